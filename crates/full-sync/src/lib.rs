@@ -1,0 +1,59 @@
+//! Makes sled's `flush` reach stable storage.
+//!
+//! sled 0.34.7 syncs its log with `sync_file_range`, which commits neither the file's size nor the device's cache:
+//! records that it calls flushed are lost at a power cut. When that call answers `ENOSYS`, sled falls back to
+//! `File::sync_all` after every log write. This crate overrides the libc symbol for the whole process with exactly that
+//! answer. Nothing else in the agent needs `sync_file_range`.
+//!
+//! It is a leaf crate so that the agent itself can forbid unsafe code, and so that no binary ever links two copies.
+//! The override cannot be assumed, it must be checked: call [`check`] before the first database is opened, and compare
+//! [`calls`] around a database's first flush to know that sled's own call comes through here.
+#![cfg(target_os = "linux")]
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+static CALLS: AtomicU64 = AtomicU64::new(0);
+
+/// How often `sync_file_range` was called in this process so far, [`check`]'s own calls included.
+pub fn calls() -> u64 {
+    CALLS.load(Relaxed)
+}
+
+// SAFETY: touches errno only; the prototype is libc's (64-bit offsets on every target, musl's off_t too).
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sync_file_range(
+    _: libc::c_int,
+    _: libc::off64_t,
+    _: libc::off64_t,
+    _: libc::c_uint,
+) -> libc::c_int {
+    CALLS.fetch_add(1, Relaxed);
+    // SAFETY: libc guarantees a valid, thread-local errno location.
+    unsafe { *libc::__errno_location() = libc::ENOSYS };
+    -1
+}
+
+/// Whether the override is in force in this process. Makes no system call.
+///
+/// # Errors
+/// The text of the error that the kernel gave instead of ours; the caller must then refuse to open a database.
+pub fn check() -> Result<(), String> {
+    let before = calls();
+    // SAFETY: a plain call with a file descriptor that cannot exist; the kernel would answer EBADF.
+    let answer = unsafe { libc::sync_file_range(std::hint::black_box(-1), 0, 0, 0) };
+    let error = std::io::Error::last_os_error();
+    // Other threads may call at the same time, so the counter may have grown by more than one.
+    if answer == -1 && error.raw_os_error() == Some(libc::ENOSYS) && calls() > before {
+        Ok(())
+    } else {
+        Err(format!("sync_file_range is not overridden: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_override_is_in_force() {
+        super::check().expect("the test binary links this crate");
+    }
+}

@@ -1,0 +1,173 @@
+//! Wall time and the time since boot, and how far either can be believed.
+//!
+//! A gateway without a battery clock may boot in 1970 and step by decades when NTP answers. So every instant carries
+//! three facts: the wall clock's milliseconds, the boot's monotonic milliseconds (which survive a step and count
+//! through suspend), and whether the wall clock was plausible: not before the latest time known to have passed.
+//! That *floor* is the build time of the binary or the last good time learnt from the service over verified TLS,
+//! carried on by the monotonic clock. Nothing outside this file reads the wall clock.
+#![allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A clock that trails the floor by less than this is healthy: the service's seconds and ours are rounded differently.
+const MARGIN_MS: i64 = 5 * 60 * 1000;
+
+/// The kernel's id of this boot; two instants of different boots cannot be compared by their monotonic part.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct BootId(pub [u8; 16]);
+
+impl fmt::Debug for BootId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// One instant, as three facts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Moment {
+    /// Milliseconds since 1970 by the system's wall clock, right or wrong.
+    pub wall_ms: i64,
+    /// Milliseconds since boot, suspend included.
+    pub boottime_ms: u64,
+    /// Whether the wall clock was plausible.
+    pub trusted: bool,
+}
+
+/// The process's clock; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Clock(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    boot: BootId,
+    /// Wall time minus boot time, in ms, of the latest instant known to have passed.
+    floor_offset_ms: AtomicI64,
+    /// Last good time in seconds since 1970, learnt from the service; 0 when none was.
+    last_good_s: AtomicI64,
+}
+
+impl Clock {
+    /// The system's clock with the build time as its floor.
+    ///
+    /// `last_good_s` is the last good time of an earlier run (seconds since 1970), if one was kept.
+    pub fn new(last_good_s: Option<i64>) -> Clock {
+        let floor_ms = build_time_s().max(last_good_s.unwrap_or(0)) * 1000;
+        Clock(Arc::new(Inner {
+            boot: read_boot_id(),
+            floor_offset_ms: AtomicI64::new(floor_ms - boottime_ms() as i64),
+            last_good_s: AtomicI64::new(last_good_s.unwrap_or(0)),
+        }))
+    }
+
+    /// Now.
+    pub fn now(&self) -> Moment {
+        let wall_ms = system_ms();
+        let boottime_ms = boottime_ms();
+        let floor = self.0.floor_offset_ms.load(Relaxed) + boottime_ms as i64;
+        Moment { wall_ms, boottime_ms, trusted: wall_ms + MARGIN_MS >= floor }
+    }
+
+    /// The id of this boot.
+    pub fn boot(&self) -> BootId {
+        self.0.boot
+    }
+
+    /// The latest of system clock, build time and last good time, in seconds since 1970: what certificates are judged by.
+    pub fn certificate_time_s(&self) -> i64 {
+        (self.0.floor_offset_ms.load(Relaxed) + boottime_ms() as i64).max(system_ms()) / 1000
+    }
+
+    /// Whether the system's wall clock is at or after the floor.
+    pub fn plausible(&self) -> bool {
+        self.now().trusted
+    }
+
+    /// Learns the service's time, in seconds since 1970, heard over verified TLS.
+    ///
+    /// Only ever raises the floor, and never past `not_after_s`, the end of the certificate of the peer that said it:
+    /// a peer whose certificate has expired cannot make the clock believe that it has not.
+    pub fn learn(&self, date_s: i64, not_after_s: i64) {
+        if date_s > not_after_s {
+            return;
+        }
+        self.0.floor_offset_ms.fetch_max(date_s * 1000 - boottime_ms() as i64, Relaxed);
+        self.0.last_good_s.fetch_max(date_s, Relaxed);
+    }
+
+    /// The last good time to keep for the next run, seconds since 1970.
+    pub fn last_good_s(&self) -> Option<i64> {
+        Some(self.0.last_good_s.load(Relaxed)).filter(|s| *s > 0)
+    }
+}
+
+/// Seconds since 1970 at which this binary was built.
+pub fn build_time_s() -> i64 {
+    env!("TIDEGATE_BUILD_TIME").parse().unwrap_or(0)
+}
+
+/// Writes milliseconds since 1970 as RFC 3339 in UTC with three decimals; `None` outside the years 1 to 9999.
+pub fn rfc3339_ms(wall_ms: i64) -> Option<String> {
+    let at = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(wall_ms) * 1_000_000).ok()?;
+    let (date, clock) = (at.date(), at.time());
+    (1..=9999).contains(&date.year()).then(|| {
+        let (h, m, s, ms) = clock.as_hms_milli();
+        format!("{:04}-{:02}-{:02}T{h:02}:{m:02}:{s:02}.{ms:03}Z", date.year(), u8::from(date.month()), date.day())
+    })
+}
+
+fn system_ms() -> i64 {
+    let millis = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(after) => millis(after),
+        Err(before) => -millis(before.duration()),
+    }
+}
+
+/// Milliseconds since boot, suspend included.
+pub fn boottime_ms() -> u64 {
+    let at = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    u64::try_from(at.tv_sec).unwrap_or(0) * 1000 + u64::try_from(at.tv_nsec).unwrap_or(0) / 1_000_000
+}
+
+fn read_boot_id() -> BootId {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: Vec<u8> = text.bytes().filter_map(|c| (c as char).to_digit(16)).map(|d| d as u8).collect();
+    let mut id = [0; 16];
+    for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = pair[0] << 4 | pair[1];
+    }
+    BootId(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_beyond_the_peers_certificate_is_not_learnt() {
+        let clock = Clock::new(None);
+        clock.learn(4_000_000_000, 3_900_000_000);
+        assert_eq!(clock.last_good_s(), None);
+        assert!(clock.plausible(), "the floor must not have moved");
+    }
+
+    #[test]
+    fn a_learnt_date_raises_the_floor_and_makes_an_older_wall_clock_implausible() {
+        let clock = Clock::new(None);
+        let later = system_ms() / 1000 + 3600;
+        clock.learn(later, later + 1000);
+        assert!(!clock.plausible());
+        assert!(clock.certificate_time_s() >= later);
+        clock.learn(later - 1800, later);
+        assert_eq!(clock.last_good_s(), Some(later), "only upwards");
+    }
+
+    #[test]
+    fn instants_are_written_as_rfc_3339() {
+        assert_eq!(rfc3339_ms(1_770_797_730_120).as_deref(), Some("2026-02-11T08:15:30.120Z"));
+        assert_eq!(rfc3339_ms(0).as_deref(), Some("1970-01-01T00:00:00.000Z"));
+    }
+}

@@ -1,0 +1,22 @@
+//! tidegate: a store-and-forward agent from a local MQTT broker to AWS SQS.
+//!
+//! ```text
+//! broker ──► mqtt ──► record ──► journal ──► drain ──► sqs ──► queue(s)
+//!              ▲                    │  ▲        │
+//!              └─ ack once durable ─┘  └─ trim ─┘   only once SQS accepted
+//! ```
+//!
+//! The modules stand in the order in which data flows; each stage knows only the next one's words.
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod config;
+pub mod tls;
+
+pub mod mqtt;
+
+pub mod record;
+
+pub mod journal;
+
+pub mod sqs;

@@ -1,0 +1,198 @@
+//! The record: our envelope around one MQTT message, and its identity.
+//!
+//! A message becomes a [`Draft`] when a route's profile has read its identity from topic and payload ([`profile`]), and a
+//! [`Record`] when the journal has given it a number and a position in each lane. Key, group, type, times and lanes are
+//! fixed there; body and attributes are rendered when the record is sent, by the configuration of that moment. The
+//! payload travels byte for byte; reading an identity never fails a record.
+
+pub mod codec;
+pub mod extract;
+pub mod identity;
+pub mod profile;
+
+use crate::clock::{BootId, Moment};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// 64 random bits drawn when a journal is made; part of every key that is only locally unique.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JournalId(pub u64);
+
+impl fmt::Display for JournalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// One queue's view of the journal, by the number that the journal gave to the queue's name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LaneId(pub u16);
+
+/// What MQTT gave us, free of the client library's types.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Message {
+    /// Topic as published; valid UTF-8 by the protocol.
+    pub topic: String,
+    /// Payload, byte for byte.
+    pub payload: Bytes,
+    /// Quality of service of the delivery: 0 or 1 (we never subscribe with 2).
+    pub qos: u8,
+    /// RETAIN flag of the delivery: set when the broker replays a kept message.
+    pub retain: bool,
+    /// DUP flag of the delivery: the broker has sent it before.
+    pub dup: bool,
+    /// Packet id of the delivery; 0 at QoS 0.
+    pub packet_id: u16,
+}
+
+/// The rung of the identity ladder that a key stands on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum KeyKind {
+    /// The network server's own unique id.
+    #[serde(rename = "n")]
+    Native,
+    /// A radio frame: device, session, counter, port, bytes and time.
+    #[serde(rename = "f")]
+    Frame,
+    /// Topic and bytes, where the body carries a time or a counter.
+    #[serde(rename = "c")]
+    Content,
+    /// A retained message that was not a repeat of the last one on its topic.
+    #[serde(rename = "r")]
+    Retained,
+    /// Nothing but its arrival: every delivery is a record of its own.
+    #[serde(rename = "a")]
+    Arrival,
+}
+
+impl KeyKind {
+    /// The word that the CloudEvents attribute `keykind` carries.
+    pub fn word(self) -> &'static str {
+        match self {
+            KeyKind::Native => "native",
+            KeyKind::Frame => "frame",
+            KeyKind::Content => "content",
+            KeyKind::Retained => "retained",
+            KeyKind::Arrival => "arrival",
+        }
+    }
+
+    /// Whether two deliveries with one key are one record: the key comes from the message, not from its arrival.
+    pub fn identifies(self) -> bool {
+        matches!(self, KeyKind::Native | KeyKind::Frame | KeyKind::Content)
+    }
+}
+
+/// Where a record's event time comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum TimeSource {
+    /// The payload says when it happened.
+    #[serde(rename = "e")]
+    Event,
+    /// A gateway's receiver noted it.
+    #[serde(rename = "g")]
+    Gateway,
+    /// Nothing usable in the payload: the time of receipt.
+    #[serde(rename = "a")]
+    Arrival,
+}
+
+impl TimeSource {
+    /// The word that the CloudEvents attribute `timesource` carries.
+    pub fn word(self) -> &'static str {
+        match self {
+            TimeSource::Event => "event",
+            TimeSource::Gateway => "gateway",
+            TimeSource::Arrival => "arrival",
+        }
+    }
+}
+
+/// What a profile reads from a message: which record it is, whose, when, and of what type.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// The record key when the message carries one; `None` for [`KeyKind::Arrival`] and [`KeyKind::Retained`], whose
+    /// key needs the record's number.
+    pub key: Option<String>,
+    /// The rung that the key stands on.
+    pub key_kind: KeyKind,
+    /// Message group: 1 to 128 characters of SQS's set.
+    pub group: String,
+    /// Device as the consumer should see it (the CloudEvents subject), where one is known.
+    pub device: Option<String>,
+    /// Class of the record, without the configured prefix: `lorawan.uplink`, `sensor.state`, `raw` …
+    pub record_type: String,
+    /// Event time as RFC 3339 in UTC, fraction as published; `None` with [`TimeSource::Arrival`].
+    pub event_time: Option<String>,
+    /// Where the event time comes from.
+    pub time_source: TimeSource,
+}
+
+/// A message with its identity and destination, on its way to the journal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Draft {
+    /// When it was received.
+    pub received: Moment,
+    /// What was received.
+    pub message: Message,
+    /// Name of the profile that read the identity.
+    pub profile: String,
+    /// What the profile read.
+    pub identity: Identity,
+    /// The lanes it goes to; never empty, no lane twice.
+    pub lanes: Vec<LaneId>,
+}
+
+/// A record's place in one lane.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Slot {
+    /// The lane.
+    pub lane: LaneId,
+    /// Contiguous within the lane, from 1.
+    pub position: u64,
+}
+
+/// A numbered record, as the journal holds it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// The journal that numbered it.
+    pub journal: JournalId,
+    /// Which open of that journal numbered it.
+    pub epoch: u64,
+    /// Place in the journal, dense, from 1.
+    pub number: u64,
+    /// The boot it was received in.
+    pub boot: BootId,
+    /// Record key: 1 to 128 characters of SQS's set. Always present, whatever the kind.
+    pub key: String,
+    /// Its place in each lane it goes to.
+    pub slots: Vec<Slot>,
+    /// The rest, as it came. `identity.key` repeats `key` where the message carried one.
+    pub draft: Draft,
+}
+
+impl Record {
+    /// Numbers a draft. Records without a key of their own get one here: it names journal, epoch and number, so it is
+    /// never used twice, not even after a damaged tail was lost.
+    pub fn number(draft: Draft, journal: JournalId, epoch: u64, number: u64, boot: BootId, slots: Vec<Slot>) -> Record {
+        let key = draft.identity.key.clone().unwrap_or_else(|| {
+            let letter = if draft.identity.key_kind == KeyKind::Retained { 'r' } else { 'a' };
+            format!("{letter}.{journal}.{epoch}.{number}")
+        });
+        Record { journal, epoch, number, boot, key, slots, draft }
+    }
+
+    /// Its position in `lane`, if it goes there.
+    pub fn position(&self, lane: LaneId) -> Option<u64> {
+        self.slots.iter().find(|slot| slot.lane == lane).map(|slot| slot.position)
+    }
+
+    /// Whether the broker may have delivered it before without us being able to tell: a redelivery that matched nothing
+    /// we know, of a message without an identity of its own.
+    pub fn maybe_redelivered(&self) -> bool {
+        self.draft.message.dup && !self.draft.identity.key_kind.identifies()
+    }
+}

@@ -1,0 +1,125 @@
+//! The queue's edge: what the drain hands over and what it gets back. No AWS type leaves this folder.
+//!
+//! An answer is evidence, not a yes: the drain is told which entries the queue named as accepted and which as refused,
+//! and judges for itself what is missing or named twice ([`crate::drain::settle`]).
+
+pub mod classify;
+pub mod client;
+pub mod connector;
+pub mod credentials;
+pub mod entry;
+pub mod limits;
+pub mod url;
+
+use std::future::Future;
+use std::time::Duration;
+
+/// One SQS message, ready to send.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// Message body: at least one character, only characters that SQS takes.
+    pub body: String,
+    /// Message attributes of type String: name and value, neither empty.
+    pub attributes: Vec<(&'static str, String)>,
+    /// Message group id.
+    pub group: String,
+    /// Deduplication id; `None` on a Standard queue.
+    pub dedup: Option<String>,
+}
+
+impl Entry {
+    /// Bytes as SQS counts them: body, and name, type and value of every attribute.
+    pub fn size(&self) -> usize {
+        self.body.len()
+            + self.attributes.iter().map(|(name, value)| name.len() + "String".len() + value.len()).sum::<usize>()
+    }
+}
+
+/// An entry that the queue named as accepted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AcceptedEntry {
+    /// Index of the entry in the batch that was sent.
+    pub index: usize,
+    /// Whether the answer's MD5 of the body is that of the body sent.
+    pub md5_matches: bool,
+    /// FIFO sequence number, for the debug log.
+    pub sequence_number: Option<String>,
+}
+
+/// An entry that the queue named as refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefusedEntry {
+    /// Index of the entry in the batch that was sent.
+    pub index: usize,
+    /// The service's code, prefix stripped.
+    pub code: String,
+    /// The service's text.
+    pub text: String,
+}
+
+/// What the service said about a batch.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Answer {
+    /// In the order of the answer; an index may be missing or stand twice.
+    pub accepted: Vec<AcceptedEntry>,
+    /// In the order of the answer; an index may be missing or stand twice.
+    pub refused: Vec<RefusedEntry>,
+    /// Ids in the answer that the batch did not have.
+    pub strangers: usize,
+}
+
+/// Why a whole call failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// What to do about it.
+    pub class: FaultClass,
+    /// The service's code, prefix stripped; `None` when there was none.
+    pub code: Option<String>,
+    /// What happened, for people, one line, without secrets.
+    pub text: String,
+    /// What a person can do about it; empty when nothing is to be done.
+    pub remedy: String,
+    /// Whether it is certain that the service did not get the request: refused connection, name resolution, TLS.
+    pub never_sent: bool,
+    /// How long the service asked us to wait.
+    pub retry_after: Option<Duration>,
+}
+
+/// What to do about a fault. No class ever ends in a lost record.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FaultClass {
+    /// The link or the service: back off, try one batch, go on.
+    Link,
+    /// Too fast for the queue: halve the flights, recover step by step.
+    SlowDown,
+    /// The signature: once more (the clock's skew has just been learnt), then wait for configuration.
+    OnceMore,
+    /// The clock makes every certificate look wrong: hold until it is plausible.
+    WaitForClock,
+    /// Credentials, permission, queue, key, certificate: hold until someone mends it, probe slowly.
+    WaitForConfiguration,
+    /// The request is too large for the queue or a proxy: halve the batch.
+    Shrink,
+    /// This entry can never be accepted (entry codes only).
+    Quarantine,
+    /// We built a request that the service calls malformed: single-message batches, and an ERROR line.
+    Bug,
+    /// A code we do not know: as [`FaultClass::Link`], counted by code.
+    Unknown,
+}
+
+/// What became of a batch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SendOutcome {
+    /// The service answered about entries.
+    Answer(Answer),
+    /// The call failed as a whole.
+    Fault(Fault),
+}
+
+/// Sends batches to one queue. One call is one attempt: the only retries are the drain's.
+pub trait BatchSender: Send + Sync + 'static {
+    /// Sends 1 to 10 entries and reports what became of them. Cancelling the future abandons the attempt, which must
+    /// then be taken as maybe accepted.
+    fn send(&self, entries: &[Entry]) -> impl Future<Output = SendOutcome> + Send;
+}
