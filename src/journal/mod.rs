@@ -1,6 +1,109 @@
-//! The journal.
+//! The journal: one log on disk for all lanes, from the acknowledgement to the trim.
+//!
+//! What it promises:
+//!
+//! 1. A ticket comes back only after its item and all before it are on stable storage ([`commit`]); sled's flush is made
+//!    to reach the device by `full-sync`, which is checked before the first database is opened.
+//! 2. Nothing is read before it is durable: lanes read up to the durable high water only ([`lane`]).
+//! 3. Numbers are dense and rise; `(epoch, number)` is never given twice, because the epoch is durable before the first
+//!    append of an open.
+//! 4. A record leaves only when every lane is past it, and the durable cursors say so before its generation goes
+//!    ([`log`], [`Journal::keep`]).
+//! 5. Each position of a lane gets exactly one outcome ([`books`]).
+//! 6. It opens on whatever it finds. Two reasons excepted: another process holds it, or a newer tidegate wrote it.
+//!
+//! On disk: `format`, `lock`, `state` ([`state`]), `log/gen-…/` ([`log`], [`generation`], [`closed`]), `quarantine/`.
 
-use crate::record::Draft;
+pub mod books;
+mod closed;
+mod commit;
+pub(crate) mod files;
+mod frame;
+mod generation;
+mod lane;
+mod log;
+mod open;
+pub mod place;
+mod quarantine;
+mod retention;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use commit::{Writer, WriterHealth};
+pub use lane::{Lane, MaybeSent, ReadRecord, Reader};
+pub use open::{GENERATION_BYTES, JournalOptions, OpenReport, Opened};
+pub use quarantine::QuarantineCounts;
+
+use crate::clock::Clock;
+use crate::config::OnFull;
+use crate::record::{Draft, JournalId, LaneId, Record};
+use books::{LaneBook, Outcome};
+use generation::GenerationError;
+use log::{Log, locked};
+use serde::Serialize;
+use state::{State, StateError, StateFile};
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// The state file is written at most this often while something moves, and never when nothing does.
+const STATE_PAUSE: Duration = Duration::from_secs(1);
+/// Records just committed that are kept in memory for lanes that are level with them.
+const RECENT_BYTES: usize = 256 * 1024;
+
+/// Why the journal could not be opened or used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Another process holds the journal.
+    #[error("journal {} is held by another process; is a second tidegate running? stop it, or give this one a journal.path of its own", .0.display())]
+    Locked(PathBuf),
+    /// A newer tidegate wrote it.
+    #[error("journal was {0}; install that version again, or give this one a new journal.path (nothing was changed)")]
+    Newer(String),
+    /// The process would not sync for real.
+    #[error("journal not opened: {0}; this binary was linked wrongly, install the package as published")]
+    NotSynced(String),
+    /// The disk said no.
+    #[error("journal {}: {source}", path.display())]
+    Io {
+        /// What was touched.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A generation could not be used.
+    #[error("journal: {0}")]
+    Generation(String),
+}
+
+impl JournalError {
+    fn io(path: &Path, source: io::Error) -> JournalError {
+        JournalError::Io { path: path.to_owned(), source }
+    }
+}
+
+impl From<GenerationError> for JournalError {
+    fn from(error: GenerationError) -> JournalError {
+        match error {
+            GenerationError::Io { path, source } => JournalError::Io { path, source },
+            other => JournalError::Generation(other.to_string()),
+        }
+    }
+}
+
+impl From<StateError> for JournalError {
+    fn from(error: StateError) -> JournalError {
+        match error {
+            StateError::Io { path, source } => JournalError::Io { path, source },
+            newer @ StateError::Newer { .. } => JournalError::Newer(newer.to_string()),
+        }
+    }
+}
 
 /// What the intake asks the journal to keep, in order of receipt.
 #[derive(Debug)]
@@ -25,4 +128,274 @@ pub enum Item {
         /// Size of the whole payload.
         bytes: u64,
     },
+}
+
+/// An open journal; cheap to clone. The lock is held until the last clone is gone.
+#[derive(Clone, Debug)]
+pub struct Journal(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    id: JournalId,
+    epoch: u64,
+    fingerprint: u64,
+    path: PathBuf,
+    clock: Clock,
+    max_bytes: u64,
+    on_full: OnFull,
+    generation_bytes: u64,
+    log: Log,
+    /// Lowest number that a lane needs by the state on disk.
+    durable_need: AtomicU64,
+    books: Mutex<Vec<LaneBook>>,
+    state: Mutex<StateFile>,
+    /// Highest durable number; lanes wait on it.
+    durable: watch::Sender<u64>,
+    recent: Mutex<Recent>,
+    keeper: Keeper,
+    quarantine: quarantine::Quarantine,
+    /// Holes that no gap record announces yet.
+    gaps: Mutex<Vec<commit::Gap>>,
+    health: Mutex<WriterHealth>,
+    _lock: std::fs::File,
+}
+
+/// Dense run of the newest records.
+#[derive(Debug, Default)]
+struct Recent {
+    records: VecDeque<Arc<Record>>,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Keeper {
+    flags: Mutex<KeeperFlags>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct KeeperFlags {
+    dirty: bool,
+    stop: bool,
+}
+
+/// What `status` shows of one lane.
+#[derive(Clone, Debug, Serialize)]
+pub struct LaneFacts {
+    /// The queue's name.
+    pub name: String,
+    /// Records appended to the lane since the journal was made.
+    pub appended: u64,
+    /// Accepted by SQS.
+    pub accepted: u64,
+    /// Waiting: the lane's depth.
+    pub waiting: u64,
+    /// Evicted at a bound.
+    pub evicted: u64,
+    /// Quarantined.
+    pub quarantined: u64,
+    /// Damaged.
+    pub damaged: u64,
+    /// Lowest unsettled position.
+    pub cursor: u64,
+}
+
+/// What `status` shows of the journal.
+#[derive(Clone, Debug, Serialize)]
+pub struct JournalFacts {
+    /// Journal id, 16 hex digits.
+    pub journal_id: String,
+    /// Count of opens.
+    pub epoch: u64,
+    /// Highest durable number.
+    pub durable: u64,
+    /// Generations on disk.
+    pub generations: usize,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Bound for the bytes on disk.
+    pub max_bytes: u64,
+    /// What the writer is at.
+    pub writer: WriterHealth,
+    /// Quarantined records and oversize messages on disk.
+    pub quarantine: QuarantineCounts,
+    /// Every lane, configured or not.
+    pub lanes: Vec<LaneFacts>,
+}
+
+impl Journal {
+    /// The journal's id.
+    pub fn id(&self) -> JournalId {
+        self.0.id
+    }
+
+    /// Which open this is.
+    pub fn epoch(&self) -> u64 {
+        self.0.epoch
+    }
+
+    /// The journal's folder.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// The lane of a configured queue.
+    pub fn lane(&self, name: &str) -> Option<Lane> {
+        let id = locked(&self.0.books).iter().find(|book| book.name == name)?.id;
+        Some(Lane::new(self.clone(), id))
+    }
+
+    /// Ids of configured queues' lanes, for routing.
+    pub fn lane_id(&self, name: &str) -> Option<LaneId> {
+        locked(&self.0.books).iter().find(|book| book.name == name).map(|book| book.id)
+    }
+
+    /// What is going on.
+    pub fn facts(&self) -> JournalFacts {
+        let lanes = locked(&self.0.books)
+            .iter()
+            .map(|book| LaneFacts {
+                name: book.name.clone(),
+                appended: book.appended(),
+                accepted: book.ledger.accepted,
+                waiting: book.waiting(),
+                evicted: book.ledger.evicted,
+                quarantined: book.ledger.quarantined,
+                damaged: book.ledger.damaged,
+                cursor: book.cursor,
+            })
+            .collect();
+        JournalFacts {
+            journal_id: self.0.id.to_string(),
+            epoch: self.0.epoch,
+            durable: *self.0.durable.borrow(),
+            generations: self.0.log.firsts().len(),
+            bytes: self.0.log.disk_bytes(),
+            max_bytes: self.0.max_bytes,
+            writer: locked(&self.0.health).clone(),
+            quarantine: self.0.quarantine.counts(),
+            lanes,
+        }
+    }
+
+    /// Keeps the state file: writes it at most every second while something moves, then lets drained generations go.
+    /// Runs on a thread of its own until [`Journal::stop_keeping`]; never wakes when nothing moves.
+    pub fn keep(&self) {
+        let keeper = &self.0.keeper;
+        let mut flags = locked(&keeper.flags);
+        loop {
+            while !flags.dirty && !flags.stop {
+                flags = keeper.wake.wait(flags).unwrap_or_else(PoisonError::into_inner);
+            }
+            if !flags.dirty {
+                return;
+            }
+            flags.dirty = false;
+            drop(flags);
+            if let Err(error) = self.0.write_state() {
+                // Lagging behind only repeats records; the next write tries again.
+                tracing::warn!(%error, "state file not written");
+            }
+            flags = locked(&keeper.flags);
+            let until = Instant::now() + STATE_PAUSE;
+            while !flags.stop {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    break;
+                }
+                flags = keeper.wake.wait_timeout(flags, left).unwrap_or_else(PoisonError::into_inner).0;
+            }
+        }
+    }
+
+    /// Makes [`Journal::keep`] write what is left and return.
+    pub fn stop_keeping(&self) {
+        locked(&self.0.keeper.flags).stop = true;
+        self.0.keeper.wake.notify_all();
+    }
+}
+
+impl Shared {
+    fn dirty(&self) {
+        let mut flags = locked(&self.keeper.flags);
+        if !flags.dirty {
+            flags.dirty = true;
+            self.keeper.wake.notify_all();
+        }
+    }
+
+    /// Writes the state durably, then deletes what every lane is past by that durable state.
+    fn write_state(&self) -> Result<(), JournalError> {
+        let mut file = locked(&self.state);
+        // The snapshot is taken under the file's lock: a later write never holds an older picture.
+        let prepared = {
+            let mut books = locked(&self.books);
+            // The writer enters a commit into the books before it raises the high water: what is idle here is idle.
+            let high = *self.durable.borrow();
+            books.iter_mut().for_each(|book| book.idle_up_to(high));
+            state::fit(|intervals| State {
+                journal: self.id,
+                epoch: self.epoch,
+                high,
+                fingerprint: self.fingerprint,
+                last_good_s: self.clock.last_good_s(),
+                lanes: books.iter().map(|book| books::LaneState::of(book, intervals)).collect(),
+            })
+        };
+        // The books are free again: a slow card must not hold up those who settle.
+        let written = file.write(prepared)?;
+        let needed = written.lanes.iter().map(books::LaneState::needed_from).min().unwrap_or(0);
+        drop(file);
+        self.durable_need.fetch_max(needed, Relaxed);
+        self.let_go(needed, 1);
+        Ok(())
+    }
+
+    /// Deletes the generations that hold only numbers below `needed`, except the newest `keep` of them. Never more than
+    /// the durable cursors allow.
+    fn let_go(&self, needed: u64, keep: usize) {
+        let needed = needed.min(self.durable_need.load(Relaxed));
+        let firsts = self.log.firsts();
+        let drained = firsts.windows(2).take_while(|pair| pair[1] <= needed).count();
+        for first in &firsts[..drained.saturating_sub(keep)] {
+            self.log.delete(*first);
+        }
+    }
+
+    /// Books an outcome for the unsettled positions of a lane that cannot be read, and notes the hole.
+    fn book_damage(&self, lane: LaneId, from: u64, to: u64, reason: &'static str) {
+        let mut books = locked(&self.books);
+        let Some(book) = books.iter_mut().find(|book| book.id == lane) else { return };
+        let count = (from..to).filter(|position| book.settle(*position, Outcome::Damaged)).count() as u64;
+        let name = book.name.clone();
+        drop(books);
+        if count > 0 {
+            tracing::error!(lane = name, from, to = to - 1, count, reason, "records lost: they cannot be read back");
+            locked(&self.gaps).push(commit::Gap { lane, from, to: to - 1, count, reason });
+        }
+        self.dirty();
+    }
+
+    fn remember(&self, records: impl Iterator<Item = Arc<Record>>) {
+        let mut recent = locked(&self.recent);
+        for record in records {
+            recent.bytes += weight(&record);
+            recent.records.push_back(record);
+        }
+        while recent.bytes > RECENT_BYTES {
+            let Some(gone) = recent.records.pop_front() else { break };
+            recent.bytes -= weight(&gone);
+        }
+    }
+
+    fn recall(&self, number: u64) -> Option<Arc<Record>> {
+        let recent = locked(&self.recent);
+        let first = recent.records.front()?.number;
+        let index = usize::try_from(number.checked_sub(first)?).ok()?;
+        recent.records.get(index).cloned()
+    }
+}
+
+fn weight(record: &Record) -> usize {
+    record.draft.message.payload.len() + record.draft.message.topic.len() + 512
 }

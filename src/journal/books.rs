@@ -1,0 +1,419 @@
+//! The books: what each lane has appended, settled and may have sent. Pure; no disk, no clock.
+//!
+//! Positions in a lane are contiguous from 1, and each gets exactly one outcome, the first one that is booked. So
+//! `appended = accepted + evicted + quarantined + damaged + waiting` holds at every instant, by construction. What is
+//! written to the state file is one consistent picture of this: when not all settled intervals fit, those left out are
+//! counted as waiting there, and so are only repeated after a crash, never lost and never counted twice.
+
+use crate::clock::BootId;
+use crate::record::LaneId;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+
+/// How a position ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// SQS accepted it.
+    Accepted,
+    /// Given up to a bound.
+    Evicted,
+    /// Set aside as impossible to send.
+    Quarantined,
+    /// Its record could not be read back.
+    Damaged,
+}
+
+/// Counts of positions by outcome.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Ledger {
+    /// Accepted by SQS.
+    #[serde(rename = "a")]
+    pub accepted: u64,
+    /// Evicted at a bound.
+    #[serde(rename = "e")]
+    pub evicted: u64,
+    /// Quarantined.
+    #[serde(rename = "q")]
+    pub quarantined: u64,
+    /// Unreadable.
+    #[serde(rename = "d")]
+    pub damaged: u64,
+}
+
+impl Ledger {
+    fn of(&mut self, outcome: Outcome) -> &mut u64 {
+        match outcome {
+            Outcome::Accepted => &mut self.accepted,
+            Outcome::Evicted => &mut self.evicted,
+            Outcome::Quarantined => &mut self.quarantined,
+            Outcome::Damaged => &mut self.damaged,
+        }
+    }
+
+    fn total(&self) -> u64 {
+        self.accepted + self.evicted + self.quarantined + self.damaged
+    }
+}
+
+/// 'Attempted up to here, not before this time.' Durable before the first attempt of any position it covers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Mark {
+    /// Last position that may have been attempted.
+    #[serde(rename = "u")]
+    pub upto: u64,
+    /// Epoch of the attempts; records of later epochs cannot have been meant.
+    #[serde(rename = "e")]
+    pub epoch: u64,
+    /// Boot of the attempts.
+    #[serde(rename = "b", with = "boot_bytes")]
+    pub boot: BootId,
+    /// Earliest time of an attempt, in milliseconds of that boot.
+    #[serde(rename = "t")]
+    pub since_ms: u64,
+}
+
+mod boot_bytes {
+    use super::BootId;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(boot: &BootId, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(&boot.0)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BootId, D::Error> {
+        let bytes = serde_bytes::ByteBuf::deserialize(from)?;
+        let bytes = bytes.as_slice().try_into().map_err(|_| serde::de::Error::custom("a boot id has 16 bytes"))?;
+        Ok(BootId(bytes))
+    }
+}
+
+/// Positions that one mark runs ahead of the first one it is made for: a state write then costs next to nothing.
+pub const MARK_STRIDE: u64 = 1_000;
+/// A mark older than this is not used for further first attempts: its time would be too early for them.
+pub const MARK_AGE_MS: u64 = 60_000;
+/// Marks kept; the two oldest become one (with the earlier time) when there are more.
+const MARKS_MAX: usize = 8;
+
+/// One lane's books.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LaneBook {
+    /// The lane's id in records.
+    pub id: LaneId,
+    /// The queue's name in the configuration.
+    pub name: String,
+    /// Position of the next record appended.
+    pub next: u64,
+    /// Lowest unsettled position.
+    pub cursor: u64,
+    /// Number to read from: every record of this lane below it is settled.
+    pub read_from: u64,
+    /// Positions above the cursor that are settled already.
+    settled: BTreeMap<u64, Outcome>,
+    /// Positions read, with their numbers, in order, from the cursor on.
+    seen: VecDeque<(u64, u64)>,
+    /// Marks, oldest first.
+    marks: Vec<Mark>,
+    /// Highest position attempted in this epoch.
+    attempted: u64,
+    /// Counts of settled positions.
+    pub ledger: Ledger,
+}
+
+impl LaneBook {
+    /// A new lane whose first record will be at or after `number`.
+    pub fn new(id: LaneId, name: String, number: u64) -> LaneBook {
+        LaneBook {
+            id,
+            name,
+            next: 1,
+            cursor: 1,
+            read_from: number,
+            settled: BTreeMap::new(),
+            seen: VecDeque::new(),
+            marks: Vec::new(),
+            attempted: 0,
+            ledger: Ledger::default(),
+        }
+    }
+
+    /// Records appended so far.
+    pub fn appended(&self) -> u64 {
+        self.next - 1
+    }
+
+    /// Records without an outcome.
+    pub fn waiting(&self) -> u64 {
+        self.next - self.cursor - self.settled.len() as u64
+    }
+
+    /// A lane with nothing waiting needs nothing up to the durable high water, and must not hold generations back.
+    /// Only right when every durable record is in the books, which the writer sees to.
+    pub fn idle_up_to(&mut self, high: u64) {
+        if self.waiting() == 0 {
+            self.read_from = self.read_from.max(high + 1);
+        }
+    }
+
+    /// Whether a position has an outcome.
+    pub fn is_settled(&self, position: u64) -> bool {
+        position < self.cursor || self.settled.contains_key(&position)
+    }
+
+    /// Notes that the record at `position` was read and has `number`; called in order of position.
+    pub fn saw(&mut self, position: u64, number: u64) {
+        self.seen.push_back((position, number));
+        self.advance();
+    }
+
+    /// Books an outcome; the first one of a position counts. Returns whether this was the first.
+    pub fn settle(&mut self, position: u64, outcome: Outcome) -> bool {
+        debug_assert!(position < self.next, "only appended positions can be settled");
+        if self.is_settled(position) {
+            return false;
+        }
+        self.settled.insert(position, outcome);
+        *self.ledger.of(outcome) += 1;
+        self.advance();
+        true
+    }
+
+    /// Books every unsettled position below `end` with one outcome, in one go; reading goes on at `number`. Returns how
+    /// many positions that were.
+    pub fn settle_below(&mut self, end: u64, number: u64, outcome: Outcome) -> u64 {
+        if end <= self.cursor {
+            self.read_from = self.read_from.max(if end == self.cursor { number } else { 0 });
+            return 0;
+        }
+        let later = self.settled.split_off(&end);
+        let count = end - self.cursor - self.settled.len() as u64;
+        self.settled = later;
+        *self.ledger.of(outcome) += count;
+        self.cursor = end;
+        self.read_from = self.read_from.max(number);
+        self.advance();
+        count
+    }
+
+    fn advance(&mut self) {
+        while self.settled.first_key_value().is_some_and(|(position, _)| *position == self.cursor) {
+            self.settled.pop_first();
+            self.cursor += 1;
+        }
+        while let Some((position, number)) = self.seen.front().copied().filter(|(position, _)| *position < self.cursor) {
+            debug_assert!(position < self.cursor);
+            self.read_from = self.read_from.max(number + 1);
+            self.seen.pop_front();
+        }
+    }
+
+    /// Whether a new durable mark is needed before `position` is attempted for the first time in this epoch.
+    pub fn needs_mark(&self, position: u64, epoch: u64, now_ms: u64) -> bool {
+        let current = self.marks.last().filter(|mark| mark.epoch == epoch);
+        !current.is_some_and(|mark| {
+            let covers = position <= mark.upto;
+            let fresh = position <= self.attempted || now_ms.saturating_sub(mark.since_ms) < MARK_AGE_MS;
+            covers && fresh
+        })
+    }
+
+    /// Adds a mark for `position` and a stride beyond it. It must be durable before the attempt.
+    pub fn mark(&mut self, position: u64, epoch: u64, boot: BootId, now_ms: u64) {
+        // What an older mark of this epoch covered but nobody attempted belongs to the new one, with its later time.
+        if let Some(last) = self.marks.last_mut().filter(|mark| mark.epoch == epoch) {
+            last.upto = last.upto.min(self.attempted);
+        }
+        self.marks.push(Mark { upto: position + MARK_STRIDE - 1, epoch, boot, since_ms: now_ms });
+        let cursor = self.cursor;
+        self.marks.retain(|mark| mark.upto >= cursor);
+        if self.marks.len() > MARKS_MAX {
+            let oldest = self.marks.remove(0);
+            let next = &mut self.marks[0];
+            // One entry for both: the earlier time and, where they differ, the older boot, of which nothing is known.
+            *next = Mark { upto: next.upto.max(oldest.upto), epoch: next.epoch, ..oldest };
+        }
+    }
+
+    /// Takes a mark for granted: the lane's history is lost, and anything may have been sent.
+    pub(super) fn presume(&mut self, mark: Mark) {
+        self.marks.push(mark);
+    }
+
+    /// Notes an attempt, so that later marks leave its mark in force.
+    pub fn attempted(&mut self, position: u64) {
+        self.attempted = self.attempted.max(position);
+    }
+
+    /// The mark under which an earlier epoch may have attempted a record; `None`: certainly never sent.
+    pub fn maybe_sent(&self, position: u64, record_epoch: u64, epoch: u64) -> Option<Mark> {
+        let earlier = |mark: &&Mark| mark.epoch < epoch && mark.epoch >= record_epoch && position <= mark.upto;
+        self.marks.iter().find(earlier).copied()
+    }
+}
+
+/// A lane as the state file holds it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct LaneState {
+    #[serde(rename = "i")]
+    id: LaneId,
+    #[serde(rename = "n")]
+    name: String,
+    #[serde(rename = "x")]
+    next: u64,
+    #[serde(rename = "c")]
+    cursor: u64,
+    #[serde(rename = "r")]
+    read_from: u64,
+    /// Settled intervals above the cursor: gap since the last end, length.
+    #[serde(rename = "s")]
+    settled: Vec<(u64, u64)>,
+    #[serde(rename = "m")]
+    marks: Vec<Mark>,
+    #[serde(rename = "l")]
+    ledger: Ledger,
+}
+
+impl LaneState {
+    /// The book as it can be written with at most `intervals_max` settled intervals.
+    pub(super) fn of(book: &LaneBook, intervals_max: usize) -> LaneState {
+        let mut ledger = book.ledger;
+        let mut settled: Vec<(u64, u64)> = Vec::new();
+        let mut end = book.cursor;
+        let mut full = false;
+        for (&position, &outcome) in &book.settled {
+            if !full && position == end && !settled.is_empty() {
+                settled.last_mut().expect("just looked").1 += 1;
+                end += 1;
+            } else if !full && settled.len() < intervals_max {
+                settled.push((position - end, 1));
+                end = position + 1;
+            } else {
+                // Does not fit: waiting, as far as the file is concerned.
+                full = true;
+                *ledger.of(outcome) -= 1;
+            }
+        }
+        LaneState {
+            id: book.id,
+            name: book.name.clone(),
+            next: book.next,
+            cursor: book.cursor,
+            read_from: book.read_from,
+            settled,
+            marks: book.marks.clone(),
+            ledger,
+        }
+    }
+
+    /// The book that the state describes.
+    ///
+    /// # Errors
+    /// What contradicts itself, in words: such a state is damaged, whatever its checksum says.
+    pub(super) fn into_book(self) -> Result<LaneBook, &'static str> {
+        let mut book = LaneBook::new(self.id, self.name, self.read_from);
+        (book.next, book.cursor, book.marks) = (self.next, self.cursor, self.marks);
+        if !(1..=self.next).contains(&self.cursor) {
+            return Err("the cursor lies outside the lane");
+        }
+        let mut end = self.cursor;
+        for (gap, length) in self.settled {
+            let start = end.checked_add(gap).ok_or("a settled interval overflows")?;
+            end = start.checked_add(length).filter(|end| *end <= self.next).ok_or("a settled interval lies outside")?;
+            book.settled.extend((start..end).map(|position| (position, Outcome::Accepted)));
+        }
+        // The ledger says how the settled positions ended; which of them ended how matters to nobody any more.
+        book.ledger = self.ledger;
+        if book.ledger.total() + book.waiting() != book.appended() {
+            return Err("the ledger does not add up");
+        }
+        Ok(book)
+    }
+
+    /// First number that the lane still needs.
+    pub(super) fn needed_from(&self) -> u64 {
+        self.read_from
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn book(appended: u64) -> LaneBook {
+        let mut book = LaneBook::new(LaneId(0), "main".into(), 1);
+        book.next = appended + 1;
+        book
+    }
+
+    proptest! {
+        #[test]
+        fn the_ledger_adds_up_and_the_state_file_never_knows_more_than_the_book(
+            steps in prop::collection::vec((1u64..200, 0u8..5), 0..300),
+            intervals in 0usize..20,
+        ) {
+            let mut book = book(200);
+            for position in 1..=200 {
+                book.saw(position, position * 10);
+            }
+            let mut settled = std::collections::BTreeSet::new();
+            for (position, what) in steps {
+                let outcome = [Outcome::Accepted, Outcome::Evicted, Outcome::Quarantined, Outcome::Damaged][usize::from(what) % 4];
+                if what == 4 && position % 40 == 0 {
+                    let before = settled.len() as u64;
+                    settled.extend(1..position);
+                    prop_assert_eq!(book.settle_below(position, position * 10, outcome), settled.len() as u64 - before);
+                } else {
+                    prop_assert_eq!(book.settle(position, outcome), settled.insert(position));
+                }
+                let lowest = (1..=201).find(|p| !settled.contains(p)).unwrap();
+                prop_assert_eq!(book.cursor, lowest);
+                prop_assert!(book.read_from <= lowest * 10, "nothing unsettled may be skipped by the reader");
+                prop_assert_eq!(book.ledger.total(), settled.len() as u64);
+                prop_assert_eq!(book.waiting() + book.ledger.total(), book.appended());
+            }
+            let restored = LaneState::of(&book, intervals).into_book().unwrap();
+            prop_assert_eq!(restored.cursor, book.cursor);
+            prop_assert_eq!(restored.waiting() + restored.ledger.total(), restored.appended());
+            for position in 1..=200 {
+                prop_assert!(!restored.is_settled(position) || book.is_settled(position));
+            }
+        }
+
+        #[test]
+        fn no_attempt_of_an_earlier_epoch_is_forgotten(
+            attempts in prop::collection::vec((1u64..5_000, 0u64..120_000), 1..60),
+        ) {
+            let mut book = book(5_000);
+            let boot = BootId([1; 16]);
+            let mut first_attempt = BTreeMap::new();
+            let mut now = 0;
+            for (position, pause) in attempts {
+                now += pause;
+                if book.needs_mark(position, 3, now) {
+                    book.mark(position, 3, boot, now);
+                }
+                book.attempted(position);
+                first_attempt.entry(position).or_insert(now);
+            }
+            for (position, at) in first_attempt {
+                let mark = book.maybe_sent(position, 3, 4).expect("it was attempted");
+                prop_assert!(mark.since_ms <= at, "a mark may be too early, never too late");
+                prop_assert!(book.maybe_sent(position, 4, 4).is_none(), "a record of this epoch was not sent by an earlier one");
+            }
+        }
+    }
+
+    #[test]
+    fn a_busy_lane_needs_a_mark_only_every_stride() {
+        let mut book = book(10_000);
+        let mut marks = 0;
+        for position in 1..=10_000 {
+            if book.needs_mark(position, 1, position / 10) {
+                book.mark(position, 1, BootId::default(), position / 10);
+                marks += 1;
+            }
+            book.attempted(position);
+        }
+        assert_eq!(marks, 10);
+    }
+}

@@ -1,0 +1,199 @@
+//! The active generation: a small sled database, made once, appended to, and never opened again.
+//!
+//! Its file is a log that sled only ever adds to and rewrites in new places, so once it is closed its records are read
+//! from the bare bytes ([`super::closed`]). Nothing is removed inside a database; its space comes back when the folder
+//! goes. sled may panic on a failing disk, so every call into it is guarded: a panic comes back as an error. Its errors
+//! stick to an open database; the writer then goes on in another one.
+
+use super::files;
+use super::frame;
+use crate::record::LaneId;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+/// sled's segment size: smaller ones cost writes, larger ones memory (measured).
+pub(super) const SEGMENT_BYTES: usize = 256 * 1024;
+/// A hint to sled; small generations are what bounds memory.
+const CACHE_BYTES: u64 = 1024 * 1024;
+/// Noted beside the database when it is complete. A folder without it was never handed out.
+const FACTS_FILE: &str = "generation";
+
+/// Why a generation could not be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum GenerationError {
+    #[error("{}: {source}", dir.display())]
+    Sled { dir: PathBuf, source: sled::Error },
+    #[error("{}: sled panicked: {text}", dir.display())]
+    Panic { dir: PathBuf, text: String },
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{}: sled's flush did not come through the full sync", .0.display())]
+    NotSynced(PathBuf),
+}
+
+/// What is noted beside a generation's database when it is made.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Facts {
+    #[serde(rename = "v")]
+    pub(super) format: u32,
+    /// First number it can hold.
+    #[serde(rename = "f")]
+    pub(super) first: u64,
+    /// Epoch that made it.
+    #[serde(rename = "e")]
+    pub(super) epoch: u64,
+    /// Every lane, and the position that its next record would get.
+    #[serde(rename = "l")]
+    pub(super) lanes: Vec<LaneFact>,
+}
+
+/// A lane when a generation was made.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct LaneFact {
+    #[serde(rename = "i")]
+    pub(super) id: LaneId,
+    #[serde(rename = "n")]
+    pub(super) name: String,
+    #[serde(rename = "x")]
+    pub(super) next: u64,
+}
+
+/// Reads the facts of a generation's folder; `None` when they are missing or damaged.
+pub(super) fn read_facts(dir: &Path) -> Option<Facts> {
+    let bytes = fs::read(dir.join(FACTS_FILE)).ok()?;
+    let (body, crc) = bytes.split_last_chunk::<4>()?;
+    (crc32c::crc32c(body) == u32::from_be_bytes(*crc)).then(|| serde_cbor::from_slice(body).ok())?
+}
+
+/// Whether a generation's folder was complete when it was made.
+pub(super) fn is_complete(dir: &Path) -> bool {
+    dir.join(FACTS_FILE).exists()
+}
+
+/// An open generation.
+#[derive(Debug)]
+pub(super) struct Generation {
+    dir: PathBuf,
+    db: sled::Db,
+}
+
+/// Frames to append: number, part, value.
+pub(super) type Frames = Vec<(u64, u16, Vec<u8>)>;
+
+impl Generation {
+    /// Makes a new generation in `dir`, which must not exist, with `carried` records in it. All of it is durable before
+    /// the facts are, and with them the folder counts.
+    pub(super) fn create(
+        dir: &Path,
+        facts: &Facts,
+        carried: impl Iterator<Item = Frames>,
+    ) -> Result<Generation, GenerationError> {
+        let io = |source| GenerationError::Io { path: dir.to_owned(), source };
+        files::create_dir(dir).map_err(io)?;
+        let config = sled::Config::new()
+            .path(dir)
+            .cache_capacity(CACHE_BYTES)
+            .segment_size(SEGMENT_BYTES)
+            .flush_every_ms(None);
+        let db = guard(dir, || config.open())?;
+        let generation = Generation { dir: dir.to_owned(), db };
+        // The first flush proves that sled's sync comes through ours; an empty key cannot be a record's.
+        let before = full_sync::calls();
+        generation.guarded(|db| db.insert([], &[]).and_then(|_| db.flush()))?;
+        if full_sync::calls() == before {
+            return Err(GenerationError::NotSynced(dir.to_owned()));
+        }
+        for frames in carried {
+            generation.append(frames)?;
+        }
+        files::sync_tree(dir).map_err(io)?;
+        let mut bytes = serde_cbor::to_vec(facts).expect("plain numbers encode");
+        bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_be_bytes());
+        files::replace(&dir.join(FACTS_FILE), &bytes).map_err(io)?;
+        dir.parent().map_or(Ok(()), files::sync_dir).map_err(io)?;
+        Ok(generation)
+    }
+
+    /// Appends frames as one commit: after `Ok` all of them are on stable storage, after `Err` none is promised.
+    pub(super) fn append(&self, frames: Frames) -> Result<(), GenerationError> {
+        let mut batch = sled::Batch::default();
+        for (number, part, value) in frames {
+            batch.insert(&frame::key(number, part), value);
+        }
+        self.guarded(|db| db.apply_batch(batch).and_then(|()| db.flush()).map(drop))
+    }
+
+    /// The envelope of a record, its parts joined; `None` when it or a part of it is missing or damaged.
+    pub(super) fn read(&self, number: u64) -> Result<Option<Vec<u8>>, GenerationError> {
+        let part = |part| self.guarded(|db| db.get(frame::key(number, part)));
+        let Some(first) = part(0)? else { return Ok(None) };
+        let Ok(head) = frame::parse(&first) else { return Ok(None) };
+        if head.number != number || head.part != 0 {
+            return Ok(None);
+        }
+        let mut envelope = head.body.to_vec();
+        for index in 1..head.parts {
+            let Some(value) = part(index)? else { return Ok(None) };
+            match frame::parse(&value) {
+                Ok(next) if next.number == number && next.part == index => envelope.extend_from_slice(next.body),
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(envelope))
+    }
+
+    fn guarded<T>(&self, call: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, GenerationError> {
+        guard(&self.dir, || call(&self.db))
+    }
+}
+
+fn guard<T>(dir: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, GenerationError> {
+    // Unwind safety: after a panic the database is only ever dropped, never asked again.
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(source)) => Err(GenerationError::Sled { dir: dir.to_owned(), source }),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Err(GenerationError::Panic { dir: dir.to_owned(), text: text.unwrap_or_default() })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::closed::ClosedGeneration;
+    use super::*;
+
+    fn facts(first: u64) -> Facts {
+        Facts { format: 1, first, epoch: 1, lanes: vec![LaneFact { id: LaneId(0), name: "main".into(), next: 1 }] }
+    }
+
+    fn framed(number: u64, envelope: &[u8]) -> Vec<(u64, u16, Vec<u8>)> {
+        let frames = frame::split(number, Some(number - 1), envelope).into_iter();
+        frames.enumerate().map(|(part, value)| (number, part as u16, value)).collect()
+    }
+
+    #[test]
+    fn what_was_appended_is_read_while_open_and_from_the_bytes_once_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("gen");
+        let long: Vec<u8> = (0..20_000u32).map(|n| n as u8).collect();
+        let generation = Generation::create(&dir, &facts(4), [framed(4, b"carried")].into_iter()).unwrap();
+        generation.append([framed(5, b"short"), framed(6, &long)].concat()).unwrap();
+        for n in 7..400 {
+            generation.append(framed(n, format!("record {n}").as_bytes())).unwrap();
+        }
+        assert_eq!(generation.read(6).unwrap().as_ref(), Some(&long));
+        assert_eq!(generation.read(400).unwrap(), None);
+        drop(generation);
+        assert_eq!(read_facts(&dir), Some(facts(4)));
+        let closed = ClosedGeneration::scan(&dir).unwrap();
+        assert_eq!(closed.numbers().collect::<Vec<_>>(), (4..400).collect::<Vec<_>>());
+        assert_eq!(closed.read(5).unwrap().as_deref(), Some(&b"short"[..]));
+        assert_eq!(closed.read(6).unwrap(), Some(long));
+    }
+}

@@ -1,0 +1,264 @@
+//! A lane as the drain uses it: read forward, mark, settle.
+//!
+//! A [`Reader`] walks the log by number, from the lane's cursor up to the durable high water, and yields the lane's
+//! records by position, without those that are settled. Positions are contiguous, so a jump is a hole: the records in
+//! it cannot be read back, and are booked as damaged and announced. A hole at the very end of what an earlier run left
+//! shows when the first record behind it is read. Point reads, not iterators: an iteration would keep
+//! every leaf it passes in memory.
+
+use super::books::Outcome;
+use super::log::{Reading, locked};
+use super::quarantine::Reason;
+use super::{Journal, JournalError};
+use crate::record::{LaneId, Record, codec};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Whether a record may have been sent by an earlier run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MaybeSent {
+    /// Certainly not.
+    No,
+    /// Maybe; in this boot, not before this many milliseconds since boot.
+    Since(u64),
+    /// Maybe, in another boot: nobody knows how long ago.
+    Unknown,
+}
+
+/// A record read for a lane.
+#[derive(Clone, Debug)]
+pub struct ReadRecord {
+    /// Its position in the lane.
+    pub position: u64,
+    /// The record.
+    pub record: Arc<Record>,
+    /// Whether an earlier run may have sent it.
+    pub maybe_sent: MaybeSent,
+}
+
+/// One queue's view of the journal; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    journal: Journal,
+    id: LaneId,
+}
+
+/// The place of one reader in the log. Reading blocks on the disk: keep it off the runtime's threads.
+#[derive(Debug)]
+pub struct Reader {
+    lane: Lane,
+    number: u64,
+    /// Position that the next record must have.
+    expected: u64,
+    reading: Option<Reading>,
+    /// Where records are read a second time.
+    again: Option<Reading>,
+}
+
+impl Lane {
+    pub(super) fn new(journal: Journal, id: LaneId) -> Lane {
+        Lane { journal, id }
+    }
+
+    /// The lane's id in records.
+    pub fn id(&self) -> LaneId {
+        self.id
+    }
+
+    /// The journal it belongs to.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    fn book<R>(&self, look: impl FnOnce(&mut super::LaneBook) -> R) -> R {
+        let mut books = locked(&self.journal.0.books);
+        look(books.iter_mut().find(|book| book.id == self.id).expect("a lane has a book for as long as the journal is open"))
+    }
+
+    /// A reader at the lane's cursor. One at a time: reading tells the books which number each position has.
+    pub fn reader(&self) -> Reader {
+        let (number, expected) = self.book(|book| (book.read_from, book.cursor));
+        Reader { lane: self.clone(), number, expected, reading: None, again: None }
+    }
+
+    /// Changes whenever more records are durable.
+    pub fn durable(&self) -> watch::Receiver<u64> {
+        self.journal.0.durable.subscribe()
+    }
+
+    /// Lowest unsettled position.
+    pub fn cursor(&self) -> u64 {
+        self.book(|book| book.cursor)
+    }
+
+    /// Records without an outcome.
+    pub fn waiting(&self) -> u64 {
+        self.book(|book| book.waiting())
+    }
+
+    /// Books outcomes. Cheap: the state file follows within a second.
+    pub fn settle(&self, outcomes: impl IntoIterator<Item = (u64, Outcome)>) {
+        self.book(|book| {
+            for (position, outcome) in outcomes {
+                book.settle(position, outcome);
+            }
+        });
+        self.journal.0.dirty();
+    }
+
+    /// Makes sure that a durable mark covers `positions` before they are attempted. Blocks on the disk when a new mark
+    /// is needed, which [`Lane::needs_mark`] tells.
+    ///
+    /// # Errors
+    /// The mark is not durable: the positions must not be attempted.
+    pub fn mark(&self, positions: &[u64]) -> Result<(), JournalError> {
+        let now = self.journal.0.clock.now().boottime_ms;
+        let (epoch, boot) = (self.journal.0.epoch, self.journal.0.clock.boot());
+        let fresh = self.book(|book| {
+            let mut fresh = false;
+            for &position in positions {
+                if book.needs_mark(position, epoch, now) {
+                    book.mark(position, epoch, boot, now);
+                    fresh = true;
+                }
+            }
+            fresh
+        });
+        if fresh {
+            self.journal.0.write_state()?;
+        }
+        self.book(|book| positions.iter().for_each(|position| book.attempted(*position)));
+        Ok(())
+    }
+
+    /// Whether attempting `positions` needs a new mark first. When it does not, they are noted as attempted.
+    pub fn needs_mark(&self, positions: &[u64]) -> bool {
+        let now = self.journal.0.clock.now().boottime_ms;
+        let epoch = self.journal.0.epoch;
+        self.book(|book| {
+            let needed = positions.iter().any(|position| book.needs_mark(*position, epoch, now));
+            if !needed {
+                positions.iter().for_each(|position| book.attempted(*position));
+            }
+            needed
+        })
+    }
+
+    /// Puts a record into quarantine durably, then settles it. `Ok(false)`: the quarantine is full, nothing changed.
+    /// Blocks on the disk.
+    pub fn quarantine(&self, record: &Record, position: u64, code: &str, text: &str) -> Result<bool, JournalError> {
+        let reason = Reason { code, text, place: Some((self.id, position)), whole_bytes: None };
+        let shared = &self.journal.0;
+        let kept = shared.quarantine.keep(record, reason).map_err(|source| JournalError::io(&shared.path, source))?;
+        if kept {
+            self.settle([(position, Outcome::Quarantined)]);
+        }
+        Ok(kept)
+    }
+
+    fn maybe_sent(&self, position: u64, record_epoch: u64) -> MaybeSent {
+        let epoch = self.journal.0.epoch;
+        match self.book(|book| book.maybe_sent(position, record_epoch, epoch)) {
+            None => MaybeSent::No,
+            Some(mark) if mark.boot == self.journal.0.clock.boot() => MaybeSent::Since(mark.since_ms),
+            Some(_) => MaybeSent::Unknown,
+        }
+    }
+}
+
+impl Reader {
+    /// Reads up to `max` further records of the lane, and no more than about `max_bytes` of payload. Empty: all that is
+    /// durable was read.
+    ///
+    /// # Errors
+    /// A generation cannot be read now; the next call tries again.
+    pub fn read(&mut self, max: usize, max_bytes: usize) -> Result<Vec<ReadRecord>, JournalError> {
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        self.resume();
+        let durable = *self.lane.journal.0.durable.borrow();
+        while self.number <= durable && found.len() < max && bytes < max_bytes {
+            let Some(record) = self.fetch(durable)? else { continue };
+            let number = self.number;
+            self.number += 1;
+            let Some(position) = record.position(self.lane.id) else { continue };
+            if position < self.expected {
+                // Found again in a salvaged generation, or settled below the cursor.
+                continue;
+            }
+            if position > self.expected {
+                self.lane.journal.0.book_damage(self.lane.id, self.expected, position, "damaged");
+            }
+            self.expected = position + 1;
+            let settled = self.lane.book(|book| {
+                book.saw(position, number);
+                book.is_settled(position)
+            });
+            if !settled {
+                bytes += record.draft.message.payload.len();
+                let maybe_sent = self.lane.maybe_sent(position, record.epoch);
+                found.push(ReadRecord { position, record, maybe_sent });
+            }
+        }
+        if self.number > durable {
+            // Nothing more to read: a closed generation need not stay open for us.
+            self.reading = None;
+            self.again = None;
+        }
+        Ok(found)
+    }
+
+    /// Reads one record again, whose number is known.
+    pub fn reread(&mut self, number: u64) -> Result<Option<Arc<Record>>, JournalError> {
+        if let Some(record) = self.lane.journal.0.recall(number) {
+            return Ok(Some(record));
+        }
+        if self.again.as_ref().is_none_or(|reading| !reading.covers(number)) {
+            self.again = self.lane.journal.0.log.reading(number)?;
+        }
+        let Some(reading) = &self.again else { return Ok(None) };
+        Ok(reading.read(number)?.and_then(|envelope| codec::decode(&envelope).ok()).map(Arc::new))
+    }
+
+    /// Eviction may have moved the cursor beyond where this reader stands.
+    fn resume(&mut self) {
+        let (number, cursor) = self.lane.book(|book| (book.read_from, book.cursor));
+        if number > self.number {
+            self.number = number;
+            self.reading = None;
+        }
+        self.expected = self.expected.max(cursor);
+    }
+
+    /// The record at `self.number`; `None`: there is none, and `self.number` has moved on.
+    fn fetch(&mut self, durable: u64) -> Result<Option<Arc<Record>>, JournalError> {
+        if let Some(record) = self.lane.journal.0.recall(self.number) {
+            self.reading = None;
+            return Ok(Some(record));
+        }
+        if self.reading.as_ref().is_none_or(|reading| !reading.covers(self.number)) {
+            // Let go of the last one first, so that it can be closed or forgotten.
+            self.reading = None;
+            self.reading = self.lane.journal.0.log.reading(self.number)?;
+        }
+        let Some(reading) = &self.reading else {
+            self.number = self.lane.journal.0.log.firsts().first().copied().unwrap_or(durable + 1).max(self.number + 1);
+            return Ok(None);
+        };
+        let envelope = match reading.read(self.number) {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                // sled's errors stick to an open database: let go of it, the next call opens it again.
+                self.reading = None;
+                return Err(error);
+            }
+        };
+        match envelope.map(|envelope| codec::decode(&envelope)) {
+            Some(Ok(record)) => return Ok(Some(Arc::new(record))),
+            Some(Err(error)) => tracing::warn!(number = self.number, %error, "record does not decode, skipped"),
+            None => {}
+        }
+        self.number += 1;
+        Ok(None)
+    }
+}

@@ -1,0 +1,246 @@
+//! The log: generations in a row, `log/gen-<first number>.<epoch>/`, of which the last one may be active.
+//!
+//! A closed generation holds exactly the numbers from its first to the next one's first; what it should hold and does
+//! not is damaged. The active one is read through the writer's handle, a closed one from its bytes by an index that
+//! lives as long as a lane reads it. A folder without its note of facts was not complete when the power went, and holds
+//! nothing that was acknowledged; of two folders with one first number, the older is left from a carry-over that the
+//! newer one completed.
+
+use super::JournalError;
+use super::closed::ClosedGeneration;
+use super::files;
+use super::frame;
+use super::generation::{Facts, Frames, Generation, GenerationError, is_complete, read_facts};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+/// sled's threads may still be writing when the last handle is gone: before a number is believed to be missing, the
+/// bytes are looked at again after this pause.
+const SECOND_LOOK: Duration = Duration::from_millis(200);
+/// Records per commit while they are carried over.
+const CARRY_COMMIT: usize = 256;
+
+/// One generation of the row.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) first: u64,
+    dir: PathBuf,
+    /// Bytes on disk when last looked; 0: not looked yet.
+    bytes: AtomicU64,
+    facts: Option<Facts>,
+    active: Mutex<Weak<Generation>>,
+    /// Held while the bytes are scanned, which may take seconds: intake must only ever try it.
+    closed: Mutex<Weak<ClosedGeneration>>,
+}
+
+/// Where a generation's records are read.
+#[derive(Debug, Clone)]
+enum Source {
+    Active(Arc<Generation>),
+    Closed(Arc<ClosedGeneration>),
+}
+
+/// A generation to read from, with the numbers it can hold.
+#[derive(Debug, Clone)]
+pub(super) struct Reading {
+    source: Source,
+    first: u64,
+    end: u64,
+}
+
+impl Reading {
+    /// Whether `number` belongs to this generation.
+    pub(super) fn covers(&self, number: u64) -> bool {
+        (self.first..self.end).contains(&number)
+    }
+
+    /// The envelope of a record; `None` when it is missing or damaged.
+    pub(super) fn read(&self, number: u64) -> Result<Option<Vec<u8>>, JournalError> {
+        match &self.source {
+            Source::Active(generation) => Ok(generation.read(number)?),
+            Source::Closed(closed) => closed.read(number).map_err(|error| JournalError::Generation(error.to_string())),
+        }
+    }
+}
+
+/// All generations.
+#[derive(Debug)]
+pub(super) struct Log {
+    dir: PathBuf,
+    row: Mutex<BTreeMap<u64, Arc<Slot>>>,
+}
+
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every critical section leaves its data whole, so a panic elsewhere is no reason to stop.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Log {
+    /// Finds the generations in `path/log`.
+    pub(super) fn open(path: &Path) -> Result<Log, JournalError> {
+        let dir = path.join("log");
+        let io = |source| JournalError::io(&dir, source);
+        files::create_dir(&dir).map_err(io)?;
+        let mut found: Vec<(u64, u64, PathBuf)> = Vec::new();
+        for entry in fs::read_dir(&dir).map_err(io)?.flatten() {
+            let name = entry.file_name();
+            match name.to_str().and_then(parse_name).filter(|_| is_complete(&entry.path())) {
+                Some((first, epoch)) => found.push((first, epoch, entry.path())),
+                // Half-made or half-removed by a run that was cut: nothing was acknowledged out of it.
+                None => drop(fs::remove_dir_all(entry.path())),
+            }
+        }
+        found.sort();
+        let mut row: BTreeMap<u64, Arc<Slot>> = BTreeMap::new();
+        for (first, _, folder) in found {
+            let facts = read_facts(&folder);
+            if let Some(older) = row.insert(first, Slot::new(first, folder, facts)) {
+                let _ = fs::remove_dir_all(&older.dir);
+            }
+        }
+        Ok(Log { dir, row: Mutex::new(row) })
+    }
+
+    /// First numbers of all generations, ascending.
+    pub(super) fn firsts(&self) -> Vec<u64> {
+        locked(&self.row).keys().copied().collect()
+    }
+
+    /// Makes a new generation, the active one.
+    pub(super) fn start(&self, facts: Facts) -> Result<Arc<Generation>, GenerationError> {
+        self.make(facts, std::iter::empty())
+    }
+
+    /// Makes the generation at `facts.first` anew, with the records of the closed one, so that it can be gone on in:
+    /// otherwise every restart would leave a small generation behind. The old folder goes last.
+    pub(super) fn carry_over(&self, facts: Facts, closed: &ClosedGeneration) -> Result<Arc<Generation>, GenerationError> {
+        let numbers: Vec<u64> = closed.numbers().collect();
+        let commits = numbers.chunks(CARRY_COMMIT).map(|numbers| {
+            let envelopes = numbers.iter().filter_map(|number| Some((*number, closed.read(*number).ok()??)));
+            envelopes.flat_map(|(number, envelope)| framed(number, None, &envelope)).collect()
+        });
+        let old = locked(&self.row).get(&facts.first).map(|slot| slot.dir.clone());
+        let generation = self.make(facts, commits)?;
+        if let Some(old) = old {
+            let _ = fs::remove_dir_all(old);
+        }
+        Ok(generation)
+    }
+
+    fn make(&self, facts: Facts, carried: impl Iterator<Item = Frames>) -> Result<Arc<Generation>, GenerationError> {
+        let dir = self.dir.join(format!("gen-{:020}.{:010}", facts.first, facts.epoch));
+        if dir.exists() {
+            // Left by an attempt of this epoch that failed half-way, or whose first commit did: nothing was acknowledged.
+            fs::remove_dir_all(&dir).map_err(|source| GenerationError::Io { path: dir.clone(), source })?;
+        }
+        let generation = Arc::new(Generation::create(&dir, &facts, carried)?);
+        let slot = Slot::new(facts.first, dir, Some(facts));
+        *locked(&slot.active) = Arc::downgrade(&generation);
+        locked(&self.row).insert(slot.first, slot);
+        Ok(generation)
+    }
+
+    /// The generation that holds `number`. `None`: before the first one. May scan for seconds; never called where intake
+    /// would wait for it.
+    pub(super) fn reading(&self, number: u64) -> Result<Option<Reading>, JournalError> {
+        let (slot, end) = {
+            let row = locked(&self.row);
+            let Some((_, slot)) = row.range(..=number).next_back() else { return Ok(None) };
+            (slot.clone(), row.range(number + 1..).next().map_or(u64::MAX, |(first, _)| *first))
+        };
+        let active = locked(&slot.active).upgrade();
+        let source = match active {
+            Some(generation) => Source::Active(generation),
+            None => Source::Closed(slot.closed(end)?),
+        };
+        Ok(Some(Reading { source, first: slot.first, end }))
+    }
+
+    /// What was noted when a generation was made; `None` when that is damaged.
+    pub(super) fn facts(&self, first: u64) -> Option<Facts> {
+        locked(&self.row).get(&first)?.facts.clone()
+    }
+
+    /// The index of a closed generation.
+    pub(super) fn closed(&self, first: u64) -> Result<Option<Arc<ClosedGeneration>>, JournalError> {
+        let slot = locked(&self.row).get(&first).cloned();
+        slot.map(|slot| slot.closed(0)).transpose()
+    }
+
+    /// Deletes a generation that every lane is past; the durable cursors must say so already. `false`: it is the last
+    /// one, or cannot be removed.
+    pub(super) fn delete(&self, first: u64) -> bool {
+        let mut row = locked(&self.row);
+        let Some(slot) = row.get(&first).filter(|_| row.len() > 1).cloned() else { return false };
+        // Renamed first: a cut in the middle of the removal must not leave half a generation under its name. A reader
+        // that has it open goes on reading the same files.
+        let trash = self.dir.join(format!("trash-{first:020}"));
+        if let Err(error) = files::rename(&slot.dir, &trash) {
+            tracing::warn!(first, %error, "drained generation cannot be removed, its space stays taken");
+            return false;
+        }
+        row.remove(&first);
+        drop(row);
+        let _ = fs::remove_dir_all(&trash);
+        true
+    }
+
+    /// Bytes on disk of all generations; closed ones are looked at once.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        let row: Vec<Arc<Slot>> = locked(&self.row).values().cloned().collect();
+        let bytes = row.iter().map(|slot| {
+            let open = locked(&slot.active).strong_count() > 0;
+            if open || slot.bytes.load(Relaxed) == 0 {
+                slot.bytes.store(files::disk_bytes(&slot.dir), Relaxed);
+            }
+            slot.bytes.load(Relaxed)
+        });
+        bytes.sum()
+    }
+}
+
+impl Slot {
+    fn new(first: u64, dir: PathBuf, facts: Option<Facts>) -> Arc<Slot> {
+        Arc::new(Slot {
+            first,
+            dir,
+            bytes: AtomicU64::new(0),
+            facts,
+            active: Mutex::new(Weak::new()),
+            closed: Mutex::new(Weak::new()),
+        })
+    }
+
+    /// The index of the closed generation, which should hold every number below `end`.
+    fn closed(&self, end: u64) -> Result<Arc<ClosedGeneration>, JournalError> {
+        let mut kept = locked(&self.closed);
+        if let Some(closed) = kept.upgrade() {
+            return Ok(closed);
+        }
+        let scan = || ClosedGeneration::scan(&self.dir).map_err(|source| JournalError::io(&self.dir, source));
+        let expected = if end == u64::MAX { 0 } else { end.saturating_sub(self.first) };
+        let mut closed = scan()?;
+        if (closed.numbers().count() as u64) < expected {
+            std::thread::sleep(SECOND_LOOK);
+            closed = scan()?;
+        }
+        let closed = Arc::new(closed);
+        *kept = Arc::downgrade(&closed);
+        Ok(closed)
+    }
+}
+
+/// A record's frames as the generation takes them.
+pub(super) fn framed(number: u64, previous: Option<u64>, envelope: &[u8]) -> Frames {
+    let parts = frame::split(number, previous, envelope).into_iter().enumerate();
+    parts.map(|(part, value)| (number, part as u16, value)).collect()
+}
+
+fn parse_name(name: &str) -> Option<(u64, u64)> {
+    let (first, epoch) = name.strip_prefix("gen-")?.split_once('.')?;
+    Some((first.parse().ok()?, epoch.parse().ok()?))
+}

@@ -1,0 +1,343 @@
+//! Opening a journal on whatever is there.
+//!
+//! The order matters. The lock first: nobody else moves. Then the format: a newer one is left untouched. Then the state,
+//! the generations, and the tail of the newest one, from which the next number and every lane's next position follow.
+//! Only when the new epoch is durable may anything be appended. Generations of earlier opens are never appended to: a
+//! small newest one is carried over into a fresh database, a large one is simply closed.
+
+use super::books::{LaneBook, Mark};
+use super::commit::{Tail, Writer, WriterHealth};
+use super::files;
+use super::closed::ClosedGeneration;
+use super::generation::{Facts, LaneFact};
+use super::log::Log;
+use super::quarantine::Quarantine;
+use super::state::{Found, State, StateFile};
+use super::{Append, Journal, JournalError, Keeper, Recent, Shared};
+use crate::clock::{BootId, Clock};
+use crate::config::OnFull;
+use crate::record::{JournalId, LaneId, Record, codec};
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::watch;
+
+const FORMAT_LINE: &str = "tidegate journal, format 1\n";
+/// Epochs skipped when the state is lost: more opens than can have happened since the newest one that is still known.
+const EPOCH_LEAP: u64 = 1_000;
+/// A newest generation with at most so many bytes of envelopes is carried over instead of closed.
+const CARRY_BYTES: u64 = 256 * 1024;
+/// When the newest generation holds fewer records, the one before it is looked at too, for the key index.
+const TAIL_MIN: u64 = 2_000;
+
+/// What a journal is opened with.
+#[derive(Clone, Debug)]
+pub struct JournalOptions {
+    /// Folder; created when missing.
+    pub path: PathBuf,
+    /// Bound for the bytes on disk.
+    pub max_bytes: u64,
+    /// What happens at the bound.
+    pub on_full: OnFull,
+    /// Payload bytes after which a generation is closed.
+    pub generation_bytes: u64,
+    /// Names of the configured queues, one lane each.
+    pub lanes: Vec<String>,
+}
+
+/// Payload bytes of a generation unless a test says otherwise: memory and blast radius of a damaged one.
+pub const GENERATION_BYTES: u64 = 4 * 1024 * 1024;
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct OpenReport {
+    /// There was no journal before.
+    pub made: bool,
+    /// The state file was damaged: cursors start at the oldest record, everything may be sent again.
+    pub state_lost: bool,
+    /// The card was cloned or the state lost: a new journal id was drawn.
+    pub new_id: bool,
+    /// Numbers below the recorded high water that the newest generation should hold and does not.
+    pub missing: u64,
+    /// It lies in RAM.
+    pub in_ram: bool,
+    /// Lanes with waiting records that no configured queue drains.
+    pub stranded: Vec<String>,
+}
+
+/// An open journal that nobody writes to yet.
+#[derive(Debug)]
+pub struct Opened {
+    /// The journal.
+    pub journal: Journal,
+    /// What was found.
+    pub report: OpenReport,
+    tail: Tail,
+}
+
+impl Opened {
+    /// The writer; to be run on a thread of its own. `stop` ends its waiting on a disk that refuses.
+    pub fn writer<T>(
+        self,
+        linger: Duration,
+        inbox: UnboundedReceiver<Append<T>>,
+        committed: UnboundedSender<Vec<T>>,
+        stop: Arc<AtomicBool>,
+    ) -> Writer<T> {
+        Writer::new(self.journal, self.tail, linger, inbox, committed, stop)
+    }
+}
+
+/// What the tail of the log tells.
+#[derive(Default)]
+struct TailFacts {
+    first: u64,
+    last: u64,
+    missing: u64,
+    epoch: u64,
+    journal: Option<JournalId>,
+    next: HashMap<LaneId, u64>,
+    bytes: u64,
+    records: u64,
+}
+
+impl TailFacts {
+    fn take(&mut self, record: &Record, bytes: usize) {
+        self.last = self.last.max(record.number);
+        self.epoch = self.epoch.max(record.epoch);
+        self.journal = Some(record.journal);
+        self.bytes += bytes as u64;
+        self.records += 1;
+        for slot in &record.slots {
+            let next = self.next.entry(slot.lane).or_default();
+            *next = (*next).max(slot.position + 1);
+        }
+    }
+}
+
+impl Journal {
+    /// Opens the journal, or makes it. Every sound record of its tail is shown to `on_tail`, oldest first.
+    ///
+    /// # Errors
+    /// [`JournalError::Locked`], [`JournalError::Newer`] and [`JournalError::NotSynced`] are final; anything else is the
+    /// disk's doing and may be tried again.
+    pub fn open(options: &JournalOptions, clock: &Clock, on_tail: &mut dyn FnMut(&Record)) -> Result<Opened, JournalError> {
+        full_sync::check().map_err(JournalError::NotSynced)?;
+        let path = &options.path;
+        let io = |source| JournalError::io(path, source);
+        files::create_dir(path).map_err(io)?;
+        let lock = take_lock(path)?;
+        let mut report = OpenReport { made: check_format(path)?, in_ram: super::place::in_ram(path), ..Default::default() };
+        let (state_file, found) = StateFile::open(&path.join("state"))?;
+        let old = match found {
+            Found::State(state) => books_of(state),
+            Found::Nothing | Found::Damaged => None,
+        };
+        let log = Log::open(path)?;
+        report.state_lost = old.is_none() && !log.firsts().is_empty();
+        let high = old.as_ref().map_or(0, |(state, _)| state.high);
+        let (tail, newest) = read_tail(&log, on_tail)?;
+        report.missing = high.saturating_sub(tail.last.max(high.min(tail.first - 1))).max(tail.missing);
+
+        let last = tail.last.max(high);
+        let fingerprint = machine_fingerprint();
+        let (id, epoch, mut books) = match old {
+            Some((state, books)) => {
+                if let Some(last_good_s) = state.last_good_s {
+                    clock.learn(last_good_s, i64::MAX);
+                }
+                let cloned = state.fingerprint != fingerprint && state.fingerprint != 0 && fingerprint != 0;
+                report.new_id = cloned;
+                (if cloned { draw_id() } else { state.journal }, state.epoch.max(tail.epoch) + 1, books)
+            }
+            None if report.state_lost => {
+                let epoch = tail.epoch + EPOCH_LEAP;
+                report.new_id = tail.journal.is_none();
+                (tail.journal.unwrap_or_else(draw_id), epoch, rebuild_books(&log, epoch))
+            }
+            None => (draw_id(), 1, Vec::new()),
+        };
+        for book in &mut books {
+            book.next = book.next.max(tail.next.get(&book.id).copied().unwrap_or(1));
+        }
+        add_lanes(&mut books, &options.lanes, last + 1);
+        let stranded = books.iter().filter(|book| !options.lanes.contains(&book.name) && book.waiting() > 0);
+        report.stranded = stranded.map(|book| book.name.clone()).collect();
+
+        let journal = Journal(Arc::new(Shared {
+            id,
+            epoch,
+            fingerprint,
+            path: path.clone(),
+            clock: clock.clone(),
+            max_bytes: options.max_bytes,
+            on_full: options.on_full,
+            generation_bytes: options.generation_bytes,
+            log,
+            durable_need: AtomicU64::new(0),
+            books: Mutex::new(books),
+            state: Mutex::new(state_file),
+            durable: watch::Sender::new(last),
+            recent: Mutex::new(Recent::default()),
+            keeper: Keeper::default(),
+            quarantine: Quarantine::open(&path.join("quarantine")).map_err(io)?,
+            gaps: Mutex::default(),
+            health: Mutex::new(WriterHealth::Fine),
+            _lock: lock,
+        }));
+        // The epoch is durable from here on; only now may a number be given.
+        journal.0.write_state()?;
+        let active = match newest.filter(|_| (1..=CARRY_BYTES).contains(&tail.bytes)) {
+            // The generation starts where it did, so its lanes do, too.
+            Some((first, closed)) => carry_over(&journal, first, &closed)?.map(|generation| (generation, tail.bytes)),
+            None => None,
+        };
+        Ok(Opened { journal, report, tail: Tail { next: last + 1, active } })
+    }
+}
+
+fn carry_over(
+    journal: &Journal,
+    first: u64,
+    closed: &ClosedGeneration,
+) -> Result<Option<Arc<super::generation::Generation>>, JournalError> {
+    let log = &journal.0.log;
+    // Without its facts nothing is known of its lanes: it is closed as it is.
+    let Some(facts) = log.facts(first) else { return Ok(None) };
+    Ok(Some(log.carry_over(Facts { epoch: journal.0.epoch, ..facts }, closed)?))
+}
+
+fn take_lock(path: &Path) -> Result<File, JournalError> {
+    let lock_path = path.join("lock");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&lock_path);
+    let file = file.map_err(|source| JournalError::io(&lock_path, source))?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(JournalError::Locked(path.to_owned())),
+        Err(error) => Err(JournalError::io(&lock_path, error.into())),
+    }
+}
+
+/// Returns whether the journal is new.
+fn check_format(path: &Path) -> Result<bool, JournalError> {
+    let file = path.join("format");
+    match fs::read_to_string(&file) {
+        Ok(text) if text == FORMAT_LINE => Ok(false),
+        Ok(text) if text.starts_with("tidegate journal, format ") => {
+            Err(JournalError::Newer(format!("written by a newer tidegate ({}: {})", file.display(), text.trim_end())))
+        }
+        // Missing, or torn when the journal was made: it says nothing that the other files do not.
+        _ => {
+            let made = !path.join("state").exists();
+            files::replace(&file, FORMAT_LINE.as_bytes()).map_err(|source| JournalError::io(&file, source))?;
+            Ok(made)
+        }
+    }
+}
+
+fn books_of(state: State) -> Option<(State, Vec<LaneBook>)> {
+    let books: Result<Vec<LaneBook>, _> = state.lanes.iter().cloned().map(|lane| lane.into_book()).collect();
+    match books {
+        Ok(books) => Some((state, books)),
+        Err(reason) => {
+            tracing::warn!(reason, "state file contradicts itself, taken as damaged");
+            None
+        }
+    }
+}
+
+type Newest = Option<(u64, Arc<ClosedGeneration>)>;
+
+fn read_tail(log: &Log, on_tail: &mut dyn FnMut(&Record)) -> Result<(TailFacts, Newest), JournalError> {
+    let mut tail = TailFacts { first: 1, ..TailFacts::default() };
+    let firsts = log.firsts();
+    let Some(&first) = firsts.last() else { return Ok((tail, None)) };
+    tail.first = first;
+    tail.last = first.saturating_sub(1);
+    if let Some(facts) = log.facts(first) {
+        tail.epoch = facts.epoch;
+        tail.next = facts.lanes.iter().map(|lane| (lane.id, lane.next)).collect();
+    }
+    let closed = log.closed(first)?.expect("it is in the row");
+    if closed.numbers().count() < TAIL_MIN as usize && firsts.len() > 1 {
+        // For the key index alone: whatever is wrong with it waits for its reader.
+        if let Ok(Some(previous)) = log.closed(firsts[firsts.len() - 2]) {
+            each(&previous, &mut |record, _| on_tail(record));
+        }
+    }
+    each(&closed, &mut |record, bytes| {
+        tail.take(record, bytes);
+        on_tail(record);
+    });
+    tail.missing = (tail.last + 1 - first).saturating_sub(tail.records);
+    Ok((tail, Some((first, closed))))
+}
+
+fn each(closed: &ClosedGeneration, take: &mut dyn FnMut(&Record, usize)) {
+    for number in closed.numbers() {
+        if let Ok(Some(envelope)) = closed.read(number)
+            && let Ok(record) = codec::decode(&envelope)
+        {
+            take(&record, envelope.len());
+        }
+    }
+}
+
+/// Books from what the generations note, when the state is lost: every record still on disk counts as waiting and as
+/// maybe sent, what is gone as accepted.
+fn rebuild_books(log: &Log, epoch: u64) -> Vec<LaneBook> {
+    let firsts = log.firsts();
+    let facts_of = |first: &u64| log.facts(*first).map(|facts| (*first, facts));
+    let Some((_, newest)) = firsts.iter().rev().find_map(facts_of) else { return Vec::new() };
+    let oldest: HashMap<LaneId, u64> = match firsts.iter().find_map(facts_of) {
+        Some((_, facts)) => facts.lanes.iter().map(|lane| (lane.id, lane.next)).collect(),
+        None => HashMap::new(),
+    };
+    let rebuild = |LaneFact { id, name, next }: &LaneFact| {
+        let mut book = LaneBook::new(*id, name.clone(), firsts[0]);
+        book.next = *next;
+        book.settle_below(oldest.get(id).copied().unwrap_or(1), firsts[0], super::books::Outcome::Accepted);
+        book.presume(Mark { upto: u64::MAX, epoch: epoch - 1, boot: BootId::default(), since_ms: 0 });
+        book
+    };
+    newest.lanes.iter().map(rebuild).collect()
+}
+
+fn add_lanes(books: &mut Vec<LaneBook>, names: &[String], number: u64) {
+    for name in names {
+        if !books.iter().any(|book| book.name == *name) {
+            let id = books.iter().map(|book| book.id.0 + 1).max().unwrap_or(0);
+            books.push(LaneBook::new(LaneId(id), name.clone(), number));
+        }
+    }
+}
+
+fn draw_id() -> JournalId {
+    let mut bytes = [0; 8];
+    // Without the kernel's generator there is no unique id to be had; the boot id is the best that is left.
+    if getrandom::fill(&mut bytes).is_err() {
+        let boot = crate::clock::read_boot_id().0;
+        bytes.copy_from_slice(&boot[..8]);
+    }
+    JournalId(u64::from_be_bytes(bytes))
+}
+
+/// Hash of machine id and first MAC address: tells a cloned card from its original. 0 when neither can be read.
+fn machine_fingerprint() -> u64 {
+    use sha2::{Digest, Sha256};
+    let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    let mut names: Vec<PathBuf> =
+        fs::read_dir("/sys/class/net").into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    names.sort();
+    // Interfaces without a device behind them (bridges, tunnels, containers) come and go with new addresses.
+    let address = names.iter().filter(|path| path.join("device").exists()).find_map(|path| fs::read_to_string(path.join("address")).ok());
+    if machine.trim().is_empty() && address.is_none() {
+        return 0;
+    }
+    let digest = Sha256::digest(format!("{}|{}", machine.trim(), address.unwrap_or_default().trim()));
+    u64::from_be_bytes(digest[..8].try_into().expect("a digest has 32 bytes"))
+}

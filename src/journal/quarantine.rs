@@ -1,0 +1,116 @@
+//! Quarantine: records that can never be sent, and heads of messages too large to be journaled, with the reason.
+//!
+//! One append-only file of frames like the log's (found again by the same scan when damaged), synced before the record
+//! is settled: a cut between the two quarantines it twice under the same lane and position, and loses nothing. The file
+//! is bounded; a full quarantine parks the lane that needs it instead of emptying the journal.
+
+use super::files;
+use super::frame;
+use super::log::locked;
+use crate::record::{LaneId, Record, codec};
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Mutex;
+
+/// Bound of the quarantine's file.
+const QUARANTINE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// How much is in the quarantine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct QuarantineCounts {
+    /// Records and heads of oversize messages.
+    pub entries: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Bound of the bytes on disk.
+    pub max_bytes: u64,
+}
+
+/// One thing in quarantine.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept<'a> {
+    /// Why: the service's code, or `oversize`.
+    #[serde(rename = "c")]
+    code: &'a str,
+    /// Why, for people.
+    #[serde(rename = "x")]
+    text: &'a str,
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    lane: Option<LaneId>,
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    position: Option<u64>,
+    /// Whole size of the payload where only its head is kept.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    /// The record's envelope.
+    #[serde(rename = "r", with = "serde_bytes")]
+    envelope: &'a [u8],
+}
+
+/// Why something is put into quarantine.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reason<'a> {
+    pub(super) code: &'a str,
+    pub(super) text: &'a str,
+    pub(super) place: Option<(LaneId, u64)>,
+    pub(super) whole_bytes: Option<u64>,
+}
+
+#[derive(Debug)]
+pub(super) struct Quarantine {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    file: File,
+    counts: QuarantineCounts,
+}
+
+impl Quarantine {
+    /// Opens or makes the file in `dir`.
+    pub(super) fn open(dir: &Path) -> io::Result<Quarantine> {
+        files::create_dir(dir)?;
+        let path = dir.join("kept");
+        let fresh = !path.exists();
+        let file = OpenOptions::new().append(true).create(true).open(&path)?;
+        if fresh {
+            file.sync_all()?;
+            files::sync_dir(dir)?;
+        }
+        let bytes = std::fs::read(&path)?;
+        let entries = frame::scan(&bytes).filter(|frame| frame.part == 0).count() as u64;
+        let counts = QuarantineCounts { entries, bytes: bytes.len() as u64, max_bytes: QUARANTINE_BYTES };
+        Ok(Quarantine { inner: Mutex::new(Inner { file, counts }) })
+    }
+
+    /// Keeps a record durably. `false`: it is full.
+    pub(super) fn keep(&self, record: &Record, reason: Reason<'_>) -> io::Result<bool> {
+        let envelope = codec::encode(record);
+        let kept = Kept {
+            code: reason.code,
+            text: reason.text,
+            lane: reason.place.map(|(lane, _)| lane),
+            position: reason.place.map(|(_, position)| position),
+            bytes: reason.whole_bytes,
+            envelope: &envelope,
+        };
+        let body = serde_cbor::to_vec(&kept).expect("plain values encode");
+        let bytes: Vec<u8> = frame::split(record.number, None, &body).concat();
+        let mut inner = locked(&self.inner);
+        if inner.counts.bytes + bytes.len() as u64 > QUARANTINE_BYTES {
+            return Ok(false);
+        }
+        inner.file.write_all(&bytes)?;
+        inner.file.sync_data()?;
+        inner.counts.entries += 1;
+        inner.counts.bytes += bytes.len() as u64;
+        Ok(true)
+    }
+
+    pub(super) fn counts(&self) -> QuarantineCounts {
+        locked(&self.inner).counts
+    }
+}

@@ -1,0 +1,401 @@
+//! The journal as its users see it: appended, read, settled, reopened, damaged.
+
+use super::books::Outcome;
+use super::*;
+use crate::record::{Identity, KeyKind, Message, TimeSource};
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
+use std::thread::JoinHandle;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+const MAIN: &str = "main";
+const SMALL_GENERATION: u64 = 40_000;
+
+/// A journal with its two threads, and the channels that the intake would have.
+struct Rig {
+    journal: Journal,
+    report: OpenReport,
+    inbox: Option<UnboundedSender<Append<u64>>>,
+    committed: UnboundedReceiver<Vec<u64>>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+    tail: Vec<u64>,
+}
+
+fn options(path: &Path) -> JournalOptions {
+    JournalOptions {
+        path: path.to_owned(),
+        max_bytes: 1 << 30,
+        on_full: OnFull::DropOldest,
+        generation_bytes: SMALL_GENERATION,
+        lanes: vec![MAIN.into(), "audit".into()],
+    }
+}
+
+fn start(options: &JournalOptions) -> Rig {
+    let clock = Clock::new(None);
+    let mut tail = Vec::new();
+    let opened = Journal::open(options, &clock, &mut |record| tail.push(record.number)).unwrap();
+    let (inbox, receiver) = unbounded_channel();
+    let (sender, committed) = unbounded_channel();
+    let stop = Arc::new(AtomicBool::new(false));
+    let (journal, report) = (opened.journal.clone(), opened.report.clone());
+    let writer = opened.writer(Duration::ZERO, receiver, sender, stop.clone());
+    let keeper = journal.clone();
+    let threads = vec![std::thread::spawn(move || writer.run()), std::thread::spawn(move || keeper.keep())];
+    Rig { journal, report, inbox: Some(inbox), committed, stop, threads, tail }
+}
+
+fn draft(n: u64, lanes: &[LaneId]) -> Draft {
+    Draft {
+        received: Default::default(),
+        message: Message {
+            topic: format!("t/{n}"),
+            payload: vec![n as u8; 300].into(),
+            qos: 1,
+            retain: false,
+            dup: false,
+            packet_id: n as u16,
+        },
+        profile: "test".into(),
+        identity: Identity {
+            key: Some(format!("k{n}")),
+            key_kind: KeyKind::Native,
+            group: format!("g{}", n % 7),
+            device: None,
+            record_type: "raw".into(),
+            event_time: None,
+            time_source: TimeSource::Arrival,
+        },
+        lanes: lanes.to_vec(),
+    }
+}
+
+impl Rig {
+    fn lane(&self) -> Lane {
+        self.journal.lane(MAIN).unwrap()
+    }
+
+    fn send(&self, numbers: impl Iterator<Item = u64>, lanes: &[LaneId]) {
+        for n in numbers {
+            let item = Item::Record(Box::new(draft(n, lanes)));
+            self.inbox.as_ref().unwrap().send(Append { item, ticket: n }).unwrap();
+        }
+    }
+
+    /// Appends to the main lane in small commits and waits for the tickets.
+    fn append(&mut self, numbers: std::ops::RangeInclusive<u64>) {
+        let id = self.lane().id();
+        let numbers: Vec<u64> = numbers.collect();
+        for some in numbers.chunks(40) {
+            self.send(some.iter().copied(), &[id]);
+            self.await_tickets(some.to_vec());
+        }
+    }
+
+    fn await_tickets(&mut self, expected: Vec<u64>) {
+        let mut tickets = Vec::new();
+        while tickets.len() < expected.len() {
+            tickets.extend(self.committed.blocking_recv().expect("the writer runs"));
+        }
+        assert_eq!(tickets, expected, "tickets come back in order");
+    }
+
+    /// Everything that can be read, as the numbers in the keys; and the positions.
+    fn read_all(&self) -> Vec<(u64, u64)> {
+        read_all(&mut self.lane().reader())
+    }
+
+    fn facts(&self) -> LaneFacts {
+        self.journal.facts().lanes.into_iter().find(|lane| lane.name == MAIN).unwrap()
+    }
+
+    /// Ends in order; with `crash`, without a last state write.
+    fn end(mut self, crash: bool) {
+        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.inbox = None;
+        self.threads.remove(0).join().unwrap();
+        if crash {
+            locked(&self.journal.0.keeper.flags).dirty = false;
+        }
+        self.journal.stop_keeping();
+        self.threads.remove(0).join().unwrap();
+    }
+}
+
+fn read_all(reader: &mut Reader) -> Vec<(u64, u64)> {
+    let mut all = Vec::new();
+    loop {
+        let some = reader.read(64, 1 << 20).unwrap();
+        if some.is_empty() {
+            return all;
+        }
+        let of = |read: ReadRecord| (read.position, read.record.key.strip_prefix('k').map_or(0, |n| n.parse().unwrap()));
+        all.extend(some.into_iter().map(of));
+    }
+}
+
+fn plain(range: std::ops::RangeInclusive<u64>) -> Vec<(u64, u64)> {
+    range.map(|n| (n, n)).collect()
+}
+
+fn settle(rig: &Rig, positions: std::ops::RangeInclusive<u64>) {
+    rig.lane().settle(positions.map(|position| (position, Outcome::Accepted)));
+}
+
+fn add_up(facts: &LaneFacts) {
+    let sum = facts.accepted + facts.waiting + facts.evicted + facts.quarantined + facts.damaged;
+    assert_eq!(facts.appended, sum, "{facts:?}");
+}
+
+#[test]
+fn records_are_read_in_order_over_generations_and_after_a_reopen() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = start(&options(dir.path()));
+    assert!(rig.report.made);
+    rig.append(1..=500);
+    assert!(rig.journal.facts().generations > 2);
+    assert_eq!(rig.read_all(), plain(1..=500));
+    let (id, epoch) = (rig.journal.id(), rig.journal.epoch());
+    rig.end(false);
+    let mut rig = start(&options(dir.path()));
+    assert_eq!((rig.journal.id(), rig.journal.epoch()), (id, epoch + 1));
+    assert!(rig.tail.ends_with(&[499, 500]), "the tail is shown for the key index");
+    rig.append(501..=600);
+    assert_eq!(rig.read_all(), plain(1..=600));
+    rig.end(false);
+}
+
+#[test]
+fn settled_records_are_not_read_again_and_their_generations_give_their_space_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = start(&options(dir.path()));
+    rig.append(1..=1000);
+    let before = rig.journal.facts().generations;
+    assert_eq!(rig.read_all().len(), 1000);
+    settle(&rig, 1..=900);
+    settle(&rig, 950..=960);
+    rig.end(false);
+    let rig = start(&options(dir.path()));
+    let expected: Vec<_> = plain(901..=949).into_iter().chain(plain(961..=1000)).collect();
+    assert_eq!(rig.read_all(), expected);
+    // The other lane never got a record, so it holds nothing back.
+    rig.journal.0.write_state().unwrap();
+    let left = rig.journal.facts().generations;
+    assert!(left < before / 2, "{left} of {before} generations left");
+    assert_eq!(rig.facts().accepted, 911);
+    add_up(&rig.facts());
+    rig.end(false);
+}
+
+#[test]
+fn a_crash_without_a_state_write_repeats_records_and_loses_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = start(&options(dir.path()));
+    rig.append(1..=300);
+    rig.read_all();
+    settle(&rig, 1..=200);
+    rig.end(true);
+    let rig = start(&options(dir.path()));
+    let read = rig.read_all();
+    assert_eq!(read.last(), Some(&(300, 300)));
+    assert!(read.windows(2).all(|pair| pair[0].0 + 1 == pair[1].0));
+    add_up(&rig.facts());
+    rig.end(false);
+}
+
+#[test]
+fn two_lanes_have_positions_of_their_own_and_a_lagging_one_holds_its_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = start(&options(dir.path()));
+    let (main, audit) = (rig.lane().id(), rig.journal.lane_id("audit").unwrap());
+    rig.send((1..=400).filter(|n| n % 2 == 0), &[main, audit]);
+    rig.send((1..=400).filter(|n| n % 2 == 1), &[audit]);
+    rig.await_tickets((1..=400).filter(|n| n % 2 == 0).chain((1..=400).filter(|n| n % 2 == 1)).collect());
+    assert_eq!(rig.read_all().len(), 200);
+    settle(&rig, 1..=200);
+    rig.end(false);
+    let rig = start(&options(dir.path()));
+    assert_eq!(rig.read_all(), []);
+    let mut audit = rig.journal.lane("audit").unwrap().reader();
+    let positions: Vec<u64> = read_all(&mut audit).into_iter().map(|(position, _)| position).collect();
+    assert_eq!(positions, (1..=400).collect::<Vec<_>>());
+    drop(audit);
+    rig.end(false);
+}
+
+#[test]
+fn at_the_bound_the_oldest_generation_is_evicted_counted_and_announced() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = JournalOptions { max_bytes: 3_000_000, ..options(dir.path()) };
+    let mut rig = start(&options);
+    for n in 0..40 {
+        rig.append(n * 100 + 1..=n * 100 + 100);
+    }
+    let facts = rig.facts();
+    assert!(facts.evicted > 0);
+    add_up(&facts);
+    assert!(rig.journal.facts().bytes <= options.max_bytes, "{}", rig.journal.facts().bytes);
+    let read = rig.read_all();
+    let gaps = read.iter().filter(|(_, n)| *n == 0).count();
+    assert!(gaps > 0, "a hole is announced");
+    assert_eq!(read.len() as u64, facts.waiting);
+    let numbers: Vec<u64> = read.iter().map(|(_, n)| *n).filter(|n| *n > 0).collect();
+    assert_eq!(numbers.last(), Some(&4000));
+    assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "what is left has no hole");
+    rig.end(false);
+}
+
+#[test]
+fn with_on_full_stop_tickets_wait_until_lanes_have_trimmed_and_nothing_is_evicted() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = JournalOptions { max_bytes: 3_000_000, on_full: OnFull::Stop, ..options(dir.path()) };
+    let mut rig = start(&options);
+    let id = rig.lane().id();
+    rig.send(1..=6000, &[id]);
+    let mut tickets = 0;
+    while *locked(&rig.journal.0.health) != WriterHealth::Full {
+        tickets += rig.committed.try_recv().map_or(0, |some| some.len());
+        std::thread::yield_now();
+    }
+    while let Ok(some) = rig.committed.try_recv() {
+        tickets += some.len();
+    }
+    assert!(tickets < 6000);
+    let mut reader = rig.lane().reader();
+    while tickets < 6000 {
+        let read = read_all(&mut reader);
+        rig.lane().settle(read.iter().map(|(position, _)| (*position, Outcome::Accepted)));
+        tickets += rig.committed.blocking_recv().unwrap().len();
+    }
+    drop(reader);
+    assert_eq!(rig.facts().evicted, 0);
+    add_up(&rig.facts());
+    rig.end(false);
+}
+
+#[test]
+fn a_second_process_and_a_newer_format_are_refused_and_nothing_is_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = start(&options(dir.path()));
+    let second = Journal::open(&options(dir.path()), &Clock::new(None), &mut |_| ());
+    assert!(matches!(second, Err(JournalError::Locked(_))), "{second:?}");
+    rig.end(false);
+    std::fs::write(dir.path().join("format"), "tidegate journal, format 2\n").unwrap();
+    let newer = Journal::open(&options(dir.path()), &Clock::new(None), &mut |_| ());
+    assert!(matches!(newer, Err(JournalError::Newer(_))), "{newer:?}");
+    assert_eq!(std::fs::read_to_string(dir.path().join("format")).unwrap(), "tidegate journal, format 2\n");
+}
+
+/// Flips one byte in every 4 KB page of a generation's log file, beginning at `from`.
+fn damage(journal: &Path, generation: usize, from: usize) {
+    let mut folders: Vec<_> = std::fs::read_dir(journal.join("log")).unwrap().map(|e| e.unwrap().path()).collect();
+    folders.sort();
+    let file = folders[generation].join("db");
+    let mut bytes = std::fs::read(&file).unwrap();
+    for page in (from..bytes.len()).step_by(16 * 4096) {
+        bytes[page] ^= 0x10;
+    }
+    std::fs::write(&file, bytes).unwrap();
+}
+
+#[test]
+fn a_damaged_generation_is_salvaged_in_order_wherever_it_stands() {
+    let _ = tracing_subscriber::fmt().with_test_writer().try_init();
+    for place in ["head", "middle", "active"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut rig = start(&options(dir.path()));
+        rig.append(1..=600);
+        let generations = rig.journal.facts().generations;
+        rig.end(false);
+        let index = match place {
+            "head" => 0,
+            "middle" => generations / 2,
+            _ => generations - 1,
+        };
+        damage(dir.path(), index, 100);
+        let mut rig = start(&options(dir.path()));
+        rig.append(601..=650);
+        let read: Vec<u64> = rig.read_all().into_iter().map(|(position, _)| position).collect();
+        assert!(read.windows(2).all(|pair| pair[0] < pair[1]), "{place}: order");
+        assert_eq!(read.last(), Some(&650), "{place}: intake went on");
+        let facts = rig.facts();
+        add_up(&facts);
+        assert_eq!(read.len() as u64 + facts.damaged, 650, "{place}: what is missing is counted");
+        assert!(facts.damaged < 60, "{place}: {} records damaged", facts.damaged);
+        rig.end(false);
+    }
+}
+
+#[test]
+fn a_truncated_newest_generation_is_noticed_by_the_high_water() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = start(&JournalOptions { generation_bytes: 1 << 20, ..options(dir.path()) });
+    rig.append(1..=200);
+    rig.end(false);
+    let folder = std::fs::read_dir(dir.path().join("log")).unwrap().next().unwrap().unwrap().path();
+    let file = std::fs::OpenOptions::new().write(true).open(folder.join("db")).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    let mut rig = start(&options(dir.path()));
+    assert!(rig.report.missing > 0);
+    rig.append(201..=210);
+    let read = rig.read_all();
+    assert_eq!(read.last(), Some(&(210, 210)), "numbers and positions are not given twice");
+    assert_eq!(read.len() as u64 + rig.facts().damaged, 210);
+    add_up(&rig.facts());
+    rig.end(false);
+}
+
+#[test]
+fn without_its_state_file_it_starts_under_a_far_epoch_and_everything_counts_as_maybe_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = start(&options(dir.path()));
+    rig.append(1..=300);
+    let (id, epoch) = (rig.journal.id(), rig.journal.epoch());
+    rig.end(false);
+    std::fs::write(dir.path().join("state"), vec![0xee; 8192]).unwrap();
+    let rig = start(&options(dir.path()));
+    assert!(rig.report.state_lost);
+    assert_eq!(rig.journal.id(), id);
+    assert!(rig.journal.epoch() >= epoch + 1000);
+    let mut reader = rig.lane().reader();
+    let read = reader.read(1000, 1 << 20).unwrap();
+    assert_eq!(read.len(), 300);
+    assert!(read.iter().all(|read| read.maybe_sent == MaybeSent::Unknown));
+    rig.end(false);
+}
+
+#[test]
+fn what_a_mark_covers_is_maybe_sent_after_a_restart_and_nothing_else_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = start(&options(dir.path()));
+    rig.append(1..=50);
+    assert!(rig.lane().needs_mark(&[1, 2]));
+    rig.lane().mark(&[1, 2]).unwrap();
+    assert!(!rig.lane().needs_mark(&[3]));
+    rig.end(true);
+    let mut rig = start(&options(dir.path()));
+    rig.append(51..=60);
+    let read = rig.lane().reader().read(1000, 1 << 20).unwrap();
+    let maybe: BTreeSet<u64> = read.iter().filter(|read| read.maybe_sent != MaybeSent::No).map(|r| r.position).collect();
+    assert_eq!(maybe, (1..=50).collect());
+    rig.end(false);
+}
+
+#[test]
+fn long_records_travel_in_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = start(&options(dir.path()));
+    let mut rig = rig;
+    let id = rig.lane().id();
+    let mut long = draft(1, &[id]);
+    long.message.payload = (0..700 * 1024u32).map(|n| (n >> 3) as u8).collect::<Vec<u8>>().into();
+    let payload = long.message.payload.clone();
+    rig.inbox.as_ref().unwrap().send(Append { item: Item::Record(Box::new(long)), ticket: 1 }).unwrap();
+    rig.await_tickets(vec![1]);
+    rig.end(false);
+    let rig = start(&options(dir.path()));
+    let read = rig.lane().reader().read(10, 1 << 20).unwrap();
+    assert_eq!(read[0].record.draft.message.payload, payload);
+    rig.end(false);
+}
