@@ -28,7 +28,7 @@ const MAGIC: &[u8; 8] = b"tgmqtt\x00\x01";
 /// A file could not be kept. Nothing is lost by it, see the module.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot keep {}: {source}; check that the folder is writable and has space", path.display())]
-pub struct MemoryError {
+pub(super) struct MemoryError {
     path: PathBuf,
     source: io::Error,
 }
