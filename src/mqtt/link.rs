@@ -10,20 +10,15 @@
 //! gone by the next connection, and a QoS 0 message never comes again).
 
 use super::outage::{self, Cause, Outage};
-use super::receive::BROKER_COUNT;
 use super::size::Limit;
-use super::subscriptions::{Ask, Grant};
 use super::{Intake, IntakeState, PendingAck, options, wait};
-use rumqttc::mqttbytes::v4::{ConnAck, Packet, SubAck, SubscribeFilter, SubscribeReasonCode};
+use rumqttc::mqttbytes::v4::Packet;
 use rumqttc::{AsyncClient, Event, EventLoop, MqttState, Outgoing, Publish, QoS};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Room for an ack of every packet id and for every SUBSCRIBE.
 const REQUESTS: usize = 65_536 + 1_024;
-
-/// Connections that may die over the question for the broker's own count before it is not asked any more.
-const COUNT_REFUSALS: u8 = 2;
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -54,11 +49,11 @@ struct Stopping {
 
 /// One connection.
 pub(super) struct Link {
-    client: AsyncClient,
+    pub(super) client: AsyncClient,
     /// Its number; 0 before the CONNACK.
-    number: u64,
-    online: bool,
-    since: Instant,
+    pub(super) number: u64,
+    pub(super) online: bool,
+    pub(super) since: Instant,
     limit: Limit,
     /// Whether the broker had kept our session.
     pub(super) session_kept: bool,
@@ -69,9 +64,9 @@ pub(super) struct Link {
     flushed: u64,
     stopping: Option<Stopping>,
     /// When refused filters are asked for again.
-    again: Option<Instant>,
+    pub(super) again: Option<Instant>,
     /// Whether the broker was asked for its own count.
-    count_asked: bool,
+    pub(super) count_asked: bool,
 }
 
 impl Link {
@@ -147,9 +142,15 @@ impl Intake {
         let Err(mut end) = self.hold(&mut link, &mut event_loop, stop).await;
         link.online = false;
         for event in std::mem::take(&mut event_loop.state.events) {
-            if let Event::Incoming(Packet::Publish(publish)) = event
-                && let Err(End::JournalGone) = self.receive(publish, &mut link)
-            {
+            let late = match event {
+                Event::Incoming(Packet::Publish(publish)) => self.receive(publish, &mut link),
+                Event::Incoming(Packet::SubAck(suback)) => {
+                    self.granted(&suback, &mut link);
+                    Ok(())
+                }
+                _ => Ok(()),
+            };
+            if let Err(End::JournalGone) = late {
                 end = End::JournalGone;
             }
         }
@@ -226,108 +227,6 @@ impl Intake {
             _ => {}
         }
         Ok(())
-    }
-
-    fn connected(&mut self, connack: &ConnAck, link: &mut Link) {
-        self.connections += 1;
-        link.number = self.connections;
-        link.online = true;
-        link.since = Instant::now();
-        link.session_kept = connack.session_present;
-        let (connection, session_kept) = (link.number, link.session_kept);
-        if !session_kept {
-            self.recogniser.session_lost();
-            if !self.subscriptions.held().is_empty() {
-                tracing::warn!("the broker lost our session, and with it what it held for us; subscribing again");
-            }
-        }
-        let asks = self.subscriptions.connected(session_kept);
-        for filter in self.subscriptions.held() {
-            self.shared.answered(filter, Grant::AtLeastOnce);
-        }
-        self.shared.count(|status| (status.connections, status.session_kept) = (connection, Some(session_kept)));
-        if self.shared.enter(IntakeState::Online) {
-            tracing::info!(connection, session_kept, "connected to the broker");
-        }
-        self.ask(asks, link);
-        self.keep_filters(link);
-    }
-
-    /// Without this the client library takes the release of a packet that it did not see in this process for a breach of
-    /// protocol, at every connection anew.
-    fn release_old(&self, state: &mut MqttState) {
-        for id in &self.releases {
-            let mut seen = Publish::new("", QoS::ExactlyOnce, Vec::new());
-            seen.pkid = *id;
-            // A QoS 2 message is only noted by its id here: nothing is sent, and it cannot fail.
-            let _ = state.handle_incoming_packet(Packet::Publish(seen));
-        }
-        state.events.clear();
-    }
-
-    fn ask(&mut self, asks: Vec<Ask>, link: &Link) {
-        for ask in asks {
-            let filter = |path: &str, qos| SubscribeFilter::new(path.to_owned(), qos);
-            let handed = match &ask {
-                Ask::Subscribe(filters) => {
-                    link.client.try_subscribe_many(filters.iter().map(|path| filter(path, QoS::AtLeastOnce)))
-                }
-                Ask::Unsubscribe(filter) => link.client.try_unsubscribe(filter.as_str()),
-                Ask::BrokerCount(topic) => link.client.try_subscribe_many([filter(topic, QoS::AtMostOnce)]),
-            };
-            match handed {
-                Ok(()) => self.subscriptions.asked(ask),
-                Err(error) => tracing::error!(%error, ?ask, "a filter could not be asked for"),
-            }
-        }
-    }
-
-    fn granted(&mut self, suback: &SubAck, link: &mut Link) {
-        let grants = suback.return_codes.iter().map(|code| match code {
-            SubscribeReasonCode::Success(qos) => Grant::of(Some(*qos as u8)),
-            SubscribeReasonCode::Failure => Grant::of(None),
-        });
-        let answers = self.subscriptions.granted(suback.pkid, &grants.collect::<Vec<_>>());
-        for answer in answers {
-            let filter = answer.filter.as_str();
-            self.shared.answered(filter, answer.grant);
-            match answer.grant {
-                _ if !answer.news => {}
-                Grant::AtLeastOnce => tracing::info!(filter, "subscribed"),
-                Grant::AtMostOnce => {
-                    tracing::warn!(filter, "the broker granted QoS 0 only: it cannot hold messages back")
-                }
-                Grant::Refused => {
-                    tracing::error!(
-                        filter,
-                        "the broker refused the filter; let this client read it in the broker's ACL"
-                    );
-                }
-            }
-        }
-        self.keep_filters(link);
-    }
-
-    /// Once the broker has answered everything: keeps what its session holds, and asks for its own count, last, because
-    /// a broker may cut the connection over it.
-    fn keep_filters(&mut self, link: &mut Link) {
-        if !self.subscriptions.settled() {
-            return;
-        }
-        self.memory.keep_filters(self.subscriptions.held().clone());
-        link.again = self.subscriptions.incomplete().then(|| Instant::now() + self.timing.refused_again);
-        if !std::mem::replace(&mut link.count_asked, true) && self.counts.count_refusals < COUNT_REFUSALS {
-            self.ask(vec![Ask::BrokerCount(BROKER_COUNT)], link);
-        }
-    }
-
-    fn blame_count(&mut self, end: &End) {
-        if matches!(end, End::Failed(_)) && self.subscriptions.waits_for_count() {
-            self.counts.count_refusals += 1;
-            if self.counts.count_refusals == COUNT_REFUSALS {
-                tracing::info!(topic = BROKER_COUNT, "the broker does not let us see what it drops");
-            }
-        }
     }
 
     fn wake(&self, link: &Link) -> Option<Instant> {

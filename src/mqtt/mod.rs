@@ -28,6 +28,7 @@ mod outage;
 mod receive;
 pub mod repeats;
 mod saver;
+mod session;
 mod size;
 mod status;
 mod subscriptions;
