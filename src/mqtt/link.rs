@@ -196,7 +196,8 @@ impl Intake {
                 Ok(event) => self.event(event, link, &mut event_loop.state)?,
                 Err(error) => {
                     let config = &self.options.config;
-                    return Err(End::Failed(outage::cause(&error, &config.url, &config.client_id)));
+                    let connected = link.number != 0;
+                    return Err(End::Failed(outage::cause(&error, &config.url, &config.client_id, connected)));
                 }
             }
         }

@@ -39,8 +39,8 @@ impl Outage {
     }
 }
 
-/// Reads an error. `url` is the broker's as configured, `client_id` ours.
-pub(super) fn cause(error: &ConnectionError, url: &str, client_id: &str) -> Cause {
+/// Reads an error. `url` is the broker's as configured, `client_id` ours; `connected`: there was a CONNACK before it.
+pub(super) fn cause(error: &ConnectionError, url: &str, client_id: &str, connected: bool) -> Cause {
     Cause::Outage(match error {
         ConnectionError::ConnectionRefused(code) => refused(*code, client_id),
         ConnectionError::Io(error) => io_outage(error, url),
@@ -56,11 +56,11 @@ pub(super) fn cause(error: &ConnectionError, url: &str, client_id: &str) -> Caus
         }
         ConnectionError::NotConnAck(_) => not_mqtt(url, "it answered with something else than a CONNACK"),
         ConnectionError::RequestsDone => Outage::quick("the client was shut down", ""),
-        ConnectionError::MqttState(error) => return state_cause(error, url),
+        ConnectionError::MqttState(error) => return state_cause(error, url, connected),
     })
 }
 
-fn state_cause(error: &StateError, url: &str) -> Cause {
+fn state_cause(error: &StateError, url: &str, connected: bool) -> Cause {
     Cause::Outage(match error {
         StateError::Deserialization(mqttbytes::Error::PayloadSizeLimitExceeded(bytes)) => match too_large(*bytes) {
             TooLarge::Raise => return Cause::Raise(*bytes),
@@ -71,6 +71,9 @@ fn state_cause(error: &StateError, url: &str) -> Cause {
         StateError::ConnectionAborted => Outage::quick("the broker closed the connection", ""),
         StateError::AwaitPingResp => {
             Outage::quick("the broker stopped answering keep-alives", "see whether the broker is stuck")
+        }
+        other if connected => {
+            Outage::quick(format!("the broker broke the protocol: {other}"), "see the broker's log and version")
         }
         StateError::Deserialization(error) => not_mqtt(url, &error.to_string()),
         other => not_mqtt(url, &other.to_string()),
@@ -145,7 +148,7 @@ mod tests {
     use super::*;
 
     fn read(error: ConnectionError) -> Cause {
-        cause(&error, "mqtt://broker:1883", "tidegate-roof")
+        cause(&error, "mqtt://broker:1883", "tidegate-roof", false)
     }
 
     fn state(error: StateError) -> Cause {
