@@ -125,6 +125,20 @@ async fn a_flushed_ack_closes_the_window_for_its_id() {
 }
 
 #[tokio::test]
+async fn what_a_lost_session_held_cannot_be_redelivered_by_the_next_one() {
+    let mut rig = Rig::start(|_| {}).await;
+    let (mut peer, _) = rig.broker.welcome(false).await;
+    let reading = publish(1, "t/a", b"21.5");
+    peer.send(std::slice::from_ref(&reading)).await;
+    rig.journal.record().await;
+    drop(peer);
+    rig.broker.welcome(false).await;
+    let (mut peer, _) = rig.broker.welcome(true).await;
+    peer.send(&[again(&reading)]).await;
+    assert_eq!(rig.journal.record().await, b"21.5");
+}
+
+#[tokio::test]
 async fn retained_messages_that_come_again_are_repeats_and_qos_0_is_never_acked() {
     let mut rig = Rig::start(|_| {}).await;
     let (mut peer, _) = rig.broker.welcome(false).await;

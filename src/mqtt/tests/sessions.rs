@@ -1,6 +1,6 @@
 //! Subscriptions, over connections and restarts.
 
-use super::rude::{COUNT, publish};
+use super::rude::{COUNT, publish, retained};
 use super::support::Rig;
 use rumqttc::QoS;
 use rumqttc::mqttbytes::v4::{ConnectReturnCode, SubscribeReasonCode};
@@ -73,4 +73,28 @@ async fn a_refused_filter_is_shown_and_asked_for_again() {
     rig.shows("the grant", |status| status.routes[1].filters[0].granted == Some(true)).await;
     peer.send(&[publish(1, "b/x", b"at last")]).await;
     assert_eq!(rig.journal.record().await, b"at last");
+}
+
+#[tokio::test]
+async fn a_retained_message_is_remembered_over_a_restart_only_if_it_was_committed() {
+    for committed in [true, false] {
+        let mut rig = Rig::start(|setup| setup.timing.stop = Duration::from_millis(50)).await;
+        let (mut peer, _) = rig.broker.welcome(false).await;
+        let kept = retained(&publish(0, "t/a", b"on"));
+        peer.send(std::slice::from_ref(&kept)).await;
+        assert_eq!(rig.journal.record().await, b"on");
+        if committed {
+            rig.journal.commit(1);
+        }
+        rig.stop();
+        peer.closed().await;
+        let (broker, folder) = rig.ended().await;
+        let mut rig = Rig::start_on(broker, folder, |_| {});
+        let (mut peer, _) = rig.broker.welcome(true).await;
+        peer.send(&[kept]).await;
+        match committed {
+            true => rig.journal.repeat().await,
+            false => assert_eq!(rig.journal.record().await, b"on", "a power cut may have taken the first one"),
+        }
+    }
 }
