@@ -62,6 +62,10 @@ impl Intake {
         if link.stopping() && publish.qos != QoS::AtMostOnce {
             return Ok(());
         }
+        let packet_bytes = publish.topic.len() + 4 + publish.payload.len();
+        if packet_bytes > Limit::Normal.packet_bytes(self.options.config.max_payload_bytes) {
+            link.oversize = Some(publish.pkid);
+        }
         self.shared.count(|status| {
             status.received += 1;
             status.qos0 += u64::from(publish.qos == QoS::AtMostOnce);
@@ -83,14 +87,11 @@ impl Intake {
         self.write_snapshot();
     }
 
-    fn routed(&mut self, index: usize, publish: Publish, link: &mut Link) -> Result<(), End> {
+    fn routed(&mut self, index: usize, publish: Publish, link: &Link) -> Result<(), End> {
         let received = self.options.clock.now();
         let qos = publish.qos as u8;
         let size = publish.payload.len();
         let topic_bytes = publish.topic.len();
-        if topic_bytes + 4 + size > Limit::Normal.packet_bytes(self.options.config.max_payload_bytes) {
-            link.oversize = Some(publish.pkid);
-        }
         let route = &self.options.routes[index];
         if self.shared.came(index, received.boottime_ms, qos) {
             tracing::warn!(

@@ -1,10 +1,12 @@
 //! Getting and keeping a connection.
 
-use super::rude::{COUNT, publish};
+use super::rude::{COUNT, publish, soon};
 use super::support::Rig;
+use crate::config::BrokerAddress;
 use crate::mqtt::IntakeState;
 use rumqttc::mqttbytes::v4::{ConnectReturnCode, Packet, PubRel};
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
 #[tokio::test]
@@ -123,4 +125,16 @@ async fn without_a_journal_intake_ends_and_acks_nothing() {
     peer.send(&[publish(1, "t/a", b"1")]).await;
     assert_eq!(peer.next().await, None);
     rig.ended().await;
+}
+
+#[tokio::test]
+async fn a_unix_socket_is_waited_for_and_used() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("broker.sock");
+    let rig = Rig::start(|setup| setup.config.address = BrokerAddress::Unix(path.clone())).await;
+    let status = rig.shows("the missing socket", |status| matches!(status.state, IntakeState::Offline { .. })).await;
+    assert!(format!("{:?}", status.state).contains("no socket"), "{:?}", status.state);
+    let listener = tokio::net::UnixListener::bind(&path).expect("a socket");
+    let (mut socket, _) = soon("a connection", listener.accept()).await.expect("a connection");
+    assert_eq!(soon("a CONNECT", socket.read_u8()).await.expect("a byte"), 0x10);
 }
