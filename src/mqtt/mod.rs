@@ -1,1 +1,306 @@
-//! The broker's edge.
+//! The broker's edge: takes messages, hands them to the journal, and acknowledges them once they are durable.
+//!
+//! What it promises:
+//!
+//! - A QoS 1 message is acknowledged only after its ticket came back from the journal, in the order of receipt, and only
+//!   on the connection on which it came. An ack of an older connection is dropped: packet ids are used again, so it could
+//!   acknowledge a message that we never kept. The broker sends the message again, and [`repeats`] recognises it.
+//! - A journal that is slow, full or failing stops the acks, not the polling. Memory is bounded all the same: at
+//!   `max_unacked_bytes` the connection is given up until half of it is durable.
+//! - What the client library had read before a connection died is journaled, and never acknowledged.
+//! - It always comes back: no error of the broker or the link ends it. Only [`Intake::run`]'s stop does, or the end of
+//!   the journal.
+//!
+//! How: one task owns the client library's event loop and decides about acks ([`link`]). Each connection has an event
+//! loop of its own, so that no queued ack, event or packet id can reach the next one. Its `poll` is pinned and never
+//! cancelled while the connection is wanted; time, commits and the stop are waited for beside it.
+//!
+//! What the journal must hold to: tickets come back in the order of the appends, each exactly once; an append that
+//! cannot be written is kept and tried again, and holds back every later ticket. A journal that dropped one and went on
+//! would make [`repeats`] take its redelivery for a repeat.
+
+mod backoff;
+mod filter;
+mod link;
+mod memory;
+mod options;
+mod outage;
+mod receive;
+pub mod repeats;
+mod saver;
+mod session;
+mod size;
+mod status;
+mod subscriptions;
+
+pub use filter::{matches, valid};
+pub use memory::recall;
+pub use options::IntakeError;
+pub use size::{HEAD_BYTES, TAKEN_BYTES};
+pub use status::{FilterStatus, IntakeShared, IntakeState, IntakeStatus, RouteStatus};
+
+use crate::clock::{Clock, Moment};
+use crate::config::MqttConfig;
+use crate::journal::Append;
+use crate::record::{Identity, JournalId, LaneId, Message};
+use backoff::{Backoff, Timing};
+use link::End;
+use memory::Memory;
+use outage::{Cause, Outage};
+use receive::Unacked;
+use repeats::Recogniser;
+use saver::Saver;
+use size::Limit;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use subscriptions::Subscriptions;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// Reads a message's identity. Must not fail or block: it runs between two polls.
+pub type Identify = Arc<dyn Fn(&Message, Moment) -> Identity + Send + Sync>;
+
+/// The journal's last durable number: everything up to it has reached stable storage.
+pub type Durable = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// Topic filters, how their messages are read, and where they go.
+#[derive(Clone)]
+pub struct Route {
+    /// Topic filters; no two routes' filters intersect.
+    pub filters: Vec<String>,
+    /// The profile's name.
+    pub profile: String,
+    /// The profile's reader.
+    pub identify: Identify,
+    /// The lanes; never empty, no lane twice.
+    pub lanes: Vec<LaneId>,
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Route { filters, profile, lanes, .. } = self;
+        f.debug_struct("Route").field("filters", filters).field("profile", profile).field("lanes", lanes).finish()
+    }
+}
+
+/// Everything that intake is told.
+pub struct IntakeOptions {
+    /// The broker.
+    pub config: MqttConfig,
+    /// TLS towards the broker; needed for `mqtts://`.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// In the order of the configuration.
+    pub routes: Vec<Route>,
+    /// The journal that the records go to.
+    pub journal: JournalId,
+    /// Its last durable number.
+    pub durable: Durable,
+    /// The process's clock.
+    pub clock: Clock,
+    /// Folder for small files, made when missing.
+    pub memory: PathBuf,
+}
+
+/// The claim to an ack: travels with an append and comes back once it is durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PendingAck {
+    /// The connection on which the message came.
+    pub connection: u64,
+    /// Packet id of the delivery; 0 at QoS 0, which is not acknowledged.
+    pub packet_id: u16,
+    /// Quality of service of the delivery.
+    pub qos: u8,
+    /// What the message counts for against `max_unacked_bytes`.
+    pub bytes: u64,
+}
+
+/// The task. Made by [`Intake::new`], run by [`Intake::run`].
+pub struct Intake {
+    options: IntakeOptions,
+    appends: mpsc::UnboundedSender<Append<PendingAck>>,
+    tickets: mpsc::UnboundedReceiver<Vec<PendingAck>>,
+    shared: Arc<IntakeShared>,
+    recogniser: Recogniser,
+    memory: Memory,
+    saver: Saver,
+    subscriptions: Subscriptions,
+    unacked: Unacked,
+    timing: Timing,
+    backoff: Backoff,
+    limit: Limit,
+    /// Packet ids that an older QoS 2 session of the broker may still want to release.
+    releases: BTreeSet<u16>,
+    /// CONNACKs so far: the number of the present connection.
+    connections: u64,
+    counts: receive::Counts,
+}
+
+/// What ends a pause.
+#[derive(Clone, Copy, Debug)]
+enum Until {
+    At(Instant),
+    /// Half of `max_unacked_bytes` is durable.
+    Drained,
+}
+
+impl Intake {
+    /// Checks the options and reads what the last run left in `options.memory` (blocks for one small read).
+    ///
+    /// `recogniser` comes from [`recall`], seeded with the journal's tail. Appends go out on `appends`, which is bounded
+    /// in effect by `max_unacked_bytes`; their tickets come back on `tickets`, in order.
+    pub fn new(
+        options: IntakeOptions,
+        mut recogniser: Recogniser,
+        appends: mpsc::UnboundedSender<Append<PendingAck>>,
+        tickets: mpsc::UnboundedReceiver<Vec<PendingAck>>,
+    ) -> Result<(Intake, Arc<IntakeShared>), IntakeError> {
+        let config = &options.config;
+        options::check(config, options.tls.as_ref(), &options.routes)?;
+        recogniser.seeded((options.durable)());
+        let shared = Arc::new(IntakeShared::new(options.clock.clone(), config.url.clone(), &options.routes));
+        let (url, client_id) = (config.url.clone(), config.client_id.clone());
+        let memory = Memory::new(options.memory.clone(), options.journal, url, client_id);
+        let wanted = options.routes.iter().flat_map(|route| route.filters.iter().cloned()).collect();
+        let intake = Intake {
+            subscriptions: Subscriptions::new(wanted, memory.filters()),
+            shared: shared.clone(),
+            options,
+            appends,
+            tickets,
+            recogniser,
+            memory,
+            saver: Saver::default(),
+            unacked: Unacked::default(),
+            timing: Timing::DEFAULT,
+            backoff: Backoff::default(),
+            limit: Limit::Normal,
+            releases: BTreeSet::new(),
+            connections: 0,
+            counts: receive::Counts::default(),
+        };
+        Ok((intake, shared))
+    }
+
+    /// Takes messages until `stop` turns true or its sender is gone.
+    ///
+    /// Then: no new QoS 1 message is taken (the broker keeps it), what was received is waited for, at most 5 s, acks are
+    /// sent, and the connection is closed once they have left.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        loop {
+            let until = match self.connection(&mut stop).await {
+                End::Stopped => break,
+                End::JournalGone => {
+                    tracing::error!("the journal takes no more records; intake stops, the broker keeps what comes");
+                    break;
+                }
+                end => self.wait_after(end),
+            };
+            if !self.pause(until, &mut stop).await {
+                break;
+            }
+        }
+        self.finish().await;
+    }
+
+    /// What a connection's end means for the next one.
+    fn wait_after(&mut self, end: End) -> Until {
+        let outage = match end {
+            End::Failed(Cause::Outage(outage)) => outage,
+            End::Failed(Cause::Raise(bytes)) => {
+                self.limit = Limit::Raised;
+                Outage::quick(format!("a message of {bytes} bytes is over the limit; taking it to the quarantine"), "")
+            }
+            End::Failed(Cause::Release(packet_id)) => {
+                let why = format!("the broker goes on with packet {packet_id} of an older session's QoS 2 handshake");
+                match self.releases.insert(packet_id) {
+                    true => Outage::quick(why, ""),
+                    false => {
+                        Outage::slow(why, "end this client's session in the broker, which drops what it holds for us")
+                    }
+                }
+            }
+            End::Full => {
+                let most = self.options.config.max_unacked_bytes;
+                let why = format!("messages wait for the journal, and mqtt.max_unacked_bytes ({most}) is reached");
+                self.enter(Outage::quick(why, "see the journal's state: it is slow, full or failing"));
+                return Until::Drained;
+            }
+            End::Lower => {
+                self.limit = Limit::Normal;
+                return Until::At(Instant::now());
+            }
+            End::AckRefused => Outage::quick("more acks than packet ids", ""),
+            End::Stopped | End::JournalGone => return Until::At(Instant::now()),
+        };
+        let wait = self.backoff.next(outage.pace, &self.timing, random());
+        self.enter(outage);
+        Until::At(Instant::now() + wait)
+    }
+
+    /// Shows and logs an outage, once per change.
+    fn enter(&self, mut outage: Outage) {
+        if outage.remedy.is_empty() && self.backoff.failures() >= 3 {
+            "see the broker's log; another client may use the same client id".clone_into(&mut outage.remedy);
+        }
+        let person = outage.pace == backoff::Pace::Slow;
+        let Outage { why, remedy, .. } = outage.clone();
+        if self.shared.enter(outage.into()) {
+            match person {
+                true => tracing::error!(why, remedy, "not connected to the broker"),
+                false => tracing::warn!(why, remedy, "not connected to the broker"),
+            }
+        }
+    }
+
+    /// Waits without a connection; false if told to stop. Tickets that come back now are acked by nobody.
+    async fn pause(&mut self, until: Until, stop: &mut watch::Receiver<bool>) -> bool {
+        loop {
+            let half = self.options.config.max_unacked_bytes / 2;
+            let at = match until {
+                Until::At(at) if at <= Instant::now() => return !*stop.borrow(),
+                Until::At(at) => Some(at),
+                Until::Drained if self.unacked.bytes <= half => return !*stop.borrow(),
+                Until::Drained => None,
+            };
+            let wake = [at, self.saver.due()].into_iter().flatten().min();
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return false,
+                tickets = self.tickets.recv() => match tickets {
+                    Some(tickets) => self.committed(&tickets),
+                    None => return false,
+                },
+                outcome = self.memory.changed() => self.remembered(outcome),
+                () = wait(wake) => self.save_if_due(),
+            }
+        }
+    }
+
+    async fn finish(&mut self) {
+        self.save_now();
+        match timeout(self.timing.stop, self.memory.settled()).await {
+            Ok(outcome) => self.remembered(outcome),
+            Err(_) => tracing::warn!("intake's small files were not kept in time; nothing is lost by it"),
+        }
+        self.shared.enter(IntakeState::Stopped);
+        tracing::info!(unacked = self.unacked.messages, "intake stopped");
+    }
+}
+
+/// Sleeps until `at`, or for ever.
+async fn wait(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Uniform; without the kernel's generator the jitter is merely missing.
+fn random() -> u64 {
+    getrandom::u64().unwrap_or(u64::MAX / 2)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,286 @@
+//! One connection, from the attempt to its end.
+//!
+//! `poll` is pinned: dropping it for a timer would restart an attempt to connect, and a broker that takes longer than the
+//! timer would never be reached. It is dropped only together with the connection. Acks, the stop and timers are handled
+//! while it is pending, through the client's queue, which has room for an ack of every packet id; so nothing here waits
+//! for the event loop that it drives.
+//!
+//! At the end of a connection it is offline first, and then what the event loop had read already is appended under the
+//! dead connection's number: no ack can follow, and nothing that reached us is thrown away (the broker's session may be
+//! gone by the next connection, and a QoS 0 message never comes again).
+
+use super::outage::{self, Cause, Outage};
+use super::size::Limit;
+use super::{Intake, IntakeState, PendingAck, options, wait};
+use rumqttc::mqttbytes::v4::Packet;
+use rumqttc::{AsyncClient, Event, EventLoop, MqttState, Outgoing, Publish, QoS};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Room for an ack of every packet id and for every SUBSCRIBE.
+const REQUESTS: usize = 65_536 + 1_024;
+
+/// Why a connection ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It failed, or was never made.
+    Failed(Cause),
+    /// `max_unacked_bytes` is reached.
+    Full,
+    /// The message for which the packet limit was raised is acknowledged, or did not come.
+    Lower,
+    /// The client library took no more acks.
+    AckRefused,
+    /// As told.
+    Stopped,
+    /// The journal's end of a channel is gone.
+    JournalGone,
+}
+
+/// A stop under way.
+#[derive(Clone, Copy, Debug)]
+struct Stopping {
+    /// Appends that must be committed first.
+    appended: u64,
+    deadline: Instant,
+    /// The disconnect is on its way.
+    leaving: bool,
+}
+
+/// One connection.
+pub(super) struct Link {
+    pub(super) client: AsyncClient,
+    /// Its number; 0 before the CONNACK.
+    pub(super) number: u64,
+    pub(super) online: bool,
+    pub(super) since: Instant,
+    limit: Limit,
+    /// Whether the broker had kept our session.
+    pub(super) session_kept: bool,
+    /// Packet id of the last message that only the raised limit admitted.
+    pub(super) oversize: Option<u16>,
+    /// Acks handed to the client library, and those seen to leave.
+    acked: u64,
+    flushed: u64,
+    stopping: Option<Stopping>,
+    /// When refused filters are asked for again.
+    pub(super) again: Option<Instant>,
+    /// Whether the broker was asked for its own count.
+    pub(super) count_asked: bool,
+}
+
+impl Link {
+    /// The claim to the ack of a message that came here.
+    pub(super) fn ticket(&self, packet_id: u16, qos: u8, bytes: u64) -> PendingAck {
+        PendingAck { connection: self.number, packet_id, qos, bytes }
+    }
+
+    /// Whether new QoS 1 messages are left to the broker.
+    pub(super) fn stopping(&self) -> bool {
+        self.stopping.is_some()
+    }
+
+    fn new(client: AsyncClient, limit: Limit) -> Link {
+        Link {
+            client,
+            number: 0,
+            online: false,
+            since: Instant::now(),
+            limit,
+            session_kept: false,
+            oversize: None,
+            acked: 0,
+            flushed: 0,
+            stopping: None,
+            again: None,
+            count_asked: false,
+        }
+    }
+
+    /// Acknowledges what came on this connection; in order, because tickets come in order.
+    fn acknowledge(&mut self, tickets: &[PendingAck]) -> Result<(), End> {
+        let leaving = self.stopping.is_some_and(|stopping| stopping.leaving);
+        let due = |ticket: &&PendingAck| ticket.connection == self.number && ticket.qos > 0;
+        if !self.online || leaving {
+            return Ok(());
+        }
+        for ticket in tickets.iter().filter(due) {
+            let mut ack =
+                Publish::new("", if ticket.qos == 1 { QoS::AtLeastOnce } else { QoS::ExactlyOnce }, Vec::new());
+            ack.pkid = ticket.packet_id;
+            self.client.try_ack(&ack).map_err(|_| End::AckRefused)?;
+            self.acked += 1;
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self, deadline: Instant) {
+        if let Some(stopping) = &mut self.stopping {
+            stopping.leaving = true;
+            stopping.deadline = deadline;
+            // Should the queue be full after all, the deadline ends the connection without the courtesy.
+            let _ = self.client.try_disconnect();
+        }
+    }
+}
+
+impl Intake {
+    /// Connects and stays connected as long as it lasts.
+    pub(super) async fn connection(&mut self, stop: &mut watch::Receiver<bool>) -> End {
+        self.memory.doubt_filters();
+        let doubted = self.memory.settled().await;
+        self.remembered(doubted);
+        let password = match self.password().await {
+            Ok(password) => password,
+            Err(outage) => return End::Failed(Cause::Outage(outage)),
+        };
+        let options = options::build(&self.options.config, self.options.tls.as_ref(), password, self.limit);
+        let (client, mut event_loop) = AsyncClient::new(options, REQUESTS);
+        event_loop.network_options.set_connection_timeout(self.timing.connect.as_secs().max(1));
+        event_loop.network_options.set_tcp_nodelay(true);
+        let mut link = Link::new(client, self.limit);
+        let Err(mut end) = self.hold(&mut link, &mut event_loop, stop).await;
+        link.online = false;
+        for event in std::mem::take(&mut event_loop.state.events) {
+            let late = match event {
+                Event::Incoming(Packet::Publish(publish)) => self.receive(publish, &mut link),
+                Event::Incoming(Packet::SubAck(suback)) => {
+                    self.granted(&suback, &mut link);
+                    Ok(())
+                }
+                _ => Ok(()),
+            };
+            if let Err(End::JournalGone) = late {
+                end = End::JournalGone;
+            }
+        }
+        self.backoff.ended(link.number != 0, link.since.elapsed(), &self.timing);
+        self.blame_count(&end);
+        end
+    }
+
+    async fn password(&self) -> Result<Option<String>, Outage> {
+        let Some(path) = self.options.config.password_file.clone() else { return Ok(None) };
+        let read = tokio::task::spawn_blocking(move || options::read_password(&path)).await;
+        read.unwrap_or_else(|lost| Err(Outage::slow(format!("cannot read mqtt.password_file: {lost}"), ""))).map(Some)
+    }
+
+    /// Polls until the connection ends.
+    async fn hold(
+        &mut self,
+        link: &mut Link,
+        event_loop: &mut EventLoop,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<std::convert::Infallible, End> {
+        loop {
+            let polled = {
+                let mut poll = std::pin::pin!(event_loop.poll());
+                loop {
+                    let wake = self.wake(link);
+                    tokio::select! {
+                        biased;
+                        _ = stop.wait_for(|stop| *stop), if !link.stopping() => self.begin_stop(link)?,
+                        tickets = self.tickets.recv() => {
+                            let tickets = tickets.ok_or(End::JournalGone)?;
+                            self.committed(&tickets);
+                            link.acknowledge(&tickets)?;
+                            self.leave_if_done(link);
+                        }
+                        outcome = self.memory.changed() => self.remembered(outcome),
+                        () = wait(wake) => self.woken(link)?,
+                        polled = &mut poll => break polled,
+                    }
+                }
+            };
+            match polled {
+                Ok(event) => self.event(event, link, &mut event_loop.state)?,
+                Err(error) => {
+                    let config = &self.options.config;
+                    let connected = link.number != 0;
+                    return Err(End::Failed(outage::cause(&error, &config.url, &config.client_id, connected)));
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event, link: &mut Link, state: &mut MqttState) -> Result<(), End> {
+        match event {
+            Event::Incoming(Packet::Publish(publish)) => return self.receive(publish, link),
+            Event::Incoming(Packet::ConnAck(connack)) => {
+                self.release_old(state);
+                self.connected(&connack, link);
+            }
+            Event::Incoming(Packet::SubAck(suback)) => self.granted(&suback, link),
+            Event::Incoming(Packet::UnsubAck(unsuback)) => {
+                self.subscriptions.released(unsuback.pkid);
+                self.keep_filters(link);
+            }
+            Event::Outgoing(Outgoing::Subscribe(id) | Outgoing::Unsubscribe(id)) => self.subscriptions.sent(id),
+            Event::Outgoing(Outgoing::PubAck(id) | Outgoing::PubRec(id)) => {
+                self.recogniser.flushed(id);
+                link.flushed += 1;
+                self.leave_if_done(link);
+                if link.limit == Limit::Raised && link.oversize == Some(id) {
+                    return Err(End::Lower);
+                }
+            }
+            Event::Outgoing(Outgoing::Disconnect) => return Err(End::Stopped),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn wake(&self, link: &Link) -> Option<Instant> {
+        let raised = (link.online && link.limit == Limit::Raised).then(|| link.since + self.timing.raised);
+        let stopping = link.stopping.map(|stopping| stopping.deadline);
+        [self.saver.due(), raised, stopping, link.again].into_iter().flatten().min()
+    }
+
+    fn woken(&mut self, link: &mut Link) -> Result<(), End> {
+        let now = Instant::now();
+        self.save_if_due();
+        if link.again.is_some_and(|again| again <= now) {
+            link.again = None;
+            self.ask(self.subscriptions.missing(), link);
+        }
+        if link.online && link.limit == Limit::Raised && link.since + self.timing.raised <= now {
+            if link.oversize.is_none() {
+                tracing::error!(
+                    "a message over the packet limit did not come again: it is lost, unless the broker still has it"
+                );
+            }
+            return Err(End::Lower);
+        }
+        match link.stopping {
+            Some(stopping) if stopping.deadline <= now && stopping.leaving => Err(End::Stopped),
+            Some(stopping) if stopping.deadline <= now => {
+                tracing::warn!(
+                    messages = self.unacked.messages,
+                    "stopping with messages that are not durable yet; the broker keeps them"
+                );
+                link.leave(now + self.timing.leave);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn begin_stop(&mut self, link: &mut Link) -> Result<(), End> {
+        self.shared.enter(IntakeState::Stopping);
+        if !link.online {
+            return Err(End::Stopped);
+        }
+        let deadline = Instant::now() + self.timing.stop;
+        link.stopping = Some(Stopping { appended: self.unacked.appended, deadline, leaving: false });
+        self.leave_if_done(link);
+        Ok(())
+    }
+
+    /// Disconnects at a stop, once everything received is durable and its acks have left.
+    fn leave_if_done(&mut self, link: &mut Link) {
+        let Some(stopping) = link.stopping.filter(|stopping| !stopping.leaving) else { return };
+        if stopping.appended <= self.unacked.committed && link.acked == link.flushed {
+            link.leave(Instant::now() + self.timing.leave);
+        }
+    }
+}

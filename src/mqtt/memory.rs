@@ -1,0 +1,246 @@
+//! Small files that intake keeps across restarts: the filters that the broker's session holds, and the table of what was
+//! seen last on each topic.
+//!
+//! A file is there whole or not at all: it is written under another name, synced, renamed, and the folder synced. What
+//! cannot be read back (torn, damaged, of another release or journal) counts as absent, which is always safe here: the
+//! filters are then subscribed once more, and a retained message is recorded once more.
+//!
+//! The file of filters exists only while it is known to be true. It is removed before each attempt to connect and written
+//! once the broker has confirmed every filter; otherwise a session that the broker lost and made anew, followed by a
+//! crash before we subscribed, would be taken for one that still holds our filters, and stay silent for ever.
+
+use super::repeats::{Recogniser, Seen};
+use crate::record::JournalId;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeSet, VecDeque};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+const FILTERS: &str = "filters";
+const SEEN: &str = "seen";
+
+/// Opens every file: name and format version.
+const MAGIC: &[u8; 8] = b"tgmqtt\x00\x01";
+
+/// A file could not be kept. Nothing is lost by it, see the module.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot keep {}: {source}; check that the folder is writable and has space", path.display())]
+pub(super) struct MemoryError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Whose session it is that holds the filters.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Filters {
+    url: String,
+    client_id: String,
+    filters: BTreeSet<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SeenFile {
+    journal: JournalId,
+    through: u64,
+    acked_through: u64,
+    topics: Vec<(u64, u64)>,
+}
+
+/// The recogniser as the last run of `journal` left it; then [`Recogniser::seed`] it with the journal's tail: the last
+/// [`super::repeats::KEYS`] records, or as many as there still are. Blocks on the disk.
+pub fn recall(folder: &Path, journal: JournalId) -> Recogniser {
+    let saved = read::<SeenFile>(&folder.join(SEEN)).filter(|file| file.journal == journal);
+    Recogniser::new(saved.map(|file| Seen {
+        through: file.through,
+        acked_through: file.acked_through,
+        topics: file.topics,
+    }))
+}
+
+#[derive(Debug)]
+struct Change {
+    name: &'static str,
+    /// `None` removes the file.
+    bytes: Option<Vec<u8>>,
+}
+
+/// Writes the files, one at a time and in order, without blocking the task that polls.
+#[derive(Debug)]
+pub(super) struct Memory {
+    folder: PathBuf,
+    journal: JournalId,
+    url: String,
+    client_id: String,
+    running: Option<JoinHandle<Result<(), MemoryError>>>,
+    queued: VecDeque<Change>,
+}
+
+impl Memory {
+    pub(super) fn new(folder: PathBuf, journal: JournalId, url: String, client_id: String) -> Memory {
+        Memory { folder, journal, url, client_id, running: None, queued: VecDeque::new() }
+    }
+
+    /// The filters that this client's session held when the last run knew. Blocks for one small read.
+    pub(super) fn filters(&self) -> Option<BTreeSet<String>> {
+        read::<Filters>(&self.folder.join(FILTERS))
+            .filter(|file| file.url == self.url && file.client_id == self.client_id)
+            .map(|file| file.filters)
+    }
+
+    /// Keeps the filters that the broker's session holds.
+    pub(super) fn keep_filters(&mut self, filters: BTreeSet<String>) {
+        let file = Filters { url: self.url.clone(), client_id: self.client_id.clone(), filters };
+        self.push(FILTERS, encode(&file));
+    }
+
+    /// From here on it is not known which filters the broker's session holds.
+    pub(super) fn doubt_filters(&mut self) {
+        self.push(FILTERS, None);
+    }
+
+    /// Keeps what was seen last; everything in it is committed.
+    pub(super) fn keep_seen(&mut self, seen: Seen) {
+        let Seen { through, acked_through, topics } = seen;
+        self.push(SEEN, encode(&SeenFile { journal: self.journal, through, acked_through, topics }));
+    }
+
+    /// Waits until one change is on disk; for ever when there is none. May be cancelled.
+    pub(super) async fn changed(&mut self) -> Result<(), MemoryError> {
+        let Some(running) = &mut self.running else { return std::future::pending().await };
+        let outcome = running.await;
+        self.running = None;
+        self.advance();
+        outcome.unwrap_or_else(|lost| Err(MemoryError { path: self.folder.clone(), source: io::Error::other(lost) }))
+    }
+
+    /// Waits until every change is on disk, or one failed.
+    pub(super) async fn settled(&mut self) -> Result<(), MemoryError> {
+        while self.running.is_some() {
+            self.changed().await?;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, name: &'static str, bytes: Option<Vec<u8>>) {
+        self.queued.retain(|change| change.name != name);
+        self.queued.push_back(Change { name, bytes });
+        self.advance();
+    }
+
+    fn advance(&mut self) {
+        if self.running.is_none()
+            && let Some(change) = self.queued.pop_front()
+        {
+            let folder = self.folder.clone();
+            self.running = Some(spawn_blocking(move || apply(&folder, change)));
+        }
+    }
+}
+
+fn apply(folder: &Path, change: Change) -> Result<(), MemoryError> {
+    let path = folder.join(change.name);
+    let done = match &change.bytes {
+        Some(bytes) => replace(folder, &path, bytes),
+        None => remove(folder, &path),
+    };
+    done.map_err(|source| MemoryError { path, source })
+}
+
+fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let fresh = path.with_extension("new");
+    let mut file = File::create(&fresh)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    File::open(folder)?.sync_all()
+}
+
+fn remove(folder: &Path, path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Ok(()) => File::open(folder)?.sync_all(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Magic, CRC-32C of the rest, CBOR.
+fn encode<T: Serialize>(value: &T) -> Option<Vec<u8>> {
+    // Maps of strings and numbers always encode; if one ever did not, the file is removed, which is safe.
+    let body = serde_cbor::to_vec(value).ok()?;
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend_from_slice(&crc32c::crc32c(&body).to_be_bytes());
+    bytes.extend_from_slice(&body);
+    Some(bytes)
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    let bytes = fs::read(path).ok()?;
+    let (crc, body) = bytes.strip_prefix(MAGIC)?.split_at_checked(4)?;
+    (crc == crc32c::crc32c(body).to_be_bytes()).then(|| serde_cbor::from_slice(body).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn memory(folder: &Path, client_id: &str) -> Memory {
+        Memory::new(folder.join("intake"), JournalId(1), "mqtt://b".into(), client_id.into())
+    }
+
+    #[tokio::test]
+    async fn filters_survive_for_the_same_session_only() {
+        let folder = tempfile::tempdir().expect("folder");
+        let filters = BTreeSet::from(["a/#".to_owned(), "b".to_owned()]);
+        let mut first = memory(folder.path(), "one");
+        assert_eq!(first.filters(), None);
+        first.keep_filters(filters.clone());
+        first.settled().await.expect("written");
+        assert_eq!(memory(folder.path(), "one").filters(), Some(filters));
+        assert_eq!(memory(folder.path(), "two").filters(), None);
+        first.doubt_filters();
+        first.settled().await.expect("removed");
+        assert_eq!(memory(folder.path(), "one").filters(), None);
+    }
+
+    #[tokio::test]
+    async fn the_last_of_many_changes_is_what_stays() {
+        let folder = tempfile::tempdir().expect("folder");
+        let mut memory = memory(folder.path(), "one");
+        for name in ["a", "b", "c"] {
+            memory.doubt_filters();
+            memory.keep_filters(BTreeSet::from([name.to_owned()]));
+        }
+        memory.settled().await.expect("written");
+        assert_eq!(memory.filters(), Some(BTreeSet::from(["c".to_owned()])));
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_made_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().expect("folder");
+        fs::write(folder.path().join("intake"), b"in the way").expect("file");
+        let mut memory = memory(folder.path(), "one");
+        memory.keep_filters(BTreeSet::new());
+        let error = memory.settled().await.expect_err("a file is in the way");
+        assert!(error.to_string().contains("intake/filters"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_file_counts_as_absent(at in any::<prop::sample::Index>(), flip in 1u8..) {
+            let folder = tempfile::tempdir().expect("folder");
+            let file = SeenFile { journal: JournalId(1), through: 9, acked_through: 4, topics: vec![(1, 2), (3, 4)] };
+            let mut bytes = encode(&file).expect("encodes");
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            fs::write(folder.path().join(SEEN), &bytes).expect("written");
+            prop_assert!(read::<SeenFile>(&folder.path().join(SEEN)).is_none());
+            fs::write(folder.path().join(SEEN), &bytes[..at]).expect("written");
+            prop_assert!(read::<SeenFile>(&folder.path().join(SEEN)).is_none());
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! From our configuration to the client library's options, and what is wrong with the configuration before that.
+
+use super::Route;
+use super::filter;
+use super::outage::Outage;
+use super::size::{Limit, TAKEN_BYTES};
+use crate::config::{BrokerAddress, MqttConfig};
+use rumqttc::{MqttOptions, TlsConfiguration, Transport};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Intake cannot start with this configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// `mqtts://` needs a TLS set-up.
+    #[error("{0} needs TLS, and none was set up")]
+    NoTls(String),
+    /// The client library takes the host as the certificate's name and as the address to resolve, in different forms.
+    #[error("{0}: an IPv6 address cannot be used with TLS; use the broker's name")]
+    Ipv6Tls(String),
+    /// A persistent session needs a client id.
+    #[error("mqtt.client_id must not be empty: the broker's session hangs on it")]
+    NoClientId,
+    /// MQTT 3.1.1 has no password without a user name.
+    #[error("mqtt.password_file needs mqtt.username")]
+    PasswordAlone,
+    /// What the protocol can express.
+    #[error("mqtt.keep_alive must be between 1 s and 65535 s, not {0:?}")]
+    KeepAlive(Duration),
+    /// Larger payloads are never taken.
+    #[error("mqtt.max_payload_bytes must be between 1 and {TAKEN_BYTES}, not {0}")]
+    MaxPayload(u64),
+    /// A route's filter.
+    #[error("{0:?} is not a topic filter: '#' stands alone and last, '+' alone between slashes")]
+    Filter(String),
+    /// Without routes there is nothing to subscribe.
+    #[error("no route has a topic filter")]
+    NoFilter,
+}
+
+/// Checks what can be checked without a broker.
+pub(super) fn check(
+    config: &MqttConfig,
+    tls: Option<&Arc<rustls::ClientConfig>>,
+    routes: &[Route],
+) -> Result<(), IntakeError> {
+    if let BrokerAddress::Tls { host, .. } = &config.address {
+        if tls.is_none() {
+            return Err(IntakeError::NoTls(config.url.clone()));
+        }
+        if host.contains(':') {
+            return Err(IntakeError::Ipv6Tls(config.url.clone()));
+        }
+    }
+    if config.client_id.is_empty() {
+        return Err(IntakeError::NoClientId);
+    }
+    if config.password_file.is_some() && config.username.is_none() {
+        return Err(IntakeError::PasswordAlone);
+    }
+    if !(1..=u64::from(u16::MAX)).contains(&config.keep_alive.as_secs()) {
+        return Err(IntakeError::KeepAlive(config.keep_alive));
+    }
+    if !(1..=TAKEN_BYTES).contains(&config.max_payload_bytes) {
+        return Err(IntakeError::MaxPayload(config.max_payload_bytes));
+    }
+    let mut filters = routes.iter().flat_map(|route| &route.filters).peekable();
+    if filters.peek().is_none() {
+        return Err(IntakeError::NoFilter);
+    }
+    match filters.find(|text| !filter::valid(text)) {
+        Some(text) => Err(IntakeError::Filter(text.clone())),
+        None => Ok(()),
+    }
+}
+
+/// The password: first line of the file. Read for every connection, so that a changed one takes effect. Blocks.
+pub(super) fn read_password(path: &Path) -> Result<String, Outage> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Outage::slow(
+            format!("cannot read mqtt.password_file {}: {error}", path.display()),
+            "make the file readable for the agent's user",
+        )
+    })?;
+    match text.lines().next() {
+        Some(line) if !line.is_empty() => Ok(line.to_owned()),
+        _ => Err(Outage::slow(
+            format!("mqtt.password_file {} has no password in its first line", path.display()),
+            "write the broker's password into it",
+        )),
+    }
+}
+
+/// The options of one connection.
+pub(super) fn build(
+    config: &MqttConfig,
+    tls: Option<&Arc<rustls::ClientConfig>>,
+    password: Option<String>,
+    limit: Limit,
+) -> MqttOptions {
+    let id = config.client_id.as_str();
+    let mut options = match &config.address {
+        BrokerAddress::Tcp { host, port } => MqttOptions::new(id, bracketed(host), *port),
+        BrokerAddress::Tls { host, port } => MqttOptions::new(id, host.clone(), *port),
+        BrokerAddress::Unix(path) => MqttOptions::new(id, path.to_string_lossy(), 0),
+    };
+    match (&config.address, tls) {
+        (BrokerAddress::Unix(_), _) => options.set_transport(Transport::unix()),
+        (BrokerAddress::Tls { .. }, Some(tls)) => {
+            options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls.clone())))
+        }
+        _ => options.set_transport(Transport::tcp()),
+    };
+    if let Some(user) = &config.username {
+        options.set_credentials(user.clone(), password.unwrap_or_default());
+    }
+    options
+        .set_clean_session(false)
+        .set_keep_alive(config.keep_alive)
+        .set_manual_acks(true)
+        .set_max_packet_size(limit.packet_bytes(config.max_payload_bytes), 256 << 10);
+    options
+}
+
+/// An IPv6 address as the resolver wants it before a port.
+fn bracketed(host: &str) -> String {
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::support;
+    use super::*;
+
+    #[test]
+    fn a_configuration_that_can_never_work_is_refused_with_the_key_to_change() {
+        let good = support::config(1);
+        let route = support::route("a/#");
+        type Case = (fn(&mut MqttConfig), &'static str);
+        let cases: [Case; 5] = [
+            (|config| config.client_id.clear(), "client_id"),
+            (|config| config.password_file = Some("p".into()), "username"),
+            (|config| config.keep_alive = Duration::ZERO, "keep_alive"),
+            (|config| config.max_payload_bytes = TAKEN_BYTES + 1, "max_payload_bytes"),
+            (|config| config.address = BrokerAddress::Tls { host: "b".into(), port: 8883 }, "TLS"),
+        ];
+        assert!(check(&good, None, std::slice::from_ref(&route)).is_ok());
+        for (spoil, word) in cases {
+            let mut config = good.clone();
+            spoil(&mut config);
+            let error = check(&config, None, std::slice::from_ref(&route)).expect_err(word);
+            assert!(error.to_string().contains(word), "{error}");
+        }
+        let bad = Route { filters: vec!["a/#/b".into()], ..route };
+        assert!(matches!(check(&good, None, &[bad]), Err(IntakeError::Filter(_))));
+        assert!(matches!(check(&good, None, &[]), Err(IntakeError::NoFilter)));
+    }
+
+    #[test]
+    fn the_session_is_persistent_and_acks_are_ours() {
+        let options = build(&support::config(1883), None, None, Limit::Normal);
+        assert!(!options.clean_session() && options.manual_acks());
+        assert!(options.max_packet_size() >= 700 << 10, "the library's own limit loops on larger messages");
+    }
+
+    #[test]
+    fn the_password_is_the_files_first_line_and_its_absence_is_said() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("password");
+        assert!(read_password(&path).expect_err("missing").why.contains("password_file"));
+        std::fs::write(&path, "\n").expect("written");
+        assert!(read_password(&path).expect_err("empty").why.contains("no password"));
+        std::fs::write(&path, "s3cret\r\n").expect("written");
+        assert_eq!(read_password(&path).expect("there"), "s3cret");
+    }
+
+    #[test]
+    fn ipv6_addresses_are_bracketed_once() {
+        assert_eq!(bracketed("::1"), "[::1]");
+        assert_eq!(bracketed("[::1]"), "[::1]");
+        assert_eq!(bracketed("broker"), "broker");
+    }
+}

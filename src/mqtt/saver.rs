@@ -1,0 +1,83 @@
+//! When to save what was seen last on each topic.
+//!
+//! A snapshot is taken together with the journal's last durable number, and written only once every append before the
+//! snapshot has been committed: on disk, a payload that counts as recorded is one that a power cut cannot take back.
+//! Saved now and then, because the journal's tail rebuilds what came since; often enough that it still reaches back.
+
+use super::Intake;
+use super::memory::MemoryError;
+use super::repeats::Seen;
+use tokio::time::Instant;
+
+/// Saved after so many records at the latest, well within the tail that the journal reads at its start.
+const RECORDS: u64 = 4_000;
+
+/// The next save.
+#[derive(Debug, Default)]
+pub(super) struct Saver {
+    due: Option<Instant>,
+    records: u64,
+    /// A snapshot, and how many appends must be committed before it may be written.
+    waiting: Option<(Seen, u64)>,
+    failed: bool,
+}
+
+impl Saver {
+    /// When [`Intake::save_if_due`] has something to do; `None` while nothing changes.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+}
+
+impl Intake {
+    /// A record was appended.
+    pub(super) fn recorded(&mut self) {
+        self.saver.records += 1;
+        self.saver.due.get_or_insert_with(|| Instant::now() + self.timing.save);
+        if self.saver.records >= RECORDS {
+            self.snapshot();
+        }
+    }
+
+    /// Takes a snapshot if it is time.
+    pub(super) fn save_if_due(&mut self) {
+        if self.saver.due.is_some_and(|due| due <= Instant::now()) {
+            self.snapshot();
+        }
+    }
+
+    /// Takes a snapshot whatever the time.
+    pub(super) fn save_now(&mut self) {
+        if self.recogniser.changed() {
+            self.snapshot();
+        }
+    }
+
+    /// Writes the snapshot if all of it is committed by now.
+    pub(super) fn write_snapshot(&mut self) {
+        if let Some((seen, _)) = self.saver.waiting.take_if(|(_, appended)| *appended <= self.unacked.committed) {
+            self.memory.keep_seen(seen);
+        }
+    }
+
+    /// A small file was written, or could not be.
+    pub(super) fn remembered(&mut self, outcome: Result<(), MemoryError>) {
+        match outcome {
+            Ok(()) => self.saver.failed = false,
+            Err(error) if !self.saver.failed => {
+                self.saver.failed = true;
+                tracing::warn!(%error, "intake cannot keep its small files; retained messages may repeat after a restart");
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn snapshot(&mut self) {
+        self.saver.due = None;
+        self.saver.records = 0;
+        if let Some(seen) = self.recogniser.save((self.options.durable)()) {
+            self.saver.waiting = Some((seen, self.unacked.appended));
+        }
+        self.write_snapshot();
+    }
+}

@@ -1,0 +1,122 @@
+//! What is said between CONNACK and the first messages: which session this is, and which filters it shall hold.
+//!
+//! The broker's own count is asked for at every connection, because only a SUBSCRIBE brings its present value, and last,
+//! because a broker may cut the connection over it instead of refusing; then it is not asked for again in this run.
+
+use super::link::{End, Link};
+use super::receive::BROKER_COUNT;
+use super::subscriptions::{Ask, Grant};
+use super::{Intake, IntakeState};
+use rumqttc::mqttbytes::v4::{ConnAck, Packet, SubAck, SubscribeFilter, SubscribeReasonCode};
+use rumqttc::{MqttState, Publish, QoS};
+use tokio::time::Instant;
+
+/// Connections in a row that may die over the question for the broker's own count before it is not asked any more.
+const COUNT_REFUSALS: u8 = 2;
+
+impl Intake {
+    pub(super) fn connected(&mut self, connack: &ConnAck, link: &mut Link) {
+        self.connections += 1;
+        link.number = self.connections;
+        link.online = true;
+        link.since = Instant::now();
+        link.session_kept = connack.session_present;
+        let (connection, session_kept) = (link.number, link.session_kept);
+        if !session_kept {
+            self.recogniser.session_lost();
+            if !self.subscriptions.held().is_empty() {
+                tracing::warn!("the broker lost our session, and with it what it held for us; subscribing again");
+            }
+        }
+        let asks = self.subscriptions.connected(session_kept);
+        for filter in self.subscriptions.held() {
+            self.shared.answered(filter, Grant::AtLeastOnce);
+        }
+        self.shared.count(|status| (status.connections, status.session_kept) = (connection, Some(session_kept)));
+        if self.shared.enter(IntakeState::Online) {
+            tracing::info!(connection, session_kept, "connected to the broker");
+        }
+        self.ask(asks, link);
+        self.keep_filters(link);
+    }
+
+    /// Without this the client library takes the release of a packet that it did not see in this process for a breach of
+    /// protocol, at every connection anew.
+    pub(super) fn release_old(&self, state: &mut MqttState) {
+        for id in &self.releases {
+            let mut seen = Publish::new("", QoS::ExactlyOnce, Vec::new());
+            seen.pkid = *id;
+            // A QoS 2 message is only noted by its id here: nothing is sent, and it cannot fail.
+            let _ = state.handle_incoming_packet(Packet::Publish(seen));
+        }
+        state.events.clear();
+    }
+
+    pub(super) fn ask(&mut self, asks: Vec<Ask>, link: &Link) {
+        for ask in asks {
+            let filter = |path: &str, qos| SubscribeFilter::new(path.to_owned(), qos);
+            let handed = match &ask {
+                Ask::Subscribe(filters) => {
+                    link.client.try_subscribe_many(filters.iter().map(|path| filter(path, QoS::AtLeastOnce)))
+                }
+                Ask::Unsubscribe(filter) => link.client.try_unsubscribe(filter.as_str()),
+                Ask::BrokerCount(topic) => link.client.try_subscribe_many([filter(topic, QoS::AtMostOnce)]),
+            };
+            match handed {
+                Ok(()) => self.subscriptions.asked(ask),
+                Err(error) => tracing::error!(%error, ?ask, "a filter could not be asked for"),
+            }
+        }
+    }
+
+    pub(super) fn granted(&mut self, suback: &SubAck, link: &mut Link) {
+        let grants = suback.return_codes.iter().map(|code| match code {
+            SubscribeReasonCode::Success(qos) => Grant::of(Some(*qos as u8)),
+            SubscribeReasonCode::Failure => Grant::of(None),
+        });
+        if self.subscriptions.waits_for_count() {
+            self.counts.count_refusals = 0;
+        }
+        let answers = self.subscriptions.granted(suback.pkid, &grants.collect::<Vec<_>>());
+        for answer in answers {
+            let filter = answer.filter.as_str();
+            self.shared.answered(filter, answer.grant);
+            match answer.grant {
+                _ if !answer.news => {}
+                Grant::AtLeastOnce => tracing::info!(filter, "subscribed"),
+                Grant::AtMostOnce => {
+                    tracing::warn!(filter, "the broker granted QoS 0 only: it cannot hold messages back")
+                }
+                Grant::Refused => {
+                    tracing::error!(
+                        filter,
+                        "the broker refused the filter; let this client read it in the broker's ACL"
+                    );
+                }
+            }
+        }
+        self.keep_filters(link);
+    }
+
+    /// Once the broker has answered everything: keeps what its session holds, and asks for its own count, last, because
+    /// a broker may cut the connection over it.
+    pub(super) fn keep_filters(&mut self, link: &mut Link) {
+        if !self.subscriptions.settled() {
+            return;
+        }
+        self.memory.keep_filters(self.subscriptions.held().clone());
+        link.again = self.subscriptions.incomplete().then(|| Instant::now() + self.timing.refused_again);
+        if !std::mem::replace(&mut link.count_asked, true) && self.counts.count_refusals < COUNT_REFUSALS {
+            self.ask(vec![Ask::BrokerCount(BROKER_COUNT)], link);
+        }
+    }
+
+    pub(super) fn blame_count(&mut self, end: &End) {
+        if matches!(end, End::Failed(_)) && self.subscriptions.waits_for_count() {
+            self.counts.count_refusals += 1;
+            if self.counts.count_refusals == COUNT_REFUSALS {
+                tracing::info!(topic = BROKER_COUNT, "the broker does not let us see what it drops");
+            }
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! What intake shows: its state in words, counts since the start, and one row per route.
+
+use super::Route;
+use super::outage::Outage;
+use super::subscriptions::Grant;
+use crate::clock::Clock;
+use serde::Serialize;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What intake is doing.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum IntakeState {
+    /// An attempt to connect is under way, and none before it failed.
+    Connecting,
+    /// Messages are taken.
+    Online,
+    /// No connection; the next attempt comes by itself.
+    Offline {
+        /// What happened.
+        why: String,
+        /// What a person can do; empty when nothing is to be done.
+        remedy: String,
+    },
+    /// Nothing goes on until a person acts; attempts go on slowly.
+    Blocked {
+        /// What happened.
+        why: String,
+        /// What a person can do.
+        remedy: String,
+    },
+    /// Told to stop; waits for commits and acks.
+    Stopping,
+    /// Does not run any more.
+    Stopped,
+}
+
+/// One filter of a route.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct FilterStatus {
+    /// As configured.
+    pub filter: String,
+    /// Whether the broker granted it; `None` until it said so.
+    pub granted: Option<bool>,
+}
+
+/// One route.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct RouteStatus {
+    /// The profile's name.
+    pub profile: String,
+    /// Its filters. A granted filter does not prove that the broker lets us read: see `last_message_s`.
+    pub filters: Vec<FilterStatus>,
+    /// Messages taken since the start, repeats included.
+    pub messages: u64,
+    /// Of them with QoS 0, which no broker holds back.
+    pub qos0: u64,
+    /// Seconds since the last message; `None` if none came since the start.
+    pub last_message_s: Option<u64>,
+}
+
+/// A snapshot of intake.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct IntakeStatus {
+    /// What it is doing.
+    #[serde(flatten)]
+    pub state: IntakeState,
+    /// For how many seconds.
+    pub state_for_s: u64,
+    /// The broker, as configured.
+    pub url: String,
+    /// Connections that reached a CONNACK since the start.
+    pub connections: u64,
+    /// Whether the broker had kept our session at the last CONNACK.
+    pub session_kept: Option<bool>,
+    /// Messages received since the start, whatever became of them.
+    pub received: u64,
+    /// Of them repeats of a record that the journal already had.
+    pub repeats: u64,
+    /// Of them over `max_payload_bytes`; their heads are in the quarantine.
+    pub oversize: u64,
+    /// Of them with QoS 0.
+    pub qos0: u64,
+    /// Of them on topics of no route, acknowledged and not kept.
+    pub unrouted: u64,
+    /// Received and not yet on stable storage.
+    pub unacked_messages: u64,
+    /// Their bytes, as counted against `max_unacked_bytes`.
+    pub unacked_bytes: u64,
+    /// The broker's own count of messages that it dropped, over all its clients; `None` if it does not say.
+    pub broker_dropped: Option<u64>,
+    /// By how much that count rose since the start: lost before us.
+    pub broker_dropped_since_start: u64,
+    /// One row per route, in the order of the configuration.
+    pub routes: Vec<RouteStatus>,
+}
+
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) status: IntakeStatus,
+    since_ms: u64,
+    /// Boot time of each route's last message.
+    last_message_ms: Vec<Option<u64>>,
+}
+
+/// The status that intake writes and others read.
+#[derive(Debug)]
+pub struct IntakeShared {
+    clock: Clock,
+    shown: Mutex<Shown>,
+}
+
+impl IntakeShared {
+    pub(super) fn new(clock: Clock, url: String, routes: &[Route]) -> IntakeShared {
+        let rows = routes.iter().map(RouteStatus::of).collect();
+        let status = IntakeStatus {
+            state: IntakeState::Connecting,
+            state_for_s: 0,
+            url,
+            connections: 0,
+            session_kept: None,
+            received: 0,
+            repeats: 0,
+            oversize: 0,
+            qos0: 0,
+            unrouted: 0,
+            unacked_messages: 0,
+            unacked_bytes: 0,
+            broker_dropped: None,
+            broker_dropped_since_start: 0,
+            routes: rows,
+        };
+        let shown = Shown { status, since_ms: clock.now().boottime_ms, last_message_ms: vec![None; routes.len()] };
+        IntakeShared { clock, shown: Mutex::new(shown) }
+    }
+
+    /// What intake shows now.
+    pub fn snapshot(&self) -> IntakeStatus {
+        let now_ms = self.clock.now().boottime_ms;
+        let shown = self.lock();
+        let mut status = shown.status.clone();
+        status.state_for_s = now_ms.saturating_sub(shown.since_ms) / 1000;
+        for (row, last) in status.routes.iter_mut().zip(&shown.last_message_ms) {
+            row.last_message_s = last.map(|last| now_ms.saturating_sub(last) / 1000);
+        }
+        status
+    }
+
+    /// Sets the state; true if it changed.
+    pub(super) fn enter(&self, state: IntakeState) -> bool {
+        let now_ms = self.clock.now().boottime_ms;
+        let mut shown = self.lock();
+        let changed = shown.status.state != state;
+        if changed {
+            shown.status.state = state;
+            shown.since_ms = now_ms;
+        }
+        changed
+    }
+
+    /// Changes counts. Never held over an await.
+    pub(super) fn count(&self, change: impl FnOnce(&mut IntakeStatus)) {
+        change(&mut self.lock().status);
+    }
+
+    /// A message came on a route; true if it is the route's first with QoS 0.
+    pub(super) fn came(&self, route: usize, boottime_ms: u64, qos: u8) -> bool {
+        let mut shown = self.lock();
+        shown.last_message_ms[route] = Some(boottime_ms);
+        let row = &mut shown.status.routes[route];
+        row.messages += 1;
+        row.qos0 += u64::from(qos == 0);
+        qos == 0 && row.qos0 == 1
+    }
+
+    /// The broker answered about a filter.
+    pub(super) fn answered(&self, filter: &str, grant: Grant) {
+        let mut shown = self.lock();
+        let filters = shown.status.routes.iter_mut().flat_map(|row| &mut row.filters);
+        for row in filters.filter(|row| row.filter == filter) {
+            row.granted = Some(grant != Grant::Refused);
+        }
+    }
+
+    /// The broker's count of what it dropped; by how much it rose since the last one.
+    pub(super) fn broker_dropped(&self, count: u64) -> u64 {
+        let status = &mut self.lock().status;
+        // A smaller count is that of a broker that started anew.
+        let rise = status.broker_dropped.map_or(0, |last| count.checked_sub(last).unwrap_or(count));
+        status.broker_dropped = Some(count);
+        status.broker_dropped_since_start += rise;
+        rise
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shown> {
+        // Counts are whole at every step, so a reader that panicked left nothing half done.
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RouteStatus {
+    fn of(route: &Route) -> RouteStatus {
+        let filters = route.filters.iter().map(|filter| FilterStatus { filter: filter.clone(), granted: None });
+        RouteStatus {
+            profile: route.profile.clone(),
+            filters: filters.collect(),
+            messages: 0,
+            qos0: 0,
+            last_message_s: None,
+        }
+    }
+}
+
+impl From<Outage> for IntakeState {
+    fn from(outage: Outage) -> IntakeState {
+        let Outage { why, remedy, blocked, .. } = outage;
+        if blocked { IntakeState::Blocked { why, remedy } } else { IntakeState::Offline { why, remedy } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::support;
+    use super::*;
+
+    #[test]
+    fn a_brokers_own_loss_is_counted_from_the_first_value_and_over_its_restarts() {
+        let shared = IntakeShared::new(Clock::new(None), "mqtt://b".into(), &[]);
+        let rises: Vec<_> = [100, 100, 103, 2, 2, 5].map(|count| shared.broker_dropped(count)).into();
+        assert_eq!(rises, [0, 0, 3, 2, 0, 3]);
+        let status = shared.snapshot();
+        assert_eq!((status.broker_dropped, status.broker_dropped_since_start), (Some(5), 8));
+    }
+
+    #[test]
+    fn only_the_first_qos_0_message_of_a_route_is_news() {
+        let routes = [support::route("a"), support::route("b")];
+        let shared = IntakeShared::new(Clock::new(None), "mqtt://b".into(), &routes);
+        let news = [(0, 1), (0, 0), (0, 0), (1, 0)].map(|(route, qos)| shared.came(route, 0, qos));
+        assert_eq!(news, [false, true, false, true]);
+        assert_eq!(shared.snapshot().routes[0].messages, 3);
+    }
+
+    #[test]
+    fn the_state_is_words_in_json() {
+        let shared = IntakeShared::new(Clock::new(None), "mqtt://b".into(), &[support::route("a")]);
+        assert!(shared.enter(Outage::quick("nothing listens", "start it").into()));
+        assert!(!shared.enter(Outage::quick("nothing listens", "start it").into()), "one line per change");
+        let json = serde_json::to_value(shared.snapshot()).expect("encodes");
+        assert_eq!((&json["state"], &json["why"]), (&"offline".into(), &"nothing listens".into()));
+        assert_eq!(json["routes"][0]["filters"][0]["granted"], serde_json::Value::Null);
+    }
+}

@@ -1,0 +1,178 @@
+//! The judge: a real Mosquitto, where one is installed. Skipped otherwise, and says so.
+
+use super::rude::soon;
+use super::support::{config, route};
+use crate::clock::{BootId, Clock};
+use crate::journal::{Append, Item};
+use crate::mqtt::{Intake, IntakeOptions, IntakeShared, IntakeState, PendingAck, recall};
+use crate::record::{JournalId, Record};
+use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+const MESSAGES: usize = 3_000;
+
+/// Killed when the test ends, however it ends.
+struct Mosquitto(Child);
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Mosquitto {
+    fn start(folder: &Path, port: u16) -> Option<Mosquitto> {
+        let settings = format!(
+            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 0\n\
+             max_inflight_messages 100\nsys_interval 1\n"
+        );
+        let path = folder.join("mosquitto.conf");
+        std::fs::write(&path, settings).expect("written");
+        let mut command = Command::new("mosquitto");
+        command.arg("-c").arg(path).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().ok().map(Mosquitto)
+    }
+}
+
+/// A journal that commits what waits, two milliseconds after it came.
+async fn journal(
+    records: Arc<Mutex<Vec<Record>>>,
+    mut appends: mpsc::UnboundedReceiver<Append<PendingAck>>,
+    tickets: mpsc::UnboundedSender<Vec<PendingAck>>,
+) {
+    let mut waiting = Vec::new();
+    while appends.recv_many(&mut waiting, 1_000).await > 0 {
+        sleep(Duration::from_millis(2)).await;
+        let mut records = records.lock().expect("whole");
+        let mut batch = Vec::new();
+        for Append { item, ticket } in waiting.drain(..) {
+            if let Item::Record(draft) = item {
+                let number = records.len() as u64 + 1;
+                records.push(Record::number(*draft, JournalId(1), 1, number, BootId::default(), Vec::new()));
+            }
+            batch.push(ticket);
+        }
+        let _ = tickets.send(batch);
+    }
+}
+
+struct Agent {
+    intake: JoinHandle<()>,
+    journal: JoinHandle<()>,
+    shared: Arc<IntakeShared>,
+    stop: watch::Sender<bool>,
+}
+
+impl Agent {
+    fn start(folder: &Path, port: u16, records: &Arc<Mutex<Vec<Record>>>) -> Agent {
+        let options = IntakeOptions {
+            config: config(port),
+            tls: None,
+            routes: vec![route("dev/+/up")],
+            journal: JournalId(1),
+            durable: {
+                let records = records.clone();
+                Arc::new(move || records.lock().expect("whole").len() as u64)
+            },
+            clock: Clock::new(None),
+            memory: folder.join("intake"),
+        };
+        let mut recogniser = recall(&options.memory, options.journal);
+        records.lock().expect("whole").iter().for_each(|record| recogniser.seed(record));
+        let (appends, journal_appends) = mpsc::unbounded_channel();
+        let (journal_tickets, tickets) = mpsc::unbounded_channel();
+        let (intake, shared) = Intake::new(options, recogniser, appends, tickets).expect("a good configuration");
+        let (stop, stopped) = watch::channel(false);
+        let journal = tokio::spawn(journal(records.clone(), journal_appends, journal_tickets));
+        Agent { intake: tokio::spawn(intake.run(stopped)), journal, shared, stop }
+    }
+
+    /// As by a power cut: what was not committed is gone.
+    async fn kill(self) {
+        self.intake.abort();
+        self.journal.abort();
+        let _ = (self.intake.await, self.journal.await);
+    }
+
+    async fn online(&self) {
+        while self.shared.snapshot().state != IntakeState::Online
+            || self.shared.snapshot().routes[0].filters[0].granted != Some(true)
+        {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// Publishes numbers as ten devices do, and returns once the broker has taken all of them.
+async fn devices(port: u16) {
+    let mut options = MqttOptions::new("devices", "127.0.0.1", port);
+    options.set_inflight(20);
+    let (client, mut event_loop) = AsyncClient::new(options, 10);
+    let publishing = tokio::spawn(async move {
+        for number in 0..MESSAGES {
+            let topic = format!("dev/{}/up", number % 10);
+            client.publish(topic, QoS::AtLeastOnce, false, number.to_string()).await.expect("the loop runs");
+            if number % 50 == 0 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        }
+        client
+    });
+    let mut acked = 0;
+    while acked < MESSAGES {
+        let event = event_loop.poll().await.expect("the broker runs");
+        acked += usize::from(matches!(event, Event::Incoming(Packet::PubAck(_))));
+    }
+    publishing.await.expect("it does not panic");
+}
+
+#[tokio::test]
+async fn nothing_is_lost_reordered_or_doubled_over_kills_of_the_agent() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+    let Some(_broker) = Mosquitto::start(folder.path(), port) else {
+        tracing::warn!("skipped: no mosquitto is installed");
+        return;
+    };
+    let records = Arc::new(Mutex::new(Vec::new()));
+    let mut agent = Agent::start(folder.path(), port, &records);
+    soon("a connection to mosquitto", agent.online()).await;
+    let publishing = tokio::spawn(devices(port));
+    for kill in 1..=4 {
+        let enough = async {
+            while records.lock().expect("whole").len() < kill * MESSAGES / 6 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        soon("progress", enough).await;
+        agent.kill().await;
+        agent = Agent::start(folder.path(), port, &records);
+    }
+    soon("the devices", publishing).await.expect("they do not panic");
+    let all = async {
+        while records.lock().expect("whole").len() < MESSAGES {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon("all messages", all).await;
+    soon("the broker's own count", async {
+        while agent.shared.snapshot().broker_dropped.is_none() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    agent.stop.send_replace(true);
+    soon("the stop", agent.intake).await.expect("it does not panic");
+    let payload = |record: &Record| String::from_utf8_lossy(&record.draft.message.payload).into_owned();
+    let got: Vec<_> = records.lock().expect("whole").iter().map(payload).collect();
+    let sent: Vec<_> = (0..MESSAGES).map(|number| number.to_string()).collect();
+    assert_eq!(got, sent);
+    assert!(agent.shared.snapshot().session_kept == Some(true) && agent.shared.snapshot().unacked_messages == 0);
+}

@@ -1,0 +1,100 @@
+//! Subscriptions, over connections and restarts.
+
+use super::rude::{COUNT, publish, retained};
+use super::support::Rig;
+use rumqttc::QoS;
+use rumqttc::mqttbytes::v4::{ConnectReturnCode, SubscribeReasonCode};
+use std::time::Duration;
+
+#[tokio::test]
+async fn filters_are_asked_for_only_when_the_session_is_new() {
+    let rig = Rig::start(|_| {}).await;
+    for (session_present, expected) in [(false, vec!["t/#"]), (true, vec![]), (false, vec!["t/#"]), (true, vec![])] {
+        let (_, asked) = rig.broker.welcome(session_present).await;
+        assert_eq!(asked, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_restart_asks_only_for_the_filters_that_changed() {
+    let rig = Rig::start(|setup| setup.filters = vec!["a/#", "b/#"]).await;
+    let (peer, asked) = rig.broker.welcome(false).await;
+    assert_eq!(asked, ["a/#", "b/#"]);
+    rig.stop();
+    drop(peer);
+    let (broker, folder) = rig.ended().await;
+    let rig = Rig::start_on(broker, folder, |setup| setup.filters = vec!["b/#", "c/#"]);
+    let (_peer, asked) = rig.broker.welcome(true).await;
+    assert_eq!(asked, ["-a/#", "c/#"]);
+    let status = rig.shared.snapshot();
+    assert_eq!(status.routes[0].filters[0].granted, Some(true), "as confirmed in the run before");
+}
+
+#[tokio::test]
+async fn a_crash_before_the_broker_confirmed_makes_the_next_run_ask_for_everything() {
+    let rig = Rig::start(|_| {}).await;
+    rig.broker.welcome(false).await;
+    // The session is lost, made anew by the next connect, and the agent dies before it subscribed.
+    let mut peer = rig.broker.accept().await;
+    peer.connect().await;
+    peer.connack(ConnectReturnCode::Success, false).await;
+    peer.subscribe().await;
+    rig.stop();
+    drop(peer);
+    let (broker, folder) = rig.ended().await;
+    let rig = Rig::start_on(broker, folder, |_| {});
+    let (_, asked) = rig.broker.welcome(true).await;
+    assert_eq!(asked, ["t/#"], "the session is there, its filters are not");
+}
+
+#[tokio::test]
+async fn a_refused_filter_is_shown_and_asked_for_again() {
+    let mut rig = Rig::start(|setup| {
+        setup.filters = vec!["a/#", "b/#"];
+        setup.timing.refused_again = Duration::from_millis(20);
+    })
+    .await;
+    let mut peer = rig.broker.accept().await;
+    peer.connect().await;
+    peer.connack(ConnectReturnCode::Success, false).await;
+    let subscribe = peer.subscribe().await;
+    let codes = vec![SubscribeReasonCode::Success(QoS::AtLeastOnce), SubscribeReasonCode::Failure];
+    let suback = rumqttc::SubAck::new(subscribe.pkid, codes);
+    peer.send(&[rumqttc::Packet::SubAck(suback)]).await;
+    let count = peer.subscribe().await;
+    assert_eq!(count.filters[0].path, COUNT);
+    peer.answer(&count, SubscribeReasonCode::Failure).await;
+    let retry = peer.subscribe().await;
+    assert_eq!(retry.filters.iter().map(|filter| filter.path.as_str()).collect::<Vec<_>>(), ["b/#"]);
+    let status = rig.shared.snapshot();
+    let granted: Vec<_> = status.routes.iter().map(|route| route.filters[0].granted).collect();
+    assert_eq!(granted, [Some(true), Some(false)]);
+    peer.answer(&retry, SubscribeReasonCode::Success(QoS::AtLeastOnce)).await;
+    rig.shows("the grant", |status| status.routes[1].filters[0].granted == Some(true)).await;
+    peer.send(&[publish(1, "b/x", b"at last")]).await;
+    assert_eq!(rig.journal.record().await, b"at last");
+}
+
+#[tokio::test]
+async fn a_retained_message_is_remembered_over_a_restart_only_if_it_was_committed() {
+    for committed in [true, false] {
+        let mut rig = Rig::start(|setup| setup.timing.stop = Duration::from_millis(50)).await;
+        let (mut peer, _) = rig.broker.welcome(false).await;
+        let kept = retained(&publish(0, "t/a", b"on"));
+        peer.send(std::slice::from_ref(&kept)).await;
+        assert_eq!(rig.journal.record().await, b"on");
+        if committed {
+            rig.journal.commit(1);
+        }
+        rig.stop();
+        peer.closed().await;
+        let (broker, folder) = rig.ended().await;
+        let mut rig = Rig::start_on(broker, folder, |_| {});
+        let (mut peer, _) = rig.broker.welcome(true).await;
+        peer.send(&[kept]).await;
+        match committed {
+            true => rig.journal.repeat().await,
+            false => assert_eq!(rig.journal.record().await, b"on", "a power cut may have taken the first one"),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What the tests share: a configuration, a route, and a journal that returns tickets when told.
+
+use super::rude::{Broker, soon};
+use crate::clock::Clock;
+use crate::config::{BrokerAddress, MqttConfig};
+use crate::journal::{Append, Item};
+use crate::mqtt::backoff::Timing;
+use crate::mqtt::{Intake, IntakeOptions, IntakeShared, IntakeState, IntakeStatus, PendingAck, Route, recall};
+use crate::record::{Identity, JournalId, KeyKind, LaneId, Message, TimeSource};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+pub(in crate::mqtt) fn config(port: u16) -> MqttConfig {
+    MqttConfig {
+        address: BrokerAddress::Tcp { host: "127.0.0.1".into(), port },
+        url: format!("mqtt://127.0.0.1:{port}"),
+        client_id: "tidegate-test".into(),
+        username: None,
+        password_file: None,
+        ca_file: None,
+        client_cert_file: None,
+        client_key_file: None,
+        keep_alive: Duration::from_secs(30),
+        max_payload_bytes: 700 << 10,
+        max_unacked_bytes: 8 << 20,
+    }
+}
+
+/// Payloads that begin with `key:` are keyed by the rest.
+pub(in crate::mqtt) fn route(filter: &str) -> Route {
+    let identify = |message: &Message, _received| {
+        let key = std::str::from_utf8(&message.payload).ok().and_then(|text| text.strip_prefix("key:"));
+        Identity {
+            key: key.map(str::to_owned),
+            key_kind: if key.is_some() { KeyKind::Native } else { KeyKind::Arrival },
+            group: message.topic.clone(),
+            device: None,
+            record_type: "raw".into(),
+            event_time: None,
+            time_source: TimeSource::Arrival,
+        }
+    };
+    Route {
+        filters: vec![filter.into()],
+        profile: "plain".into(),
+        identify: Arc::new(identify),
+        lanes: vec![LaneId(0)],
+    }
+}
+
+/// A journal that holds every ticket until it is told to commit.
+pub(in crate::mqtt) struct Journal {
+    appends: mpsc::UnboundedReceiver<Append<PendingAck>>,
+    tickets: mpsc::UnboundedSender<Vec<PendingAck>>,
+    held: VecDeque<PendingAck>,
+}
+
+impl Journal {
+    /// The next item, its ticket held.
+    pub(in crate::mqtt) async fn next(&mut self) -> Item {
+        let append = soon("an append", self.appends.recv()).await.expect("intake runs");
+        self.held.push_back(append.ticket);
+        append.item
+    }
+
+    /// The payload of the next item, which must be a record.
+    pub(in crate::mqtt) async fn record(&mut self) -> Vec<u8> {
+        match self.next().await {
+            Item::Record(draft) => draft.message.payload.to_vec(),
+            other => panic!("not a record: {other:?}"),
+        }
+    }
+
+    /// The next item must be a repeat.
+    pub(in crate::mqtt) async fn repeat(&mut self) {
+        let item = self.next().await;
+        assert!(matches!(item, Item::Repeat), "not a repeat: {item:?}");
+    }
+
+    /// Commits the oldest `count` appends.
+    pub(in crate::mqtt) fn commit(&mut self, count: usize) {
+        let tickets = self.held.drain(..count).collect();
+        // Intake may have stopped already; then nobody waits for them.
+        let _ = self.tickets.send(tickets);
+    }
+
+    /// The journal is gone.
+    pub(in crate::mqtt) fn close(&mut self) {
+        self.appends.close();
+    }
+
+    /// Intake has handed over nothing more.
+    pub(in crate::mqtt) fn nothing_more(&mut self) {
+        assert!(self.appends.try_recv().is_err(), "something more was appended");
+    }
+}
+
+/// Intake against the rude broker, with a journal in hand.
+pub(in crate::mqtt) struct Rig {
+    pub(in crate::mqtt) broker: Broker,
+    pub(in crate::mqtt) journal: Journal,
+    pub(in crate::mqtt) shared: Arc<IntakeShared>,
+    pub(in crate::mqtt) folder: Arc<tempfile::TempDir>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+/// What a test changes before intake starts.
+pub(in crate::mqtt) struct Setup {
+    pub(in crate::mqtt) config: MqttConfig,
+    pub(in crate::mqtt) timing: Timing,
+    pub(in crate::mqtt) filters: Vec<&'static str>,
+}
+
+impl Rig {
+    pub(in crate::mqtt) async fn start(change: impl FnOnce(&mut Setup)) -> Rig {
+        let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+        Rig::start_on(Broker::start().await, folder, change)
+    }
+
+    /// Starts on a broker and a folder of an earlier run.
+    pub(in crate::mqtt) fn start_on(
+        broker: Broker,
+        folder: Arc<tempfile::TempDir>,
+        change: impl FnOnce(&mut Setup),
+    ) -> Rig {
+        let timing = Timing { quick: (Duration::from_millis(5), Duration::from_millis(20)), ..Timing::DEFAULT };
+        let mut setup = Setup { config: config(broker.port()), timing, filters: vec!["t/#"] };
+        change(&mut setup);
+        let (appends, journal_appends) = mpsc::unbounded_channel();
+        let (journal_tickets, tickets) = mpsc::unbounded_channel();
+        let options = IntakeOptions {
+            config: setup.config,
+            tls: None,
+            routes: setup.filters.iter().map(|filter| route(filter)).collect(),
+            journal: JournalId(1),
+            durable: Arc::new(|| 0),
+            clock: Clock::new(None),
+            memory: folder.path().join("intake"),
+        };
+        let recogniser = recall(&options.memory, options.journal);
+        let (mut intake, shared) = Intake::new(options, recogniser, appends, tickets).expect("a good configuration");
+        intake.timing = setup.timing;
+        let (stop, stopped) = watch::channel(false);
+        let journal = Journal { appends: journal_appends, tickets: journal_tickets, held: VecDeque::new() };
+        Rig { broker, journal, shared, folder, stop, task: tokio::spawn(intake.run(stopped)) }
+    }
+
+    pub(in crate::mqtt) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// The task ends; gives back what the next run starts on.
+    pub(in crate::mqtt) async fn ended(self) -> (Broker, Arc<tempfile::TempDir>) {
+        soon("the end of intake", self.task).await.expect("it does not panic");
+        assert_eq!(self.shared.snapshot().state, IntakeState::Stopped);
+        (self.broker, self.folder)
+    }
+
+    /// Empty commits: what must not disturb an attempt to connect.
+    pub(in crate::mqtt) fn tick(&self) {
+        self.journal.tickets.send(Vec::new()).expect("intake runs");
+    }
+
+    /// Waits until the status is as wanted. There is no event for it: it is what people look at.
+    pub(in crate::mqtt) async fn shows(&self, what: &str, wanted: impl Fn(&IntakeStatus) -> bool) -> IntakeStatus {
+        let look = async {
+            loop {
+                let status = self.shared.snapshot();
+                if wanted(&status) {
+                    return status;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        soon(what, look).await
+    }
+}
