@@ -56,23 +56,41 @@ impl Refusal {
 pub(crate) struct AnswerBody {
     data: Option<Bytes>,
     declared: u64,
-    cut: bool,
+    cut: Cut,
+}
+
+/// Whether and where a body breaks off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Cut {
+    No,
+    /// After what is to be sent was handed over.
+    Due,
+    /// What was handed over has been flushed: an error before that would take the head with it.
+    Now,
 }
 
 impl Body for AnswerBody {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        Poll::Ready(match self.data.take() {
-            Some(data) => Some(Ok(Frame::data(data))),
-            None if self.cut => Some(Err(io::Error::other("answer cut short on purpose"))),
-            None => None,
-        })
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match (self.data.take(), self.cut) {
+            (Some(data), _) => Poll::Ready(Some(Ok(Frame::data(data)))),
+            (None, Cut::No) => Poll::Ready(None),
+            (None, Cut::Due) => {
+                self.cut = Cut::Now;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            (None, Cut::Now) => Poll::Ready(Some(Err(io::Error::other("answer cut short on purpose")))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.data.is_none() && !self.cut
+        self.data.is_none() && self.cut == Cut::No
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -116,7 +134,7 @@ pub(crate) fn foreign(status: u16, content_type: &str, body: &'static str, stamp
 pub(crate) fn truncated(answer: Response<AnswerBody>) -> Response<AnswerBody> {
     let (parts, body) = answer.into_parts();
     let data = body.data.map(|data| data.slice(..data.len() / 2));
-    Response::from_parts(parts, AnswerBody { data, declared: body.declared, cut: true })
+    Response::from_parts(parts, AnswerBody { data, declared: body.declared, cut: Cut::Due })
 }
 
 fn json_answer(status: u16, value: &Value, mut headers: HeaderMap, stamp: Stamp) -> Response<AnswerBody> {
@@ -127,7 +145,7 @@ fn json_answer(status: u16, value: &Value, mut headers: HeaderMap, stamp: Stamp)
 fn build(status: u16, data: Bytes, mut headers: HeaderMap, stamp: Stamp) -> Response<AnswerBody> {
     put(&mut headers, "date", &httpdate::fmt_http_date(stamp.now));
     put(&mut headers, "x-amzn-requestid", &format!("00000000-0000-4000-8000-{:012x}", stamp.call));
-    let body = AnswerBody { declared: data.len() as u64, data: Some(data).filter(|d| !d.is_empty()), cut: false };
+    let body = AnswerBody { declared: data.len() as u64, data: Some(data).filter(|d| !d.is_empty()), cut: Cut::No };
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     *response.headers_mut() = headers;
