@@ -2,6 +2,7 @@
 # Installs the peers that the tests run against: the Mosquitto broker (Debian package) and ministack, an SQS emulator
 # (Python, in .peers/ministack). Does nothing that is already done, says what it installs, and may be run again any time.
 set -eu
+export DEBIAN_FRONTEND=noninteractive
 cd "$(dirname "$0")/.."
 
 ministack=1.5.33

@@ -4,8 +4,7 @@
 //! is deleted. That repeat is the service's, not the agent's: a message id counts once. Two messages with the same record
 //! id are two.
 
-use crate::stub::model::{Arrival, Fate};
-use crate::stub::{AccessKey, Attribute};
+use crate::stub::{AccessKey, Arrival, Attribute, Fate};
 use crate::{Error, Result};
 use aws_credential_types::Credentials;
 use aws_sdk_sqs::Client;

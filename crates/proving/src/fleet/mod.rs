@@ -104,7 +104,7 @@ impl Fleet {
     /// call, or stays unconfirmed in [`Fleet::published`].
     pub async fn publish(&mut self, count: usize) -> Result<()> {
         let end = self.items.len() + count;
-        let mut last_progress = (Instant::now(), self.open.len());
+        let mut last_progress = Instant::now();
         loop {
             let left = self.open.len() + end - self.items.len();
             if left == 0 {
@@ -113,9 +113,9 @@ impl Fleet {
             let before = *self.acknowledged.borrow();
             let Err(error) = self.session(end).await else { continue };
             if *self.acknowledged.borrow() > before {
-                last_progress = (Instant::now(), left);
+                last_progress = Instant::now();
             }
-            if last_progress.0.elapsed() > self.options.patience {
+            if last_progress.elapsed() > self.options.patience {
                 let what = format!(
                     "publishing to {} ({left} of {count} left, seed {})",
                     self.options.broker, self.options.seed

@@ -9,31 +9,33 @@
 mod answer;
 mod calls;
 mod clock;
+mod dedup;
 pub mod fault;
 pub mod limits;
+mod log;
 mod message;
 pub mod model;
 mod protocol;
 mod server;
+mod shared;
 pub mod signature;
 
+pub use dedup::DEDUP_WINDOW_MS;
 pub use fault::{Fault, Faults, When};
+pub use log::{Arrival, Counters, Fate};
 pub use message::{Attribute, Attributes};
-pub use model::{Arrival, Counters, Fate, QueueOptions};
+pub use model::QueueOptions;
 pub use signature::{AccessKey, Allowed};
 
 use crate::consumer::Delivered;
 use crate::port::HeldPort;
 use crate::{Error, Result};
-use answer::Refusal;
-use clock::StubClock;
 use model::Queue;
-use std::collections::BTreeMap;
+use shared::{Shared, lock};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -73,38 +75,11 @@ pub struct SqsStub {
     accepting: Option<JoinHandle<()>>,
 }
 
-/// What the server's tasks and the test share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    region: String,
-    clock: StubClock,
-    faults: Faults,
-    keys: Mutex<Vec<AccessKey>>,
-    queues: Mutex<BTreeMap<String, Queue>>,
-    unexpected: Mutex<Vec<String>>,
-    denied: Mutex<Vec<String>>,
-    latency_us: AtomicU64,
-    calls: AtomicU64,
-    /// Counts changes of any queue: what waiting receivers and tests wake up on.
-    arrived: watch::Sender<u64>,
-}
-
 impl SqsStub {
     /// Starts on a free loopback port. Must be called inside a runtime.
     pub fn start(options: StubOptions) -> Result<SqsStub> {
         let StubOptions { region, keys, queues, seed } = options;
-        let shared = Shared {
-            region,
-            clock: StubClock::default(),
-            faults: Faults::new(seed),
-            keys: Mutex::new(keys),
-            queues: Mutex::default(),
-            unexpected: Mutex::default(),
-            denied: Mutex::default(),
-            latency_us: AtomicU64::new(0),
-            calls: AtomicU64::new(0),
-            arrived: watch::Sender::new(0),
-        };
+        let shared = Shared::new(region, keys, seed);
         let mut stub = SqsStub { shared: Arc::new(shared), port: HeldPort::take()?, accepting: None };
         for (name, options) in queues {
             stub.create_queue(&name, options)?;
@@ -259,28 +234,4 @@ impl Drop for SqsStub {
             task.abort();
         }
     }
-}
-
-impl Shared {
-    fn keys(&self) -> MutexGuard<'_, Vec<AccessKey>> {
-        lock(&self.keys)
-    }
-
-    fn with_queue<T>(&self, path: &str, run: impl FnOnce(&mut Queue) -> T) -> std::result::Result<T, Refusal> {
-        let missing = || Refusal::modelled("QueueDoesNotExist", "The specified queue does not exist.");
-        let name = path.strip_prefix(ACCOUNT).and_then(|rest| rest.strip_prefix('/')).ok_or_else(missing)?;
-        lock(&self.queues).get_mut(name).map(run).ok_or_else(missing)
-    }
-
-    fn note_unexpected(&self, what: String) {
-        lock(&self.unexpected).push(what);
-    }
-
-    fn denied(&self, operation: &str) {
-        lock(&self.denied).push(operation.into());
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

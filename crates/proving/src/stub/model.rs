@@ -5,12 +5,11 @@
 //! id is remembered for five minutes from its acceptance, also after the message was deleted; a message that repeats it
 //! is answered as accepted and not kept. A Standard queue is the same machine with a line per message.
 
-use super::message::{Attributes, Message};
+use super::dedup::{DedupWindow, Receipt};
+use super::log::{Arrival, Counters, Fate};
+use super::message::Message;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-
-/// How long a deduplication id is remembered, in ms of queue time.
-pub const DEDUP_WINDOW_MS: u64 = 5 * 60 * 1000;
 
 /// What kind of queue to make.
 #[derive(Clone, Debug)]
@@ -46,62 +45,6 @@ impl QueueOptions {
     pub fn standard() -> QueueOptions {
         QueueOptions { fifo: false, ..QueueOptions::fifo() }
     }
-}
-
-/// What became of an entry that reached the queue.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Fate {
-    /// Kept, under this sequence number.
-    Accepted(u128),
-    /// Answered as accepted and not kept: its deduplication id was accepted within the window before.
-    Absorbed,
-    /// Refused with this code.
-    Refused(String),
-}
-
-/// One entry as it reached the queue, in the order of arrival.
-#[derive(Clone, Debug)]
-pub struct Arrival {
-    /// Queue time, ms since 1970.
-    pub at_ms: u64,
-    /// Number of the call that brought it, over all queues, from 1.
-    pub call: u64,
-    /// Message id given; empty when refused.
-    pub message_id: String,
-    /// Body.
-    pub body: Arc<str>,
-    /// Message group id.
-    pub group: Option<String>,
-    /// Message deduplication id.
-    pub dedup: Option<String>,
-    /// Message attributes, sorted by name.
-    pub attributes: Attributes,
-    /// What became of it.
-    pub fate: Fate,
-}
-
-/// Entries by fate since the queue was made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Counters {
-    /// Calls that reached the queue's entries.
-    pub calls: u64,
-    /// Entries received, whatever became of them.
-    pub received: u64,
-    /// Entries kept.
-    pub accepted: u64,
-    /// Entries absorbed by deduplication.
-    pub absorbed: u64,
-    /// Entries refused one by one.
-    pub refused: u64,
-    /// Messages deleted by consumers.
-    pub deleted: u64,
-}
-
-/// What the sender is told about an accepted entry.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Receipt {
-    pub(crate) message_id: String,
-    pub(crate) sequence: u128,
 }
 
 /// A message on its way to a consumer.
@@ -147,8 +90,7 @@ pub(crate) struct Queue {
     ready: VecDeque<String>,
     locked: HashSet<String>,
     handles: HashMap<String, String>,
-    dedup: HashMap<String, (u64, Receipt)>,
-    dedup_ages: VecDeque<(u64, String)>,
+    remembered: DedupWindow,
     made: u64,
     handed: u64,
 }
@@ -163,8 +105,7 @@ impl Queue {
             ready: VecDeque::new(),
             locked: HashSet::new(),
             handles: HashMap::new(),
-            dedup: HashMap::new(),
-            dedup_ages: VecDeque::new(),
+            remembered: DedupWindow::default(),
             made: 0,
             handed: 0,
         }
@@ -173,13 +114,11 @@ impl Queue {
     /// Takes a valid message at `now_ms`, as part of call number `call`.
     pub(crate) fn accept(&mut self, message: Message, now_ms: u64, call: u64) -> Receipt {
         self.counters.received += 1;
-        self.forget_old_ids(now_ms);
         let dedup_key = message.dedup.as_ref().map(|id| match (&message.group, self.options.dedup_per_group) {
             (Some(group), true) => format!("{group}\n{id}"),
             _ => id.clone(),
         });
-        if let Some((_, receipt)) = dedup_key.as_ref().and_then(|key| self.dedup.get(key)) {
-            let receipt = receipt.clone();
+        if let Some(receipt) = dedup_key.as_ref().and_then(|key| self.remembered.find(key, now_ms)) {
             self.counters.absorbed += 1;
             self.note(&message, receipt.message_id.clone(), Fate::Absorbed, now_ms, call);
             return receipt;
@@ -189,8 +128,7 @@ impl Queue {
         let sequence = 18_880_000_000_000_000_000 + u128::from(self.made) * 256;
         let receipt = Receipt { message_id: message_id(self.made), sequence };
         if let Some(key) = dedup_key {
-            self.dedup_ages.push_back((now_ms, key.clone()));
-            self.dedup.insert(key, (now_ms, receipt.clone()));
+            self.remembered.insert(key, &receipt, now_ms);
         }
         self.counters.accepted += 1;
         self.note(&message, receipt.message_id.clone(), Fate::Accepted(sequence), now_ms, call);
@@ -279,14 +217,6 @@ impl Queue {
         if self.options.keep_log {
             let Message { body, group, dedup, attributes, .. } = message.clone();
             self.log.push(Arrival { at_ms, call, message_id, body, group, dedup, attributes, fate });
-        }
-    }
-
-    fn forget_old_ids(&mut self, now_ms: u64) {
-        while self.dedup_ages.front().is_some_and(|(at, _)| at + DEDUP_WINDOW_MS <= now_ms) {
-            if let Some((_, key)) = self.dedup_ages.pop_front() {
-                self.dedup.remove(&key);
-            }
         }
     }
 

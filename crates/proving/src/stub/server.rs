@@ -1,10 +1,11 @@
 //! The stub on the network: accepting, reading, judging, answering.
 
 use super::answer::{self, AnswerBody, Refusal, Stamp};
+use super::calls;
 use super::fault::Fault;
 use super::protocol::{self, Operation, Unreadable};
+use super::shared::Shared;
 use super::signature::{self, Signed};
-use super::{Shared, calls};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;

@@ -6,6 +6,7 @@
     reason = "peers of the agent are not bound by its edges"
 )]
 
+mod agent;
 mod brokers;
 mod emulator;
 mod fleet;
