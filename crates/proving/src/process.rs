@@ -57,6 +57,11 @@ impl Process {
         self.signal(Signal::HUP)
     }
 
+    /// Sends SIGUSR1; what it means is the program's affair.
+    pub fn signal_usr1(&self) -> Result<()> {
+        self.signal(Signal::USR1)
+    }
+
     fn signal(&self, signal: Signal) -> Result<()> {
         let pid = self.child.id().and_then(|id| Pid::from_raw(id as i32));
         let sent = pid.map_or(Ok(()), |pid| kill_process(pid, signal));

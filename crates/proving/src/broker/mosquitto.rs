@@ -8,6 +8,7 @@ use crate::process::{self, Process};
 use crate::{Error, Result};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -116,6 +117,18 @@ impl Mosquitto {
         Ok(())
     }
 
+    /// Saves its sessions now (SIGUSR1) and waits until the file has been replaced. What it acknowledged before the call
+    /// survives a kill after it; without, whatever came after its last save is gone, however often it saves by itself.
+    pub async fn save(&mut self) -> Result<()> {
+        let file = self.folder.path().join("mosquitto.db");
+        let state = || std::fs::metadata(&file).ok().map(|meta| (meta.ino(), meta.mtime(), meta.mtime_nsec()));
+        let before = state();
+        let process =
+            self.process.as_mut().ok_or_else(|| Error::peer("saving mosquitto's sessions", "it is not running"))?;
+        process.signal_usr1()?;
+        process.wait_until("a save", PATIENCE, || async { state().filter(|now| Some(*now) != before).map(drop) }).await
+    }
+
     /// SIGTERM: it saves its sessions and ends.
     pub async fn stop(&mut self) -> Result<()> {
         match self.process.take() {
@@ -124,7 +137,7 @@ impl Mosquitto {
         }
     }
 
-    /// SIGKILL: what it had not saved is gone.
+    /// SIGKILL: what it had not saved is gone (see [`Mosquitto::save`]).
     pub async fn kill(&mut self) -> Result<()> {
         match self.process.take() {
             Some(mut process) => process.kill().await,

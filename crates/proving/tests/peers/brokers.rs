@@ -185,8 +185,7 @@ async fn mosquitto_loses_and_reorders_nothing_over_a_cut() {
 
 #[tokio::test]
 async fn mosquitto_comes_back_on_its_port_with_what_it_had_saved() {
-    let saved_at_once = MosquittoOptions { autosave_after_changes: Some(1), ..MosquittoOptions::default() };
-    let mut broker = Mosquitto::start(&saved_at_once).await.unwrap();
+    let mut broker = Mosquitto::start(&MosquittoOptions::default()).await.unwrap();
     let addr = broker.addr();
     subscribe(addr, "agent").await;
     publish(addr, 5, 0, 50).await;
@@ -194,6 +193,7 @@ async fn mosquitto_comes_back_on_its_port_with_what_it_had_saved() {
     assert!(tokio::net::TcpStream::connect(addr).await.is_err(), "stopped");
     broker.restart().await.unwrap();
     publish(addr, 5, 50, 100).await;
+    broker.save().await.unwrap();
     broker.kill().await.unwrap();
     broker.restart().await.unwrap();
     let (client, mut events) = connect(addr, "agent", false, None);
