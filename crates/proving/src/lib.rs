@@ -1,1 +1,38 @@
-//! Peers, faults and the checker that the demo, the tests and the benches share.
+//! Peers, faults and the checker that the demo, the integration tests and the benches share.
+//!
+//! The crate stands outside the agent: it starts the agent as a process, surrounds it with peers (a broker, a queue, a
+//! link that can be cut) and judges what came out against what went in. It never links the agent, so nothing the agent
+//! believes can leak into the judgement.
+//!
+//! ```text
+//! fleet ──► broker ──► (proxy) ──► agent ──► (proxy) ──► stub or ministack ──► consumer
+//!   │                                                                             │
+//!   └────────────────────────────► checker ◄──────────────────────────────────────┘
+//! ```
+//!
+//! Everything that can fail returns [`Error`] with what was tried, so that a test can print it. What a peer does not
+//! understand it refuses loudly and records ([`stub::SqsStub::unexpected`]); a test ends by asserting that the record is
+//! empty.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the agent's edges (who may spawn, read the clock, speak to AWS) are not those of its peers"
+)]
+
+pub mod agent;
+pub mod broker;
+pub mod checker;
+pub mod consumer;
+mod error;
+pub mod fleet;
+mod hex;
+pub mod http;
+pub mod ministack;
+pub mod port;
+pub mod process;
+pub mod proxy;
+pub mod random;
+pub mod stub;
+
+pub use error::{Error, Result};

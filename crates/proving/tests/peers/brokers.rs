@@ -1,0 +1,225 @@
+//! The brokers: what a session keeps while its client is away, in which order it comes back, and what survives a kill.
+
+use proving::broker::{EmbeddedBroker, EmbeddedOptions, Mosquitto, MosquittoOptions};
+use rumqttc::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, QoS};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::time::timeout;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn connect(addr: SocketAddr, id: &str, clean: bool, credentials: Option<(&str, &str)>) -> (AsyncClient, EventLoop) {
+    let mut options = MqttOptions::new(id, addr.ip().to_string(), addr.port());
+    options.set_clean_session(clean).set_manual_acks(true).set_inflight(200);
+    if let Some((user, password)) = credentials {
+        options.set_credentials(user, password);
+    }
+    AsyncClient::new(options, 70_000)
+}
+
+/// Polls until `done` says so; any error is a failure.
+async fn until(events: &mut EventLoop, mut done: impl FnMut(&Packet) -> bool) {
+    let waiting = async {
+        loop {
+            if let Event::Incoming(packet) = events.poll().await.unwrap()
+                && done(&packet)
+            {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, waiting).await.expect("the broker's answer");
+}
+
+/// Connects and gives `session_present`.
+async fn session(events: &mut EventLoop) -> bool {
+    let mut present = false;
+    until(events, |packet| {
+        let Packet::ConnAck(ack) = packet else { return false };
+        present = ack.session_present;
+        true
+    })
+    .await;
+    present
+}
+
+async fn subscribe(addr: SocketAddr, id: &str) {
+    let (client, mut events) = connect(addr, id, false, None);
+    assert!(!session(&mut events).await);
+    client.try_subscribe("t/#", QoS::AtLeastOnce).unwrap();
+    until(&mut events, |packet| matches!(packet, Packet::SubAck(_))).await;
+}
+
+/// Publishes numbers `from..to` over `devices` topics, all acknowledged by the broker.
+async fn publish(addr: SocketAddr, devices: usize, from: usize, to: usize) {
+    let (client, mut events) = connect(addr, "publisher", true, None);
+    for n in from..to {
+        client.try_publish(format!("t/{}", n % devices), QoS::AtLeastOnce, false, n.to_string()).unwrap();
+    }
+    let mut acks = 0;
+    until(&mut events, |packet| {
+        acks += usize::from(matches!(packet, Packet::PubAck(_)));
+        acks == to - from
+    })
+    .await;
+}
+
+/// Per topic, the first occurrences of the numbers that arrived, in order.
+#[derive(Default)]
+struct Arrived(HashMap<String, Vec<usize>>);
+
+impl Arrived {
+    /// Notes a publish; gives whether it is new.
+    fn note(&mut self, packet: &Packet) -> bool {
+        let Packet::Publish(publish) = packet else { return false };
+        let n: usize = std::str::from_utf8(&publish.payload).unwrap().parse().unwrap();
+        let topic = self.0.entry(publish.topic.clone()).or_default();
+        let new = !topic.contains(&n);
+        if new {
+            topic.push(n);
+        }
+        new
+    }
+
+    fn assert_complete(&self, devices: usize, count: usize) {
+        assert_eq!(self.0.values().map(Vec::len).sum::<usize>(), count);
+        assert_eq!(self.0.len(), devices);
+        for (topic, numbers) in &self.0 {
+            assert!(numbers.is_sorted(), "{topic}: {numbers:?}");
+        }
+    }
+}
+
+/// Cut with 60 unacknowledged messages, published on while away: everything comes back, in order, per topic.
+async fn a_cut_session_loses_and_reorders_nothing(addr: SocketAddr) {
+    const DEVICES: usize = 20;
+    subscribe(addr, "agent").await;
+    publish(addr, DEVICES, 0, 500).await;
+    let mut arrived = Arrived::default();
+    let (client, mut events) = connect(addr, "agent", false, None);
+    assert!(session(&mut events).await);
+    let mut received = 0;
+    until(&mut events, |packet| {
+        let Packet::Publish(publish) = packet else { return false };
+        arrived.note(packet);
+        received += 1;
+        if received <= 240 {
+            client.try_ack(publish).unwrap();
+        }
+        received == 300
+    })
+    .await;
+    drop((client, events));
+    publish(addr, DEVICES, 500, 2000).await;
+    let (client, mut events) = connect(addr, "agent", false, None);
+    assert!(session(&mut events).await);
+    until(&mut events, |packet| {
+        let Packet::Publish(publish) = packet else { return false };
+        arrived.note(packet);
+        client.try_ack(publish).unwrap();
+        arrived.0.values().map(Vec::len).sum::<usize>() == 2000
+    })
+    .await;
+    arrived.assert_complete(DEVICES, 2000);
+}
+
+#[tokio::test]
+async fn the_embedded_broker_loses_and_reorders_nothing_over_a_cut() {
+    let broker = EmbeddedBroker::start(EmbeddedOptions::default()).await.unwrap();
+    a_cut_session_loses_and_reorders_nothing(broker.addr()).await;
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_embedded_broker_resumes_without_subscribing_again_takes_over_and_forgets_when_asked() {
+    let broker = EmbeddedBroker::start(EmbeddedOptions::default()).await.unwrap();
+    let addr = broker.addr();
+    subscribe(addr, "agent").await;
+    for round in 0..4 {
+        publish(addr, 1, round, round + 1).await;
+        let (client, mut events) = connect(addr, "agent", false, None);
+        assert!(session(&mut events).await, "round {round}");
+        until(&mut events, |packet| {
+            let Packet::Publish(publish) = packet else { return false };
+            client.try_ack(publish).unwrap();
+            publish.payload == round.to_string()
+        })
+        .await;
+        // The ack must be on its way before the connection is dropped.
+        until_outgoing_ack(&mut events).await;
+    }
+    let (_old, mut old_events) = connect(addr, "agent", false, None);
+    session(&mut old_events).await;
+    let (_new, mut new_events) = connect(addr, "agent", false, None);
+    assert!(session(&mut new_events).await);
+    let ended = timeout(PATIENCE, async {
+        loop {
+            if let Err(error) = old_events.poll().await {
+                return error;
+            }
+        }
+    });
+    assert!(matches!(ended.await.unwrap(), ConnectionError::MqttState(_) | ConnectionError::Io(_)));
+    drop(new_events);
+    let (_clean, mut clean_events) = connect(addr, "agent", true, None);
+    assert!(!session(&mut clean_events).await);
+    drop(clean_events);
+    let (_again, mut events) = connect(addr, "agent", false, None);
+    assert!(!session(&mut events).await, "a clean session wipes the kept one");
+    broker.stop().await.unwrap();
+}
+
+async fn until_outgoing_ack(events: &mut EventLoop) {
+    let waiting =
+        async { while !matches!(events.poll().await.unwrap(), Event::Outgoing(rumqttc::Outgoing::PubAck(_))) {} };
+    timeout(PATIENCE, waiting).await.expect("the ack on the wire");
+}
+
+#[tokio::test]
+async fn mosquitto_loses_and_reorders_nothing_over_a_cut() {
+    let mut broker = Mosquitto::start(&MosquittoOptions::default()).await.unwrap();
+    a_cut_session_loses_and_reorders_nothing(broker.addr()).await;
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn mosquitto_comes_back_on_its_port_with_what_it_had_saved() {
+    let mut broker = Mosquitto::start(&MosquittoOptions::default()).await.unwrap();
+    let addr = broker.addr();
+    subscribe(addr, "agent").await;
+    publish(addr, 5, 0, 50).await;
+    broker.stop().await.unwrap();
+    assert!(tokio::net::TcpStream::connect(addr).await.is_err(), "stopped");
+    broker.restart().await.unwrap();
+    publish(addr, 5, 50, 100).await;
+    broker.save().await.unwrap();
+    broker.kill().await.unwrap();
+    broker.restart().await.unwrap();
+    let (client, mut events) = connect(addr, "agent", false, None);
+    assert!(session(&mut events).await);
+    let mut arrived = Arrived::default();
+    let mut count = 0;
+    until(&mut events, |packet| {
+        let Packet::Publish(publish) = packet else { return false };
+        client.try_ack(publish).unwrap();
+        count += usize::from(arrived.note(packet));
+        count == 100
+    })
+    .await;
+    arrived.assert_complete(5, 100);
+}
+
+#[tokio::test]
+async fn mosquitto_lets_in_who_has_the_password_and_nobody_else() {
+    let users = vec![("agent".to_owned(), "secret word".to_owned()), ("other".to_owned(), "x".to_owned())];
+    let acl = vec!["user agent".to_owned(), "topic readwrite t/#".to_owned()];
+    let broker = Mosquitto::start(&MosquittoOptions { users, acl, ..MosquittoOptions::default() }).await.unwrap();
+    let (_client, mut events) = connect(broker.addr(), "a", true, Some(("agent", "secret word")));
+    assert!(!session(&mut events).await);
+    for wrong in [None, Some(("agent", "x"))] {
+        let (_client, mut events) = connect(broker.addr(), "b", true, wrong);
+        let error = events.poll().await.unwrap_err();
+        assert!(matches!(error, ConnectionError::ConnectionRefused(_)), "{error:?}");
+    }
+}

@@ -1,0 +1,53 @@
+#!/bin/sh
+# Installs the peers that the tests run against: the Mosquitto broker (Debian package) and ministack, an SQS emulator
+# (Python, in .peers/ministack). Does nothing that is already done, says what it installs, and may be run again any time.
+set -eu
+export DEBIAN_FRONTEND=noninteractive
+cd "$(dirname "$0")/.."
+
+ministack=1.5.33
+hypercorn=0.18.0
+venv=.peers/ministack
+
+root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        echo "peers: '$*' needs root and there is no sudo: run it as root, then run this script again" >&2
+        exit 1
+    fi
+}
+
+install_package() {
+    echo "peers: installing the package $1"
+    log=$(mktemp)
+    if ! { root apt-get install -y -qq "$1" || { root apt-get update -qq && root apt-get install -y -qq "$1"; }; } >"$log" 2>&1; then
+        cat "$log" >&2
+        echo "peers: the package $1 could not be installed: install it by hand, then run this script again" >&2
+        exit 1
+    fi
+    rm -f "$log"
+}
+
+if ! command -v mosquitto >/dev/null && [ ! -x /usr/sbin/mosquitto ]; then
+    install_package mosquitto
+fi
+
+have="$("$venv/bin/python" -c '
+from importlib.metadata import version
+print(version("ministack"), version("hypercorn"))' 2>/dev/null || true)"
+if [ "$have" != "$ministack $hypercorn" ]; then
+    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+        install_package python3-venv
+    fi
+    echo "peers: installing ministack $ministack and hypercorn $hypercorn in $venv"
+    mkdir -p .peers
+    python3 -m venv --clear "$venv"
+    if ! "$venv/bin/python" -m pip install -q --disable-pip-version-check "ministack==$ministack" "hypercorn==$hypercorn"; then
+        echo "peers: pip could not install ministack: it needs the Python package index." >&2
+        echo "peers: with an index of your own set PIP_INDEX_URL, behind a proxy set HTTPS_PROXY, then run this script again" >&2
+        exit 1
+    fi
+fi
