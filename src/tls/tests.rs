@@ -208,7 +208,7 @@ fn a_file_that_is_not_what_it_should_be_is_named_with_the_cause() {
             pem.replace("BEGIN CERT", "BEGIN TRUSTED CERT").replace("END CERT", "END TRUSTED CERT").into_bytes(),
             "trusted",
         ),
-        (pem[..pem.len() / 2].as_bytes().to_vec(), "cut off"),
+        (pem.as_bytes()[..pem.len() / 2].to_vec(), "cut off"),
         (pem.replace("MII", "M!I").into_bytes(), "base64"),
         (pem.replacen("MII", "AAA", 1).into_bytes(), "certificate 1 of the file is damaged"),
     ] {
