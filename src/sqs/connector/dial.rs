@@ -1,5 +1,6 @@
 //! From a URI to a connection: name, TCP, proxy, TLS, all within one time limit.
 
+use super::fault::ProxyRefusal;
 use super::proxy::ProxySettings;
 use crate::tls::{ClientTls, LeafEnds};
 use http::Uri;
@@ -122,7 +123,13 @@ impl Service<Uri> for ViaProxy {
             tunnel = tunnel.with_auth(authorization.clone());
         }
         let connecting = tunnel.call(with_port(dst));
-        Box::pin(async move { Ok(connecting.await?) })
+        Box::pin(async move {
+            // The tunnel's error type is not exported: its text is all there is to tell this case by.
+            connecting.await.map_err(|error| match error.to_string().contains("authorization required") {
+                true => ProxyRefusal::Password.into(),
+                false => error.into(),
+            })
+        })
     }
 }
 

@@ -40,6 +40,14 @@ impl Error for NetError {
     }
 }
 
+/// The proxy did not open a tunnel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ProxyRefusal {
+    /// It wants a user name and a password, or others than those given.
+    #[error("the proxy wants a user name and password")]
+    Password,
+}
+
 /// The pool's error as the SDK wants it.
 pub(super) fn connector_error(error: hyper_util::client::legacy::Error) -> ConnectorError {
     let connecting = error.is_connect();

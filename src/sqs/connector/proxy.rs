@@ -46,9 +46,8 @@ impl ProxySettings {
         let first = |names: [&'static str; 2]| {
             let set =
                 names.into_iter().find_map(|name| Some((name, variable(name).filter(|value| !value.is_empty())?)));
-            match &set {
-                Some((name, value)) => check(value).map_err(|problem| ProxyError { variable: name, problem })?,
-                None => {}
+            if let Some((variable, value)) = &set {
+                check(value).map_err(|problem| ProxyError { variable, problem })?;
             }
             Ok::<_, ProxyError>(set.map(|(_, value)| value).unwrap_or_default())
         };
