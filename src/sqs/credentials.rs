@@ -12,6 +12,7 @@ mod csv;
 #[cfg(test)]
 mod tests;
 
+pub(super) use chain::AnchoredTime;
 pub use chain::ChainKeys;
 pub use csv::{AccessKey, CsvError, parse_csv};
 

@@ -15,8 +15,6 @@
 mod dial;
 pub mod fault;
 pub mod proxy;
-#[cfg(test)]
-mod tests;
 
 use super::limits::ANSWER_BYTES;
 use crate::clock::Clock;
