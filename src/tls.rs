@@ -3,8 +3,8 @@
 //!
 //! * ring is the one provider of the binary, named explicitly everywhere and never installed as the process's default:
 //!   two providers linked by accident would otherwise make the choice panic at the first connection.
-//! * Roots are those embedded in the binary, the system's where there are any, and an operator's file ([`pem`]).
-//! * A gateway may boot in 1970, when no certificate is valid yet and no time can be asked over TLS. [`verify`] says how
+//! * Roots are those embedded in the binary, the system's where there are any, and an operator's file (`pem`).
+//! * A gateway may boot in 1970, when no certificate is valid yet and no time can be asked over TLS. `verify` says how
 //!   certificates are judged then, and why that accepts nothing which had expired before the last time known to have
 //!   passed.
 

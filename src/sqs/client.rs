@@ -6,8 +6,8 @@
 //! discovery (they are told). Its correction of the signature's clock stays on, with a time source that no step of the
 //! wall clock moves.
 //!
-//! An attempt ends within [`attempt_limit`]. What it says is turned into an [`Answer`](super::Answer) by [`answer`] and
-//! into a [`Fault`](super::Fault) by [`fault`]; neither ever reads "accepted" out of anything but an entry's own id.
+//! An attempt ends within [`attempt_limit`]. What it says is turned into an [`Answer`](super::Answer) by `answer` and
+//! into a [`Fault`](super::Fault) by `fault`; neither ever reads "accepted" out of anything but an entry's own id.
 
 mod answer;
 mod fault;

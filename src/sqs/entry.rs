@@ -2,7 +2,7 @@
 //!
 //! Rendered when the record is sent, by the configuration of that moment; what must not change between two attempts
 //! (group and deduplication id) depends on the record alone. Whatever bytes a device sent, the result is one that SQS
-//! takes: a body of legal characters ([`json`]), attributes without empty values, ids of legal characters ([`legal_id`]);
+//! takes: a body of legal characters (`json`), attributes without empty values, ids of legal characters (`legal_id`);
 //! and the payload can be had back from it byte for byte, but for two characters that SQS refuses and JSON may escape.
 //!
 //! The payload goes into `data` as it came when it is JSON, as a string when it is text that SQS takes, and as

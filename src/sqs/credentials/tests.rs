@@ -1,6 +1,9 @@
 use super::chain::lifetime;
 use super::*;
 use crate::clock::Clock;
+use crate::sqs::connector::Http;
+use crate::sqs::connector::proxy::ProxySettings;
+use crate::sqs::testing::{Reply, Server};
 use proptest::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -160,6 +163,50 @@ async fn the_chain_is_asked_again_when_its_credentials_end_or_when_told_and_not_
     let keys = ChainKeys::given(expired, &clock);
     assert_eq!(id(&keys).await.unwrap(), "KEY1");
     assert_eq!(id(&keys).await.unwrap(), "KEY2", "what is at its end is asked for at each attempt");
+}
+
+/// Run by the test below in a process of its own, since the chain reads the process's environment.
+#[tokio::test]
+#[ignore = "needs the environment that its sibling gives it"]
+async fn asks_the_chain_once() {
+    let clock = Clock::new(None);
+    let tls = crate::tls::client_tls(&crate::tls::TlsOptions::default(), Arc::new(clock.clone())).unwrap();
+    let proxy_tls = tls.config.clone();
+    let http = Http::new(tls, ProxySettings::from_env().unwrap(), proxy_tls, clock.clone(), 1);
+    let keys = Keys::Chain(ChainKeys::new(&http, "eu-west-1", &clock));
+    let wanted = std::env::var("WANTED_KEY").unwrap();
+    match keys.provide_credentials().await {
+        Ok(credentials) => assert_eq!(credentials.access_key_id(), wanted),
+        Err(error) => assert_eq!(wanted, "", "{error:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_chain_finds_keys_in_environment_and_container_over_our_own_http_client() {
+    let answer = format!(
+        "{{\"AccessKeyId\":\"{ID}\",\"SecretAccessKey\":\"{SECRET}\",\"Token\":\"t\",\"Expiration\":\"2050-01-01T00:00:00Z\"}}"
+    );
+    let server =
+        Server::start(None, move |_, _| Reply::answer(200, "content-type: application/json\r\n", &answer)).await;
+    let container = format!("http://127.0.0.1:{}/keys", server.port);
+    // The proxy does not exist: what is on this machine must be reached without it.
+    let base = [("AWS_EC2_METADATA_DISABLED", "true"), ("HOME", "/nowhere"), ("ALL_PROXY", "http://127.0.0.1:1")];
+    let ask = |wanted: &str, environment: &[(&str, &str)]| {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.env_clear().envs(base).envs(environment.iter().copied()).env("WANTED_KEY", wanted);
+        child.args(["--exact", "--ignored", "sqs::credentials::tests::asks_the_chain_once"]);
+        tokio::task::spawn_blocking(move || child.output().unwrap())
+    };
+    for (wanted, environment) in [
+        ("KEY1", vec![("AWS_ACCESS_KEY_ID", "KEY1"), ("AWS_SECRET_ACCESS_KEY", SECRET)]),
+        (ID, vec![("AWS_CONTAINER_CREDENTIALS_FULL_URI", container.as_str())]),
+        ("", vec![]),
+    ] {
+        let output = ask(wanted, &environment).await.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{wanted}: {said}");
+    }
+    assert_eq!(server.seen().len(), 1);
 }
 
 #[test]
