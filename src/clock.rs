@@ -10,7 +10,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A clock that trails the floor by less than this is healthy: the service's seconds and ours are rounded differently.
 const MARGIN_MS: i64 = 5 * 60 * 1000;
@@ -80,6 +80,12 @@ impl Clock {
         (self.0.floor_offset_ms.load(Relaxed) + boottime_ms() as i64).max(system_ms()) / 1000
     }
 
+    /// The latest instant known to have passed, in seconds since 1970: build time or last good time, carried on by the
+    /// monotonic clock. The system's wall clock has no part in it.
+    pub fn floor_s(&self) -> i64 {
+        (self.0.floor_offset_ms.load(Relaxed) + boottime_ms() as i64) / 1000
+    }
+
     /// Whether the system's wall clock is at or after the floor.
     pub fn plausible(&self) -> bool {
         self.now().trusted
@@ -100,6 +106,28 @@ impl Clock {
     /// The last good time to keep for the next run, seconds since 1970.
     pub fn last_good_s(&self) -> Option<i64> {
         Some(self.0.last_good_s.load(Relaxed)).filter(|s| *s > 0)
+    }
+}
+
+/// The system's wall clock, read once and carried on by the monotonic clock: a step of the wall clock does not show.
+///
+/// The SQS client signs by it: it learns the skew between this and the service once, and every later step of its time
+/// source would cost one refused call.
+#[derive(Clone, Copy, Debug)]
+pub struct Anchor {
+    wall: SystemTime,
+    since: Instant,
+}
+
+impl Anchor {
+    /// Anchors at the present wall clock, right or wrong.
+    pub fn now() -> Anchor {
+        Anchor { wall: SystemTime::now(), since: Instant::now() }
+    }
+
+    /// The anchored time.
+    pub fn time(&self) -> SystemTime {
+        self.wall + self.since.elapsed()
     }
 }
 

@@ -1,1 +1,187 @@
-//! TLS of both edges.
+//! TLS of both edges: one crypto provider, roots that a bare gateway has, and certificates judged by a clock that may be
+//! wrong.
+//!
+//! * ring is the one provider of the binary, named explicitly everywhere and never installed as the process's default:
+//!   two providers linked by accident would otherwise make the choice panic at the first connection.
+//! * Roots are those embedded in the binary, the system's where there are any, and an operator's file (`pem`).
+//! * A gateway may boot in 1970, when no certificate is valid yet and no time can be asked over TLS. `verify` says how
+//!   certificates are judged then, and why that accepts nothing which had expired before the last time known to have
+//!   passed.
+
+mod pem;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+pub use verify::{CertificateTime, LeafEnds};
+
+use crate::clock::Clock;
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use verify::Verifier;
+
+/// TLS sessions kept for resumption: each edge talks to one or two servers.
+const SESSIONS: usize = 8;
+
+/// What one edge wants of TLS.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TlsOptions {
+    /// CA certificates of the operator (PEM).
+    pub ca_file: Option<PathBuf>,
+    /// Client certificate chain (PEM), own certificate first; both this and the key, or neither.
+    pub client_cert_file: Option<PathBuf>,
+    /// Client key (PEM): PKCS#8, PKCS#1 or SEC1, not encrypted.
+    pub client_key_file: Option<PathBuf>,
+    /// Whether `ca_file` stands instead of the public roots (a broker of one's own) or beside them (SQS behind a proxy
+    /// that inspects TLS). Without a `ca_file` the public roots hold either way.
+    pub exclusive_ca: bool,
+    /// Whether to offer HTTP/1.1, and it alone, by ALPN.
+    pub alpn_http1: bool,
+}
+
+/// Why TLS cannot be set up. All of them need a person.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("cannot read {path}: {source}", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{path}: {problem}", path = path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what was expected.
+        problem: String,
+    },
+    /// One half of the client's pair is missing.
+    #[error("a client certificate needs both client_cert_file and client_key_file; {missing} is missing")]
+    HalfAPair {
+        /// The setting that is missing.
+        missing: &'static str,
+    },
+    /// Key and certificate are not a pair.
+    #[error("the key in {key} does not belong to the certificate in {cert}; install the pair again", key = key.display(), cert = cert.display())]
+    NotAPair {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+    },
+    /// The TLS library refuses the set-up.
+    #[error("cannot set up TLS: {0}")]
+    Refused(String),
+}
+
+/// A client's side of TLS, and a means to tell when a server's certificate ends.
+#[derive(Clone, Debug)]
+pub struct ClientTls {
+    /// For the TLS library.
+    pub config: Arc<ClientConfig>,
+    /// Tells a leaf's end of validity.
+    pub ends: LeafEnds,
+    /// Files of the system's trust store that could not be read or hold rubbish: odd, not fatal.
+    pub unreadable_roots: usize,
+}
+
+/// The TLS configuration of one edge, judging certificates by `clock`.
+///
+/// # Errors
+/// Any [`TlsError`]; reads the files named in `options` and the system's trust store.
+pub fn client_config(options: &TlsOptions, clock: &Clock) -> Result<Arc<ClientConfig>, TlsError> {
+    client_tls(options, Arc::new(clock.clone())).map(|tls| tls.config)
+}
+
+/// As [`client_config`], with the time injected and with what a connector needs to learn the service's time.
+///
+/// # Errors
+/// Any [`TlsError`].
+pub fn client_tls(options: &TlsOptions, time: Arc<dyn CertificateTime>) -> Result<ClientTls, TlsError> {
+    let refused = |error: &dyn std::fmt::Display| TlsError::Refused(error.to_string());
+    let (roots, unreadable_roots) = roots(options)?;
+    let ring = Arc::new(rustls::crypto::ring::default_provider());
+    let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), ring.clone())
+        .build()
+        .map_err(|error| refused(&error))?;
+    let verifier = Arc::new(Verifier::new(inner.clone(), time.clone()));
+    let builder = ClientConfig::builder_with_details(ring, Arc::new(verify::Now(time)))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| refused(&error))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match client_pair(options)? {
+        None => builder.with_no_client_auth(),
+        Some((cert, key)) => builder
+            .with_client_auth_cert(pem::certificates(cert)?, pem::private_key(key)?)
+            .map_err(|error| client_pair_error(&error, cert, key))?,
+    };
+    if options.alpn_http1 {
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    }
+    config.resumption = Resumption::in_memory_sessions(SESSIONS);
+    Ok(ClientTls { config: Arc::new(config), ends: LeafEnds::new(inner), unreadable_roots })
+}
+
+fn client_pair(options: &TlsOptions) -> Result<Option<(&Path, &Path)>, TlsError> {
+    match (&options.client_cert_file, &options.client_key_file) {
+        (None, None) => Ok(None),
+        (Some(cert), Some(key)) => Ok(Some((cert, key))),
+        (None, Some(_)) => Err(TlsError::HalfAPair { missing: "client_cert_file" }),
+        (Some(_), None) => Err(TlsError::HalfAPair { missing: "client_key_file" }),
+    }
+}
+
+fn client_pair_error(error: &rustls::Error, cert: &Path, key: &Path) -> TlsError {
+    match error {
+        rustls::Error::InconsistentKeys(_) => TlsError::NotAPair { cert: cert.into(), key: key.into() },
+        rustls::Error::InvalidCertificate(error) => {
+            TlsError::Content { path: cert.into(), problem: format!("the client certificate is damaged: {error}") }
+        }
+        error => TlsError::Content { path: key.into(), problem: format!("the client key cannot be used: {error}") },
+    }
+}
+
+/// The trust anchors, and how many of the system's could not be read.
+fn roots(options: &TlsOptions) -> Result<(RootCertStore, usize), TlsError> {
+    let mut roots = RootCertStore::empty();
+    let mut unreadable = 0;
+    if !(options.exclusive_ca && options.ca_file.is_some()) {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        let native = rustls_native_certs::load_native_certs();
+        unreadable = native.errors.len();
+        unreadable += native.certs.into_iter().filter(|cert| !add(&mut roots, cert)).count();
+    }
+    if let Some(path) = &options.ca_file {
+        for (at, cert) in pem::certificates(path)?.iter().enumerate() {
+            if !add(&mut roots, cert) {
+                let problem =
+                    format!("certificate {} of the file is damaged; expected an X.509 CA certificate", at + 1);
+                return Err(TlsError::Content { path: path.clone(), problem });
+            }
+        }
+    }
+    Ok((roots, unreadable))
+}
+
+/// Adds one anchor unless it is there: most of the system's are the embedded ones, and each costs memory. `false` when
+/// it is no certificate.
+fn add(roots: &mut RootCertStore, cert: &CertificateDer<'_>) -> bool {
+    if roots.add(cert.clone()).is_err() {
+        return false;
+    }
+    if let Some((last, before)) = roots.roots.split_last()
+        && before.contains(last)
+    {
+        roots.roots.pop();
+    }
+    true
+}

@@ -9,6 +9,8 @@ pub mod connector;
 pub mod credentials;
 pub mod entry;
 pub mod limits;
+#[cfg(test)]
+mod testing;
 pub mod url;
 
 use std::future::Future;

@@ -1,4 +1,11 @@
 //! What a queue's URL tells: endpoint, region, account, name, and whether it is a FIFO queue.
+//!
+//! The SDK sends to the region's own endpoint and ignores the URL's host. So a host that is not exactly that endpoint
+//! (a VPC endpoint, a FIPS or dual-stack host, an emulator, another port) has to be given to it as an endpoint:
+//! [`QueueUrl::endpoint`].
+
+use super::limits::QUEUE_NAME_CHARS;
+use std::net::IpAddr;
 
 /// A queue URL, taken apart.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -7,11 +14,11 @@ pub struct QueueUrl {
     pub text: String,
     /// `http` or `https`.
     pub scheme: String,
-    /// Host, without port.
+    /// Host, without port, in lower case; an IPv6 address without its brackets.
     pub host: String,
     /// Port, when the URL names one.
     pub port: Option<u16>,
-    /// Region, when the host is one of SQS's standard ones.
+    /// Region, when the host tells it: one of SQS's standard hosts, or a VPC endpoint.
     pub region: Option<String>,
     /// Account id: twelve digits.
     pub account: String,
@@ -19,4 +26,295 @@ pub struct QueueUrl {
     pub name: String,
     /// Whether the name ends in `.fifo`.
     pub fifo: bool,
+}
+
+const EXPECTED: &str = "expected https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE, as the SQS console shows it";
+
+impl QueueUrl {
+    /// Takes `text` apart.
+    ///
+    /// # Errors
+    /// A text for people: what is wrong with it and what was expected.
+    pub fn parse(text: &str) -> Result<QueueUrl, String> {
+        if text.is_empty() {
+            return Err(format!("the queue's URL is empty; {EXPECTED}"));
+        }
+        if let Some(c) = text.chars().find(|c| c.is_whitespace() || c.is_control()) {
+            return Err(format!("the queue's URL contains {c:?}, perhaps from copying; {EXPECTED}"));
+        }
+        if text.starts_with("arn:") {
+            return Err(from_arn(text));
+        }
+        let (scheme, rest) =
+            text.split_once("://").ok_or_else(|| format!("the queue's URL has no https://; {EXPECTED}"))?;
+        let scheme = scheme.to_ascii_lowercase();
+        if scheme != "https" && scheme != "http" {
+            return Err(format!("the queue's URL starts with {scheme}://; {EXPECTED}"));
+        }
+        let (authority, path) =
+            rest.split_once('/').ok_or_else(|| format!("the queue's URL ends after its host; {EXPECTED}"))?;
+        let (host, port) = split_authority(authority)?;
+        let (account, name) = split_path(path)?;
+        Ok(QueueUrl {
+            region: region_of(&host),
+            fifo: name.ends_with(".fifo"),
+            text: text.to_owned(),
+            account: account.to_owned(),
+            name: name.to_owned(),
+            scheme,
+            host,
+            port,
+        })
+    }
+
+    /// The endpoint to give to the client, `scheme://host[:port]`; `None` when it is the region's own, which the client
+    /// finds by itself.
+    pub fn endpoint(&self) -> Option<String> {
+        let own = self.region.as_deref().is_some_and(|region| is_regions_own(&self.host, region));
+        if own && self.scheme == "https" && self.port.is_none_or(|port| port == 443) {
+            return None;
+        }
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        Some(match self.port {
+            Some(port) => format!("{}://{host}:{port}", self.scheme),
+            None => format!("{}://{host}", self.scheme),
+        })
+    }
+
+    /// Whether the host is this machine, so that plain http stays inside it.
+    pub fn is_loopback(&self) -> bool {
+        is_loopback_host(&self.host)
+    }
+
+    /// The queue's ARN, for IAM policies; `region` because the URL may not tell it.
+    pub fn arn(&self, region: &str) -> String {
+        let partition = match region {
+            r if r.starts_with("cn-") => "aws-cn",
+            r if r.starts_with("us-gov-") => "aws-us-gov",
+            _ => "aws",
+        };
+        format!("arn:{partition}:sqs:{region}:{}:{}", self.account, self.name)
+    }
+}
+
+/// Whether `host` (no port; brackets allowed) is this machine.
+pub fn is_loopback_host(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    match host.parse::<IpAddr>() {
+        Ok(ip) => ip.is_loopback(),
+        Err(_) => {
+            let host = host.to_ascii_lowercase();
+            host == "localhost" || host.ends_with(".localhost")
+        }
+    }
+}
+
+/// Whether the client, told `region`, would talk to the service behind `host` anyway: its present name or a legacy one.
+fn is_regions_own(host: &str, region: &str) -> bool {
+    let tail = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+    host == format!("sqs.{region}.{tail}")
+        || host == format!("{region}.queue.{tail}")
+        || (region == "us-east-1" && host == "queue.amazonaws.com")
+}
+
+fn region_of(host: &str) -> Option<String> {
+    if host == "queue.amazonaws.com" {
+        return Some("us-east-1".into());
+    }
+    let stem = ["amazonaws.com.cn", "amazonaws.com", "api.amazonwebservices.com.cn", "api.aws"]
+        .iter()
+        .find_map(|tail| host.strip_suffix(tail)?.strip_suffix('.'))?;
+    let region = stem
+        .strip_prefix("sqs.")
+        .or_else(|| stem.strip_prefix("sqs-fips."))
+        .or_else(|| stem.strip_suffix(".queue"))
+        .or_else(|| stem.strip_suffix(".vpce")?.split_once(".sqs.").map(|(_, region)| region))?;
+    is_region(region).then(|| region.to_owned())
+}
+
+/// `eu-west-1`, `us-gov-east-1`: words of letters, then a number.
+fn is_region(text: &str) -> bool {
+    let mut parts: Vec<&str> = text.split('-').collect();
+    let number = parts.pop().unwrap_or_default();
+    parts.len() >= 2
+        && !number.is_empty()
+        && number.bytes().all(|b| b.is_ascii_digit())
+        && parts.iter().all(|word| word.len() >= 2 && word.bytes().all(|b| b.is_ascii_lowercase()))
+}
+
+fn split_authority(authority: &str) -> Result<(String, Option<u16>), String> {
+    if authority.contains('@') {
+        return Err(format!("the queue's URL holds a user name or a key before its host; {EXPECTED}"));
+    }
+    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((ip, "")) => (ip, None),
+        Some((ip, rest)) => (ip, Some(rest.strip_prefix(':').unwrap_or("?"))),
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    let is_ip = host.parse::<IpAddr>().is_ok();
+    if host.is_empty() || !(is_ip || host.bytes().all(legal)) || (authority.starts_with('[') && !is_ip) {
+        return Err(format!("{host:?} in the queue's URL is not a host name; {EXPECTED}"));
+    }
+    let port = match port {
+        None => None,
+        Some(text) => match text.parse::<u16>() {
+            Ok(port) if port != 0 => Some(port),
+            _ => return Err(format!("port {text:?} in the queue's URL is not a number from 1 to 65535")),
+        },
+    };
+    Ok((host.to_ascii_lowercase(), port))
+}
+
+fn split_path(path: &str) -> Result<(&str, &str), String> {
+    if path.contains(['?', '#']) {
+        return Err(format!("the queue's URL has a '?' or '#' part; {EXPECTED}"));
+    }
+    let parts: Vec<&str> = path.split('/').collect();
+    let (account, name) = match parts[..] {
+        [account, name] if !name.is_empty() => (account, name),
+        [account] | [account, _] => {
+            return Err(format!("the queue's URL has no queue name after {account:?}; {EXPECTED}"));
+        }
+        _ => return Err(format!("the path /{path} of the queue's URL has too many parts; expected /ACCOUNT/QUEUE")),
+    };
+    if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(format!("{account:?} in the queue's URL is not an AWS account id; expected twelve digits"));
+    }
+    check_name(name)?;
+    Ok((account, name))
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    let stem = name.strip_suffix(".fifo").unwrap_or(name);
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if let Some(c) = stem.chars().find(|c| !legal(*c)) {
+        let hint = if name.to_ascii_lowercase().ends_with(".fifo") { " (.fifo is written in lower case)" } else { "" };
+        return Err(format!(
+            "queue name {name:?} contains {c:?}{hint}; expected letters, digits, '-', '_', and '.fifo' at the end of a FIFO queue"
+        ));
+    }
+    if stem.is_empty() || name.len() > QUEUE_NAME_CHARS {
+        return Err(format!(
+            "queue name {name:?} has {} characters; expected 1 to {QUEUE_NAME_CHARS}, '.fifo' included",
+            name.len()
+        ));
+    }
+    Ok(())
+}
+
+/// The error for an ARN in the URL's place; it holds the URL when the ARN tells it.
+fn from_arn(text: &str) -> String {
+    match text.split(':').collect::<Vec<_>>()[..] {
+        ["arn", partition, "sqs", region, account, name] if is_region(region) => {
+            let tail = if partition == "aws-cn" { ".cn" } else { "" };
+            format!(
+                "this is the queue's ARN, not its URL; expected https://sqs.{region}.amazonaws.com{tail}/{account}/{name}"
+            )
+        }
+        _ => format!("this is an ARN, not a queue's URL; {EXPECTED}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(text: &str) -> QueueUrl {
+        QueueUrl::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn the_standard_hosts_tell_region_and_endpoint() {
+        let at = |host: &str| {
+            let url = parse(&format!("https://{host}/123456789012/site.fifo"));
+            (url.region.clone(), url.endpoint())
+        };
+        let own = |region: &str| (Some(region.to_owned()), None);
+        let given = |region: &str, host: &str| (Some(region.to_owned()), Some(format!("https://{host}")));
+        assert_eq!(at("sqs.eu-west-1.amazonaws.com"), own("eu-west-1"));
+        assert_eq!(at("SQS.EU-West-1.amazonaws.com"), own("eu-west-1"));
+        assert_eq!(at("sqs.eu-west-1.amazonaws.com:443"), own("eu-west-1"));
+        assert_eq!(at("sqs.us-gov-east-1.amazonaws.com"), own("us-gov-east-1"));
+        assert_eq!(at("sqs.cn-north-1.amazonaws.com.cn"), own("cn-north-1"));
+        assert_eq!(at("queue.amazonaws.com"), own("us-east-1"));
+        assert_eq!(at("eu-west-1.queue.amazonaws.com"), own("eu-west-1"));
+        for host in [
+            "sqs-fips.us-east-1.amazonaws.com",
+            "sqs.us-east-1.api.aws",
+            "vpce-0a1b-cd.sqs.us-east-1.vpce.amazonaws.com",
+        ] {
+            assert_eq!(at(host), given("us-east-1", host));
+        }
+    }
+
+    #[test]
+    fn any_other_host_becomes_the_endpoint() {
+        let url = parse("http://127.0.0.1:5000/000000000000/q");
+        assert_eq!((url.region.as_deref(), url.endpoint().as_deref()), (None, Some("http://127.0.0.1:5000")));
+        assert!(url.is_loopback() && !url.fifo);
+        let six = parse("http://[::1]:5000/000000000000/q.fifo");
+        assert_eq!(six.endpoint().as_deref(), Some("http://[::1]:5000"));
+        assert!(six.is_loopback() && six.fifo);
+        // The port and the scheme of a standard host are meant, not dropped.
+        assert_eq!(
+            parse("http://sqs.eu-west-1.amazonaws.com/123456789012/q").endpoint().as_deref(),
+            Some("http://sqs.eu-west-1.amazonaws.com")
+        );
+        assert_eq!(parse("https://proxy.example.org/123456789012/q").region, None);
+        assert_eq!(parse("https://sqs.attacker.example.org/123456789012/q").region, None);
+        assert!(!is_loopback_host("localhost.example.org") && !is_loopback_host("127.0.0.1.example.org"));
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_what_was_expected() {
+        let long = "q".repeat(81);
+        for (text, part) in [
+            ("", "is empty"),
+            (
+                "arn:aws:sqs:eu-west-1:123456789012:site.fifo",
+                "https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo",
+            ),
+            ("sqs.eu-west-1.amazonaws.com/123456789012/q", "no https://"),
+            ("ftp://sqs.eu-west-1.amazonaws.com/123456789012/q", "ftp://"),
+            ("https://sqs.eu-west-1.amazonaws.com", "ends after its host"),
+            ("https://sqs.eu-west-1.amazonaws.com/123456789012", "no queue name"),
+            ("https://sqs.eu-west-1.amazonaws.com/123456789012/", "no queue name"),
+            ("https://sqs.eu-west-1.amazonaws.com/123456789012/a/b", "too many parts"),
+            ("https://sqs.eu-west-1.amazonaws.com/12345/q", "twelve digits"),
+            ("https://sqs.eu-west-1.amazonaws.com/123456789012/q.FIFO", "lower case"),
+            ("https://sqs.eu-west-1.amazonaws.com/123456789012/a.b", "'.'"),
+            ("https://sqs.eu-west-1.amazonaws.com/123456789012/.fifo", "1 to 80"),
+            (&format!("https://sqs.eu-west-1.amazonaws.com/123456789012/{long}"), "81 characters"),
+            ("https://sqs.eu-west-1.amazonaws.com/123456789012/q?x=1", "'?'"),
+            ("https://sqs.eu-west-1.amazonaws.com/123456789012/q ", "copying"),
+            ("https://sqs.eu-west-1.amazonaws.com:0/123456789012/q", "port"),
+            ("https://user:key@host/123456789012/q", "before its host"),
+            ("https://[::1/123456789012/q", "host name"),
+            ("https:///123456789012/q", "host name"),
+        ] {
+            let error = QueueUrl::parse(text).expect_err(text);
+            assert!(error.contains(part), "{text}: {error}");
+            assert!(!error.contains("user:key"), "a key must not be repeated: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in ".{0,60}", url in "https?://[a-z.:\\[\\]@0-9]{0,20}/[0-9]{10,13}/[a-zA-Z.fifo/?_-]{0,90}") {
+            let _ = QueueUrl::parse(&text);
+            let _ = QueueUrl::parse(&url).map(|url| url.endpoint());
+        }
+
+        #[test]
+        fn every_legal_queue_is_read_back(name in "[A-Za-z0-9_-]{1,75}", fifo: bool, account in "[0-9]{12}") {
+            let name = if fifo { format!("{name}.fifo") } else { name };
+            let url = QueueUrl::parse(&format!("https://sqs.eu-west-1.amazonaws.com/{account}/{name}")).unwrap();
+            prop_assert_eq!((url.account, url.name, url.fifo), (account, name, fifo));
+        }
+    }
 }

@@ -1,0 +1,236 @@
+//! The SDK's error as a [`Fault`]: what to do, in what words, and whether the request can have arrived.
+//!
+//! Only what the connector says was never sent counts as never sent. All else, even a clear refusal, is left to the
+//! drain as maybe accepted: taking it so costs a resend that the queue absorbs, the other mistake costs the order.
+
+use crate::clock::Clock;
+use crate::sqs::connector::fault::{NetError, ProxyRefusal, find, one_line};
+use crate::sqs::credentials::FileError;
+use crate::sqs::{Fault, FaultClass, classify};
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_sqs::error::SdkError;
+use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchError;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use rustls::{AlertDescription, CertificateError};
+use std::error::Error;
+use std::time::Duration;
+
+/// The service may ask for no longer than this: a proxy's `Retry-After` of a day must not stop a lane for a day.
+const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
+
+/// Characters kept of a text that came from outside.
+const TEXT_CHARS: usize = 300;
+
+/// What the clock says about itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClockView {
+    pub(super) plausible: bool,
+    pub(super) floor_s: i64,
+}
+
+impl ClockView {
+    pub(super) fn of(clock: &Clock) -> ClockView {
+        ClockView { plausible: clock.plausible(), floor_s: clock.floor_s() }
+    }
+}
+
+/// What `error` means.
+pub(super) fn of(error: &SdkError<SendMessageBatchError, HttpResponse>, clock: ClockView) -> Fault {
+    let retry_after = error.raw_response().and_then(retry_after);
+    let fault = match error {
+        SdkError::ServiceError(refusal) => refused(refusal.err(), refusal.raw().status().as_u16()),
+        SdkError::ResponseError(_) => {
+            let text = format!("the answer is cut off or cannot be read: {}", cause(error));
+            link(text, "", false)
+        }
+        SdkError::TimeoutError(_) => link(format!("no answer in time: {}", cause(error)), "", false),
+        error => not_answered(error, clock),
+    };
+    Fault { retry_after, ..fault }
+}
+
+/// No answer within `limit`.
+pub(super) fn no_answer(limit: Duration) -> Fault {
+    link(format!("no answer within {:.1} s", limit.as_secs_f64()), "", false)
+}
+
+/// A batch that cannot be put into a request.
+pub(super) fn not_built(why: &str) -> Fault {
+    Fault {
+        class: FaultClass::Bug,
+        code: None,
+        text: format!("the request cannot be built: {}", clip(why)),
+        remedy: "please report it with the log".into(),
+        never_sent: true,
+        retry_after: None,
+    }
+}
+
+fn refused(error: &SendMessageBatchError, status: u16) -> Fault {
+    let code = error.meta().code().map(classify::strip_prefix).filter(|code| !code.is_empty());
+    let message = clip(error.meta().message().unwrap_or_default());
+    let mut meaning = classify::call(code, status);
+    if meaning.class == FaultClass::Bug && classify::learn_limit(&message).is_some() {
+        // A queue that refuses the whole batch for one entry's size: smaller batches find the entry.
+        meaning.class = FaultClass::Shrink;
+        meaning.remedy = "";
+    }
+    let said = match (code, message.as_str()) {
+        (Some(code), "") => code.to_owned(),
+        (Some(code), message) => format!("{code}: {message}"),
+        (None, _) => format!("HTTP status {status}"),
+    };
+    Fault {
+        class: meaning.class,
+        code: code.map(str::to_owned),
+        text: format!("{} ({said})", meaning.reason),
+        remedy: meaning.remedy.into(),
+        never_sent: false,
+        retry_after: None,
+    }
+}
+
+/// Faults before there was any answer: credentials, TLS, the network.
+fn not_answered(error: &(dyn Error + 'static), clock: ClockView) -> Fault {
+    let never_sent = find::<NetError>(error).is_some_and(|net| net.never_sent);
+    let text = cause(error);
+    if let Some(file) = find::<FileError>(error) {
+        return waits(file.to_string(), "put the IAM console's .csv there, readable for the agent");
+    }
+    if find::<CredentialsError>(error).is_some() {
+        return waits(
+            format!("no credentials: {text}"),
+            "check what the AWS chain should find: environment, profile, role",
+        );
+    }
+    if let Some(ProxyRefusal::Password) = find(error) {
+        return waits(text, "set the proxy's user name and password: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT");
+    }
+    if let Some(tls) = find::<rustls::Error>(error) {
+        let (class, remedy) = tls_meaning(tls, clock);
+        return Fault { class, remedy: remedy.into(), ..link(text, "", never_sent) };
+    }
+    match error.downcast_ref::<SdkError<SendMessageBatchError, HttpResponse>>() {
+        Some(SdkError::ConstructionFailure(_)) => not_built(&text),
+        _ => link(text, "", never_sent),
+    }
+}
+
+/// What a TLS error asks for. The clock is to blame where another clock could have made the certificate good: always when
+/// it is "not valid yet", and when it has "expired" only after the last instant known to have passed.
+fn tls_meaning(error: &rustls::Error, clock: ClockView) -> (FaultClass, &'static str) {
+    use FaultClass::{Link, WaitForClock, WaitForConfiguration};
+    const CLOCK: &str = "set the gateway's clock (NTP); sending goes on by itself once it is right";
+    const CA: &str =
+        "if a proxy or firewall inspects TLS, give its CA certificate as ca_file; if not, someone else answers";
+    match error {
+        rustls::Error::InvalidCertificate(certificate) => match certificate {
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (WaitForClock, CLOCK),
+            CertificateError::ExpiredContext { not_after, .. }
+                if i64::try_from(not_after.as_secs()).is_ok_and(|end| end >= clock.floor_s) =>
+            {
+                (WaitForClock, CLOCK)
+            }
+            CertificateError::Expired if !clock.plausible => (WaitForClock, CLOCK),
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
+                WaitForConfiguration,
+                "the server's certificate must be renewed; if the gateway's clock is ahead, set it",
+            ),
+            _ => (WaitForConfiguration, CA),
+        },
+        rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            | AlertDescription::CertificateExpired,
+        ) => (WaitForConfiguration, "the server refuses the client certificate, or wants one"),
+        _ => (Link, "if it stays so, something that does not speak TLS answers: a login page, or the wrong port"),
+    }
+}
+
+fn link(text: String, remedy: &str, never_sent: bool) -> Fault {
+    Fault { class: FaultClass::Link, code: None, text, remedy: remedy.into(), never_sent, retry_after: None }
+}
+
+/// Credentials or proxy: mended by a person, and nothing was sent.
+fn waits(text: String, remedy: &str) -> Fault {
+    Fault { class: FaultClass::WaitForConfiguration, ..link(clip(&text), remedy, true) }
+}
+
+/// The cause in one line: from where the network's part begins, since the SDK's layers above it say nothing.
+fn cause(error: &(dyn Error + 'static)) -> String {
+    let from = match find::<NetError>(error) {
+        Some(net) => net,
+        None => error.source().unwrap_or(error),
+    };
+    clip(&one_line(from))
+}
+
+/// One line of bounded length out of a text from outside.
+pub(super) fn clip(text: &str) -> String {
+    let mut words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    words.retain(|c| !c.is_control());
+    if let Some((cut, _)) = words.char_indices().nth(TEXT_CHARS) {
+        words.truncate(cut);
+        words.push('…');
+    }
+    words
+}
+
+/// How long the service asks us to wait: AWS's headers count milliseconds, HTTP's counts seconds.
+fn retry_after(response: &HttpResponse) -> Option<Duration> {
+    let number = |name| response.headers().get(name)?.trim().parse::<u64>().ok();
+    let millis = number("x-amzn-retry-after").or_else(|| number("x-amz-retry-after"));
+    let wait = millis.map(Duration::from_millis).or_else(|| number("retry-after").map(Duration::from_secs));
+    wait.map(|wait| wait.min(LONGEST_WAIT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::pki_types::UnixTime;
+
+    fn at(seconds: u64) -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn the_clock_is_blamed_where_another_clock_could_make_the_certificate_good() {
+        use FaultClass::{WaitForClock, WaitForConfiguration};
+        let class = |error: CertificateError, plausible| {
+            tls_meaning(&rustls::Error::InvalidCertificate(error), ClockView { plausible, floor_s: 1000 }).0
+        };
+        for plausible in [true, false] {
+            let early = CertificateError::NotValidYetContext { time: at(1), not_before: at(2) };
+            assert_eq!(class(early, plausible), WaitForClock);
+            let ahead = CertificateError::ExpiredContext { time: at(9000), not_after: at(1000) };
+            assert_eq!(class(ahead, plausible), WaitForClock, "good at the floor: the clock may be ahead");
+            let gone = CertificateError::ExpiredContext { time: at(9000), not_after: at(999) };
+            assert_eq!(class(gone, plausible), WaitForConfiguration, "no right clock is before the floor");
+            assert_eq!(class(CertificateError::UnknownIssuer, plausible), WaitForConfiguration);
+        }
+        assert_eq!(class(CertificateError::Expired, false), WaitForClock);
+        assert_eq!(class(CertificateError::Expired, true), WaitForConfiguration);
+    }
+
+    #[test]
+    fn a_text_from_outside_becomes_one_bounded_line() {
+        assert_eq!(clip(" a\r\n\tb\u{1b}[31m "), "a b[31m");
+        assert_eq!(clip(&"é".repeat(1000)).chars().count(), TEXT_CHARS + 1);
+    }
+
+    #[test]
+    fn a_wait_is_read_in_its_unit_and_bounded() {
+        let wait = |name: &'static str, value: &'static str| {
+            let mut response = HttpResponse::new(503.try_into().unwrap(), "".into());
+            response.headers_mut().insert(name, value);
+            retry_after(&response)
+        };
+        assert_eq!(wait("x-amzn-retry-after", "1500"), Some(Duration::from_millis(1500)));
+        assert_eq!(wait("x-amz-retry-after", "1500"), Some(Duration::from_millis(1500)));
+        assert_eq!(wait("retry-after", "7"), Some(Duration::from_secs(7)));
+        assert_eq!(wait("retry-after", "86400"), Some(LONGEST_WAIT));
+        assert_eq!(wait("retry-after", "Mon, 23 Nov 2026 23:29:10 GMT"), None);
+    }
+}

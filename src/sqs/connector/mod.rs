@@ -1,0 +1,182 @@
+//! HTTP under the AWS SDK: our own connector behind its `HttpClient` trait, HTTP/1.1 only.
+//!
+//! It is ours because of what it must do: judge certificates by our clock, refuse bad proxy settings instead of going
+//! around the proxy ([`proxy`]), bound an answer's size, and above all tell a request that was never sent from one that
+//! may have been accepted ([`fault`]).
+//!
+//! HTTP/1.1 because a connection then carries one request: a request that times out takes its connection with it, and the
+//! next one dials anew. Over HTTP/2 a frozen connection stays in the pool and every later request fails on it.
+//!
+//! All work of a call lives inside its future, so dropping the future (the SDK's attempt timeout does) ends the call.
+//! The pool hands idle connections out for 25 s, less than the time after which NATs of cellular networks forget them.
+//! A request that was queued on a connection which turned out closed before a byte was written is dialled again by the
+//! pool; nothing else is ever retried here.
+
+mod dial;
+pub mod fault;
+pub mod proxy;
+
+use super::limits::ANSWER_BYTES;
+use crate::clock::Clock;
+use crate::tls::ClientTls;
+use aws_smithy_runtime_api::client::connection::{CaptureSmithyConnection, ConnectionMetadata};
+use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use dial::{Dial, PeerEnd};
+use fault::NetError;
+use http_body_util::Limited;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::capture_connection;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use proxy::ProxySettings;
+use rustls::ClientConfig;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
+
+/// How long an idle connection may be used again.
+const IDLE: Duration = Duration::from_secs(25);
+
+/// Connectors kept: one per pair of timeouts. The queue's client has one pair, a credential chain a few.
+const CONNECTORS: usize = 8;
+
+/// The SDK's HTTP client; cheap to clone, one pool behind all clones.
+#[derive(Clone)]
+pub struct Http(Arc<Shared>);
+
+struct Shared {
+    tls: ClientTls,
+    proxy: Arc<ProxySettings>,
+    proxy_tls: Arc<ClientConfig>,
+    clock: Clock,
+    idle_connections: usize,
+    connectors: Mutex<Vec<(Timeouts, SharedHttpConnector)>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Timeouts {
+    connect: Option<Duration>,
+    read: Option<Duration>,
+}
+
+impl Http {
+    /// An HTTP client. `proxy_tls` is for the way to an https:// proxy: it must not offer ALPN nor a client certificate.
+    /// `clock` learns the service's time. `idle_connections` is the most to keep per host.
+    pub fn new(
+        tls: ClientTls,
+        proxy: ProxySettings,
+        proxy_tls: Arc<ClientConfig>,
+        clock: Clock,
+        idle_connections: usize,
+    ) -> Http {
+        let connectors = Mutex::default();
+        Http(Arc::new(Shared { tls, proxy: Arc::new(proxy), proxy_tls, clock, idle_connections, connectors }))
+    }
+
+    fn connector(&self, timeouts: Timeouts) -> Connector {
+        let shared = &self.0;
+        let dial = Dial::new(&shared.tls, shared.proxy.clone(), shared.proxy_tls.clone(), timeouts.connect);
+        let pool = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(shared.idle_connections)
+            .build(dial);
+        Connector { pool, clock: shared.clock.clone(), read_timeout: timeouts.read }
+    }
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http").field("proxy", &self.0.proxy).finish_non_exhaustive()
+    }
+}
+
+impl HttpClient for Http {
+    /// Asked at every attempt: a connector that were not kept would have an empty pool each time.
+    fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        let timeouts = Timeouts { connect: settings.connect_timeout(), read: settings.read_timeout() };
+        let mut kept = self.0.connectors.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, connector)) = kept.iter().find(|(of, _)| *of == timeouts) {
+            return connector.clone();
+        }
+        let connector = SharedHttpConnector::new(self.connector(timeouts));
+        if kept.len() == CONNECTORS {
+            kept.remove(0);
+        }
+        kept.push((timeouts, connector.clone()));
+        connector
+    }
+
+    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
+        Some(ConnectorMetadata::new("tidegate", None))
+    }
+}
+
+struct Connector {
+    pool: Client<Dial, SdkBody>,
+    clock: Clock,
+    read_timeout: Option<Duration>,
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector").field("read_timeout", &self.read_timeout).finish_non_exhaustive()
+    }
+}
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let mut request = match request.try_into_http1x() {
+            Ok(request) => request,
+            Err(error) => return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into()))),
+        };
+        let captured = capture_connection(&mut request);
+        if let Some(slot) = request.extensions().get::<CaptureSmithyConnection>() {
+            // Lets the SDK take a connection out of the pool after an answer that makes it suspect.
+            slot.set_connection_retriever(move || {
+                captured.connection_metadata().as_ref()?;
+                let captured = captured.clone();
+                let poison = move || {
+                    if let Some(connected) = captured.connection_metadata().as_ref() {
+                        connected.poison();
+                    }
+                };
+                Some(ConnectionMetadata::builder().proxied(false).poison_fn(poison).build())
+            });
+        }
+        let answer = self.pool.request(request);
+        let (clock, read_timeout) = (self.clock.clone(), self.read_timeout);
+        HttpConnectorFuture::new(async move {
+            let answer = match read_timeout {
+                None => answer.await,
+                Some(limit) => match tokio::time::timeout(limit, answer).await {
+                    Ok(answer) => answer,
+                    Err(_) => return Err(ConnectorError::timeout(NetError::no_answer(limit).into())),
+                },
+            };
+            let answer = answer.map_err(fault::connector_error)?;
+            learn_date(&clock, &answer);
+            let answer = answer.map(|body| SdkBody::from_body_1_x(Limited::new(body, ANSWER_BYTES)));
+            HttpResponse::try_from(answer).map_err(|error| ConnectorError::other(error.into(), None))
+        })
+    }
+}
+
+/// Believes `Date` only from a peer whose certificate was verified, and no further than that certificate's end.
+fn learn_date<B>(clock: &Clock, answer: &http::Response<B>) {
+    let Some(PeerEnd(not_after_s)) = answer.extensions().get::<PeerEnd>() else { return };
+    let date = answer.headers().get(http::header::DATE).and_then(|value| value.to_str().ok());
+    let seconds = date
+        .and_then(|text| httpdate::parse_http_date(text).ok())
+        .and_then(|date| date.duration_since(UNIX_EPOCH).ok())
+        .and_then(|since| i64::try_from(since.as_secs()).ok());
+    if let Some(seconds) = seconds {
+        clock.learn(seconds, *not_after_s);
+    }
+}

@@ -1,0 +1,136 @@
+//! The `.csv` that the IAM console gives for download, exactly as it comes.
+//!
+//! Its header has had two forms, `Access key ID,Secret access key` and, for users made with a console login,
+//! `User name,Password,Access key ID,Secret access key,Console login link`; columns are found by name, so both are read,
+//! and so is what a spreadsheet makes of them: quotes, a byte order mark, CRLF, blank lines, semicolons.
+
+use aws_credential_types::Credentials;
+use std::fmt;
+
+/// A long-lived access key. `Debug` shows its id alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessKey {
+    id: String,
+    secret: String,
+}
+
+impl AccessKey {
+    /// The access key id, which is no secret: AWS logs it with every call.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// For the SDK.
+    pub(super) fn into_credentials(self) -> Credentials {
+        Credentials::new(self.id, self.secret, None, None, "csv")
+    }
+}
+
+impl fmt::Debug for AccessKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Why a file holds no key for us. Never repeats anything of the file: any field of it may be a secret.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CsvError {
+    /// A folder, a device, or far too large.
+    #[error("not a credentials file; expected the IAM console's .csv as downloaded")]
+    NotAFile,
+    /// Nothing in it.
+    #[error("the file is empty; download the access key's .csv again, or create a new key")]
+    Empty,
+    /// A spreadsheet's encoding.
+    #[error("not plain text; expected UTF-8 (was it saved by a spreadsheet?); use the .csv as downloaded")]
+    NotText,
+    /// No header line that we know.
+    #[error(
+        "no header line with the columns 'Access key ID' and 'Secret access key'; use the .csv as downloaded from the IAM console"
+    )]
+    NoHeader,
+    /// The list of users without keys, which the console also offers for download.
+    #[error("it has passwords and no access key; create an access key for the user and use that .csv")]
+    NoKeyColumn,
+    /// The account's root key, in its own format.
+    #[error("it holds the account's root key; create an IAM user that may only send to the queue and use its key")]
+    RootKey,
+    /// A header and nothing below.
+    #[error("no key below the header line; create a new access key and use its .csv")]
+    NoKey,
+    /// More than one user's key.
+    #[error("it holds more than one key; leave only the line of the key for this gateway")]
+    SeveralKeys,
+    /// A field that should hold a key holds none.
+    #[error("the key id or the secret is missing, or contains blanks; use the .csv as downloaded")]
+    BadField,
+    /// A key that needs a session token, which this format has no place for.
+    #[error(
+        "the key is a temporary one (its id begins with ASIA); use a long-lived key, or credentials = \"aws-chain\""
+    )]
+    Temporary,
+    /// A quote that is never closed.
+    #[error("a quoted field has no end; use the .csv as downloaded")]
+    OpenQuote,
+}
+
+/// Reads the one key of a file's content.
+///
+/// # Errors
+/// See [`CsvError`].
+pub fn parse_csv(bytes: &[u8]) -> Result<AccessKey, CsvError> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0')).ok_or(CsvError::NotText)?;
+    let header_line = text.lines().find(|line| !line.trim().is_empty()).ok_or(CsvError::Empty)?;
+    if header_line.trim_start().starts_with("AWSAccessKeyId=") {
+        return Err(CsvError::RootKey);
+    }
+    let separator = if header_line.contains(';') && !header_line.contains(',') { ';' } else { ',' };
+    let mut rows = rows(text, separator)?.into_iter();
+    let header: Vec<String> = rows.next().unwrap_or_default().iter().map(|name| name.trim().to_lowercase()).collect();
+    let column = |name: &str| header.iter().position(|title| title == name);
+    let (Some(id), Some(secret)) = (column("access key id"), column("secret access key")) else {
+        return Err(if column("password").is_some() { CsvError::NoKeyColumn } else { CsvError::NoHeader });
+    };
+    let row = rows.next().ok_or(CsvError::NoKey)?;
+    if rows.next().is_some() {
+        return Err(CsvError::SeveralKeys);
+    }
+    let field = |at: usize| {
+        let value = row.get(at).map(|value| value.trim()).unwrap_or_default();
+        let legal = !value.is_empty() && value.bytes().all(|b| b.is_ascii_graphic());
+        legal.then(|| value.to_owned()).ok_or(CsvError::BadField)
+    };
+    let key = AccessKey { id: field(id)?, secret: field(secret)? };
+    if key.id.len() >= 16 && key.id.starts_with("ASIA") {
+        return Err(CsvError::Temporary);
+    }
+    Ok(key)
+}
+
+/// Rows of fields, empty rows left out; quoted fields may hold separators, doubled quotes and line ends.
+fn rows(text: &str, separator: char) -> Result<Vec<Vec<String>>, CsvError> {
+    let mut rows = vec![vec![String::new()]];
+    let (mut quoted, mut chars) = (false, text.chars().peekable());
+    while let Some(c) = chars.next() {
+        let row = rows.last_mut().expect("never empty");
+        let field = row.last_mut().expect("never empty");
+        match c {
+            '"' if quoted && chars.next_if_eq(&'"').is_some() => field.push('"'),
+            '"' if quoted => quoted = false,
+            '"' if field.trim().is_empty() => {
+                field.clear();
+                quoted = true;
+            }
+            c if quoted => field.push(c),
+            '\n' => rows.push(vec![String::new()]),
+            c if c == separator => row.push(String::new()),
+            c => field.push(c),
+        }
+    }
+    if quoted {
+        return Err(CsvError::OpenQuote);
+    }
+    rows.retain(|row| row.iter().any(|field| !field.trim().is_empty()));
+    Ok(rows)
+}

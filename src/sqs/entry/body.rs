@@ -1,0 +1,110 @@
+//! The body: the structured CloudEvents document, or the payload itself.
+
+use super::{BASE64_STANDARD, Engine, Facts, json};
+use crate::sqs::limits::takes;
+
+/// How a payload can travel.
+pub(super) enum Payload<'a> {
+    /// One JSON value.
+    Json(&'a str),
+    /// Text of characters that SQS takes.
+    Text(&'a str),
+    /// Anything else.
+    Bytes(&'a [u8]),
+    /// Nothing.
+    Empty,
+}
+
+impl<'a> Payload<'a> {
+    pub(super) fn of(bytes: &'a [u8]) -> Payload<'a> {
+        match std::str::from_utf8(bytes) {
+            _ if bytes.is_empty() => Payload::Empty,
+            Ok(text) if json::is_json(text) => Payload::Json(text),
+            Ok(text) if text.chars().all(takes) => Payload::Text(text),
+            _ => Payload::Bytes(bytes),
+        }
+    }
+
+    /// Media type of the payload as it came.
+    pub(super) fn content_type(&self) -> &'static str {
+        match self {
+            Payload::Json(_) => "application/json",
+            Payload::Text(_) => "text/plain",
+            Payload::Bytes(_) | Payload::Empty => "application/octet-stream",
+        }
+    }
+}
+
+/// The payload as a body, and whether it had to be encoded as base64. Not for an empty payload.
+pub(super) fn raw(payload: &[u8]) -> (String, bool) {
+    match std::str::from_utf8(payload) {
+        Ok(text) if text.chars().all(takes) => (text.to_owned(), false),
+        _ => (BASE64_STANDARD.encode(payload), true),
+    }
+}
+
+/// The CloudEvents 1.0 document in its structured JSON format.
+pub(super) fn structured(facts: &Facts, payload: &Payload) -> String {
+    let carried = match payload {
+        Payload::Json(text) | Payload::Text(text) => text.len() + 8,
+        Payload::Bytes(bytes) => bytes.len() * 4 / 3 + 8,
+        Payload::Empty => 0,
+    };
+    let mut document = Document(String::with_capacity(carried + 640));
+    document.member("specversion", "1.0");
+    document.member("id", &facts.id);
+    document.member("source", &facts.source);
+    document.member("type", &facts.kind);
+    document.optional("subject", facts.subject);
+    document.optional("time", facts.time.as_deref());
+    if !matches!(payload, Payload::Empty) {
+        document.member("datacontenttype", payload.content_type());
+    }
+    document.member("partitionkey", &facts.group);
+    document.member("sequence", &facts.sequence);
+    document.optional("recordedtime", facts.recorded.as_deref());
+    document.flag("timecorrected", facts.corrected);
+    document.optional("gatewayid", Some(facts.gateway).filter(|gateway| !gateway.is_empty()));
+    document.member("mqtttopic", facts.topic);
+    document.member("timesource", facts.time_source);
+    document.member("keykind", facts.key_kind);
+    document.flag("possibleduplicate", facts.possible_duplicate);
+    match payload {
+        Payload::Json(text) => json::push_verbatim(document.name("data"), text),
+        Payload::Text(text) => document.member("data", text),
+        Payload::Bytes(bytes) => document.member("data_base64", &BASE64_STANDARD.encode(bytes)),
+        Payload::Empty => {}
+    }
+    document.0.push('}');
+    document.0
+}
+
+/// A JSON object being written.
+struct Document(String);
+
+impl Document {
+    /// Opens a member; its value is the caller's to append.
+    fn name(&mut self, name: &'static str) -> &mut String {
+        self.0.push(if self.0.is_empty() { '{' } else { ',' });
+        json::push_string(&mut self.0, name);
+        self.0.push(':');
+        &mut self.0
+    }
+
+    fn member(&mut self, name: &'static str, value: &str) {
+        json::push_string(self.name(name), value);
+    }
+
+    fn optional(&mut self, name: &'static str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.member(name, value);
+        }
+    }
+
+    /// A flag stands only where it is set.
+    fn flag(&mut self, name: &'static str, set: bool) {
+        if set {
+            self.name(name).push_str("true");
+        }
+    }
+}
