@@ -138,7 +138,8 @@ fn unescape(text: &str) -> Option<String> {
                 let first = hex4(rest)?;
                 rest = &rest[4..];
                 if (0xd800..0xdc00).contains(&first) {
-                    let second = rest.strip_prefix("\\u").and_then(hex4).filter(|low| (0xdc00..0xe000).contains(low))?;
+                    let second =
+                        rest.strip_prefix("\\u").and_then(hex4).filter(|low| (0xdc00..0xe000).contains(low))?;
                     rest = &rest[6..];
                     char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00))?
                 } else {
@@ -161,12 +162,8 @@ fn hex4(text: &str) -> Option<u32> {
 /// ends as soon as each is decided. `None` where nothing stands, or a container, or something that is no JSON scalar.
 pub fn extract<'a, L: AsRef<str>, const N: usize>(json: &'a [u8], paths: [&[L]; N]) -> [Option<Scalar<'a>>; N] {
     let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
-    let mut search = Search {
-        scan: Scan { bytes: json, at: 0 },
-        paths,
-        progress: [Progress::Within(0); N],
-        found: [None; N],
-    };
+    let mut search =
+        Search { scan: Scan { bytes: json, at: 0 }, paths, progress: [Progress::Within(0); N], found: [None; N] };
     let arrived = std::array::from_fn(|i| paths[i].is_empty());
     search.value(0, arrived);
     search.found
@@ -240,7 +237,8 @@ impl<L: AsRef<str>, const N: usize> Search<'_, '_, L, N> {
     /// Moves the paths whose next level is the member at hand.
     fn enter(&mut self, level: usize, arrived: &mut [bool; N], named: impl Fn(&str) -> bool) {
         for i in 0..N {
-            if self.progress[i] == Progress::Within(level) && self.paths[i].get(level).is_some_and(|l| named(l.as_ref()))
+            if self.progress[i] == Progress::Within(level)
+                && self.paths[i].get(level).is_some_and(|l| named(l.as_ref()))
             {
                 arrived[i] = self.paths[i].len() == level + 1;
                 self.progress[i] = Progress::Within(level + 1);
