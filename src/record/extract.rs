@@ -236,12 +236,10 @@ impl<L: AsRef<str>, const N: usize> Search<'_, '_, L, N> {
 
     /// Moves the paths whose next level is the member at hand.
     fn enter(&mut self, level: usize, arrived: &mut [bool; N], named: impl Fn(&str) -> bool) {
-        for i in 0..N {
-            if self.progress[i] == Progress::Within(level)
-                && self.paths[i].get(level).is_some_and(|l| named(l.as_ref()))
-            {
-                arrived[i] = self.paths[i].len() == level + 1;
-                self.progress[i] = Progress::Within(level + 1);
+        for ((arrived, progress), path) in arrived.iter_mut().zip(&mut self.progress).zip(self.paths) {
+            if *progress == Progress::Within(level) && path.get(level).is_some_and(|name| named(name.as_ref())) {
+                *arrived = path.len() == level + 1;
+                *progress = Progress::Within(level + 1);
             }
         }
     }
