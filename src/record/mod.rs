@@ -9,6 +9,7 @@ pub mod codec;
 pub mod event_time;
 pub mod extract;
 pub mod identity;
+pub mod pointer;
 pub mod profile;
 
 use crate::clock::{BootId, Moment};

@@ -8,8 +8,9 @@
 use super::ProfileOptions;
 use crate::clock::Moment;
 use crate::record::event_time::EventTime;
-use crate::record::extract::{Pointer, Scalar, extract};
+use crate::record::extract::{Scalar, extract};
 use crate::record::identity::{Ladder, shown_time};
+use crate::record::pointer::Pointer;
 use crate::record::{Identity, JournalId, Message};
 use std::fmt;
 use std::num::NonZeroUsize;

@@ -12,8 +12,8 @@ pub mod generic;
 #[cfg(test)]
 mod samples;
 
-use super::extract::Pointer;
 use super::identity::Grouping;
+use super::pointer::Pointer;
 use super::{Identity, JournalId, Message};
 use crate::clock::Moment;
 use chirpstack_v4::ChirpstackV4;
