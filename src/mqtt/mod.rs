@@ -1,1 +1,3 @@
 //! The broker's edge.
+
+pub mod topic;

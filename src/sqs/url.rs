@@ -20,3 +20,39 @@ pub struct QueueUrl {
     /// Whether the name ends in `.fifo`.
     pub fifo: bool,
 }
+
+impl QueueUrl {
+    /// Takes a queue URL apart. The error says what is expected, to be shown after the offending text.
+    pub fn parse(text: &str) -> Result<QueueUrl, String> {
+        const EXPECTED: &str = "a queue URL as the SQS console shows it, such as \"https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo\"";
+        let wrong = || EXPECTED.to_owned();
+        let (scheme, rest) =
+            text.split_once("://").filter(|(s, _)| matches!(*s, "http" | "https")).ok_or_else(wrong)?;
+        let (authority, path) = rest.split_once('/').ok_or_else(wrong)?;
+        let (account, name) = path.split_once('/').ok_or_else(wrong)?;
+        let (host, port) = match authority.rsplit_once(':').filter(|(_, port)| !port.contains(']')) {
+            Some((host, port)) => (host, Some(port.parse().map_err(|_| wrong())?)),
+            None => (authority, None),
+        };
+        let account_ok = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
+        let stem = name.strip_suffix(".fifo").unwrap_or(name);
+        let name_ok = (1..=80).contains(&name.len()) && !stem.is_empty();
+        let name_ok = name_ok && stem.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        if host.is_empty() || !account_ok || !name_ok {
+            return Err(wrong());
+        }
+        let standard = host
+            .strip_prefix("sqs.")
+            .and_then(|rest| rest.strip_suffix(".amazonaws.com").or_else(|| rest.strip_suffix(".amazonaws.com.cn")));
+        Ok(QueueUrl {
+            text: text.to_owned(),
+            scheme: scheme.to_owned(),
+            host: host.to_owned(),
+            port,
+            region: standard.map(str::to_owned),
+            account: account.to_owned(),
+            name: name.to_owned(),
+            fifo: name.ends_with(".fifo"),
+        })
+    }
+}
