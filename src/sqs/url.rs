@@ -55,4 +55,19 @@ impl QueueUrl {
             fifo: name.ends_with(".fifo"),
         })
     }
+
+    /// The endpoint to give to the client, `scheme://host[:port]`; `None` when it is the region's own.
+    pub fn endpoint(&self) -> Option<String> {
+        if self.region.is_some() && self.scheme == "https" && self.port.is_none() {
+            return None;
+        }
+        let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
+        Some(format!("{}://{}{port}", self.scheme, self.host))
+    }
+
+    /// Whether the host is this machine, so that plain http stays inside it.
+    pub fn is_loopback(&self) -> bool {
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
 }
