@@ -7,6 +7,7 @@
 //! refused. All problems are reported at once, each with line, column, the offending text, what was expected and a
 //! suggestion; where the file is no TOML, only that is reported, because the rest would be guesses.
 
+mod form;
 mod parse;
 mod problem;
 mod queues;
@@ -17,14 +18,17 @@ mod syntax;
 
 #[cfg(test)]
 mod mistakes;
+#[cfg(test)]
+mod tests;
 
 pub use problem::{ConfigError, ConfigProblem, Place};
 
 use crate::record::profile::Profile;
 use crate::sqs::url::QueueUrl;
+use form::At;
 use parse::Wrong;
 use problem::{Source, nearest};
-use reader::{At, Reader, VARIABLE_PREFIX};
+use reader::{Reader, VARIABLE_PREFIX};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

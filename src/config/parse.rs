@@ -59,7 +59,7 @@ pub(super) fn size(text: &str) -> Result<u64, Wrong> {
 
 /// A size as a person would write it: in the largest unit that divides it.
 pub(super) fn size_text(bytes: u64) -> String {
-    let unit = SIZE_UNITS.iter().rev().find(|(_, unit)| bytes % unit == 0 && bytes > 0);
+    let unit = SIZE_UNITS.iter().rev().find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit));
     unit.map_or_else(|| format!("{bytes} B"), |(name, unit)| format!("{} {name}", bytes / unit))
 }
 
@@ -84,7 +84,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
 /// A time as a person would write it: in the largest unit that divides it.
 pub(super) fn duration_text(time: Duration) -> String {
     let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let unit = DURATION_UNITS_MS.iter().rev().find(|(_, unit)| ms % unit == 0 && ms > 0);
+    let unit = DURATION_UNITS_MS.iter().rev().find(|(_, unit)| ms > 0 && ms.is_multiple_of(*unit));
     unit.map_or_else(|| "0 s".to_owned(), |(name, unit)| format!("{} {name}", ms / unit))
 }
 

@@ -63,7 +63,7 @@ impl fmt::Display for ConfigProblem {
         }
         if let Place::Line { line, column, width, excerpt } = &self.place {
             let number = line.to_string();
-            let (before, under) = (" ".repeat(column - 1), "^".repeat(*width));
+            let (before, under) = mark(*column, *width, excerpt.chars().count());
             write!(f, "\n {number} | {excerpt}\n {} | {before}{under}", " ".repeat(number.len()))?;
         }
         if !self.suggestion.is_empty() {
@@ -71,6 +71,14 @@ impl fmt::Display for ConfigProblem {
         }
         Ok(())
     }
+}
+
+/// The spaces before a mark and the mark itself, under a line of `length` characters. What is cut off cannot be pointed
+/// at: its mark stands under the cut.
+fn mark(column: usize, width: usize, length: usize) -> (String, String) {
+    let before = if column <= length + 1 { column - 1 } else { length.saturating_sub(1) };
+    let width = width.min(length.saturating_sub(before)).max(1);
+    (" ".repeat(before), "^".repeat(width))
 }
 
 /// Why there is no configuration.
@@ -139,16 +147,13 @@ impl<'d> Source<'d> {
         let end = line.floor_char_boundary((offset + span.len()).min(line.len()));
         let width = line[offset..end].chars().count().max(1);
         let safe = safe_part(line);
-        let shown = safe.chars().count();
         let mut excerpt: String = safe.chars().take(EXCERPT_CHARS_MAX).map(printable).collect();
-        if safe.len() < line.len() || shown > EXCERPT_CHARS_MAX {
+        if safe.len() < line.len() {
+            excerpt.push_str(" …");
+        } else if safe.chars().count() > EXCERPT_CHARS_MAX {
             excerpt.push('…');
         }
-        // A mark under what is not shown would point at nothing.
-        let length = excerpt.chars().count();
-        let column_shown = column.min(length.max(1));
-        let width = if column_shown < column { 1 } else { width.min((length + 1).saturating_sub(column).max(1)) };
-        Place::Line { line: number, column: column_shown, width, excerpt }
+        Place::Line { line: number, column, width, excerpt }
     }
 }
 
@@ -197,7 +202,7 @@ fn safe_part(line: &str) -> &str {
 pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let plain = |text: &str| text.to_lowercase().replace('-', "_");
     let word = plain(word);
-    let allowed = (word.chars().count() / 3).clamp(1, 4);
+    let allowed = (word.chars().count() / 3).clamp(1, 3);
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&word, &plain(candidate)), candidate))
@@ -219,7 +224,9 @@ mod tests {
                 panic!("a span is in a line");
             };
             prop_assert!(line >= 1 && column >= 1 && width >= 1);
-            prop_assert!(column + width <= excerpt.chars().count() + 2, "{} {} {:?}", column, width, excerpt);
+            let (before, under) = mark(column, width, excerpt.chars().count());
+            prop_assert!(!under.is_empty());
+            prop_assert!(before.len() + under.len() <= excerpt.chars().count() + 1, "{} {} {:?}", column, width, excerpt);
         }
     }
 

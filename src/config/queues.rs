@@ -1,7 +1,8 @@
 //! Reads `[queues.NAME]`: where records go, with which keys, in which form.
 
+use super::form::{At, Form, Located, plain_text};
 use super::parse::{self, Wrong};
-use super::reader::{At, Form, Located, Reader, Section, plain_text};
+use super::reader::{Reader, Section};
 use super::{BodyFormat, CredentialsSource, Ordering, QueueConfig};
 use crate::sqs::url::QueueUrl;
 use std::time::Duration;
@@ -105,7 +106,8 @@ fn queue(mut section: Section<'_, '_>, name: &str) -> Option<QueueConfig> {
         max_in_flight: max_in_flight.map_or(MAX_IN_FLIGHT, |count| count.value),
         batch_bytes: usize::try_from(batch_bytes).unwrap_or(usize::MAX),
         connect_timeout,
-        attempt_timeout: attempt_timeout.map_or(ATTEMPT_TIMEOUT, |time| time.value),
+        // A default gives way to what was set; only two settings can contradict each other.
+        attempt_timeout: attempt_timeout.map_or(ATTEMPT_TIMEOUT.max(connect_timeout), |time| time.value),
     })
 }
 

@@ -4,9 +4,10 @@
 //! could say by which profile it was read. Fan-out is `queues = [..]`.
 
 use super::RouteConfig;
+use super::form::{At, Form, Located, not_a_word, plain_text};
 use super::parse::Wrong;
 use super::problem::nearest;
-use super::reader::{At, Form, Located, Reader, Section, not_a_word, plain_text};
+use super::reader::{Reader, Section};
 use crate::mqtt::topic::{filter_problem, intersect};
 use crate::record::identity::Grouping;
 use crate::record::profile::generic::DeviceAt;
@@ -193,7 +194,8 @@ fn targets(section: &mut Section<'_, '_>, known: &[String]) -> Vec<String> {
     }
     let mut out: Vec<String> = Vec::new();
     for Located { value, at } in targets {
-        if !known.contains(&value) {
+        // Without any queue the missing queue is the problem, told elsewhere.
+        if !known.contains(&value) && !known.is_empty() {
             let wrong = Wrong::because(format!("there is no queue \"{value}\""));
             let wrong = match nearest(&value, known.iter().map(String::as_str)) {
                 Some(meant) => wrong.did_you_mean(meant),

@@ -3,8 +3,9 @@
 //! A wrong value is noted and its default read on, so that one run shows all problems; nothing that was read beside a
 //! problem is ever used.
 
+use super::form::{At, Form, Located, plain_text};
 use super::parse::{self, Wrong};
-use super::reader::{At, Located, Reader, Section};
+use super::reader::{Reader, Section};
 use super::{BrokerAddress, GatewayConfig, JournalConfig, MqttConfig, OnFull, RecordsConfig, StatusConfig};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -174,8 +175,9 @@ pub(super) fn records(mut section: Section<'_, '_>) -> RecordsConfig {
 
 pub(super) fn status(mut section: Section<'_, '_>) -> StatusConfig {
     let listen = section.read("listen", |form| match form {
-        super::reader::Form::Text("") | super::reader::Form::Variable("") => Ok(None),
-        form => listen_address(super::reader::plain_text(form)?).map(Some),
+        Form::Text("") | Form::Variable("") => Ok(None),
+        Form::Integer(port) => listen_address(port).map(Some),
+        form => listen_address(plain_text(form)?).map(Some),
     });
     section.finish(|key| match key {
         "port" | "host" | "address" => Some("address and port stand in \"listen\", such as \"127.0.0.1:8377\""),
