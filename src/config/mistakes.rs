@@ -550,3 +550,15 @@ fn a_file_that_cannot_be_read_is_told_with_the_next_step() {
     std::fs::write(&missing, "[gateway]\nid = \"B\"\n").expect("a file");
     assert!(load(&missing).ends_with("\n\n2 problems in the configuration"), "{}", load(&missing));
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_damaged_file_is_judged_and_told(at: proptest::sample::Index, cut in 0_usize..40, noise in "[a-z\"'=\\[\\]{}#.,“\t\r\né0-9]{0,6}") {
+        let chars: Vec<char> = super::DEFAULT_TOML.chars().collect();
+        let at = at.index(chars.len());
+        let rest = chars.iter().skip(at + cut);
+        let text: String = chars[..at].iter().chain(&noise.chars().collect::<Vec<_>>()).chain(rest).collect();
+        // The url and the credentials are missing in any case.
+        proptest::prop_assert!(!parse(&text).expect_err("problems").is_empty());
+    }
+}

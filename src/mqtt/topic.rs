@@ -66,6 +66,10 @@ pub fn intersect(a: &str, b: &str) -> bool {
     if (wild(a) && b.starts_with('$')) || (wild(b) && a.starts_with('$')) {
         return false;
     }
+    // By the walk below they would meet in the empty topic alone, which is none.
+    if [(a, b), (b, a)].contains(&("/#", "+")) {
+        return false;
+    }
     let (mut a, mut b) = (a.split('/'), b.split('/'));
     loop {
         match (a.next(), b.next()) {
@@ -97,13 +101,14 @@ mod tests {
 
     fn any_filter() -> impl Strategy<Value = String> {
         let level = prop::sample::select(vec!["", "a", "b", "$S", "+"]);
-        (prop::collection::vec(level, 1..4), any::<bool>()).prop_map(|(mut levels, hash)| {
+        let levels = (prop::collection::vec(level, 1..4), any::<bool>()).prop_map(|(mut levels, hash)| {
             if hash {
                 levels.pop();
                 levels.push("#");
             }
             levels.join("/")
-        })
+        });
+        levels.prop_filter("a valid filter", |filter| filter_problem(filter).is_none())
     }
 
     /// By the words of the specification, level for level.
@@ -120,7 +125,6 @@ mod tests {
     proptest! {
         #[test]
         fn filters_intersect_exactly_where_some_topic_matches_both(a in any_filter(), b in any_filter()) {
-            prop_assume!(filter_problem(&a).is_none() && filter_problem(&b).is_none());
             let common = topics().into_iter().find(|topic| matches(&a, topic) && matches(&b, topic));
             prop_assert_eq!(intersect(&a, &b), common.is_some(), "{:?}", common);
             prop_assert_eq!(intersect(&a, &b), intersect(&b, &a));

@@ -1,7 +1,7 @@
 //! ChirpStack 4 application events: `application/{id}/device/{eui}/event/{kind}`, JSON or protobuf.
 //!
 //! - One topic carries either encoding, with no marker, so it is told per message by its first bytes. Both are read into
-//!   the same [`Facts`], and the key is made of those: one event in both encodings is one record.
+//!   the same facts, and the key is made of those: one event in both encodings is one record.
 //! - `deduplicationId` is unique per event *of a kind*: the log of a failed codec shares its uplink's, an acknowledgement
 //!   and a status that of the uplink that brought them. So the kind stands in every key. One uplink may also cause
 //!   several `location` and `integration` events; their keys tell them apart by what they report.
