@@ -19,4 +19,12 @@ pub mod record;
 
 pub mod journal;
 
+pub mod drain;
+
 pub mod sqs;
+
+pub mod agent;
+pub mod cli;
+pub mod shutdown;
+pub mod status;
+pub mod telemetry;

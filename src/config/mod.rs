@@ -1,14 +1,46 @@
 //! The configuration: one TOML file, read once, checked as a whole.
 //!
 //! Layers: built-in defaults (`default.toml`, which is also what `tidegate config default` prints), then the file, then
-//! the environment (`TIDEGATE_GATEWAY_ID` for `gateway.id`, and so on). Unknown keys are refused. All problems are
-//! reported at once, each with line, column, the offending text, what was expected and a suggestion.
+//! the environment: every key of `[gateway]`, `[mqtt]`, `[journal]`, `[queues.NAME]`, `[records]` and `[status]` has a
+//! variable, `TIDEGATE_` and its path in capitals with `_` for all else (`TIDEGATE_GATEWAY_ID`, `TIDEGATE_QUEUES_MAIN_URL`
+//! for a queue that the file has); routes have none. Relative paths count from the file's folder. Unknown keys are
+//! refused. All problems are reported at once, each with line, column, the offending text, what was expected and a
+//! suggestion; where the file is no TOML, only that is reported, because the rest would be guesses.
+
+mod form;
+mod parse;
+mod problem;
+mod queues;
+mod reader;
+mod routes;
+mod sections;
+mod syntax;
+
+#[cfg(test)]
+mod mistakes;
+#[cfg(test)]
+mod tests;
+
+pub use problem::{ConfigError, ConfigProblem, Place};
 
 use crate::record::profile::Profile;
 use crate::sqs::url::QueueUrl;
+use form::At;
+use parse::Wrong;
+use problem::{Source, nearest};
+use reader::{Reader, VARIABLE_PREFIX};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use toml::de::DeTable;
+
+/// Every key with its default, unit and reason: what `tidegate config default` prints, what the package installs, and
+/// the reference.
+pub const DEFAULT_TOML: &str = include_str!("default.toml");
+
+/// The sections that there are.
+const SECTIONS: [&str; 7] = ["gateway", "mqtt", "journal", "queues", "records", "routes", "status"];
 
 /// Everything the agent is told.
 #[derive(Clone, Debug)]
@@ -189,4 +221,115 @@ pub struct RouteConfig {
 pub struct StatusConfig {
     /// Address of the status server; `None` switches it off (`listen = ""`).
     pub listen: Option<SocketAddr>,
+}
+
+impl Config {
+    /// Reads and checks a file, with the environment of this process.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`]: unreadable, not text, or with problems, all of them.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let unreadable = |cause: std::io::Error| {
+            let remedy = match cause.kind() {
+                std::io::ErrorKind::NotFound => "create it with `tidegate init`, or name another with --config",
+                std::io::ErrorKind::PermissionDenied => "let the agent's user read it, and search the folders above it",
+                std::io::ErrorKind::IsADirectory => "name the file, not its folder",
+                _ => "check the path and the disk",
+            };
+            ConfigError::Unreadable { path: path.to_owned(), cause, remedy }
+        };
+        let bytes = std::fs::read(path).map_err(unreadable)?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            let found = match bytes.get(..2) {
+                Some([0xff, 0xfe] | [0xfe, 0xff]) => "it is UTF-16 text".to_owned(),
+                _ => {
+                    let line = bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+                    format!("line {line} is not UTF-8 text")
+                }
+            };
+            ConfigError::NotText { path: path.to_owned(), found }
+        })?;
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+            .filter(|(name, _)| name.starts_with(VARIABLE_PREFIX))
+            .collect();
+        Config::parse(text, path, &environment).map_err(ConfigError::Problems)
+    }
+
+    /// Checks the text of a file. `path` is where it stands, or would: problems name it, and relative paths in it count
+    /// from its folder. `environment` holds the variables that may override keys, by name.
+    ///
+    /// # Errors
+    ///
+    /// Every problem, in the order of the file; never empty.
+    pub fn parse(
+        text: &str,
+        path: &Path,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Config, Vec<ConfigProblem>> {
+        read(text, path, environment).0
+    }
+}
+
+/// [`Config::parse`], and the paths of all keys that were asked for.
+fn read(
+    text: &str,
+    path: &Path,
+    environment: &BTreeMap<String, String>,
+) -> (Result<Config, Vec<ConfigProblem>>, std::collections::BTreeSet<String>) {
+    let source = Source::new(path.display().to_string(), text);
+    let (document, errors) = DeTable::parse_recoverable(source.text);
+    if !errors.is_empty() {
+        return (Err(syntax::problems(&source, &errors)), Default::default());
+    }
+    let root = document.get_ref();
+    let mut reader = Reader::new(&source, path.parent().unwrap_or(Path::new("")), environment);
+    unknown_sections(&mut reader, root);
+    let gateway = sections::gateway(sections::top(&mut reader, root, "gateway"));
+    let mqtt = sections::mqtt(sections::top(&mut reader, root, "mqtt"), &gateway.id);
+    let journal = sections::journal(sections::top(&mut reader, root, "journal"));
+    let queues = queues::queues(&mut reader, root);
+    let records = sections::records(sections::top(&mut reader, root, "records"));
+    let routes = routes::routes(&mut reader, root, &queues.names);
+    let status = sections::status(sections::top(&mut reader, root, "status"));
+    reader.finish_environment(&SECTIONS);
+    let mut problems = reader.problems;
+    if problems.is_empty() {
+        let config = Config { gateway, mqtt, journal, queues: queues.queues, records, routes, status };
+        return (Ok(config), reader.asked);
+    }
+    problems.sort_by_key(|problem| match problem.place {
+        Place::File => (0, 0, 0),
+        Place::Line { line, column, .. } => (1, line, column),
+        Place::Variable(_) => (2, 0, 0),
+    });
+    (Err(problems), reader.asked)
+}
+
+/// Notes what stands at the top and is no section of ours.
+fn unknown_sections<'d>(reader: &mut Reader<'d>, root: &'d DeTable<'d>) {
+    for (name, value) in root {
+        let (word, section): (&str, bool) =
+            (name.get_ref(), !matches!(value.get_ref().type_str(), "string" | "integer"));
+        if SECTIONS.contains(&word) {
+            continue;
+        }
+        let wrong = Wrong::because(if section {
+            format!("unknown section \"{word}\"")
+        } else {
+            format!("unknown key \"{word}\"")
+        });
+        let wrong = match word {
+            "sqs" | "queue" => wrong.suggest("a queue is a section [queues.NAME], such as [queues.main]"),
+            "route" => wrong.suggest("a route is a section [[routes]]"),
+            "broker" => wrong.did_you_mean("mqtt"),
+            _ => match nearest(word, SECTIONS) {
+                Some(meant) => wrong.did_you_mean(meant),
+                None => wrong.suggest(format!("known sections: {}", SECTIONS.join(", "))),
+            },
+        };
+        let at = At { key: String::new(), place: reader.source.place(name.span()) };
+        reader.problem(&at, None, wrong);
+    }
 }

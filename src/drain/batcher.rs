@@ -9,7 +9,7 @@
 //! refusal) holds back no other one within the window of [`WINDOW`] positions.
 
 use crate::config::Ordering;
-use crate::sqs::limits::BATCH_ENTRIES_MAX;
+use crate::sqs::limits::BATCH_ENTRIES;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
@@ -72,7 +72,9 @@ impl Batcher {
     pub fn push(&mut self, position: u64, group: &str, bytes: usize, urgent: bool) {
         let group: Arc<str> = self.groups.get_key_value(group).map_or_else(|| group.into(), |(known, _)| known.clone());
         self.records.insert(position, Waiting { group: group.clone(), bytes, urgent });
-        self.change(&group, |group| drop(group.waiting.insert(position)));
+        self.change(&group, |group| {
+            group.waiting.insert(position);
+        });
     }
 
     /// Takes the next batch: positions in the order to send them. Empty when no group is ready.
@@ -84,7 +86,7 @@ impl Batcher {
         let candidates: Vec<Arc<str>> =
             self.ready.iter().take(limits.entries + SKIPS_MAX).map(|(_, _, group)| group.clone()).collect();
         for group in candidates {
-            if batch.len() >= limits.entries.min(BATCH_ENTRIES_MAX) || skips > SKIPS_MAX {
+            if batch.len() >= limits.entries.min(BATCH_ENTRIES) || skips > SKIPS_MAX {
                 break;
             }
             let take = self.fitting(&group, limits.entries - batch.len(), left, batch.is_empty());
@@ -158,7 +160,9 @@ impl Batcher {
             let group = self.records[&position].group.clone();
             if self.groups[&group].waiting.contains(&position) {
                 self.records.remove(&position);
-                self.change(&group, |group| drop(group.waiting.remove(&position)));
+                self.change(&group, |group| {
+                    group.waiting.remove(&position);
+                });
             }
         }
     }
@@ -328,7 +332,9 @@ mod tests {
         let batch = batcher.next(LIMITS, now);
         assert_eq!(batch, (1..=10).collect::<Vec<_>>());
         batcher.go_strictly(3);
-        batch.iter().for_each(|position| if *position == 3 { batcher.again(3, false, None) } else { batcher.done(*position) });
+        batch
+            .iter()
+            .for_each(|position| if *position == 3 { batcher.again(3, false, None) } else { batcher.done(*position) });
         let mut singles = 0;
         loop {
             let batch = batcher.next(LIMITS, now);

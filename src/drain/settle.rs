@@ -43,7 +43,9 @@ fn judge_entry(index: usize, answer: &Answer, resent: bool) -> Verdict {
     let mut accepted = answer.accepted.iter().filter(|entry| entry.index == index);
     let mut refused = answer.refused.iter().filter(|entry| entry.index == index);
     match (accepted.next(), refused.next(), accepted.next().is_none() && refused.next().is_none()) {
-        (Some(entry), None, true) if entry.md5_matches || resent => Verdict::Accepted { md5_differs: !entry.md5_matches },
+        (Some(entry), None, true) if entry.md5_matches || resent => {
+            Verdict::Accepted { md5_differs: !entry.md5_matches }
+        }
         (None, Some(entry), true) => Verdict::Refused { code: entry.code.clone(), text: entry.text.clone() },
         _ => Verdict::Ambiguous,
     }
@@ -96,7 +98,10 @@ mod tests {
 
     #[test]
     fn an_empty_answer_accepts_nothing_and_a_foreign_md5_counts_only_on_a_first_attempt() {
-        assert_eq!(judge(2, &SendOutcome::Answer(Answer::default()), |_| false), [Verdict::Ambiguous, Verdict::Ambiguous]);
+        assert_eq!(
+            judge(2, &SendOutcome::Answer(Answer::default()), |_| false),
+            [Verdict::Ambiguous, Verdict::Ambiguous]
+        );
         let foreign = AcceptedEntry { md5_matches: false, ..yes(0) };
         let outcome = SendOutcome::Answer(Answer { accepted: vec![foreign], ..Answer::default() });
         assert_eq!(judge(1, &outcome, |_| false), [Verdict::Ambiguous]);

@@ -199,7 +199,8 @@ impl LaneBook {
             self.settled.pop_first();
             self.cursor += 1;
         }
-        while let Some((position, number)) = self.seen.front().copied().filter(|(position, _)| *position < self.cursor) {
+        while let Some((position, number)) = self.seen.front().copied().filter(|(position, _)| *position < self.cursor)
+        {
             debug_assert!(position < self.cursor);
             self.read_from = self.read_from.max(number + 1);
             self.seen.pop_front();

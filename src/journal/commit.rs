@@ -217,7 +217,13 @@ impl<T> Writer<T> {
         loop {
             let log = &self.journal.0.log;
             let firsts = log.firsts();
-            match retention::decide(log.disk_bytes(), bytes, self.journal.0.max_bytes, firsts.len(), self.journal.0.on_full) {
+            match retention::decide(
+                log.disk_bytes(),
+                bytes,
+                self.journal.0.max_bytes,
+                firsts.len(),
+                self.journal.0.on_full,
+            ) {
                 Retention::Fits => return Ok(true),
                 Retention::Stop => {
                     let before = log.disk_bytes();
@@ -241,7 +247,8 @@ impl<T> Writer<T> {
     /// Lets everything go that all lanes are past, the active generation too: at the bound, even the one generation that
     /// is otherwise kept would be in the way.
     fn release(&mut self) -> Result<(), JournalError> {
-        let drained = locked(&self.journal.0.books).iter().all(|book| book.waiting() == 0 || book.read_from >= self.next);
+        let drained =
+            locked(&self.journal.0.books).iter().all(|book| book.waiting() == 0 || book.read_from >= self.next);
         if drained && self.active_bytes > 0 {
             self.rotate()?;
         }
@@ -269,7 +276,13 @@ impl<T> Writer<T> {
             }
         }
         for (lane, gap) in evicted {
-            tracing::error!(lane, from = gap.from, to = gap.to, count = gap.count, "records evicted: the journal is at its bound");
+            tracing::error!(
+                lane,
+                from = gap.from,
+                to = gap.to,
+                count = gap.count,
+                "records evicted: the journal is at its bound"
+            );
             locked(&shared.gaps).push(gap);
         }
         shared.write_state()?;
@@ -350,12 +363,25 @@ impl<T> Writer<T> {
     fn keep_oversize(&mut self, draft: Draft, bytes: u64) -> bool {
         let topic = draft.message.topic.clone();
         let text = format!("payload of {bytes} bytes is larger than mqtt.max_payload_bytes");
-        let record = Record::number(draft, self.journal.id(), self.journal.epoch(), self.next, self.journal.0.clock.boot(), vec![]);
+        let record = Record::number(
+            draft,
+            self.journal.id(),
+            self.journal.epoch(),
+            self.next,
+            self.journal.0.clock.boot(),
+            vec![],
+        );
         let reason = Reason { code: "oversize", text: &text, place: None, whole_bytes: Some(bytes) };
         self.insist(|writer| {
             let quarantine = &writer.journal.0.quarantine;
-            let kept = quarantine.keep(&record, reason).map_err(|source| JournalError::io(&writer.journal.0.path, source))?;
-            tracing::error!(topic, bytes, kept, "message too large to be journaled: its head is in quarantine, the rest is lost");
+            let kept =
+                quarantine.keep(&record, reason).map_err(|source| JournalError::io(&writer.journal.0.path, source))?;
+            tracing::error!(
+                topic,
+                bytes,
+                kept,
+                "message too large to be journaled: its head is in quarantine, the rest is lost"
+            );
             // A full quarantine must not stop the intake: the message is counted either way.
             Ok(true)
         })

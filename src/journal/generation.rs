@@ -93,11 +93,8 @@ impl Generation {
     ) -> Result<Generation, GenerationError> {
         let io = |source| GenerationError::Io { path: dir.to_owned(), source };
         files::create_dir(dir).map_err(io)?;
-        let config = sled::Config::new()
-            .path(dir)
-            .cache_capacity(CACHE_BYTES)
-            .segment_size(SEGMENT_BYTES)
-            .flush_every_ms(None);
+        let config =
+            sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).segment_size(SEGMENT_BYTES).flush_every_ms(None);
         let db = guard(dir, || config.open())?;
         let generation = Generation { dir: dir.to_owned(), db };
         // The first flush proves that sled's sync comes through ours; an empty key cannot be a record's.

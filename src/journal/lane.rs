@@ -11,7 +11,7 @@ use super::log::{Reading, locked};
 use super::quarantine::Reason;
 use super::{Journal, JournalError};
 use crate::record::{LaneId, Record, codec};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 /// Whether a record may have been sent by an earlier run.
@@ -41,6 +41,8 @@ pub struct ReadRecord {
 pub struct Lane {
     journal: Journal,
     id: LaneId,
+    /// Where records are read a second time.
+    again: Arc<Mutex<Option<Reading>>>,
 }
 
 /// The place of one reader in the log. Reading blocks on the disk: keep it off the runtime's threads.
@@ -51,13 +53,11 @@ pub struct Reader {
     /// Position that the next record must have.
     expected: u64,
     reading: Option<Reading>,
-    /// Where records are read a second time.
-    again: Option<Reading>,
 }
 
 impl Lane {
     pub(super) fn new(journal: Journal, id: LaneId) -> Lane {
-        Lane { journal, id }
+        Lane { journal, id, again: Arc::default() }
     }
 
     /// The lane's id in records.
@@ -72,13 +72,18 @@ impl Lane {
 
     fn book<R>(&self, look: impl FnOnce(&mut super::LaneBook) -> R) -> R {
         let mut books = locked(&self.journal.0.books);
-        look(books.iter_mut().find(|book| book.id == self.id).expect("a lane has a book for as long as the journal is open"))
+        look(
+            books
+                .iter_mut()
+                .find(|book| book.id == self.id)
+                .expect("a lane has a book for as long as the journal is open"),
+        )
     }
 
     /// A reader at the lane's cursor. One at a time: reading tells the books which number each position has.
     pub fn reader(&self) -> Reader {
         let (number, expected) = self.book(|book| (book.read_from, book.cursor));
-        Reader { lane: self.clone(), number, expected, reading: None, again: None }
+        Reader { lane: self.clone(), number, expected, reading: None }
     }
 
     /// Changes whenever more records are durable.
@@ -156,6 +161,23 @@ impl Lane {
         Ok(kept)
     }
 
+    /// Reads one record again, whose number is known; `None` when it cannot be read back any more. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The generation cannot be read now.
+    pub fn reread(&self, number: u64) -> Result<Option<Arc<Record>>, JournalError> {
+        if let Some(record) = self.journal.0.recall(number) {
+            return Ok(Some(record));
+        }
+        // The index of the generation is kept for the next call: a held-up window is read again record by record.
+        let mut again = locked(&self.again);
+        if again.as_ref().is_none_or(|reading| !reading.covers(number)) {
+            *again = self.journal.0.log.reading(number)?;
+        }
+        let Some(reading) = &*again else { return Ok(None) };
+        Ok(reading.read(number)?.and_then(|envelope| codec::decode(&envelope).ok()).map(Arc::new))
+    }
+
     fn maybe_sent(&self, position: u64, record_epoch: u64) -> MaybeSent {
         let epoch = self.journal.0.epoch;
         match self.book(|book| book.maybe_sent(position, record_epoch, epoch)) {
@@ -203,21 +225,9 @@ impl Reader {
         if self.number > durable {
             // Nothing more to read: a closed generation need not stay open for us.
             self.reading = None;
-            self.again = None;
+            *locked(&self.lane.again) = None;
         }
         Ok(found)
-    }
-
-    /// Reads one record again, whose number is known.
-    pub fn reread(&mut self, number: u64) -> Result<Option<Arc<Record>>, JournalError> {
-        if let Some(record) = self.lane.journal.0.recall(number) {
-            return Ok(Some(record));
-        }
-        if self.again.as_ref().is_none_or(|reading| !reading.covers(number)) {
-            self.again = self.lane.journal.0.log.reading(number)?;
-        }
-        let Some(reading) = &self.again else { return Ok(None) };
-        Ok(reading.read(number)?.and_then(|envelope| codec::decode(&envelope).ok()).map(Arc::new))
     }
 
     /// Eviction may have moved the cursor beyond where this reader stands.

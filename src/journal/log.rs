@@ -117,7 +117,11 @@ impl Log {
 
     /// Makes the generation at `facts.first` anew, with the records of the closed one, so that it can be gone on in:
     /// otherwise every restart would leave a small generation behind. The old folder goes last.
-    pub(super) fn carry_over(&self, facts: Facts, closed: &ClosedGeneration) -> Result<Arc<Generation>, GenerationError> {
+    pub(super) fn carry_over(
+        &self,
+        facts: Facts,
+        closed: &ClosedGeneration,
+    ) -> Result<Arc<Generation>, GenerationError> {
         let numbers: Vec<u64> = closed.numbers().collect();
         let commits = numbers.chunks(CARRY_COMMIT).map(|numbers| {
             let envelopes = numbers.iter().filter_map(|number| Some((*number, closed.read(*number).ok()??)));

@@ -82,6 +82,10 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    pub(crate) fn reading(text: &str) -> JournalError {
+        JournalError::Generation(text.to_owned())
+    }
+
     fn io(path: &Path, source: io::Error) -> JournalError {
         JournalError::Io { path: path.to_owned(), source }
     }
@@ -237,6 +241,12 @@ impl Journal {
     /// The journal's folder.
     pub fn path(&self) -> &Path {
         &self.0.path
+    }
+
+    /// The last durable number, to be asked at any time.
+    pub fn durable_number(&self) -> Arc<dyn Fn() -> u64 + Send + Sync> {
+        let durable = self.0.durable.subscribe();
+        Arc::new(move || *durable.borrow())
     }
 
     /// The lane of a configured queue.

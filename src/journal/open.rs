@@ -6,9 +6,9 @@
 //! small newest one is carried over into a fresh database, a large one is simply closed.
 
 use super::books::{LaneBook, Mark};
+use super::closed::ClosedGeneration;
 use super::commit::{Tail, Writer, WriterHealth};
 use super::files;
-use super::closed::ClosedGeneration;
 use super::generation::{Facts, LaneFact};
 use super::log::Log;
 use super::quarantine::Quarantine;
@@ -125,13 +125,18 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Locked`], [`JournalError::Newer`] and [`JournalError::NotSynced`] are final; anything else is the
     /// disk's doing and may be tried again.
-    pub fn open(options: &JournalOptions, clock: &Clock, on_tail: &mut dyn FnMut(&Record)) -> Result<Opened, JournalError> {
+    pub fn open(
+        options: &JournalOptions,
+        clock: &Clock,
+        on_tail: &mut dyn FnMut(&Record),
+    ) -> Result<Opened, JournalError> {
         full_sync::check().map_err(JournalError::NotSynced)?;
         let path = &options.path;
         let io = |source| JournalError::io(path, source);
         files::create_dir(path).map_err(io)?;
         let lock = take_lock(path)?;
-        let mut report = OpenReport { made: check_format(path)?, in_ram: super::place::in_ram(path), ..Default::default() };
+        let mut report =
+            OpenReport { made: check_format(path)?, in_ram: super::place::in_ram(path), ..Default::default() };
         let (state_file, found) = StateFile::open(&path.join("state"))?;
         let old = match found {
             Found::State(state) => books_of(state),
@@ -334,7 +339,10 @@ fn machine_fingerprint() -> u64 {
         fs::read_dir("/sys/class/net").into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     names.sort();
     // Interfaces without a device behind them (bridges, tunnels, containers) come and go with new addresses.
-    let address = names.iter().filter(|path| path.join("device").exists()).find_map(|path| fs::read_to_string(path.join("address")).ok());
+    let address = names
+        .iter()
+        .filter(|path| path.join("device").exists())
+        .find_map(|path| fs::read_to_string(path.join("address")).ok());
     if machine.trim().is_empty() && address.is_none() {
         return 0;
     }

@@ -36,7 +36,9 @@ fn media_in(mounts: &str) -> Vec<PathBuf> {
     const MEDIA: [&str; 8] = ["ext2", "ext3", "ext4", "f2fs", "btrfs", "ubifs", "jffs2", "xfs"];
     let lines = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
     lines
-        .filter(|fields| fields.len() > 3 && MEDIA.contains(&fields[2]) && fields[3].split(',').any(|option| option == "rw"))
+        .filter(|fields| {
+            fields.len() > 3 && MEDIA.contains(&fields[2]) && fields[3].split(',').any(|option| option == "rw")
+        })
         .map(|fields| unescape(fields[1]))
         .collect()
 }

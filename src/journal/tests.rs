@@ -130,7 +130,8 @@ fn read_all(reader: &mut Reader) -> Vec<(u64, u64)> {
         if some.is_empty() {
             return all;
         }
-        let of = |read: ReadRecord| (read.position, read.record.key.strip_prefix('k').map_or(0, |n| n.parse().unwrap()));
+        let of =
+            |read: ReadRecord| (read.position, read.record.key.strip_prefix('k').map_or(0, |n| n.parse().unwrap()));
         all.extend(some.into_iter().map(of));
     }
 }
@@ -377,7 +378,8 @@ fn what_a_mark_covers_is_maybe_sent_after_a_restart_and_nothing_else_is() {
     let mut rig = start(&options(dir.path()));
     rig.append(51..=60);
     let read = rig.lane().reader().read(1000, 1 << 20).unwrap();
-    let maybe: BTreeSet<u64> = read.iter().filter(|read| read.maybe_sent != MaybeSent::No).map(|r| r.position).collect();
+    let maybe: BTreeSet<u64> =
+        read.iter().filter(|read| read.maybe_sent != MaybeSent::No).map(|r| r.position).collect();
     assert_eq!(maybe, (1..=50).collect());
     rig.end(false);
 }

@@ -20,7 +20,6 @@
 //! would make [`repeats`] take its redelivery for a repeat.
 
 mod backoff;
-mod filter;
 mod link;
 mod memory;
 mod options;
@@ -32,8 +31,8 @@ mod session;
 mod size;
 mod status;
 mod subscriptions;
+pub mod topic;
 
-pub use filter::{matches, valid};
 pub use memory::recall;
 pub use options::IntakeError;
 pub use size::{HEAD_BYTES, TAKEN_BYTES};

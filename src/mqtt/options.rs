@@ -1,9 +1,9 @@
 //! From our configuration to the client library's options, and what is wrong with the configuration before that.
 
 use super::Route;
-use super::filter;
 use super::outage::Outage;
 use super::size::{Limit, TAKEN_BYTES};
+use super::topic;
 use crate::config::{BrokerAddress, MqttConfig};
 use rumqttc::{MqttOptions, TlsConfiguration, Transport};
 use std::path::Path;
@@ -69,7 +69,7 @@ pub(super) fn check(
     if filters.peek().is_none() {
         return Err(IntakeError::NoFilter);
     }
-    match filters.find(|text| !filter::valid(text)) {
+    match filters.find(|text| topic::filter_problem(text).is_some()) {
         Some(text) => Err(IntakeError::Filter(text.clone())),
         None => Ok(()),
     }

@@ -1,9 +1,9 @@
 //! From a PUBLISH to an append, and from a ticket back to the count of what is not durable yet.
 
-use super::filter::matches;
 use super::link::{End, Link};
 use super::repeats::Verdict;
 use super::size::{HEAD_BYTES, Limit};
+use super::topic::matches;
 use super::{Intake, PendingAck};
 use crate::journal::{Append, Item};
 use crate::record::{Draft, Message};

@@ -1,50 +1,339 @@
-//! Envelope v1: a record as CBOR.
+//! Envelope v1: a record as CBOR, the way it lies in the journal.
+//!
+//! One map with short text keys, in any order; keys that are not known are ignored, keys of absent values are left out.
+//! So a reader of v1 reads every later envelope that only adds keys; one that changes a meaning raises `v` and is
+//! refused here by name ([`CodecError::Newer`]), never misread. Which part of how many a value holds, its length and its
+//! checksum are the frame's business, in the journal.
+//!
+//! | Key | Value | Key | Value |
+//! |---|---|---|---|
+//! | `v` | version, 1 | `q` | QoS |
+//! | `j` | journal id | `r` | RETAIN, if set |
+//! | `e` | epoch | `u` | DUP, if set |
+//! | `n` | number | `i` | packet id, if not 0 |
+//! | `w` | wall-clock ms at receipt | `f` | profile |
+//! | `b` | boot id, 16 bytes | `k` | record key |
+//! | `m` | ms since boot at receipt | `kk` | rung of the key: n f c r a |
+//! | `c` | clock trusted, if so | `g` | group |
+//! | `t` | topic | `d` | device, if known |
+//! | `p` | payload | `ty` | type, without prefix |
+//! | `l` | lanes: [lane, position] … | `et`, `ts` | event time, if any; its source: e g a |
 
 use super::{Draft, Identity, JournalId, KeyKind, LaneId, Message, Record, Slot, TimeSource};
 use crate::clock::{BootId, Moment};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+/// The version written here, and the newest one read.
+pub const ENVELOPE_VERSION: u16 = 1;
 
 /// Why bytes are not a record.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
-    /// Not an envelope.
-    #[error("envelope is damaged: {0}")]
-    Damaged(#[from] serde_cbor::Error),
-    /// Version.
-    #[error("envelope has version {0}")]
-    Newer(u8),
+    /// A later release wrote them; nothing is wrong with them.
+    #[error(
+        "envelope of version {version}, this release reads up to {ENVELOPE_VERSION}: install the release that wrote it, or a later one"
+    )]
+    Newer {
+        /// Its version.
+        version: u64,
+    },
+    /// They are no envelope, or a damaged one.
+    #[error("damaged envelope: {0}")]
+    Damaged(String),
 }
 
+/// The map on disk. The keys are the format: a change is a new version.
 #[derive(Serialize, Deserialize)]
-struct Envelope {
-    v: u8, j: u64, e: u64, n: u64, w: i64,
-    #[serde(with = "serde_bytes")] o: Vec<u8>,
-    b: u64, c: bool, t: String,
-    #[serde(with = "serde_bytes")] p: Vec<u8>,
-    q: u8, r: bool, d: bool, i: u16, f: String, k: String, kk: KeyKind, g: String, dv: Option<String>, y: String,
-    et: Option<String>, es: TimeSource, l: Vec<(u16, u64)>,
+struct Envelope<'a> {
+    v: u16,
+    j: JournalId,
+    e: u64,
+    n: u64,
+    w: i64,
+    #[serde(with = "serde_bytes", borrow)]
+    b: Cow<'a, [u8]>,
+    m: u64,
+    #[serde(default, skip_serializing_if = "is_false")]
+    c: bool,
+    #[serde(borrow)]
+    t: Cow<'a, str>,
+    #[serde(with = "serde_bytes", borrow)]
+    p: Cow<'a, [u8]>,
+    q: u8,
+    #[serde(default, skip_serializing_if = "is_false")]
+    r: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    u: bool,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    i: u16,
+    #[serde(borrow)]
+    f: Cow<'a, str>,
+    #[serde(borrow)]
+    k: Cow<'a, str>,
+    kk: KeyKind,
+    #[serde(borrow)]
+    g: Cow<'a, str>,
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    d: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    ty: Cow<'a, str>,
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    et: Option<Cow<'a, str>>,
+    ts: TimeSource,
+    l: Vec<(LaneId, u64)>,
 }
 
-/// Encodes.
-pub fn encode(r: &Record) -> Vec<u8> {
-    let d = &r.draft;
-    let m = &d.message;
-    serde_cbor::to_vec(&Envelope { v: 1, j: r.journal.0, e: r.epoch, n: r.number, w: d.received.wall_ms, o: r.boot.0.to_vec(),
-        b: d.received.boottime_ms, c: d.received.trusted, t: m.topic.clone(), p: m.payload.to_vec(), q: m.qos, r: m.retain,
-        d: m.dup, i: m.packet_id, f: d.profile.clone(), k: r.key.clone(), kk: d.identity.key_kind, g: d.identity.group.clone(),
-        dv: d.identity.device.clone(), y: d.identity.record_type.clone(), et: d.identity.event_time.clone(),
-        es: d.identity.time_source, l: r.slots.iter().map(|s| (s.lane.0, s.position)).collect() }).expect("encodes")
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
-/// Decodes.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(id: &u16) -> bool {
+    *id == 0
+}
+
+/// Writes a record. The same record gives the same bytes.
+pub fn encode(record: &Record) -> Vec<u8> {
+    let Record { draft, .. } = record;
+    let (message, identity) = (&draft.message, &draft.identity);
+    let envelope = Envelope {
+        v: ENVELOPE_VERSION,
+        j: record.journal,
+        e: record.epoch,
+        n: record.number,
+        w: draft.received.wall_ms,
+        b: Cow::Borrowed(&record.boot.0),
+        m: draft.received.boottime_ms,
+        c: draft.received.trusted,
+        t: Cow::Borrowed(&message.topic),
+        p: Cow::Borrowed(&message.payload),
+        q: message.qos,
+        r: message.retain,
+        u: message.dup,
+        i: message.packet_id,
+        f: Cow::Borrowed(&draft.profile),
+        k: Cow::Borrowed(&record.key),
+        kk: identity.key_kind,
+        g: Cow::Borrowed(&identity.group),
+        d: identity.device.as_deref().map(Cow::Borrowed),
+        ty: Cow::Borrowed(&identity.record_type),
+        et: identity.event_time.as_deref().map(Cow::Borrowed),
+        ts: identity.time_source,
+        l: record.slots.iter().map(|slot| (slot.lane, slot.position)).collect(),
+    };
+    let mut out = Vec::with_capacity(message.payload.len() + message.topic.len() + 320);
+    serde_cbor::to_writer(&mut out, &envelope).expect("a map of texts, numbers and bytes, written to memory");
+    out
+}
+
+/// Reads a record. `draft.lanes` and `draft.identity.key` are not stored twice: they follow from the slots and the key.
+///
+/// # Errors
+///
+/// [`CodecError::Newer`] for a later version, whatever else it holds; [`CodecError::Damaged`] for everything else that is
+/// not an envelope. Never panics.
 pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
-    let e: Envelope = serde_cbor::from_slice(bytes)?;
-    if e.v != 1 { return Err(CodecError::Newer(e.v)); }
-    let lanes: Vec<LaneId> = e.l.iter().map(|l| LaneId(l.0)).collect();
-    Ok(Record { journal: JournalId(e.j), epoch: e.e, number: e.n, boot: BootId(e.o.try_into().unwrap_or_default()),
-        slots: e.l.iter().map(|l| Slot { lane: LaneId(l.0), position: l.1 }).collect(),
-        draft: Draft { received: Moment { wall_ms: e.w, boottime_ms: e.b, trusted: e.c },
-            message: Message { topic: e.t, payload: e.p.into(), qos: e.q, retain: e.r, dup: e.d, packet_id: e.i }, profile: e.f,
-            identity: Identity { key: e.kk.identifies().then(|| e.k.clone()), key_kind: e.kk, group: e.g, device: e.dv,
-                record_type: e.y, event_time: e.et, time_source: e.es }, lanes }, key: e.k })
+    match serde_cbor::from_slice::<Envelope<'_>>(bytes) {
+        Ok(envelope) if envelope.v == ENVELOPE_VERSION => envelope.into_record(),
+        Ok(envelope) => Err(of_version(u64::from(envelope.v))),
+        // A later version may have given a key another shape, so its number is looked for on its own.
+        Err(error) => Err(match serde_cbor::from_slice::<Version>(bytes) {
+            Ok(Version { v }) if v != u64::from(ENVELOPE_VERSION) => of_version(v),
+            _ => CodecError::Damaged(error.to_string()),
+        }),
+    }
+}
+
+#[derive(Deserialize)]
+struct Version {
+    v: u64,
+}
+
+fn of_version(version: u64) -> CodecError {
+    if version > u64::from(ENVELOPE_VERSION) {
+        CodecError::Newer { version }
+    } else {
+        CodecError::Damaged(format!("version {version}, which was never released"))
+    }
+}
+
+impl Envelope<'_> {
+    fn into_record(self) -> Result<Record, CodecError> {
+        let boot = self
+            .b
+            .as_ref()
+            .try_into()
+            .map_err(|_| CodecError::Damaged(format!("boot id of {} bytes instead of 16", self.b.len())))?;
+        let key = self.k.into_owned();
+        let identity = Identity {
+            key: self.kk.identifies().then(|| key.clone()),
+            key_kind: self.kk,
+            group: self.g.into_owned(),
+            device: self.d.map(Cow::into_owned),
+            record_type: self.ty.into_owned(),
+            event_time: self.et.map(Cow::into_owned),
+            time_source: self.ts,
+        };
+        let message = Message {
+            topic: self.t.into_owned(),
+            payload: Bytes::from(self.p.into_owned()),
+            qos: self.q,
+            retain: self.r,
+            dup: self.u,
+            packet_id: self.i,
+        };
+        let draft = Draft {
+            received: Moment { wall_ms: self.w, boottime_ms: self.m, trusted: self.c },
+            message,
+            profile: self.f.into_owned(),
+            identity,
+            lanes: self.l.iter().map(|(lane, _)| *lane).collect(),
+        };
+        let slots = self.l.into_iter().map(|(lane, position)| Slot { lane, position }).collect();
+        Ok(Record { journal: self.j, epoch: self.e, number: self.n, boot: BootId(boot), key, slots, draft })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_cbor::Value;
+    use std::collections::BTreeMap;
+
+    fn any_kind() -> impl Strategy<Value = KeyKind> {
+        use KeyKind::{Arrival, Content, Frame, Native, Retained};
+        prop::sample::select(vec![Native, Frame, Content, Retained, Arrival])
+    }
+
+    prop_compose! {
+        fn any_message()(topic in ".{0,40}", payload in prop::collection::vec(any::<u8>(), 0..300), qos in 0_u8..2,
+                retain: bool, dup: bool, packet_id: u16) -> Message {
+            Message { topic, payload: payload.into(), qos, retain, dup, packet_id }
+        }
+    }
+
+    prop_compose! {
+        fn any_identity()(key in ".{1,60}", key_kind in any_kind(), group in ".{1,40}", device in prop::option::of(".{0,20}"),
+                record_type in "[a-z.]{1,20}", event_time in prop::option::of(".{0,30}"),
+                time_source in prop::sample::select(vec![TimeSource::Event, TimeSource::Gateway, TimeSource::Arrival]))
+                -> Identity {
+            let key = key_kind.identifies().then_some(key);
+            Identity { key, key_kind, group, device, record_type, event_time, time_source }
+        }
+    }
+
+    prop_compose! {
+        fn any_record()(message in any_message(), identity in any_identity(), wall_ms: i64, boottime_ms: u64, trusted: bool,
+                ids: [u64; 3], boot: [u8; 16], places in prop::collection::btree_map(any::<u16>(), any::<u64>(), 1..4))
+                -> Record {
+            let slots: Vec<_> = places.into_iter().map(|(l, position)| Slot { lane: LaneId(l), position }).collect();
+            let received = Moment { wall_ms, boottime_ms, trusted };
+            let lanes = slots.iter().map(|slot| slot.lane).collect();
+            let draft = Draft { received, message, profile: "generic".to_owned(), identity, lanes };
+            Record::number(draft, JournalId(ids[0]), ids[1], ids[2], BootId(boot), slots)
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_comes_back_as_it_went(record in any_record()) {
+            prop_assert_eq!(decode(&encode(&record)).expect("what was written"), record);
+        }
+
+        #[test]
+        fn cut_off_and_flipped_bytes_never_panic(record in any_record(), at: prop::sample::Index, bit in 0_u8..8) {
+            let mut bytes = encode(&record);
+            let at = at.index(bytes.len());
+            prop_assert!(decode(&bytes[..at]).is_err(), "cut at {}", at);
+            bytes[at] ^= 1 << bit;
+            let _ = decode(&bytes);
+        }
+
+        #[test]
+        fn any_bytes_are_taken(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(decode(&bytes).is_err());
+        }
+
+        #[test]
+        fn order_and_unknown_keys_do_not_matter(record in any_record()) {
+            // The generic map sorts by key, which is not the order of writing.
+            let mut map: BTreeMap<Value, Value> = serde_cbor::from_slice(&encode(&record)).expect("a map");
+            map.insert(Value::Text("zz".to_owned()), Value::Array(vec![Value::Integer(1)]));
+            let bytes = serde_cbor::to_vec(&map).expect("a map");
+            prop_assert_eq!(decode(&bytes).expect("an envelope"), record);
+        }
+    }
+
+    fn golden_record() -> Record {
+        let message = Message {
+            topic: "site/hq/sensor-17".to_owned(),
+            payload: Bytes::from_static(b"{\"id\":\"m\"}"),
+            qos: 1,
+            retain: false,
+            dup: true,
+            packet_id: 513,
+        };
+        let identity = Identity {
+            key: Some("c.0123456789abcdef.00".to_owned()),
+            key_kind: KeyKind::Content,
+            group: "m".to_owned(),
+            device: Some("m".to_owned()),
+            record_type: "sensor.state".to_owned(),
+            event_time: Some("2026-02-11T08:15:30.120Z".to_owned()),
+            time_source: TimeSource::Event,
+        };
+        let received = Moment { wall_ms: 1_770_797_730_162, boottime_ms: 61_005, trusted: true };
+        let lanes = vec![LaneId(0), LaneId(3)];
+        let draft = Draft { received, message, profile: "generic".to_owned(), identity, lanes };
+        let slots = vec![Slot { lane: LaneId(0), position: 7 }, Slot { lane: LaneId(3), position: 70_000 }];
+        Record::number(draft, JournalId(0x0123_4567_89ab_cdef), 2, 1_000, BootId([0xb0; 16]), slots)
+    }
+
+    /// Released: if this fails, journals in the field can no longer be read.
+    const GOLDEN_V1: &str = "\
+        b6617601616a1b0123456789abcdef616502616e1903e861771b0000019c4bc50972616250b0b0b0b0b0b0b0b0b0b0b0b0b0\
+        b0b0b0616d19ee4d6163f5617471736974652f68712f73656e736f722d313761704a7b226964223a226d227d6171016175f5\
+        616919020161666767656e65726963616b75632e303132333435363738396162636465662e3030626b6b61636167616d6164\
+        616d6274796c73656e736f722e73746174656265747818323032362d30322d31315430383a31353a33302e3132305a627473\
+        6165616c8282000782031a00011170";
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn format_v1_is_written_and_read_byte_for_byte_as_released() {
+        assert_eq!(hex(&encode(&golden_record())), GOLDEN_V1);
+        let bytes: Vec<u8> = (0..GOLDEN_V1.len() / 2)
+            .map(|i| u8::from_str_radix(&GOLDEN_V1[2 * i..2 * i + 2], 16).expect("hex"))
+            .collect();
+        assert_eq!(decode(&bytes).expect("a released record"), golden_record());
+    }
+
+    #[test]
+    fn a_later_version_is_named_even_where_its_keys_have_other_shapes() {
+        let later = |change: &dyn Fn(&mut BTreeMap<Value, Value>)| {
+            let mut map: BTreeMap<Value, Value> = serde_cbor::from_slice(&encode(&golden_record())).expect("a map");
+            map.insert(Value::Text("v".to_owned()), Value::Integer(2));
+            change(&mut map);
+            decode(&serde_cbor::to_vec(&map).expect("a map")).expect_err("a later version").to_string()
+        };
+        let text =
+            "envelope of version 2, this release reads up to 1: install the release that wrote it, or a later one";
+        assert_eq!(later(&|_| ()), text);
+        assert_eq!(later(&|map| drop(map.insert(Value::Text("k".to_owned()), Value::Array(vec![])))), text);
+        assert_eq!(later(&|map| drop(map.remove(&Value::Text("k".to_owned())))), text);
+    }
+
+    #[test]
+    fn a_version_that_never_was_is_damage() {
+        let mut map: BTreeMap<Value, Value> = serde_cbor::from_slice(&encode(&golden_record())).expect("a map");
+        map.insert(Value::Text("v".to_owned()), Value::Integer(0));
+        let error = decode(&serde_cbor::to_vec(&map).expect("a map")).expect_err("damage");
+        assert_eq!(error.to_string(), "damaged envelope: version 0, which was never released");
+    }
 }

@@ -6,8 +6,10 @@
 //! payload travels byte for byte; reading an identity never fails a record.
 
 pub mod codec;
+pub mod event_time;
 pub mod extract;
 pub mod identity;
+pub mod pointer;
 pub mod profile;
 
 use crate::clock::{BootId, Moment};

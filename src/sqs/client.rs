@@ -183,6 +183,10 @@ impl BatchSender for SqsSender {
     async fn send(&self, entries: &[Entry]) -> SendOutcome {
         self.attempt(entries).await
     }
+
+    fn is_mended(&self) -> bool {
+        self.has_new_credentials()
+    }
 }
 
 /// The limit of one attempt: `timeout`, and what the slowest link that we mean to serve needs for `bytes`.

@@ -124,4 +124,8 @@ pub trait BatchSender: Send + Sync + 'static {
     /// Sends 1 to 10 entries and reports what became of them. Cancelling the future abandons the attempt, which must
     /// then be taken as maybe accepted.
     fn send(&self, entries: &[Entry]) -> impl Future<Output = SendOutcome> + Send;
+
+    /// Whether something that may have caused a fault has changed since the last attempt (new credentials, a clock that
+    /// has become right): a reason to try at once. Cheap; asked every few seconds while a lane is parked.
+    fn is_mended(&self) -> bool;
 }

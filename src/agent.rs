@@ -1,0 +1,292 @@
+//! The wiring diagram: builds the stages, owns every task and thread, orders start and stop.
+//!
+//! ```text
+//! intake ──appends──► writer ──durable──► drains ──► queues
+//!    ▲                  │  └─ keeper (state file)
+//!    └────tickets───────┘
+//! ```
+//!
+//! Start: READY to systemd first, then the journal, then everything at once; broker and network may come when they
+//! like. Stop: the intake commits and acknowledges what it has received and disconnects; with it the writer's inbox
+//! ends, and the writer; drains give their flights a grace period; the keeper writes the last state. Each step is
+//! bounded, and what a bound cuts off is only repeated: unacknowledged messages by the broker, flights by the next run.
+#![allow(clippy::disallowed_methods, reason = "the one place that starts tasks and threads")]
+
+use crate::clock::Clock;
+use crate::config::{BrokerAddress, Config};
+use crate::drain::{Drain, DrainOptions};
+use crate::journal::{GENERATION_BYTES, Journal, JournalError, JournalOptions, OpenReport, Opened, place};
+use crate::mqtt::repeats::Recogniser;
+use crate::mqtt::{self, Intake, IntakeError, IntakeOptions, Route};
+use crate::record::LaneId;
+use crate::shutdown;
+use crate::sqs::client::{SenderError, SqsSender};
+use crate::status::{Board, server};
+use crate::tls::{self, TlsError, TlsOptions};
+use sd_notify::NotifyState;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+/// Flights may go on for so long after a stop.
+const GRACE: Duration = Duration::from_secs(10);
+/// Between attempts to open a journal that the disk refuses.
+const OPEN_RETRY: Duration = Duration::from_secs(5);
+
+/// Why the agent does not run. Everything else runs degraded, visibly.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// Another process holds the journal, a newer tidegate wrote it, or this binary cannot sync.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The broker's TLS settings.
+    #[error("[mqtt]: {0}")]
+    BrokerTls(#[from] TlsError),
+    /// The broker's other settings.
+    #[error("[mqtt]: {0}")]
+    Intake(#[from] IntakeError),
+    /// A queue's settings.
+    #[error(transparent)]
+    Sender(#[from] SenderError),
+    /// The system refuses signals or threads.
+    #[error("the system refuses to start the agent: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// Runs the agent until SIGTERM or SIGINT.
+///
+/// # Errors
+/// See [`AgentError`]; on all of them nothing was changed and nothing is lost.
+pub async fn run(config: Config) -> Result<(), AgentError> {
+    let clock = Clock::new(None);
+    let board = Arc::new(Board::new(&config, &clock));
+    let (stop_sender, stop) = watch::channel(false);
+    let mut helpers = JoinSet::new();
+    helpers.spawn(async move { drop(shutdown::stop_on_signal(stop_sender).await) });
+    // Settings first: what is wrong in them is said at once, not when the journal is open.
+    let senders = senders(&config, &clock)?;
+    let broker_tls = broker_tls(&config, &clock)?;
+    notify(&[NotifyState::Ready, NotifyState::Status("starting")]);
+    if let Some(period) = sd_notify::watchdog_enabled() {
+        helpers.spawn(feed_watchdog(period / 2));
+    }
+    if let Some(listen) = config.status.listen {
+        let board = board.clone();
+        helpers.spawn(async move { match server::serve(listen, board).await {} });
+    }
+    let Some((opened, recogniser)) = open_journal(&config, &clock, &board, stop.clone()).await? else {
+        return Ok(());
+    };
+    let journal = opened.journal.clone();
+    say_opened(&opened.report, &journal);
+    board.opened(&journal, opened.report.in_ram);
+
+    let (appends, inbox) = mpsc::unbounded_channel();
+    let (committed, tickets) = mpsc::unbounded_channel();
+    let give_up = Arc::new(AtomicBool::new(false));
+    let writer = opened.writer(config.journal.linger, inbox, committed, give_up.clone());
+    let writer = thread("journal-writer", move || writer.run())?;
+    let keeper = journal.clone();
+    let keeper = thread("journal-keeper", move || keeper.keep())?;
+
+    let options = IntakeOptions {
+        config: config.mqtt.clone(),
+        tls: broker_tls,
+        routes: routes(&config, &journal),
+        journal: journal.id(),
+        durable: journal.durable_number(),
+        clock: clock.clone(),
+        memory: config.journal.path.join("intake"),
+    };
+    let (intake, shared) = Intake::new(options, recogniser, appends, tickets)?;
+    board.intake(shared);
+    let mut drains = JoinSet::new();
+    for (queue, sender) in config.queues.iter().zip(senders) {
+        let lane = journal.lane(&queue.name).expect("opened with every configured queue");
+        let options = DrainOptions {
+            queue: queue.clone(),
+            records: config.records.clone(),
+            gateway_id: config.gateway.id.clone(),
+            site: config.gateway.site.clone(),
+            grace: GRACE,
+        };
+        let (drain, shared) = Drain::new(lane, Arc::new(sender), options, &clock);
+        board.drain(&queue.name, shared);
+        drains.spawn(drain.run(stop.clone()));
+    }
+    notify(&[NotifyState::Status("running")]);
+    tracing::info!(gateway = config.gateway.id, journal = %journal.id(), epoch = journal.epoch(), "running");
+
+    // The intake ends by the stop alone; its own bound keeps a stuck journal from holding it.
+    let mut intakes = JoinSet::new();
+    intakes.spawn(intake.run(stop));
+    end_of(&mut intakes, "intake").await;
+    notify(&[NotifyState::Stopping]);
+    give_up.store(true, Relaxed);
+    end_of(&mut drains, "drain").await;
+    join(writer).await;
+    journal.stop_keeping();
+    join(keeper).await;
+    board.clear();
+    helpers.shutdown().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn senders(config: &Config, clock: &Clock) -> Result<Vec<SqsSender>, SenderError> {
+    let mut senders: Vec<SqsSender> = Vec::new();
+    for queue in &config.queues {
+        let beside = senders.iter().find_map(|sender| sender.beside(queue));
+        senders.push(match beside {
+            Some(sender) => sender,
+            None => SqsSender::new(queue, clock)?,
+        });
+    }
+    Ok(senders)
+}
+
+fn broker_tls(config: &Config, clock: &Clock) -> Result<Option<Arc<rustls::ClientConfig>>, TlsError> {
+    if !matches!(config.mqtt.address, BrokerAddress::Tls { .. }) {
+        return Ok(None);
+    }
+    let options = TlsOptions {
+        ca_file: config.mqtt.ca_file.clone(),
+        client_cert_file: config.mqtt.client_cert_file.clone(),
+        client_key_file: config.mqtt.client_key_file.clone(),
+        exclusive_ca: true,
+        alpn_http1: false,
+    };
+    tls::client_config(&options, clock).map(Some)
+}
+
+fn routes(config: &Config, journal: &Journal) -> Vec<Route> {
+    let id = journal.id();
+    let route = |route: &crate::config::RouteConfig| {
+        let lanes: Vec<LaneId> = route.queues.iter().filter_map(|queue| journal.lane_id(queue)).collect();
+        let profile = route.profile.clone();
+        Route {
+            filters: route.topics.clone(),
+            profile: route.profile.name().to_owned(),
+            identify: Arc::new(move |message, received| profile.identify(message, received, id)),
+            lanes,
+        }
+    };
+    config.routes.iter().map(route).collect()
+}
+
+/// Opens the journal, trying again for as long as the disk refuses. `None`: stopped before it opened.
+async fn open_journal(
+    config: &Config,
+    clock: &Clock,
+    board: &Board,
+    mut stop: watch::Receiver<bool>,
+) -> Result<Option<(Opened, Recogniser)>, JournalError> {
+    let mut said = String::new();
+    loop {
+        let options = JournalOptions {
+            path: config.journal.path.clone(),
+            max_bytes: config.journal.max_bytes,
+            on_full: config.journal.on_full,
+            generation_bytes: GENERATION_BYTES,
+            lanes: config.queues.iter().map(|queue| queue.name.clone()).collect(),
+        };
+        let clock = clock.clone();
+        let open = tokio::task::spawn_blocking(move || open_once(&options, &clock)).await;
+        let error = match open {
+            Ok(Ok(opened)) => {
+                board.wait_for(None);
+                return Ok(Some(opened));
+            }
+            Ok(Err(error @ (JournalError::Locked(_) | JournalError::Newer(_) | JournalError::NotSynced(_)))) => {
+                return Err(error);
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => panic.to_string(),
+        };
+        if said != error {
+            tracing::error!(
+                error,
+                "journal cannot be opened, tried again; check that the folder exists, belongs to the agent's user and has space"
+            );
+            board.wait_for(Some(error.clone()));
+            said = error;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(OPEN_RETRY) => {}
+            _ = stop.wait_for(|stop| *stop) => return Ok(None),
+        }
+    }
+}
+
+fn open_once(options: &JournalOptions, clock: &Clock) -> Result<(Opened, Recogniser), JournalError> {
+    let mut tail = Vec::new();
+    let opened = Journal::open(options, clock, &mut |record| tail.push(record.clone()))?;
+    let mut recogniser = mqtt::recall(&options.path.join("intake"), opened.journal.id());
+    tail.iter().for_each(|record| recogniser.seed(record));
+    Ok((opened, recogniser))
+}
+
+fn say_opened(report: &OpenReport, journal: &Journal) {
+    if report.made {
+        tracing::info!(path = %journal.path().display(), "journal made");
+    }
+    if report.state_lost {
+        tracing::error!(
+            "the journal's state file is damaged: what is still on disk is sent again, marked as possible duplicates"
+        );
+    }
+    if report.new_id && !report.made {
+        tracing::warn!(journal = %journal.id(), "this card was cloned or its state lost: the journal goes on under a new id");
+    }
+    if report.missing > 0 {
+        tracing::error!(
+            records = report.missing,
+            "records at the journal's end cannot be read back, they are counted as damaged"
+        );
+    }
+    for lane in &report.stranded {
+        tracing::error!(
+            lane,
+            "records wait for a queue that is not configured any more; configure it again under this name to send them"
+        );
+    }
+    if report.in_ram {
+        let media: Vec<String> = place::media().iter().map(|path| path.display().to_string()).collect();
+        tracing::error!(path = %journal.path().display(), flash = media.join(", "), "the journal lies in RAM and is lost at a power cut; set journal.path to a folder on flash");
+    }
+}
+
+async fn feed_watchdog(period: Duration) {
+    // Fed by the scheduler alone: a card that stalls for ten seconds is no reason to be killed.
+    let mut tick = tokio::time::interval(period);
+    loop {
+        tick.tick().await;
+        notify(&[NotifyState::Watchdog]);
+    }
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(states);
+}
+
+fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(body)
+}
+
+/// Waits for every task of a set; a panic in one is said and ends only that task.
+async fn end_of(tasks: &mut JoinSet<()>, name: &str) {
+    while let Some(joined) = tasks.join_next().await {
+        if let Err(error) = joined {
+            tracing::error!(task = name, %error, "a task ended by a panic");
+        }
+    }
+}
+
+async fn join(thread: JoinHandle<()>) {
+    // A thread's end is its own bound: the writer gives up on a refusing disk, the keeper writes one state.
+    let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+}

@@ -1,0 +1,224 @@
+//! Reads `[[routes]]`: which topics go through which profile to which queues.
+//!
+//! No two filters of all routes may intersect: some brokers would deliver such a message twice, others once, and nobody
+//! could say by which profile it was read. Fan-out is `queues = [..]`.
+
+use super::RouteConfig;
+use super::form::{At, Form, Located, not_a_word, plain_text};
+use super::parse::Wrong;
+use super::problem::nearest;
+use super::reader::{Reader, Section};
+use crate::mqtt::topic::{filter_problem, intersect};
+use crate::record::identity::Grouping;
+use crate::record::profile::generic::DeviceAt;
+use crate::record::profile::{Profile, ProfileInfo, ProfileOptions, REGISTRY};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+const GROUPINGS: [(&str, Grouping); 4] = [
+    ("device", Grouping::Device),
+    ("topic", Grouping::Topic),
+    ("gateway", Grouping::Gateway),
+    ("application", Grouping::Application),
+];
+
+/// Reads all routes. None at all is a problem. `queues` are the names that a route may use.
+pub(super) fn routes<'d>(reader: &mut Reader<'d>, root: &'d DeTable<'d>, queues: &[String]) -> Vec<RouteConfig> {
+    let Some(value) = root.get("routes") else {
+        let at = At { key: String::new(), place: super::problem::Place::File };
+        let expected = "at least one section [[routes]] with profile and queue".to_owned();
+        let wrong = Wrong { found: "no route: no message would be taken".to_owned(), expected, ..Wrong::default() };
+        reader.problem(&at, None, wrong);
+        return Vec::new();
+    };
+    let items = value.get_ref().as_array().filter(|items| items.iter().all(|item| item.get_ref().is_table()));
+    let Some(items) = items else {
+        let at = At { key: "routes".to_owned(), place: reader.source.place(value.span()) };
+        let wrong = Wrong::because("routes is not a list of sections");
+        reader.problem(&at, None, wrong.suggest("write [[routes]], with two brackets, above each route"));
+        return Vec::new();
+    };
+    let mut routes = Vec::new();
+    let mut filters: Vec<Located<String>> = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let Some(table) = item.get_ref().as_table() else { continue };
+        let section = reader.section(&format!("route {}: ", index + 1), Some((table, item.span())), false);
+        let (route, own) = route(section, queues);
+        for filter in own {
+            check_disjoint(reader, &filter, &filters);
+            filters.push(filter);
+        }
+        routes.extend(route);
+    }
+    routes
+}
+
+/// One route, if it could be read, and its filters with their places.
+fn route(mut section: Section<'_, '_>, queues: &[String]) -> (Option<RouteConfig>, Vec<Located<String>>) {
+    let info = section.text("profile", |name| {
+        let names = || Profile::names();
+        REGISTRY.iter().find(|info| info.name == name).ok_or_else(|| not_a_word(name, &names()))
+    });
+    if info.is_none() && !section.has("profile") {
+        let expected = format!("one of {}", Profile::names().join(", "));
+        section.missing("profile", &expected, "profile = \"chirpstack-v4\"");
+    }
+    let topics = topics(&mut section, info.as_ref());
+    let options = options(&mut section, info.as_ref().map(|info| info.value));
+    let targets = targets(&mut section, queues);
+    section.finish(|key| match key {
+        "topic" | "filter" => Some("did you mean \"topics\"?"),
+        "qos" => Some("the agent always subscribes with QoS 1"),
+        _ => None,
+    });
+    let profile = info.and_then(|info| Profile::named(info.value.name, options));
+    let route = profile.map(|profile| {
+        let topics = topics.iter().map(|topic| topic.value.clone()).collect();
+        RouteConfig { topics, profile, queues: targets }
+    });
+    (route, topics)
+}
+
+/// The route's filters, or its profile's.
+fn topics(section: &mut Section<'_, '_>, info: Option<&Located<&'static ProfileInfo>>) -> Vec<Located<String>> {
+    let Some((form, at)) = section.take("topics") else {
+        let Some(info) = info else { return Vec::new() };
+        if info.value.default_topics.is_empty() {
+            let expected = format!("topic filters: the profile \"{}\" has none of its own", info.value.name);
+            section.missing("topics", &expected, "topics = [\"site/+/sensor/#\"]");
+        }
+        let default = info.value.default_topics.iter();
+        return default.map(|topic| Located { value: (*topic).to_owned(), at: info.at.clone() }).collect();
+    };
+    strings(section, form, at, "a list of topic filters such as [\"site/+/sensor/#\"]")
+        .into_iter()
+        .filter(|topic| match wrong_filter(&topic.value) {
+            Some(wrong) => {
+                section.reader.problem(&topic.at, Some(&Form::Text(&topic.value)), wrong);
+                false
+            }
+            None => true,
+        })
+        .collect()
+}
+
+fn wrong_filter(filter: &str) -> Option<Wrong> {
+    if let Some(rule) = filter_problem(filter) {
+        return Some(Wrong::expected(format!("a topic filter: {rule}")));
+    }
+    if filter.starts_with("$share/") {
+        let wrong = Wrong::expected("a plain topic filter: a shared subscription would tear a device's messages apart");
+        return Some(wrong.did_you_mean(crate::mqtt::topic::unshared(filter)));
+    }
+    if filter == "$SYS" || filter.starts_with("$SYS/") {
+        return Some(Wrong::expected("topics of devices: $SYS is the broker's own, which the agent watches by itself"));
+    }
+    None
+}
+
+/// A list of texts, not empty, each with its place.
+fn strings(section: &mut Section<'_, '_>, form: Form<'_>, at: At, expected: &str) -> Vec<Located<String>> {
+    let Form::Array(items) = form else {
+        let wrong = Wrong::expected(expected);
+        let wrong = match form {
+            Form::Text(text) => wrong.suggest(format!("write it in brackets: [\"{text}\"]")),
+            _ => wrong,
+        };
+        section.reader.problem(&at, Some(&form), wrong);
+        return Vec::new();
+    };
+    if items.is_empty() {
+        section.reader.problem(
+            &at,
+            None,
+            Wrong { found: "the list is empty".to_owned(), expected: expected.to_owned(), ..Wrong::default() },
+        );
+    }
+    let mut out = Vec::new();
+    for item in items {
+        let at = At { key: at.key.clone(), place: section.reader.source.place(item.span()) };
+        match item_text(item) {
+            Ok(text) => out.push(Located { value: text.to_owned(), at }),
+            Err((form, wrong)) => section.reader.problem(&at, Some(&form), wrong),
+        }
+    }
+    out
+}
+
+fn item_text<'d>(item: &'d Spanned<DeValue<'d>>) -> Result<&'d str, (Form<'d>, Wrong)> {
+    let form = Form::of(item.get_ref());
+    plain_text(&form).map_err(|wrong| (form, wrong))
+}
+
+/// Grouping, and the pointers of profiles that read them.
+fn options(section: &mut Section<'_, '_>, info: Option<&'static ProfileInfo>) -> ProfileOptions {
+    let grouping = section.choice("group", &GROUPINGS);
+    if let (Some(group), Some(info)) = (&grouping, info)
+        && group.value == Grouping::Application
+        && !info.knows_applications
+    {
+        let wrong = Wrong::because(format!("the profile \"{}\" knows no applications", info.name));
+        section.reader.problem(
+            &group.at,
+            None,
+            Wrong { expected: "\"device\", \"topic\" or \"gateway\"".to_owned(), ..wrong },
+        );
+    }
+    let device = section.text("device", |text| text.parse::<DeviceAt>().map_err(Wrong::expected));
+    let pointers = ["id", "time", "counter"].map(|key| section.text(key, |text| text.parse().map_err(Wrong::expected)));
+    if let Some(info) = info.filter(|info| !info.reads_pointers) {
+        let device = device.as_ref().map(|device| &device.at);
+        for at in device.into_iter().chain(pointers.iter().flatten().map(|pointer| &pointer.at)) {
+            let wrong = Wrong::because(format!("has no effect: the profile \"{}\" knows its payloads", info.name));
+            section.reader.problem(at, None, wrong.suggest("remove it, or use profile = \"generic\""));
+        }
+    }
+    let [id, time, counter] = pointers.map(|pointer| pointer.map(|pointer| pointer.value));
+    let grouping = grouping.map_or_else(Grouping::default, |group| group.value);
+    ProfileOptions { grouping, device: device.map(|device| device.value), id, time, counter }
+}
+
+/// `queue = "main"` or `queues = ["main", "audit"]`, each the name of a queue, none twice.
+fn targets(section: &mut Section<'_, '_>, known: &[String]) -> Vec<String> {
+    let one = section.text("queue", |name| Ok(name.to_owned()));
+    let mut targets: Vec<Located<String>> = one.into_iter().collect();
+    if let Some((form, at)) = section.take("queues") {
+        if section.has("queue") {
+            let wrong = Wrong::because("both queue and queues are set").suggest("keep queues, with all names in it");
+            section.reader.problem(&at, None, wrong);
+        }
+        targets.extend(strings(section, form, at, "a list of queue names such as [\"main\", \"audit\"]"));
+    } else if !section.has("queue") {
+        let expected = "the name of a queue, or queues = [..] for several";
+        section.missing("queue", expected, &format!("queue = \"{}\"", known.first().map_or("main", String::as_str)));
+    }
+    let mut out: Vec<String> = Vec::new();
+    for Located { value, at } in targets {
+        // Without any queue the missing queue is the problem, told elsewhere.
+        if !known.contains(&value) && !known.is_empty() {
+            let wrong = Wrong::because(format!("there is no queue \"{value}\""));
+            let wrong = match nearest(&value, known.iter().map(String::as_str)) {
+                Some(meant) => wrong.did_you_mean(meant),
+                None => wrong.suggest(format!("add a section [queues.{value}]")),
+            };
+            section.reader.problem(&at, None, wrong);
+        } else if out.contains(&value) {
+            section.reader.problem(&at, None, Wrong::because(format!("the queue \"{value}\" is named twice")));
+        }
+        out.push(value);
+    }
+    out
+}
+
+/// Notes the first filter before this one that can match the same topic.
+fn check_disjoint(reader: &mut Reader<'_>, filter: &Located<String>, before: &[Located<String>]) {
+    let Some(other) = before.iter().find(|other| intersect(&other.value, &filter.value)) else { return };
+    let line = match &other.at.place {
+        super::problem::Place::Line { line, .. } => format!(" in line {line}"),
+        _ => String::new(),
+    };
+    let found = format!("\"{}\" and \"{}\"{line} can match the same topic", filter.value, other.value);
+    let wrong = Wrong::because(found)
+        .suggest("make them disjoint; to send a topic to several queues, use queues = [..] on one route");
+    reader.problem(&filter.at, None, wrong);
+}

@@ -1,0 +1,203 @@
+//! Reads `[gateway]`, `[mqtt]`, `[journal]`, `[records]` and `[status]`, with their defaults and bounds.
+//!
+//! A wrong value is noted and its default read on, so that one run shows all problems; nothing that was read beside a
+//! problem is ever used.
+
+use super::form::{At, Form, Located, plain_text};
+use super::parse::{self, Wrong};
+use super::reader::{Reader, Section};
+use super::{BrokerAddress, GatewayConfig, JournalConfig, MqttConfig, OnFull, RecordsConfig, StatusConfig};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use toml::de::{DeTable, DeValue};
+
+/// Journals on a gateway's own broker need no address from anyone.
+const BROKER_URL: &str = "mqtt://127.0.0.1:1883";
+/// Where the package keeps its data.
+const JOURNAL_PATH: &str = "/var/lib/tidegate/journal";
+/// Where the status page listens.
+const STATUS_LISTEN: &str = "127.0.0.1:8377";
+/// Half of this fits the smallest flash of the gateways in the field beside a network server.
+const JOURNAL_MAX_BYTES: u64 = 512 << 20;
+/// Below, two generations with their overhead do not fit.
+const JOURNAL_BYTES_MIN: u64 = 16 << 20;
+/// Far beyond any gateway's disk: a slip of the unit.
+const JOURNAL_BYTES_MAX: u64 = 1 << 40;
+/// Base64 of this and the envelope around it still fit an SQS message of 1 MiB.
+const PAYLOAD_BYTES_MAX: u64 = 700 << 10;
+/// Enough for a burst, little beside the 24 MB that the agent may use.
+const UNACKED_BYTES: u64 = 8 << 20;
+/// Shorter than the idle time-out of every NAT and broker seen.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// A commit that waits longer is no gain and delays every ack.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+/// Prefix of record types: the project's own word.
+const TYPE_PREFIX: &str = "tidegate";
+
+/// The section `name` of the file's top level, whose keys the environment overrides. `None` in the file is fine.
+pub(super) fn top<'d, 'r>(reader: &'r mut Reader<'d>, root: &'d DeTable<'d>, name: &'static str) -> Section<'d, 'r> {
+    let value = root.get(name);
+    let table = value.and_then(|value| Some((value.get_ref().as_table()?, value.span())));
+    if let (Some(value), None) = (value, &table) {
+        let at = At { key: name.to_owned(), place: reader.source.place(value.span()) };
+        let found = match value.get_ref() {
+            DeValue::Array(_) => format!("[[{name}]] is a list of sections"),
+            _ => format!("{name} is a {}", value.get_ref().type_str()),
+        };
+        let expected = format!("one section [{name}]");
+        reader.problem(&at, None, Wrong { found, expected, suggestion: String::new() });
+    }
+    reader.section(name, table, true)
+}
+
+pub(super) fn gateway(mut section: Section<'_, '_>) -> GatewayConfig {
+    let id = section.text("id", parse::label).map_or_else(host_name, |id| id.value);
+    let site = section.text("site", parse::label).map_or_else(|| id.clone(), |site| site.value);
+    section.finish(|key| (key == "name").then_some("the gateway's label is \"id\""));
+    GatewayConfig { id, site }
+}
+
+/// The kernel's host name as a label.
+fn host_name() -> String {
+    let name = rustix::system::uname();
+    let label = parse::label_of(&name.nodename().to_string_lossy());
+    if label.is_empty() { "gateway".to_owned() } else { label }
+}
+
+pub(super) fn mqtt(mut section: Section<'_, '_>, gateway_id: &str) -> MqttConfig {
+    let url = section.text("url", |text| Ok((parse::broker_url(text)?, text.to_owned())));
+    let default = || (BrokerAddress::Tcp { host: "127.0.0.1".to_owned(), port: 1883 }, BROKER_URL.to_owned());
+    let (address, url) = url.map_or_else(default, |url| url.value);
+    let client_id = section.text("client_id", client_id).map(|id| id.value);
+    let username = section.text("username", |text| Ok(text.to_owned())).map(|name| name.value);
+    let password_file = section.path("password_file");
+    if let (Some(file), false) = (&password_file, section.has("username")) {
+        let wrong = Wrong::because("a password without a user name").suggest("set mqtt.username too");
+        section.reader.problem(&file.at, None, wrong);
+    }
+    let tls = tls_files(&mut section, &address);
+    let keep_alive = section.duration("keep_alive", Duration::from_secs(5)..=Duration::from_secs(3600));
+    let payload = section.size("max_payload_bytes", 1 << 10..=PAYLOAD_BYTES_MAX);
+    let unacked = section.size("max_unacked_bytes", 64 << 10..=256 << 20);
+    let max_payload_bytes = payload.map_or(PAYLOAD_BYTES_MAX, |bytes| bytes.value);
+    if let Some(unacked) = unacked.as_ref().filter(|unacked| unacked.value < max_payload_bytes) {
+        let expected = format!("at least max_payload_bytes, {}", parse::size_text(max_payload_bytes));
+        let found = format!("{} is less than one payload may have", parse::size_text(unacked.value));
+        section.reader.problem(&unacked.at, None, Wrong { found, expected, suggestion: String::new() });
+    }
+    section.finish(mqtt_hint);
+    let [ca_file, client_cert_file, client_key_file] = tls;
+    MqttConfig {
+        address,
+        url,
+        client_id: client_id.unwrap_or_else(|| format!("tidegate-{gateway_id}")),
+        username,
+        password_file: password_file.map(|file| file.value),
+        ca_file,
+        client_cert_file,
+        client_key_file,
+        keep_alive: keep_alive.map_or(KEEP_ALIVE, |time| time.value),
+        max_payload_bytes,
+        max_unacked_bytes: unacked.map_or(UNACKED_BYTES, |bytes| bytes.value),
+    }
+}
+
+/// Certificates: a key needs its certificate and the other way round, and neither does anything without TLS.
+fn tls_files(section: &mut Section<'_, '_>, address: &BrokerAddress) -> [Option<PathBuf>; 3] {
+    let files = ["ca_file", "client_cert_file", "client_key_file"].map(|key| section.path(key));
+    let lone = match &files {
+        [_, Some(cert), None] if !section.has("client_key_file") => Some((cert, "client_key_file")),
+        [_, None, Some(key)] if !section.has("client_cert_file") => Some((key, "client_cert_file")),
+        _ => None,
+    };
+    if let Some((Located { at, .. }, other)) = lone {
+        let wrong =
+            Wrong::because(format!("stands without {other}")).suggest(format!("set mqtt.{other} too, or neither"));
+        section.reader.problem(at, None, wrong);
+    }
+    if !matches!(address, BrokerAddress::Tls { .. }) {
+        for file in files.iter().flatten() {
+            let wrong = Wrong::because("has no effect: the broker's url is not mqtts://")
+                .suggest("set mqtt.url to \"mqtts://host:8883\"");
+            section.reader.problem(&file.at, None, wrong);
+        }
+    }
+    files.map(|file| file.map(|file| file.value))
+}
+
+fn client_id(text: &str) -> Result<String, Wrong> {
+    if text.len() <= 128 { Ok(text.to_owned()) } else { Err(Wrong::expected("at most 128 bytes")) }
+}
+
+fn mqtt_hint(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "password" => "put the password into a file and name it in \"password_file\"",
+        "user" => "did you mean \"username\"?",
+        "host" | "port" | "broker" | "address" | "server" => {
+            "host and port stand in \"url\", such as \"mqtt://127.0.0.1:1883\""
+        }
+        "topics" | "topic" | "subscribe" => "topics stand in [[routes]]",
+        "qos" => "the agent always subscribes with QoS 1",
+        "clean_session" => "the agent always keeps its session, or the broker would keep nothing for it",
+        "tls" => "TLS is chosen by the url: \"mqtts://host:8883\"",
+        _ => return None,
+    })
+}
+
+pub(super) fn journal(mut section: Section<'_, '_>) -> JournalConfig {
+    let path = section.path("path").map_or_else(|| PathBuf::from(JOURNAL_PATH), |path| path.value);
+    let max_bytes = section.size("max_bytes", JOURNAL_BYTES_MIN..=JOURNAL_BYTES_MAX);
+    let on_full = section.choice("on_full", &[("drop-oldest", OnFull::DropOldest), ("stop", OnFull::Stop)]);
+    let linger = section.duration("linger", Duration::ZERO..=LINGER_MAX);
+    section.finish(|key| match key {
+        "max_size" | "size" => Some("did you mean \"max_bytes\"?"),
+        _ => None,
+    });
+    JournalConfig {
+        path,
+        max_bytes: max_bytes.map_or(JOURNAL_MAX_BYTES, |bytes| bytes.value),
+        on_full: on_full.map_or(OnFull::DropOldest, |on_full| on_full.value),
+        linger: linger.map_or(Duration::ZERO, |linger| linger.value),
+    }
+}
+
+pub(super) fn records(mut section: Section<'_, '_>) -> RecordsConfig {
+    let type_prefix = section.text("type_prefix", |text| {
+        let word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let ok = text.len() <= 64 && text.split('.').all(word);
+        let wrong = || Wrong::expected("words of letters, digits and \"-\" with dots between, such as \"com.example\"");
+        if ok { Ok(text.to_owned()) } else { Err(wrong()) }
+    });
+    section.finish(|_| None);
+    RecordsConfig { type_prefix: type_prefix.map_or_else(|| TYPE_PREFIX.to_owned(), |prefix| prefix.value) }
+}
+
+pub(super) fn status(mut section: Section<'_, '_>) -> StatusConfig {
+    let listen = section.read("listen", |form| match form {
+        Form::Text("") | Form::Variable("") => Ok(None),
+        Form::Integer(port) => listen_address(port).map(Some),
+        form => listen_address(plain_text(form)?).map(Some),
+    });
+    section.finish(|key| match key {
+        "port" | "host" | "address" => Some("address and port stand in \"listen\", such as \"127.0.0.1:8377\""),
+        _ => None,
+    });
+    StatusConfig { listen: listen.map_or_else(|| STATUS_LISTEN.parse().ok(), |listen| listen.value) }
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, Wrong> {
+    let wrong = || Wrong::expected("an address and a port such as \"127.0.0.1:8377\", or \"\" to switch the page off");
+    let address: SocketAddr = text.parse().map_err(|_| {
+        let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+        port.map_or_else(
+            || wrong().did_you_mean(STATUS_LISTEN),
+            |port| wrong().did_you_mean(format!("127.0.0.1:{port}")),
+        )
+    })?;
+    if !address.ip().is_loopback() {
+        let wrong = Wrong::expected("a loopback address: the status page has no password yet");
+        return Err(wrong.did_you_mean(format!("127.0.0.1:{}", address.port())));
+    }
+    if address.port() == 0 { Err(wrong()) } else { Ok(address) }
+}

@@ -1,0 +1,75 @@
+//! What is wrong where the file is no TOML, in the words of somebody who edits it by hand.
+
+use super::problem::{ConfigProblem, Place, Source};
+use toml::de::Error;
+
+/// Quotes that word processors and chat programs put in the place of `"`.
+const TYPOGRAPHIC: [char; 8] = ['“', '”', '„', '‟', '‘', '’', '«', '»'];
+
+/// The problems of a file that is no TOML: one per line, because a parser that lost its way complains again.
+pub(super) fn problems(source: &Source<'_>, errors: &[Error]) -> Vec<ConfigProblem> {
+    let mut problems: Vec<ConfigProblem> = errors.iter().map(|error| problem(source, error)).collect();
+    let line = |problem: &ConfigProblem| match problem.place {
+        Place::Line { line, column, .. } => (line, column),
+        _ => (0, 0),
+    };
+    problems.sort_by_key(line);
+    problems.dedup_by_key(|problem| line(problem).0);
+    problems
+}
+
+fn problem(source: &Source<'_>, error: &Error) -> ConfigProblem {
+    let span = error.span().unwrap_or(0..0);
+    let (line, _) = source.line_at(span.start);
+    let (found, suggestion) = explain(line, source.text.get(span.clone()).unwrap_or_default(), error.message());
+    let file = source.file.clone();
+    ConfigProblem { file, place: source.place(span), key: String::new(), found, expected: String::new(), suggestion }
+}
+
+/// What stands there and what to do, from the line, the offending text and the parser's message.
+fn explain(line: &str, text: &str, message: &str) -> (String, String) {
+    let said = |found: &str, suggestion: &str| (found.to_owned(), suggestion.to_owned());
+    if line.contains(TYPOGRAPHIC) {
+        return said("typographic quotes", "use the straight quote \" of a plain text editor");
+    }
+    if line.contains(['\u{a0}', '\u{200b}', '\u{2009}', '\u{202f}']) {
+        return said("an invisible character that is no plain space", "type the line anew instead of pasting it");
+    }
+    if message.starts_with("string values must be quoted") && text.is_empty() {
+        return said("no value behind the equals sign", "write the value, or put # before the line");
+    }
+    if message.starts_with("string values must be quoted") {
+        return said("a text without quotes", "put the value in quotes: key = \"value\"");
+    }
+    if message.starts_with("invalid boolean") {
+        return said("a truth value in another spelling", "write true or false, in small letters");
+    }
+    if message.starts_with("duplicate key") {
+        return said("this name stands twice", "keep one; sections that may come again are written [[name]]");
+    }
+    if message.starts_with("key with no value") {
+        return said("no equals sign behind the key", "write key = value");
+    }
+    if message.starts_with("unclosed table") {
+        return said("the section's name is not closed", "write [name]");
+    }
+    if message.starts_with("unclosed array") || message.starts_with("unexpected `=` in array") {
+        return said("a list that is not closed", "write ] behind its last value");
+    }
+    if message.starts_with("missing comma") {
+        return said("no comma between two values of a list", "write [\"first\", \"second\"]");
+    }
+    if message.starts_with("carriage return") {
+        return said("a line end of an old kind (CR alone)", "save the file with line ends of the kind LF or CRLF");
+    }
+    if message.starts_with("unexpected key or value") {
+        return said("more than one value behind the equals sign", "put one thing on a line; a note starts with #");
+    }
+    if line.contains('\\') {
+        return said("a backslash that means nothing", "write \\\\ for a backslash, or put the text in single quotes");
+    }
+    if message.starts_with("invalid basic string, expected `\"`") {
+        return said("a text whose closing quote is missing", "write \" at its end");
+    }
+    (format!("not TOML: {message}"), String::new())
+}

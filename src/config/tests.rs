@@ -1,0 +1,159 @@
+//! What a configuration means once it is right: defaults, overrides, paths, and the shipped file against the code.
+
+use super::*;
+use crate::record::identity::Grouping;
+use std::collections::BTreeSet;
+
+pub(super) const MINIMAL: &str = r#"
+[queues.main]
+url = "https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo"
+credentials_file = "credentials.csv"
+
+[[routes]]
+profile = "chirpstack-v4"
+queue = "main"
+"#;
+
+pub(super) fn parse_with(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+    let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Config::parse(text, Path::new("tidegate.toml"), &environment)
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+}
+
+pub(super) fn parse(text: &str) -> Result<Config, String> {
+    parse_with(text, &[])
+}
+
+#[test]
+fn the_minimal_file_is_complete() {
+    let config = parse(MINIMAL).expect("a configuration");
+    assert_eq!(config.queues[0].region, "eu-west-1");
+    assert_eq!(config.queues[0].credentials, CredentialsSource::CsvFile("credentials.csv".into()));
+    assert_eq!(config.routes[0].topics, ["application/+/device/+/event/+"]);
+    assert_eq!(config.mqtt.client_id, format!("tidegate-{}", config.gateway.id));
+}
+
+#[test]
+fn relative_paths_count_from_the_files_folder() {
+    let config =
+        Config::parse(MINIMAL, Path::new("/etc/tidegate/tidegate.toml"), &BTreeMap::new()).expect("a configuration");
+    assert_eq!(config.queues[0].credentials, CredentialsSource::CsvFile("/etc/tidegate/credentials.csv".into()));
+}
+
+#[test]
+fn line_ends_tabs_and_a_byte_order_mark_are_taken() {
+    let text = format!("\u{feff}{}", MINIMAL.replace('\n', "\r\n").replace(" = ", "\t=\t"));
+    parse(&text).expect("a configuration");
+}
+
+#[test]
+fn variables_override_the_file_and_are_read_like_it() {
+    let config = parse_with(
+        &format!("[journal]\nmax_bytes = \"64 MiB\"\n{MINIMAL}"),
+        &[
+            ("TIDEGATE_JOURNAL_MAX_BYTES", "128 MiB"),
+            ("TIDEGATE_GATEWAY_ID", "roof"),
+            ("TIDEGATE_QUEUES_MAIN_MAX_IN_FLIGHT", "7"),
+            ("TIDEGATE_QUEUES_MAIN_ALLOW_PLAIN_HTTP", "true"),
+            ("TIDEGATE_STATUS_LISTEN", ""),
+            ("TIDEGATE_LOG", "debug"),
+            ("PATH", "/bin"),
+        ],
+    )
+    .expect("a configuration");
+    assert_eq!((config.journal.max_bytes, &*config.gateway.id), (128 << 20, "roof"));
+    assert_eq!((config.queues[0].max_in_flight, config.queues[0].allow_plain_http), (7, true));
+    assert_eq!(config.status.listen, None);
+}
+
+#[test]
+fn a_variable_may_supply_what_the_file_leaves_out() {
+    let text = MINIMAL.replace("url = \"https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo\"\n", "");
+    let url = "https://sqs.us-east-1.amazonaws.com/123456789012/other.fifo";
+    let config = parse_with(&text, &[("TIDEGATE_QUEUES_MAIN_URL", url)]).expect("a configuration");
+    assert_eq!((&*config.queues[0].url.text, &*config.queues[0].region), (url, "us-east-1"));
+}
+
+/// The shipped file with what it marks as required filled in.
+fn default_filled() -> String {
+    DEFAULT_TOML.replace("# url = \"https", "url = \"https").replace("# credentials_file", "credentials_file")
+}
+
+#[test]
+fn the_shipped_defaults_are_the_built_in_ones() {
+    let shipped = Config::parse(&default_filled(), Path::new("/etc/tidegate/tidegate.toml"), &BTreeMap::new());
+    let built_in = Config::parse(MINIMAL, Path::new("/etc/tidegate/tidegate.toml"), &BTreeMap::new());
+    assert_eq!(
+        format!("{:#?}", shipped.expect("the shipped file")),
+        format!("{:#?}", built_in.expect("the minimal file"))
+    );
+}
+
+/// Section and key of every line of the shipped file that sets one or shows one.
+fn shown_keys() -> Vec<(String, String, usize)> {
+    let mut section = String::new();
+    let mut keys = Vec::new();
+    for (number, line) in DEFAULT_TOML.lines().enumerate() {
+        let bare = line.strip_prefix("# ").unwrap_or(line);
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_matches(['[', ']']).to_owned();
+        } else if let Some((key, _)) = bare.split_once(" = ").filter(|(key, _)| !key.contains(' ') && *key != "key") {
+            keys.push((section.clone(), key.to_owned(), number));
+        }
+    }
+    keys
+}
+
+#[test]
+fn the_shipped_file_shows_every_key_and_no_other() {
+    let (config, asked) = read(&default_filled(), Path::new("tidegate.toml"), &BTreeMap::new());
+    config.expect("the shipped file");
+    let known: BTreeSet<String> = asked.iter().map(|path| path.replace("route 1: ", "routes.")).collect();
+    let shown: BTreeSet<String> = shown_keys().iter().map(|(section, key, _)| format!("{section}.{key}")).collect();
+    assert_eq!(shown, known);
+}
+
+#[test]
+fn every_example_of_the_shipped_file_can_be_used() {
+    // What an example needs beside it, or must not have.
+    let with = |key: &str, text: String| {
+        match key {
+        "password_file" => text.replace("# username", "username"),
+        "ca_file" => text.replace("mqtt://127.0.0.1:1883", "mqtts://127.0.0.1:8883"),
+        "client_cert_file" | "client_key_file" => text
+            .replace("mqtt://127.0.0.1:1883", "mqtts://127.0.0.1:8883")
+            .replace("# client_cert_file", "client_cert_file")
+            .replace("# client_key_file", "client_key_file"),
+        "credentials" => text.replace("\ncredentials_file", "\n# credentials_file"),
+        "queues" => text.replace("queue = \"main\"\n", "").replace("# One section per route", "[queues.audit]\nurl = \"https://sqs.eu-west-1.amazonaws.com/123456789012/audit\"\ncredentials = \"aws-chain\"\n# One"),
+        "device" | "id" | "time" | "counter" => text.replace("\"chirpstack-v4\"\n", "\"generic\"\ntopics = [\"a\"]\n"),
+        _ => text,
+    }
+    };
+    for (section, key, number) in shown_keys() {
+        let lines = DEFAULT_TOML.lines().enumerate();
+        let text: Vec<&str> =
+            lines.map(|(n, line)| if n == number { line.strip_prefix("# ").unwrap_or(line) } else { line }).collect();
+        let text = text
+            .join("\n")
+            .replace("# url = \"https", "url = \"https")
+            .replace("# credentials_file", "credentials_file");
+        // `id` stands in two sections; in [gateway] it needs nothing.
+        let text = if section == "gateway" { text } else { with(&key, text) };
+        parse(&text).unwrap_or_else(|said| panic!("{section}.{key}: {said}"));
+    }
+}
+
+#[test]
+fn routes_hand_their_options_to_the_profile() {
+    let text = MINIMAL.replace(
+        "profile = \"chirpstack-v4\"",
+        "profile = \"generic\"\ntopics = [\"a/#\"]\ngroup = \"topic\"\ndevice = \"topic:2\"\ntime = \"/ts\"",
+    );
+    let config = parse(&text).expect("a configuration");
+    let Profile::Generic(generic) = &config.routes[0].profile else { panic!("the generic profile") };
+    assert_eq!(generic.options.grouping, Grouping::Topic);
+    assert_eq!(generic.options.device.as_ref().map(ToString::to_string).as_deref(), Some("topic:2"));
+    assert_eq!(generic.options.time.as_ref().map(ToString::to_string).as_deref(), Some("/ts"));
+    assert_eq!(config.routes[0].topics, ["a/#"]);
+}

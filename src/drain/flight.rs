@@ -1,0 +1,175 @@
+//! One flight: mark, render, send. Everything in it that waits for the disk does so off the runtime's threads.
+
+use super::settle::{self, Verdict};
+use crate::clock::Clock;
+use crate::config::{BodyFormat, RecordsConfig};
+use crate::journal::{Lane, ReadRecord};
+use crate::record::Record;
+use crate::sqs::entry::{self, Rendering};
+use crate::sqs::{BatchSender, Entry, Fault, FaultClass, SendOutcome};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// What is the same for all flights of a lane.
+#[derive(Debug)]
+pub(super) struct Airline<S> {
+    pub(super) lane: Lane,
+    pub(super) sender: Arc<S>,
+    pub(super) clock: Clock,
+    pub(super) format: BodyFormat,
+    pub(super) fifo: bool,
+    pub(super) records: RecordsConfig,
+    pub(super) gateway_id: String,
+    pub(super) site: String,
+    /// Largest message that the queue takes; learnt downwards.
+    pub(super) limit: AtomicUsize,
+}
+
+/// One record on board.
+#[derive(Clone, Debug)]
+pub(super) struct Seat {
+    pub(super) position: u64,
+    pub(super) number: u64,
+    /// `None`: to be read again, because there was no room to keep it.
+    pub(super) record: Option<Arc<Record>>,
+    pub(super) possible_duplicate: bool,
+    /// Attempted before, with an unknown outcome.
+    pub(super) resent: bool,
+}
+
+/// What became of a seat.
+#[derive(Clone, Debug)]
+pub(super) enum Fate {
+    /// It was sent, or was to be; this is what is known.
+    Judged(Verdict),
+    /// No room in the batch once it was rendered: it goes with the next one.
+    Postponed,
+    /// It can never be sent to this queue.
+    Unsendable(String),
+    /// It cannot be read back.
+    Unreadable,
+}
+
+/// A flight that came back.
+#[derive(Debug)]
+pub(super) struct Landing {
+    /// Every seat, with its record where it was read, and its fate.
+    pub(super) seats: Vec<(Seat, Fate)>,
+    /// Time since boot of the attempt, in ms.
+    pub(super) attempted_ms: u64,
+    /// Why the call failed as a whole, if it did.
+    pub(super) fault: Option<Fault>,
+    /// Entries that were really handed to the sender.
+    pub(super) sent: usize,
+    /// Entries that said `possibleduplicate`.
+    pub(super) marked: usize,
+}
+
+/// Flies one batch. `mark`: the positions need a durable mark first; without it nothing is sent.
+pub(super) async fn fly<S: BatchSender>(
+    airline: Arc<Airline<S>>,
+    seats: Vec<Seat>,
+    mark: bool,
+    bytes_max: usize,
+) -> Landing {
+    let attempted_ms = airline.clock.now().boottime_ms;
+    let grounded = |seats: Vec<Seat>, text: String| Landing {
+        seats: seats.into_iter().map(|seat| (seat, Fate::Judged(Verdict::NotSent))).collect(),
+        attempted_ms,
+        fault: Some(disk_fault(text)),
+        sent: 0,
+        marked: 0,
+    };
+    let seats = if mark || seats.iter().any(|seat| seat.record.is_none()) {
+        let lane = airline.lane.clone();
+        let kept = seats.clone();
+        match tokio::task::spawn_blocking(move || prepare(&lane, seats, mark)).await {
+            Ok(Ok(seats)) => seats,
+            Ok(Err(error)) => return grounded(kept, error.to_string()),
+            Err(error) => return grounded(kept, error.to_string()),
+        }
+    } else {
+        seats
+    };
+    let (aboard, entries, mut left) = board(&airline, seats, bytes_max);
+    let marked = aboard.iter().filter(|seat| seat.possible_duplicate).count();
+    let sent = entries.len();
+    let mut fault = None;
+    if !entries.is_empty() {
+        let outcome = airline.sender.send(&entries).await;
+        let verdicts = settle::judge(entries.len(), &outcome, |index| aboard[index].resent);
+        if let SendOutcome::Fault(why) = outcome {
+            fault = Some(why);
+        }
+        left.extend(aboard.into_iter().zip(verdicts.into_iter().map(Fate::Judged)));
+    }
+    Landing { seats: left, attempted_ms, fault, sent, marked }
+}
+
+fn disk_fault(text: String) -> Fault {
+    Fault {
+        class: FaultClass::Link,
+        code: Some("JournalDisk".to_owned()),
+        text: format!("the mark of what is about to be sent cannot be written: {text}"),
+        remedy: "check disk space and the card's health".to_owned(),
+        never_sent: true,
+        retry_after: None,
+    }
+}
+
+fn prepare(lane: &Lane, mut seats: Vec<Seat>, mark: bool) -> Result<Vec<Seat>, crate::journal::JournalError> {
+    for seat in seats.iter_mut().filter(|seat| seat.record.is_none()) {
+        seat.record = lane.reread(seat.number)?;
+    }
+    if mark {
+        let positions: Vec<u64> = seats.iter().map(|seat| seat.position).collect();
+        lane.mark(&positions)?;
+    }
+    Ok(seats)
+}
+
+/// Renders the seats; returns those that fit with their entries, and the others with their fates.
+fn board<S>(airline: &Airline<S>, seats: Vec<Seat>, bytes_max: usize) -> (Vec<Seat>, Vec<Entry>, Vec<(Seat, Fate)>) {
+    let (mut aboard, mut entries, mut left) = (Vec::new(), Vec::new(), Vec::new());
+    let mut room = bytes_max;
+    let mut full = false;
+    for seat in seats {
+        let Some(record) = &seat.record else {
+            left.push((seat, Fate::Unreadable));
+            continue;
+        };
+        let rendering = Rendering {
+            format: airline.format,
+            fifo: airline.fifo,
+            type_prefix: &airline.records.type_prefix,
+            gateway_id: &airline.gateway_id,
+            site: &airline.site,
+            lane: airline.lane.id(),
+            now: Some((airline.clock.boot(), airline.clock.now())),
+            possible_duplicate: seat.possible_duplicate,
+            limit: airline.limit.load(Relaxed),
+        };
+        match entry::render(record, &rendering) {
+            Err(reason) => left.push((seat, Fate::Unsendable(reason.to_string()))),
+            // Once one is left behind, all behind it are: in a packed batch they may be of its group.
+            Ok(entry) if full || entry.size() > room && !entries.is_empty() => {
+                full = true;
+                left.push((seat, Fate::Postponed));
+                drop(entry);
+            }
+            Ok(entry) => {
+                room = room.saturating_sub(entry.size());
+                entries.push(entry);
+                aboard.push(seat);
+            }
+        }
+    }
+    (aboard, entries, left)
+}
+
+/// What a record is likely to take in a batch, before it is rendered.
+pub(super) fn estimate(read: &ReadRecord) -> usize {
+    const AROUND: usize = 700;
+    let message = &read.record.draft.message;
+    message.payload.len() + message.topic.len() + AROUND
+}

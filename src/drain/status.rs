@@ -1,0 +1,129 @@
+//! What a lane's drain shows: its state in words, and counts since the start.
+
+use super::gate::GateState;
+use crate::sqs::FaultClass;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// What a drain is doing.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum DrainState {
+    /// Nothing waits.
+    #[default]
+    Idle,
+    /// Batches fly.
+    Draining,
+    /// The link or the service fails; it is tried again by itself.
+    Offline {
+        /// What happened.
+        why: String,
+        /// Seconds until the next attempt.
+        next_s: u64,
+    },
+    /// The queue asked for less.
+    Throttled {
+        /// What happened.
+        why: String,
+        /// Seconds until the next attempt.
+        next_s: u64,
+    },
+    /// Nothing goes until somebody mends the cause; it is tried again by itself, slowly, and at once on new credentials.
+    Parked {
+        /// What happened.
+        why: String,
+        /// What to do.
+        remedy: String,
+        /// Seconds until the next attempt.
+        next_s: u64,
+    },
+    /// The window is full of records of other groups than this one, which is held up.
+    WindowFull {
+        /// The group at the lowest position.
+        group: String,
+    },
+    /// The journal cannot be read now.
+    CannotRead {
+        /// What the disk said.
+        why: String,
+    },
+    /// Told to stop.
+    Stopped,
+}
+
+impl DrainState {
+    /// The state that a closed gate means.
+    pub(super) fn of(gate: &GateState, now: Instant) -> Option<DrainState> {
+        let (cause, next_s) = match gate {
+            GateState::Open => return None,
+            GateState::Waiting { until, cause } => (cause, until.saturating_duration_since(now).as_secs()),
+            GateState::Probing { cause } => (cause, 0),
+        };
+        let (why, remedy) = (cause.text.clone(), cause.remedy.clone());
+        Some(match cause.class {
+            FaultClass::SlowDown => DrainState::Throttled { why, next_s },
+            FaultClass::WaitForClock | FaultClass::WaitForConfiguration | FaultClass::OnceMore => {
+                DrainState::Parked { why, remedy, next_s }
+            }
+            _ => DrainState::Offline { why, next_s },
+        })
+    }
+}
+
+/// A snapshot of one drain.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct DrainStatus {
+    /// What it is doing.
+    #[serde(flatten)]
+    pub state: DrainState,
+    /// Batches in flight.
+    pub in_flight: usize,
+    /// Batches that may be in flight at the moment.
+    pub flights_allowed: usize,
+    /// Records read ahead and not settled.
+    pub window: usize,
+    /// Entries sent since the start, resends included.
+    pub entries_sent: u64,
+    /// Calls made since the start.
+    pub calls: u64,
+    /// Records accepted since the start.
+    pub accepted: u64,
+    /// Entries of which it was not known whether they were accepted.
+    pub ambiguous: u64,
+    /// Entries sent with `possibleduplicate`.
+    pub marked: u64,
+    /// Records accepted although an earlier one of their group was not.
+    pub inversions: u64,
+    /// Answers that carried another body's MD5, on a resend.
+    pub md5_differs: u64,
+    /// Refused entries and failed calls by code.
+    pub faults: BTreeMap<String, u64>,
+    /// Largest message in bytes that the queue takes, as far as is known.
+    pub limit_bytes: usize,
+    /// Age of the oldest waiting record in seconds: the lag; 0 when nothing waits.
+    pub lag_s: u64,
+    /// Last fault, in words, and what to do; kept after it has passed.
+    pub last_fault: Option<String>,
+    /// Receipt of the oldest waiting record, by the boot's clock; from it the lag is told when somebody asks.
+    #[serde(skip)]
+    pub(super) oldest_ms: Option<u64>,
+}
+
+/// The drain's side of the status.
+#[derive(Debug, Default)]
+pub struct DrainShared(Mutex<DrainStatus>);
+
+impl DrainShared {
+    /// What is going on; `now_ms` is the time since boot.
+    pub fn snapshot(&self, now_ms: u64) -> DrainStatus {
+        let mut status = self.lock().clone();
+        status.lag_s = status.oldest_ms.map_or(0, |oldest| now_ms.saturating_sub(oldest) / 1000);
+        status
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, DrainStatus> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

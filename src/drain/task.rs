@@ -1,0 +1,342 @@
+//! The task of one lane: reads ahead, lets batches fly while the gate permits, and books what comes back.
+
+use super::batcher::{BatchLimits, Batcher};
+use super::flight::{self, Airline, Landing, Seat};
+use super::gate::{Gate, Permit};
+use super::status::{DrainShared, DrainState};
+use crate::clock::Clock;
+use crate::config::{Ordering, QueueConfig, RecordsConfig};
+use crate::journal::{JournalError, Lane, MaybeSent, ReadRecord, Reader};
+use crate::record::Record;
+use crate::sqs::limits::{BATCH_ENTRIES, ENTRY_BYTES};
+use crate::sqs::{BatchSender, FaultClass};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Records read in one go, off the runtime's threads.
+const READ_RECORDS: usize = 256;
+const READ_BYTES: usize = 512 * 1024;
+/// Bytes of records kept in memory for the window; the rest is read again when its turn comes.
+const KEEP_BYTES: usize = 1024 * 1024;
+/// Between attempts to read a journal that refuses.
+const READ_RETRY: Duration = Duration::from_secs(2);
+/// While parked, how often a cheap look is taken whether the cause is mended.
+const MENDED_LOOK: Duration = Duration::from_secs(2);
+/// Resends later than this after the first attempt may fall outside the queue's 5-minute window, and say so.
+pub(super) const SURELY_ABSORBED_MS: u64 = 4 * 60 * 1000;
+
+/// What a drain is told.
+#[derive(Clone, Debug)]
+pub struct DrainOptions {
+    /// The queue.
+    pub queue: QueueConfig,
+    /// How records are rendered.
+    pub records: RecordsConfig,
+    /// The gateway's label.
+    pub gateway_id: String,
+    /// First part of the CloudEvents source.
+    pub site: String,
+    /// How long flights may go on after a stop; then they are abandoned, and their records are maybe sent.
+    pub grace: Duration,
+}
+
+/// When a record was first attempted with an unknown outcome.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Doubt {
+    None,
+    /// In this boot, at this time.
+    Since(u64),
+    /// In another boot.
+    Unknown,
+}
+
+/// A record in the window.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) number: u64,
+    pub(super) record: Option<Arc<Record>>,
+    pub(super) received_ms: u64,
+    pub(super) doubt: Doubt,
+    /// Refusals in a row.
+    pub(super) refusals: u32,
+}
+
+/// What the task waits for beside time, the journal and the stop.
+pub(super) enum Event {
+    Landed(Landing),
+    Read(Reader, Result<Vec<ReadRecord>, JournalError>),
+    Quarantined { position: u64, kept: Result<bool, JournalError> },
+}
+
+/// The drain of one lane. Made by [`Drain::new`], run by [`Drain::run`].
+pub struct Drain<S> {
+    pub(super) airline: Arc<Airline<S>>,
+    pub(super) shared: Arc<DrainShared>,
+    pub(super) gate: Gate,
+    pub(super) batcher: Batcher,
+    pub(super) limits: BatchLimits,
+    pub(super) held: HashMap<u64, Held>,
+    pub(super) events: FuturesUnordered<BoxFuture<'static, Event>>,
+    /// Quarantined in a row without one accepted in between.
+    pub(super) quarantined_in_row: u32,
+    /// Accepted batches to go before more than one entry is sent again; not 0 after a request was called malformed.
+    pub(super) singles_left: u32,
+    reader: Option<Reader>,
+    options: DrainOptions,
+    kept_bytes: usize,
+    flying: usize,
+    /// Read up to the durable high water; more comes when that changes.
+    at_end: bool,
+    read_after: Option<Instant>,
+    cannot_read: Option<String>,
+}
+
+impl<S: BatchSender> Drain<S> {
+    /// A drain for `lane`, and what it shows.
+    pub fn new(lane: Lane, sender: Arc<S>, options: DrainOptions, clock: &Clock) -> (Drain<S>, Arc<DrainShared>) {
+        let queue = &options.queue;
+        // A Standard queue keeps no order; its groups are only for fairness.
+        let ordering = if queue.url.fifo { queue.ordering } else { Ordering::Packed };
+        let shared = Arc::new(DrainShared::default());
+        let airline = Airline {
+            lane: lane.clone(),
+            sender,
+            clock: clock.clone(),
+            format: queue.body,
+            fifo: queue.url.fifo,
+            records: options.records.clone(),
+            gateway_id: options.gateway_id.clone(),
+            site: options.site.clone(),
+            limit: AtomicUsize::new(ENTRY_BYTES),
+        };
+        let drain = Drain {
+            airline: Arc::new(airline),
+            shared: shared.clone(),
+            gate: Gate::new(queue.max_in_flight),
+            batcher: Batcher::new(ordering),
+            limits: BatchLimits { entries: BATCH_ENTRIES, bytes: queue.batch_bytes },
+            held: HashMap::new(),
+            events: FuturesUnordered::new(),
+            quarantined_in_row: 0,
+            singles_left: 0,
+            reader: Some(lane.reader()),
+            options,
+            kept_bytes: 0,
+            flying: 0,
+            at_end: false,
+            read_after: None,
+            cannot_read: None,
+        };
+        (drain, shared)
+    }
+
+    /// Drains until told to stop, then waits for its flights within the grace period.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut durable = self.airline.lane.durable();
+        while !*stop.borrow_and_update() {
+            self.batcher.forget_below(self.airline.lane.cursor());
+            self.read_ahead();
+            let until = self.take_off();
+            self.show();
+            tokio::select! {
+                Some(event) = self.events.next(), if !self.events.is_empty() => self.take(event),
+                // The writer is gone: nothing new will come, what is there is drained.
+                changed = durable.changed(), if self.at_end => {
+                    self.at_end = false;
+                    if changed.is_err() { break }
+                }
+                () = sleep_until(until) => self.look_whether_mended(),
+                changed = stop.changed() => if changed.is_err() { break },
+            }
+        }
+        self.land_all().await;
+        self.shared.lock().state = DrainState::Stopped;
+    }
+
+    async fn land_all(&mut self) {
+        let grace = tokio::time::Instant::now() + self.options.grace;
+        while self.flying > 0 {
+            match tokio::time::timeout_at(grace, self.events.next()).await {
+                Ok(Some(event)) => self.take(event),
+                Ok(None) => break,
+                Err(_) => {
+                    tracing::warn!(
+                        lane = self.options.queue.name,
+                        flights = self.flying,
+                        "flights abandoned at stop; their records go again"
+                    );
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Starts reading when the window has too few groups to fill the flights.
+    fn read_ahead(&mut self) {
+        let wanted = self.gate.allowed() * BATCH_ENTRIES;
+        if self.at_end || self.batcher.is_full() || self.batcher.ready_groups() >= wanted {
+            return;
+        }
+        if self.read_after.is_some_and(|after| Instant::now() < after) {
+            return;
+        }
+        let Some(mut reader) = self.reader.take() else { return };
+        let read = tokio::task::spawn_blocking(move || {
+            let read = reader.read(READ_RECORDS, READ_BYTES);
+            (reader, read)
+        });
+        let lane = self.airline.lane.clone();
+        let read = read.map(move |joined| match joined {
+            Ok((reader, read)) => Event::Read(reader, read),
+            // The reader went down with a panic; a new one starts at the cursor, and settled positions are passed over.
+            Err(error) => Event::Read(lane.reader(), Err(JournalError::reading(&error.to_string()))),
+        });
+        self.events.push(read.boxed());
+    }
+
+    /// Lets batches fly while there are some and the gate permits. Returns when to look again.
+    fn take_off(&mut self) -> Option<Instant> {
+        loop {
+            let now = Instant::now();
+            match self.gate.permit(now, self.flying) {
+                Permit::Now => {}
+                Permit::AfterFlight => return self.batcher.next_release(),
+                Permit::At(until) if self.gate_is_parked() => return Some(until.min(now + MENDED_LOOK)),
+                Permit::At(until) => return Some(until),
+            }
+            let entries = if self.singles_left > 0 { 1 } else { self.limits.entries };
+            let batch = self.batcher.next(BatchLimits { entries, ..self.limits }, now);
+            if batch.is_empty() {
+                return self.batcher.next_release().into_iter().chain(self.read_after).min();
+            }
+            let seats: Vec<Seat> = batch.iter().map(|position| self.seat(*position)).collect();
+            let mark = self.airline.lane.needs_mark(&batch);
+            let flight = flight::fly(self.airline.clone(), seats, mark, self.limits.bytes);
+            self.flying += 1;
+            self.events.push(flight.map(Event::Landed).boxed());
+        }
+    }
+
+    fn seat(&self, position: u64) -> Seat {
+        let held = &self.held[&position];
+        let now = self.airline.clock.now().boottime_ms;
+        let possible_duplicate = match held.doubt {
+            Doubt::None => false,
+            Doubt::Unknown => true,
+            Doubt::Since(at) => !self.airline.fifo || now.saturating_sub(at) > SURELY_ABSORBED_MS,
+        };
+        let resent = held.doubt != Doubt::None;
+        Seat { position, number: held.number, record: held.record.clone(), possible_duplicate, resent }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Landed(landing) => {
+                self.flying -= 1;
+                self.land(landing);
+            }
+            Event::Read(reader, read) => {
+                self.reader = Some(reader);
+                match read {
+                    Ok(records) => self.take_in(records),
+                    Err(error) => {
+                        if self.cannot_read.is_none() {
+                            tracing::warn!(lane = self.options.queue.name, %error, "journal cannot be read now");
+                        }
+                        self.cannot_read = Some(error.to_string());
+                        self.read_after = Some(Instant::now() + READ_RETRY);
+                    }
+                }
+            }
+            Event::Quarantined { position, kept } => self.quarantined(position, kept),
+        }
+    }
+
+    fn take_in(&mut self, records: Vec<ReadRecord>) {
+        self.cannot_read = None;
+        self.read_after = None;
+        self.at_end = records.is_empty();
+        let (boot, now) = (self.airline.clock.boot(), self.airline.clock.now().boottime_ms);
+        for read in records {
+            let doubt = match read.maybe_sent {
+                MaybeSent::No => Doubt::None,
+                MaybeSent::Since(at) => Doubt::Since(at),
+                MaybeSent::Unknown => Doubt::Unknown,
+            };
+            let bytes = flight::estimate(&read);
+            let keep = self.kept_bytes + bytes <= KEEP_BYTES;
+            self.kept_bytes += if keep { bytes } else { 0 };
+            let record = &read.record;
+            // A record of another boot is at least as old as this one.
+            let received_ms = if record.boot == boot { record.draft.received.boottime_ms } else { 0 };
+            self.batcher.push(read.position, &record.draft.identity.group, bytes, doubt != Doubt::None);
+            let held = Held {
+                number: record.number,
+                received_ms: received_ms.min(now),
+                doubt,
+                refusals: 0,
+                record: keep.then(|| read.record.clone()),
+            };
+            self.held.insert(read.position, held);
+        }
+    }
+
+    /// A position is settled: it leaves the window.
+    pub(super) fn release(&mut self, position: u64) {
+        self.batcher.done(position);
+        if let Some(record) = self.held.remove(&position).and_then(|held| held.record) {
+            let read = ReadRecord { position, record, maybe_sent: MaybeSent::No };
+            self.kept_bytes = self.kept_bytes.saturating_sub(flight::estimate(&read));
+        }
+    }
+
+    fn gate_is_parked(&self) -> bool {
+        let parked =
+            |class| matches!(class, FaultClass::WaitForConfiguration | FaultClass::WaitForClock | FaultClass::OnceMore);
+        matches!(self.gate.state(), super::gate::GateState::Waiting { cause, .. } if parked(cause.class))
+    }
+
+    fn look_whether_mended(&mut self) {
+        if self.gate_is_parked() && self.airline.sender.is_mended() {
+            self.gate.wake(Instant::now());
+        }
+    }
+
+    pub(super) fn lane_name(&self) -> &str {
+        &self.options.queue.name
+    }
+
+    fn show(&self) {
+        let now = Instant::now();
+        let mut status = self.shared.lock();
+        status.in_flight = self.flying;
+        status.flights_allowed = self.gate.allowed();
+        status.window = self.batcher.len();
+        status.limit_bytes = self.airline.limit.load(std::sync::atomic::Ordering::Relaxed);
+        status.oldest_ms = self.batcher.lowest().and_then(|lowest| self.held.get(&lowest)).map(|held| held.received_ms);
+        status.state = if let Some(closed) = DrainState::of(self.gate.state(), now) {
+            closed
+        } else if let Some(why) = &self.cannot_read {
+            DrainState::CannotRead { why: why.clone() }
+        } else if self.batcher.is_full() && self.batcher.ready_groups() == 0 && self.flying == 0 {
+            DrainState::WindowFull { group: self.batcher.lowest_group().unwrap_or_default().to_owned() }
+        } else if self.batcher.is_empty() && self.at_end {
+            DrainState::Idle
+        } else {
+            DrainState::Draining
+        };
+    }
+}
+
+async fn sleep_until(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,181 @@
+//! Topic filters: which are valid, which topics they match, and whether two of them can match one topic.
+//!
+//! Two filters that intersect make some brokers deliver a message twice and others once, so the configuration refuses
+//! them; that is decided here from the filters alone, without a topic at hand. By MQTT 3.1.1, section 4.7: `+` is one
+//! level, empty ones too; `#` is any number of levels, none too, and stands last; neither matches the first level of a
+//! topic that starts with `$`.
+
+/// Longest topic or filter in bytes: MQTT writes its length in 16 bits.
+const BYTES_MAX: usize = 65_535;
+
+/// What is wrong with a filter; `None` when MQTT allows it. `$share/group/filter` is allowed where `filter` is.
+pub fn filter_problem(filter: &str) -> Option<&'static str> {
+    if let Some(shared) = filter.strip_prefix("$share/") {
+        return match shared.split_once('/') {
+            Some((group, rest)) if !group.is_empty() && !group.contains(['+', '#']) => filter_problem(rest),
+            _ => Some("a shared subscription is written \"$share/group/filter\""),
+        };
+    }
+    if filter.is_empty() {
+        return Some("a filter has at least one character");
+    }
+    if filter.len() > BYTES_MAX {
+        return Some("a filter has at most 65,535 bytes");
+    }
+    if filter.contains('\0') {
+        return Some("a filter holds no NUL character");
+    }
+    let levels: Vec<&str> = filter.split('/').collect();
+    let (last, before) = levels.split_last()?;
+    if before.iter().any(|level| level.contains('#')) || (last.contains('#') && *last != "#") {
+        return Some("\"#\" stands alone in the last level");
+    }
+    if levels.iter().any(|level| level.contains('+') && *level != "+") {
+        return Some("\"+\" stands alone in its level");
+    }
+    None
+}
+
+/// The filter that a shared subscription shares; any other filter itself.
+pub fn unshared(filter: &str) -> &str {
+    filter.strip_prefix("$share/").and_then(|shared| shared.split_once('/')).map_or(filter, |(_, rest)| rest)
+}
+
+/// Whether a valid filter matches a topic name.
+pub fn matches(filter: &str, topic: &str) -> bool {
+    let filter = unshared(filter);
+    if topic.starts_with('$') && filter.starts_with(['+', '#']) {
+        return false;
+    }
+    let mut levels = topic.split('/');
+    for wanted in filter.split('/') {
+        match (wanted, levels.next()) {
+            ("#", _) => return true,
+            ("+", Some(_)) => {}
+            (literal, Some(level)) if literal == level => {}
+            _ => return false,
+        }
+    }
+    levels.next().is_none()
+}
+
+/// Whether there is a topic that both of two valid filters match.
+pub fn intersect(a: &str, b: &str) -> bool {
+    let (a, b) = (unshared(a), unshared(b));
+    let wild = |filter: &str| filter.starts_with(['+', '#']);
+    if (wild(a) && b.starts_with('$')) || (wild(b) && a.starts_with('$')) {
+        return false;
+    }
+    // By the walk below they would meet in the empty topic alone, which is none.
+    if [(a, b), (b, a)].contains(&("/#", "+")) {
+        return false;
+    }
+    let (mut a, mut b) = (a.split('/'), b.split('/'));
+    loop {
+        match (a.next(), b.next()) {
+            (None, None) | (Some("#"), _) | (_, Some("#")) => return true,
+            (Some(x), Some(y)) if x == y || x == "+" || y == "+" => {}
+            _ => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LEVELS: [&str; 4] = ["", "a", "b", "$S"];
+
+    /// Every topic of one to four levels over a small alphabet: no filter of up to three levels needs more to be told
+    /// from another.
+    fn topics() -> Vec<String> {
+        let mut all = Vec::new();
+        let mut longest: Vec<String> = LEVELS.map(str::to_owned).to_vec();
+        for _ in 0..4 {
+            all.extend(longest.iter().filter(|topic| !topic.is_empty()).cloned());
+            longest = longest.iter().flat_map(|t| LEVELS.map(|level| format!("{t}/{level}"))).collect();
+        }
+        all
+    }
+
+    fn any_filter() -> impl Strategy<Value = String> {
+        let level = prop::sample::select(vec!["", "a", "b", "$S", "+"]);
+        let levels = (prop::collection::vec(level, 1..4), any::<bool>()).prop_map(|(mut levels, hash)| {
+            if hash {
+                levels.pop();
+                levels.push("#");
+            }
+            levels.join("/")
+        });
+        levels.prop_filter("a valid filter", |filter| filter_problem(filter).is_none())
+    }
+
+    /// By the words of the specification, level for level.
+    fn matches_by_the_book(filter: &[&str], topic: &[&str]) -> bool {
+        match (filter, topic) {
+            ([], []) | (["#"], _) => true,
+            ([wanted, filter @ ..], [level, topic @ ..]) => {
+                (*wanted == "+" || wanted == level) && matches_by_the_book(filter, topic)
+            }
+            _ => false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn filters_intersect_exactly_where_some_topic_matches_both(a in any_filter(), b in any_filter()) {
+            let common = topics().into_iter().find(|topic| matches(&a, topic) && matches(&b, topic));
+            prop_assert_eq!(intersect(&a, &b), common.is_some(), "{:?}", common);
+            prop_assert_eq!(intersect(&a, &b), intersect(&b, &a));
+        }
+
+        #[test]
+        fn a_filter_matches_what_the_book_says(filter in any_filter(), pick: prop::sample::Index) {
+            let topics = topics();
+            let topic = pick.get(&topics);
+            let (f, t): (Vec<&str>, Vec<&str>) = (filter.split('/').collect(), topic.split('/').collect());
+            let hidden = topic.starts_with('$') && filter.starts_with(['+', '#']);
+            prop_assert_eq!(matches(&filter, topic), !hidden && matches_by_the_book(&f, &t));
+        }
+
+        #[test]
+        fn a_filter_intersects_itself(filter in any_filter()) {
+            prop_assert!(intersect(&filter, &filter));
+        }
+
+        #[test]
+        fn any_text_is_judged(filter in "[a+#/$\\PC]{0,12}") {
+            if filter_problem(&filter).is_none() {
+                intersect(&filter, "a/#");
+                matches(&filter, "a/b");
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_filters_are_refused_with_the_rule() {
+        for (filter, rule) in [
+            ("", "a filter has at least one character"),
+            ("a/#/b", "\"#\" stands alone in the last level"),
+            ("a/b#", "\"#\" stands alone in the last level"),
+            ("a/b+/c", "\"+\" stands alone in its level"),
+            ("a\0", "a filter holds no NUL character"),
+            ("$share/g", "a shared subscription is written \"$share/group/filter\""),
+            ("$share/+/a", "a shared subscription is written \"$share/group/filter\""),
+            ("$share/g/a#", "\"#\" stands alone in the last level"),
+        ] {
+            assert_eq!(filter_problem(filter), Some(rule), "{filter}");
+        }
+        for filter in ["#", "+", "/", "a//b", "a/+/#", "$SYS/#", "$share/g/a/#", "Büro/+"] {
+            assert_eq!(filter_problem(filter), None, "{filter}");
+        }
+    }
+
+    #[test]
+    fn the_parent_level_belongs_to_its_hash() {
+        assert!(matches("a/#", "a") && intersect("a/#", "a"));
+        assert!(!intersect("#", "$SYS/broker") && !intersect("+/broker", "$SYS/broker"));
+        assert!(intersect("$share/g/a/+", "a/b"));
+    }
+}

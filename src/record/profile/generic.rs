@@ -1,0 +1,179 @@
+//! Any payload: what tells a message comes from the configuration, as JSON pointers or a level of the topic.
+//!
+//! A pointer that finds nothing is as good as none. A message stands on the content rung when its time (a believable
+//! instant, 2015 to 2099), counter or id was found, so that a redelivery is recognised; whoever sets a counter says that
+//! it does not come back to the same value with the same bytes on the same topic while the journal remembers it.
+//! Everything else is known by its arrival alone, and two equal readings stay two.
+
+use super::ProfileOptions;
+use crate::clock::Moment;
+use crate::record::event_time::EventTime;
+use crate::record::extract::{Scalar, extract};
+use crate::record::identity::{Ladder, shown_time};
+use crate::record::pointer::Pointer;
+use crate::record::{Identity, JournalId, Message};
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+
+/// Longest text that is taken for a device: it travels as an attribute beside the body, where every byte is counted.
+const DEVICE_BYTES_MAX: usize = 256;
+
+/// Where a generic payload's device stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DeviceAt {
+    /// In the payload.
+    Pointer(Pointer),
+    /// In the topic: its level, counted from 1.
+    TopicLevel(NonZeroUsize),
+}
+
+impl FromStr for DeviceAt {
+    type Err = String;
+
+    /// `/pointer` or `topic:3`. The error says what is expected, to be shown after the offending text.
+    fn from_str(text: &str) -> Result<DeviceAt, String> {
+        match text.strip_prefix("topic:") {
+            Some(level) => level
+                .trim()
+                .parse()
+                .map(DeviceAt::TopicLevel)
+                .map_err(|_| "a level of the topic, counted from 1: \"topic:3\" is \"c\" in \"a/b/c\"".to_owned()),
+            None => text.parse().map(DeviceAt::Pointer).map_err(|why| format!("\"topic:3\" or {why}")),
+        }
+    }
+}
+
+impl fmt::Display for DeviceAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceAt::Pointer(pointer) => pointer.fmt(f),
+            DeviceAt::TopicLevel(level) => write!(f, "topic:{level}"),
+        }
+    }
+}
+
+/// The profile `generic`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Generic {
+    /// All of it is configuration.
+    pub options: ProfileOptions,
+}
+
+impl Generic {
+    /// Reads a message's identity; [`super::Profile::identify`] says the rest.
+    pub fn identify(&self, message: &Message, received: Moment, journal: JournalId) -> Identity {
+        let options = &self.options;
+        let device_pointer = match &options.device {
+            Some(DeviceAt::Pointer(pointer)) => Some(pointer),
+            _ => None,
+        };
+        let [device, id, time, counter] = read(
+            &message.payload,
+            [device_pointer, options.id.as_ref(), options.time.as_ref(), options.counter.as_ref()],
+        );
+        let device = match options.device {
+            Some(DeviceAt::TopicLevel(level)) => message.topic.split('/').nth(level.get() - 1).map(str::to_owned),
+            _ => device,
+        };
+        let device = device.filter(|device| (1..=DEVICE_BYTES_MAX).contains(&device.len()));
+        let time = time.as_deref().and_then(EventTime::parse);
+        let ladder = Ladder { content: time.is_some() || id.is_some() || counter.is_some(), ..Ladder::default() };
+        let group = options.grouping.group(&message.topic, device.as_deref(), None, journal);
+        let key = ladder.climb(message, journal);
+        Identity::new(key, group, device, record_type(&message.payload), shown_time(time.as_ref(), received))
+    }
+}
+
+/// The texts or digits at the pointers that are set.
+fn read(payload: &[u8], pointers: [Option<&Pointer>; 4]) -> [Option<String>; 4] {
+    if pointers.iter().all(Option::is_none) {
+        return [const { None }; 4];
+    }
+    // A pointer that is not set must not be taken for the empty one, which is the whole payload.
+    let found = extract(payload, pointers.map(|pointer| pointer.map_or(&[][..], Pointer::levels)));
+    let mut found = found.into_iter();
+    pointers.map(|pointer| {
+        let scalar = found.next().flatten();
+        pointer.and(scalar).and_then(Scalar::text_or_number).map(|text| text.into_owned())
+    })
+}
+
+/// Text is taken for a state, anything else for bytes that nobody here can read.
+fn record_type(payload: &[u8]) -> &'static str {
+    if !payload.is_empty() && std::str::from_utf8(payload).is_ok() { "sensor.state" } else { "raw" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::KeyKind;
+    use crate::record::identity::Grouping;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    const RECEIVED: Moment = Moment { wall_ms: 1_770_800_000_000, boottime_ms: 5_000, trusted: true };
+
+    fn message(topic: &str, payload: &[u8]) -> Message {
+        let payload = Bytes::copy_from_slice(payload);
+        Message { topic: topic.to_owned(), payload, qos: 1, retain: false, dup: false, packet_id: 7 }
+    }
+
+    fn by_pointers() -> Generic {
+        let pointer = |text: &str| Some(text.parse().expect("a pointer"));
+        Generic {
+            options: ProfileOptions {
+                grouping: Grouping::Device,
+                device: Some("/id".parse().expect("a place")),
+                id: None,
+                time: pointer("/ts"),
+                counter: pointer("/seq"),
+            },
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_message_gets_an_identity(topic in "[a-c/]{0,8}", payload in prop::collection::vec(any::<u8>(), 0..80)) {
+            let message = message(&topic, &payload);
+            let identity = by_pointers().identify(&message, RECEIVED, JournalId(1));
+            prop_assert_eq!(identity.key.is_some(), identity.key_kind.identifies());
+            prop_assert!((1..=128).contains(&identity.group.len()));
+        }
+
+        #[test]
+        fn equal_messages_with_a_counter_share_a_key_and_others_do_not(a in 0_u8..3, b in 0_u8..3, v in 0_u8..2, w in 0_u8..2) {
+            let key = |seq: u8, value: u8| {
+                let payload = format!(r#"{{"id":"m","seq":{seq},"v":{value}}}"#);
+                let identity = by_pointers().identify(&message("t", payload.as_bytes()), RECEIVED, JournalId(1));
+                (identity.key.expect("a content key"), identity.group)
+            };
+            prop_assert_eq!(key(a, v) == key(b, w), (a, v) == (b, w));
+        }
+    }
+
+    #[test]
+    fn the_device_may_stand_in_the_topic() {
+        let profile = |place: &str| Generic {
+            options: ProfileOptions { device: Some(place.parse().expect("a place")), ..ProfileOptions::default() },
+        };
+        let device = |place, topic| profile(place).identify(&message(topic, b"1"), RECEIVED, JournalId(1)).device;
+        assert_eq!(device("topic:3", "site/hq/sensor-17").as_deref(), Some("sensor-17"));
+        assert_eq!(device("topic:4", "site/hq/sensor-17"), None);
+        assert_eq!(device("topic:2", "site//sensor-17"), None, "an empty level is no device");
+    }
+
+    #[test]
+    fn an_unset_pointer_does_not_read_the_whole_payload() {
+        let profile = Generic { options: ProfileOptions { time: "/ts".parse().ok(), ..ProfileOptions::default() } };
+        let identity = profile.identify(&message("t", b"42"), RECEIVED, JournalId(1));
+        assert_eq!((identity.key_kind, identity.device), (KeyKind::Arrival, None));
+    }
+
+    #[test]
+    fn places_are_refused_with_what_they_should_look_like() {
+        let wrong = |text: &str| text.parse::<DeviceAt>().expect_err("not a place");
+        assert!(wrong("topic:0").starts_with("a level of the topic, counted from 1"));
+        assert_eq!(wrong("id"), r#""topic:3" or a JSON pointer, which starts with "/", such as "/id""#);
+    }
+}

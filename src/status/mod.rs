@@ -1,0 +1,232 @@
+//! The status: one snapshot behind everything that people look at.
+
+pub mod server;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::drain::{DrainShared, DrainState, DrainStatus};
+use crate::journal::{Journal, JournalFacts, LaneFacts, WriterHealth, place};
+use crate::mqtt::{IntakeShared, IntakeState, IntakeStatus};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How it goes, in one word.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// Records flow, or nothing waits.
+    Fine,
+    /// Something is away; records wait in the journal and nothing needs to be done.
+    Waiting,
+    /// A person must act; nothing is lost yet, or what is lost is counted.
+    Act,
+}
+
+/// Everything at one instant.
+#[derive(Clone, Debug, Serialize)]
+pub struct StatusSnapshot {
+    /// Version of the program.
+    pub version: &'static str,
+    /// The gateway's label.
+    pub gateway: String,
+    /// Seconds since the start.
+    pub uptime_s: u64,
+    /// How it goes.
+    pub health: Health,
+    /// What is to be done, or why records wait; the most urgent first.
+    pub remarks: Vec<String>,
+    /// Whether the wall clock is plausible.
+    pub clock_plausible: bool,
+    /// The intake; absent until the journal is open.
+    pub intake: Option<IntakeStatus>,
+    /// The journal; absent until it is open.
+    pub journal: Option<JournalStatus>,
+    /// The queues, in the order of the configuration.
+    pub queues: Vec<QueueStatus>,
+}
+
+/// The journal and where it lies.
+#[derive(Clone, Debug, Serialize)]
+pub struct JournalStatus {
+    /// The journal.
+    #[serde(flatten)]
+    pub facts: JournalFacts,
+    /// Its folder.
+    pub path: PathBuf,
+    /// It lies in RAM: a power cut loses it.
+    pub in_ram: bool,
+    /// Bytes free on its file system.
+    pub free_bytes: Option<u64>,
+}
+
+/// One queue.
+#[derive(Clone, Debug, Serialize)]
+pub struct QueueStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its URL.
+    pub url: String,
+    /// Its lane's books.
+    pub lane: Option<LaneFacts>,
+    /// Its drain.
+    pub drain: DrainStatus,
+}
+
+/// Where the stages can be looked at; filled while the agent starts.
+#[derive(Debug)]
+pub struct Board {
+    gateway: String,
+    queues: Vec<(String, String)>,
+    path: PathBuf,
+    clock: Clock,
+    started_ms: u64,
+    stages: Mutex<Stages>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Stages {
+    waiting_for: Option<String>,
+    journal: Option<(Journal, bool)>,
+    intake: Option<Arc<IntakeShared>>,
+    drains: Vec<(String, Arc<DrainShared>)>,
+}
+
+impl Board {
+    /// A board for what is configured.
+    pub fn new(config: &Config, clock: &Clock) -> Board {
+        Board {
+            gateway: config.gateway.id.clone(),
+            queues: config.queues.iter().map(|queue| (queue.name.clone(), queue.url.text.clone())).collect(),
+            path: config.journal.path.clone(),
+            clock: clock.clone(),
+            started_ms: clock.now().boottime_ms,
+            stages: Mutex::default(),
+        }
+    }
+
+    fn stages<R>(&self, look: impl FnOnce(&mut Stages) -> R) -> R {
+        look(&mut self.stages.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The agent cannot go on yet, and why.
+    pub fn wait_for(&self, why: Option<String>) {
+        self.stages(|stages| stages.waiting_for = why);
+    }
+
+    /// The journal is open.
+    pub fn opened(&self, journal: &Journal, in_ram: bool) {
+        self.stages(|stages| stages.journal = Some((journal.clone(), in_ram)));
+    }
+
+    /// The intake runs.
+    pub fn intake(&self, shared: Arc<IntakeShared>) {
+        self.stages(|stages| stages.intake = Some(shared));
+    }
+
+    /// A drain runs.
+    pub fn drain(&self, queue: &str, shared: Arc<DrainShared>) {
+        self.stages(|stages| stages.drains.push((queue.to_owned(), shared)));
+    }
+
+    /// Lets go of the stages, and so of the journal's lock.
+    pub fn clear(&self) {
+        self.stages(|stages| *stages = Stages::default());
+    }
+
+    /// A snapshot. Looks at the disk: keep it off the runtime's threads.
+    pub fn snapshot(&self) -> StatusSnapshot {
+        let stages = self.stages(|stages| stages.clone());
+        let now_ms = self.clock.now().boottime_ms;
+        let journal = stages.journal.map(|(journal, in_ram)| JournalStatus {
+            facts: journal.facts(),
+            path: self.path.clone(),
+            in_ram,
+            free_bytes: place::free_bytes(&self.path),
+        });
+        let lane = |name: &str| journal.as_ref()?.facts.lanes.iter().find(|lane| lane.name == name).cloned();
+        let drain = |name: &str| {
+            stages.drains.iter().find(|(queue, _)| queue == name).map(|(_, shared)| shared.snapshot(now_ms))
+        };
+        let queues = self.queues.iter().map(|(name, url)| QueueStatus {
+            name: name.clone(),
+            url: url.clone(),
+            lane: lane(name),
+            drain: drain(name).unwrap_or_default(),
+        });
+        let mut snapshot = StatusSnapshot {
+            version: env!("CARGO_PKG_VERSION"),
+            gateway: self.gateway.clone(),
+            uptime_s: now_ms.saturating_sub(self.started_ms) / 1000,
+            health: Health::Fine,
+            remarks: Vec::new(),
+            clock_plausible: self.clock.plausible(),
+            intake: stages.intake.map(|shared| shared.snapshot()),
+            queues: queues.collect(),
+            journal,
+        };
+        let mut remarks = remarks(&snapshot);
+        remarks.extend(stages.waiting_for.map(|why| (Health::Act, why)));
+        remarks.sort_by_key(|(health, _)| std::cmp::Reverse(*health));
+        snapshot.health = remarks.first().map_or(Health::Fine, |(health, _)| *health);
+        snapshot.remarks = remarks.into_iter().map(|(_, text)| text).collect();
+        snapshot
+    }
+}
+
+/// What a person should know, each with how urgent it is. Pure.
+fn remarks(status: &StatusSnapshot) -> Vec<(Health, String)> {
+    let mut all = Vec::new();
+    match status.intake.as_ref().map(|intake| (&intake.url, &intake.state)) {
+        Some((url, IntakeState::Offline { why, remedy })) => {
+            all.push((Health::Waiting, joined(&format!("broker {url}: {why}"), remedy)))
+        }
+        Some((url, IntakeState::Blocked { why, remedy })) => {
+            all.push((Health::Act, joined(&format!("broker {url}: {why}"), remedy)))
+        }
+        Some((url, IntakeState::Connecting)) => all.push((Health::Waiting, format!("broker {url}: connecting"))),
+        _ => {}
+    }
+    for queue in &status.queues {
+        let said = |text: &str| format!("queue {}: {text}", queue.name);
+        match &queue.drain.state {
+            DrainState::Offline { why, next_s } => {
+                all.push((Health::Waiting, said(&format!("{why}; next attempt in {next_s} s"))));
+            }
+            DrainState::Throttled { why, .. } => all.push((Health::Waiting, said(why))),
+            DrainState::Parked { why, remedy, .. } => all.push((Health::Act, said(&joined(why, remedy)))),
+            DrainState::WindowFull { group } => all.push((Health::Waiting, said(&format!("held up by group {group}")))),
+            DrainState::CannotRead { why } => all.push((Health::Act, said(why))),
+            DrainState::Idle | DrainState::Draining | DrainState::Stopped => {}
+        }
+    }
+    if let Some(journal) = &status.journal {
+        match &journal.facts.writer {
+            WriterHealth::Fine => {}
+            WriterHealth::Full => {
+                all.push((
+                    Health::Act,
+                    "journal full, nothing is acknowledged; mend the uplink or raise journal.max_bytes".to_owned(),
+                ));
+            }
+            WriterHealth::Failing { error } => all.push((Health::Act, format!("journal cannot be written: {error}"))),
+        }
+        if journal.in_ram {
+            all.push((
+                Health::Act,
+                format!(
+                    "the journal ({}) lies in RAM, a power cut loses it; set journal.path to a folder on flash",
+                    journal.path.display()
+                ),
+            ));
+        }
+    }
+    if !status.clock_plausible {
+        all.push((Health::Waiting, "the clock is wrong; times are corrected once it is right".to_owned()));
+    }
+    all
+}
+
+fn joined(why: &str, remedy: &str) -> String {
+    if remedy.is_empty() { why.to_owned() } else { format!("{why}; {remedy}") }
+}

@@ -1,0 +1,3 @@
+//! The agent as a process, between a broker and a queue: one file per promise.
+
+mod delivery;
