@@ -14,8 +14,8 @@
 
 use crate::clock::Clock;
 use crate::config::{BrokerAddress, Config};
-use crate::drain::{Drain, DrainOptions};
-use crate::journal::{GENERATION_BYTES, Journal, JournalError, JournalOptions, OpenReport, Opened, place};
+use crate::drain::{Drain, DrainOptions, DrainShared};
+use crate::journal::{GENERATION_BYTES, Journal, JournalError, JournalOptions, Lane, OpenReport, Opened, place};
 use crate::mqtt::repeats::Recogniser;
 use crate::mqtt::{self, Intake, IntakeError, IntakeOptions, Route};
 use crate::record::LaneId;
@@ -23,7 +23,9 @@ use crate::shutdown;
 use crate::sqs::client::{SenderError, SqsSender};
 use crate::status::{Board, server};
 use crate::tls::{self, TlsError, TlsOptions};
+use futures_util::FutureExt;
 use sd_notify::NotifyState;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -33,6 +35,8 @@ use tokio::task::JoinSet;
 
 /// Flights may go on for so long after a stop.
 const GRACE: Duration = Duration::from_secs(10);
+/// Before a drain that ended by a panic is started again.
+const DRAIN_RESTART: Duration = Duration::from_secs(1);
 /// Between attempts to open a journal that the disk refuses.
 const OPEN_RETRY: Duration = Duration::from_secs(5);
 
@@ -51,6 +55,9 @@ pub enum AgentError {
     /// A queue's settings.
     #[error(transparent)]
     Sender(#[from] SenderError),
+    /// A stage ended that never should.
+    #[error("intake or journal writer ended without being told to; please report this with the log")]
+    Ended,
     /// The system refuses signals or threads.
     #[error("the system refuses to start the agent: {0}")]
     System(#[from] std::io::Error),
@@ -113,17 +120,19 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
             site: config.gateway.site.clone(),
             grace: GRACE,
         };
-        let (drain, shared) = Drain::new(lane, Arc::new(sender), options, &clock);
-        board.drain(&queue.name, shared);
-        drains.spawn(drain.run(stop.clone()));
+        let shared = Arc::new(DrainShared::default());
+        board.drain(&queue.name, shared.clone());
+        drains.spawn(keep_draining(lane, Arc::new(sender), options, clock.clone(), shared, stop.clone()));
     }
     notify(&[NotifyState::Status("running")]);
     tracing::info!(gateway = config.gateway.id, journal = %journal.id(), epoch = journal.epoch(), "running");
 
     // The intake ends by the stop alone; its own bound keeps a stuck journal from holding it.
     let mut intakes = JoinSet::new();
-    intakes.spawn(intake.run(stop));
+    intakes.spawn(intake.run(stop.clone()));
     end_of(&mut intakes, "intake").await;
+    // Without intake or writer there is no point in going on: a supervisor's restart is the cure.
+    let outcome = if *stop.borrow() { Ok(()) } else { Err(AgentError::Ended) };
     notify(&[NotifyState::Stopping]);
     give_up.store(true, Relaxed);
     end_of(&mut drains, "drain").await;
@@ -133,7 +142,26 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     board.clear();
     helpers.shutdown().await;
     tracing::info!("stopped");
-    Ok(())
+    outcome
+}
+
+/// Drains a lane; should a drain end by a panic, the next one goes on at the lane's cursor.
+async fn keep_draining(
+    lane: Lane,
+    sender: Arc<SqsSender>,
+    options: DrainOptions,
+    clock: Clock,
+    shared: Arc<DrainShared>,
+    stop: watch::Receiver<bool>,
+) {
+    loop {
+        let drain = Drain::new(lane.clone(), sender.clone(), options.clone(), &clock, shared.clone());
+        if AssertUnwindSafe(drain.run(stop.clone())).catch_unwind().await.is_ok() {
+            return;
+        }
+        tracing::error!(lane = options.queue.name, "a drain ended by a panic and is started again; please report this");
+        tokio::time::sleep(DRAIN_RESTART).await;
+    }
 }
 
 fn senders(config: &Config, clock: &Clock) -> Result<Vec<SqsSender>, SenderError> {

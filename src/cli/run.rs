@@ -37,6 +37,6 @@ fn code_of(error: &AgentError) -> ExitCode {
         AgentError::Journal(JournalError::Locked(_)) => ExitCode::JournalHeld,
         AgentError::Journal(JournalError::Newer(_)) => ExitCode::JournalNewer,
         AgentError::BrokerTls(_) | AgentError::Intake(_) | AgentError::Sender(_) => ExitCode::Configuration,
-        AgentError::Journal(_) | AgentError::System(_) => ExitCode::Failed,
+        AgentError::Journal(_) | AgentError::System(_) | AgentError::Ended => ExitCode::Failed,
     }
 }

@@ -12,7 +12,7 @@ use crate::config::Ordering;
 use crate::sqs::limits::BATCH_ENTRIES;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// Positions that are looked ahead at most, from the lowest one that waits.
 pub const WINDOW: u64 = 16_384;
@@ -153,18 +153,20 @@ impl Batcher {
         }
     }
 
-    /// Forgets waiting positions below `cursor`: they were evicted. Those in flight come back by themselves.
-    pub fn forget_below(&mut self, cursor: u64) {
-        let gone: Vec<u64> = self.records.range(..cursor).map(|(position, _)| *position).collect();
-        for position in gone {
-            let group = self.records[&position].group.clone();
-            if self.groups[&group].waiting.contains(&position) {
-                self.records.remove(&position);
-                self.change(&group, |group| {
-                    group.waiting.remove(&position);
-                });
-            }
+    /// Forgets waiting positions below `cursor` and returns them: they were evicted. Those in flight come back by
+    /// themselves.
+    pub fn forget_below(&mut self, cursor: u64) -> Vec<u64> {
+        let waits = |position: &u64, record: &Waiting| self.groups[&record.group].waiting.contains(position);
+        let below = self.records.range(..cursor).filter(|(position, record)| waits(position, record));
+        let gone: Vec<u64> = below.map(|(position, _)| *position).collect();
+        for position in &gone {
+            let group = self.records[position].group.clone();
+            self.change(&group, |group| {
+                group.waiting.remove(position);
+            });
+            self.records.remove(position);
         }
+        gone
     }
 
     /// Whether the window reaches its full length: nothing more is read until its lowest position is settled.
@@ -356,7 +358,7 @@ mod tests {
         }
         assert!(batcher.is_full());
         assert_eq!(batcher.lowest_group(), Some("stuck"));
-        batcher.forget_below(WINDOW);
+        assert_eq!(batcher.forget_below(WINDOW).len() as u64, WINDOW - 1);
         assert_eq!(batcher.len(), 1);
     }
 }

@@ -13,7 +13,8 @@
 
 use super::backoff::Backoff;
 use crate::sqs::{Fault, FaultClass};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 const LINK_FIRST: Duration = Duration::from_millis(500);
 const LINK_MAX: Duration = Duration::from_secs(5 * 60);

@@ -9,7 +9,8 @@ use crate::sqs::limits::LEAST_MESSAGE_BYTES;
 use crate::sqs::{BatchSender, Fault, FaultClass, classify};
 use futures_util::FutureExt;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Records quarantined in a row, with none accepted in between, after which the cause is taken to be the lane's.
 const QUARANTINE_ROW: u32 = 20;
@@ -25,6 +26,7 @@ impl<S: BatchSender> Drain<S> {
         self.count(sent, marked, fault.as_ref());
         self.count_inversions(&seats);
         let single = sent == 1;
+        let fault = fault.or_else(|| (sent > 0 && nothing_known(&seats)).then(no_evidence));
         if sent > 0 && fault.is_none() {
             self.answered();
         }
@@ -45,7 +47,10 @@ impl<S: BatchSender> Drain<S> {
                     let isolated = fault.as_ref().filter(|_| single).and_then(isolates);
                     match isolated {
                         Some((code, text)) => self.quarantine(seat, code, text),
-                        None => self.batcher.again(seat.position, true, None),
+                        // The gate makes all wait.
+                        None if fault.is_some() => self.batcher.again(seat.position, true, None),
+                        // The answer spoke of others but not of this one: its group waits.
+                        None => self.hold(seat.position, true),
                     }
                 }
                 Fate::Judged(Verdict::NotSent) | Fate::Postponed => self.batcher.again(seat.position, false, None),
@@ -183,15 +188,18 @@ impl<S: BatchSender> Drain<S> {
                 };
                 self.failed(&fault, false);
             }
-            _ => {
-                let refusals = self.held.get_mut(&seat.position).map_or(0, |held| {
-                    held.refusals += 1;
-                    held.refusals
-                });
-                let hold = HOLD_FIRST.saturating_mul(1 << refusals.saturating_sub(1).min(10)).min(HOLD_MAX);
-                self.batcher.again(seat.position, false, Some(Instant::now() + hold));
-            }
+            _ => self.hold(seat.position, false),
         }
+    }
+
+    /// Puts a record back and lets its group wait, longer each time.
+    fn hold(&mut self, position: u64, urgent: bool) {
+        let refusals = self.held.get_mut(&position).map_or(0, |held| {
+            held.refusals += 1;
+            held.refusals
+        });
+        let hold = HOLD_FIRST.saturating_mul(1 << refusals.saturating_sub(1).min(10)).min(HOLD_MAX);
+        self.batcher.again(position, urgent, Some(Instant::now() + hold));
     }
 
     /// Sets a record aside, unless so many were in a row that the cause must be the lane's.
@@ -251,6 +259,22 @@ impl<S: BatchSender> Drain<S> {
             retry_after: None,
         };
         self.failed(&fault, false);
+    }
+}
+
+/// Whether an answer says nothing of any entry: an empty 200, or somebody else's page.
+fn nothing_known(seats: &[(Seat, Fate)]) -> bool {
+    !seats.iter().any(|(_, fate)| matches!(fate, Fate::Judged(Verdict::Accepted { .. } | Verdict::Refused { .. })))
+}
+
+fn no_evidence() -> Fault {
+    Fault {
+        class: FaultClass::Link,
+        code: Some("NoEvidence".to_owned()),
+        text: "the answer names none of the entries that were sent: a proxy or a portal in between?".to_owned(),
+        remedy: String::new(),
+        never_sent: false,
+        retry_after: None,
     }
 }
 

@@ -5,7 +5,7 @@ use crate::sqs::FaultClass;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// What a drain is doing.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]

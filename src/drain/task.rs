@@ -16,8 +16,9 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Records read in one go, off the runtime's threads.
 const READ_RECORDS: usize = 256;
@@ -98,12 +99,11 @@ pub struct Drain<S> {
 }
 
 impl<S: BatchSender> Drain<S> {
-    /// A drain for `lane`, and what it shows.
-    pub fn new(lane: Lane, sender: Arc<S>, options: DrainOptions, clock: &Clock) -> (Drain<S>, Arc<DrainShared>) {
+    /// A drain for `lane`, which shows itself in `shared`.
+    pub fn new(lane: Lane, sender: Arc<S>, options: DrainOptions, clock: &Clock, shared: Arc<DrainShared>) -> Drain<S> {
         let queue = &options.queue;
         // A Standard queue keeps no order; its groups are only for fairness.
         let ordering = if queue.url.fifo { queue.ordering } else { Ordering::Packed };
-        let shared = Arc::new(DrainShared::default());
         let airline = Airline {
             lane: lane.clone(),
             sender,
@@ -115,9 +115,9 @@ impl<S: BatchSender> Drain<S> {
             site: options.site.clone(),
             limit: AtomicUsize::new(ENTRY_BYTES),
         };
-        let drain = Drain {
+        Drain {
             airline: Arc::new(airline),
-            shared: shared.clone(),
+            shared,
             gate: Gate::new(queue.max_in_flight),
             batcher: Batcher::new(ordering),
             limits: BatchLimits { entries: BATCH_ENTRIES, bytes: queue.batch_bytes },
@@ -132,15 +132,16 @@ impl<S: BatchSender> Drain<S> {
             at_end: false,
             read_after: None,
             cannot_read: None,
-        };
-        (drain, shared)
+        }
     }
 
     /// Drains until told to stop, then waits for its flights within the grace period.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut durable = self.airline.lane.durable();
         while !*stop.borrow_and_update() {
-            self.batcher.forget_below(self.airline.lane.cursor());
+            for evicted in self.batcher.forget_below(self.airline.lane.cursor()) {
+                self.forget(evicted);
+            }
             self.read_ahead();
             let until = self.take_off();
             self.show();
@@ -160,7 +161,7 @@ impl<S: BatchSender> Drain<S> {
     }
 
     async fn land_all(&mut self) {
-        let grace = tokio::time::Instant::now() + self.options.grace;
+        let grace = Instant::now() + self.options.grace;
         while self.flying > 0 {
             match tokio::time::timeout_at(grace, self.events.next()).await {
                 Ok(Some(event)) => self.take(event),
@@ -264,6 +265,10 @@ impl<S: BatchSender> Drain<S> {
         self.at_end = records.is_empty();
         let (boot, now) = (self.airline.clock.boot(), self.airline.clock.now().boottime_ms);
         for read in records {
+            if self.held.contains_key(&read.position) {
+                // Read twice: a reader was made anew at the cursor.
+                continue;
+            }
             let doubt = match read.maybe_sent {
                 MaybeSent::No => Doubt::None,
                 MaybeSent::Since(at) => Doubt::Since(at),
@@ -290,6 +295,10 @@ impl<S: BatchSender> Drain<S> {
     /// A position is settled: it leaves the window.
     pub(super) fn release(&mut self, position: u64) {
         self.batcher.done(position);
+        self.forget(position);
+    }
+
+    fn forget(&mut self, position: u64) {
         if let Some(record) = self.held.remove(&position).and_then(|held| held.record) {
             let read = ReadRecord { position, record, maybe_sent: MaybeSent::No };
             self.kept_bytes = self.kept_bytes.saturating_sub(flight::estimate(&read));
@@ -336,7 +345,7 @@ impl<S: BatchSender> Drain<S> {
 
 async fn sleep_until(until: Option<Instant>) {
     match until {
-        Some(until) => tokio::time::sleep_until(until.into()).await,
+        Some(until) => tokio::time::sleep_until(until).await,
         None => std::future::pending().await,
     }
 }

@@ -1,1 +1,286 @@
+//! A drain between a real journal and a scripted queue.
 
+use super::*;
+use crate::clock::Clock;
+use crate::config::{BodyFormat, CredentialsSource, OnFull, Ordering, QueueConfig, RecordsConfig};
+use crate::journal::{Append, Item, Journal, JournalOptions, Lane};
+use crate::record::{Draft, Identity, KeyKind, Message, TimeSource};
+use crate::sqs::url::QueueUrl;
+use crate::sqs::{AcceptedEntry, Answer, BatchSender, Entry, Fault, FaultClass, RefusedEntry, SendOutcome};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// What the queue does with one call.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Accept,
+    /// Accepts, and the answer is lost.
+    AcceptThenDrop,
+    /// Never gets the request.
+    Unreachable,
+    /// Accepts, and answers nothing about it.
+    Empty,
+    /// Refuses the k-th entry for the moment and accepts the others.
+    RefuseOne(usize),
+    /// Accepts all and leaves the k-th out of the answer.
+    OmitOne(usize),
+    Throttle,
+    Denied,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        6 => Just(Act::Accept),
+        1 => Just(Act::AcceptThenDrop),
+        1 => Just(Act::Unreachable),
+        1 => Just(Act::Empty),
+        2 => (0usize..10).prop_map(Act::RefuseOne),
+        1 => (0usize..10).prop_map(Act::OmitOne),
+        1 => Just(Act::Throttle),
+        1 => Just(Act::Denied),
+    ]
+}
+
+/// A FIFO queue that deduplicates, driven by a script; accepts everything once the script has ended.
+#[derive(Debug, Default)]
+struct Queue {
+    script: Mutex<Vec<Act>>,
+    arrived: Mutex<Vec<(String, String)>>,
+    seen: Mutex<HashSet<String>>,
+    raw: Mutex<Vec<Entry>>,
+    flying: Mutex<HashMap<String, usize>>,
+    overlaps: Mutex<usize>,
+}
+
+impl Queue {
+    fn take(&self, entry: &Entry) {
+        let id = entry.dedup.clone().expect("a FIFO queue");
+        if self.seen.lock().unwrap().insert(id.clone()) {
+            self.arrived.lock().unwrap().push((entry.group.clone(), id));
+        }
+    }
+}
+
+fn fault(class: FaultClass, never_sent: bool) -> SendOutcome {
+    SendOutcome::Fault(Fault {
+        class,
+        code: None,
+        text: "scripted".into(),
+        remedy: String::new(),
+        never_sent,
+        retry_after: None,
+    })
+}
+
+impl BatchSender for Queue {
+    async fn send(&self, entries: &[Entry]) -> SendOutcome {
+        let groups: HashSet<&String> = entries.iter().map(|entry| &entry.group).collect();
+        for group in groups {
+            let mut flying = self.flying.lock().unwrap();
+            let flights = flying.entry(group.clone()).or_default();
+            *self.overlaps.lock().unwrap() += usize::from(*flights > 0);
+            *flights = 1;
+        }
+        // Gives other flights of the lane the chance to be in the air at the same time.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        self.raw.lock().unwrap().extend_from_slice(entries);
+        let act = self.script.lock().unwrap().pop().unwrap_or(Act::Accept);
+        let yes = |index| AcceptedEntry { index, md5_matches: true, sequence_number: None };
+        let mut answer = Answer::default();
+        let mut outcome = None;
+        for (index, entry) in entries.iter().enumerate() {
+            match act {
+                Act::RefuseOne(k) if k == index => {
+                    answer.refused.push(RefusedEntry { index, code: "InternalError".into(), text: "scripted".into() });
+                }
+                Act::OmitOne(k) if k == index => self.take(entry),
+                Act::Accept | Act::RefuseOne(_) | Act::OmitOne(_) => {
+                    self.take(entry);
+                    answer.accepted.push(yes(index));
+                }
+                Act::Empty => self.take(entry),
+                Act::AcceptThenDrop => {
+                    self.take(entry);
+                    outcome = Some(fault(FaultClass::Link, false));
+                }
+                Act::Unreachable => outcome = Some(fault(FaultClass::Link, true)),
+                Act::Throttle => outcome = Some(fault(FaultClass::SlowDown, false)),
+                Act::Denied => outcome = Some(fault(FaultClass::WaitForConfiguration, false)),
+            }
+        }
+        for entry in entries {
+            self.flying.lock().unwrap().insert(entry.group.clone(), 0);
+        }
+        outcome.unwrap_or(SendOutcome::Answer(answer))
+    }
+
+    fn is_mended(&self) -> bool {
+        false
+    }
+}
+
+/// A journal with records of some groups in it, and what is needed to drain it.
+struct Rig {
+    _dir: tempfile::TempDir,
+    lane: Lane,
+    keys: Vec<(String, String)>,
+}
+
+fn rig(groups: &[u8]) -> Rig {
+    let dir = tempfile::tempdir().unwrap();
+    let options = JournalOptions {
+        path: dir.path().join("journal"),
+        max_bytes: 1 << 30,
+        on_full: OnFull::DropOldest,
+        generation_bytes: 64 * 1024,
+        lanes: vec!["main".into()],
+    };
+    let opened = Journal::open(&options, &Clock::new(None), &mut |_| ()).unwrap();
+    let lane = opened.journal.lane("main").unwrap();
+    let (inbox, receiver) = mpsc::unbounded_channel();
+    let (committed, mut tickets) = mpsc::unbounded_channel();
+    let mut keys = Vec::new();
+    for (n, group) in groups.iter().enumerate() {
+        let (group, key) = (format!("g{group}"), format!("k{n}"));
+        let item = Item::Record(Box::new(draft(&group, &key, &lane)));
+        inbox.send(Append { item, ticket: () }).unwrap();
+        keys.push((group, key));
+    }
+    drop(inbox);
+    opened.writer(Duration::ZERO, receiver, committed, Arc::new(AtomicBool::new(false))).run();
+    while tickets.try_recv().is_ok() {}
+    Rig { _dir: dir, lane, keys }
+}
+
+fn draft(group: &str, key: &str, lane: &Lane) -> Draft {
+    Draft {
+        received: Default::default(),
+        message: Message {
+            topic: "t".into(),
+            payload: vec![b'x'; 200].into(),
+            qos: 1,
+            retain: false,
+            dup: false,
+            packet_id: 1,
+        },
+        profile: "test".into(),
+        identity: Identity {
+            key: Some(key.into()),
+            key_kind: KeyKind::Native,
+            group: group.into(),
+            device: None,
+            record_type: "raw".into(),
+            event_time: None,
+            time_source: TimeSource::Arrival,
+        },
+        lanes: vec![lane.id()],
+    }
+}
+
+fn options(ordering: Ordering) -> DrainOptions {
+    let url = QueueUrl::parse("https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo").unwrap();
+    DrainOptions {
+        queue: QueueConfig {
+            name: "main".into(),
+            region: "eu-west-1".into(),
+            endpoint: None,
+            allow_plain_http: false,
+            ca_file: None,
+            credentials: CredentialsSource::AwsChain,
+            body: BodyFormat::CloudEvents,
+            ordering,
+            max_in_flight: 4,
+            batch_bytes: 64 * 1024,
+            connect_timeout: Duration::from_secs(1),
+            attempt_timeout: Duration::from_secs(1),
+            url,
+        },
+        records: RecordsConfig { type_prefix: "tidegate".into() },
+        gateway_id: "g".into(),
+        site: "s".into(),
+        grace: Duration::from_secs(1),
+    }
+}
+
+/// Drains until nothing waits; time is paused, so that waits cost nothing.
+async fn drain_all(rig: &Rig, queue: &Arc<Queue>, ordering: Ordering) -> DrainStatus {
+    let shared = Arc::new(DrainShared::default());
+    let drain = Drain::new(rig.lane.clone(), queue.clone(), options(ordering), &Clock::new(None), shared.clone());
+    let (stop, stopped) = watch::channel(false);
+    let lane = rig.lane.clone();
+    let watch = async move {
+        while lane.waiting() > 0 {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+        stop.send_replace(true);
+    };
+    tokio::join!(drain.run(stopped), watch);
+    let status = shared.lock().clone();
+    status
+}
+
+fn by_group(records: &[(String, String)]) -> BTreeMap<&str, Vec<&str>> {
+    let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    records.iter().for_each(|(group, key)| groups.entry(group).or_default().push(key));
+    groups
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(future)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_the_queue_does_every_record_arrives_once_and_strictly_in_order(
+        groups in prop::collection::vec(0u8..8, 1..150),
+        script in prop::collection::vec(act(), 0..40),
+    ) {
+        let rig = rig(&groups);
+        let queue = Arc::new(Queue { script: Mutex::new(script), ..Queue::default() });
+        let status = run(drain_all(&rig, &queue, Ordering::Strict));
+        let arrived = queue.arrived.lock().unwrap().clone();
+        prop_assert_eq!(arrived.len(), rig.keys.len());
+        prop_assert_eq!(by_group(&arrived), by_group(&rig.keys));
+        prop_assert_eq!(*queue.overlaps.lock().unwrap(), 0, "a group in one flight at a time");
+        prop_assert_eq!(status.accepted as usize, rig.keys.len());
+        prop_assert_eq!(status.inversions, 0);
+        let facts = rig.lane.journal().facts().lanes.remove(0);
+        prop_assert_eq!((facts.waiting, facts.accepted), (0, rig.keys.len() as u64));
+    }
+
+    #[test]
+    fn packed_loses_nothing_and_counts_what_it_inverts(
+        groups in prop::collection::vec(0u8..3, 1..150),
+        script in prop::collection::vec(act(), 0..40),
+    ) {
+        let rig = rig(&groups);
+        let queue = Arc::new(Queue { script: Mutex::new(script), ..Queue::default() });
+        let status = run(drain_all(&rig, &queue, Ordering::Packed));
+        let arrived = queue.arrived.lock().unwrap().clone();
+        prop_assert_eq!(arrived.len(), rig.keys.len());
+        prop_assert_eq!(*queue.overlaps.lock().unwrap(), 0);
+        if by_group(&arrived) != by_group(&rig.keys) {
+            prop_assert!(status.inversions > 0, "an inversion is counted");
+        }
+    }
+}
+
+#[test]
+fn an_empty_answer_is_not_hammered() {
+    let rig = rig(&[1]);
+    let queue = Arc::new(Queue { script: Mutex::new(vec![Act::Empty; 12]), ..Queue::default() });
+    let before = std::time::Instant::now();
+    let elapsed = run(async {
+        let start = tokio::time::Instant::now();
+        drain_all(&rig, &queue, Ordering::Strict).await;
+        start.elapsed()
+    });
+    assert!(elapsed > Duration::from_secs(2), "{elapsed:?} of paused time for twelve attempts");
+    assert!(before.elapsed() < Duration::from_secs(60));
+}
