@@ -28,3 +28,6 @@ pub mod cli;
 pub mod shutdown;
 pub mod status;
 pub mod telemetry;
+
+#[cfg(test)]
+pub(crate) mod testing;

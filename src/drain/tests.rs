@@ -131,7 +131,7 @@ struct Rig {
 }
 
 fn rig(groups: &[u8]) -> Rig {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::testing::fast_dir();
     let options = JournalOptions {
         path: dir.path().join("journal"),
         max_bytes: 1 << 30,

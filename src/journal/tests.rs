@@ -151,7 +151,7 @@ fn add_up(facts: &LaneFacts) {
 
 #[test]
 fn records_are_read_in_order_over_generations_and_after_a_reopen() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     assert!(rig.report.made);
     rig.append(1..=500);
@@ -169,7 +169,7 @@ fn records_are_read_in_order_over_generations_and_after_a_reopen() {
 
 #[test]
 fn settled_records_are_not_read_again_and_their_generations_give_their_space_back() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=1000);
     let before = rig.journal.facts().generations;
@@ -191,7 +191,7 @@ fn settled_records_are_not_read_again_and_their_generations_give_their_space_bac
 
 #[test]
 fn a_crash_without_a_state_write_repeats_records_and_loses_none() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=300);
     rig.read_all();
@@ -207,7 +207,7 @@ fn a_crash_without_a_state_write_repeats_records_and_loses_none() {
 
 #[test]
 fn two_lanes_have_positions_of_their_own_and_a_lagging_one_holds_its_records() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     let (main, audit) = (rig.lane().id(), rig.journal.lane_id("audit").unwrap());
     rig.send((1..=400).filter(|n| n % 2 == 0), &[main, audit]);
@@ -227,7 +227,7 @@ fn two_lanes_have_positions_of_their_own_and_a_lagging_one_holds_its_records() {
 
 #[test]
 fn at_the_bound_the_oldest_generation_is_evicted_counted_and_announced() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::testing::fast_dir();
     let options = JournalOptions { max_bytes: 3_000_000, ..options(dir.path()) };
     let mut rig = start(&options);
     for n in 0..40 {
@@ -249,7 +249,7 @@ fn at_the_bound_the_oldest_generation_is_evicted_counted_and_announced() {
 
 #[test]
 fn with_on_full_stop_tickets_wait_until_lanes_have_trimmed_and_nothing_is_evicted() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::testing::fast_dir();
     let options = JournalOptions { max_bytes: 3_000_000, on_full: OnFull::Stop, ..options(dir.path()) };
     let mut rig = start(&options);
     let id = rig.lane().id();
@@ -277,7 +277,7 @@ fn with_on_full_stop_tickets_wait_until_lanes_have_trimmed_and_nothing_is_evicte
 
 #[test]
 fn a_second_process_and_a_newer_format_are_refused_and_nothing_is_changed() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::testing::fast_dir();
     let rig = start(&options(dir.path()));
     let second = Journal::open(&options(dir.path()), &Clock::new(None), &mut |_| ());
     assert!(matches!(second, Err(JournalError::Locked(_))), "{second:?}");
@@ -304,7 +304,7 @@ fn damage(journal: &Path, generation: usize, from: usize) {
 fn a_damaged_generation_is_salvaged_in_order_wherever_it_stands() {
     let _ = tracing_subscriber::fmt().with_test_writer().try_init();
     for place in ["head", "middle", "active"] {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = crate::testing::fast_dir();
         let mut rig = start(&options(dir.path()));
         rig.append(1..=600);
         let generations = rig.journal.facts().generations;
@@ -330,7 +330,7 @@ fn a_damaged_generation_is_salvaged_in_order_wherever_it_stands() {
 
 #[test]
 fn a_truncated_newest_generation_is_noticed_by_the_high_water() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::testing::fast_dir();
     let mut rig = start(&JournalOptions { generation_bytes: 1 << 20, ..options(dir.path()) });
     rig.append(1..=200);
     rig.end(false);
@@ -349,7 +349,7 @@ fn a_truncated_newest_generation_is_noticed_by_the_high_water() {
 
 #[test]
 fn without_its_state_file_it_starts_under_a_far_epoch_and_everything_counts_as_maybe_sent() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=300);
     let (id, epoch) = (rig.journal.id(), rig.journal.epoch());
@@ -368,7 +368,7 @@ fn without_its_state_file_it_starts_under_a_far_epoch_and_everything_counts_as_m
 
 #[test]
 fn what_a_mark_covers_is_maybe_sent_after_a_restart_and_nothing_else_is() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=50);
     assert!(rig.lane().needs_mark(&[1, 2]));
@@ -386,7 +386,7 @@ fn what_a_mark_covers_is_maybe_sent_after_a_restart_and_nothing_else_is() {
 
 #[test]
 fn long_records_travel_in_parts() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::testing::fast_dir();
     let rig = start(&options(dir.path()));
     let mut rig = rig;
     let id = rig.lane().id();
