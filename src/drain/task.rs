@@ -207,14 +207,16 @@ impl<S: BatchSender> Drain<S> {
             let now = Instant::now();
             match self.gate.permit(now, self.flying) {
                 Permit::Now => {}
-                Permit::AfterFlight => return self.batcher.next_release(),
+                // Whatever else becomes due, nothing can be done about it before a flight has landed.
+                Permit::AfterFlight => return None,
                 Permit::At(until) if self.gate_is_parked() => return Some(until.min(now + MENDED_LOOK)),
                 Permit::At(until) => return Some(until),
             }
             let entries = if self.singles_left > 0 { 1 } else { self.limits.entries };
             let batch = self.batcher.next(BatchLimits { entries, ..self.limits }, now);
             if batch.is_empty() {
-                return self.batcher.next_release().into_iter().chain(self.read_after).min();
+                let read_after = self.read_after.filter(|after| *after > now);
+                return self.batcher.next_release().into_iter().chain(read_after).min();
             }
             let seats: Vec<Seat> = batch.iter().map(|position| self.seat(*position)).collect();
             let mark = self.airline.lane.needs_mark(&batch);
