@@ -250,10 +250,9 @@ async fn open_journal(
 }
 
 fn open_once(options: &JournalOptions, clock: &Clock) -> Result<(Opened, Recogniser), JournalError> {
-    let mut tail = Vec::new();
-    let opened = Journal::open(options, clock, &mut |record| tail.push(record.clone()))?;
+    let mut opened = Journal::open(options, clock)?;
     let mut recogniser = mqtt::recall(&options.path.join("intake"), opened.journal.id());
-    tail.iter().for_each(|record| recogniser.seed(record));
+    opened.each_of_tail(&mut |record| recogniser.seed(record));
     Ok((opened, recogniser))
 }
 

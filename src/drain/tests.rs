@@ -139,7 +139,7 @@ fn rig(groups: &[u8]) -> Rig {
         generation_bytes: 64 * 1024,
         lanes: vec!["main".into()],
     };
-    let opened = Journal::open(&options, &Clock::new(None), &mut |_| ()).unwrap();
+    let opened = Journal::open(&options, &Clock::new(None)).unwrap();
     let lane = opened.journal.lane("main").unwrap();
     let (inbox, receiver) = mpsc::unbounded_channel();
     let (committed, mut tickets) = mpsc::unbounded_channel();

@@ -77,9 +77,19 @@ pub struct Opened {
     /// What was found.
     pub report: OpenReport,
     tail: Tail,
+    /// The newest generations as they were, oldest first.
+    newest: Vec<Arc<ClosedGeneration>>,
 }
 
 impl Opened {
+    /// Shows every sound record of the journal's tail, oldest first: at least the last 2,000 of those still on disk.
+    /// Reads them one by one, so that a start costs no memory.
+    pub fn each_of_tail(&mut self, show: &mut dyn FnMut(&Record)) {
+        for closed in std::mem::take(&mut self.newest) {
+            each(&closed, &mut |record, _| show(record));
+        }
+    }
+
     /// The writer; to be run on a thread of its own. `stop` ends its waiting on a disk that refuses.
     pub fn writer<T>(
         self,
@@ -120,16 +130,12 @@ impl TailFacts {
 }
 
 impl Journal {
-    /// Opens the journal, or makes it. Every sound record of its tail is shown to `on_tail`, oldest first.
+    /// Opens the journal, or makes it.
     ///
     /// # Errors
     /// [`JournalError::Locked`], [`JournalError::Newer`] and [`JournalError::NotSynced`] are final; anything else is the
     /// disk's doing and may be tried again.
-    pub fn open(
-        options: &JournalOptions,
-        clock: &Clock,
-        on_tail: &mut dyn FnMut(&Record),
-    ) -> Result<Opened, JournalError> {
+    pub fn open(options: &JournalOptions, clock: &Clock) -> Result<Opened, JournalError> {
         full_sync::check().map_err(JournalError::NotSynced)?;
         let path = &options.path;
         let io = |source| JournalError::io(path, source);
@@ -145,7 +151,7 @@ impl Journal {
         let log = Log::open(path)?;
         report.state_lost = old.is_none() && !log.firsts().is_empty();
         let high = old.as_ref().map_or(0, |(state, _)| state.high);
-        let (tail, newest) = read_tail(&log, on_tail)?;
+        let (tail, newest) = read_tail(&log)?;
         report.missing = high.saturating_sub(tail.last.max(high.min(tail.first - 1))).max(tail.missing);
 
         let last = tail.last.max(high);
@@ -196,12 +202,12 @@ impl Journal {
         }));
         // The epoch is durable from here on; only now may a number be given.
         journal.0.write_state()?;
-        let active = match newest.filter(|_| (1..=CARRY_BYTES).contains(&tail.bytes)) {
+        let active = match newest.last().filter(|_| (1..=CARRY_BYTES).contains(&tail.bytes)) {
             // The generation starts where it did, so its lanes do, too.
-            Some((first, closed)) => carry_over(&journal, first, &closed)?.map(|generation| (generation, tail.bytes)),
+            Some(closed) => carry_over(&journal, tail.first, closed)?.map(|generation| (generation, tail.bytes)),
             None => None,
         };
-        Ok(Opened { journal, report, tail: Tail { next: last + 1, active } })
+        Ok(Opened { journal, report, tail: Tail { next: last + 1, active }, newest })
     }
 }
 
@@ -255,12 +261,10 @@ fn books_of(state: State) -> Option<(State, Vec<LaneBook>)> {
     }
 }
 
-type Newest = Option<(u64, Arc<ClosedGeneration>)>;
-
-fn read_tail(log: &Log, on_tail: &mut dyn FnMut(&Record)) -> Result<(TailFacts, Newest), JournalError> {
+fn read_tail(log: &Log) -> Result<(TailFacts, Vec<Arc<ClosedGeneration>>), JournalError> {
     let mut tail = TailFacts { first: 1, ..TailFacts::default() };
     let firsts = log.firsts();
-    let Some(&first) = firsts.last() else { return Ok((tail, None)) };
+    let Some(&first) = firsts.last() else { return Ok((tail, Vec::new())) };
     tail.first = first;
     tail.last = first.saturating_sub(1);
     if let Some(facts) = log.facts(first) {
@@ -268,18 +272,15 @@ fn read_tail(log: &Log, on_tail: &mut dyn FnMut(&Record)) -> Result<(TailFacts, 
         tail.next = facts.lanes.iter().map(|lane| (lane.id, lane.next)).collect();
     }
     let closed = log.closed(first)?.expect("it is in the row");
-    if closed.numbers().count() < TAIL_MIN as usize && firsts.len() > 1 {
-        // For the key index alone: whatever is wrong with it waits for its reader.
-        if let Ok(Some(previous)) = log.closed(firsts[firsts.len() - 2]) {
-            each(&previous, &mut |record, _| on_tail(record));
-        }
-    }
-    each(&closed, &mut |record, bytes| {
-        tail.take(record, bytes);
-        on_tail(record);
-    });
+    each(&closed, &mut |record, bytes| tail.take(record, bytes));
     tail.missing = (tail.last + 1 - first).saturating_sub(tail.records);
-    Ok((tail, Some((first, closed))))
+    let mut newest = Vec::new();
+    if tail.records < TAIL_MIN && firsts.len() > 1 {
+        // For the key index alone: whatever is wrong with it waits for its reader.
+        newest.extend(log.closed(firsts[firsts.len() - 2]).ok().flatten());
+    }
+    newest.push(closed);
+    Ok((tail, newest))
 }
 
 fn each(closed: &ClosedGeneration, take: &mut dyn FnMut(&Record, usize)) {

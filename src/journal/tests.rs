@@ -35,7 +35,8 @@ fn options(path: &Path) -> JournalOptions {
 fn start(options: &JournalOptions) -> Rig {
     let clock = Clock::new(None);
     let mut tail = Vec::new();
-    let opened = Journal::open(options, &clock, &mut |record| tail.push(record.number)).unwrap();
+    let mut opened = Journal::open(options, &clock).unwrap();
+    opened.each_of_tail(&mut |record| tail.push(record.number));
     let (inbox, receiver) = unbounded_channel();
     let (sender, committed) = unbounded_channel();
     let stop = Arc::new(AtomicBool::new(false));
@@ -279,11 +280,11 @@ fn with_on_full_stop_tickets_wait_until_lanes_have_trimmed_and_nothing_is_evicte
 fn a_second_process_and_a_newer_format_are_refused_and_nothing_is_changed() {
     let dir = crate::testing::fast_dir();
     let rig = start(&options(dir.path()));
-    let second = Journal::open(&options(dir.path()), &Clock::new(None), &mut |_| ());
+    let second = Journal::open(&options(dir.path()), &Clock::new(None));
     assert!(matches!(second, Err(JournalError::Locked(_))), "{second:?}");
     rig.end(false);
     std::fs::write(dir.path().join("format"), "tidegate journal, format 2\n").unwrap();
-    let newer = Journal::open(&options(dir.path()), &Clock::new(None), &mut |_| ());
+    let newer = Journal::open(&options(dir.path()), &Clock::new(None));
     assert!(matches!(newer, Err(JournalError::Newer(_))), "{newer:?}");
     assert_eq!(std::fs::read_to_string(dir.path().join("format")).unwrap(), "tidegate journal, format 2\n");
 }
