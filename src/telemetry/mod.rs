@@ -4,13 +4,16 @@
 //! `TIDEGATE_LOG` sets the level (`debug`, or `tidegate::drain=debug,info`); default `info`.
 
 use std::io::IsTerminal;
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Sets up the log for the process. Later calls change nothing.
 pub fn start() {
-    let filter = EnvFilter::try_from_env("TIDEGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // Targets, not the regex-driven filter: it says the same in a megabyte less of binary.
+    let wanted = std::env::var("TIDEGATE_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
+    let filter = wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let registry = tracing_subscriber::registry().with(filter);
     // systemd sets this for a service whose output goes to the journal; fields then stay fields.
     let journald = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
