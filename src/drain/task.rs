@@ -95,6 +95,8 @@ pub struct Drain<S> {
     at_end: bool,
     read_after: Option<Instant>,
     cannot_read: Option<String>,
+    /// The next look whether the cause of parking is mended; not put off by what happens meanwhile.
+    look_at: Option<Instant>,
 }
 
 impl<S: BatchSender> Drain<S> {
@@ -132,6 +134,7 @@ impl<S: BatchSender> Drain<S> {
             at_end: false,
             read_after: None,
             cannot_read: None,
+            look_at: None,
         };
         (drain, shared)
     }
@@ -142,6 +145,7 @@ impl<S: BatchSender> Drain<S> {
         while !*stop.borrow_and_update() {
             self.batcher.forget_below(self.airline.lane.cursor());
             self.read_ahead();
+            self.look_whether_mended();
             let until = self.take_off();
             self.show();
             tokio::select! {
@@ -151,7 +155,7 @@ impl<S: BatchSender> Drain<S> {
                     self.at_end = false;
                     if changed.is_err() { break }
                 }
-                () = sleep_until(until) => self.look_whether_mended(),
+                () = sleep_until(until) => {}
                 changed = stop.changed() => if changed.is_err() { break },
             }
         }
@@ -207,8 +211,7 @@ impl<S: BatchSender> Drain<S> {
             match self.gate.permit(now, self.flying) {
                 Permit::Now => {}
                 Permit::AfterFlight => return self.batcher.next_release(),
-                Permit::At(until) if self.gate_is_parked() => return Some(until.min(now + MENDED_LOOK)),
-                Permit::At(until) => return Some(until),
+                Permit::At(until) => return Some(self.look_at.map_or(until, |look| until.min(look))),
             }
             let entries = if self.singles_left > 0 { 1 } else { self.limits.entries };
             let batch = self.batcher.next(BatchLimits { entries, ..self.limits }, now);
@@ -302,9 +305,16 @@ impl<S: BatchSender> Drain<S> {
         matches!(self.gate.state(), super::gate::GateState::Waiting { cause, .. } if parked(cause.class))
     }
 
+    /// While parked, looks every [`MENDED_LOOK`] whether the cause is mended, however busy the lane is otherwise.
     fn look_whether_mended(&mut self) {
-        if self.gate_is_parked() && self.airline.sender.is_mended() {
-            self.gate.wake(Instant::now());
+        let now = Instant::now();
+        if !self.gate_is_parked() {
+            self.look_at = None;
+        } else if self.look_at.is_none_or(|at| at <= now) {
+            self.look_at = Some(now + MENDED_LOOK);
+            if self.airline.sender.is_mended() {
+                self.gate.wake(now);
+            }
         }
     }
 
