@@ -1,8 +1,8 @@
 //! SIGTERM is an ordered stop: exit code 0 within the grace period, nothing lost, nothing done twice.
 
 use crate::support::{
-    Flow, LONG, QUEUE, arrived, assert_clean, assert_understood, config, drained, fleet, mosquitto, online, plain, stub,
-    tail, until_online,
+    Flow, LONG, QUEUE, arrived, assert_clean, assert_understood, config, drained, fleet, mosquitto, online, plain,
+    stub, tail, until_online,
 };
 use proving::checker::Rules;
 use proving::stub::{Fault, When};
