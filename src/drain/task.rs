@@ -96,6 +96,8 @@ pub struct Drain<S> {
     at_end: bool,
     read_after: Option<Instant>,
     cannot_read: Option<String>,
+    /// The next look whether the cause of parking is mended; not put off by what happens meanwhile.
+    look_at: Option<Instant>,
 }
 
 impl<S: BatchSender> Drain<S> {
@@ -132,6 +134,7 @@ impl<S: BatchSender> Drain<S> {
             at_end: false,
             read_after: None,
             cannot_read: None,
+            look_at: None,
         }
     }
 
@@ -143,6 +146,7 @@ impl<S: BatchSender> Drain<S> {
                 self.forget(evicted);
             }
             self.read_ahead();
+            self.look_whether_mended();
             let until = self.take_off();
             self.show();
             tokio::select! {
@@ -152,7 +156,7 @@ impl<S: BatchSender> Drain<S> {
                     self.at_end = false;
                     if changed.is_err() { break }
                 }
-                () = sleep_until(until) => self.look_whether_mended(),
+                () = sleep_until(until) => {}
                 changed = stop.changed() => if changed.is_err() { break },
             }
         }
@@ -209,8 +213,7 @@ impl<S: BatchSender> Drain<S> {
                 Permit::Now => {}
                 // Whatever else becomes due, nothing can be done about it before a flight has landed.
                 Permit::AfterFlight => return None,
-                Permit::At(until) if self.gate_is_parked() => return Some(until.min(now + MENDED_LOOK)),
-                Permit::At(until) => return Some(until),
+                Permit::At(until) => return Some(self.look_at.map_or(until, |look| until.min(look))),
             }
             let entries = if self.singles_left > 0 { 1 } else { self.limits.entries };
             let batch = self.batcher.next(BatchLimits { entries, ..self.limits }, now);
@@ -313,9 +316,16 @@ impl<S: BatchSender> Drain<S> {
         matches!(self.gate.state(), super::gate::GateState::Waiting { cause, .. } if parked(cause.class))
     }
 
+    /// While parked, looks every [`MENDED_LOOK`] whether the cause is mended, however busy the lane is otherwise.
     fn look_whether_mended(&mut self) {
-        if self.gate_is_parked() && self.airline.sender.is_mended() {
-            self.gate.wake(Instant::now());
+        let now = Instant::now();
+        if !self.gate_is_parked() {
+            self.look_at = None;
+        } else if self.look_at.is_none_or(|at| at <= now) {
+            self.look_at = Some(now + MENDED_LOOK);
+            if self.airline.sender.is_mended() {
+                self.gate.wake(now);
+            }
         }
     }
 

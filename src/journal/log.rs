@@ -14,7 +14,10 @@ use super::generation::{Facts, Frames, Generation, GenerationError, is_complete,
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -28,6 +31,9 @@ const CARRY_COMMIT: usize = 256;
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) first: u64,
+    /// First number of the next generation; `u64::MAX` while there is none. Set before a record of the next one can be
+    /// durable, so that nobody takes its numbers for missing ones of this one.
+    end: AtomicU64,
     dir: PathBuf,
     /// Bytes on disk when last looked; 0: not looked yet.
     bytes: AtomicU64,
@@ -44,18 +50,17 @@ enum Source {
     Closed(Arc<ClosedGeneration>),
 }
 
-/// A generation to read from, with the numbers it can hold.
+/// A generation to read from. Which numbers it can hold is asked each time: an active one may have been closed meanwhile.
 #[derive(Debug, Clone)]
 pub(super) struct Reading {
     source: Source,
-    first: u64,
-    end: u64,
+    slot: Arc<Slot>,
 }
 
 impl Reading {
     /// Whether `number` belongs to this generation.
     pub(super) fn covers(&self, number: u64) -> bool {
-        (self.first..self.end).contains(&number)
+        (self.slot.first..self.slot.end()).contains(&number)
     }
 
     /// The envelope of a record; `None` when it is missing or damaged.
@@ -98,7 +103,7 @@ impl Log {
         let mut row: BTreeMap<u64, Arc<Slot>> = BTreeMap::new();
         for (first, _, folder) in found {
             let facts = read_facts(&folder);
-            if let Some(older) = row.insert(first, Slot::new(first, folder, facts)) {
+            if let Some(older) = enter(&mut row, Slot::new(first, folder, facts)) {
                 let _ = fs::remove_dir_all(&older.dir);
             }
         }
@@ -144,24 +149,21 @@ impl Log {
         let generation = Arc::new(Generation::create(&dir, &facts, carried)?);
         let slot = Slot::new(facts.first, dir, Some(facts));
         *locked(&slot.active) = Arc::downgrade(&generation);
-        locked(&self.row).insert(slot.first, slot);
+        enter(&mut locked(&self.row), slot);
         Ok(generation)
     }
 
     /// The generation that holds `number`. `None`: before the first one. May scan for seconds; never called where intake
     /// would wait for it.
     pub(super) fn reading(&self, number: u64) -> Result<Option<Reading>, JournalError> {
-        let (slot, end) = {
-            let row = locked(&self.row);
-            let Some((_, slot)) = row.range(..=number).next_back() else { return Ok(None) };
-            (slot.clone(), row.range(number + 1..).next().map_or(u64::MAX, |(first, _)| *first))
-        };
+        let slot = locked(&self.row).range(..=number).next_back().map(|(_, slot)| slot.clone());
+        let Some(slot) = slot else { return Ok(None) };
         let active = locked(&slot.active).upgrade();
         let source = match active {
             Some(generation) => Source::Active(generation),
-            None => Source::Closed(slot.closed(end)?),
+            None => Source::Closed(slot.closed(slot.end())?),
         };
-        Ok(Some(Reading { source, first: slot.first, end }))
+        Ok(Some(Reading { source, slot }))
     }
 
     /// What was noted when a generation was made; `None` when that is damaged.
@@ -211,12 +213,17 @@ impl Slot {
     fn new(first: u64, dir: PathBuf, facts: Option<Facts>) -> Arc<Slot> {
         Arc::new(Slot {
             first,
+            end: AtomicU64::new(u64::MAX),
             dir,
             bytes: AtomicU64::new(0),
             facts,
             active: Mutex::new(Weak::new()),
             closed: Mutex::new(Weak::new()),
         })
+    }
+
+    fn end(&self) -> u64 {
+        self.end.load(Acquire)
     }
 
     /// The index of the closed generation, which should hold every number below `end`.
@@ -236,6 +243,17 @@ impl Slot {
         *kept = Arc::downgrade(&closed);
         Ok(closed)
     }
+}
+
+/// Enters the newest generation in the row: the one before it ends where it begins. Returns the one that it replaces,
+/// which holds nothing any more.
+fn enter(row: &mut BTreeMap<u64, Arc<Slot>>, slot: Arc<Slot>) -> Option<Arc<Slot>> {
+    let first = slot.first;
+    let replaced = row.insert(first, slot);
+    for before in row.range(..first).next_back().map(|(_, before)| before).into_iter().chain(&replaced) {
+        before.end.store(first, Release);
+    }
+    replaced
 }
 
 /// A record's frames as the generation takes them.

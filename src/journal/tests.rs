@@ -169,6 +169,24 @@ fn records_are_read_in_order_over_generations_and_after_a_reopen() {
 }
 
 #[test]
+fn a_reader_in_the_active_generation_notices_that_it_was_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = start(&options(dir.path()));
+    let mut reader = rig.lane().reader();
+    // More than is kept in memory, so that the log itself is read; the reader stops in its middle.
+    let kept = RECENT_BYTES as u64 / 700;
+    rig.append(1..=30);
+    locked(&rig.journal.0.recent).records.clear();
+    let head: Vec<u64> = reader.read(10, 1 << 20).unwrap().iter().map(|read| read.position).collect();
+    assert_eq!(head, (1..=10).collect::<Vec<_>>());
+    rig.append(31..=2 * kept);
+    assert!(rig.journal.facts().generations > 2);
+    assert_eq!(read_all(&mut reader), plain(11..=2 * kept));
+    assert_eq!(rig.facts().damaged, 0);
+    rig.end(false);
+}
+
+#[test]
 fn settled_records_are_not_read_again_and_their_generations_give_their_space_back() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));

@@ -187,6 +187,10 @@ fn remarks(status: &StatusSnapshot) -> Vec<(Health, String)> {
         Some((url, IntakeState::Connecting)) => all.push((Health::Waiting, format!("broker {url}: connecting"))),
         _ => {}
     }
+    for (url, filter) in refused_filters(status) {
+        let why = format!("broker {url}: it refused the filter {filter}, nothing of it comes");
+        all.push((Health::Act, joined(&why, "let this client read it in the broker's ACL")));
+    }
     for queue in &status.queues {
         let said = |text: &str| format!("queue {}: {text}", queue.name);
         match &queue.drain.state {
@@ -225,6 +229,15 @@ fn remarks(status: &StatusSnapshot) -> Vec<(Health, String)> {
         all.push((Health::Waiting, "the clock is wrong; times are corrected once it is right".to_owned()));
     }
     all
+}
+
+/// The broker and each filter of ours that it refused.
+fn refused_filters(status: &StatusSnapshot) -> impl Iterator<Item = (&str, &str)> {
+    status.intake.iter().flat_map(|intake| {
+        let filters = intake.routes.iter().flat_map(|route| &route.filters);
+        let refused = filters.filter(|filter| filter.granted == Some(false));
+        refused.map(|filter| (intake.url.as_str(), filter.filter.as_str()))
+    })
 }
 
 fn joined(why: &str, remedy: &str) -> String {

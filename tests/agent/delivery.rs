@@ -1,25 +1,67 @@
 //! Everything published arrives, once, in order per group.
 
+use crate::support::{LONG, PROGRAM, assert_clean, drained, fleet, mosquitto, online, tail, until_online};
 use proving::agent::{AgentConfig, AgentProcess, QueueTarget};
 use proving::broker::{EmbeddedBroker, EmbeddedOptions};
-use proving::checker::{Rules, judge};
-use proving::fleet::{Fleet, FleetOptions};
-use proving::stub::{SqsStub, StubOptions};
-use std::time::Duration;
+use proving::checker::Rules;
+use proving::consumer::Consumer;
+use proving::ministack::Ministack;
+use proving::stub::{QueueOptions, SqsStub, StubOptions};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const MESSAGES: usize = 10_000;
+const DEVICES: usize = 100;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_published_arrives_once_and_in_order() {
+async fn what_is_published_arrives_once_and_in_order_between_embedded_peers() {
     let stub = SqsStub::start(StubOptions::default()).unwrap();
     let broker = EmbeddedBroker::start(EmbeddedOptions::default()).await.unwrap();
     let target = QueueTarget::on_stub("main", &stub, "site.fifo");
-    let mut agent =
-        AgentProcess::start(env!("CARGO_BIN_EXE_tidegate"), AgentConfig::new(broker.addr(), target)).await.unwrap();
-    agent.wait_status("online", Duration::from_secs(10), |s| s["intake"]["state"] == "online").await.unwrap();
-    let mut fleet = Fleet::new(FleetOptions::new(broker.addr(), 20));
+    let mut agent = AgentProcess::start(PROGRAM, AgentConfig::new(broker.addr(), target)).await.unwrap();
+    until_online(&mut agent).await;
+    let mut fleet = fleet(broker.addr(), 20, None);
     fleet.publish(1000).await.unwrap();
-    stub.wait_for("site.fifo", Duration::from_secs(20), |c| c.accepted >= 1000).await.unwrap();
-    let verdict = judge(&fleet.published(), &stub.accepted("site.fifo"), Rules::FIFO);
-    assert!(verdict.is_clean(), "{verdict}\n{:?}\n{}", verdict.details, agent.log());
+    stub.wait_for("site.fifo", LONG, |c| c.accepted >= 1000).await.unwrap();
+    assert_clean(&fleet.published(), &stub.accepted("site.fifo"), Rules::FIFO, &agent);
     assert!(stub.unexpected().is_empty(), "{:?}", stub.unexpected());
-    println!("{}", serde_json::to_string_pretty(&agent.status().await.unwrap()).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_messages_reach_a_fifo_queue_once_and_in_order_with_two_permissions() {
+    through_real_peers("site.fifo", &QueueOptions::fifo(), Rules::FIFO).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_messages_reach_a_standard_queue() {
+    through_real_peers("site", &QueueOptions::standard(), Rules::STANDARD).await;
+}
+
+/// Mosquitto → agent → ministack with signatures and the two-action policy in force, read by a consumer.
+async fn through_real_peers(name: &str, options: &QueueOptions, rules: Rules) {
+    let ministack = Ministack::start(Path::new(env!("CARGO_MANIFEST_DIR"))).await.unwrap();
+    let url = ministack.create_queue(name, options).await.unwrap();
+    let broker = mosquitto().await;
+    let target = QueueTarget {
+        name: "main".into(),
+        url: format!("https://sqs.{}.amazonaws.com/000000000000/{name}", ministack.region()),
+        endpoint: Some(ministack.endpoint()),
+        key: ministack.agent_key().clone(),
+        extra: String::new(),
+    };
+    let mut agent = online(AgentConfig::new(broker.addr(), target)).await;
+    let mut consumer = Consumer::new(&ministack.endpoint(), ministack.region(), &ministack.admin_key(), &url);
+    let mut fleet = fleet(broker.addr(), DEVICES, None);
+    let started = Instant::now();
+    fleet.publish(MESSAGES).await.unwrap();
+    let published = started.elapsed();
+    let status = drained(&mut agent, MESSAGES as u64).await;
+    println!("{MESSAGES} published in {published:.1?}, accepted after {:.1?}", started.elapsed());
+    assert_eq!(status["queues"][0]["lane"]["accepted"], MESSAGES, "{status:#}\n{}", tail(&agent.log()));
+    let read = consumer.read_until(MESSAGES, Duration::from_secs(150)).await;
+    let read = read.map(|all| all.len());
+    let rest = consumer.read_all().await.map(|all| all.len());
+    let verdict = assert_clean(&fleet.published(), consumer.delivered(), rules, &agent);
+    println!("{verdict}, all read after {:.1?}; read {read:?} {rest:?}", started.elapsed());
+    assert_eq!(consumer.delivered().len(), MESSAGES, "nothing twice");
 }

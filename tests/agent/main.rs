@@ -1,4 +1,21 @@
 //! The agent as a process, between a broker and a queue: one file per promise.
+//!
+//! The peers are real where it matters (Mosquitto, ministack: `scripts/peers.sh`), the stub where a fault has to be
+//! exact. Every test ends with the checker's verdict on what a consumer got. Random tests print their seed;
+//! `TIDEGATE_SEED=…` replays it.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "peers of the agent are not bound by its edges"
+)]
 
+mod accounts;
+mod bad_input;
+mod broker;
 mod delivery;
+mod outage;
 mod service;
+mod shutdown;
+mod standard;
+mod support;
+mod tls;

@@ -1,0 +1,138 @@
+//! TLS to the broker: a CA of one's own, a client certificate, user and password; and a wrong CA is said in words.
+
+use crate::support::{PROGRAM, until_online};
+use crate::support::{QUEUE, arrived, assert_clean, config, fleet, online, stub, until_remarked};
+use proving::agent::AgentProcess;
+use proving::broker::{Mosquitto, MosquittoOptions, TlsListener};
+use proving::checker::Rules;
+use proving::fleet::{Fleet, FleetOptions};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+const USER: (&str, &str) = ("tidegate", "p\u{e4}ss wort");
+
+/// A certificate authority, a broker's certificate and a client's, as files.
+struct Papers {
+    folder: TempDir,
+}
+
+impl Papers {
+    fn issue() -> Papers {
+        let papers = Papers { folder: tempfile::tempdir().unwrap() };
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "site CA");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        papers.write("ca.pem", &ca.pem());
+        for (name, names) in [("broker", vec!["127.0.0.1".to_owned()]), ("client", vec!["gateway".to_owned()])] {
+            let key = KeyPair::generate().unwrap();
+            let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &ca).unwrap();
+            papers.write(&format!("{name}.pem"), &certificate.pem());
+            papers.write(&format!("{name}-key.pem"), &key.serialize_pem());
+        }
+        papers.write("password", USER.1);
+        papers
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    async fn broker(&self) -> Mosquitto {
+        let tls = TlsListener {
+            ca_file: self.path("ca.pem"),
+            cert_file: self.path("broker.pem"),
+            key_file: self.path("broker-key.pem"),
+            require_certificate: true,
+        };
+        let users = vec![(USER.0.to_owned(), USER.1.to_owned())];
+        Mosquitto::start(&MosquittoOptions { tls: Some(tls), users, ..MosquittoOptions::default() }).await.unwrap()
+    }
+
+    /// Further lines of `[mqtt]`, trusting `ca`.
+    fn settings(&self, ca: &Path) -> String {
+        let at = |name: &str| self.path(name).display().to_string();
+        format!(
+            "username = \"{}\"\npassword_file = \"{}\"\nca_file = \"{}\"\nclient_cert_file = \"{}\"\nclient_key_file = \"{}\"",
+            USER.0,
+            at("password"),
+            ca.display(),
+            at("client.pem"),
+            at("client-key.pem")
+        )
+    }
+}
+
+fn url(broker: &Mosquitto) -> String {
+    format!("mqtts://{}", broker.tls_addr().expect("a TLS listener"))
+}
+
+fn sensors(broker: &Mosquitto) -> Fleet {
+    let credentials = Some((USER.0.to_owned(), USER.1.to_owned()));
+    Fleet::new(FleetOptions { credentials, seed: crate::support::seed(), ..FleetOptions::new(broker.addr(), 20) })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_custom_ca_a_client_certificate_and_a_password_lead_to_delivery() {
+    let (papers, stub) = (Papers::issue(), stub());
+    let broker = papers.broker().await;
+    let mut configuration = config(broker.addr(), &stub);
+    configuration.broker_url = url(&broker);
+    configuration.mqtt_extra = papers.settings(&papers.path("ca.pem"));
+    let mut agent = online(configuration).await;
+    let mut fleet = sensors(&broker);
+    fleet.publish(300).await.unwrap();
+    let published = fleet.published();
+    let delivered = arrived(&stub, &mut agent, &published).await;
+    assert_clean(&published, &delivered, Rules::FIFO, &agent);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_ca_is_said_and_mended_without_losing_what_the_session_holds() {
+    let (papers, stub) = (Papers::issue(), stub());
+    let (broker, stranger) = (papers.broker().await, Papers::issue());
+    let mut configuration = config(broker.addr(), &stub);
+    configuration.broker_url = url(&broker);
+    configuration.mqtt_extra = papers.settings(&papers.path("ca.pem"));
+    let mut agent = online(configuration.clone()).await;
+    assert!(agent.term(crate::support::LONG).await.unwrap().success());
+
+    let mut wrong = configuration.clone();
+    wrong.mqtt_extra = papers.settings(&stranger.path("ca.pem"));
+    agent.rewrite(wrong).unwrap();
+    agent.spawn().unwrap();
+    let remark = until_remarked(&mut agent, &["broker mqtts://", "TLS with", "mqtt.ca_file"]).await;
+    println!("{remark}");
+    let mut fleet = sensors(&broker);
+    fleet.publish(100).await.unwrap();
+    assert_eq!(stub.counters(QUEUE).received, 0);
+
+    agent.term(crate::support::LONG).await.unwrap();
+    agent.rewrite(configuration).unwrap();
+    agent.spawn().unwrap();
+    until_online(&mut agent).await;
+    let published = fleet.published();
+    let delivered = arrived(&stub, &mut agent, &published).await;
+    assert_clean(&published, &delivered, Rules::FIFO, &agent);
+}
+
+/// Settings that can never work are a configuration error, before anything is opened.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_ca_file_ends_the_start_with_the_code_of_a_configuration_error() {
+    let (papers, stub) = (Papers::issue(), stub());
+    let mut configuration = config(([127, 0, 0, 1], 1).into(), &stub);
+    configuration.broker_url = "mqtts://127.0.0.1:1".into();
+    configuration.mqtt_extra = papers.settings(&papers.path("nowhere.pem"));
+    let mut agent = AgentProcess::prepare(PROGRAM, configuration).unwrap();
+    agent.spawn().unwrap();
+    let status = agent.wait_exit(crate::support::LONG).await.unwrap();
+    println!("{}", agent.log());
+    assert_eq!(status.code(), Some(3), "{}", agent.log());
+    assert!(agent.log().contains("nowhere.pem"), "{}", agent.log());
+    assert!(!agent.journal_path().exists(), "nothing was touched");
+}
