@@ -21,5 +21,4 @@ async fn what_is_published_arrives_once_and_in_order() {
     let verdict = judge(&fleet.published(), &stub.accepted("site.fifo"), Rules::FIFO);
     assert!(verdict.is_clean(), "{verdict}\n{:?}\n{}", verdict.details, agent.log());
     assert!(stub.unexpected().is_empty(), "{:?}", stub.unexpected());
-    println!("{}", serde_json::to_string_pretty(&agent.status().await.unwrap()).unwrap());
 }
