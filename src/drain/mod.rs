@@ -19,8 +19,6 @@ mod landing;
 pub mod settle;
 mod status;
 mod task;
-#[cfg(test)]
-mod tests;
 
 pub use status::{DrainShared, DrainState, DrainStatus};
 pub use task::{Drain, DrainOptions};
