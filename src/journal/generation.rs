@@ -4,6 +4,7 @@
 //! from the bare bytes ([`super::closed`]). Nothing is removed inside a database; its space comes back when the folder
 //! goes. sled may panic on a failing disk, so every call into it is guarded: a panic comes back as an error. Its errors
 //! stick to an open database; the writer then goes on in another one.
+#![allow(clippy::disallowed_types, reason = "the one place that speaks to sled")]
 
 use super::files;
 use super::frame;

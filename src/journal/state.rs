@@ -184,7 +184,7 @@ mod tests {
             file.write(fit(|_| state(epoch))).unwrap();
         }
         assert!(matches!(reopen(&path).1, Found::State(found) if found == state(5)));
-        let newest = (5 % 2) * SLOT_LEN as u64;
+        let newest = (file.serial % 2) * SLOT_LEN as u64;
         file.file.write_all_at(&[0xff; 100], newest + 30).unwrap();
         assert!(matches!(reopen(&path).1, Found::State(found) if found == state(4)));
         file.file.write_all_at(&[0; 2 * SLOT_LEN], 0).unwrap();

@@ -1,12 +1,12 @@
 //! SQS's numbers, each with its source, and ours that follow from them.
 //!
-//! Sources: [D] the SQS developer guide and API reference (quotas of messages, of FIFO queues, of batch actions);
-//! [L] what a public test suite recorded against the real service.
+//! Sources: (D) the SQS developer guide and API reference (quotas of messages, of FIFO queues, of batch actions);
+//! (L) what a public test suite recorded against the real service.
 
-/// Entries in one batch, at most [D, L].
+/// Entries in one batch, at most (D, L).
 pub const BATCH_ENTRIES: usize = 10;
 
-/// Bytes of one message, and of all entries of one batch together [D, L]. Counted are the UTF-8 bytes of the body and of
+/// Bytes of one message, and of all entries of one batch together (D, L). Counted are the UTF-8 bytes of the body and of
 /// each attribute's name, type and value. A queue's own `MaximumMessageSize` may be lower; the agent may not read it.
 pub const MESSAGE_BYTES: usize = 1024 * 1024;
 
@@ -16,19 +16,19 @@ pub const RESERVE_BYTES: usize = 1024;
 /// Bytes of one entry as we build it, until the queue refuses one and says its limit.
 pub const ENTRY_BYTES: usize = MESSAGE_BYTES - RESERVE_BYTES;
 
-/// The least that a queue's `MaximumMessageSize` can be set to [D]: a smaller limit in an answer is not believed.
+/// The least that a queue's `MaximumMessageSize` can be set to (D): a smaller limit in an answer is not believed.
 pub const LEAST_MESSAGE_BYTES: usize = 1024;
 
-/// Bytes that are billed as one request [D].
+/// Bytes that are billed as one request (D).
 pub const BILLING_CHUNK_BYTES: usize = 64 * 1024;
 
-/// Attributes of one message, at most [D, L].
+/// Attributes of one message, at most (D, L).
 pub const ATTRIBUTES: usize = 10;
 
-/// Characters of a group id and of a deduplication id, at most; at least one [D, L].
+/// Characters of a group id and of a deduplication id, at most; at least one (D, L).
 pub const ID_CHARS: usize = 128;
 
-/// Characters of a queue's name, `.fifo` included [D].
+/// Characters of a queue's name, `.fifo` included (D).
 pub const QUEUE_NAME_CHARS: usize = 80;
 
 /// Bytes of an answer that are read, at most. Ours hold ten entries of a few hundred bytes; whoever sends more than this
@@ -44,12 +44,12 @@ const _: () = assert!(ENTRY_BYTES < MESSAGE_BYTES && LEAST_MESSAGE_BYTES <= ENTR
 // Entry ids are one decimal digit.
 const _: () = assert!(BATCH_ENTRIES <= 10);
 
-/// Whether SQS takes `c` in a body or an attribute's value [D]: U+9, U+A, U+D, U+20–D7FF, U+E000–FFFD, U+10000–10FFFF.
+/// Whether SQS takes `c` in a body or an attribute's value (D): U+9, U+A, U+D, U+20–D7FF, U+E000–FFFD, U+10000–10FFFF.
 pub fn takes(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}')
 }
 
-/// Whether SQS takes `c` in a group id or a deduplication id [D, L]: letters, digits and punctuation of ASCII.
+/// Whether SQS takes `c` in a group id or a deduplication id (D, L): letters, digits and punctuation of ASCII.
 pub fn takes_in_id(c: char) -> bool {
     c.is_ascii_graphic()
 }

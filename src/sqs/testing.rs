@@ -1,4 +1,5 @@
 //! A server that plays a script, byte for byte: what the real service never does on demand.
+#![allow(clippy::disallowed_methods, reason = "a server of the tests, with tasks of its own")]
 
 use rustls::ServerConfig;
 use serde_json::Value;

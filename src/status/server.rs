@@ -26,6 +26,7 @@ const BIND_RETRY: Duration = Duration::from_secs(10);
 
 /// Serves the board until cancelled. An address that cannot be had is said once and tried again: the agent's work does
 /// not hang on its status.
+#[allow(clippy::disallowed_methods, reason = "one task per connection, ended with the server that agent.rs owns")]
 pub async fn serve(listen: SocketAddr, board: Arc<Board>) -> Infallible {
     let listener = bind(listen).await;
     let mut connections = tokio::task::JoinSet::new();

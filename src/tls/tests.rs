@@ -1,3 +1,5 @@
+//! Which certificates are accepted at which time, and which files are.
+
 use super::testing::{Ca, Told, day};
 use super::*;
 use rustls::pki_types::{PrivateKeyDer, ServerName};

@@ -1,7 +1,7 @@
 //! TLS to the broker: a CA of one's own, a client certificate, user and password; and a wrong CA is said in words.
 
 use crate::support::{PROGRAM, until_online};
-use crate::support::{QUEUE, arrived, assert_clean, config, fleet, online, stub, until_remarked};
+use crate::support::{QUEUE, arrived, assert_clean, config, online, stub, until_remarked};
 use proving::agent::AgentProcess;
 use proving::broker::{Mosquitto, MosquittoOptions, TlsListener};
 use proving::checker::Rules;

@@ -1,3 +1,5 @@
+//! The recogniser against a list that forgets nothing, and each kind of redelivery by itself.
+
 use super::*;
 use crate::clock::{BootId, Moment};
 use crate::record::{Identity, JournalId, KeyKind, LaneId, Message, TimeSource};

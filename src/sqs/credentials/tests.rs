@@ -1,3 +1,5 @@
+//! Keys as people keep them, rotated and damaged, and the chain over our own HTTP client.
+
 use super::chain::lifetime;
 use super::*;
 use crate::clock::Clock;

@@ -1,3 +1,5 @@
+//! What a consumer gets: bodies and attributes, byte for byte, for whatever a device sent.
+
 use super::*;
 use crate::record::{Draft, Identity, JournalId, KeyKind, Message, Slot};
 use crate::sqs::limits::ENTRY_BYTES;

@@ -80,7 +80,7 @@ async fn an_acl_that_lets_nothing_be_read_shows_as_a_silent_route() {
     let stub = stub();
     let acl = vec!["topic write application/#".to_owned(), "topic read $SYS/#".to_owned()];
     let broker = Mosquitto::start(&MosquittoOptions { acl, ..MosquittoOptions::default() }).await.unwrap();
-    let mut agent = online(config(broker.addr(), &stub)).await;
+    let agent = online(config(broker.addr(), &stub)).await;
     let mut fleet = fleet(broker.addr(), 10, None);
     fleet.publish(20).await.unwrap();
     let status = agent.status().await.unwrap();

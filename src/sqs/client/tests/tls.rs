@@ -1,4 +1,5 @@
 //! TLS, its clock, and proxies.
+#![allow(clippy::disallowed_methods, reason = "tests start servers, with tasks of their own")]
 
 use super::*;
 use crate::sqs::testing;
