@@ -13,6 +13,7 @@ mod accounts;
 mod bad_input;
 mod broker;
 mod delivery;
+mod demo;
 mod outage;
 mod service;
 mod shutdown;

@@ -23,10 +23,11 @@ use tokio::process::Command;
 #[derive(Debug)]
 pub struct AgentProcess {
     program: PathBuf,
+    // Fields go in this order: the process ends before its folder does.
+    process: Option<Process>,
     folder: TempDir,
     port: HeldPort,
     config: AgentConfig,
-    process: Option<Process>,
 }
 
 impl AgentProcess {
