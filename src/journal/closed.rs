@@ -32,12 +32,14 @@ pub(super) struct ClosedGeneration {
     files: Vec<File>,
     /// Sorted by number and part, each once.
     places: Vec<Place>,
+    /// Every commit up to this number was complete before another began.
+    committed: u64,
 }
 
 impl ClosedGeneration {
     /// Scans every file in `dir` and in the folders below it. Reads all of them once, in pieces.
     pub(super) fn scan(dir: &Path) -> io::Result<ClosedGeneration> {
-        let mut found = ClosedGeneration { files: Vec::new(), places: Vec::new() };
+        let mut found = ClosedGeneration { files: Vec::new(), places: Vec::new(), committed: 0 };
         let mut piece = vec![0; PIECE + VALUE_MAX];
         for path in all_files(dir)? {
             found.scan_file(&path, &mut piece)?;
@@ -57,14 +59,17 @@ impl ClosedGeneration {
             let wanted = piece.len().min(usize::try_from(length - at).unwrap_or(usize::MAX));
             read_what_can_be(&file, &mut piece[..wanted], at);
             let base = piece.as_ptr() as usize;
-            self.places.extend(frame::scan(&piece[..wanted]).map(|frame| Place {
-                number: frame.number,
-                part: frame.part,
-                parts: frame.parts,
-                file: index,
-                len: frame.body.len() as u16,
-                at: at + (frame.body.as_ptr() as usize - base) as u64,
-            }));
+            for frame in frame::scan(&piece[..wanted]) {
+                self.committed = self.committed.max(frame.previous.unwrap_or(0));
+                self.places.push(Place {
+                    number: frame.number,
+                    part: frame.part,
+                    parts: frame.parts,
+                    file: index,
+                    len: frame.body.len() as u16,
+                    at: at + (frame.body.as_ptr() as usize - base) as u64,
+                });
+            }
         }
         self.files.push(file);
         Ok(())
@@ -82,6 +87,20 @@ impl ClosedGeneration {
     /// Numbers of which every part was found, ascending.
     pub(super) fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
         self.places.iter().filter(|place| place.part == 0 && self.is_whole(place)).map(|place| place.number)
+    }
+
+    /// Where the last commit breaks off: the first number missing above all that is known to have been durable (`high`,
+    /// or what a later commit says), with later ones behind it. sled writes a commit in pieces, in no order; what a cut
+    /// leaves of one was never acknowledged, comes again, and must not stand before what is missing. `None`: it is whole.
+    pub(super) fn breaks_off_at(&self, high: u64) -> Option<u64> {
+        let mut whole = self.committed.max(high);
+        for number in self.numbers().filter(|number| *number > self.committed.max(high)) {
+            if number != whole + 1 {
+                return Some(whole + 1);
+            }
+            whole = number;
+        }
+        None
     }
 
     /// The envelope of a record; `None` when it or a part of it was not found.

@@ -120,14 +120,15 @@ impl Log {
         self.make(facts, std::iter::empty())
     }
 
-    /// Makes the generation at `facts.first` anew, with the records of the closed one, so that it can be gone on in:
+    /// Makes the generation at `facts.first` anew, with the records of the closed one up to `last`, so that it can be gone on in:
     /// otherwise every restart would leave a small generation behind. The old folder goes last.
     pub(super) fn carry_over(
         &self,
         facts: Facts,
         closed: &ClosedGeneration,
+        last: u64,
     ) -> Result<Arc<Generation>, GenerationError> {
-        let numbers: Vec<u64> = closed.numbers().collect();
+        let numbers: Vec<u64> = closed.numbers().take_while(|number| *number <= last).collect();
         let commits = numbers.chunks(CARRY_COMMIT).map(|numbers| {
             let envelopes = numbers.iter().filter_map(|number| Some((*number, closed.read(*number).ok()??)));
             envelopes.flat_map(|(number, envelope)| framed(number, None, &envelope)).collect()

@@ -78,15 +78,15 @@ pub struct Opened {
     pub report: OpenReport,
     tail: Tail,
     /// The newest generations as they were, oldest first.
-    newest: Vec<Arc<ClosedGeneration>>,
+    newest: Vec<Counted>,
 }
 
 impl Opened {
     /// Shows every sound record of the journal's tail, oldest first: at least the last 2,000 of those still on disk.
     /// Reads them one by one, so that a start costs no memory.
     pub fn each_of_tail(&mut self, show: &mut dyn FnMut(&Record)) {
-        for closed in std::mem::take(&mut self.newest) {
-            each(&closed, &mut |record, _| show(record));
+        for (closed, end) in std::mem::take(&mut self.newest) {
+            each(&closed, end, &mut |record, _| show(record));
         }
     }
 
@@ -150,8 +150,9 @@ impl Journal {
         };
         let log = Log::open(path)?;
         report.state_lost = old.is_none() && !log.firsts().is_empty();
-        let high = old.as_ref().map_or(0, |(state, _)| state.high);
-        let (tail, newest) = read_tail(&log)?;
+        let known = old.as_ref().map(|(state, _)| state.high);
+        let high = known.unwrap_or(0);
+        let (tail, newest) = read_tail(&log, known)?;
         report.missing = high.saturating_sub(tail.last.max(high.min(tail.first - 1))).max(tail.missing);
 
         let last = tail.last.max(high);
@@ -204,7 +205,9 @@ impl Journal {
         journal.0.write_state()?;
         let active = match newest.last().filter(|_| (1..=CARRY_BYTES).contains(&tail.bytes)) {
             // The generation starts where it did, so its lanes do, too.
-            Some(closed) => carry_over(&journal, tail.first, closed)?.map(|generation| (generation, tail.bytes)),
+            Some((closed, _)) => {
+                carry_over(&journal, tail.first, closed, last)?.map(|generation| (generation, tail.bytes))
+            }
             None => None,
         };
         Ok(Opened { journal, report, tail: Tail { next: last + 1, active }, newest })
@@ -215,11 +218,12 @@ fn carry_over(
     journal: &Journal,
     first: u64,
     closed: &ClosedGeneration,
+    last: u64,
 ) -> Result<Option<Arc<super::generation::Generation>>, JournalError> {
     let log = &journal.0.log;
     // Without its facts nothing is known of its lanes: it is closed as it is.
     let Some(facts) = log.facts(first) else { return Ok(None) };
-    Ok(Some(log.carry_over(Facts { epoch: journal.0.epoch, ..facts }, closed)?))
+    Ok(Some(log.carry_over(Facts { epoch: journal.0.epoch, ..facts }, closed, last)?))
 }
 
 fn take_lock(path: &Path) -> Result<File, JournalError> {
@@ -261,7 +265,11 @@ fn books_of(state: State) -> Option<(State, Vec<LaneBook>)> {
     }
 }
 
-fn read_tail(log: &Log) -> Result<(TailFacts, Vec<Arc<ClosedGeneration>>), JournalError> {
+/// A generation as it was found, and the number at which what counts of it ends.
+type Counted = (Arc<ClosedGeneration>, u64);
+
+/// `high`: the recorded high water, unless the state is lost.
+fn read_tail(log: &Log, high: Option<u64>) -> Result<(TailFacts, Vec<Counted>), JournalError> {
     let mut tail = TailFacts { first: 1, ..TailFacts::default() };
     let firsts = log.firsts();
     let Some(&first) = firsts.last() else { return Ok((tail, Vec::new())) };
@@ -272,19 +280,25 @@ fn read_tail(log: &Log) -> Result<(TailFacts, Vec<Arc<ClosedGeneration>>), Journ
         tail.next = facts.lanes.iter().map(|lane| (lane.id, lane.next)).collect();
     }
     let closed = log.closed(first)?.expect("it is in the row");
-    each(&closed, &mut |record, bytes| tail.take(record, bytes));
+    // Without a state nobody knows what was durable: then nothing is left out.
+    let end = high.and_then(|high| closed.breaks_off_at(high.max(first - 1))).unwrap_or(u64::MAX);
+    if end != u64::MAX {
+        tracing::warn!(from = end, "the last commit was cut off and is left out: nothing of it was acknowledged");
+    }
+    each(&closed, end, &mut |record, bytes| tail.take(record, bytes));
     tail.missing = (tail.last + 1 - first).saturating_sub(tail.records);
     let mut newest = Vec::new();
     if tail.records < TAIL_MIN && firsts.len() > 1 {
         // For the key index alone: whatever is wrong with it waits for its reader.
-        newest.extend(log.closed(firsts[firsts.len() - 2]).ok().flatten());
+        newest.extend(log.closed(firsts[firsts.len() - 2]).ok().flatten().map(|closed| (closed, first)));
     }
-    newest.push(closed);
+    newest.push((closed, end));
     Ok((tail, newest))
 }
 
-fn each(closed: &ClosedGeneration, take: &mut dyn FnMut(&Record, usize)) {
-    for number in closed.numbers() {
+/// Shows every sound record below `end`, oldest first.
+fn each(closed: &ClosedGeneration, end: u64, take: &mut dyn FnMut(&Record, usize)) {
+    for number in closed.numbers().take_while(|number| *number < end) {
         if let Ok(Some(envelope)) = closed.read(number)
             && let Ok(record) = codec::decode(&envelope)
         {

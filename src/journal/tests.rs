@@ -350,6 +350,50 @@ fn a_damaged_generation_is_salvaged_in_order_wherever_it_stands() {
     }
 }
 
+/// sled writes a commit in several pieces at once: after a kill the later one may be there and the earlier one not. Nothing
+/// of such a commit was acknowledged. Kept, its later records would stand before the earlier ones when those come again.
+#[test]
+fn a_commit_that_was_cut_off_is_left_out_and_nothing_is_taken_for_damaged() {
+    for durable in [40, 1200] {
+        // A short newest generation is carried over, a long one is closed as it is.
+        let dir = tempfile::tempdir().unwrap();
+        let options = JournalOptions { generation_bytes: 1 << 20, ..options(dir.path()) };
+        let mut rig = start(&options);
+        rig.append(1..=durable);
+        let (id, lane, epoch) = (rig.journal.id(), rig.lane().id(), rig.journal.epoch());
+        rig.end(false);
+        let frames = [durable + 2, durable + 3].map(|number| {
+            let slots = vec![crate::record::Slot { lane, position: number }];
+            let record = Record::number(draft(number, &[lane]), id, epoch, number, Clock::new(None).boot(), slots);
+            let frames = log::framed(number, None, &crate::record::codec::encode(&record));
+            frames.into_iter().flat_map(|(_, _, value)| value).collect::<Vec<u8>>()
+        });
+        append_to_newest(dir.path(), &frames.concat());
+
+        for _ in 0..2 {
+            let rig = start(&options);
+            assert_eq!((rig.report.missing, rig.tail.last()), (0, Some(&durable)));
+            rig.end(true);
+        }
+        let mut rig = start(&options);
+        rig.append(durable + 1..=durable + 100);
+        assert_eq!(rig.read_all(), plain(1..=durable + 100));
+        assert_eq!((rig.facts().appended, rig.facts().damaged), (durable + 100, 0));
+        rig.end(false);
+        let rig = start(&options);
+        assert_eq!((rig.read_all(), rig.tail.last()), (plain(1..=durable + 100), Some(&(durable + 100))));
+        rig.end(false);
+    }
+}
+
+fn append_to_newest(journal: &Path, bytes: &[u8]) {
+    use std::io::Write;
+    let mut folders: Vec<_> = std::fs::read_dir(journal.join("log")).unwrap().map(|e| e.unwrap().path()).collect();
+    folders.sort();
+    let newest = folders.pop().unwrap();
+    std::fs::OpenOptions::new().append(true).open(newest.join("db")).unwrap().write_all(bytes).unwrap();
+}
+
 #[test]
 fn a_truncated_newest_generation_is_noticed_by_the_high_water() {
     let dir = crate::testing::fast_dir();
