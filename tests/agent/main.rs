@@ -15,6 +15,7 @@ mod broker;
 mod delivery;
 mod demo;
 mod outage;
+mod power_loss;
 mod service;
 mod shutdown;
 mod standard;
