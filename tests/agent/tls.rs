@@ -1,7 +1,8 @@
 //! TLS to the broker: a CA of one's own, a client certificate, user and password; and a wrong CA is said in words.
 
-use crate::support::{PROGRAM, until_online};
-use crate::support::{QUEUE, arrived, assert_clean, config, online, stub, until_remarked};
+use crate::support::{
+    LONG, PROGRAM, QUEUE, arrived, assert_clean, config, online, seed, stub, until_online, until_remarked,
+};
 use proving::agent::AgentProcess;
 use proving::broker::{Mosquitto, MosquittoOptions, TlsListener};
 use proving::checker::Rules;
@@ -74,7 +75,7 @@ fn url(broker: &Mosquitto) -> String {
 
 fn sensors(broker: &Mosquitto) -> Fleet {
     let credentials = Some((USER.0.to_owned(), USER.1.to_owned()));
-    Fleet::new(FleetOptions { credentials, seed: crate::support::seed(), ..FleetOptions::new(broker.addr(), 20) })
+    Fleet::new(FleetOptions { credentials, seed: seed(), ..FleetOptions::new(broker.addr(), 20) })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -100,7 +101,7 @@ async fn a_wrong_ca_is_said_and_mended_without_losing_what_the_session_holds() {
     configuration.broker_url = url(&broker);
     configuration.mqtt_extra = papers.settings(&papers.path("ca.pem"));
     let mut agent = online(configuration.clone()).await;
-    assert!(agent.term(crate::support::LONG).await.unwrap().success());
+    assert!(agent.term(LONG).await.unwrap().success());
 
     let mut wrong = configuration.clone();
     wrong.mqtt_extra = papers.settings(&stranger.path("ca.pem"));
@@ -112,7 +113,7 @@ async fn a_wrong_ca_is_said_and_mended_without_losing_what_the_session_holds() {
     fleet.publish(100).await.unwrap();
     assert_eq!(stub.counters(QUEUE).received, 0);
 
-    agent.term(crate::support::LONG).await.unwrap();
+    agent.term(LONG).await.unwrap();
     agent.rewrite(configuration).unwrap();
     agent.spawn().unwrap();
     until_online(&mut agent).await;
@@ -130,7 +131,7 @@ async fn a_missing_ca_file_ends_the_start_with_the_code_of_a_configuration_error
     configuration.mqtt_extra = papers.settings(&papers.path("nowhere.pem"));
     let mut agent = AgentProcess::prepare(PROGRAM, configuration).unwrap();
     agent.spawn().unwrap();
-    let status = agent.wait_exit(crate::support::LONG).await.unwrap();
+    let status = agent.wait_exit(LONG).await.unwrap();
     println!("{}", agent.log());
     assert_eq!(status.code(), Some(3), "{}", agent.log());
     assert!(agent.log().contains("nowhere.pem"), "{}", agent.log());

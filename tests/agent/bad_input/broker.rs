@@ -1,7 +1,8 @@
 //! What is wrong at the broker: it is not there, refuses the account, refuses the filter, or lets nothing be read.
 
 use crate::support::{
-    LONG, PROGRAM, arrived, assert_clean, config, fleet, online, stub, until_logged, until_online, until_remarked,
+    LONG, PROGRAM, Publisher, arrived, assert_clean, config, fleet, online, stub, until_logged, until_online,
+    until_remarked,
 };
 use proving::agent::AgentProcess;
 use proving::broker::{Mosquitto, MosquittoOptions};
@@ -78,15 +79,20 @@ async fn a_refused_filter_is_said_and_the_other_route_goes_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_acl_that_lets_nothing_be_read_shows_as_a_silent_route() {
     let stub = stub();
-    let acl = vec!["topic write application/#".to_owned(), "topic read $SYS/#".to_owned()];
+    let read = ["topic write application/#", "topic read application/open/#", "topic read $SYS/#"];
+    let acl = read.map(str::to_owned).to_vec();
     let broker = Mosquitto::start(&MosquittoOptions { acl, ..MosquittoOptions::default() }).await.unwrap();
     let agent = online(config(broker.addr(), &stub)).await;
     let mut fleet = fleet(broker.addr(), 10, None);
     fleet.publish(20).await.unwrap();
-    let status = agent.status().await.unwrap();
-    let route = &status["intake"]["routes"][0];
-    assert_eq!((&route["filters"][0]["granted"], &route["messages"]), (&true.into(), &0.into()), "{status:#}");
-    assert_eq!(route["last_message_s"], serde_json::Value::Null);
+    let route = |s: &serde_json::Value| s["intake"]["routes"][0].clone();
+    let silent = route(&agent.status().await.unwrap());
+    assert_eq!((&silent["filters"][0]["granted"], &silent["messages"]), (&true.into(), &0.into()));
+    assert_eq!(silent["last_message_s"], serde_json::Value::Null);
+    // What comes after them and may be read tells that they never will.
+    Publisher::new(broker.addr()).publish("application/open/device/02f1e2d3ffffffff/event/up", "{}").await;
+    let heard = agent.wait_status("one message", LONG, |s| route(s)["messages"] != 0).await.unwrap();
+    assert_eq!((&route(&heard)["messages"], &route(&heard)["last_message_s"]), (&1.into(), &0.into()));
 }
 
 /// Anybody may publish and receive; only ChirpStack's topics and the broker's counts may be subscribed to.
