@@ -205,11 +205,14 @@ impl Journal {
         journal.0.write_state()?;
         let active = match newest.last().filter(|_| (1..=CARRY_BYTES).contains(&tail.bytes)) {
             // The generation starts where it did, so its lanes do, too.
-            Some((closed, _)) => {
-                carry_over(&journal, tail.first, closed, last)?.map(|generation| (generation, tail.bytes))
-            }
+            Some((closed, _)) => carry_over(&journal, tail.first, closed, last).unwrap_or_else(|error| {
+                // On a full disk, most likely: what is there can still be drained, and that makes room.
+                tracing::warn!(%error, "small newest generation not carried over, it is closed as it is");
+                None
+            }),
             None => None,
         };
+        let active = active.map(|generation| (generation, tail.bytes));
         Ok(Opened { journal, report, tail: Tail { next: last + 1, active }, newest })
     }
 }

@@ -386,6 +386,23 @@ fn a_commit_that_was_cut_off_is_left_out_and_nothing_is_taken_for_damaged() {
     }
 }
 
+/// A full disk has no room for a fresh database; the journal opens all the same, so that draining can make room.
+#[test]
+fn a_newest_generation_that_cannot_be_carried_over_is_read_where_it_is() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&options(dir.path()));
+    rig.append(1..=10);
+    let epoch = rig.journal.epoch();
+    rig.end(false);
+    // In the way of the folder that the next open wants to make.
+    std::fs::write(dir.path().join(format!("log/gen-{:020}.{:010}", 1, epoch + 1)), b"in the way").unwrap();
+    let mut rig = start(&options(dir.path()));
+    assert_eq!(rig.read_all(), plain(1..=10));
+    rig.append(11..=20);
+    assert_eq!(rig.read_all(), plain(1..=20));
+    rig.end(false);
+}
+
 fn append_to_newest(journal: &Path, bytes: &[u8]) {
     use std::io::Write;
     let mut folders: Vec<_> = std::fs::read_dir(journal.join("log")).unwrap().map(|e| e.unwrap().path()).collect();
