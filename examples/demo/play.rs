@@ -172,8 +172,18 @@ async fn drain(watch: &mut Watch, sent: u64) {
     let drained = |figures: &Figures| {
         figures.agent.as_ref().is_some_and(|b| b.appended >= sent && b.waiting == 0 && b.unacked == 0)
     };
-    if progress_until(watch, drained).await {
-        watch.event("everything accepted; the customer reads the rest");
+    if !progress_until(watch, drained).await {
+        return;
+    }
+    match &watch.figures.agent {
+        Some(Books { evicted: 0, quarantined: 0, damaged: 0, .. }) | None => {
+            watch.event("everything accepted; the customer reads the rest");
+        }
+        Some(b) => {
+            let (evicted, quarantined, damaged) = (b.evicted, b.quarantined, b.damaged);
+            let text = format!("evicted {evicted}, quarantined {quarantined}, damaged {damaged}");
+            watch.event(&format!("nothing waits any more, but the agent gave up records: {text}"));
+        }
     }
 }
 
