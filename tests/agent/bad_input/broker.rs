@@ -82,7 +82,7 @@ async fn an_acl_that_lets_nothing_be_read_shows_as_a_silent_route() {
     let read = ["topic write application/#", "topic read application/open/#", "topic read $SYS/#"];
     let acl = read.map(str::to_owned).to_vec();
     let broker = Mosquitto::start(&MosquittoOptions { acl, ..MosquittoOptions::default() }).await.unwrap();
-    let agent = online(config(broker.addr(), &stub)).await;
+    let mut agent = online(config(broker.addr(), &stub)).await;
     let mut fleet = fleet(broker.addr(), 10, None);
     fleet.publish(20).await.unwrap();
     let route = |s: &serde_json::Value| s["intake"]["routes"][0].clone();
