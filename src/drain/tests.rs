@@ -219,8 +219,7 @@ async fn drain_all(rig: &Rig, queue: &Arc<Queue>, ordering: Ordering) -> DrainSt
         stop.send_replace(true);
     };
     tokio::join!(drain.run(stopped), watch);
-    let status = shared.lock().clone();
-    status
+    shared.lock().clone()
 }
 
 fn by_group(records: &[(String, String)]) -> BTreeMap<&str, Vec<&str>> {
