@@ -99,7 +99,7 @@ impl Link {
 
     /// Acknowledges what came on this connection; in order, because tickets come in order.
     fn acknowledge(&mut self, tickets: &[PendingAck]) -> Result<(), End> {
-        let leaving = self.stopping.is_some_and(|stopping| stopping.leaving);
+        let leaving = self.leaving();
         let due = |ticket: &&PendingAck| ticket.connection == self.number && ticket.qos > 0;
         if !self.online || leaving {
             return Ok(());
@@ -112,6 +112,10 @@ impl Link {
             self.acked += 1;
         }
         Ok(())
+    }
+
+    fn leaving(&self) -> bool {
+        self.stopping.is_some_and(|stopping| stopping.leaving)
     }
 
     fn leave(&mut self, deadline: Instant) {
@@ -194,6 +198,7 @@ impl Intake {
             };
             match polled {
                 Ok(event) => self.event(event, link, &mut event_loop.state)?,
+                Err(_) if link.leaving() => return Err(End::Stopped),
                 Err(error) => {
                     let config = &self.options.config;
                     let connected = link.number != 0;
@@ -224,7 +229,8 @@ impl Intake {
                     return Err(End::Lower);
                 }
             }
-            Event::Outgoing(Outgoing::Disconnect) => return Err(End::Stopped),
+            // The broker closes now, and only then do we: a socket closed over messages that were not read is reset, and
+            // a reset makes the broker forget the acks that it has not read yet.
             _ => {}
         }
         Ok(())
