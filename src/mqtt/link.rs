@@ -55,6 +55,8 @@ pub(super) struct Link {
     pub(super) online: bool,
     pub(super) since: Instant,
     limit: Limit,
+    /// The message over the packet limit is acknowledged: the connection ends when the broker closes it, or then.
+    lowering: Option<Instant>,
     /// Whether the broker had kept our session.
     pub(super) session_kept: bool,
     /// Packet id of the last message that only the raised limit admitted.
@@ -93,6 +95,7 @@ impl Link {
             flushed: 0,
             stopping: None,
             again: None,
+            lowering: None,
             count_asked: false,
         }
     }
@@ -101,7 +104,7 @@ impl Link {
     fn acknowledge(&mut self, tickets: &[PendingAck]) -> Result<(), End> {
         let leaving = self.leaving();
         let due = |ticket: &&PendingAck| ticket.connection == self.number && ticket.qos > 0;
-        if !self.online || leaving {
+        if !self.online || leaving || self.lowering.is_some() {
             return Ok(());
         }
         for ticket in tickets.iter().filter(due) {
@@ -199,6 +202,7 @@ impl Intake {
             match polled {
                 Ok(event) => self.event(event, link, &mut event_loop.state)?,
                 Err(_) if link.leaving() => return Err(End::Stopped),
+                Err(_) if link.lowering.is_some() => return Err(End::Lower),
                 Err(error) => {
                     let config = &self.options.config;
                     let connected = link.number != 0;
@@ -226,7 +230,9 @@ impl Intake {
                 link.flushed += 1;
                 self.leave_if_done(link);
                 if link.limit == Limit::Raised && link.oversize == Some(id) {
-                    return Err(End::Lower);
+                    // Left as at a stop, or a reset could take the ack away that was just sent.
+                    link.lowering = Some(Instant::now() + self.timing.leave);
+                    let _ = link.client.try_disconnect();
                 }
             }
             // The broker closes now, and only then do we: a socket closed over messages that were not read is reset, and
@@ -239,12 +245,15 @@ impl Intake {
     fn wake(&self, link: &Link) -> Option<Instant> {
         let raised = (link.online && link.limit == Limit::Raised).then(|| link.since + self.timing.raised);
         let stopping = link.stopping.map(|stopping| stopping.deadline);
-        [self.saver.due(), raised, stopping, link.again].into_iter().flatten().min()
+        [self.saver.due(), raised, stopping, link.again, link.lowering].into_iter().flatten().min()
     }
 
     fn woken(&mut self, link: &mut Link) -> Result<(), End> {
         let now = Instant::now();
         self.save_if_due();
+        if link.lowering.is_some_and(|deadline| deadline <= now) {
+            return Err(End::Lower);
+        }
         if link.again.is_some_and(|again| again <= now) {
             link.again = None;
             self.ask(self.subscriptions.missing(), link);
