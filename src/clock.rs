@@ -122,7 +122,13 @@ pub struct Anchor {
 impl Anchor {
     /// Anchors at the present wall clock, right or wrong.
     pub fn now() -> Anchor {
-        Anchor { wall: SystemTime::now(), since: Instant::now() }
+        let shift = crate::rig::shift().wall_ms;
+        let wall = if shift < 0 {
+            SystemTime::now() - Duration::from_millis(shift.unsigned_abs())
+        } else {
+            SystemTime::now() + Duration::from_millis(shift.unsigned_abs())
+        };
+        Anchor { wall, since: Instant::now() }
     }
 
     /// The anchored time.
@@ -148,16 +154,18 @@ pub fn rfc3339_ms(wall_ms: i64) -> Option<String> {
 
 fn system_ms() -> i64 {
     let millis = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
-    match SystemTime::now().duration_since(UNIX_EPOCH) {
+    let real = match SystemTime::now().duration_since(UNIX_EPOCH) {
         Ok(after) => millis(after),
         Err(before) => -millis(before.duration()),
-    }
+    };
+    real + crate::rig::shift().wall_ms
 }
 
 /// Milliseconds since boot, suspend included.
 pub fn boottime_ms() -> u64 {
     let at = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    u64::try_from(at.tv_sec).unwrap_or(0) * 1000 + u64::try_from(at.tv_nsec).unwrap_or(0) / 1_000_000
+    let real = u64::try_from(at.tv_sec).unwrap_or(0) * 1000 + u64::try_from(at.tv_nsec).unwrap_or(0) / 1_000_000;
+    real + crate::rig::shift().boottime_ms
 }
 
 pub(crate) fn read_boot_id() -> BootId {
@@ -167,6 +175,7 @@ pub(crate) fn read_boot_id() -> BootId {
     for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
         *byte = pair[0] << 4 | pair[1];
     }
+    id[0] ^= crate::rig::shift().boot;
     BootId(id)
 }
 

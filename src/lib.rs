@@ -25,6 +25,7 @@ pub mod sqs;
 
 pub mod agent;
 pub mod cli;
+pub mod rig;
 pub mod shutdown;
 pub mod status;
 pub mod telemetry;

@@ -19,15 +19,33 @@ pub fn calls() -> u64 {
     CALLS.load(Relaxed)
 }
 
-// SAFETY: touches errno only; the prototype is libc's (64-bit offsets on every target, musl's off_t too).
+/// Sabotage for proving runs: from now on the call is answered with success, as a kernel does, and `observer` is told of
+/// it (file descriptor, offset, length). Nothing is synced; only a run that models the disk itself may ask for it.
+#[cfg(feature = "rig")]
+pub fn answer_as_stock(observer: fn(i32, i64, i64)) {
+    *OBSERVER.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(observer);
+}
+
+#[cfg(feature = "rig")]
+static OBSERVER: std::sync::RwLock<Option<fn(i32, i64, i64)>> = std::sync::RwLock::new(None);
+
+// SAFETY: touches errno only (and, rigged, calls a safe function); the prototype is libc's (64-bit offsets on every target, musl's off_t too).
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sync_file_range(
-    _: libc::c_int,
-    _: libc::off64_t,
-    _: libc::off64_t,
+    fd: libc::c_int,
+    offset: libc::off64_t,
+    length: libc::off64_t,
     _: libc::c_uint,
 ) -> libc::c_int {
     CALLS.fetch_add(1, Relaxed);
+    #[cfg(feature = "rig")]
+    if fd >= 0
+        && let Some(observer) = *OBSERVER.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    {
+        observer(fd, offset, length);
+        return 0;
+    }
+    let _ = (fd, offset, length);
     // SAFETY: libc guarantees a valid, thread-local errno location.
     unsafe { *libc::__errno_location() = libc::ENOSYS };
     -1

@@ -1,0 +1,144 @@
+//! What a proving run may do to the agent: deliberate faults and moved clocks. Absent from a shipped build.
+//!
+//! A checker that has never caught anything proves nothing. So each promise has a *sabotage*: a fault put into the real
+//! code on purpose, at the very place that keeps the promise, which the checkers must catch. And a gateway's clock may
+//! say 1970, jump by years, or come back after a reboot hours later; no test can wait for that, so the clock can be moved.
+//!
+//! All of it hangs on the feature `rig`, which tests and examples turn on (the package depends on itself for them) and
+//! a plain `cargo build` does not have: there [`armed`] is a constant `false`, and the compiler removes what follows.
+//!
+//! - `TIDEGATE_SABOTAGE=ack-early` arms one fault for the process; [`arm`] does it from inside.
+//! - `TIDEGATE_RIG_CLOCK=FILE` names a file of three numbers, read at every look at the clock: milliseconds added to the
+//!   wall clock, milliseconds added to the time since boot, and the number of the boot (0: the real one).
+
+/// A fault that can be put in on purpose.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Sabotage {
+    /// Tickets are given back before the commit's flush: acknowledged before durable.
+    AckEarly,
+    /// Acks of a dead connection are sent on the next one, under packet ids that mean other messages by then.
+    StaleAcks,
+    /// A record that comes back unsettled goes behind its group instead of before it.
+    Overtake,
+    /// Records are attempted without a durable mark, so a restart does not know that they may have been sent.
+    NoMark,
+    /// A parked lane forgets what was in flight when it was parked.
+    ForgetParked,
+    /// The durable cursor runs ahead of what was settled.
+    CursorFirst,
+}
+
+impl Sabotage {
+    /// All of them.
+    pub const ALL: [Sabotage; 6] = [
+        Sabotage::AckEarly,
+        Sabotage::StaleAcks,
+        Sabotage::Overtake,
+        Sabotage::NoMark,
+        Sabotage::ForgetParked,
+        Sabotage::CursorFirst,
+    ];
+
+    /// Its name on a command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Sabotage::AckEarly => "ack-early",
+            Sabotage::StaleAcks => "stale-acks",
+            Sabotage::Overtake => "overtake",
+            Sabotage::NoMark => "no-mark",
+            Sabotage::ForgetParked => "forget-parked",
+            Sabotage::CursorFirst => "cursor-first",
+        }
+    }
+}
+
+#[cfg(not(feature = "rig"))]
+mod inert {
+    use super::Sabotage;
+
+    /// Whether a fault is armed: never, in a build that ships.
+    #[inline(always)]
+    pub const fn armed(_: Sabotage) -> bool {
+        false
+    }
+
+    /// How far the clocks are moved: not at all, in a build that ships.
+    #[inline(always)]
+    pub(crate) const fn shift() -> super::Shift {
+        super::Shift { wall_ms: 0, boottime_ms: 0, boot: 0 }
+    }
+}
+
+#[cfg(feature = "rig")]
+mod live {
+    use super::{Sabotage, Shift};
+    use std::path::PathBuf;
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+    static ARMED: AtomicU8 = AtomicU8::new(0);
+
+    fn named() -> u8 {
+        static NAMED: OnceLock<u8> = OnceLock::new();
+        *NAMED.get_or_init(|| {
+            let Ok(name) = std::env::var("TIDEGATE_SABOTAGE") else { return 0 };
+            let known = Sabotage::ALL.iter().find(|sabotage| sabotage.name() == name);
+            let sabotage = *known.unwrap_or_else(|| panic!("TIDEGATE_SABOTAGE={name} is no sabotage"));
+            tracing::error!(sabotage = name, "SABOTAGED on purpose: this process breaks its promises");
+            1 << sabotage as u8
+        })
+    }
+
+    /// Whether a fault is armed.
+    pub fn armed(sabotage: Sabotage) -> bool {
+        (ARMED.load(Relaxed) | named()) & (1 << sabotage as u8) != 0
+    }
+
+    /// Arms a fault for this process, until it ends.
+    pub fn arm(sabotage: Sabotage) {
+        ARMED.fetch_or(1 << sabotage as u8, Relaxed);
+    }
+
+    /// How far the clocks are moved now. A file that is being written keeps the last shift in force.
+    pub(crate) fn shift() -> Shift {
+        static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();
+        static LAST: std::sync::Mutex<Shift> = std::sync::Mutex::new(Shift { wall_ms: 0, boottime_ms: 0, boot: 0 });
+        let Some(path) = FILE.get_or_init(|| std::env::var_os("TIDEGATE_RIG_CLOCK").map(PathBuf::from)) else {
+            return Shift::default();
+        };
+        let mut last = LAST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(shift) = std::fs::read_to_string(path).ok().and_then(|text| parse(&text)) {
+            *last = shift;
+        }
+        *last
+    }
+
+    fn parse(text: &str) -> Option<Shift> {
+        let mut words = text.split_ascii_whitespace();
+        let wall_ms = words.next()?.parse().ok()?;
+        let boottime_ms = words.next()?.parse().ok()?;
+        let boot = words.next()?.parse().ok()?;
+        Some(Shift { wall_ms, boottime_ms, boot })
+    }
+}
+
+#[cfg(not(feature = "rig"))]
+pub use inert::armed;
+#[cfg(not(feature = "rig"))]
+pub(crate) use inert::shift;
+#[cfg(feature = "rig")]
+pub(crate) use live::shift;
+#[cfg(feature = "rig")]
+pub use live::{arm, armed};
+
+/// How far the clocks are moved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Shift {
+    /// Added to the wall clock.
+    pub(crate) wall_ms: i64,
+    /// Added to the time since boot.
+    pub(crate) boottime_ms: u64,
+    /// Number of the boot; 0: the real one.
+    pub(crate) boot: u8,
+}
