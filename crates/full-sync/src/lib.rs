@@ -22,12 +22,16 @@ pub fn calls() -> u64 {
 /// Sabotage for proving runs: from now on the call is answered with success, as a kernel does, and `observer` is told of
 /// it (file descriptor, offset, length). Nothing is synced; only a run that models the disk itself may ask for it.
 #[cfg(feature = "rig")]
-pub fn answer_as_stock(observer: fn(i32, i64, i64)) {
+pub fn answer_as_stock(observer: Observer) {
     *OBSERVER.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(observer);
 }
 
+/// Told of a call's file descriptor, offset and length.
 #[cfg(feature = "rig")]
-static OBSERVER: std::sync::RwLock<Option<fn(i32, i64, i64)>> = std::sync::RwLock::new(None);
+pub type Observer = fn(i32, i64, i64);
+
+#[cfg(feature = "rig")]
+static OBSERVER: std::sync::RwLock<Option<Observer>> = std::sync::RwLock::new(None);
 
 // SAFETY: touches errno only (and, rigged, calls a safe function); the prototype is libc's (64-bit offsets on every target, musl's off_t too).
 #[unsafe(no_mangle)]
