@@ -252,6 +252,7 @@ async fn open_journal(
 fn open_once(options: &JournalOptions, clock: &Clock) -> Result<(Opened, Recogniser), JournalError> {
     let mut opened = Journal::open(options, clock)?;
     let mut recogniser = mqtt::recall(&options.path.join("intake"), opened.journal.id());
+    opened.over_long().into_iter().for_each(|delivery| recogniser.seed_over_long(delivery));
     opened.each_of_tail(&mut |record| recogniser.seed(record));
     Ok((opened, recogniser))
 }

@@ -107,9 +107,9 @@ impl<T> Writer<T> {
                 match item {
                     Item::Record(draft) => drafts.push(*draft),
                     Item::Repeat => {}
-                    Item::Oversize { draft, bytes } => {
+                    Item::Oversize { draft, bytes, delivery } => {
                         // Committed first, so that the tickets of what came before do not wait for nothing.
-                        if !self.commit(std::mem::take(&mut drafts)) || !self.keep_oversize(*draft, bytes) {
+                        if !self.commit(std::mem::take(&mut drafts)) || !self.keep_oversize(*draft, bytes, delivery) {
                             return;
                         }
                     }
@@ -360,7 +360,7 @@ impl<T> Writer<T> {
         shared.dirty();
     }
 
-    fn keep_oversize(&mut self, draft: Draft, bytes: u64) -> bool {
+    fn keep_oversize(&mut self, draft: Draft, bytes: u64, delivery: u64) -> bool {
         let topic = draft.message.topic.clone();
         let text = format!("payload of {bytes} bytes is larger than mqtt.max_payload_bytes");
         let record = Record::number(
@@ -371,7 +371,7 @@ impl<T> Writer<T> {
             self.journal.0.clock.boot(),
             vec![],
         );
-        let reason = Reason { code: "oversize", text: &text, place: None, whole_bytes: Some(bytes) };
+        let reason = Reason { code: "oversize", text: &text, place: None, whole: Some((bytes, delivery)) };
         self.insist(|writer| {
             let quarantine = &writer.journal.0.quarantine;
             let kept =

@@ -152,7 +152,7 @@ impl Lane {
     /// Puts a record into quarantine durably, then settles it. `Ok(false)`: the quarantine is full, nothing changed.
     /// Blocks on the disk.
     pub fn quarantine(&self, record: &Record, position: u64, code: &str, text: &str) -> Result<bool, JournalError> {
-        let reason = Reason { code, text, place: Some((self.id, position)), whole_bytes: None };
+        let reason = Reason { code, text, place: Some((self.id, position)), whole: None };
         let shared = &self.journal.0;
         let kept = shared.quarantine.keep(record, reason).map_err(|source| JournalError::io(&shared.path, source))?;
         if kept {

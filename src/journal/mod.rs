@@ -131,6 +131,8 @@ pub enum Item {
         draft: Box<Draft>,
         /// Size of the whole payload.
         bytes: u64,
+        /// Hash by which the broker's redelivery of it is recognised; kept with the head ([`Opened::over_long`]).
+        delivery: u64,
     },
 }
 

@@ -90,6 +90,11 @@ impl Opened {
         }
     }
 
+    /// Hashes of the deliveries of messages too large to be journaled whose heads are in quarantine, oldest first.
+    pub fn over_long(&self) -> Vec<u64> {
+        self.journal.0.quarantine.deliveries()
+    }
+
     /// The writer; to be run on a thread of its own. `stop` ends its waiting on a disk that refuses.
     pub fn writer<T>(
         self,

@@ -44,6 +44,9 @@ struct Kept<'a> {
     /// Whole size of the payload where only its head is kept.
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     bytes: Option<u64>,
+    /// Hash of the delivery of a message too large to be journaled: when the broker sends it again, it is known.
+    #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
+    delivery: Option<u64>,
     /// The record's envelope.
     #[serde(rename = "r", with = "serde_bytes")]
     envelope: &'a [u8],
@@ -55,7 +58,8 @@ pub(super) struct Reason<'a> {
     pub(super) code: &'a str,
     pub(super) text: &'a str,
     pub(super) place: Option<(LaneId, u64)>,
-    pub(super) whole_bytes: Option<u64>,
+    /// Where only the head is kept: the payload's whole size, and the hash of its delivery.
+    pub(super) whole: Option<(u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -67,6 +71,8 @@ pub(super) struct Quarantine {
 struct Inner {
     file: File,
     counts: QuarantineCounts,
+    /// Deliveries found when it was opened, oldest first.
+    deliveries: Vec<u64>,
 }
 
 impl Quarantine {
@@ -82,8 +88,10 @@ impl Quarantine {
         }
         let bytes = std::fs::read(&path)?;
         let entries = frame::scan(&bytes).filter(|frame| frame.part == 0).count() as u64;
+        let deliveries = bodies(&bytes).filter_map(|body| serde_cbor::from_slice::<Kept<'_>>(&body).ok()?.delivery);
+        let deliveries = deliveries.collect();
         let counts = QuarantineCounts { entries, bytes: bytes.len() as u64, max_bytes: QUARANTINE_BYTES };
-        Ok(Quarantine { inner: Mutex::new(Inner { file, counts }) })
+        Ok(Quarantine { inner: Mutex::new(Inner { file, counts, deliveries }) })
     }
 
     /// Keeps a record durably. `false`: it is full.
@@ -94,7 +102,8 @@ impl Quarantine {
             text: reason.text,
             lane: reason.place.map(|(lane, _)| lane),
             position: reason.place.map(|(_, position)| position),
-            bytes: reason.whole_bytes,
+            bytes: reason.whole.map(|(bytes, _)| bytes),
+            delivery: reason.whole.map(|(_, delivery)| delivery),
             envelope: &envelope,
         };
         let body = serde_cbor::to_vec(&kept).expect("plain values encode");
@@ -110,7 +119,24 @@ impl Quarantine {
         Ok(true)
     }
 
+    /// Deliveries of messages too large to be journaled, as found when it was opened; oldest first.
+    pub(super) fn deliveries(&self) -> Vec<u64> {
+        locked(&self.inner).deliveries.clone()
+    }
+
     pub(super) fn counts(&self) -> QuarantineCounts {
         locked(&self.inner).counts
     }
+}
+
+/// What was kept, its parts joined: they stand in a row, because each entry is written in one go.
+fn bodies(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
+    let mut body = Vec::new();
+    frame::scan(bytes).filter_map(move |frame| {
+        if frame.part == 0 {
+            body.clear();
+        }
+        body.extend_from_slice(frame.body);
+        (frame.part + 1 == frame.parts).then(|| std::mem::take(&mut body))
+    })
 }

@@ -468,6 +468,23 @@ fn what_a_mark_covers_is_maybe_sent_after_a_restart_and_nothing_else_is() {
 }
 
 #[test]
+fn a_message_too_large_to_be_journaled_is_known_again_after_a_restart() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&options(dir.path()));
+    for n in 1..=3 {
+        let mut head = draft(n, &[]);
+        head.message.payload = vec![n as u8; 4096].into();
+        let item = Item::Oversize { draft: Box::new(head), bytes: 5_000_000, delivery: 70 + n };
+        rig.inbox.as_ref().unwrap().send(Append { item, ticket: n }).unwrap();
+        rig.await_tickets(vec![n]);
+    }
+    rig.end(true);
+    let opened = Journal::open(&options(dir.path()), &Clock::new(None)).unwrap();
+    assert_eq!(opened.over_long(), [71, 72, 73]);
+    assert_eq!(opened.journal.facts().quarantine.entries, 3);
+}
+
+#[test]
 fn long_records_travel_in_parts() {
     let dir = crate::testing::fast_dir();
     let rig = start(&options(dir.path()));

@@ -29,6 +29,9 @@ pub(super) struct Timing {
     pub(super) refused_again: Duration,
     /// A raised packet limit is lowered after this when the large message does not come.
     pub(super) raised: Duration,
+    /// Once the large message is acknowledged: longest wait for the broker to close the connection. Closing first would
+    /// reset it and could take that ack away, so a broker under load is given time.
+    pub(super) lower: Duration,
     /// At a stop: longest wait for commits and acks.
     pub(super) stop: Duration,
     /// At a stop: longest wait for the disconnect to leave.
@@ -48,6 +51,7 @@ impl Timing {
         connect: Duration::from_secs(15),
         refused_again: Duration::from_secs(300),
         raised: Duration::from_secs(60),
+        lower: Duration::from_secs(10),
         stop: Duration::from_secs(5),
         leave: Duration::from_secs(1),
         save: Duration::from_secs(600),

@@ -231,7 +231,7 @@ impl Intake {
                 self.leave_if_done(link);
                 if link.limit == Limit::Raised && link.oversize == Some(id) {
                     // Left as at a stop, or a reset could take the ack away that was just sent.
-                    link.lowering = Some(Instant::now() + self.timing.leave);
+                    link.lowering = Some(Instant::now() + self.timing.lower);
                     let _ = link.client.try_disconnect();
                 }
             }

@@ -112,13 +112,17 @@ impl Intake {
         let identity = (route.identify)(&message, received);
         let (profile, lanes) = (route.profile.clone(), route.lanes.clone());
         let mut draft = Box::new(Draft { received, message, profile, identity, lanes });
-        let verdict = self.recogniser.judge(&draft, link.session_kept);
+        let over_long = size as u64 > self.options.config.max_payload_bytes;
+        let (verdict, delivery) = match over_long {
+            true => self.recogniser.judge_over_long(&draft, link.session_kept),
+            false => (self.recogniser.judge(&draft, link.session_kept), 0),
+        };
         let (item, kept) = match verdict {
             Verdict::Repeat => (Item::Repeat, 0),
-            Verdict::New if size as u64 > self.options.config.max_payload_bytes => {
+            Verdict::New if over_long => {
                 draft.message.payload = Bytes::copy_from_slice(&draft.message.payload[..HEAD_BYTES.min(size)]);
                 self.oversize(&draft, size);
-                (Item::Oversize { draft, bytes: size as u64 }, HEAD_BYTES.min(size) + topic_bytes)
+                (Item::Oversize { draft, bytes: size as u64, delivery }, HEAD_BYTES.min(size) + topic_bytes)
             }
             Verdict::New => {
                 draft.message.payload = Bytes::copy_from_slice(&draft.message.payload);

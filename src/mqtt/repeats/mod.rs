@@ -18,6 +18,10 @@
 //! reading with equal bytes and the id of an unflushed first one, sent only towards a dead connection; no rule on this
 //! side of the wire can tell that from a redelivery.
 //!
+//! Of a message over our size limit only the head is kept, so a second one costs no reading: there the ack's flush closes
+//! nothing ([`Recogniser::judge_over_long`]). The connection that took it is left at once, and when the broker is slow to
+//! close it, the reset takes the ack away that was seen to leave.
+//!
 //! A record counts from the moment it is handed to the journal, not from its commit: a repeat travels through the same
 //! channel, so that its ack waits for what stands before it.
 
@@ -34,6 +38,9 @@ pub const KEYS: usize = 20_000;
 
 /// Topics whose last payload is remembered.
 pub const TOPICS: usize = 4_096;
+
+/// Messages over our size limit that are remembered until the session ends.
+const OVER_LONG: usize = 16;
 
 /// What a delivery is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,6 +69,8 @@ pub struct Recogniser {
     /// Topic → last payload recorded.
     last: Recent<u64>,
     window: Window,
+    /// Messages over our size limit, by packet id, topic and payload.
+    over_long: Recent<()>,
     /// From the file, until the tail has been seen.
     saved: Option<Seen>,
     /// First number of the tail.
@@ -86,6 +95,7 @@ impl Recogniser {
             keys: Recent::new(KEYS),
             last: Recent::new(TOPICS),
             window: Window::default(),
+            over_long: Recent::new(OVER_LONG),
             acked_through: saved.as_ref().map_or(0, |seen| seen.acked_through),
             saved,
             tail: None,
@@ -122,6 +132,24 @@ impl Recogniser {
     /// The broker said that it has no session of ours: nothing of the one before can be redelivered.
     pub fn session_lost(&mut self) {
         self.window.clear();
+        self.over_long = Recent::new(OVER_LONG);
+    }
+
+    /// Judges a delivery over our size limit, of which only the head is kept: as [`Recogniser::judge`], and a redelivery
+    /// is one even when its ack was seen to leave. Gives the hash of the delivery, too, to be kept with the head.
+    pub fn judge_over_long(&mut self, draft: &Draft, session_kept: bool) -> (Verdict, u64) {
+        let Marks { packet_id, topic, payload, .. } = Marks::of(draft);
+        let delivery = hash(&[&packet_id.to_be_bytes()[..], &topic.to_be_bytes(), &payload.to_be_bytes()].concat());
+        if draft.message.dup && session_kept && self.over_long.get(delivery).is_some() {
+            return (Verdict::Repeat, delivery);
+        }
+        self.over_long.set(delivery, ());
+        (self.judge(draft, session_kept), delivery)
+    }
+
+    /// Takes in the hash of a delivery over our size limit whose head is in quarantine.
+    pub fn seed_over_long(&mut self, delivery: u64) {
+        self.over_long.set(delivery, ());
     }
 
     /// Judges a delivery. What is [`Verdict::New`] counts as recorded from here on, so it must go to the journal.

@@ -7,7 +7,7 @@ use crate::mqtt::{HEAD_BYTES, IntakeState};
 
 async fn oversize(rig: &mut Rig) -> (Vec<u8>, u64) {
     match rig.journal.next().await {
-        Item::Oversize { draft, bytes } => (draft.message.payload.to_vec(), bytes),
+        Item::Oversize { draft, bytes, .. } => (draft.message.payload.to_vec(), bytes),
         other => panic!("not over-size: {other:?}"),
     }
 }
@@ -50,6 +50,39 @@ async fn a_larger_packet_is_taken_with_the_limit_raised_for_one_connection() {
         peer.closed().await;
         assert_eq!(rig.shared.snapshot().oversize, 1);
     }
+}
+
+/// A broker that is slow to close is left after a while, and the reset takes the ack with it that was seen to leave.
+#[tokio::test]
+async fn a_large_message_whose_ack_was_lost_with_its_connection_is_counted_once() {
+    let mut rig = Rig::start(|setup| setup.timing.lower = std::time::Duration::from_millis(20)).await;
+    let large = publish(2, "t/a", &vec![1; 1_100_000]);
+    let (mut peer, _) = rig.broker.welcome(false).await;
+    peer.send(std::slice::from_ref(&large)).await;
+    peer.closed().await;
+    let (mut deaf, _) = rig.broker.welcome(true).await;
+    deaf.send(&[again(&large)]).await;
+    oversize(&mut rig).await;
+    rig.journal.commit(1);
+    // Not a byte of the ack is read; the agent leaves and comes back.
+    let (mut peer, _) = rig.broker.welcome(true).await;
+    drop(deaf);
+    peer.send(&[again(&large)]).await;
+    peer.closed().await;
+    let (mut peer, _) = rig.broker.welcome(true).await;
+    peer.send(&[again(&large)]).await;
+    rig.journal.repeat().await;
+    rig.journal.commit(1);
+    assert_eq!(peer.acks(1).await, [2]);
+    assert_eq!(rig.shared.snapshot().oversize, 1);
+    drop(peer);
+    // In a session that knows nothing of the first it is another one.
+    let (mut peer, _) = rig.broker.welcome(false).await;
+    peer.send(&[again(&large)]).await;
+    peer.closed().await;
+    let (mut peer, _) = rig.broker.welcome(false).await;
+    peer.send(&[again(&large)]).await;
+    oversize(&mut rig).await;
 }
 
 #[tokio::test]

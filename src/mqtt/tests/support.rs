@@ -127,7 +127,8 @@ impl Rig {
         folder: Arc<tempfile::TempDir>,
         change: impl FnOnce(&mut Setup),
     ) -> Rig {
-        let timing = Timing { quick: (Duration::from_millis(5), Duration::from_millis(20)), ..Timing::DEFAULT };
+        let quick = (Duration::from_millis(5), Duration::from_millis(20));
+        let timing = Timing { quick, lower: Duration::from_secs(1), ..Timing::DEFAULT };
         let mut setup = Setup { config: config(broker.port()), timing, filters: vec!["t/#"] };
         change(&mut setup);
         let (appends, journal_appends) = mpsc::unbounded_channel();
