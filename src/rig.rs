@@ -8,8 +8,9 @@
 //! a plain `cargo build` does not have: there [`armed`] is a constant `false`, and the compiler removes what follows.
 //!
 //! - `TIDEGATE_SABOTAGE=ack-early` arms one fault for the process; [`arm`] does it from inside.
-//! - `TIDEGATE_RIG_CLOCK=FILE` names a file of three numbers, read at every look at the clock: milliseconds added to the
-//!   wall clock, milliseconds added to the time since boot, and the number of the boot (0: the real one).
+//! - `TIDEGATE_RIG_CLOCK=FILE` names a file of three or four numbers, read at every look at the clock: milliseconds added
+//!   to the wall clock, milliseconds added to the time since boot, the number of the boot (0: the real one), and the
+//!   milliseconds that each commit's sync takes longer (none: 0), as on a card that stalls.
 
 /// A fault that can be put in on purpose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,7 +67,7 @@ mod inert {
     /// How far the clocks are moved: not at all, in a build that ships.
     #[inline(always)]
     pub(crate) const fn shift() -> super::Shift {
-        super::Shift { wall_ms: 0, boottime_ms: 0, boot: 0 }
+        super::Shift { wall_ms: 0, boottime_ms: 0, boot: 0, sync_ms: 0 }
     }
 }
 
@@ -103,7 +104,8 @@ mod live {
     /// How far the clocks are moved now. A file that is being written keeps the last shift in force.
     pub(crate) fn shift() -> Shift {
         static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();
-        static LAST: std::sync::Mutex<Shift> = std::sync::Mutex::new(Shift { wall_ms: 0, boottime_ms: 0, boot: 0 });
+        static LAST: std::sync::Mutex<Shift> =
+            std::sync::Mutex::new(Shift { wall_ms: 0, boottime_ms: 0, boot: 0, sync_ms: 0 });
         let Some(path) = FILE.get_or_init(|| std::env::var_os("TIDEGATE_RIG_CLOCK").map(PathBuf::from)) else {
             return Shift::default();
         };
@@ -119,7 +121,8 @@ mod live {
         let wall_ms = words.next()?.parse().ok()?;
         let boottime_ms = words.next()?.parse().ok()?;
         let boot = words.next()?.parse().ok()?;
-        Some(Shift { wall_ms, boottime_ms, boot })
+        let sync_ms = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
+        Some(Shift { wall_ms, boottime_ms, boot, sync_ms })
     }
 }
 
@@ -141,4 +144,14 @@ pub(crate) struct Shift {
     pub(crate) boottime_ms: u64,
     /// Number of the boot; 0: the real one.
     pub(crate) boot: u8,
+    /// What each commit's sync takes longer.
+    pub(crate) sync_ms: u64,
+}
+
+/// Lets a commit's sync take as long as the rig says.
+pub(crate) fn stall_sync() {
+    let sync_ms = shift().sync_ms;
+    if sync_ms > 0 {
+        std::thread::sleep(std::time::Duration::from_millis(sync_ms));
+    }
 }

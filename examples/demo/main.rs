@@ -16,7 +16,6 @@ mod failure;
 mod keep;
 mod options;
 mod play;
-mod program;
 mod scene;
 mod screen;
 mod summary;

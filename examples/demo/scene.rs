@@ -2,14 +2,14 @@
 
 use crate::failure::Failure;
 use crate::options::Options;
-use crate::program;
 use crate::screen::Screen;
+use proving::agent::program;
 use proving::agent::{AgentConfig, AgentProcess, QueueTarget};
 use proving::broker::{EmbeddedBroker, EmbeddedOptions};
 use proving::fleet::FleetOptions;
 use proving::proxy::{self, CuttingProxy};
 use proving::stub::{SqsStub, StubOptions};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The queue that the agent sends to.
@@ -31,7 +31,10 @@ pub(crate) struct Scene {
 impl Scene {
     /// Builds the agent if need be, starts everything, and comes back when the agent takes messages.
     pub(crate) async fn set_up(options: &Options, screen: &mut Screen) -> Result<Scene, Failure> {
-        let program = program::find(options.agent.as_deref(), screen).await?;
+        let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let program = program::find(options.agent.as_deref(), package, "demo", &mut |text| screen.say(text))
+            .await
+            .map_err(Failure::at("finding the agent", "see that 'cargo build --bin tidegate' works"))?;
         let loopback = "see that this machine lets programs listen on 127.0.0.1";
         let stub = SqsStub::start(StubOptions { seed: options.seed, ..StubOptions::default() })
             .map_err(Failure::at("starting the queue", loopback))?;

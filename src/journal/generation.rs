@@ -121,6 +121,7 @@ impl Generation {
         for (number, part, value) in frames {
             batch.insert(&frame::key(number, part), value);
         }
+        crate::rig::stall_sync();
         self.guarded(|db| db.apply_batch(batch).and_then(|()| db.flush()).map(drop))
     }
 

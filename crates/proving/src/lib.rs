@@ -33,6 +33,7 @@ pub mod port;
 pub mod process;
 pub mod proxy;
 pub mod random;
+pub mod rig;
 pub mod stub;
 
 pub use error::{Error, Result};

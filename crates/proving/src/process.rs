@@ -62,6 +62,16 @@ impl Process {
         self.signal(Signal::USR1)
     }
 
+    /// Sends SIGSTOP: it stands still until [`Process::thaw`].
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Sends SIGCONT.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
     fn signal(&self, signal: Signal) -> Result<()> {
         let pid = self.child.id().and_then(|id| Pid::from_raw(id as i32));
         let sent = pid.map_or(Ok(()), |pid| kill_process(pid, signal));

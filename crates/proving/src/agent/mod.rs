@@ -2,6 +2,7 @@
 //! status page. Nothing of it is linked here.
 
 mod config;
+pub mod program;
 
 pub use config::{AgentConfig, QueueTarget, credentials_csv};
 
@@ -102,6 +103,21 @@ impl AgentProcess {
             Some(mut process) => process.kill().await,
             None => Ok(()),
         }
+    }
+
+    /// SIGSTOP: it stands still, with its connections open, until [`AgentProcess::thaw`].
+    pub fn freeze(&mut self) -> Result<()> {
+        self.running()?.freeze()
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&mut self) -> Result<()> {
+        self.running()?.thaw()
+    }
+
+    /// Whether it was started and not killed or stopped since.
+    pub fn is_up(&self) -> bool {
+        self.process.is_some()
     }
 
     /// SIGTERM, and its exit status.

@@ -145,6 +145,17 @@ impl Mosquitto {
         }
     }
 
+    /// SIGKILL, and its memory goes, too: a broker without persistence, or one that was replaced.
+    pub async fn forget(&mut self) -> Result<()> {
+        self.kill().await?;
+        match std::fs::remove_file(self.folder.path().join("mosquitto.db")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("removing mosquitto's sessions")(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What it has logged, for a failing test.
     pub fn tail(&self) -> String {
         self.process.as_ref().map(Process::tail).unwrap_or_default()

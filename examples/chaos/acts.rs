@@ -1,0 +1,264 @@
+//! Each fault, done to a world. It counts only what really happened: a fault that found nothing to break proves nothing.
+
+use crate::plan::Act;
+use crate::world::{PATIENCE, QUEUE, Undo, World};
+use proving::Result;
+use proving::fleet::Fleet;
+use proving::rig::SmallDisk;
+use serde_json::Value;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+/// Messages before and after the broker forgets.
+const DOUBLE_FAULT: usize = 40;
+/// How much longer each sync takes meanwhile.
+const DOUBLE_FAULT_SYNC_MS: u64 = 600;
+/// A fault that has found nothing to break for so long is given up.
+const FIND: Duration = Duration::from_secs(6);
+/// Between two looks at something that cannot be awaited.
+const LOOK: Duration = Duration::from_millis(5);
+
+impl Act {
+    /// Whether it needs every message to be acknowledged by the broker before, and none published meanwhile.
+    pub(crate) fn needs_quiet(&self) -> bool {
+        matches!(self, Act::KillBroker { .. } | Act::DoubleFault)
+    }
+
+    /// Whether something that is still broken would keep this fault from happening: it has to be mended first.
+    fn is_hidden_by(&self, undo: &Undo) -> bool {
+        let calls = matches!(
+            self,
+            Act::Endpoint { .. }
+                | Act::Park { .. }
+                | Act::KillInDoubt { .. }
+                | Act::LoseAnswers { .. }
+                | Act::CutUplink
+        );
+        let commits = matches!(self, Act::FillDisk { .. } | Act::KillAgentOnFullDisk | Act::SlowDisk { .. });
+        match undo {
+            Undo::ThawUplink | Undo::OpenUplink | Undo::Mend => calls,
+            Undo::FreeDisk => calls || commits,
+            Undo::ThawBroker => commits,
+            Undo::FastDisk => false,
+        }
+    }
+}
+
+impl World {
+    /// Does `act`, which is of the class called `class`.
+    pub(crate) async fn suffer(&mut self, class: &'static str, act: &Act) -> Result<()> {
+        let hidden_until = self.due.iter().filter(|(_, undo)| act.is_hidden_by(undo)).map(|(at, _)| *at).max();
+        if let Some(at) = hidden_until {
+            sleep_until(at).await;
+        }
+        self.undo(Instant::now())?;
+        let happened = match act {
+            Act::KillAgent { .. } | Act::KillAgentOnFullDisk | Act::FreezeAgent { .. } | Act::Reboot { .. } => {
+                self.strike_agent(act).await?
+            }
+            Act::KillInDoubt { later, reboot } => self.kill_in_doubt(*later, *reboot).await?,
+            Act::Suspend { .. } | Act::SetWallClock { .. } => self.move_clock(act).await?,
+            Act::KillBroker { away } => {
+                self.broker.save().await?;
+                self.broker.kill().await?;
+                sleep(*away).await;
+                self.broker.restart().await?;
+                1
+            }
+            Act::RestartBroker { away } => {
+                self.broker.stop().await?;
+                sleep(*away).await;
+                self.broker.restart().await?;
+                1
+            }
+            Act::DoubleFault => unreachable!("needs the sensors: see double_fault"),
+            Act::FillDisk { full } => {
+                let failed = self.fill_disk().await?;
+                self.later(*full, Undo::FreeDisk);
+                failed
+            }
+            Act::SlowDisk { sync_ms, slow } => {
+                self.clock.sync_ms = *sync_ms;
+                self.clock.set()?;
+                self.later(*slow, Undo::FastDisk);
+                1
+            }
+            Act::Endpoint { fault, calls } => {
+                let before = self.stub.faults().fired_of(fault.name());
+                self.stub.faults().push(fault.clone(), proving::stub::When::Next(*calls));
+                self.fired(fault.name(), before).await
+            }
+            Act::Park { code, status, broken } => {
+                let before = self.stub.faults().fired_of("refuse");
+                let fault = proving::stub::Fault::Refuse { code, status: *status };
+                self.stub.faults().push(fault, proving::stub::When::Always);
+                self.later(*broken, Undo::Mend);
+                self.fired("refuse", before).await
+            }
+            Act::CutBroker
+            | Act::FreezeBroker { .. }
+            | Act::CutUplink
+            | Act::FreezeUplink { .. }
+            | Act::RefuseUplink { .. }
+            | Act::LoseAnswers { .. } => self.strike_link(act).await?,
+        };
+        self.count(class, happened);
+        Ok(())
+    }
+
+    async fn strike_agent(&mut self, act: &Act) -> Result<u64> {
+        match act {
+            Act::FreezeAgent { still } => {
+                self.agent.freeze()?;
+                sleep(*still).await;
+                self.agent.thaw()?;
+            }
+            Act::KillAgent { away } => {
+                self.agent.kill().await?;
+                sleep(*away).await;
+                self.agent.spawn()?;
+            }
+            Act::Reboot { later } => {
+                self.agent.kill().await?;
+                self.pass(*later, true)?;
+                self.agent.spawn()?;
+            }
+            Act::KillAgentOnFullDisk => {
+                let failed = self.fill_disk().await?;
+                self.agent.kill().await?;
+                self.disk.as_ref().map_or(Ok(()), SmallDisk::free)?;
+                self.agent.spawn()?;
+                return Ok(failed);
+            }
+            _ => {}
+        }
+        Ok(1)
+    }
+
+    /// Time passes for the agent, and then for the queue, too: what the agent takes for old is at least as old.
+    fn pass(&mut self, time: Duration, reboot: bool) -> Result<()> {
+        self.clock.boot += u8::from(reboot);
+        self.clock.boottime_ms += time.as_millis() as u64;
+        self.clock.set()?;
+        self.stub.advance(time);
+        Ok(())
+    }
+
+    async fn move_clock(&mut self, act: &Act) -> Result<u64> {
+        match act {
+            Act::Suspend { asleep } => {
+                // It stands still over the jump, as in a suspend; what was on the wire has arrived by then.
+                self.agent.freeze()?;
+                sleep(Duration::from_millis(100)).await;
+                self.pass(*asleep, false)?;
+                self.agent.thaw()?;
+            }
+            Act::SetWallClock { ahead_ms } => {
+                self.clock.wall_ms = *ahead_ms;
+                self.clock.set()?;
+            }
+            _ => {}
+        }
+        Ok(1)
+    }
+
+    async fn kill_in_doubt(&mut self, later: Duration, reboot: bool) -> Result<u64> {
+        let name = proving::stub::Fault::AcceptThenDrop.name();
+        let before = self.stub.faults().fired_of(name);
+        self.stub.faults().push(proving::stub::Fault::AcceptThenDrop, proving::stub::When::Next(4));
+        let happened = self.fired(name, before).await;
+        self.agent.kill().await?;
+        self.pass(later, reboot)?;
+        self.agent.spawn()?;
+        Ok(happened.min(1))
+    }
+
+    async fn strike_link(&mut self, act: &Act) -> Result<u64> {
+        match act {
+            Act::CutBroker => self.broker_link.cut(),
+            Act::CutUplink => self.uplink.cut(),
+            Act::FreezeBroker { still } => {
+                self.broker_link.black_hole(true);
+                self.later(*still, Undo::ThawBroker);
+            }
+            Act::FreezeUplink { still } => {
+                self.uplink.black_hole(true);
+                self.later(*still, Undo::ThawUplink);
+            }
+            Act::RefuseUplink { away } => {
+                self.uplink.close().await;
+                self.later(*away, Undo::OpenUplink);
+            }
+            Act::LoseAnswers { count } => {
+                let before = self.uplink.answers_dropped();
+                self.uplink.drop_answers(*count);
+                let uplink = &self.uplink;
+                return Ok(until(|| uplink.answers_dropped() - before).await);
+            }
+            _ => {}
+        }
+        Ok(1)
+    }
+
+    /// Waits until a fault that was armed has fired at all; gives how often it has.
+    async fn fired(&self, name: &'static str, before: u64) -> u64 {
+        until(|| self.stub.faults().fired_of(name) - before).await
+    }
+
+    /// Fills the disk and waits until a commit fails on it.
+    async fn fill_disk(&mut self) -> Result<u64> {
+        let Some(disk) = &self.disk else { return Ok(0) };
+        disk.fill()?;
+        let failing = |s: &Value| s["journal"]["writer"]["state"] != "fine";
+        Ok(u64::from(self.agent.wait_status("a failing commit", FIND, failing).await.is_ok()))
+    }
+
+    /// Late acks of a dead connection meet new messages under the old packet ids: the broker forgets its sessions while a
+    /// commit is slow, and the agent is killed between the late tickets and the next commit. A right agent loses
+    /// nothing: what the broker forgot had reached it and is durable before the kill, and the rest the broker still has.
+    pub(crate) async fn double_fault(&mut self, class: &'static str, fleet: &mut Fleet) -> Result<()> {
+        self.undo(Instant::now() + PATIENCE)?;
+        self.online().await?;
+        let before = self.received().await?;
+        self.clock.sync_ms = DOUBLE_FAULT_SYNC_MS;
+        self.clock.set()?;
+        fleet.publish(DOUBLE_FAULT).await?;
+        let all = |s: &Value| s["intake"]["received"].as_u64() >= Some(before + DOUBLE_FAULT as u64);
+        self.agent.wait_status("all received", PATIENCE, all).await?;
+        self.broker.forget().await?;
+        self.broker.restart().await?;
+        self.online().await?;
+        fleet.publish(DOUBLE_FAULT).await?;
+        // Everything before is durable, with it the late tickets are out; what came after is in a commit of its own.
+        let old = fleet.published().confirmed() - DOUBLE_FAULT;
+        let durable = |s: &Value| s["journal"]["lanes"][0]["appended"].as_u64() >= Some(old as u64);
+        self.agent.wait_status("the old ones durable", PATIENCE, durable).await?;
+        sleep(Duration::from_millis(DOUBLE_FAULT_SYNC_MS / 4)).await;
+        self.agent.kill().await?;
+        self.clock.sync_ms = 0;
+        self.clock.set()?;
+        self.agent.spawn()?;
+        self.count(class, 1);
+        Ok(())
+    }
+
+    async fn received(&self) -> Result<u64> {
+        Ok(self.agent.status().await?["intake"]["received"].as_u64().unwrap_or(0))
+    }
+}
+
+/// Looks until `count` is not 0, or gives up; gives the count.
+async fn until(count: impl Fn() -> u64) -> u64 {
+    let look = async {
+        while count() == 0 {
+            sleep(LOOK).await;
+        }
+    };
+    let _ = timeout(FIND, look).await;
+    count()
+}
+
+/// Waits until the queue has accepted `count` records.
+pub(crate) async fn accepted(world: &World, count: u64) -> Result<()> {
+    world.stub.wait_for(QUEUE, PATIENCE, |counters| counters.accepted >= count).await.map(drop)
+}

@@ -1,0 +1,103 @@
+//! Conservation under chaos: the whole agent between a real Mosquitto and the SQS stub, under a seeded random plan of
+//! faults, judged by what a consumer of the queues sees.
+//!
+//! ```text
+//! fleet ──► Mosquitto ──► link (cut, frozen) ──► agent (killed, frozen, rebooted) ──► uplink (cut, …) ──► stub (faults)
+//!                                                  └─ clocks moved, disk full or slow
+//! ```
+//!
+//! Every seed is a world of its own and a plan of ten faults ([`plan`]); at its end everything is healed, everything must
+//! arrive, and lost, duplicated without saying so, out of order, missing without a gap record and false books are all 0.
+//! A class of fault that was never really injected over a round of seeds is a failure of the run. With `--sabotage` the
+//! agent breaks one promise on purpose, and the run fails unless it notices.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the agent's edges are not those of its peers")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints its verdict")]
+
+mod acts;
+mod options;
+mod plan;
+mod run;
+mod total;
+mod world;
+
+use options::{Asked, Options};
+use proving::agent::program;
+use run::Outcome;
+use std::path::Path;
+use std::process::ExitCode;
+use tokio::task::JoinSet;
+use total::Total;
+use world::Setting;
+
+/// Exit status when nothing could be judged.
+const BROKEN: u8 = 3;
+
+fn main() -> ExitCode {
+    let options = match options::parse(std::env::args().skip(1)) {
+        Ok(Asked::Run(options)) => options,
+        Ok(Asked::Help) => {
+            println!("{}", options::HELP);
+            return ExitCode::SUCCESS;
+        }
+        Err(wrong) => {
+            eprintln!("chaos: {wrong}\n\n{}", options::HELP);
+            return ExitCode::from(2);
+        }
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("chaos: the system refuses to start threads: {error}");
+            return ExitCode::from(BROKEN);
+        }
+    };
+    match runtime.block_on(all(&options)) {
+        Ok(good) => ExitCode::from(u8::from(!good)),
+        Err(error) => {
+            eprintln!("chaos: {error}");
+            ExitCode::from(BROKEN)
+        }
+    }
+}
+
+/// Plays all seeds, a few at a time; whether the run is good.
+async fn all(options: &Options) -> proving::Result<bool> {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let program = program::find(options.agent.as_deref(), package, "chaos", &mut |text| println!("{text}")).await?;
+    let setting = Setting { program, disk: options.disk, sabotage: options.sabotage.clone() };
+    let mut total = Total::default();
+    let mut seeds = options.seeds.clone();
+    let mut worlds = JoinSet::new();
+    loop {
+        // A sabotage that was caught needs no further seed.
+        let enough = options.sabotage.is_some() && total.offended > 0;
+        while worlds.len() < options.jobs && !enough {
+            let Some(seed) = seeds.next() else { break };
+            let setting = setting.clone();
+            worlds.spawn(async move { run::run(&setting, &plan::plan(seed, setting.disk)).await });
+        }
+        let Some(joined) = worlds.join_next().await else { break };
+        let outcome = joined.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        tell(&outcome);
+        total.add(&outcome);
+    }
+    Ok(total.tell(options))
+}
+
+/// One line for a seed, and all that is wrong with it.
+fn tell(outcome: &Outcome) {
+    let word = if outcome.is_clean() { "" } else { "  BROKEN" };
+    let verdicts: Vec<String> =
+        outcome.verdicts.iter().map(|v| format!("{v}, holes {}, marked {}", v.holes, v.duplicated_marked)).collect();
+    println!("seed {}: {} ({:.1} s){word}", outcome.seed, verdicts.join("; Standard: "), outcome.took.as_secs_f64());
+    if outcome.is_clean() {
+        return;
+    }
+    for text in outcome.offences.iter().chain(outcome.verdicts.iter().flat_map(|verdict| &verdict.details)) {
+        println!("    {text}");
+    }
+    let file = std::env::temp_dir().join(format!("tidegate-chaos-{}.log", outcome.seed));
+    if std::fs::write(&file, &outcome.log).is_ok() {
+        println!("    the agent's log: {}", file.display());
+    }
+}

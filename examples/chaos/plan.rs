@@ -1,0 +1,207 @@
+//! What goes wrong in one run, and when. Pure: a seed gives always the same plan.
+//!
+//! Chance alone would leave a class out of a short series of seeds. So the classes are a deck, shuffled once and for all;
+//! each seed takes the next hand from it, and five seeds in a row see every class. What the seed decides by chance is
+//! the order within the hand, how hard each fault is, and when it comes.
+
+use proving::random::Random;
+use proving::stub::Fault;
+use std::time::Duration;
+
+/// Faults of one run.
+pub(crate) const HAND: usize = 10;
+/// Seeds in a row after which every class was dealt.
+pub(crate) const ROUND: u64 = (CLASSES.len() as u64).div_ceil(HAND as u64);
+
+/// One thing that goes wrong, with all that chance decides about it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Act {
+    /// SIGKILL; it stays away for a while.
+    KillAgent { away: Duration },
+    /// The disk is filled; while commits fail the agent is killed; then there is space again.
+    KillAgentOnFullDisk,
+    /// SIGSTOP for a while.
+    FreezeAgent { still: Duration },
+    /// Killed, and back under another boot id, so much later.
+    Reboot { later: Duration },
+    /// Answers to accepted batches are lost, the agent is killed over it and comes back so much later.
+    KillInDoubt { later: Duration, reboot: bool },
+    /// The machine sleeps: the time since boot goes on, for the queue as well.
+    Suspend { asleep: Duration },
+    /// The wall clock is set to something else.
+    SetWallClock { ahead_ms: i64 },
+    /// SIGKILL of a broker that has saved its sessions.
+    KillBroker { away: Duration },
+    /// The broker stops in good order and starts again.
+    RestartBroker { away: Duration },
+    /// A slow commit, a broker that forgets everything, new messages under old packet ids, late acks, a killed agent.
+    DoubleFault,
+    /// Connections to the broker are cut.
+    CutBroker,
+    /// Connections to the broker stand still.
+    FreezeBroker { still: Duration },
+    /// Connections to the queue are cut.
+    CutUplink,
+    /// Connections to the queue stand still.
+    FreezeUplink { still: Duration },
+    /// The queue cannot be reached.
+    RefuseUplink { away: Duration },
+    /// Answers of the queue are lost on the way.
+    LoseAnswers { count: u64 },
+    /// The endpoint does this to the next few calls.
+    Endpoint { fault: Fault, calls: u32 },
+    /// The endpoint refuses every call with this code until a person has mended it.
+    Park { code: &'static str, status: u16, broken: Duration },
+    /// The disk is full for a while.
+    FillDisk { full: Duration },
+    /// Every sync takes so much longer for a while.
+    SlowDisk { sync_ms: u64, slow: Duration },
+}
+
+/// A kind of fault: its name in the verdict, and how one of it is drawn.
+pub(crate) struct Class {
+    pub(crate) name: &'static str,
+    pub(crate) needs_disk: bool,
+    draw: fn(&mut Random) -> Act,
+}
+
+const fn class(name: &'static str, draw: fn(&mut Random) -> Act) -> Class {
+    Class { name, needs_disk: false, draw }
+}
+
+fn between(random: &mut Random, least_ms: u64, most_ms: u64) -> Duration {
+    Duration::from_millis(least_ms + random.below(most_ms - least_ms + 1))
+}
+
+fn some(random: &mut Random, fault: Fault) -> Act {
+    Act::Endpoint { fault, calls: 1 + random.below(4) as u32 }
+}
+
+fn index(random: &mut Random) -> usize {
+    // Early entries: a batch need not have ten.
+    random.below(4) as usize
+}
+
+fn park(random: &mut Random, code: &'static str, status: u16) -> Act {
+    Act::Park { code, status, broken: between(random, 200, 1200) }
+}
+
+const MINUTES: u64 = 60;
+const YEAR_MS: i64 = 365 * 24 * 3600 * 1000;
+
+/// Every class.
+#[rustfmt::skip]
+pub(crate) const CLASSES: &[Class] = &[
+    class("agent killed", |r| Act::KillAgent { away: between(r, 0, 700) }),
+    class("agent killed while it starts", |r| Act::KillAgent { away: between(r, 0, 20) }),
+    Class { name: "agent killed on a full disk", needs_disk: true, draw: |_| Act::KillAgentOnFullDisk },
+    class("agent frozen", |r| Act::FreezeAgent { still: between(r, 100, 1500) }),
+    class("rebooted", |r| Act::Reboot { later: between(r, 1_000, 200_000) }),
+    class("killed in doubt, soon back", |r| Act::KillInDoubt { later: between(r, 0, 60_000), reboot: false }),
+    class("killed in doubt, back after six minutes", |_| Act::KillInDoubt { later: Duration::from_secs(6 * MINUTES), reboot: false }),
+    class("rebooted in doubt, back after six minutes", |_| Act::KillInDoubt { later: Duration::from_secs(6 * MINUTES), reboot: true }),
+    class("suspended for six minutes", |_| Act::Suspend { asleep: Duration::from_secs(6 * MINUTES) }),
+    class("clock in 1970", |_| Act::SetWallClock { ahead_ms: -56 * YEAR_MS }),
+    class("clock ten years ahead", |_| Act::SetWallClock { ahead_ms: 10 * YEAR_MS }),
+    class("clock set back an hour", |_| Act::SetWallClock { ahead_ms: -3_600_000 }),
+    class("broker killed", |r| Act::KillBroker { away: between(r, 0, 400) }),
+    class("broker restarted", |r| Act::RestartBroker { away: between(r, 0, 400) }),
+    class("broker forgets during a slow commit", |_| Act::DoubleFault),
+    class("broker link cut", |_| Act::CutBroker),
+    class("broker link frozen", |r| Act::FreezeBroker { still: between(r, 100, 1200) }),
+    class("uplink cut", |_| Act::CutUplink),
+    class("uplink frozen", |r| Act::FreezeUplink { still: between(r, 100, 1500) }),
+    class("uplink away", |r| Act::RefuseUplink { away: between(r, 300, 1500) }),
+    class("answer lost", |r| Act::LoseAnswers { count: 1 + r.below(6) }),
+    class("throttled", |r| some(r, Fault::Throttle { code: "RequestThrottled", retry_after_ms: None })),
+    class("throttled with a wait", |r| some(r, Fault::Throttle { code: "ThrottlingException", retry_after_ms: Some(200) })),
+    class("server error", |r| some(r, Fault::ServerError { status: 500, body: true })),
+    class("server error without a body", |r| some(r, Fault::ServerError { status: 503, body: false })),
+    class("never answers", |_| Act::Endpoint { fault: Fault::Hang, calls: 1 }),
+    class("request dropped", |r| some(r, Fault::DropRequest)),
+    class("empty 200", |r| some(r, Fault::EmptyOk)),
+    class("a web page", |r| some(r, Fault::Html { status: 200 })),
+    class("a login page", |r| some(r, Fault::Html { status: 403 })),
+    class("accepted, answer dropped", |r| some(r, Fault::AcceptThenDrop)),
+    class("accepted, empty 200", |r| some(r, Fault::AcceptThenEmpty)),
+    class("answer truncated", |r| some(r, Fault::Truncated)),
+    class("entry missing from the answer", |r| { let i = index(r); some(r, Fault::MissingEntry(i)) }),
+    class("entry named twice", |r| { let i = index(r); some(r, Fault::RepeatedEntry(i)) }),
+    class("wrong MD5", |r| { let i = index(r); some(r, Fault::WrongMd5(i)) }),
+    class("slow answer", |r| { let slow = between(r, 50, 800); some(r, Fault::Slow(slow)) }),
+    class("entry refused for now", |r| { let index = index(r); some(r, Fault::FailEntry { index, code: "InternalError", sender_fault: false }) }),
+    class("entry throttled", |r| { let index = index(r); some(r, Fault::FailEntry { index, code: "RequestThrottled", sender_fault: true }) }),
+    class("credentials expired", |r| park(r, "ExpiredToken", 403)),
+    class("permission taken away", |r| park(r, "AccessDenied", 403)),
+    class("queue deleted", |r| park(r, "AWS.SimpleQueueService.NonExistentQueue", 400)),
+    class("key disabled", |r| park(r, "KMS.DisabledException", 400)),
+    Class { name: "disk full", needs_disk: true, draw: |r| Act::FillDisk { full: between(r, 200, 1200) } },
+    class("disk slow", |r| { let sync_ms = 5 << r.below(8); Act::SlowDisk { sync_ms, slow: between(r, 300, 1200) } }),
+];
+
+/// One fault among messages.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Step {
+    pub(crate) class: usize,
+    pub(crate) act: Act,
+    /// Messages published around it.
+    pub(crate) burst: usize,
+    /// How far into them it comes.
+    pub(crate) after: Duration,
+}
+
+/// One run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) steps: Vec<Step>,
+    /// Records go to a Standard queue, too.
+    pub(crate) two_queues: bool,
+}
+
+/// The plan of a seed. `disk`: whether a disk can be filled.
+pub(crate) fn plan(seed: u64, disk: bool) -> Plan {
+    let mut deck: Vec<usize> = (0..CLASSES.len()).collect();
+    shuffle(&mut deck, &mut Random::seeded(1));
+    let mut random = Random::seeded(seed);
+    let from = (seed % ROUND) as usize * HAND;
+    let mut hand: Vec<usize> = (from..from + HAND).map(|place| deck[place % deck.len()]).collect();
+    hand.retain(|class| disk || !CLASSES[*class].needs_disk);
+    shuffle(&mut hand, &mut random);
+    let steps = hand.into_iter().map(|class| Step {
+        class,
+        act: (CLASSES[class].draw)(&mut random),
+        burst: 60 + random.below(140) as usize,
+        after: between(&mut random, 10, 250),
+    });
+    let steps = steps.collect();
+    Plan { seed, steps, two_queues: random.chance(0.5) }
+}
+
+fn shuffle(items: &mut [usize], random: &mut Random) {
+    for last in (1..items.len()).rev() {
+        items.swap(last, random.below(last as u64 + 1) as usize);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn a_seed_gives_one_plan_and_any_round_of_seeds_in_a_row_sees_every_class() {
+        for start in 0..50 {
+            assert_eq!(plan(start, true), plan(start, true));
+            let dealt: BTreeSet<usize> =
+                (start..start + ROUND).flat_map(|seed| plan(seed, true).steps).map(|step| step.class).collect();
+            assert_eq!(dealt.len(), CLASSES.len());
+        }
+        assert_ne!(plan(3, true).steps, plan(3 + ROUND, true).steps);
+    }
+
+    #[test]
+    fn without_a_disk_to_fill_nothing_that_needs_one_is_dealt() {
+        assert!((0..20).flat_map(|seed| plan(seed, false).steps).all(|step| !CLASSES[step.class].needs_disk));
+    }
+}

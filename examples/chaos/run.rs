@@ -1,0 +1,109 @@
+//! One seed from its start to its judgement.
+
+use crate::acts::accepted;
+use crate::plan::{Act, CLASSES, Plan};
+use crate::world::{AUDIT, QUEUE, Setting, World};
+use proving::Result;
+use proving::checker::{Rules, Verdict, judge};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use tokio::time::sleep;
+
+/// Messages at the end, when everything works again.
+const LAST: usize = 40;
+
+/// What came of a seed.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) seed: u64,
+    /// Of each queue.
+    pub(crate) verdicts: Vec<Verdict>,
+    /// What else is wrong, in words.
+    pub(crate) offences: Vec<String>,
+    /// How often each class was really injected.
+    pub(crate) tally: BTreeMap<&'static str, u64>,
+    pub(crate) took: Duration,
+    /// The agent's log, when something is wrong.
+    pub(crate) log: String,
+}
+
+impl Outcome {
+    /// Whether every promise was kept.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.offences.is_empty() && self.verdicts.iter().all(Verdict::is_clean)
+    }
+}
+
+/// Plays a plan in a world of its own.
+pub(crate) async fn run(setting: &Setting, plan: &Plan) -> Result<Outcome> {
+    let start = Instant::now();
+    let mut world = World::start(setting, plan.seed, plan.two_queues).await?;
+    let mut outcome = Outcome {
+        seed: plan.seed,
+        verdicts: Vec::new(),
+        offences: Vec::new(),
+        tally: BTreeMap::new(),
+        took: Duration::ZERO,
+        log: String::new(),
+    };
+    // What does not come to its end is an offence of the agent's until somebody shows otherwise.
+    if let Err(error) = play(&mut world, plan, &mut outcome).await {
+        outcome.offences.push(format!("not to its end: {error}"));
+    }
+    world.agent.kill().await?;
+    if !outcome.is_clean() {
+        outcome.log = world.agent.log();
+    }
+    outcome.tally = std::mem::take(&mut world.tally);
+    outcome.took = start.elapsed();
+    Ok(outcome)
+}
+
+async fn play(world: &mut World, plan: &Plan, outcome: &mut Outcome) -> Result<()> {
+    let mut fleet = world.fleet(plan.seed);
+    for step in &plan.steps {
+        world.undo(tokio::time::Instant::now())?;
+        let class = CLASSES[step.class].name;
+        if step.act == Act::DoubleFault {
+            world.double_fault(class, &mut fleet).await?;
+        } else if step.act.needs_quiet() {
+            world.suffer(class, &step.act).await?;
+            fleet.publish(step.burst).await?;
+        } else {
+            let suffer = async {
+                sleep(step.after).await;
+                world.suffer(class, &step.act).await
+            };
+            let (published, suffered) = tokio::join!(fleet.publish(step.burst), suffer);
+            published.and(suffered)?;
+        }
+    }
+    world.heal().await?;
+    fleet.publish(LAST).await?;
+    let published = fleet.published();
+    let count = published.confirmed() as u64;
+    let ended = async {
+        accepted(world, count).await?;
+        world.drained(count).await
+    };
+    let ended = ended.await;
+    outcome.verdicts.push(judge(&published, &world.stub.accepted(QUEUE), Rules::FIFO));
+    if plan.two_queues {
+        outcome.verdicts.push(judge(&published, &world.stub.accepted(AUDIT), Rules::STANDARD));
+    }
+    outcome.offences.extend(world.stub.unexpected().into_iter().map(|what| format!("the queue did not know: {what}")));
+    outcome.offences.extend(world.stub.denied().into_iter().map(|what| format!("without permission: {what}")));
+    books(&ended?, count, &mut outcome.offences);
+    Ok(())
+}
+
+/// The agent's own books: nothing but what was published, all of it accepted, and the sums right.
+fn books(status: &Value, count: u64, offences: &mut Vec<String>) {
+    for lane in status["journal"]["lanes"].as_array().into_iter().flatten() {
+        let of = |name: &str| lane[name].as_u64().unwrap_or(u64::MAX);
+        if of("accepted") != count || of("appended") != count {
+            offences.push(format!("books of a lane: {count} published, but {lane}"));
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The sum over all seeds, and the verdict.
+
+use crate::options::Options;
+use crate::plan::{CLASSES, ROUND};
+use crate::run::Outcome;
+use std::collections::BTreeMap;
+
+/// Sums.
+#[derive(Debug, Default)]
+pub(crate) struct Total {
+    seeds: u64,
+    /// Seeds in which a promise was broken.
+    pub(crate) offended: u64,
+    first_offence: Option<u64>,
+    published: usize,
+    delivered: usize,
+    lost: usize,
+    duplicated: usize,
+    marked: usize,
+    out_of_order: usize,
+    holes: usize,
+    tally: BTreeMap<&'static str, u64>,
+    longest_s: f64,
+}
+
+impl Total {
+    pub(crate) fn add(&mut self, outcome: &Outcome) {
+        self.seeds += 1;
+        if !outcome.is_clean() {
+            self.offended += 1;
+            self.first_offence = Some(self.first_offence.map_or(outcome.seed, |first| first.min(outcome.seed)));
+        }
+        for (index, verdict) in outcome.verdicts.iter().enumerate() {
+            self.published += verdict.published;
+            self.delivered += verdict.delivered;
+            self.lost += verdict.lost;
+            self.duplicated += verdict.duplicated;
+            self.marked += verdict.duplicated_marked;
+            self.holes += verdict.holes;
+            // The second queue is a Standard one, which keeps no order.
+            self.out_of_order += if index == 0 { verdict.out_of_order } else { 0 };
+        }
+        for (class, times) in &outcome.tally {
+            *self.tally.entry(class).or_default() += times;
+        }
+        self.longest_s = self.longest_s.max(outcome.took.as_secs_f64());
+    }
+
+    /// Prints what was injected and the verdict; whether the run is good.
+    pub(crate) fn tell(&self, options: &Options) -> bool {
+        if let Some(name) = &options.sabotage {
+            return self.tell_sabotage(name);
+        }
+        println!("\ninjected:");
+        let mut missing = Vec::new();
+        for class in CLASSES.iter().filter(|class| options.disk || !class.needs_disk) {
+            let times = self.tally.get(class.name).copied().unwrap_or(0);
+            println!("  {times:6}  {}", class.name);
+            missing.extend((times == 0).then_some(class.name));
+        }
+        let whole_round = self.seeds >= ROUND;
+        if !missing.is_empty() {
+            let word = if whole_round { "NEVER INJECTED" } else { "not injected (fewer seeds than a round)" };
+            println!("  {word}: {}", missing.join(", "));
+        }
+        if !options.disk {
+            println!("  NOT TRIED (--no-disk): full disks");
+        }
+        let good = self.offended == 0 && (missing.is_empty() || !whole_round);
+        println!(
+            "\nchaos: {} seeds ({:?}), {} faults, published {}, delivered {}, lost {}, duplicated unmarked {}, out of order {}, \
+             holes unannounced {}, seeds with an offence {}; marked duplicates {}, longest seed {:.1} s: {}",
+            self.seeds,
+            options.seeds,
+            self.tally.values().sum::<u64>(),
+            self.published,
+            self.delivered,
+            self.lost,
+            self.duplicated,
+            self.out_of_order,
+            self.holes,
+            self.offended,
+            self.marked,
+            self.longest_s,
+            if good { "every promise kept" } else { "BROKEN" }
+        );
+        if let Some(seed) = self.first_offence {
+            println!("replay: cargo run --release --example chaos -- --seeds {seed}");
+        }
+        good
+    }
+
+    fn tell_sabotage(&self, name: &str) -> bool {
+        match self.first_offence {
+            Some(seed) => println!(
+                "\nchaos: sabotage {name} caught at seed {seed}, after {} seeds: lost {}, duplicated unmarked {}, out of order {}",
+                self.seeds, self.lost, self.duplicated, self.out_of_order
+            ),
+            None => println!("\nchaos: sabotage {name} NOT CAUGHT within {} seeds", self.seeds),
+        }
+        self.first_offence.is_some()
+    }
+}

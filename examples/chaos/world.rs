@@ -1,0 +1,181 @@
+//! One world per seed: a real broker, a queue, links that can be cut, a disk that can be filled, and the agent between
+//! them as a process of its own. Everything in it goes when it is dropped, the agent first.
+
+use proving::Result;
+use proving::agent::{AgentConfig, AgentProcess, QueueTarget};
+use proving::broker::{Mosquitto, MosquittoOptions};
+use proving::fleet::{Fleet, FleetOptions};
+use proving::proxy::{self, CuttingProxy};
+use proving::rig::{RigClock, SmallDisk};
+use proving::stub::{QueueOptions, SqsStub, StubOptions};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+/// The FIFO queue of every world.
+pub(crate) const QUEUE: &str = "site.fifo";
+/// The Standard queue of some.
+pub(crate) const AUDIT: &str = "audit";
+/// Size of the disk that can be filled: more than a run writes.
+const DISK_MIB: u32 = 48;
+/// A bound for what should take a moment, on a machine that is busy with other worlds.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+const DEVICES: usize = 40;
+/// Messages per second while something goes wrong.
+const RATE: f64 = 500.0;
+
+/// What is asked of every world alike.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    /// The agent's binary.
+    pub(crate) program: PathBuf,
+    /// Whether disks can be mounted.
+    pub(crate) disk: bool,
+    /// Fault put into the agent on purpose.
+    pub(crate) sabotage: Option<String>,
+}
+
+/// What is to be undone, and when.
+#[derive(Debug)]
+pub(crate) enum Undo {
+    ThawBroker,
+    ThawUplink,
+    OpenUplink,
+    Mend,
+    FreeDisk,
+    FastDisk,
+}
+
+/// A world; dropped in the order of its fields.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) agent: AgentProcess,
+    pub(crate) disk: Option<SmallDisk>,
+    pub(crate) clock: RigClock,
+    pub(crate) broker_link: CuttingProxy,
+    pub(crate) uplink: CuttingProxy,
+    pub(crate) broker: Mosquitto,
+    pub(crate) stub: SqsStub,
+    pub(crate) due: Vec<(Instant, Undo)>,
+    /// How often each class was really injected.
+    pub(crate) tally: BTreeMap<&'static str, u64>,
+    _folder: TempDir,
+}
+
+impl World {
+    /// Starts everything; comes back when the agent takes messages.
+    pub(crate) async fn start(setting: &Setting, seed: u64, two_queues: bool) -> Result<World> {
+        let folder = tempfile::tempdir().map_err(|source| proving::Error::Io { what: "a folder".into(), source })?;
+        let queues = vec![(QUEUE.into(), QueueOptions::fifo()), (AUDIT.into(), QueueOptions::standard())];
+        let stub = SqsStub::start(StubOptions { queues, seed, ..StubOptions::default() })?;
+        // A round trip long enough for faults to find batches in the air.
+        stub.set_latency(Duration::from_millis(15));
+        let broker = Mosquitto::start(&MosquittoOptions::default()).await?;
+        let broker_link = CuttingProxy::start(broker.addr())?;
+        let (uplink, endpoint) = proxy::in_front_of(&stub.endpoint())?;
+        let clock = RigClock::new(folder.path().join("clock"))?;
+        let queue = |name: &str, queue: &str| QueueTarget {
+            endpoint: Some(endpoint.clone()),
+            extra: "connect_timeout = \"2 s\"\nattempt_timeout = \"3 s\"".into(),
+            ..QueueTarget::on_stub(name, &stub, queue)
+        };
+        let mut config = AgentConfig::new(broker_link.addr(), queue("main", QUEUE));
+        if two_queues {
+            config.queues.push(queue("audit", AUDIT));
+        }
+        // A full disk is to be waited for: what is evicted would be lost as configured, and prove nothing.
+        config.journal_extra = "on_full = \"stop\"".into();
+        config.environment.push(clock.environment());
+        config.environment.extend(setting.sabotage.iter().map(|name| ("TIDEGATE_SABOTAGE".into(), name.clone())));
+        let agent = AgentProcess::prepare(&setting.program, config)?;
+        let disk = match setting.disk {
+            true => Some(SmallDisk::mount(&agent.journal_path(), DISK_MIB).await?),
+            false => None,
+        };
+        let (due, tally) = (Vec::new(), BTreeMap::new());
+        let mut world = World { agent, disk, clock, broker_link, uplink, broker, stub, due, tally, _folder: folder };
+        world.agent.spawn()?;
+        world.online().await?;
+        Ok(world)
+    }
+
+    /// The sensors of this world: straight at the broker, faults of links are the agent's alone.
+    pub(crate) fn fleet(&self, seed: u64) -> Fleet {
+        Fleet::new(FleetOptions { rate: Some(RATE), seed, ..FleetOptions::new(self.broker.addr(), DEVICES) })
+    }
+
+    /// Waits until the agent's filters are granted.
+    pub(crate) async fn online(&mut self) -> Result<()> {
+        let granted = |s: &Value| {
+            let routes = s["intake"]["routes"].as_array();
+            let filters =
+                routes.into_iter().flatten().flat_map(|route| route["filters"].as_array().into_iter().flatten());
+            s["intake"]["state"] == "online"
+                && filters.clone().count() > 0
+                && filters.clone().all(|f| f["granted"] == true)
+        };
+        self.agent.wait_status("online", PATIENCE, granted).await.map(drop)
+    }
+
+    pub(crate) fn count(&mut self, class: &'static str, times: u64) {
+        *self.tally.entry(class).or_default() += times;
+    }
+
+    /// Notes that something is to be undone after `time`.
+    pub(crate) fn later(&mut self, time: Duration, undo: Undo) {
+        self.due.push((Instant::now() + time, undo));
+    }
+
+    /// Undoes what is due by `now`.
+    pub(crate) fn undo(&mut self, now: Instant) -> Result<()> {
+        let due = std::mem::take(&mut self.due);
+        let (due, left): (Vec<_>, Vec<_>) = due.into_iter().partition(|(at, _)| *at <= now);
+        self.due = left;
+        for (_, undo) in due {
+            match undo {
+                Undo::ThawBroker => self.broker_link.black_hole(false),
+                Undo::ThawUplink => self.uplink.black_hole(false),
+                Undo::OpenUplink => self.uplink.open()?,
+                Undo::Mend => self.mend()?,
+                Undo::FreeDisk => self.disk.as_ref().map_or(Ok(()), SmallDisk::free)?,
+                Undo::FastDisk => {
+                    self.clock.sync_ms = 0;
+                    self.clock.set()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A person mends what the queue refuses, and installs the credentials again, which the agent looks for.
+    pub(crate) fn mend(&mut self) -> Result<()> {
+        self.stub.faults().clear();
+        let config = self.agent.config().clone();
+        self.agent.rewrite(config)
+    }
+
+    /// Everything that was broken works again; the agent runs.
+    pub(crate) async fn heal(&mut self) -> Result<()> {
+        self.due.iter_mut().for_each(|(at, _)| *at = Instant::now());
+        self.undo(Instant::now())?;
+        self.mend()?;
+        self.uplink.drop_answers(0);
+        if !self.agent.is_up() {
+            self.agent.spawn()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the agent has taken `count` records into each lane and no lane has any left; gives the status.
+    pub(crate) async fn drained(&mut self, count: u64) -> Result<Value> {
+        let done = |lane: &Value| lane["waiting"] == 0 && lane["appended"].as_u64() >= Some(count);
+        let empty = |s: &Value| {
+            let lanes = s["journal"]["lanes"].as_array();
+            s["intake"]["unacked_messages"] == 0 && lanes.is_some_and(|lanes| lanes.iter().all(done))
+        };
+        self.agent.wait_status("drained", PATIENCE, empty).await
+    }
+}
