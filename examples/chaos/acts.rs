@@ -1,7 +1,7 @@
 //! Each fault, done to a world. It counts only what really happened: a fault that found nothing to break proves nothing.
 
 use crate::plan::Act;
-use crate::world::{PATIENCE, QUEUE, Undo, World};
+use crate::world::{PATIENCE, Undo, World};
 use proving::Result;
 use proving::fleet::Fleet;
 use proving::rig::SmallDisk;
@@ -218,21 +218,23 @@ impl World {
     /// nothing: what the broker forgot had reached it and is durable before the kill, and the rest the broker still has.
     pub(crate) async fn double_fault(&mut self, class: &'static str, fleet: &mut Fleet) -> Result<()> {
         self.undo(Instant::now() + PATIENCE)?;
-        self.online().await?;
-        let before = self.received().await?;
+        self.mend()?;
+        // A broker that has just forgotten everything counts its packet ids from 1; so will the next one.
+        if !self.forgotten(fleet.published().confirmed()).await? {
+            return Ok(());
+        }
+        let (before, old) = (self.received().await?, fleet.published().confirmed());
         self.clock.sync_ms = DOUBLE_FAULT_SYNC_MS;
         self.clock.set()?;
         fleet.publish(DOUBLE_FAULT).await?;
         let all = |s: &Value| s["intake"]["received"].as_u64() >= Some(before + DOUBLE_FAULT as u64);
         self.agent.wait_status("all received", PATIENCE, all).await?;
-        self.broker.forget().await?;
-        self.broker.restart().await?;
-        self.online().await?;
+        self.broker_forgets().await?;
+        // The first of them is a commit, the others are the next one, which has begun; what comes now is in a third.
+        self.durable(old + 1, PATIENCE).await?;
         fleet.publish(DOUBLE_FAULT).await?;
-        // Everything before is durable, with it the late tickets are out; what came after is in a commit of its own.
-        let old = fleet.published().confirmed() - DOUBLE_FAULT;
-        let durable = |s: &Value| s["journal"]["lanes"][0]["appended"].as_u64() >= Some(old as u64);
-        self.agent.wait_status("the old ones durable", PATIENCE, durable).await?;
+        // Everything old is durable, and with it the late tickets are out.
+        self.durable(old + DOUBLE_FAULT, PATIENCE).await?;
         sleep(Duration::from_millis(DOUBLE_FAULT_SYNC_MS / 4)).await;
         self.agent.kill().await?;
         self.clock.sync_ms = 0;
@@ -240,6 +242,32 @@ impl World {
         self.agent.spawn()?;
         self.count(class, 1);
         Ok(())
+    }
+
+    /// The broker forgets everything, when all that it was given is durable with the agent. `false`: that never was, so
+    /// something is lost already, and the run had better come to its judgement.
+    async fn forgotten(&mut self, confirmed: usize) -> Result<bool> {
+        match self.durable(confirmed, 2 * FIND).await {
+            Ok(()) => self.broker_forgets().await.map(|()| true),
+            Err(proving::Error::Timeout { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits until `count` records are durable in the first lane.
+    async fn durable(&mut self, count: usize, within: Duration) -> Result<()> {
+        let durable = |s: &Value| s["journal"]["lanes"][0]["appended"].as_u64() >= Some(count as u64);
+        self.agent.wait_status("so many durable", within, durable).await.map(drop)
+    }
+
+    /// The broker comes back without its memory; waits until the agent is online with it.
+    async fn broker_forgets(&mut self) -> Result<()> {
+        let before = self.agent.status().await?["intake"]["connections"].as_u64();
+        self.broker.forget().await?;
+        self.broker.restart().await?;
+        let another = |s: &Value| s["intake"]["connections"].as_u64() > before;
+        self.agent.wait_status("another connection", PATIENCE, another).await?;
+        self.online().await
     }
 
     async fn received(&self) -> Result<u64> {
@@ -256,9 +284,4 @@ async fn until(count: impl Fn() -> u64) -> u64 {
     };
     let _ = timeout(FIND, look).await;
     count()
-}
-
-/// Waits until the queue has accepted `count` records.
-pub(crate) async fn accepted(world: &World, count: u64) -> Result<()> {
-    world.stub.wait_for(QUEUE, PATIENCE, |counters| counters.accepted >= count).await.map(drop)
 }

@@ -1,6 +1,5 @@
 //! One seed from its start to its judgement.
 
-use crate::acts::accepted;
 use crate::plan::{Act, CLASSES, Plan};
 use crate::world::{AUDIT, QUEUE, Setting, World};
 use proving::Result;
@@ -83,11 +82,7 @@ async fn play(world: &mut World, plan: &Plan, outcome: &mut Outcome) -> Result<(
     fleet.publish(LAST).await?;
     let published = fleet.published();
     let count = published.confirmed() as u64;
-    let ended = async {
-        accepted(world, count).await?;
-        world.drained(count).await
-    };
-    let ended = ended.await;
+    let ended = world.drained(count).await;
     outcome.verdicts.push(judge(&published, &world.stub.accepted(QUEUE), Rules::FIFO));
     if plan.two_queues {
         outcome.verdicts.push(judge(&published, &world.stub.accepted(AUDIT), Rules::STANDARD));

@@ -23,6 +23,8 @@ pub(crate) const AUDIT: &str = "audit";
 const DISK_MIB: u32 = 48;
 /// A bound for what should take a moment, on a machine that is busy with other worlds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// With nothing waiting and nothing coming for so long, nothing more will come.
+const IDLE: Duration = Duration::from_secs(5);
 const DEVICES: usize = 40;
 /// Messages per second while something goes wrong.
 const RATE: f64 = 500.0;
@@ -169,13 +171,24 @@ impl World {
         Ok(())
     }
 
-    /// Waits until the agent has taken `count` records into each lane and no lane has any left; gives the status.
+    /// Waits until the agent has taken `count` records into each lane and no lane has any left, or nothing has moved for
+    /// so long that nothing more will come; gives the last status.
     pub(crate) async fn drained(&mut self, count: u64) -> Result<Value> {
-        let done = |lane: &Value| lane["waiting"] == 0 && lane["appended"].as_u64() >= Some(count);
-        let empty = |s: &Value| {
+        self.online().await?;
+        let start = Instant::now();
+        let still = std::sync::Mutex::new((String::new(), start));
+        let ended = |s: &Value| {
             let lanes = s["journal"]["lanes"].as_array();
-            s["intake"]["unacked_messages"] == 0 && lanes.is_some_and(|lanes| lanes.iter().all(done))
+            let all = |done: &dyn Fn(&Value) -> bool| lanes.is_some_and(|lanes| lanes.iter().all(done));
+            let idle = s["intake"]["unacked_messages"] == 0 && all(&|lane| lane["waiting"] == 0);
+            let mut still = still.lock().expect("nobody panics with it");
+            let now = lanes.map(|lanes| serde_json::json!(lanes).to_string()).unwrap_or_default();
+            if still.0 != now {
+                *still = (now, Instant::now());
+            }
+            let patience = if idle { IDLE } else { PATIENCE };
+            idle && all(&|lane| lane["appended"].as_u64() >= Some(count)) || still.1.elapsed() > patience
         };
-        self.agent.wait_status("drained", PATIENCE, empty).await
+        self.agent.wait_status("drained", 3 * PATIENCE, ended).await
     }
 }
