@@ -218,7 +218,7 @@ async fn open_journal(
             path: config.journal.path.clone(),
             max_bytes: config.journal.max_bytes,
             on_full: config.journal.on_full,
-            generation_bytes: GENERATION_BYTES,
+            generation_bytes: crate::rig::generation_bytes().unwrap_or(GENERATION_BYTES),
             lanes: config.queues.iter().map(|queue| queue.name.clone()).collect(),
         };
         let clock = clock.clone();

@@ -11,6 +11,7 @@
 //! - `TIDEGATE_RIG_CLOCK=FILE` names a file of three or four numbers, read at every look at the clock: milliseconds added
 //!   to the wall clock, milliseconds added to the time since boot, the number of the boot (0: the real one), and the
 //!   milliseconds that each commit's sync takes longer (none: 0), as on a card that stalls.
+//! - `TIDEGATE_RIG_GENERATION=BYTES` closes a generation after so many bytes, so that a short run rotates and trims often.
 
 /// A fault that can be put in on purpose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,6 +63,12 @@ mod inert {
     #[inline(always)]
     pub const fn armed(_: Sabotage) -> bool {
         false
+    }
+
+    /// Payload bytes of a generation: the usual, in a build that ships.
+    #[inline(always)]
+    pub(crate) const fn generation_bytes() -> Option<u64> {
+        None
     }
 
     /// How far the clocks are moved: not at all, in a build that ships.
@@ -116,6 +123,11 @@ mod live {
         *last
     }
 
+    /// Payload bytes of a generation, when they are not to be the usual.
+    pub(crate) fn generation_bytes() -> Option<u64> {
+        std::env::var("TIDEGATE_RIG_GENERATION").ok()?.parse().ok()
+    }
+
     fn parse(text: &str) -> Option<Shift> {
         let mut words = text.split_ascii_whitespace();
         let wall_ms = words.next()?.parse().ok()?;
@@ -129,11 +141,11 @@ mod live {
 #[cfg(not(feature = "rig"))]
 pub use inert::armed;
 #[cfg(not(feature = "rig"))]
-pub(crate) use inert::shift;
-#[cfg(feature = "rig")]
-pub(crate) use live::shift;
+pub(crate) use inert::{generation_bytes, shift};
 #[cfg(feature = "rig")]
 pub use live::{arm, armed};
+#[cfg(feature = "rig")]
+pub(crate) use live::{generation_bytes, shift};
 
 /// How far the clocks are moved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -63,6 +63,14 @@ pub enum TlsError {
         /// What is wrong and what was expected.
         problem: String,
     },
+    /// The file that a setting names cannot be used.
+    #[error("{setting}: {why}")]
+    Setting {
+        /// The setting's key in its table.
+        setting: &'static str,
+        /// [`TlsError::Unreadable`] or [`TlsError::Content`].
+        why: Box<TlsError>,
+    },
     /// One half of the client's pair is missing.
     #[error("a client certificate needs both client_cert_file and client_key_file; {missing} is missing")]
     HalfAPair {
@@ -121,7 +129,10 @@ pub fn client_tls(options: &TlsOptions, time: Arc<dyn CertificateTime>) -> Resul
     let mut config = match client_pair(options)? {
         None => builder.with_no_client_auth(),
         Some((cert, key)) => builder
-            .with_client_auth_cert(pem::certificates(cert)?, pem::private_key(key)?)
+            .with_client_auth_cert(
+                pem::certificates(cert).map_err(of("client_cert_file"))?,
+                pem::private_key(key).map_err(of("client_key_file"))?,
+            )
             .map_err(|error| client_pair_error(&error, cert, key))?,
     };
     if options.alpn_http1 {
@@ -129,6 +140,11 @@ pub fn client_tls(options: &TlsOptions, time: Arc<dyn CertificateTime>) -> Resul
     }
     config.resumption = Resumption::in_memory_sessions(SESSIONS);
     Ok(ClientTls { config: Arc::new(config), ends: LeafEnds::new(inner), unreadable_roots })
+}
+
+/// Names the setting whose file is at fault: a technician looks for the key, not for the path.
+fn of(setting: &'static str) -> impl Fn(TlsError) -> TlsError {
+    move |why| TlsError::Setting { setting, why: Box::new(why) }
 }
 
 fn client_pair(options: &TlsOptions) -> Result<Option<(&Path, &Path)>, TlsError> {
@@ -144,9 +160,13 @@ fn client_pair_error(error: &rustls::Error, cert: &Path, key: &Path) -> TlsError
     match error {
         rustls::Error::InconsistentKeys(_) => TlsError::NotAPair { cert: cert.into(), key: key.into() },
         rustls::Error::InvalidCertificate(error) => {
-            TlsError::Content { path: cert.into(), problem: format!("the client certificate is damaged: {error}") }
+            let problem = format!("the client certificate is damaged: {error}");
+            of("client_cert_file")(TlsError::Content { path: cert.into(), problem })
         }
-        error => TlsError::Content { path: key.into(), problem: format!("the client key cannot be used: {error}") },
+        error => {
+            let problem = format!("the client key cannot be used: {error}");
+            of("client_key_file")(TlsError::Content { path: key.into(), problem })
+        }
     }
 }
 
@@ -161,11 +181,11 @@ fn roots(options: &TlsOptions) -> Result<(RootCertStore, usize), TlsError> {
         unreadable += native.certs.into_iter().filter(|cert| !add(&mut roots, cert)).count();
     }
     if let Some(path) = &options.ca_file {
-        for (at, cert) in pem::certificates(path)?.iter().enumerate() {
+        for (at, cert) in pem::certificates(path).map_err(of("ca_file"))?.iter().enumerate() {
             if !add(&mut roots, cert) {
                 let problem =
                     format!("certificate {} of the file is damaged; expected an X.509 CA certificate", at + 1);
-                return Err(TlsError::Content { path: path.clone(), problem });
+                return Err(of("ca_file")(TlsError::Content { path: path.clone(), problem }));
             }
         }
     }

@@ -22,6 +22,7 @@ mod world;
 
 use options::{Asked, Options};
 use proving::agent::program;
+use proving::rig::SmallDisk;
 use run::Outcome;
 use std::path::Path;
 use std::process::ExitCode;
@@ -60,8 +61,19 @@ fn main() -> ExitCode {
     }
 }
 
+/// Whether a disk can be mounted here at all: said at once, not in the middle of the first seed.
+async fn can_mount() -> proving::Result<()> {
+    let what = "full disks need a mount, and that needs root: run as root, or leave them out with --no-disk";
+    let folder = tempfile::tempdir().map_err(|source| proving::Error::Io { what: what.into(), source })?;
+    let tried = SmallDisk::mount(folder.path(), 1).await;
+    tried.map(drop).map_err(|error| proving::Error::Peer { what: what.into(), text: error.to_string() })
+}
+
 /// Plays all seeds, a few at a time; whether the run is good.
 async fn all(options: &Options) -> proving::Result<bool> {
+    if options.disk {
+        can_mount().await?;
+    }
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let program = program::find(options.agent.as_deref(), package, "chaos", &mut |text| println!("{text}")).await?;
     let setting = Setting { program, disk: options.disk, sabotage: options.sabotage.clone() };

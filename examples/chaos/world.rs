@@ -25,6 +25,8 @@ const DISK_MIB: u32 = 48;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// With nothing waiting and nothing coming for so long, nothing more will come.
 const IDLE: Duration = Duration::from_secs(5);
+/// Small generations: a run of a thousand messages rotates and trims a dozen times.
+const GENERATION_BYTES: u64 = 100_000;
 const DEVICES: usize = 40;
 /// Messages per second while something goes wrong.
 const RATE: f64 = 500.0;
@@ -91,6 +93,7 @@ impl World {
         // A full disk is to be waited for: what is evicted would be lost as configured, and prove nothing.
         config.journal_extra = "on_full = \"stop\"".into();
         config.environment.push(clock.environment());
+        config.environment.push(("TIDEGATE_RIG_GENERATION".into(), GENERATION_BYTES.to_string()));
         config.environment.extend(setting.sabotage.iter().map(|name| ("TIDEGATE_SABOTAGE".into(), name.clone())));
         let agent = AgentProcess::prepare(&setting.program, config)?;
         let disk = match setting.disk {

@@ -179,10 +179,10 @@ fn remarks(status: &StatusSnapshot) -> Vec<(Health, String)> {
     let mut all = Vec::new();
     match status.intake.as_ref().map(|intake| (&intake.url, &intake.state)) {
         Some((url, IntakeState::Offline { why, remedy })) => {
-            all.push((Health::Waiting, joined(&format!("broker {url}: {why}"), remedy)))
+            all.push((Health::Waiting, joined(&of_broker(url, why), remedy)))
         }
         Some((url, IntakeState::Blocked { why, remedy })) => {
-            all.push((Health::Act, joined(&format!("broker {url}: {why}"), remedy)))
+            all.push((Health::Act, joined(&of_broker(url, why), remedy)))
         }
         Some((url, IntakeState::Connecting)) => all.push((Health::Waiting, format!("broker {url}: connecting"))),
         _ => {}
@@ -238,6 +238,11 @@ fn refused_filters(status: &StatusSnapshot) -> impl Iterator<Item = (&str, &str)
         let refused = filters.filter(|filter| filter.granted == Some(false));
         refused.map(|filter| (intake.url.as_str(), filter.filter.as_str()))
     })
+}
+
+/// What is wrong with the broker, its address said once.
+fn of_broker(url: &str, why: &str) -> String {
+    if why.contains(url) { format!("broker: {why}") } else { format!("broker {url}: {why}") }
 }
 
 fn joined(why: &str, remedy: &str) -> String {

@@ -19,7 +19,7 @@ async fn a_broker_restarted_in_mid_stream_costs_nothing() {
     for _ in 0..3 {
         flow.more(200).await;
         broker.stop().await.unwrap();
-        until_remarked(&mut agent, &["broker mqtt://"]).await;
+        until_remarked(&mut agent, &["broker", "mqtt://"]).await;
         broker.restart().await.unwrap();
     }
     flow.more(200).await;
