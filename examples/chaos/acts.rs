@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 const DOUBLE_FAULT: usize = 40;
 /// How much longer each sync takes meanwhile.
 const DOUBLE_FAULT_SYNC_MS: u64 = 600;
-/// A fault that has found nothing to break for so long is given up.
-const FIND: Duration = Duration::from_secs(6);
+/// A fault that has found nothing to break for so long is given up: longer than a lane waits between two attempts.
+const FIND: Duration = Duration::from_secs(35);
 /// Between two looks at something that cannot be awaited.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -220,10 +220,10 @@ impl World {
         self.undo(Instant::now() + PATIENCE)?;
         self.mend()?;
         // A broker that has just forgotten everything counts its packet ids from 1; so will the next one.
-        if !self.forgotten(fleet.published().confirmed()).await? {
+        if !self.forgotten(fleet).await? {
             return Ok(());
         }
-        let (before, old) = (self.received().await?, fleet.published().confirmed());
+        let (before, old) = self.received().await?;
         self.clock.sync_ms = DOUBLE_FAULT_SYNC_MS;
         self.clock.set()?;
         fleet.publish(DOUBLE_FAULT).await?;
@@ -231,10 +231,10 @@ impl World {
         self.agent.wait_status("all received", PATIENCE, all).await?;
         self.broker_forgets().await?;
         // The first of them is a commit, the others are the next one, which has begun; what comes now is in a third.
-        self.durable(old + 1, PATIENCE).await?;
+        self.durable(old + 1).await?;
         fleet.publish(DOUBLE_FAULT).await?;
         // Everything old is durable, and with it the late tickets are out.
-        self.durable(old + DOUBLE_FAULT, PATIENCE).await?;
+        self.durable(old + DOUBLE_FAULT as u64).await?;
         sleep(Duration::from_millis(DOUBLE_FAULT_SYNC_MS / 4)).await;
         self.agent.kill().await?;
         self.clock.sync_ms = 0;
@@ -246,18 +246,26 @@ impl World {
 
     /// The broker forgets everything, when all that it was given is durable with the agent. `false`: that never was, so
     /// something is lost already, and the run had better come to its judgement.
-    async fn forgotten(&mut self, confirmed: usize) -> Result<bool> {
-        match self.durable(confirmed, 2 * FIND).await {
-            Ok(()) => self.broker_forgets().await.map(|()| true),
-            Err(proving::Error::Timeout { .. }) => Ok(false),
-            Err(error) => Err(error),
+    async fn forgotten(&mut self, fleet: &mut Fleet) -> Result<bool> {
+        // A broker hands over in order: once its last message has reached the queue, it holds nothing more.
+        fleet.publish(1).await?;
+        let last = fleet.last_id();
+        if timeout(PATIENCE / 2, self.arrived(&last)).await.is_err() {
+            return Ok(false);
+        }
+        self.broker_forgets().await.map(|()| true)
+    }
+
+    async fn arrived(&self, id: &str) {
+        while !self.has_arrived(id) {
+            sleep(4 * LOOK).await;
         }
     }
 
     /// Waits until `count` records are durable in the first lane.
-    async fn durable(&mut self, count: usize, within: Duration) -> Result<()> {
-        let durable = |s: &Value| s["journal"]["lanes"][0]["appended"].as_u64() >= Some(count as u64);
-        self.agent.wait_status("so many durable", within, durable).await.map(drop)
+    async fn durable(&mut self, count: u64) -> Result<()> {
+        let durable = |s: &Value| s["journal"]["lanes"][0]["appended"].as_u64() >= Some(count);
+        self.agent.wait_status("so many durable", PATIENCE, durable).await.map(drop)
     }
 
     /// The broker comes back without its memory; waits until the agent is online with it.
@@ -270,8 +278,11 @@ impl World {
         self.online().await
     }
 
-    async fn received(&self) -> Result<u64> {
-        Ok(self.agent.status().await?["intake"]["received"].as_u64().unwrap_or(0))
+    /// Messages received by this agent process, and records in the first lane.
+    async fn received(&self) -> Result<(u64, u64)> {
+        let status = self.agent.status().await?;
+        let of = |value: &Value| value.as_u64().unwrap_or(0);
+        Ok((of(&status["intake"]["received"]), of(&status["journal"]["lanes"][0]["appended"])))
     }
 }
 

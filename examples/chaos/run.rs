@@ -1,9 +1,9 @@
 //! One seed from its start to its judgement.
 
 use crate::plan::{Act, CLASSES, Plan};
-use crate::world::{AUDIT, QUEUE, Setting, World};
+use crate::world::{AUDIT, BARE, QUEUE, Setting, World};
 use proving::Result;
-use proving::checker::{Rules, Verdict, judge};
+use proving::checker::{Rules, Verdict, adopt, judge, judge_bare};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,6 +18,8 @@ pub(crate) struct Outcome {
     pub(crate) seed: u64,
     /// Of each queue.
     pub(crate) verdicts: Vec<Verdict>,
+    /// Messages without identity that the broker acknowledged.
+    pub(crate) bare: usize,
     /// What else is wrong, in words.
     pub(crate) offences: Vec<String>,
     /// How often each class was really injected.
@@ -41,6 +43,7 @@ pub(crate) async fn run(setting: &Setting, plan: &Plan) -> Result<Outcome> {
     let mut outcome = Outcome {
         seed: plan.seed,
         verdicts: Vec::new(),
+        bare: 0,
         offences: Vec::new(),
         tally: BTreeMap::new(),
         took: Duration::ZERO,
@@ -61,6 +64,7 @@ pub(crate) async fn run(setting: &Setting, plan: &Plan) -> Result<Outcome> {
 
 async fn play(world: &mut World, plan: &Plan, outcome: &mut Outcome) -> Result<()> {
     let mut fleet = world.fleet(plan.seed);
+    let mut bare = world.bare_fleet(plan.seed);
     for step in &plan.steps {
         world.undo(tokio::time::Instant::now())?;
         let class = CLASSES[step.class].name;
@@ -68,34 +72,40 @@ async fn play(world: &mut World, plan: &Plan, outcome: &mut Outcome) -> Result<(
             world.double_fault(class, &mut fleet).await?;
         } else if step.act.needs_quiet() {
             world.suffer(class, &step.act).await?;
-            fleet.publish(step.burst).await?;
+            let (keyed, bare) = tokio::join!(fleet.publish(step.burst), bare.publish(step.burst / 5));
+            keyed.and(bare)?;
         } else {
             let suffer = async {
                 sleep(step.after).await;
                 world.suffer(class, &step.act).await
             };
-            let (published, suffered) = tokio::join!(fleet.publish(step.burst), suffer);
-            published.and(suffered)?;
+            let (keyed, bare, suffered) = tokio::join!(fleet.publish(step.burst), bare.publish(step.burst / 5), suffer);
+            keyed.and(bare).and(suffered)?;
         }
     }
     world.heal().await?;
     fleet.publish(LAST).await?;
-    let published = fleet.published();
+    let (published, bare) = (fleet.published(), bare.published());
     let count = published.confirmed() as u64;
-    let ended = world.drained(count).await;
-    outcome.verdicts.push(judge(&published, &world.stub.accepted(QUEUE), Rules::FIFO));
+    let ended = world.drained(&fleet.last_id()).await;
+    let delivered = world.stub.accepted(QUEUE);
+    outcome.offences.extend(judge_bare(&bare, &delivered, BARE));
+    outcome.bare = bare.confirmed();
+    let mut all = published.clone();
+    adopt(&mut all, &delivered, BARE);
+    outcome.verdicts.push(judge(&all, &delivered, Rules::FIFO));
     if plan.two_queues {
         outcome.verdicts.push(judge(&published, &world.stub.accepted(AUDIT), Rules::STANDARD));
     }
     outcome.offences.extend(world.stub.unexpected().into_iter().map(|what| format!("the queue did not know: {what}")));
     outcome.offences.extend(world.stub.denied().into_iter().map(|what| format!("without permission: {what}")));
-    books(&ended?, count, &mut outcome.offences);
+    books(&ended?, &[all.confirmed() as u64, count], &mut outcome.offences);
     Ok(())
 }
 
 /// The agent's own books: nothing but what was published, all of it accepted, and the sums right.
-fn books(status: &Value, count: u64, offences: &mut Vec<String>) {
-    for lane in status["journal"]["lanes"].as_array().into_iter().flatten() {
+fn books(status: &Value, counts: &[u64], offences: &mut Vec<String>) {
+    for (lane, &count) in status["journal"]["lanes"].as_array().into_iter().flatten().zip(counts) {
         let of = |name: &str| lane[name].as_u64().unwrap_or(u64::MAX);
         if of("accepted") != count || of("appended") != count {
             offences.push(format!("books of a lane: {count} published, but {lane}"));

@@ -13,6 +13,7 @@ pub(crate) struct Total {
     pub(crate) offended: u64,
     first_offence: Option<u64>,
     published: usize,
+    bare: usize,
     delivered: usize,
     lost: usize,
     duplicated: usize,
@@ -40,6 +41,7 @@ impl Total {
             // The second queue is a Standard one, which keeps no order.
             self.out_of_order += if index == 0 { verdict.out_of_order } else { 0 };
         }
+        self.bare += outcome.bare;
         for (class, times) in &outcome.tally {
             *self.tally.entry(class).or_default() += times;
         }
@@ -68,12 +70,13 @@ impl Total {
         }
         let good = self.offended == 0 && (missing.is_empty() || !whole_round);
         println!(
-            "\nchaos: {} seeds ({:?}), {} faults, published {}, delivered {}, lost {}, duplicated unmarked {}, out of order {}, \
+            "\nchaos: {} seeds ({:?}), {} faults, published {} (without identity {}), delivered {}, lost {}, duplicated unmarked {}, out of order {}, \
              holes unannounced {}, seeds with an offence {}; marked duplicates {}, longest seed {:.1} s: {}",
             self.seeds,
             options.seeds,
             self.tally.values().sum::<u64>(),
             self.published,
+            self.bare,
             self.delivered,
             self.lost,
             self.duplicated,

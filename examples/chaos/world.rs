@@ -7,7 +7,7 @@ use proving::broker::{Mosquitto, MosquittoOptions};
 use proving::fleet::{Fleet, FleetOptions};
 use proving::proxy::{self, CuttingProxy};
 use proving::rig::{RigClock, SmallDisk};
-use proving::stub::{QueueOptions, SqsStub, StubOptions};
+use proving::stub::{Arrival, Fate, QueueOptions, SqsStub, StubOptions};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -28,6 +28,9 @@ const IDLE: Duration = Duration::from_secs(5);
 /// Small generations: a run of a thousand messages rotates and trims a dozen times.
 const GENERATION_BYTES: u64 = 100_000;
 const DEVICES: usize = 40;
+const BARE_DEVICES: usize = 5;
+/// Where the topics begin of sensors without identity.
+pub(crate) const BARE: &str = "bare/";
 /// Messages per second while something goes wrong.
 const RATE: f64 = 500.0;
 
@@ -90,6 +93,7 @@ impl World {
         if two_queues {
             config.queues.push(queue("audit", AUDIT));
         }
+        config.extra = format!("[[routes]]\nprofile = \"generic\"\ntopics = [\"{BARE}#\"]\nqueue = \"main\"\n");
         // A full disk is to be waited for: what is evicted would be lost as configured, and prove nothing.
         config.journal_extra = "on_full = \"stop\"".into();
         config.environment.push(clock.environment());
@@ -110,6 +114,13 @@ impl World {
     /// The sensors of this world: straight at the broker, faults of links are the agent's alone.
     pub(crate) fn fleet(&self, seed: u64) -> Fleet {
         Fleet::new(FleetOptions { rate: Some(RATE), seed, ..FleetOptions::new(self.broker.addr(), DEVICES) })
+    }
+
+    /// Sensors whose messages carry no identity; their records go to the FIFO queue alone.
+    pub(crate) fn bare_fleet(&self, seed: u64) -> Fleet {
+        let options = FleetOptions::new(self.broker.addr(), BARE_DEVICES);
+        let client_id = "bare-sensors".into();
+        Fleet::new(FleetOptions { rate: Some(RATE / 5.0), seed, client_id, bare: true, ..options })
     }
 
     /// Waits until the agent's filters are granted.
@@ -174,24 +185,36 @@ impl World {
         Ok(())
     }
 
-    /// Waits until the agent has taken `count` records into each lane and no lane has any left, or nothing has moved for
-    /// so long that nothing more will come; gives the last status.
-    pub(crate) async fn drained(&mut self, count: u64) -> Result<Value> {
+    /// Whether the record has reached every queue that records go to.
+    pub(crate) fn has_arrived(&self, id: &str) -> bool {
+        has_arrived(&self.stub, self.agent.config().queues.len(), id)
+    }
+
+    /// Waits until the last record published has reached the queues and nothing waits any more, or nothing has moved for so
+    /// long that nothing more will come; gives the last status.
+    pub(crate) async fn drained(&mut self, last: &str) -> Result<Value> {
         self.online().await?;
         let start = Instant::now();
         let still = std::sync::Mutex::new((String::new(), start));
+        let (stub, queues) = (&self.stub, self.agent.config().queues.len());
         let ended = |s: &Value| {
             let lanes = s["journal"]["lanes"].as_array();
-            let all = |done: &dyn Fn(&Value) -> bool| lanes.is_some_and(|lanes| lanes.iter().all(done));
-            let idle = s["intake"]["unacked_messages"] == 0 && all(&|lane| lane["waiting"] == 0);
+            let empty = lanes.is_some_and(|lanes| lanes.iter().all(|lane| lane["waiting"] == 0));
+            let idle = s["intake"]["unacked_messages"] == 0 && empty;
             let mut still = still.lock().expect("nobody panics with it");
             let now = lanes.map(|lanes| serde_json::json!(lanes).to_string()).unwrap_or_default();
             if still.0 != now {
                 *still = (now, Instant::now());
             }
             let patience = if idle { IDLE } else { PATIENCE };
-            idle && all(&|lane| lane["appended"].as_u64() >= Some(count)) || still.1.elapsed() > patience
+            idle && has_arrived(stub, queues, last) || still.1.elapsed() > patience
         };
         self.agent.wait_status("drained", 3 * PATIENCE, ended).await
     }
+}
+
+/// Whether the first so many queues of the stub have kept the record.
+fn has_arrived(stub: &SqsStub, queues: usize, id: &str) -> bool {
+    let kept = |arrival: &Arrival| matches!(arrival.fate, Fate::Accepted(_)) && arrival.body.contains(id);
+    [QUEUE, AUDIT][..queues].iter().all(|queue| stub.log(queue).iter().rev().any(kept))
 }

@@ -4,11 +4,12 @@ mod flow;
 mod publisher;
 
 pub(crate) use flow::Flow;
+pub(crate) use proving::checker::adopt;
 pub(crate) use publisher::{Publisher, end_session};
 
 use proving::agent::{AgentConfig, AgentProcess, QueueTarget};
 use proving::broker::{Mosquitto, MosquittoOptions};
-use proving::checker::{Item, Published, Rules, Verdict, judge};
+use proving::checker::{Published, Rules, Verdict, judge};
 use proving::consumer::Delivered;
 use proving::fleet::{Fleet, FleetOptions};
 use proving::random::fresh_seed;
@@ -132,18 +133,6 @@ pub(crate) fn assert_understood(stub: &SqsStub) {
     println!("sent {}, accepted {}, absorbed {}", counters.received, counters.accepted, counters.absorbed);
     assert!(stub.unexpected().is_empty(), "{:?}", stub.unexpected());
     assert!(stub.denied().is_empty(), "{:?}", stub.denied());
-}
-
-/// Adds to `published` what arrived from topics that begin with `prefix`, as if published under the ids that the agent
-/// gave, and gives the documents: for messages that carry no identity of their own.
-pub(crate) fn adopt(published: &mut Published, delivered: &[Delivered], prefix: &str) -> Vec<Value> {
-    let documents = delivered.iter().filter_map(|message| serde_json::from_str::<Value>(&message.body).ok());
-    let odd = documents.filter(|event| event["mqtttopic"].as_str().is_some_and(|topic| topic.starts_with(prefix)));
-    let odd: Vec<Value> = odd.collect();
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let item = |event: &Value| Item { id: text(&event["id"]), group: text(&event["partitionkey"]), confirmed: true };
-    published.extend(Published { items: odd.iter().map(item).collect() });
-    odd
 }
 
 /// The end of a log.

@@ -6,8 +6,10 @@
 //! missing must have been announced by a gap record. So a loss shows twice, once to us who know what was published and
 //! once to a consumer who does not.
 
+mod bare;
 mod reading;
 
+pub use bare::{adopt, judge_bare};
 pub use reading::Reading;
 
 use crate::consumer::Delivered;

@@ -7,7 +7,7 @@
 
 mod uplink;
 
-pub use uplink::{Device, Uplink};
+pub use uplink::{Device, EQUAL_READINGS, Uplink};
 
 use crate::checker::{Item, Published};
 use crate::random::{Random, fresh_seed};
@@ -39,6 +39,9 @@ pub struct FleetOptions {
     pub window: u16,
     /// Seed of ids, payloads and the choice of devices. Two fleets with one seed publish the same ids.
     pub seed: u64,
+    /// Sensors whose messages carry no identity at all, and often equal the one before ([`Device::bare_reading`]): to be
+    /// judged by [`crate::checker::judge_bare`].
+    pub bare: bool,
     /// How long the broker may stay away or acknowledge nothing before publishing is given up.
     pub patience: Duration,
 }
@@ -55,6 +58,7 @@ impl FleetOptions {
             rate: None,
             window: 100,
             seed,
+            bare: false,
             patience: Duration::from_secs(60),
         }
     }
@@ -129,6 +133,11 @@ impl Fleet {
     /// What was published, in order: for the checker.
     pub fn published(&self) -> Published {
         Published { items: self.items.clone() }
+    }
+
+    /// Record id of the newest uplink; empty before the first.
+    pub fn last_id(&self) -> String {
+        self.items.last().map(|item| item.id.clone()).unwrap_or_default()
     }
 
     /// Counts acknowledgements, also while [`Fleet::publish`] is running elsewhere.
@@ -209,7 +218,10 @@ impl Fleet {
     /// Makes the next uplink.
     fn make(&mut self) {
         let device = self.random.below(self.devices.len() as u64) as usize;
-        let uplink = self.devices[device].uplink(&mut self.random);
+        let uplink = match self.options.bare {
+            true => self.devices[device].bare_reading(),
+            false => self.devices[device].uplink(&mut self.random),
+        };
         self.open.insert(self.items.len(), uplink.clone());
         self.items.push(Item { id: uplink.id, group: uplink.eui, confirmed: false });
     }

@@ -11,6 +11,9 @@ const APPLICATION: &str = "e3b59e6c-2a1a-4c43-8a0c-0b3c7b1e6d52";
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]+00:00");
 
+/// Equal readings in a row of a sensor without identity.
+pub const EQUAL_READINGS: u32 = 4;
+
 /// A published event.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Uplink {
@@ -60,6 +63,15 @@ impl Device {
             id: format!("cs4.up.{id}"),
             eui: self.eui.clone(),
         }
+    }
+
+    /// Its next reading as a sensor without any identity sends it: a bare number on a topic of its own, the same one
+    /// [`EQUAL_READINGS`] times in a row.
+    pub fn bare_reading(&mut self) -> Uplink {
+        self.counter += 1;
+        let topic = format!("bare/{}", self.eui);
+        let value = (self.counter / EQUAL_READINGS).to_string();
+        Uplink { id: format!("{topic}={value}"), eui: topic.clone(), topic, payload: value.into() }
     }
 
     fn event(&self, id: &str, now: &str, random: &mut Random) -> Value {
