@@ -35,7 +35,8 @@ const fn row(codes: &'static [&'static str], class: FaultClass, reason: &'static
 /// Codes are written without `Exception` at the end.
 #[rustfmt::skip]
 const CALL: &[Row] = &[
-    row(&["InternalFailure", "InternalError", "InternalServerError", "ServiceUnavailable", "RequestTimeout"],
+    row(&["InternalFailure", "InternalError", "InternalServerError", "ServiceUnavailable", "RequestTimeout",
+          "RequestAborted"],
         Link, "the service has a fault of its own", ""),
 
     row(&["RequestThrottled", "Throttling", "Throttled", "ThrottledRequest", "RequestThrottling", "TooManyRequests",
@@ -102,7 +103,7 @@ const CALL: &[Row] = &[
     row(&["BatchEntryIdsNotDistinct", "InvalidBatchEntryId", "TooManyEntriesInBatchRequest", "EmptyBatchRequest",
           "InvalidParameterValue", "InvalidParameterCombination", "InvalidQueryParameter", "MalformedQueryString",
           "InvalidMessageContents", "InvalidAttributeValue", "InvalidAttributeName", "MessageTooLong",
-          "MalformedInput", "Serialization", "Validation", "ValidationError", "InvalidAction", "UnknownOperation"],
+          "MalformedInput", "MalformedHttpRequest", "Serialization", "Validation", "ValidationError", "InvalidAction", "UnknownOperation"],
         Bug, "the service calls the request malformed",
         "please report it with the log; nothing is lost, records go one by one meanwhile"),
 ];
