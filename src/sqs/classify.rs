@@ -181,6 +181,13 @@ pub fn learn_limit(text: &str) -> Option<usize> {
     digits.parse().ok().filter(|limit| (LEAST_MESSAGE_BYTES..=MESSAGE_BYTES).contains(limit))
 }
 
+/// Every code of the table of calls and of the table of entries, for tests that must not leave one out.
+#[cfg(test)]
+pub(crate) fn codes() -> (Vec<&'static str>, Vec<&'static str>) {
+    let of = |table: &'static [Row]| table.iter().flat_map(|row| row.codes.iter().copied()).collect();
+    (of(CALL), of(ENTRY))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
