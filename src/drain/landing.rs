@@ -20,15 +20,16 @@ pub(super) const HOLD_MAX: Duration = Duration::from_secs(30);
 impl<S: BatchSender> Drain<S> {
     pub(super) fn land(&mut self, landing: Landing) {
         let Landing { seats, attempted_ms, fault, sent, marked } = landing;
+        let fault = fault.or_else(|| (sent > 0 && nothing_known(&seats)).then(no_evidence));
         self.count(sent, marked, fault.as_ref());
         self.count_inversions(&seats);
         let single = sent == 1;
-        let fault = fault.or_else(|| (sent > 0 && nothing_known(&seats)).then(no_evidence));
         let accepted = seats.iter().any(|(_, fate)| matches!(fate, Fate::Judged(Verdict::Accepted { .. })));
         if accepted {
             // Whatever else is refused beside it: the lane's cause is not the queue's.
             self.quarantined_in_row = 0;
         }
+        // What single records tell of the whole lane.
         let mut trouble = None;
         for (seat, fate) in seats {
             match fate {
@@ -36,14 +37,18 @@ impl<S: BatchSender> Drain<S> {
                 Fate::Judged(Verdict::Ambiguous) => {
                     self.shared.lock().ambiguous += 1;
                     self.doubt(seat.position, attempted_ms);
-                    self.ambiguous(seat, fault.as_ref(), single);
+                    let told = self.ambiguous(seat, fault.as_ref(), single);
+                    trouble = trouble.or(told);
                 }
                 Fate::Judged(Verdict::NotSent) | Fate::Postponed => self.batcher.again(seat.position, false, None),
                 Fate::Judged(Verdict::Refused { code, text }) => {
                     let told = self.refused(seat, code, text, attempted_ms);
                     trouble = trouble.or(told);
                 }
-                Fate::Unsendable(text) => self.quarantine(seat, "TooLarge".to_owned(), text),
+                Fate::Unsendable(text) => {
+                    let told = self.quarantine(seat, "TooLarge".to_owned(), text);
+                    trouble = trouble.or(told);
+                }
                 Fate::Unreadable => self.unreadable(seat.position),
             }
         }
@@ -53,7 +58,7 @@ impl<S: BatchSender> Drain<S> {
         if sent > 0 && fault.is_none() && open {
             self.answered();
         }
-        if let Some(fault) = fault.or(trouble) {
+        if let Some(fault) = trouble.or(fault) {
             self.failed(&fault, single);
         }
     }
@@ -68,21 +73,23 @@ impl<S: BatchSender> Drain<S> {
     }
 
     /// Nothing is known of this one. `fault`: why the call failed as a whole; `single`: it was alone in the batch.
-    fn ambiguous(&mut self, seat: Seat, fault: Option<&Fault>, single: bool) {
-        let Some(fault) = fault else {
-            // The answer spoke of others but not of this one: its group waits.
-            return self.hold(seat.position, true);
-        };
-        if rig::armed(Sabotage::ForgetParked) && fault.class == FaultClass::WaitForConfiguration {
-            return self.accepted(seat.position, false);
+    /// Gives what is wrong with the lane, if this one tells of that.
+    fn ambiguous(&mut self, seat: Seat, fault: Option<&Fault>, single: bool) -> Option<Fault> {
+        let parks = |fault: &Fault| fault.class == FaultClass::WaitForConfiguration;
+        if rig::armed(Sabotage::ForgetParked) && fault.is_some_and(parks) {
+            self.accepted(seat.position, false);
+            return None;
         }
-        match alone(fault).filter(|_| single) {
-            Some(Alone::Quarantine(code)) => self.quarantine(seat, code, fault.text.clone()),
+        match fault.map(|fault| (alone(fault).filter(|_| single), fault)) {
+            Some((Some(Alone::Quarantine(code)), fault)) => return self.quarantine(seat, code, fault.text.clone()),
             // A stranger's refusal is no reason to give a record up, and no reason to stop the others.
-            Some(Alone::Hold) => self.hold(seat.position, true),
+            Some((Some(Alone::Hold), _)) => self.hold(seat.position, true),
             // The gate makes all wait.
-            None => self.batcher.again(seat.position, true, None),
+            Some((None, _)) => self.batcher.again(seat.position, true, None),
+            // The answer spoke of others but not of this one: its group waits.
+            None => self.hold(seat.position, true),
         }
+        None
     }
 
     fn unreadable(&mut self, position: u64) {
@@ -191,8 +198,7 @@ impl<S: BatchSender> Drain<S> {
                         "the queue's own maximum message size is learnt"
                     );
                 }
-                self.quarantine(seat, code, text);
-                None
+                self.quarantine(seat, code, text)
             }
             FaultClass::SlowDown | FaultClass::WaitForConfiguration | FaultClass::WaitForClock => {
                 self.batcher.again(seat.position, false, None);

@@ -17,21 +17,20 @@ use tokio::time::Instant;
 pub(super) const QUARANTINE_ROW: u32 = 20;
 
 impl<S: BatchSender> Drain<S> {
-    /// Sets a record aside, unless so many were in a row that the cause must be the lane's.
-    pub(super) fn quarantine(&mut self, seat: Seat, code: String, text: String) {
+    /// Sets a record aside, unless so many were in a row that the cause must be the lane's: that is then given back.
+    pub(super) fn quarantine(&mut self, seat: Seat, code: String, text: String) -> Option<Fault> {
         // Counted from here on, not from when it is on disk: other flights land meanwhile.
         if self.quarantined_in_row >= QUARANTINE_ROW {
             self.batcher.again(seat.position, false, None);
-            self.park(
+            return Some(parked(
                 format!("{QUARANTINE_ROW} records in a row were refused for good, the last one with {code}: {text}"),
                 "look at the queue's settings and at the records in quarantine; one record is tried now and then, and \
                  sending goes on by itself once the queue takes it",
-            );
-            return;
+            ));
         }
         let Some(record) = seat.record else {
             self.batcher.again(seat.position, false, None);
-            return;
+            return None;
         };
         self.quarantined_in_row += 1;
         self.setting_aside += 1;
@@ -50,6 +49,7 @@ impl<S: BatchSender> Drain<S> {
             kept: joined.unwrap_or_else(|error| Err(JournalError::reading(&error.to_string()))),
         });
         self.events.push(kept.boxed());
+        None
     }
 
     /// The disk has answered.
@@ -66,13 +66,14 @@ impl<S: BatchSender> Drain<S> {
             Ok(false) => {
                 self.batcher.again(position, false, None);
                 let file = self.airline.lane.journal().quarantine_file();
-                self.park(
+                let fault = parked(
                     "the quarantine is full, and more records are refused for good".to_owned(),
                     &format!(
                         "look at why they are refused, and move {} elsewhere to make room; sending goes on by itself",
                         file.display()
                     ),
                 );
+                self.failed(&fault, false);
             }
             Err(error) => {
                 self.batcher.again(position, false, Some(Instant::now() + HOLD_MAX));
@@ -81,16 +82,16 @@ impl<S: BatchSender> Drain<S> {
         }
         self.quarantined_in_row = self.quarantined_in_row.saturating_sub(1);
     }
+}
 
-    fn park(&mut self, text: String, remedy: &str) {
-        let fault = Fault {
-            class: FaultClass::WaitForConfiguration,
-            code: Some("Quarantine".to_owned()),
-            text,
-            remedy: remedy.to_owned(),
-            never_sent: true,
-            retry_after: None,
-        };
-        self.failed(&fault, false);
+/// Why the lane sends nothing but a slow probe.
+fn parked(text: String, remedy: &str) -> Fault {
+    Fault {
+        class: FaultClass::WaitForConfiguration,
+        code: Some("Quarantine".to_owned()),
+        text,
+        remedy: remedy.to_owned(),
+        never_sent: true,
+        retry_after: None,
     }
 }

@@ -43,7 +43,10 @@ async fn booted_in_1970_it_delivers_and_dates_nothing_until_the_clock_is_right()
     arrived(&stub, &mut agent, &fleet.published()).await;
     println!("{}", until_remarked(&mut agent, &["the clock is wrong"]).await);
     let refused = refused_signatures(&agent.status().await.unwrap());
-    assert!((1..=4).contains(&refused), "one refusal teaches the skew; those in the air beside it are refused, too: {refused}");
+    assert!(
+        (1..=4).contains(&refused),
+        "one refusal teaches the skew; those in the air beside it are refused, too: {refused}"
+    );
     stub.close().await;
     fleet.publish(60).await.unwrap();
     agent.wait_status("waiting", LONG, |s| crate::support::lane(s, "waiting") == 60).await.unwrap();

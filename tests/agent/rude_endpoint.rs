@@ -118,9 +118,9 @@ async fn answers_without_end_do_not_fill_the_memory() {
     let before = agent.memory().unwrap();
     for lie in [Fault::Huge(FIFTY_MB), Fault::Endless] {
         let name = lie.name();
-        stub.faults().push(lie, When::Next(6));
-        fleet.publish(200).await.unwrap();
-        agent.wait_status(name, LONG, |_| stub.faults().fired_of(name) == 6).await.unwrap();
+        stub.faults().push(lie, When::Next(3));
+        fleet.publish(100).await.unwrap();
+        agent.wait_status(name, LONG, |_| stub.faults().fired_of(name) == 3).await.unwrap();
     }
     let published = fleet.published();
     let delivered = arrived(&stub, &mut agent, &published).await;
