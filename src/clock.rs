@@ -165,13 +165,23 @@ fn system_ms() -> i64 {
 pub fn boottime_ms() -> u64 {
     let at = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let real = u64::try_from(at.tv_sec).unwrap_or(0) * 1000 + u64::try_from(at.tv_nsec).unwrap_or(0) / 1_000_000;
-    real + crate::rig::shift().boottime_ms
+    real.saturating_add_signed(crate::rig::shift().boottime_ms)
 }
 
 pub(crate) fn read_boot_id() -> BootId {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    boot_id_of(&text)
+}
+
+/// The kernel's text as an id. Where there is none to be had, one of this run alone: taking two boots for the same one
+/// would compare times that have nothing to do with each other.
+fn boot_id_of(text: &str) -> BootId {
     let digits: Vec<u8> = text.bytes().filter_map(|c| (c as char).to_digit(16)).map(|d| d as u8).collect();
     let mut id = [0; 16];
+    if digits.len() != 32 {
+        let _ = getrandom::fill(&mut id);
+        return BootId(id);
+    }
     for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
         *byte = pair[0] << 4 | pair[1];
     }
@@ -200,6 +210,15 @@ mod tests {
         assert!(clock.certificate_time_s() >= later);
         clock.learn(later - 1800, later);
         assert_eq!(clock.last_good_s(), Some(later), "only upwards");
+    }
+
+    #[test]
+    fn without_the_kernels_boot_id_no_two_runs_are_of_the_same_boot() {
+        let kernels = "3f1c0e2a-5b7d-4c8e-9f60-0123456789ab\n";
+        assert_eq!(boot_id_of(kernels), boot_id_of(kernels));
+        for none in ["", "gone", "0123"] {
+            assert_ne!(boot_id_of(none), boot_id_of(none), "{none:?}");
+        }
     }
 
     #[test]

@@ -9,8 +9,8 @@
 //!
 //! - `TIDEGATE_SABOTAGE=ack-early` arms one fault for the process; [`arm`] does it from inside.
 //! - `TIDEGATE_RIG_CLOCK=FILE` names a file of three or four numbers, read at every look at the clock: milliseconds added
-//!   to the wall clock, milliseconds added to the time since boot, the number of the boot (0: the real one), and the
-//!   milliseconds that each commit's sync takes longer (none: 0), as on a card that stalls.
+//!   to the wall clock, milliseconds added to the time since boot (which never becomes less than 0), the number of the
+//!   boot (0: the real one), and the milliseconds that each commit's sync takes longer (none: 0), as on a card that stalls.
 //! - `TIDEGATE_RIG_GENERATION=BYTES` closes a generation after so many bytes, so that a short run rotates and trims often.
 
 /// A fault that can be put in on purpose.
@@ -23,9 +23,11 @@ pub enum Sabotage {
     StaleAcks,
     /// A record that comes back unsettled goes behind its group instead of before it.
     Overtake,
-    /// Records are attempted without a durable mark, so a restart does not know that they may have been sent.
+    /// Records are attempted without a durable mark, so a restart does not know that they may have been sent: on a
+    /// Standard queue, or beyond a FIFO queue's window, they come twice and do not say so.
     NoMark,
-    /// A parked lane forgets what was in flight when it was parked.
+    /// A lane that is parked forgets what was in flight: it takes it for accepted, although the queue refused it. So it is
+    /// lost, which shows whatever the clock says.
     ForgetParked,
     /// The durable cursor runs ahead of what was settled.
     CursorFirst,
@@ -153,7 +155,7 @@ pub(crate) struct Shift {
     /// Added to the wall clock.
     pub(crate) wall_ms: i64,
     /// Added to the time since boot.
-    pub(crate) boottime_ms: u64,
+    pub(crate) boottime_ms: i64,
     /// Number of the boot; 0: the real one.
     pub(crate) boot: u8,
     /// What each commit's sync takes longer.

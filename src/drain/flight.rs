@@ -1,14 +1,17 @@
 //! One flight: mark, render, send. Everything in it that waits for the disk does so off the runtime's threads.
 
+use super::doubt::Doubt;
 use super::settle::{self, Verdict};
 use crate::clock::Clock;
 use crate::config::{BodyFormat, RecordsConfig};
 use crate::journal::{Lane, ReadRecord};
 use crate::record::Record;
+use crate::sqs::client::attempt_limit;
 use crate::sqs::entry::{self, Rendering};
 use crate::sqs::{BatchSender, Entry, Fault, FaultClass, SendOutcome};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 /// What is the same for all flights of a lane.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub(super) struct Airline<S> {
     pub(super) records: RecordsConfig,
     pub(super) gateway_id: String,
     pub(super) site: String,
+    /// What an attempt may take at least; a larger batch has more.
+    pub(super) attempt_timeout: Duration,
     /// Largest message that the queue takes; learnt downwards.
     pub(super) limit: AtomicUsize,
 }
@@ -32,9 +37,8 @@ pub(super) struct Seat {
     pub(super) number: u64,
     /// `None`: to be read again, because there was no room to keep it.
     pub(super) record: Option<Arc<Record>>,
-    pub(super) possible_duplicate: bool,
-    /// Attempted before, with an unknown outcome.
-    pub(super) resent: bool,
+    /// Attempts before, with an unknown outcome.
+    pub(super) doubt: Doubt,
 }
 
 /// What became of a seat.
@@ -91,13 +95,12 @@ pub(super) async fn fly<S: BatchSender>(
     } else {
         seats
     };
-    let (aboard, entries, mut left) = board(&airline, seats, bytes_max);
-    let marked = aboard.iter().filter(|seat| seat.possible_duplicate).count();
+    let (aboard, entries, marked, mut left) = board(&airline, seats, bytes_max);
     let sent = entries.len();
     let mut fault = None;
     if !entries.is_empty() {
         let outcome = airline.sender.send(&entries).await;
-        let verdicts = settle::judge(entries.len(), &outcome, |index| aboard[index].resent);
+        let verdicts = settle::judge(entries.len(), &outcome, |index| aboard[index].doubt != Doubt::None);
         if let SendOutcome::Fault(why) = outcome {
             fault = Some(why);
         }
@@ -128,16 +131,24 @@ fn prepare(lane: &Lane, mut seats: Vec<Seat>, mark: bool) -> Result<Vec<Seat>, c
     Ok(seats)
 }
 
-/// Renders the seats; returns those that fit with their entries, and the others with their fates.
-fn board<S>(airline: &Airline<S>, seats: Vec<Seat>, bytes_max: usize) -> (Vec<Seat>, Vec<Entry>, Vec<(Seat, Fate)>) {
+/// Those that fly, their entries, how many of these say that they may be duplicates, and the others with their fates.
+type Boarded = (Vec<Seat>, Vec<Entry>, usize, Vec<(Seat, Fate)>);
+
+/// Renders the seats. The present is looked at here, behind whatever the mark had to wait for: from now on nothing but the
+/// way itself takes time.
+fn board<S>(airline: &Airline<S>, seats: Vec<Seat>, bytes_max: usize) -> Boarded {
     let (mut aboard, mut entries, mut left) = (Vec::new(), Vec::new(), Vec::new());
     let mut room = bytes_max;
     let mut full = false;
+    let mut marked = 0;
+    let now = airline.clock.now();
+    let way_ms = attempt_limit(airline.attempt_timeout, weight_max(&seats, bytes_max)).as_millis() as u64;
     for seat in seats {
         let Some(record) = &seat.record else {
             left.push((seat, Fate::Unreadable));
             continue;
         };
+        let possible_duplicate = seat.doubt.is_said(airline.fifo, now.boottime_ms, way_ms);
         let rendering = Rendering {
             format: airline.format,
             fifo: airline.fifo,
@@ -145,8 +156,8 @@ fn board<S>(airline: &Airline<S>, seats: Vec<Seat>, bytes_max: usize) -> (Vec<Se
             gateway_id: &airline.gateway_id,
             site: &airline.site,
             lane: airline.lane.id(),
-            now: Some((airline.clock.boot(), airline.clock.now())),
-            possible_duplicate: seat.possible_duplicate,
+            now: Some((airline.clock.boot(), now)),
+            possible_duplicate,
             limit: airline.limit.load(Relaxed),
         };
         match entry::render(record, &rendering) {
@@ -159,17 +170,28 @@ fn board<S>(airline: &Airline<S>, seats: Vec<Seat>, bytes_max: usize) -> (Vec<Se
             }
             Ok(entry) => {
                 room = room.saturating_sub(entry.size());
+                marked += usize::from(possible_duplicate);
                 entries.push(entry);
                 aboard.push(seat);
             }
         }
     }
-    (aboard, entries, left)
+    (aboard, entries, marked, left)
 }
 
 /// What a record is likely to take in a batch, before it is rendered.
 pub(super) fn estimate(read: &ReadRecord) -> usize {
+    weight(&read.record)
+}
+
+/// The most that a batch of these records weighs. Rendered, a text full of quotes doubles; more than one record never
+/// exceed the batch's bound.
+fn weight_max(seats: &[Seat], bytes_max: usize) -> usize {
+    let weights = || seats.iter().filter_map(|seat| seat.record.as_deref()).map(|record| 2 * weight(record));
+    weights().sum::<usize>().min(bytes_max.max(weights().max().unwrap_or(0)))
+}
+
+fn weight(record: &Record) -> usize {
     const AROUND: usize = 700;
-    let message = &read.record.draft.message;
-    message.payload.len() + message.topic.len() + AROUND
+    record.draft.message.payload.len() + record.draft.message.topic.len() + AROUND
 }

@@ -159,10 +159,9 @@ impl Gate {
                 self.link.after_failure(random, cap)
             }
             // The batch is made smaller by the drain; the way is open.
-            FaultClass::Shrink | FaultClass::Quarantine | FaultClass::Bug => {
-                self.link.after_failure(random, LINK_FIRST)
-            }
-            FaultClass::Link | FaultClass::Unknown => self.link.after_failure(random, cap),
+            FaultClass::Shrink | FaultClass::Quarantine => self.link.after_failure(random, LINK_FIRST),
+            // The first time a smaller batch is tried soon; what is still called malformed is not hammered.
+            FaultClass::Bug | FaultClass::Link | FaultClass::Unknown => self.link.after_failure(random, cap),
         };
         let wait = wait.max(fault.retry_after.unwrap_or(Duration::ZERO));
         let cause = Cause {

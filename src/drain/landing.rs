@@ -2,74 +2,100 @@
 
 use super::flight::{Fate, Landing, Seat};
 use super::settle::{self, Verdict};
-use super::task::{Doubt, Drain, Event, SURELY_ABSORBED_MS};
-use crate::journal::JournalError;
+use super::task::Drain;
 use crate::journal::books::Outcome;
+use crate::rig::{self, Sabotage};
 use crate::sqs::limits::LEAST_MESSAGE_BYTES;
 use crate::sqs::{BatchSender, Fault, FaultClass, classify};
-use futures_util::FutureExt;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Records quarantined in a row, with none accepted in between, after which the cause is taken to be the lane's.
-const QUARANTINE_ROW: u32 = 20;
 /// Accepted calls after which batches are filled again, once a request of ours was called malformed.
 const SINGLES: u32 = 100;
 /// A refused record's group is held for this long, doubling up to the maximum.
 const HOLD_FIRST: Duration = Duration::from_millis(500);
-const HOLD_MAX: Duration = Duration::from_secs(30);
+pub(super) const HOLD_MAX: Duration = Duration::from_secs(30);
 
 impl<S: BatchSender> Drain<S> {
     pub(super) fn land(&mut self, landing: Landing) {
         let Landing { seats, attempted_ms, fault, sent, marked } = landing;
+        let fault = fault.or_else(|| (sent > 0 && nothing_known(&seats)).then(no_evidence));
         self.count(sent, marked, fault.as_ref());
         self.count_inversions(&seats);
         let single = sent == 1;
-        let fault = fault.or_else(|| (sent > 0 && nothing_known(&seats)).then(no_evidence));
-        if sent > 0 && fault.is_none() {
-            self.answered();
+        let accepted = seats.iter().any(|(_, fate)| matches!(fate, Fate::Judged(Verdict::Accepted { .. })));
+        if accepted {
+            // Whatever else is refused beside it: the lane's cause is not the queue's.
+            self.quarantined_in_row = 0;
         }
+        // What single records tell of the whole lane.
+        let mut trouble = None;
         for (seat, fate) in seats {
             match fate {
-                Fate::Judged(Verdict::Accepted { md5_differs }) => {
-                    self.airline.lane.settle([(seat.position, Outcome::Accepted)]);
-                    self.quarantined_in_row = 0;
-                    let mut status = self.shared.lock();
-                    status.accepted += 1;
-                    status.md5_differs += u64::from(md5_differs);
-                    drop(status);
-                    self.release(seat.position);
-                }
+                Fate::Judged(Verdict::Accepted { md5_differs }) => self.accepted(seat.position, md5_differs),
                 Fate::Judged(Verdict::Ambiguous) => {
                     self.shared.lock().ambiguous += 1;
                     self.doubt(seat.position, attempted_ms);
-                    let isolated = fault.as_ref().filter(|_| single).and_then(isolates);
-                    match isolated {
-                        Some((code, text)) => self.quarantine(seat, code, text),
-                        // The gate makes all wait.
-                        None if fault.is_some() => self.batcher.again(seat.position, true, None),
-                        // The answer spoke of others but not of this one: its group waits.
-                        None => self.hold(seat.position, true),
-                    }
+                    let told = self.ambiguous(seat, fault.as_ref(), single);
+                    trouble = trouble.or(told);
                 }
                 Fate::Judged(Verdict::NotSent) | Fate::Postponed => self.batcher.again(seat.position, false, None),
-                Fate::Judged(Verdict::Refused { code, text }) => self.refused(seat, code, text),
-                Fate::Unsendable(text) => self.quarantine(seat, "TooLarge".to_owned(), text),
-                Fate::Unreadable => {
-                    tracing::error!(
-                        lane = self.lane_name(),
-                        position = seat.position,
-                        "record lost: it cannot be read back"
-                    );
-                    self.airline.lane.settle([(seat.position, Outcome::Damaged)]);
-                    self.release(seat.position);
+                Fate::Judged(Verdict::Refused { code, text }) => {
+                    let told = self.refused(seat, code, text, attempted_ms);
+                    trouble = trouble.or(told);
                 }
+                Fate::Unsendable(text) => {
+                    let told = self.quarantine(seat, "TooLarge".to_owned(), text);
+                    trouble = trouble.or(told);
+                }
+                Fate::Unreadable => self.unreadable(seat.position),
             }
         }
-        if let Some(fault) = fault {
+        // An answer opens the gate, unless all that it brought is trouble: a probe that is refused like the one before it
+        // must find the wait grown. What is on its way into quarantine is no answer yet: that may be full.
+        let open = accepted || trouble.is_none() && self.setting_aside == 0;
+        if sent > 0 && fault.is_none() && open {
+            self.answered();
+        }
+        if let Some(fault) = trouble.or(fault) {
             self.failed(&fault, single);
         }
+    }
+
+    fn accepted(&mut self, position: u64, md5_differs: bool) {
+        self.airline.lane.settle([(position, Outcome::Accepted)]);
+        let mut status = self.shared.lock();
+        status.accepted += 1;
+        status.md5_differs += u64::from(md5_differs);
+        drop(status);
+        self.release(position);
+    }
+
+    /// Nothing is known of this one. `fault`: why the call failed as a whole; `single`: it was alone in the batch.
+    /// Gives what is wrong with the lane, if this one tells of that.
+    fn ambiguous(&mut self, seat: Seat, fault: Option<&Fault>, single: bool) -> Option<Fault> {
+        let parks = |fault: &Fault| fault.class == FaultClass::WaitForConfiguration;
+        if rig::armed(Sabotage::ForgetParked) && fault.is_some_and(parks) {
+            self.accepted(seat.position, false);
+            return None;
+        }
+        match fault.map(|fault| (alone(fault).filter(|_| single), fault)) {
+            Some((Some(Alone::Quarantine(code)), fault)) => return self.quarantine(seat, code, fault.text.clone()),
+            // A stranger's refusal is no reason to give a record up, and no reason to stop the others.
+            Some((Some(Alone::Hold), _)) => self.hold(seat.position, true),
+            // The gate makes all wait.
+            Some((None, _)) => self.batcher.again(seat.position, true, None),
+            // The answer spoke of others but not of this one: its group waits.
+            None => self.hold(seat.position, true),
+        }
+        None
+    }
+
+    fn unreadable(&mut self, position: u64) {
+        tracing::error!(lane = self.lane_name(), position, "record lost: it cannot be read back");
+        self.airline.lane.settle([(position, Outcome::Damaged)]);
+        self.release(position);
     }
 
     fn count(&self, sent: usize, marked: usize, fault: Option<&Fault>) {
@@ -111,24 +137,23 @@ impl<S: BatchSender> Drain<S> {
         in_part.into_iter().for_each(|position| self.batcher.go_strictly(position));
     }
 
-    fn answered(&mut self) {
+    pub(super) fn answered(&mut self) {
         self.singles_left = self.singles_left.saturating_sub(1);
         if self.gate.answered() {
             tracing::info!(lane = self.lane_name(), waiting = self.airline.lane.waiting(), "queue takes records again");
         }
     }
 
-    fn failed(&mut self, fault: &Fault, single: bool) {
+    pub(super) fn failed(&mut self, fault: &Fault, single: bool) {
         match fault.class {
             FaultClass::Shrink if !single => self.limits.bytes = (self.limits.bytes / 2).max(LEAST_MESSAGE_BYTES),
             FaultClass::Bug if !single => self.singles_left = SINGLES,
             // The record that was alone in the batch is dealt with; the way itself is open.
-            FaultClass::Shrink | FaultClass::Bug if isolates(fault).is_some() => return,
+            FaultClass::Shrink | FaultClass::Bug if alone(fault).is_some() => return,
             _ => {}
         }
         let now_ms = self.airline.clock.now().boottime_ms;
-        let young = |doubt: Doubt| matches!(doubt, Doubt::Since(at) if now_ms.saturating_sub(at) < SURELY_ABSORBED_MS);
-        let urgent = self.held.values().any(|held| young(held.doubt));
+        let urgent = self.held.values().any(|held| held.doubt.is_young(now_ms));
         let random = getrandom::u32().unwrap_or(u32::MAX / 2);
         if self.gate.failed(fault, Instant::now(), random, urgent) {
             let (lane, code) = (self.lane_name(), fault.code.as_deref().unwrap_or("-"));
@@ -153,14 +178,13 @@ impl<S: BatchSender> Drain<S> {
     }
 
     fn doubt(&mut self, position: u64, attempted_ms: u64) {
-        if let Some(held) = self.held.get_mut(&position)
-            && held.doubt == Doubt::None
-        {
-            held.doubt = Doubt::Since(attempted_ms);
+        if let Some(held) = self.held.get_mut(&position) {
+            held.doubt.attempted(attempted_ms);
         }
     }
 
-    fn refused(&mut self, seat: Seat, code: String, text: String) {
+    /// The queue said no to this one. Gives what is wrong with the lane, if the code tells of that.
+    fn refused(&mut self, seat: Seat, code: String, text: String, attempted_ms: u64) -> Option<Fault> {
         *self.shared.lock().faults.entry(code.clone()).or_default() += 1;
         let meaning = classify::entry(&code);
         match meaning.class {
@@ -174,21 +198,21 @@ impl<S: BatchSender> Drain<S> {
                         "the queue's own maximum message size is learnt"
                     );
                 }
-                self.quarantine(seat, code, text);
+                self.quarantine(seat, code, text)
             }
             FaultClass::SlowDown | FaultClass::WaitForConfiguration | FaultClass::WaitForClock => {
                 self.batcher.again(seat.position, false, None);
-                let fault = Fault {
-                    class: meaning.class,
-                    code: Some(code),
-                    text,
-                    remedy: meaning.remedy.to_owned(),
-                    never_sent: false,
-                    retry_after: None,
-                };
-                self.failed(&fault, false);
+                let text = format!("{} ({code}: {text})", meaning.reason);
+                let remedy = meaning.remedy.to_owned();
+                let (class, code) = (meaning.class, Some(code));
+                Some(Fault { class, code, text, remedy, never_sent: false, retry_after: None })
             }
-            _ => self.hold(seat.position, false),
+            _ => {
+                // A fault of the service's own, or a word that we do not know: no proof that it kept nothing.
+                self.doubt(seat.position, attempted_ms);
+                self.hold(seat.position, false);
+                None
+            }
         }
     }
 
@@ -200,65 +224,6 @@ impl<S: BatchSender> Drain<S> {
         });
         let hold = HOLD_FIRST.saturating_mul(1 << refusals.saturating_sub(1).min(10)).min(HOLD_MAX);
         self.batcher.again(position, urgent, Some(Instant::now() + hold));
-    }
-
-    /// Sets a record aside, unless so many were in a row that the cause must be the lane's.
-    fn quarantine(&mut self, seat: Seat, code: String, text: String) {
-        if self.quarantined_in_row >= QUARANTINE_ROW {
-            self.batcher.again(seat.position, false, None);
-            self.park(format!(
-                "{QUARANTINE_ROW} records in a row were refused for good, the last one with {code}: {text}"
-            ));
-            return;
-        }
-        let Some(record) = seat.record else {
-            self.batcher.again(seat.position, false, None);
-            return;
-        };
-        let (lane, position) = (self.airline.lane.clone(), seat.position);
-        tracing::error!(
-            lane = self.lane_name(),
-            position,
-            key = record.key,
-            code,
-            error = text,
-            "record can never be sent, put into quarantine"
-        );
-        let kept = tokio::task::spawn_blocking(move || lane.quarantine(&record, position, &code, &text));
-        let kept = kept.map(move |joined| Event::Quarantined {
-            position,
-            kept: joined.unwrap_or_else(|error| Err(JournalError::reading(&error.to_string()))),
-        });
-        self.events.push(kept.boxed());
-    }
-
-    pub(super) fn quarantined(&mut self, position: u64, kept: Result<bool, JournalError>) {
-        match kept {
-            Ok(true) => {
-                self.quarantined_in_row += 1;
-                self.release(position);
-            }
-            Ok(false) => {
-                self.batcher.again(position, false, None);
-                self.park("the quarantine is full".to_owned());
-            }
-            Err(error) => {
-                self.batcher.again(position, false, Some(Instant::now() + HOLD_MAX));
-                tracing::warn!(lane = self.lane_name(), position, %error, "record not put into quarantine, tried again");
-            }
-        }
-    }
-
-    fn park(&mut self, text: String) {
-        let fault = Fault {
-            class: FaultClass::WaitForConfiguration,
-            code: Some("Quarantine".to_owned()),
-            text,
-            remedy: "look at the records in quarantine and at the queue's settings, then restart the agent".to_owned(),
-            never_sent: true,
-            retry_after: None,
-        };
-        self.failed(&fault, false);
     }
 }
 
@@ -278,8 +243,23 @@ fn no_evidence() -> Fault {
     }
 }
 
-/// Whether a failed call with this record alone tells that the record itself is at fault: the service said so by code.
-fn isolates(fault: &Fault) -> Option<(String, String)> {
-    let by_code = matches!(fault.class, FaultClass::Shrink | FaultClass::Bug);
-    fault.code.clone().filter(|_| by_code).map(|code| (code, fault.text.clone()))
+/// What is done about a record that was alone in a batch which failed.
+enum Alone {
+    /// The service said by code that the record itself is at fault.
+    Quarantine(String),
+    /// Something in between refuses its size: its group waits, the others go on.
+    Hold,
+}
+
+/// Whether the failure of a call with one record says something about that record. A code that speaks of the request's
+/// form says nothing: it would be the same for every record.
+fn alone(fault: &Fault) -> Option<Alone> {
+    match (fault.class, &fault.code) {
+        (FaultClass::Shrink, None) => Some(Alone::Hold),
+        (FaultClass::Shrink, Some(code)) => Some(Alone::Quarantine(code.clone())),
+        (FaultClass::Bug, Some(code)) if classify::entry(code).class == FaultClass::Quarantine => {
+            Some(Alone::Quarantine(code.clone()))
+        }
+        _ => None,
+    }
 }

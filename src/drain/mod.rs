@@ -13,9 +13,11 @@
 
 pub mod backoff;
 pub mod batcher;
+mod doubt;
 mod flight;
 pub mod gate;
 mod landing;
+mod quarantine;
 pub mod settle;
 mod status;
 mod task;

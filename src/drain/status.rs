@@ -64,7 +64,7 @@ impl DrainState {
         let (why, remedy) = (cause.text.clone(), cause.remedy.clone());
         Some(match cause.class {
             FaultClass::SlowDown => DrainState::Throttled { why, next_s },
-            FaultClass::WaitForClock | FaultClass::WaitForConfiguration | FaultClass::OnceMore => {
+            FaultClass::WaitForClock | FaultClass::WaitForConfiguration | FaultClass::OnceMore | FaultClass::Bug => {
                 DrainState::Parked { why, remedy, next_s }
             }
             _ => DrainState::Offline { why, next_s },

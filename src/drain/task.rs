@@ -1,6 +1,7 @@
 //! The task of one lane: reads ahead, lets batches fly while the gate permits, and books what comes back.
 
 use super::batcher::{BatchLimits, Batcher};
+use super::doubt::Doubt;
 use super::flight::{self, Airline, Landing, Seat};
 use super::gate::{Gate, Permit};
 use super::status::{DrainShared, DrainState};
@@ -8,6 +9,7 @@ use crate::clock::Clock;
 use crate::config::{Ordering, QueueConfig, RecordsConfig};
 use crate::journal::{JournalError, Lane, MaybeSent, ReadRecord, Reader};
 use crate::record::Record;
+use crate::rig::{self, Sabotage};
 use crate::sqs::limits::{BATCH_ENTRIES, ENTRY_BYTES};
 use crate::sqs::{BatchSender, FaultClass};
 use futures_util::FutureExt;
@@ -29,8 +31,6 @@ const KEEP_BYTES: usize = 1024 * 1024;
 const READ_RETRY: Duration = Duration::from_secs(2);
 /// While parked, how often a cheap look is taken whether the cause is mended.
 const MENDED_LOOK: Duration = Duration::from_secs(2);
-/// Resends later than this after the first attempt may fall outside the queue's 5-minute window, and say so.
-pub(super) const SURELY_ABSORBED_MS: u64 = 4 * 60 * 1000;
 
 /// What a drain is told.
 #[derive(Clone, Debug)]
@@ -45,16 +45,6 @@ pub struct DrainOptions {
     pub site: String,
     /// How long flights may go on after a stop; then they are abandoned, and their records are maybe sent.
     pub grace: Duration,
-}
-
-/// When a record was first attempted with an unknown outcome.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Doubt {
-    None,
-    /// In this boot, at this time.
-    Since(u64),
-    /// In another boot.
-    Unknown,
 }
 
 /// A record in the window.
@@ -84,8 +74,10 @@ pub struct Drain<S> {
     pub(super) limits: BatchLimits,
     pub(super) held: HashMap<u64, Held>,
     pub(super) events: FuturesUnordered<BoxFuture<'static, Event>>,
-    /// Quarantined in a row without one accepted in between.
+    /// Put into quarantine in a row, or on the way there, without one accepted in between.
     pub(super) quarantined_in_row: u32,
+    /// On their way into quarantine.
+    pub(super) setting_aside: u32,
     /// Accepted batches to go before more than one entry is sent again; not 0 after a request was called malformed.
     pub(super) singles_left: u32,
     reader: Option<Reader>,
@@ -115,6 +107,7 @@ impl<S: BatchSender> Drain<S> {
             records: options.records.clone(),
             gateway_id: options.gateway_id.clone(),
             site: options.site.clone(),
+            attempt_timeout: queue.attempt_timeout,
             limit: AtomicUsize::new(ENTRY_BYTES),
         };
         Drain {
@@ -126,6 +119,7 @@ impl<S: BatchSender> Drain<S> {
             held: HashMap::new(),
             events: FuturesUnordered::new(),
             quarantined_in_row: 0,
+            setting_aside: 0,
             singles_left: 0,
             reader: Some(lane.reader()),
             options,
@@ -222,7 +216,7 @@ impl<S: BatchSender> Drain<S> {
                 return self.batcher.next_release().into_iter().chain(read_after).min();
             }
             let seats: Vec<Seat> = batch.iter().map(|position| self.seat(*position)).collect();
-            let mark = self.airline.lane.needs_mark(&batch);
+            let mark = !rig::armed(Sabotage::NoMark) && self.airline.lane.needs_mark(&batch);
             let flight = flight::fly(self.airline.clone(), seats, mark, self.limits.bytes);
             self.flying += 1;
             self.events.push(flight.map(Event::Landed).boxed());
@@ -231,14 +225,7 @@ impl<S: BatchSender> Drain<S> {
 
     fn seat(&self, position: u64) -> Seat {
         let held = &self.held[&position];
-        let now = self.airline.clock.now().boottime_ms;
-        let possible_duplicate = match held.doubt {
-            Doubt::None => false,
-            Doubt::Unknown => true,
-            Doubt::Since(at) => !self.airline.fifo || now.saturating_sub(at) > SURELY_ABSORBED_MS,
-        };
-        let resent = held.doubt != Doubt::None;
-        Seat { position, number: held.number, record: held.record.clone(), possible_duplicate, resent }
+        Seat { position, number: held.number, record: held.record.clone(), doubt: held.doubt }
     }
 
     fn take(&mut self, event: Event) {
@@ -274,11 +261,7 @@ impl<S: BatchSender> Drain<S> {
                 // Read twice: a reader was made anew at the cursor.
                 continue;
             }
-            let doubt = match read.maybe_sent {
-                MaybeSent::No => Doubt::None,
-                MaybeSent::Since(at) => Doubt::Since(at),
-                MaybeSent::Unknown => Doubt::Unknown,
-            };
+            let doubt = Doubt::of(read.maybe_sent);
             let bytes = flight::estimate(&read);
             let keep = self.kept_bytes + bytes <= KEEP_BYTES;
             self.kept_bytes += if keep { bytes } else { 0 };

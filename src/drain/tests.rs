@@ -1,5 +1,8 @@
 //! A drain between a real journal and a scripted queue.
 
+mod faults;
+mod partial;
+
 use super::*;
 use crate::clock::Clock;
 use crate::config::{BodyFormat, CredentialsSource, OnFull, Ordering, QueueConfig, RecordsConfig};
@@ -131,6 +134,17 @@ struct Rig {
 }
 
 fn rig(groups: &[u8]) -> Rig {
+    loaded(groups, 200)
+}
+
+/// A rig whose records weigh `bytes`, and the keys of those that `pick` names by their index.
+fn heavy(groups: &[u8], bytes: usize, pick: impl Fn(usize) -> bool) -> (Rig, Vec<String>) {
+    let rig = loaded(groups, bytes);
+    let picked = rig.keys.iter().enumerate().filter(|(n, _)| pick(*n)).map(|(_, (_, key))| key.clone()).collect();
+    (rig, picked)
+}
+
+fn loaded(groups: &[u8], bytes: usize) -> Rig {
     let dir = crate::testing::fast_dir();
     let options = JournalOptions {
         path: dir.path().join("journal"),
@@ -146,7 +160,7 @@ fn rig(groups: &[u8]) -> Rig {
     let mut keys = Vec::new();
     for (n, group) in groups.iter().enumerate() {
         let (group, key) = (format!("g{group}"), format!("k{n}"));
-        let item = Item::Record(Box::new(draft(&group, &key, &lane)));
+        let item = Item::Record(Box::new(draft(&group, &key, &lane, bytes)));
         inbox.send(Append { item, ticket: () }).unwrap();
         keys.push((group, key));
     }
@@ -156,12 +170,12 @@ fn rig(groups: &[u8]) -> Rig {
     Rig { _dir: dir, lane, keys }
 }
 
-fn draft(group: &str, key: &str, lane: &Lane) -> Draft {
+fn draft(group: &str, key: &str, lane: &Lane, bytes: usize) -> Draft {
     Draft {
         received: Default::default(),
         message: Message {
             topic: "t".into(),
-            payload: vec![b'x'; 200].into(),
+            payload: vec![b'x'; bytes].into(),
             qos: 1,
             retain: false,
             dup: false,

@@ -113,6 +113,8 @@ pub struct LaneBook {
     seen: VecDeque<(u64, u64)>,
     /// Marks, oldest first.
     marks: Vec<Mark>,
+    /// The newest mark is not on disk yet, as far as is known.
+    unwritten: bool,
     /// Highest position attempted in this epoch.
     attempted: u64,
     /// Counts of settled positions.
@@ -131,6 +133,7 @@ impl LaneBook {
             settled: BTreeMap::new(),
             seen: VecDeque::new(),
             marks: Vec::new(),
+            unwritten: false,
             attempted: 0,
             ledger: Ledger::default(),
         }
@@ -207,8 +210,14 @@ impl LaneBook {
         }
     }
 
-    /// Whether a new durable mark is needed before `position` is attempted for the first time in this epoch.
+    /// Whether `position` must wait for a durable mark before it is attempted: it lacks one, or the one that covers it is
+    /// still being written for somebody else.
     pub fn needs_mark(&self, position: u64, epoch: u64, now_ms: u64) -> bool {
+        self.unwritten || self.lacks_mark(position, epoch, now_ms)
+    }
+
+    /// Whether no mark covers a first attempt of `position` in this epoch.
+    pub fn lacks_mark(&self, position: u64, epoch: u64, now_ms: u64) -> bool {
         let current = self.marks.last().filter(|mark| mark.epoch == epoch);
         !current.is_some_and(|mark| {
             let covers = position <= mark.upto;
@@ -217,13 +226,15 @@ impl LaneBook {
         })
     }
 
-    /// Adds a mark for `position` and a stride beyond it. It must be durable before the attempt.
+    /// Adds a mark for `position` and a stride beyond it. It must be durable before the attempt: until
+    /// [`LaneBook::marks_written`] it lets nobody pass.
     pub fn mark(&mut self, position: u64, epoch: u64, boot: BootId, now_ms: u64) {
         // What an older mark of this epoch covered but nobody attempted belongs to the new one, with its later time.
         if let Some(last) = self.marks.last_mut().filter(|mark| mark.epoch == epoch) {
             last.upto = last.upto.min(self.attempted);
         }
         self.marks.push(Mark { upto: position + MARK_STRIDE - 1, epoch, boot, since_ms: now_ms });
+        self.unwritten = true;
         let cursor = self.cursor;
         self.marks.retain(|mark| mark.upto >= cursor);
         if self.marks.len() > MARKS_MAX {
@@ -232,6 +243,16 @@ impl LaneBook {
             // One entry for both: the earlier time and, where they differ, the older boot, of which nothing is known.
             *next = Mark { upto: next.upto.max(oldest.upto), epoch: next.epoch, ..oldest };
         }
+    }
+
+    /// Whether a mark was added that is not known to be on disk.
+    pub fn has_unwritten_mark(&self) -> bool {
+        self.unwritten
+    }
+
+    /// All marks are on disk.
+    pub fn marks_written(&mut self) {
+        self.unwritten = false;
     }
 
     /// Takes a mark for granted: the lane's history is lost, and anything may have been sent.
@@ -244,7 +265,12 @@ impl LaneBook {
         self.attempted = self.attempted.max(position);
     }
 
-    /// The mark under which an earlier epoch may have attempted a record; `None`: certainly never sent.
+    /// Highest position attempted in this epoch; 0 when none was.
+    pub fn attempted_upto(&self) -> u64 {
+        self.attempted
+    }
+
+    /// The mark under which an epoch before `epoch` may have attempted a record; `None`: certainly never sent by one.
     pub fn maybe_sent(&self, position: u64, record_epoch: u64, epoch: u64) -> Option<Mark> {
         let earlier = |mark: &&Mark| mark.epoch < epoch && mark.epoch >= record_epoch && position <= mark.upto;
         self.marks.iter().find(earlier).copied()
@@ -392,6 +418,8 @@ mod tests {
                 now += pause;
                 if book.needs_mark(position, 3, now) {
                     book.mark(position, 3, boot, now);
+                    prop_assert!(book.needs_mark(position, 3, now), "not before it is on disk");
+                    book.marks_written();
                 }
                 book.attempted(position);
                 first_attempt.entry(position).or_insert(now);
@@ -411,6 +439,7 @@ mod tests {
         for position in 1..=10_000 {
             if book.needs_mark(position, 1, position / 10) {
                 book.mark(position, 1, BootId::default(), position / 10);
+                book.marks_written();
                 marks += 1;
             }
             book.attempted(position);

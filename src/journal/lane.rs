@@ -43,6 +43,8 @@ pub struct Lane {
     id: LaneId,
     /// Where records are read a second time.
     again: Arc<Mutex<Option<Reading>>>,
+    /// Held while a mark is being written: who comes meanwhile waits until it is on disk.
+    marking: Arc<Mutex<()>>,
 }
 
 /// The place of one reader in the log. Reading blocks on the disk: keep it off the runtime's threads.
@@ -52,12 +54,14 @@ pub struct Reader {
     number: u64,
     /// Position that the next record must have.
     expected: u64,
+    /// Positions up to here may have been attempted in this epoch before this reader was made: by a drain that ended.
+    attempted: u64,
     reading: Option<Reading>,
 }
 
 impl Lane {
     pub(super) fn new(journal: Journal, id: LaneId) -> Lane {
-        Lane { journal, id, again: Arc::default() }
+        Lane { journal, id, again: Arc::default(), marking: Arc::default() }
     }
 
     /// The lane's id in records.
@@ -82,8 +86,8 @@ impl Lane {
 
     /// A reader at the lane's cursor. One at a time: reading tells the books which number each position has.
     pub fn reader(&self) -> Reader {
-        let (number, expected) = self.book(|book| (book.read_from, book.cursor));
-        Reader { lane: self.clone(), number, expected, reading: None }
+        let (number, expected, attempted) = self.book(|book| (book.read_from, book.cursor, book.attempted_upto()));
+        Reader { lane: self.clone(), number, expected, attempted, reading: None }
     }
 
     /// Changes whenever more records are durable.
@@ -112,25 +116,26 @@ impl Lane {
     }
 
     /// Makes sure that a durable mark covers `positions` before they are attempted. Blocks on the disk when a new mark
-    /// is needed, which [`Lane::needs_mark`] tells.
+    /// is needed, or one is being written, which [`Lane::needs_mark`] tells.
     ///
     /// # Errors
     /// The mark is not durable: the positions must not be attempted.
     pub fn mark(&self, positions: &[u64]) -> Result<(), JournalError> {
         let now = self.journal.0.clock.now().boottime_ms;
         let (epoch, boot) = (self.journal.0.epoch, self.journal.0.clock.boot());
-        let fresh = self.book(|book| {
-            let mut fresh = false;
+        let _alone = locked(&self.marking);
+        let unwritten = self.book(|book| {
             for &position in positions {
-                if book.needs_mark(position, epoch, now) {
+                if book.lacks_mark(position, epoch, now) {
                     book.mark(position, epoch, boot, now);
-                    fresh = true;
                 }
             }
-            fresh
+            book.has_unwritten_mark()
         });
-        if fresh {
+        if unwritten {
+            // A mark that an earlier call could not write is still unwritten, and goes with this one.
             self.journal.0.write_state()?;
+            self.book(super::LaneBook::marks_written);
         }
         self.book(|book| positions.iter().for_each(|position| book.attempted(*position)));
         Ok(())
@@ -178,9 +183,10 @@ impl Lane {
         Ok(reading.read(number)?.and_then(|envelope| codec::decode(&envelope).ok()).map(Arc::new))
     }
 
-    fn maybe_sent(&self, position: u64, record_epoch: u64) -> MaybeSent {
-        let epoch = self.journal.0.epoch;
-        match self.book(|book| book.maybe_sent(position, record_epoch, epoch)) {
+    /// `attempted`: positions up to here may have been attempted in this epoch too.
+    fn maybe_sent(&self, position: u64, record_epoch: u64, attempted: u64) -> MaybeSent {
+        let before = self.journal.0.epoch + u64::from(position <= attempted);
+        match self.book(|book| book.maybe_sent(position, record_epoch, before)) {
             None => MaybeSent::No,
             Some(mark) if mark.boot == self.journal.0.clock.boot() => MaybeSent::Since(mark.since_ms),
             Some(_) => MaybeSent::Unknown,
@@ -218,7 +224,7 @@ impl Reader {
             });
             if !settled {
                 bytes += record.draft.message.payload.len();
-                let maybe_sent = self.lane.maybe_sent(position, record.epoch);
+                let maybe_sent = self.lane.maybe_sent(position, record.epoch, self.attempted);
                 found.push(ReadRecord { position, record, maybe_sent });
             }
         }

@@ -245,6 +245,11 @@ impl Journal {
         &self.0.path
     }
 
+    /// The file of what can never be sent; it may be moved away at any time.
+    pub fn quarantine_file(&self) -> PathBuf {
+        self.0.quarantine.file()
+    }
+
     /// The last durable number, to be asked at any time.
     pub fn durable_number(&self) -> Arc<dyn Fn() -> u64 + Send + Sync> {
         let durable = self.0.durable.subscribe();

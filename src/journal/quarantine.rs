@@ -11,7 +11,7 @@ use crate::record::{LaneId, Record, codec};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 /// Bound of the quarantine's file.
@@ -64,8 +64,12 @@ pub(super) struct Reason<'a> {
 
 #[derive(Debug)]
 pub(super) struct Quarantine {
+    dir: PathBuf,
     inner: Mutex<Inner>,
 }
+
+/// The file's name in its folder.
+const FILE: &str = "kept";
 
 #[derive(Debug)]
 struct Inner {
@@ -78,20 +82,12 @@ struct Inner {
 impl Quarantine {
     /// Opens or makes the file in `dir`.
     pub(super) fn open(dir: &Path) -> io::Result<Quarantine> {
-        files::create_dir(dir)?;
-        let path = dir.join("kept");
-        let fresh = !path.exists();
-        let file = OpenOptions::new().append(true).create(true).open(&path)?;
-        if fresh {
-            file.sync_all()?;
-            files::sync_dir(dir)?;
-        }
-        let bytes = std::fs::read(&path)?;
-        let entries = frame::scan(&bytes).filter(|frame| frame.part == 0).count() as u64;
-        let deliveries = bodies(&bytes).filter_map(|body| serde_cbor::from_slice::<Kept<'_>>(&body).ok()?.delivery);
-        let deliveries = deliveries.collect();
-        let counts = QuarantineCounts { entries, bytes: bytes.len() as u64, max_bytes: QUARANTINE_BYTES };
-        Ok(Quarantine { inner: Mutex::new(Inner { file, counts, deliveries }) })
+        Ok(Quarantine { dir: dir.to_owned(), inner: Mutex::new(Inner::open(dir)?) })
+    }
+
+    /// Where the records are kept.
+    pub(super) fn file(&self) -> PathBuf {
+        self.dir.join(FILE)
     }
 
     /// Keeps a record durably. `false`: it is full.
@@ -109,8 +105,13 @@ impl Quarantine {
         let body = serde_cbor::to_vec(&kept).expect("plain values encode");
         let bytes: Vec<u8> = frame::split(record.number, None, &body).concat();
         let mut inner = locked(&self.inner);
-        if inner.counts.bytes + bytes.len() as u64 > QUARANTINE_BYTES {
-            return Ok(false);
+        let full = |inner: &Inner| inner.counts.bytes + bytes.len() as u64 > QUARANTINE_BYTES;
+        if full(&inner) {
+            // Somebody may have moved the file away to make room: that needs no restart to be seen.
+            *inner = Inner::open(&self.dir)?;
+            if full(&inner) {
+                return Ok(false);
+            }
         }
         inner.file.write_all(&bytes)?;
         inner.file.sync_data()?;
@@ -126,6 +127,25 @@ impl Quarantine {
 
     pub(super) fn counts(&self) -> QuarantineCounts {
         locked(&self.inner).counts
+    }
+}
+
+impl Inner {
+    fn open(dir: &Path) -> io::Result<Inner> {
+        files::create_dir(dir)?;
+        let path = dir.join(FILE);
+        let fresh = !path.exists();
+        let file = OpenOptions::new().append(true).create(true).open(&path)?;
+        if fresh {
+            file.sync_all()?;
+            files::sync_dir(dir)?;
+        }
+        let bytes = std::fs::read(&path)?;
+        let entries = frame::scan(&bytes).filter(|frame| frame.part == 0).count() as u64;
+        let deliveries = bodies(&bytes).filter_map(|body| serde_cbor::from_slice::<Kept<'_>>(&body).ok()?.delivery);
+        let deliveries = deliveries.collect();
+        let counts = QuarantineCounts { entries, bytes: bytes.len() as u64, max_bytes: QUARANTINE_BYTES };
+        Ok(Inner { file, counts, deliveries })
     }
 }
 

@@ -35,7 +35,8 @@ const fn row(codes: &'static [&'static str], class: FaultClass, reason: &'static
 /// Codes are written without `Exception` at the end.
 #[rustfmt::skip]
 const CALL: &[Row] = &[
-    row(&["InternalFailure", "InternalError", "InternalServerError", "ServiceUnavailable", "RequestTimeout"],
+    row(&["InternalFailure", "InternalError", "InternalServerError", "ServiceUnavailable", "RequestTimeout",
+          "RequestAborted"],
         Link, "the service has a fault of its own", ""),
 
     row(&["RequestThrottled", "Throttling", "Throttled", "ThrottledRequest", "RequestThrottling", "TooManyRequests",
@@ -102,7 +103,7 @@ const CALL: &[Row] = &[
     row(&["BatchEntryIdsNotDistinct", "InvalidBatchEntryId", "TooManyEntriesInBatchRequest", "EmptyBatchRequest",
           "InvalidParameterValue", "InvalidParameterCombination", "InvalidQueryParameter", "MalformedQueryString",
           "InvalidMessageContents", "InvalidAttributeValue", "InvalidAttributeName", "MessageTooLong",
-          "MalformedInput", "Serialization", "Validation", "ValidationError", "InvalidAction", "UnknownOperation"],
+          "MalformedInput", "MalformedHttpRequest", "Serialization", "Validation", "ValidationError", "InvalidAction", "UnknownOperation"],
         Bug, "the service calls the request malformed",
         "please report it with the log; nothing is lost, records go one by one meanwhile"),
 ];
@@ -178,6 +179,13 @@ pub fn learn_limit(text: &str) -> Option<usize> {
         return None;
     }
     digits.parse().ok().filter(|limit| (LEAST_MESSAGE_BYTES..=MESSAGE_BYTES).contains(limit))
+}
+
+/// Every code of the table of calls and of the table of entries, for tests that must not leave one out.
+#[cfg(test)]
+pub(crate) fn codes() -> (Vec<&'static str>, Vec<&'static str>) {
+    let of = |table: &'static [Row]| table.iter().flat_map(|row| row.codes.iter().copied()).collect();
+    (of(CALL), of(ENTRY))
 }
 
 #[cfg(test)]

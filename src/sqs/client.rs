@@ -121,7 +121,8 @@ impl SqsSender {
         )
     }
 
-    fn through(proxy: ProxySettings, queue: &QueueConfig, clock: &Clock) -> Result<SqsSender, SenderError> {
+    /// [`SqsSender::new`] with proxy settings that are told.
+    pub(crate) fn through(proxy: ProxySettings, queue: &QueueConfig, clock: &Clock) -> Result<SqsSender, SenderError> {
         let tie = Tie::of(queue)?;
         let http = http_client(queue, proxy, clock)?;
         let keys = match &queue.credentials {

@@ -4,6 +4,7 @@
 mod acks;
 mod connecting;
 mod mosquitto;
+mod nonsense;
 mod rude;
 mod sessions;
 mod sizes;

@@ -1,6 +1,7 @@
 //! The whole way through the SDK, against a server that plays a script.
 
 mod http;
+mod table;
 mod tls;
 
 use super::*;

@@ -1,9 +1,11 @@
 //! What the tests share: an agent between its peers, a flow that goes on while things break, and the judgement.
 
 mod flow;
+mod hands;
 mod publisher;
 
 pub(crate) use flow::Flow;
+pub(crate) use hands::Hands;
 pub(crate) use proving::checker::adopt;
 pub(crate) use publisher::{Publisher, end_session};
 

@@ -1,13 +1,15 @@
 //! Answers on the wire: AWS JSON 1.0, with the headers that the service's clients look at.
 
+use super::fault::Telling;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::{HeaderMap, Response, StatusCode, header::HeaderValue};
 use serde_json::{Value, json};
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::SystemTime;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime};
+use tokio::time::{Instant, Sleep, sleep};
 
 /// A refusal of a request or of one entry.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -51,23 +53,32 @@ impl Refusal {
     }
 }
 
-/// A body that may end early, to play a connection cut inside an answer.
+/// A body that may end early, late, slowly or never.
 #[derive(Debug)]
 pub(crate) struct AnswerBody {
     data: Option<Bytes>,
-    declared: u64,
-    cut: Cut,
+    /// The length said beforehand; `None`: it comes in chunks.
+    declared: Option<u64>,
+    then: Then,
 }
 
-/// Whether and where a body breaks off.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Cut {
-    No,
-    /// After what is to be sent was handed over.
-    Due,
-    /// What was handed over has been flushed: an error before that would take the head with it.
-    Now,
+/// What follows the data that a body begins with.
+#[derive(Debug)]
+enum Then {
+    /// The end.
+    End,
+    /// A cut, once what is to be sent was handed over.
+    CutDue,
+    /// A cut: what was handed over has been flushed, an error before that would take the head with it.
+    CutNow,
+    /// So many further bytes; without a number they never end.
+    Filler(Option<u64>),
+    /// The rest of the answer, a byte at a time.
+    Drip { rest: Bytes, pause: Duration, timer: Pin<Box<Sleep>> },
 }
+
+/// Blanks: a reader that does not count bytes takes them for JSON.
+const FILLER: Bytes = Bytes::from_static(&[b' '; 16 * 1024]);
 
 impl Body for AnswerBody {
     type Data = Bytes;
@@ -77,24 +88,39 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        match (self.data.take(), self.cut) {
-            (Some(data), _) => Poll::Ready(Some(Ok(Frame::data(data)))),
-            (None, Cut::No) => Poll::Ready(None),
-            (None, Cut::Due) => {
-                self.cut = Cut::Now;
-                context.waker().wake_by_ref();
-                Poll::Pending
-            }
-            (None, Cut::Now) => Poll::Ready(Some(Err(io::Error::other("answer cut short on purpose")))),
+        if let Some(data) = self.data.take() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
         }
+        let frame = match &mut self.then {
+            Then::End => None,
+            Then::CutDue => {
+                self.then = Then::CutNow;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Then::CutNow => return Poll::Ready(Some(Err(io::Error::other("answer cut short on purpose")))),
+            Then::Filler(None) => Some(FILLER),
+            Then::Filler(Some(left)) => {
+                let now = (*left).min(FILLER.len() as u64);
+                *left -= now;
+                Some(FILLER.slice(..now as usize)).filter(|filler| !filler.is_empty())
+            }
+            Then::Drip { rest, pause, timer } => {
+                ready!(timer.as_mut().poll(context));
+                timer.as_mut().reset(Instant::now() + *pause);
+                let rest_len = rest.len();
+                (rest_len > 0).then(|| rest.split_to(1))
+            }
+        };
+        Poll::Ready(frame.map(|data| Ok(Frame::data(data))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.data.is_none() && self.cut == Cut::No
+        self.data.is_none() && matches!(self.then, Then::End)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.declared)
+        self.declared.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
@@ -123,6 +149,23 @@ pub(crate) fn refused(refusal: &Refusal, stamp: Stamp) -> Response<AnswerBody> {
     json_answer(refusal.status, &body, headers, stamp)
 }
 
+/// An error answer whose code stands where `telling` says.
+pub(crate) fn refused_as(refusal: &Refusal, telling: Telling, stamp: Stamp) -> Response<AnswerBody> {
+    let fault = if refusal.status < 500 { "Sender" } else { "Receiver" };
+    let (code, mut headers) = (&refusal.query_code, HeaderMap::new());
+    match telling {
+        Telling::Both => return refused(refusal, stamp),
+        Telling::HeaderAlone => put(&mut headers, "x-amzn-query-error", &format!("{code};{fault}")),
+        Telling::TypeHeader => put(&mut headers, "x-amzn-errortype", &format!("{code}:http://internal.test/doc/")),
+        Telling::BodyAlone => {
+            let body = json!({ "__type": format!("com.amazonaws.sqs#{code}"), "message": refusal.text });
+            return json_answer(refusal.status, &body, headers, stamp);
+        }
+    }
+    put(&mut headers, "content-type", "application/x-amz-json-1.0");
+    build(refusal.status, Bytes::new(), headers, stamp)
+}
+
 /// An answer that is not the service's: another content type, any status, any body.
 pub(crate) fn foreign(status: u16, content_type: &str, body: &'static str, stamp: Stamp) -> Response<AnswerBody> {
     let mut headers = HeaderMap::new();
@@ -134,7 +177,29 @@ pub(crate) fn foreign(status: u16, content_type: &str, body: &'static str, stamp
 pub(crate) fn truncated(answer: Response<AnswerBody>) -> Response<AnswerBody> {
     let (parts, body) = answer.into_parts();
     let data = body.data.map(|data| data.slice(..data.len() / 2));
-    Response::from_parts(parts, AnswerBody { data, declared: body.declared, cut: Cut::Due })
+    Response::from_parts(parts, AnswerBody { data, declared: body.declared, then: Then::CutDue })
+}
+
+/// `answer` with so many bytes behind it, or bytes without end.
+pub(crate) fn followed_by(answer: Response<AnswerBody>, bytes: Option<u64>) -> Response<AnswerBody> {
+    let more = |body: AnswerBody| AnswerBody { declared: None, then: Then::Filler(bytes), ..body };
+    answer.map(more)
+}
+
+/// `answer` a byte at a time, with `pause` between two.
+pub(crate) fn dripping(answer: Response<AnswerBody>, pause: Duration) -> Response<AnswerBody> {
+    answer.map(|body| {
+        let rest = body.data.unwrap_or_default();
+        AnswerBody { then: Then::Drip { rest, pause, timer: Box::pin(sleep(pause)) }, data: None, ..body }
+    })
+}
+
+/// A 200 of the right type with bytes of no meaning.
+pub(crate) fn garbage(stamp: Stamp) -> Response<AnswerBody> {
+    let mut headers = HeaderMap::new();
+    put(&mut headers, "content-type", "application/x-amz-json-1.0");
+    let noise: Vec<u8> = (0..600u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    build(200, noise.into(), headers, stamp)
 }
 
 fn json_answer(status: u16, value: &Value, mut headers: HeaderMap, stamp: Stamp) -> Response<AnswerBody> {
@@ -145,7 +210,8 @@ fn json_answer(status: u16, value: &Value, mut headers: HeaderMap, stamp: Stamp)
 fn build(status: u16, data: Bytes, mut headers: HeaderMap, stamp: Stamp) -> Response<AnswerBody> {
     put(&mut headers, "date", &httpdate::fmt_http_date(stamp.now));
     put(&mut headers, "x-amzn-requestid", &format!("00000000-0000-4000-8000-{:012x}", stamp.call));
-    let body = AnswerBody { declared: data.len() as u64, data: Some(data).filter(|d| !d.is_empty()), cut: Cut::No };
+    let declared = Some(data.len() as u64);
+    let body = AnswerBody { declared, data: Some(data).filter(|d| !d.is_empty()), then: Then::End };
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     *response.headers_mut() = headers;

@@ -30,18 +30,32 @@ pub(crate) fn send(
     }
     queue.counters.calls += 1;
     let (mut successful, mut failed) = (Vec::new(), Vec::new());
+    let count = entries.len();
     for (index, entry) in entries.into_iter().enumerate() {
         match settle(queue, entry, index, fault, now_ms, stamp.call) {
             Ok(value) => {
                 let copies = match fault {
                     Some(Fault::MissingEntry(k)) if *k == index => 0,
                     Some(Fault::RepeatedEntry(k)) if *k == index => 2,
+                    Some(Fault::HalfMissing) if index >= count.div_ceil(2) => 0,
                     _ => 1,
                 };
+                if let Some(Fault::TwoMinds(k)) = fault
+                    && *k == index
+                {
+                    let id = value["Id"].as_str().unwrap_or_default();
+                    failed.push(Refusal::common("InternalError", "injected on purpose").entry(id, false));
+                }
                 successful.extend(std::iter::repeat_n(value, copies));
             }
             Err(value) => failed.push(value),
         }
+    }
+    match fault {
+        Some(Fault::Reversed) => successful.reverse(),
+        Some(Fault::Strangers) => (successful.iter_mut().enumerate())
+            .for_each(|(index, value)| value["Id"] = format!("stranger-{index}").into()),
+        _ => {}
     }
     if !batch {
         return single(successful, failed, stamp);

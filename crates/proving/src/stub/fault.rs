@@ -36,6 +36,15 @@ pub enum Fault {
         /// HTTP status.
         status: u16,
     },
+    /// A refusal by code, told in one of the ways in which the service and its kin tell it.
+    RefuseAs {
+        /// Code as it is to be written, prefix and suffix included.
+        code: &'static str,
+        /// HTTP status.
+        status: u16,
+        /// Where the code stands.
+        telling: Telling,
+    },
     /// No answer until the plan is cleared; then the connection is closed.
     Hang,
     /// The connection is closed after the request was read.
@@ -52,8 +61,26 @@ pub enum Fault {
     AcceptThenDrop,
     /// An empty 200 although all was accepted.
     AcceptThenEmpty,
+    /// All is accepted, and no answer comes until the plan is cleared; then the connection is closed.
+    AcceptThenHang,
     /// The answer ends in the middle.
     Truncated,
+    /// The second half of the entries is accepted but not named in the answer.
+    HalfMissing,
+    /// The answer names the entries in the reverse order: honest, and to be taken so.
+    Reversed,
+    /// The answer names as many entries, by ids that nobody sent.
+    Strangers,
+    /// This entry is accepted and named both as accepted and as failed.
+    TwoMinds(usize),
+    /// Bytes of no meaning instead of the answer's JSON.
+    Garbage,
+    /// The answer comes one byte at a time, with this pause between two.
+    Drip(Duration),
+    /// The answer, followed by so many further bytes.
+    Huge(u64),
+    /// The answer never ends, as fast as the link takes it.
+    Endless,
     /// This entry is accepted but not named in the answer.
     MissingEntry(usize),
     /// This entry is accepted and named twice.
@@ -74,6 +101,24 @@ pub enum Fault {
     },
 }
 
+/// Where a refusal's code stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Telling {
+    /// In the header of the query protocol and in the body, as SQS does it.
+    Both,
+    /// In the header of the query protocol alone; the body is empty.
+    HeaderAlone,
+    /// In the body alone, as `__type` behind a namespace.
+    BodyAlone,
+    /// In the error type's own header, behind it a place; the body is empty.
+    TypeHeader,
+}
+
+impl Telling {
+    /// All of them.
+    pub const ALL: [Telling; 4] = [Telling::Both, Telling::HeaderAlone, Telling::BodyAlone, Telling::TypeHeader];
+}
+
 impl Fault {
     /// A short name, the key of [`Faults::fired`].
     pub fn name(&self) -> &'static str {
@@ -81,13 +126,23 @@ impl Fault {
             Fault::Throttle { .. } => "throttle",
             Fault::ServerError { .. } => "server error",
             Fault::Refuse { .. } => "refuse",
+            Fault::RefuseAs { .. } => "refuse as",
             Fault::Hang => "hang",
             Fault::DropRequest => "drop request",
             Fault::EmptyOk => "empty 200",
             Fault::Html { .. } => "html",
             Fault::AcceptThenDrop => "accept then drop",
             Fault::AcceptThenEmpty => "accept then empty 200",
+            Fault::AcceptThenHang => "accept then hang",
             Fault::Truncated => "truncated",
+            Fault::HalfMissing => "half missing",
+            Fault::Reversed => "reversed",
+            Fault::Strangers => "strangers",
+            Fault::TwoMinds(_) => "two minds",
+            Fault::Garbage => "garbage",
+            Fault::Drip(_) => "drip",
+            Fault::Huge(_) => "huge",
+            Fault::Endless => "endless",
             Fault::MissingEntry(_) => "missing entry",
             Fault::RepeatedEntry(_) => "repeated entry",
             Fault::WrongMd5(_) => "wrong md5",
@@ -207,6 +262,9 @@ impl Faults {
 fn reaches(fault: &Fault, entries: usize) -> bool {
     match fault {
         Fault::MissingEntry(index) | Fault::RepeatedEntry(index) | Fault::WrongMd5(index) => *index < entries,
+        Fault::TwoMinds(index) => *index < entries,
+        // With a single entry there is no half to leave out and no order to turn.
+        Fault::HalfMissing | Fault::Reversed => entries > 1,
         Fault::FailEntry { index, .. } => *index < entries,
         _ => true,
     }

@@ -21,7 +21,7 @@ mod shared;
 pub mod signature;
 
 pub use dedup::DEDUP_WINDOW_MS;
-pub use fault::{Fault, Faults, When};
+pub use fault::{Fault, Faults, Telling, When};
 pub use log::{Arrival, Counters, Fate};
 pub use message::{Attribute, Attributes};
 pub use model::QueueOptions;

@@ -86,7 +86,7 @@ async fn serve(request: Request<Incoming>, shared: Arc<Shared>) -> io::Result<Re
         Err(Unreadable::Refused(refusal)) => answer::refused(&refusal, stamp),
         Err(Unreadable::Unexpected(what)) => unexpected(&shared, what, stamp),
     };
-    after(fault, response, stamp).await
+    after(fault, generation, response, &shared, stamp).await
 }
 
 /// Signature first, then the permission for the action, then what the request says.
@@ -167,6 +167,9 @@ async fn before(
         }
         Fault::ServerError { status, body: false } => answer::foreign(*status, "text/plain", "", stamp),
         Fault::Refuse { code, status } => answer::refused(&Refusal::common(code, text).status(*status), stamp),
+        Fault::RefuseAs { code, status, telling } => {
+            answer::refused_as(&Refusal::common(code, text).status(*status), *telling, stamp)
+        }
         Fault::Hang => {
             shared.faults.until_released(generation).await;
             return Some(Err(io::Error::other("hung on purpose")));
@@ -182,11 +185,25 @@ async fn before(
 }
 
 /// Faults that spoil the answer to a request that was served.
-async fn after(fault: Option<Fault>, response: Response<AnswerBody>, stamp: Stamp) -> io::Result<Response<AnswerBody>> {
+async fn after(
+    fault: Option<Fault>,
+    generation: u64,
+    response: Response<AnswerBody>,
+    shared: &Shared,
+    stamp: Stamp,
+) -> io::Result<Response<AnswerBody>> {
     match fault {
+        Some(Fault::AcceptThenHang) => {
+            shared.faults.until_released(generation).await;
+            Err(io::Error::other("hung on purpose"))
+        }
         Some(Fault::AcceptThenDrop) => Err(io::Error::other("answer dropped on purpose")),
         Some(Fault::AcceptThenEmpty) => Ok(answer::foreign(200, "application/x-amz-json-1.0", "", stamp)),
         Some(Fault::Truncated) => Ok(answer::truncated(response)),
+        Some(Fault::Garbage) => Ok(answer::garbage(stamp)),
+        Some(Fault::Drip(pause)) => Ok(answer::dripping(response, pause)),
+        Some(Fault::Huge(bytes)) => Ok(answer::followed_by(response, Some(bytes))),
+        Some(Fault::Endless) => Ok(answer::followed_by(response, None)),
         Some(Fault::Slow(delay)) => {
             sleep_if(delay).await;
             Ok(response)

@@ -3,7 +3,7 @@
 use crate::support::{QUEUE, client, entry, send, stub};
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
-use proving::stub::{AccessKey, Fault, SqsStub, When};
+use proving::stub::{AccessKey, Fault, SqsStub, Telling, When};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -71,6 +71,14 @@ async fn refusals_carry_their_code_and_accept_nothing() {
 }
 
 #[tokio::test]
+async fn a_code_is_told_in_each_of_the_ways_of_the_service() {
+    for telling in Telling::ALL {
+        let (seen, accepted) = inject(Fault::RefuseAs { code: "KMS.DisabledException", status: 400, telling }).await;
+        assert_eq!((seen.unwrap_err(), accepted), (service(400, "KMS.DisabledException"), 0), "{telling:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_lost_or_cut_after_acceptance_looks_like_a_failure_and_is_none() {
     for (fault, expected) in [(Fault::AcceptThenDrop, Seen::Dispatch), (Fault::Truncated, Seen::Response)] {
         let (seen, accepted) = inject(fault).await;
@@ -104,6 +112,48 @@ async fn entries_are_left_out_named_twice_failed_or_given_a_wrong_md5() {
     let answer = seen.unwrap();
     assert_eq!(answer.successful[0].md5_of_message_body, answer.successful[2].md5_of_message_body);
     assert_ne!(answer.successful[0].md5_of_message_body, answer.successful[1].md5_of_message_body);
+}
+
+#[tokio::test]
+async fn halves_strangers_and_two_minds_lie_about_what_was_accepted() {
+    let ids = |answer: &SendMessageBatchOutput| answer.successful.iter().map(|s| s.id.clone()).collect::<Vec<_>>();
+    for (fault, named) in [
+        (Fault::HalfMissing, vec!["0", "1"]),
+        (Fault::Reversed, vec!["2", "1", "0"]),
+        (Fault::Strangers, vec!["stranger-0", "stranger-1", "stranger-2"]),
+        (Fault::TwoMinds(1), vec!["0", "1", "2"]),
+    ] {
+        let two_minds = fault.name() == "two minds";
+        let (seen, accepted) = inject(fault).await;
+        let answer = seen.unwrap();
+        assert_eq!((ids(&answer), accepted), (named.into_iter().map(String::from).collect(), 3));
+        assert_eq!(
+            answer.failed.iter().map(|f| f.id.as_str()).collect::<Vec<_>>(),
+            if two_minds { vec!["1"] } else { vec![] }
+        );
+    }
+}
+
+#[tokio::test]
+async fn garbage_is_no_answer_and_a_long_or_slow_one_is_one_to_a_patient_client() {
+    let (seen, accepted) = inject(Fault::Garbage).await;
+    assert_eq!((seen.unwrap_err(), accepted), (Seen::Service(200, None), 3));
+    for fault in [Fault::Huge(2 << 20), Fault::Drip(Duration::from_micros(10))] {
+        let (seen, accepted) = inject(fault).await;
+        assert_eq!((seen.unwrap().successful.len(), accepted), (3, 3));
+    }
+}
+
+#[tokio::test]
+async fn an_endless_answer_does_not_end_and_an_accepted_call_may_hang() {
+    for fault in [Fault::Endless, Fault::AcceptThenHang] {
+        let stub = stub();
+        stub.faults().push(fault, When::Next(1));
+        assert!(timeout(Duration::from_millis(100), try_three(&stub)).await.is_err());
+        assert_eq!(stub.counters(QUEUE).accepted, 3);
+        stub.faults().clear();
+        try_three(&stub).await.expect("the call after the fault");
+    }
 }
 
 #[tokio::test]

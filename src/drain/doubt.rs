@@ -1,0 +1,101 @@
+//! Whether a record may be in the queue already, since when, and what follows from it. Pure.
+//!
+//! A FIFO queue absorbs a resend within five minutes of the *acceptance*, which is never before the first attempt. So the
+//! time that counts is the first attempt's, whatever became of those after it, and a resend is surely absorbed when it
+//! *arrives* within the five minutes: what it may take on its way counts in. Where that is not sure the message says so
+//! (`possibleduplicate`): a false mark costs a consumer a look, a missing one costs him a doubled reading.
+
+use crate::journal::MaybeSent;
+
+/// SQS remembers a deduplication id for this long from its first acceptance.
+const WINDOW_MS: u64 = 5 * 60 * 1000;
+/// Resends that leave later than this after the first attempt say that they may be duplicates, however fast they are.
+const SURELY_ABSORBED_MS: u64 = 4 * 60 * 1000;
+
+/// When a record was first attempted with an unknown outcome.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Doubt {
+    /// Never.
+    None,
+    /// In this boot, at this time since boot in ms, or later.
+    Since(u64),
+    /// In another boot.
+    Unknown,
+}
+
+impl Doubt {
+    /// What the marks of earlier runs leave open.
+    pub(super) fn of(maybe_sent: MaybeSent) -> Doubt {
+        match maybe_sent {
+            MaybeSent::No => Doubt::None,
+            MaybeSent::Since(at) => Doubt::Since(at),
+            MaybeSent::Unknown => Doubt::Unknown,
+        }
+    }
+
+    /// An attempt at `at_ms` since boot ended without evidence: the first such attempt counts, and stays.
+    pub(super) fn attempted(&mut self, at_ms: u64) {
+        if *self == Doubt::None {
+            *self = Doubt::Since(at_ms);
+        }
+    }
+
+    /// Whether a resend that leaves at `now_ms` and may take `way_ms` to arrive must say that it may be a duplicate.
+    /// `fifo`: the queue absorbs resends at all.
+    pub(super) fn is_said(self, fifo: bool, now_ms: u64, way_ms: u64) -> bool {
+        match self {
+            Doubt::None => false,
+            Doubt::Unknown => true,
+            Doubt::Since(_) if !fifo => true,
+            // A clock that runs backwards within a boot is a snapshot brought back to life: nothing is known.
+            Doubt::Since(at) => now_ms
+                .checked_sub(at)
+                .is_none_or(|age| age > SURELY_ABSORBED_MS || age.saturating_add(way_ms) > WINDOW_MS),
+        }
+    }
+
+    /// Whether a resend may still be absorbed, so that there is a hurry.
+    pub(super) fn is_young(self, now_ms: u64) -> bool {
+        matches!(self, Doubt::Since(at) if now_ms.saturating_sub(at) < SURELY_ABSORBED_MS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_resend_that_does_not_say_so_arrives_within_the_window_of_the_first_attempt(
+            attempts in prop::collection::vec(0u64..900_000, 1..8),
+            wait in 0u64..900_000,
+            way in 0u64..400_000,
+            fifo: bool,
+        ) {
+            let mut doubt = Doubt::None;
+            let mut now = 0;
+            let mut first = None;
+            for pause in attempts {
+                now += pause;
+                doubt.attempted(now);
+                first.get_or_insert(now);
+            }
+            now += wait;
+            let age = now - first.unwrap();
+            let said = doubt.is_said(fifo, now, way);
+            prop_assert!(said || (fifo && age + way <= WINDOW_MS), "a missing mark");
+            prop_assert!(!said || !fifo || age > SURELY_ABSORBED_MS || age + way > WINDOW_MS, "a mark for nothing");
+            prop_assert_eq!(doubt.is_young(now), age < SURELY_ABSORBED_MS);
+        }
+
+        #[test]
+        fn of_another_boot_nothing_is_known(now: u64, way in 0u64..400_000, fifo: bool) {
+            let mut doubt = Doubt::of(MaybeSent::Unknown);
+            doubt.attempted(now);
+            prop_assert!(doubt.is_said(fifo, now, way), "a later attempt makes nothing known");
+            prop_assert!(!Doubt::None.is_said(fifo, now, way));
+            prop_assert!(Doubt::Since(now).is_said(fifo, now.wrapping_sub(1), way) || now == 0, "the clock ran backwards");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Records that can never be sent: set aside with the reason, durably, while the rest of their group goes on.
+//!
+//! Quarantine must never become a drain of its own. So the lane parks, and sends nothing but a slow probe, when
+//! [`QUARANTINE_ROW`] records in a row were refused for good with none accepted in between (then the cause is the lane's,
+//! not theirs), or when the quarantine is full. A probe that is accepted, or that finds room, lets the lane go on: nobody
+//! has to restart anything. The record whose turn it was keeps its place at the head of its group meanwhile.
+
+use super::flight::Seat;
+use super::landing::HOLD_MAX;
+use super::task::{Drain, Event};
+use crate::journal::JournalError;
+use crate::sqs::{BatchSender, Fault, FaultClass};
+use futures_util::FutureExt;
+use tokio::time::Instant;
+
+/// Records set aside in a row, with none accepted in between, after which the cause is taken to be the lane's.
+pub(super) const QUARANTINE_ROW: u32 = 20;
+
+impl<S: BatchSender> Drain<S> {
+    /// Sets a record aside, unless so many were in a row that the cause must be the lane's: that is then given back.
+    pub(super) fn quarantine(&mut self, seat: Seat, code: String, text: String) -> Option<Fault> {
+        // Counted from here on, not from when it is on disk: other flights land meanwhile.
+        if self.quarantined_in_row >= QUARANTINE_ROW {
+            self.batcher.again(seat.position, false, None);
+            return Some(parked(
+                format!("{QUARANTINE_ROW} records in a row were refused for good, the last one with {code}: {text}"),
+                "look at the queue's settings and at the records in quarantine; one record is tried now and then, and \
+                 sending goes on by itself once the queue takes it",
+            ));
+        }
+        let Some(record) = seat.record else {
+            self.batcher.again(seat.position, false, None);
+            return None;
+        };
+        self.quarantined_in_row += 1;
+        self.setting_aside += 1;
+        let (lane, position) = (self.airline.lane.clone(), seat.position);
+        tracing::error!(
+            lane = self.lane_name(),
+            position,
+            key = record.key,
+            code,
+            error = text,
+            "record can never be sent, put into quarantine"
+        );
+        let kept = tokio::task::spawn_blocking(move || lane.quarantine(&record, position, &code, &text));
+        let kept = kept.map(move |joined| Event::Quarantined {
+            position,
+            kept: joined.unwrap_or_else(|error| Err(JournalError::reading(&error.to_string()))),
+        });
+        self.events.push(kept.boxed());
+        None
+    }
+
+    /// The disk has answered.
+    pub(super) fn quarantined(&mut self, position: u64, kept: Result<bool, JournalError>) {
+        self.setting_aside -= 1;
+        match kept {
+            Ok(true) => {
+                self.release(position);
+                if self.setting_aside == 0 {
+                    self.answered();
+                }
+                return;
+            }
+            Ok(false) => {
+                self.batcher.again(position, false, None);
+                let file = self.airline.lane.journal().quarantine_file();
+                let fault = parked(
+                    "the quarantine is full, and more records are refused for good".to_owned(),
+                    &format!(
+                        "look at why they are refused, and move {} elsewhere to make room; sending goes on by itself",
+                        file.display()
+                    ),
+                );
+                self.failed(&fault, false);
+            }
+            Err(error) => {
+                self.batcher.again(position, false, Some(Instant::now() + HOLD_MAX));
+                tracing::warn!(lane = self.lane_name(), position, %error, "record not put into quarantine, tried again");
+            }
+        }
+        self.quarantined_in_row = self.quarantined_in_row.saturating_sub(1);
+    }
+}
+
+/// Why the lane sends nothing but a slow probe.
+fn parked(text: String, remedy: &str) -> Fault {
+    Fault {
+        class: FaultClass::WaitForConfiguration,
+        code: Some("Quarantine".to_owned()),
+        text,
+        remedy: remedy.to_owned(),
+        never_sent: true,
+        retry_after: None,
+    }
+}

@@ -1,0 +1,119 @@
+//! A clock that says 1970, or is ten years ahead, or jumps: order and delivery do not care, signatures recover, and times
+//! say whether they could be told.
+
+use crate::support::{
+    Flow, Hands, LONG, PROGRAM, QUEUE, arrived, assert_clean, assert_understood, config, fleet, mosquitto, stub,
+    until_online, until_remarked,
+};
+use proving::agent::AgentProcess;
+use proving::checker::Rules;
+use proving::consumer::Delivered;
+use serde_json::Value;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const HOUR_MS: i64 = 3_600_000;
+const YEAR_MS: i64 = 365 * 24 * HOUR_MS;
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+}
+
+fn refused_signatures(status: &Value) -> u64 {
+    status["queues"][0]["drain"]["faults"]["InvalidSignatureException"].as_u64().unwrap_or(0)
+}
+
+/// What each document says of its receipt: the time, if any, and whether it was corrected.
+fn receipts(delivered: &[Delivered]) -> Vec<(Option<String>, bool)> {
+    let of = |message: &Delivered| {
+        let event: Value = serde_json::from_str(&message.body).unwrap();
+        (event["recordedtime"].as_str().map(str::to_owned), event["timecorrected"] == true)
+    };
+    delivered.iter().map(of).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn booted_in_1970_it_delivers_and_dates_nothing_until_the_clock_is_right() {
+    let (mut stub, broker) = (stub(), mosquitto().await);
+    let hands = Hands::new();
+    hands.set(100_000_000 - now_ms(), 0, 0);
+    let mut agent = AgentProcess::start(PROGRAM, hands.on(config(broker.addr(), &stub))).await.unwrap();
+    until_online(&mut agent).await;
+    let mut fleet = fleet(broker.addr(), 20, None);
+    fleet.publish(60).await.unwrap();
+    arrived(&stub, &mut agent, &fleet.published()).await;
+    println!("{}", until_remarked(&mut agent, &["the clock is wrong"]).await);
+    let refused = refused_signatures(&agent.status().await.unwrap());
+    assert!(
+        (1..=4).contains(&refused),
+        "one refusal teaches the skew; those in the air beside it are refused, too: {refused}"
+    );
+    stub.close().await;
+    fleet.publish(60).await.unwrap();
+    agent.wait_status("waiting", LONG, |s| crate::support::lane(s, "waiting") == 60).await.unwrap();
+    let before = now_ms();
+    // NTP answers; the records that wait are dated by the boot's own clock.
+    hands.set(0, 0, 0);
+    stub.open().unwrap();
+    arrived(&stub, &mut agent, &fleet.published()).await;
+    fleet.publish(60).await.unwrap();
+    let published = fleet.published();
+    let delivered = arrived(&stub, &mut agent, &published).await;
+    assert_clean(&published, &delivered, Rules::FIFO, &agent);
+    let said = receipts(&delivered);
+    assert!(said[..60].iter().all(|(time, corrected)| time.is_none() && !corrected), "{:?}", said[0]);
+    let today = tidegate::clock::rfc3339_ms(before).unwrap();
+    let right = |time: &Option<String>| time.as_deref().is_some_and(|time| time[..10] == today[..10]);
+    assert!(said[60..120].iter().all(|(time, corrected)| right(time) && *corrected), "{:?}", said[60]);
+    assert!(said[120..].iter().all(|(time, corrected)| right(time) && !corrected), "{:?}", said[120]);
+    let status = agent.status().await.unwrap();
+    assert_eq!(refused_signatures(&status), refused, "a step of the clock costs no signature");
+    assert_eq!(status["clock_plausible"], true);
+    assert_understood(&stub);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_the_clock_does_while_it_runs_or_is_killed_nothing_is_lost_doubled_or_reordered() {
+    let (stub, broker) = (stub(), mosquitto().await);
+    let hands = Hands::new();
+    hands.set(10 * YEAR_MS, 0, 0);
+    let mut agent = AgentProcess::start(PROGRAM, hands.on(config(broker.addr(), &stub))).await.unwrap();
+    until_online(&mut agent).await;
+    let mut flow = Flow::start(fleet(broker.addr(), 40, Some(300.0)));
+    for (step, wall_ms) in
+        [10 * YEAR_MS, 0, -3 * HOUR_MS, 10 * YEAR_MS, 1_000 - now_ms(), HOUR_MS, 0].into_iter().enumerate()
+    {
+        hands.set(wall_ms, 0, 0);
+        let target = stub.counters(QUEUE).accepted + 60;
+        flow.more(60).await;
+        let gone_on = stub.wait_for(QUEUE, LONG, |counters| counters.accepted >= target).await;
+        gone_on.unwrap_or_else(|late| panic!("step {step}, {wall_ms} ms: {late}\n{}", agent.log()));
+        if step % 2 == 1 {
+            agent.restart().await.unwrap();
+        }
+    }
+    let published = flow.end().await.published();
+    let delivered = arrived(&stub, &mut agent, &published).await;
+    let verdict = assert_clean(&published, &delivered, Rules::FIFO, &agent);
+    assert_eq!((verdict.duplicated_marked, delivered.len()), (0, published.confirmed()));
+    assert_understood(&stub);
+}
+
+/// The time since boot jumps too, as after hours of suspend: what is in doubt then says so, and nothing else happens.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hours_of_suspend_leave_order_and_delivery_alone() {
+    let (stub, broker) = (stub(), mosquitto().await);
+    let hands = Hands::new();
+    let mut agent = AgentProcess::start(PROGRAM, hands.on(config(broker.addr(), &stub))).await.unwrap();
+    until_online(&mut agent).await;
+    let mut flow = Flow::start(fleet(broker.addr(), 40, Some(300.0)));
+    for hours in [1, 30, 1_000] {
+        flow.more(60).await;
+        hands.set(hours * HOUR_MS, hours * HOUR_MS, 0);
+        stub.advance(Duration::from_millis((hours * HOUR_MS) as u64));
+    }
+    flow.more(60).await;
+    let published = flow.end().await.published();
+    let delivered = arrived(&stub, &mut agent, &published).await;
+    assert_clean(&published, &delivered, Rules::FIFO, &agent);
+    assert_understood(&stub);
+}
