@@ -25,8 +25,8 @@ const DISK_MIB: u32 = 48;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// With nothing waiting and nothing coming for so long, nothing more will come.
 const IDLE: Duration = Duration::from_secs(5);
-/// Small generations: a run of a thousand messages rotates and trims a dozen times.
-const GENERATION_BYTES: u64 = 100_000;
+/// Small generations: a run of a thousand messages rotates and trims a few times.
+const GENERATION_BYTES: u64 = 400_000;
 const DEVICES: usize = 40;
 const BARE_DEVICES: usize = 5;
 /// Where the topics begin of sensors without identity.
