@@ -45,6 +45,8 @@ pub struct DrainOptions {
     pub site: String,
     /// How long flights may go on after a stop; then they are abandoned, and their records are maybe sent.
     pub grace: Duration,
+    /// Changes whenever the link may have come back.
+    pub link: watch::Receiver<u64>,
 }
 
 /// A record in the window.
@@ -135,6 +137,8 @@ impl<S: BatchSender> Drain<S> {
     /// Drains until told to stop, then waits for its flights within the grace period.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut durable = self.airline.lane.durable();
+        let (mut link, mut watched) = (self.options.link.clone(), true);
+        link.mark_unchanged();
         while !*stop.borrow_and_update() {
             for evicted in self.batcher.forget_below(self.airline.lane.cursor()) {
                 self.forget(evicted);
@@ -151,6 +155,11 @@ impl<S: BatchSender> Drain<S> {
                     if changed.is_err() { break }
                 }
                 () = sleep_until(until) => {}
+                // Nobody watches the link where the kernel does not let us: waits run out then.
+                changed = link.changed(), if watched => match changed {
+                    Ok(()) => self.link_returned(),
+                    Err(_) => watched = false,
+                },
                 changed = stop.changed() => if changed.is_err() { break },
             }
         }
@@ -290,6 +299,12 @@ impl<S: BatchSender> Drain<S> {
         if let Some(record) = self.held.remove(&position).and_then(|held| held.record) {
             let read = ReadRecord { position, record, maybe_sent: MaybeSent::No };
             self.kept_bytes = self.kept_bytes.saturating_sub(flight::estimate(&read));
+        }
+    }
+
+    fn link_returned(&mut self) {
+        if self.gate.link_returned(Instant::now()) {
+            tracing::info!(lane = self.lane_name(), "an address or a route has come: the queue is tried at once");
         }
     }
 

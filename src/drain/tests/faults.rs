@@ -281,3 +281,40 @@ fn a_full_quarantine_parks_the_lane_and_room_lets_it_go_on() {
     assert!((10..15).contains(&moved.get()), "it was full after {}", moved.get());
     assert_eq!(facts(&rig).waiting, 0);
 }
+
+#[test]
+fn the_links_return_ends_a_long_wait_within_two_seconds() {
+    let fault = Fault {
+        class: FaultClass::Link,
+        code: None,
+        text: "no route".into(),
+        remedy: String::new(),
+        never_sent: true,
+        retry_after: None,
+    };
+    let (rig, queue) = (rig(&[1, 2, 3]), Refusing::with(vec![Refusal::Call(fault); 100_000]));
+    let (returned, link) = watch::channel(0u64);
+    let took = run(async {
+        let shared = Arc::new(DrainShared::default());
+        let options = DrainOptions { link, ..options(Ordering::Strict) };
+        let drain = Drain::new(rig.lane.clone(), queue.clone(), options, &Clock::new(None), shared.clone());
+        let (stop, stopped) = watch::channel(false);
+        let look = async {
+            // Out for hours, until a wait of a minute or more has just begun.
+            let long = |state: &DrainState| matches!(state, DrainState::Offline { next_s, .. } if *next_s >= 60);
+            while !long(&shared.lock().state) {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            queue.refusals.lock().unwrap().clear();
+            let start = tokio::time::Instant::now();
+            returned.send_modify(|n| *n += 1);
+            while rig.lane.waiting() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            stop.send_replace(true);
+            start.elapsed()
+        };
+        tokio::join!(drain.run(stopped), look).1
+    });
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
