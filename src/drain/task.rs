@@ -82,6 +82,8 @@ pub struct Drain<S> {
     pub(super) setting_aside: u32,
     /// Accepted batches to go before more than one entry is sent again; not 0 after a request was called malformed.
     pub(super) singles_left: u32,
+    /// Accepted batches to go before a batch that was made smaller grows by a step.
+    pub(super) shrunk_left: u32,
     reader: Option<Reader>,
     options: DrainOptions,
     kept_bytes: usize,
@@ -123,6 +125,7 @@ impl<S: BatchSender> Drain<S> {
             quarantined_in_row: 0,
             setting_aside: 0,
             singles_left: 0,
+            shrunk_left: 0,
             reader: Some(lane.reader()),
             options,
             kept_bytes: 0,
@@ -325,6 +328,11 @@ impl<S: BatchSender> Drain<S> {
                 self.gate.wake(now);
             }
         }
+    }
+
+    /// Bytes of a batch as configured.
+    pub(super) fn batch_bytes(&self) -> usize {
+        self.options.queue.batch_bytes
     }
 
     pub(super) fn lane_name(&self) -> &str {

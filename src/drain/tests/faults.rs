@@ -214,6 +214,26 @@ fn a_record_that_a_proxy_refuses_by_size_holds_up_its_group_alone() {
 }
 
 #[test]
+fn a_batch_that_was_made_smaller_grows_again_when_nothing_refuses_it() {
+    let meaning = classify::call(None, 413);
+    let fault = Fault {
+        class: meaning.class,
+        code: None,
+        text: meaning.reason.into(),
+        remedy: meaning.remedy.into(),
+        never_sent: false,
+        retry_after: None,
+    };
+    let groups: Vec<u8> = (0..280u16).map(|n| (n % 60) as u8).collect();
+    let (rig, queue) = (rig(&groups), Refusing::with(vec![Refusal::Call(fault); 5]));
+    let seen = watched(&rig, &queue, Ordering::Strict, |_| rig.lane.waiting() == 0);
+    assert_eq!((facts(&rig).accepted, facts(&rig).quarantined), (280, 0));
+    assert_eq!(by_group(&queue.taken()), by_group(&rig.keys));
+    // Two records fit what was left of the batch; at that size it would take 140 calls.
+    assert!((60..100).contains(&seen.status.calls), "{} calls", seen.status.calls);
+}
+
+#[test]
 fn the_reason_is_kept_and_the_rest_of_the_group_goes_on_in_order() {
     let rig = rig(&[1; 12]);
     let bad = vec!["k3".to_owned(), "k7".to_owned()];
