@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::{BrokerAddress, Config};
 use crate::drain::{Drain, DrainOptions, DrainShared};
 use crate::journal::{GENERATION_BYTES, Journal, JournalError, JournalOptions, Lane, OpenReport, Opened, place};
+use crate::link::LinkWatch;
 use crate::mqtt::repeats::Recogniser;
 use crate::mqtt::{self, Intake, IntakeError, IntakeOptions, Route};
 use crate::record::LaneId;
@@ -110,6 +111,8 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     };
     let (intake, shared) = Intake::new(options, recogniser, appends, tickets)?;
     board.intake(shared);
+    let (link_returned, link) = watch::channel(0);
+    helpers.spawn(watch_link(link_returned));
     let mut drains = JoinSet::new();
     for (queue, sender) in config.queues.iter().zip(senders) {
         let lane = journal.lane(&queue.name).expect("opened with every configured queue");
@@ -119,6 +122,7 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
             gateway_id: config.gateway.id.clone(),
             site: config.gateway.site.clone(),
             grace: GRACE,
+            link: link.clone(),
         };
         let shared = Arc::new(DrainShared::default());
         board.drain(&queue.name, shared.clone());
@@ -284,6 +288,21 @@ fn say_opened(report: &OpenReport, journal: &Journal) {
     if report.in_ram {
         let media: Vec<String> = place::media().iter().map(|path| path.display().to_string()).collect();
         tracing::error!(path = %journal.path().display(), flash = media.join(", "), "the journal lies in RAM and is lost at a power cut; set journal.path to a folder on flash");
+    }
+}
+
+/// Tells the drains when an address or a route has come. Without it their waits for the link run out.
+async fn watch_link(returned: watch::Sender<u64>) {
+    let watched = async {
+        let mut link = LinkWatch::open()?;
+        loop {
+            link.returned().await?;
+            returned.send_modify(|n| *n += 1);
+        }
+    };
+    let ended: std::io::Result<()> = watched.await;
+    if let Err(error) = ended {
+        tracing::info!(%error, "the kernel does not tell of the link's return: waits for it run out");
     }
 }
 

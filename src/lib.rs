@@ -11,6 +11,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod link;
 pub mod tls;
 
 pub mod mqtt;

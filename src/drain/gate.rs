@@ -175,6 +175,18 @@ impl Gate {
         !known
     }
 
+    /// The link may be back: whoever waits for it tries at once, and begins anew with short waits. Whether somebody did.
+    pub fn link_returned(&mut self, now: Instant) -> bool {
+        match &self.state {
+            GateState::Waiting { cause, .. } if matches!(cause.class, FaultClass::Link | FaultClass::Unknown) => {
+                self.link.reset();
+                self.wake(now);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Something that may mend the cause has changed: the next batch is tried at once.
     pub fn wake(&mut self, now: Instant) {
         if let GateState::Waiting { until, .. } = &mut self.state {
@@ -241,6 +253,29 @@ mod tests {
         assert!(matches!(gate.permit(now, 0), Permit::At(at) if at >= now + CONFIGURATION_FIRST / 2));
         gate.wake(now);
         assert_eq!(gate.permit(now, 0), Permit::Now);
+    }
+
+    #[test]
+    fn the_links_return_cuts_the_wait_for_it_short_and_no_other() {
+        for class in CLASSES {
+            let mut gate = Gate::new(4);
+            let mut now = Instant::now();
+            for _ in 0..12 {
+                gate.failed(&fault(class), now, u32::MAX, false);
+                let GateState::Waiting { until, .. } = gate.state() else { panic!("closed") };
+                now = (*until).max(now);
+                gate.permit(now, 0);
+            }
+            gate.failed(&fault(class), now, u32::MAX, false);
+            let GateState::Waiting { until, .. } = gate.state().clone() else { panic!("closed") };
+            let waits_for_link = matches!(class, FaultClass::Link | FaultClass::Unknown);
+            assert_eq!(gate.link_returned(now), waits_for_link, "{class:?}");
+            assert_eq!(gate.permit(now, 0) == Permit::Now, waits_for_link || until == now, "{class:?}");
+            if waits_for_link {
+                gate.failed(&fault(class), now, u32::MAX, false);
+                assert_eq!(gate.permit(now, 0), Permit::At(now + LINK_FIRST), "{class:?}: short waits again");
+            }
+        }
     }
 
     #[test]

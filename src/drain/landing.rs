@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 /// Accepted calls after which batches are filled again, once a request of ours was called malformed.
 const SINGLES: u32 = 100;
+/// Accepted calls after which a smaller batch grows again: what refused the larger one may be gone.
+const SHRUNK: u32 = 20;
 /// A refused record's group is held for this long, doubling up to the maximum.
 const HOLD_FIRST: Duration = Duration::from_millis(500);
 pub(super) const HOLD_MAX: Duration = Duration::from_secs(30);
@@ -139,6 +141,13 @@ impl<S: BatchSender> Drain<S> {
 
     pub(super) fn answered(&mut self) {
         self.singles_left = self.singles_left.saturating_sub(1);
+        if self.shrunk_left > 0 {
+            self.shrunk_left -= 1;
+            if self.shrunk_left == 0 {
+                self.limits.bytes = (self.limits.bytes * 2).min(self.batch_bytes());
+                self.shrunk_left = if self.limits.bytes < self.batch_bytes() { SHRUNK } else { 0 };
+            }
+        }
         if self.gate.answered() {
             tracing::info!(lane = self.lane_name(), waiting = self.airline.lane.waiting(), "queue takes records again");
         }
@@ -146,7 +155,10 @@ impl<S: BatchSender> Drain<S> {
 
     pub(super) fn failed(&mut self, fault: &Fault, single: bool) {
         match fault.class {
-            FaultClass::Shrink if !single => self.limits.bytes = (self.limits.bytes / 2).max(LEAST_MESSAGE_BYTES),
+            FaultClass::Shrink if !single => {
+                self.limits.bytes = (self.limits.bytes / 2).max(LEAST_MESSAGE_BYTES);
+                self.shrunk_left = SHRUNK;
+            }
             FaultClass::Bug if !single => self.singles_left = SINGLES,
             // The record that was alone in the batch is dealt with; the way itself is open.
             FaultClass::Shrink | FaultClass::Bug if alone(fault).is_some() => return,

@@ -45,6 +45,8 @@ pub struct DrainOptions {
     pub site: String,
     /// How long flights may go on after a stop; then they are abandoned, and their records are maybe sent.
     pub grace: Duration,
+    /// Changes whenever the link may have come back.
+    pub link: watch::Receiver<u64>,
 }
 
 /// A record in the window.
@@ -80,6 +82,8 @@ pub struct Drain<S> {
     pub(super) setting_aside: u32,
     /// Accepted batches to go before more than one entry is sent again; not 0 after a request was called malformed.
     pub(super) singles_left: u32,
+    /// Accepted batches to go before a batch that was made smaller grows by a step.
+    pub(super) shrunk_left: u32,
     reader: Option<Reader>,
     options: DrainOptions,
     kept_bytes: usize,
@@ -121,6 +125,7 @@ impl<S: BatchSender> Drain<S> {
             quarantined_in_row: 0,
             setting_aside: 0,
             singles_left: 0,
+            shrunk_left: 0,
             reader: Some(lane.reader()),
             options,
             kept_bytes: 0,
@@ -135,6 +140,8 @@ impl<S: BatchSender> Drain<S> {
     /// Drains until told to stop, then waits for its flights within the grace period.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut durable = self.airline.lane.durable();
+        let (mut link, mut watched) = (self.options.link.clone(), true);
+        link.mark_unchanged();
         while !*stop.borrow_and_update() {
             for evicted in self.batcher.forget_below(self.airline.lane.cursor()) {
                 self.forget(evicted);
@@ -151,6 +158,11 @@ impl<S: BatchSender> Drain<S> {
                     if changed.is_err() { break }
                 }
                 () = sleep_until(until) => {}
+                // Nobody watches the link where the kernel does not let us: waits run out then.
+                changed = link.changed(), if watched => match changed {
+                    Ok(()) => self.link_returned(),
+                    Err(_) => watched = false,
+                },
                 changed = stop.changed() => if changed.is_err() { break },
             }
         }
@@ -293,6 +305,12 @@ impl<S: BatchSender> Drain<S> {
         }
     }
 
+    fn link_returned(&mut self) {
+        if self.gate.link_returned(Instant::now()) {
+            tracing::info!(lane = self.lane_name(), "an address or a route has come: the queue is tried at once");
+        }
+    }
+
     fn gate_is_parked(&self) -> bool {
         let parked =
             |class| matches!(class, FaultClass::WaitForConfiguration | FaultClass::WaitForClock | FaultClass::OnceMore);
@@ -310,6 +328,11 @@ impl<S: BatchSender> Drain<S> {
                 self.gate.wake(now);
             }
         }
+    }
+
+    /// Bytes of a batch as configured.
+    pub(super) fn batch_bytes(&self) -> usize {
+        self.options.queue.batch_bytes
     }
 
     pub(super) fn lane_name(&self) -> &str {

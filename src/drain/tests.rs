@@ -217,6 +217,7 @@ fn options(ordering: Ordering) -> DrainOptions {
         gateway_id: "g".into(),
         site: "s".into(),
         grace: Duration::from_secs(1),
+        link: watch::channel(0).1,
     }
 }
 

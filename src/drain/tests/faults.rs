@@ -214,6 +214,26 @@ fn a_record_that_a_proxy_refuses_by_size_holds_up_its_group_alone() {
 }
 
 #[test]
+fn a_batch_that_was_made_smaller_grows_again_when_nothing_refuses_it() {
+    let meaning = classify::call(None, 413);
+    let fault = Fault {
+        class: meaning.class,
+        code: None,
+        text: meaning.reason.into(),
+        remedy: meaning.remedy.into(),
+        never_sent: false,
+        retry_after: None,
+    };
+    let groups: Vec<u8> = (0..280u16).map(|n| (n % 60) as u8).collect();
+    let (rig, queue) = (rig(&groups), Refusing::with(vec![Refusal::Call(fault); 5]));
+    let seen = watched(&rig, &queue, Ordering::Strict, |_| rig.lane.waiting() == 0);
+    assert_eq!((facts(&rig).accepted, facts(&rig).quarantined), (280, 0));
+    assert_eq!(by_group(&queue.taken()), by_group(&rig.keys));
+    // Two records fit what was left of the batch; at that size it would take 140 calls.
+    assert!((60..100).contains(&seen.status.calls), "{} calls", seen.status.calls);
+}
+
+#[test]
 fn the_reason_is_kept_and_the_rest_of_the_group_goes_on_in_order() {
     let rig = rig(&[1; 12]);
     let bad = vec!["k3".to_owned(), "k7".to_owned()];
@@ -280,4 +300,41 @@ fn a_full_quarantine_parks_the_lane_and_room_lets_it_go_on() {
     assert_eq!((facts(&rig).quarantined, facts(&rig).accepted), (15, 15));
     assert!((10..15).contains(&moved.get()), "it was full after {}", moved.get());
     assert_eq!(facts(&rig).waiting, 0);
+}
+
+#[test]
+fn the_links_return_ends_a_long_wait_within_two_seconds() {
+    let fault = Fault {
+        class: FaultClass::Link,
+        code: None,
+        text: "no route".into(),
+        remedy: String::new(),
+        never_sent: true,
+        retry_after: None,
+    };
+    let (rig, queue) = (rig(&[1, 2, 3]), Refusing::with(vec![Refusal::Call(fault); 100_000]));
+    let (returned, link) = watch::channel(0u64);
+    let took = run(async {
+        let shared = Arc::new(DrainShared::default());
+        let options = DrainOptions { link, ..options(Ordering::Strict) };
+        let drain = Drain::new(rig.lane.clone(), queue.clone(), options, &Clock::new(None), shared.clone());
+        let (stop, stopped) = watch::channel(false);
+        let look = async {
+            // Out for hours, until a wait of a minute or more has just begun.
+            let long = |state: &DrainState| matches!(state, DrainState::Offline { next_s, .. } if *next_s >= 60);
+            while !long(&shared.lock().state) {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            queue.refusals.lock().unwrap().clear();
+            let start = tokio::time::Instant::now();
+            returned.send_modify(|n| *n += 1);
+            while rig.lane.waiting() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            stop.send_replace(true);
+            start.elapsed()
+        };
+        tokio::join!(drain.run(stopped), look).1
+    });
+    assert!(took < Duration::from_secs(2), "{took:?}");
 }

@@ -195,7 +195,6 @@ async fn every_code_of_a_call_is_understood_wherever_and_however_it_is_written()
             }
         }
     }
-    println!("{tried} refusals");
     assert_eq!(stub.faults().fired_of("refuse as"), tried);
     assert_eq!(answer(sender.send(&batch(2)).await).accepted.len(), 2, "mended, the same sender goes on");
     assert!(stub.unexpected().is_empty());
