@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub(super) const SEGMENT_BYTES: usize = 256 * 1024;
 /// A hint to sled; small generations are what bounds memory.
 const CACHE_BYTES: u64 = 1024 * 1024;
-/// Noted beside the database when it is complete. A folder without it was never handed out.
+/// Noted beside the database when it is complete, before it is handed out.
 const FACTS_FILE: &str = "generation";
 
 /// Why a generation could not be used.
@@ -152,6 +152,8 @@ fn guard<T>(dir: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, Gen
     // Unwind safety: after a panic the database is only ever dropped, never asked again.
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Ok(value),
+        // What the system said stays what it was: a full disk is got out of in its own way.
+        Ok(Err(sled::Error::Io(source))) => Err(GenerationError::Io { path: dir.to_owned(), source }),
         Ok(Err(source)) => Err(GenerationError::Sled { dir: dir.to_owned(), source }),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();

@@ -12,10 +12,11 @@ use super::files;
 use super::generation::{Facts, LaneFact};
 use super::log::Log;
 use super::quarantine::Quarantine;
+use super::reserve::Reserve;
+use super::retention::Bounds;
 use super::state::{Found, State, StateFile};
-use super::{Append, Journal, JournalError, Keeper, Recent, Shared};
+use super::{Append, Journal, JournalError, Keeper, Recent, Shared, gaps};
 use crate::clock::{BootId, Clock};
-use crate::config::OnFull;
 use crate::record::{JournalId, LaneId, Record, codec};
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -39,14 +40,16 @@ const TAIL_MIN: u64 = 2_000;
 pub struct JournalOptions {
     /// Folder; created when missing.
     pub path: PathBuf,
-    /// Bound for the bytes on disk.
-    pub max_bytes: u64,
-    /// What happens at the bound.
-    pub on_full: OnFull,
+    /// What bounds it, and what happens there.
+    pub bounds: Bounds,
+    /// Bytes of the reserve for a full disk; 0: none.
+    pub reserve_bytes: u64,
     /// Payload bytes after which a generation is closed.
     pub generation_bytes: u64,
     /// Names of the configured queues, one lane each.
     pub lanes: Vec<String>,
+    /// Those of them whose queues take no gap records: their holes are counted, and not announced.
+    pub silent: Vec<String>,
 }
 
 /// Payload bytes of a generation unless a test says otherwise: memory and blast radius of a damaged one.
@@ -137,6 +140,16 @@ impl Journal {
     /// disk's doing and may be tried again.
     pub fn open(options: &JournalOptions, clock: &Clock) -> Result<Opened, JournalError> {
         full_sync::check().map_err(JournalError::NotSynced)?;
+        match Journal::open_once(options, clock) {
+            Err(error) if error.is_full() && Reserve::new(&options.path, options.reserve_bytes).give_up() => {
+                tracing::warn!(%error, "disk full: the journal's reserve is given up, so that it can be opened");
+                Journal::open_once(options, clock)
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_once(options: &JournalOptions, clock: &Clock) -> Result<Opened, JournalError> {
         let path = &options.path;
         let io = |source| JournalError::io(path, source);
         files::create_dir(path).map_err(io)?;
@@ -173,21 +186,29 @@ impl Journal {
             }
             None => (draw_id(), 1, Vec::new()),
         };
+        let end = newest.last().map_or(u64::MAX, |(_, end)| *end);
+        gaps::forget_announced(&log, high, end, &mut books);
         for book in &mut books {
             book.next = book.next.max(tail.next.get(&book.id).copied().unwrap_or(1));
+            book.found = book.next;
         }
         add_lanes(&mut books, &options.lanes, last + 1);
+        for book in books.iter_mut() {
+            book.holes.set_silent(options.silent.contains(&book.name));
+        }
         let stranded = books.iter().filter(|book| !options.lanes.contains(&book.name) && book.waiting() > 0);
         report.stranded = stranded.map(|book| book.name.clone()).collect();
 
+        let reserve = Reserve::new(path, options.reserve_bytes);
         let journal = Journal(Arc::new(Shared {
             id,
             epoch,
             fingerprint,
             path: path.clone(),
             clock: clock.clone(),
-            max_bytes: options.max_bytes,
-            on_full: options.on_full,
+            bounds: options.bounds,
+            reserve,
+            evicted: Mutex::default(),
             generation_bytes: options.generation_bytes,
             log,
             durable_need: AtomicU64::new(0),
@@ -197,12 +218,15 @@ impl Journal {
             recent: Mutex::new(Recent::default()),
             keeper: Keeper::default(),
             quarantine: Quarantine::open(&path.join("quarantine")).map_err(io)?,
-            gaps: Mutex::default(),
+            noted: tokio::sync::Notify::new(),
             health: Mutex::new(WriterHealth::Fine),
             _lock: lock,
         }));
         // The epoch is durable from here on; only now may a number be given.
         journal.0.write_state()?;
+        if let Err(error) = journal.0.reserve.make(options.bounds.min_free) {
+            tracing::warn!(%error, "the journal's reserve for a full disk cannot be made now");
+        }
         let active = match newest.last().filter(|_| (1..=CARRY_BYTES).contains(&tail.bytes)) {
             // The generation starts where it did, so its lanes do, too.
             Some((closed, _)) => carry_over(&journal, tail.first, closed, last).unwrap_or_else(|error| {

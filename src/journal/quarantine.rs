@@ -1,4 +1,4 @@
-//! Quarantine: records that can never be sent, and heads of messages too large to be journaled, with the reason.
+//! Quarantine: records that can never be sent, and heads of messages too large to be journaled, with the cause.
 //!
 //! One append-only file of frames like the log's (found again by the same scan when damaged), synced before the record
 //! is settled: a cut between the two quarantines it twice under the same lane and position, and loses nothing. The file
@@ -51,7 +51,7 @@ struct Kept<'a> {
 
 /// Why something is put into quarantine.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reason<'a> {
+pub(super) struct Cause<'a> {
     pub(super) code: &'a str,
     pub(super) text: &'a str,
     pub(super) place: Option<(LaneId, u64)>,
@@ -87,14 +87,14 @@ impl Quarantine {
     }
 
     /// Keeps a record durably. `false`: it is full.
-    pub(super) fn keep(&self, record: &Record, reason: Reason<'_>) -> io::Result<bool> {
+    pub(super) fn keep(&self, record: &Record, cause: Cause<'_>) -> io::Result<bool> {
         let envelope = codec::encode(record);
         let kept = Kept {
-            code: reason.code,
-            text: reason.text,
-            lane: reason.place.map(|(lane, _)| lane),
-            position: reason.place.map(|(_, position)| position),
-            bytes: reason.whole_bytes,
+            code: cause.code,
+            text: cause.text,
+            lane: cause.place.map(|(lane, _)| lane),
+            position: cause.place.map(|(_, position)| position),
+            bytes: cause.whole_bytes,
             envelope: &envelope,
         };
         let body = serde_cbor::to_vec(&kept).expect("plain values encode");
