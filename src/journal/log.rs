@@ -105,7 +105,9 @@ impl Log {
             // Half-made, it holds nothing, or copies of what another folder holds; otherwise its note is lost, and what is
             // in it was acknowledged.
             let copied = found.iter().any(|(other, ..)| *other == first);
-            if !copied && ClosedGeneration::scan(&folder).is_ok_and(|closed| closed.numbers().next().is_some()) {
+            // What cannot be read now is not empty.
+            let empty = ClosedGeneration::scan(&folder).is_ok_and(|closed| closed.numbers().next().is_none());
+            if !copied && !empty {
                 tracing::warn!(folder = %folder.display(), "generation without its note: its records are read all the same");
                 found.push((first, epoch, folder));
             } else {
@@ -142,9 +144,13 @@ impl Log {
         last: u64,
     ) -> Result<Arc<Generation>, GenerationError> {
         let numbers: Vec<u64> = closed.numbers().take_while(|number| *number <= last).collect();
-        let commits = numbers.chunks(CARRY_COMMIT).map(|numbers| {
-            let envelopes = numbers.iter().filter_map(|number| Some((*number, closed.read(*number).ok()??)));
-            envelopes.flat_map(|(number, envelope)| framed(number, None, &envelope)).collect()
+        // All of it is read before anything is made: the old folder goes only when nothing of it is left behind.
+        let read = |number: &u64| closed.read(*number).map(|envelope| (*number, envelope));
+        let records: Result<Vec<_>, _> = numbers.iter().map(read).collect();
+        let records = records.map_err(|source| GenerationError::Io { path: self.dir.clone(), source })?;
+        let commits = records.chunks(CARRY_COMMIT).map(|records| {
+            let whole = records.iter().filter_map(|(number, envelope)| Some((*number, envelope.as_deref()?)));
+            whole.flat_map(|(number, envelope)| framed(number, None, envelope)).collect()
         });
         let old = locked(&self.row).get(&facts.first).map(|slot| slot.dir.clone());
         let generation = self.make(facts, commits)?;

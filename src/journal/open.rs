@@ -20,6 +20,7 @@ use crate::clock::{BootId, Clock};
 use crate::record::{JournalId, LaneId, Record, codec};
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
@@ -89,7 +90,8 @@ impl Opened {
     /// Reads them one by one, so that a start costs no memory.
     pub fn each_of_tail(&mut self, show: &mut dyn FnMut(&Record)) {
         for (closed, end) in std::mem::take(&mut self.newest) {
-            each(&closed, end, &mut |record, _| show(record));
+            // For the key index alone.
+            let _ = each(&closed, end, &mut |record, _| show(record));
         }
     }
 
@@ -312,7 +314,8 @@ fn read_tail(log: &Log, high: Option<u64>) -> Result<(TailFacts, Vec<Counted>), 
     if end != u64::MAX {
         tracing::warn!(from = end, "the last commit was cut off and is left out: nothing of it was acknowledged");
     }
-    each(&closed, end, &mut |record, bytes| tail.take(record, bytes));
+    // Numbers and positions follow from it: what cannot be read now is waited for, not taken for missing.
+    each(&closed, end, &mut |record, bytes| tail.take(record, bytes)).map_err(unreadable)?;
     tail.missing = (tail.last + 1 - first).saturating_sub(tail.records);
     let mut newest = Vec::new();
     if tail.records < TAIL_MIN && firsts.len() > 1 {
@@ -324,14 +327,18 @@ fn read_tail(log: &Log, high: Option<u64>) -> Result<(TailFacts, Vec<Counted>), 
 }
 
 /// Shows every sound record below `end`, oldest first.
-fn each(closed: &ClosedGeneration, end: u64, take: &mut dyn FnMut(&Record, usize)) {
+fn each(closed: &ClosedGeneration, end: u64, take: &mut dyn FnMut(&Record, usize)) -> io::Result<()> {
     for number in closed.numbers().take_while(|number| *number < end) {
-        if let Ok(Some(envelope)) = closed.read(number)
-            && let Ok(record) = codec::decode(&envelope)
-        {
-            take(&record, envelope.len());
+        let envelope = closed.read(number)?;
+        if let Some(Ok(record)) = envelope.as_deref().map(codec::decode) {
+            take(&record, envelope.map_or(0, |envelope| envelope.len()));
         }
     }
+    Ok(())
+}
+
+fn unreadable(error: io::Error) -> JournalError {
+    JournalError::Generation(format!("its newest records cannot be read now: {error}"))
 }
 
 /// Books from what the generations note, when the state is lost: every record still on disk counts as waiting and as

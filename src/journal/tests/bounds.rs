@@ -5,47 +5,35 @@ use super::*;
 use crate::clock::Moment;
 use std::time::Duration;
 
-const MINUTE_MS: u64 = 60_000;
-
-/// Appends records that were received so many minutes ago, by the time since boot.
-fn append_aged(rig: &mut Rig, numbers: std::ops::RangeInclusive<u64>, minutes: u64) {
+/// Appends records that were received a moment after this boot, or now.
+fn append_of(rig: &mut Rig, numbers: std::ops::RangeInclusive<u64>, old: bool) {
     let id = rig.lane().id();
     let now = rig.journal.0.clock.now();
     for n in numbers.clone() {
         let mut draft = draft(n, &[id]);
-        let boottime_ms = now.boottime_ms.saturating_sub(minutes * MINUTE_MS);
-        draft.received = Moment { boottime_ms, ..now };
+        draft.received = Moment { boottime_ms: if old { 1 } else { now.boottime_ms }, ..now };
         rig.inbox.as_ref().unwrap().send(Append { item: Item::Record(Box::new(draft)), ticket: n }).unwrap();
     }
     rig.await_tickets(numbers.collect());
 }
 
-fn with_age(path: &Path, minutes: u64, on_full: OnFull) -> JournalOptions {
+/// A bound that what is as old as the boot breaks, and what comes now keeps for as long again.
+fn with_age(path: &Path, on_full: OnFull) -> JournalOptions {
     let options = options(path);
-    let max_age = Some(Duration::from_millis(minutes * MINUTE_MS));
+    let max_age = Some(Duration::from_millis(crate::clock::boottime_ms() / 2));
     JournalOptions { bounds: Bounds { max_age, on_full, ..options.bounds }, ..options }
-}
-
-/// Time since boot, which a machine that was started a moment ago has not got enough of.
-fn minutes_up() -> u64 {
-    crate::clock::boottime_ms() / MINUTE_MS
 }
 
 #[test]
 fn what_is_too_old_is_evicted_record_by_record_and_announced_without_a_message() {
-    let old = minutes_up();
-    if old < 4 {
-        println!("skipped: this machine is up for {old} min, and records cannot be older than that");
-        return;
-    }
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
-    append_aged(&mut rig, 1..=250, old);
-    append_aged(&mut rig, 251..=300, 0);
+    append_of(&mut rig, 1..=250, true);
+    append_of(&mut rig, 251..=300, false);
     settle_read(&rig, 3);
     rig.end(false);
     // Nothing arrives; the journal looks by itself.
-    let rig = start(&with_age(dir.path(), old - 2, OnFull::DropOldest));
+    let rig = start(&with_age(dir.path(), OnFull::DropOldest));
     let mut durable = rig.journal.0.durable.subscribe();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     while rig.facts().evicted == 0 || rig.facts().unannounced > 0 {
@@ -70,16 +58,11 @@ fn settle_read(rig: &Rig, count: u64) {
 
 #[test]
 fn with_stop_a_record_that_is_too_old_stops_the_acks_until_it_has_gone_out() {
-    let old = minutes_up();
-    if old < 4 {
-        println!("skipped: this machine is up for {old} min, and records cannot be older than that");
-        return;
-    }
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
-    append_aged(&mut rig, 1..=20, old);
+    append_of(&mut rig, 1..=20, true);
     rig.end(false);
-    let mut rig = start(&with_age(dir.path(), old - 2, OnFull::Stop));
+    let mut rig = start(&with_age(dir.path(), OnFull::Stop));
     let id = rig.lane().id();
     rig.send(21..=30, &[id]);
     while *locked(&rig.journal.0.health) != (WriterHealth::Full { bound: Bound::MaxAge }) {
