@@ -283,6 +283,12 @@ fn say_opened(report: &OpenReport, journal: &Journal) {
             "records at the journal's end cannot be read back, they are counted as damaged"
         );
     }
+    if report.in_doubt > 0 {
+        tracing::error!(
+            records = report.in_doubt,
+            "the last commit before the crash is damaged: most likely the crash tore it before it was acknowledged, and the broker delivers it again; if the card is failing, these records may be lost"
+        );
+    }
     for lane in &report.stranded {
         tracing::error!(
             lane,

@@ -9,9 +9,10 @@
 //! A page that the medium refuses is not a page that is lost: a reader or a cable may be back in a moment. So for
 //! [`PATIENCE`] a scan that meets one fails, and is tried again; only what is refused for so long is believed to be gone.
 
+use super::commit::COMMIT_RECORDS;
 use super::frame::{self, HEADER_LEN, VALUE_MAX};
 use super::log::locked;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -45,6 +46,8 @@ pub(super) struct ClosedGeneration {
     places: Vec<Place>,
     /// Every commit up to this number was complete before another began.
     committed: u64,
+    /// Numbers that frames with a wrong checksum claim to have.
+    broken: BTreeSet<u64>,
 }
 
 impl ClosedGeneration {
@@ -53,7 +56,8 @@ impl ClosedGeneration {
     /// # Errors
     /// The medium refuses, and has not done so for long enough to be believed.
     pub(super) fn scan(dir: &Path) -> io::Result<ClosedGeneration> {
-        let mut found = ClosedGeneration { files: Vec::new(), places: Vec::new(), committed: 0 };
+        let mut found =
+            ClosedGeneration { files: Vec::new(), places: Vec::new(), committed: 0, broken: BTreeSet::new() };
         let mut piece = vec![0; PIECE + VALUE_MAX];
         for path in all_files(dir)? {
             found.scan_file(&path, &mut piece)?;
@@ -74,7 +78,7 @@ impl ClosedGeneration {
             let wanted = piece.len().min(usize::try_from(length - at).unwrap_or(usize::MAX));
             refused = read_what_can_be(&file, &mut piece[..wanted], at).err().or(refused);
             let base = piece.as_ptr() as usize;
-            for frame in frame::scan(&piece[..wanted]) {
+            for frame in frame::scan(&piece[..wanted], |number| _ = self.broken.insert(number)) {
                 self.committed = self.committed.max(frame.previous.unwrap_or(0));
                 self.places.push(Place {
                     number: frame.number,
@@ -131,6 +135,15 @@ impl ClosedGeneration {
             whole = number;
         }
         None
+    }
+
+    /// Records that may have been in the last commit, above all that is known to have been durable, and of which only
+    /// damaged frames are left: torn by the cut, and never acknowledged, or damaged afterwards. Nothing tells which.
+    pub(super) fn in_doubt(&self, high: u64) -> u64 {
+        let known = self.committed.max(high);
+        // Farther than any commit reaches, the number itself is damaged.
+        let near = self.broken.range(known + 1..=known + COMMIT_RECORDS as u64);
+        near.filter(|number| self.place(**number, 0).is_none_or(|first| !self.is_whole(first))).count() as u64
     }
 
     /// The envelope of a record; `None` when it or a part of it was not found.

@@ -11,7 +11,7 @@ use super::generation::{Facts, Generation, GenerationError, LaneFact};
 use super::log::{framed, locked};
 use super::quarantine::Cause;
 use super::retention::Bound;
-use super::{Append, Item, Journal, JournalError, gaps};
+use super::{Append, Item, Journal, JournalError, gap_record};
 use crate::record::{Draft, LaneId, Record, Slot, codec};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 /// Most records in one commit; bounds the memory and the time of a single `apply_batch`.
-const COMMIT_RECORDS: usize = 1_000;
+pub(super) const COMMIT_RECORDS: usize = 1_000;
 /// Most payload bytes in one commit.
 const COMMIT_BYTES: usize = 1024 * 1024;
 /// A group of at least this many shows a flood: waiting a moment for the broker's next window then saves a sync.
@@ -203,7 +203,7 @@ impl<T> Writer<T> {
         let drafts = books.iter_mut().flat_map(|book| {
             let (id, name) = (book.id, book.name.clone());
             let holes = book.holes.leave().iter();
-            holes.map(|hole| gaps::draft(shared.id, now, (id, &name), hole)).collect::<Vec<_>>()
+            holes.map(|hole| gap_record::draft(shared.id, now, (id, &name), hole)).collect::<Vec<_>>()
         });
         drafts.collect()
     }

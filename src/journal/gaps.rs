@@ -1,16 +1,16 @@
-//! Holes in a lane, and the gap records that announce them.
+//! Holes in a lane, until the gap records that announce them ([`super::gap_record`]) are durable.
 //!
 //! A hole is noted in the lane's book under the same lock that books the loss, so one picture of the state file holds
 //! both or neither. It leaves the book when the record that announces it is durable. The order that makes this safe:
 //! booked and noted → state file → gap record committed → taken out of the book. A crash before the state file finds the
 //! records where they were, to be lost and booked again; a crash after it finds the hole in the state, unannounced; a crash
-//! after the commit finds the gap record above the recorded high water, and [`forget_announced`] takes the hole out. So a
-//! hole is never silently missing, and is announced once unless the gap record itself is damaged.
+//! after the commit finds the gap record above the recorded high water, and [`super::gap_record::forget_announced`] takes the hole out. So a
+//! hole is never silently missing, and is announced once. A gap record that is evicted before it was sent is taken apart
+//! again: what it announced goes with the next one. Only one that is damaged takes its announcements with it; its own
+//! position is announced like any other.
 
-use super::books::LaneBook;
-use super::log::Log;
-use crate::clock::{Moment, rfc3339_ms};
-use crate::record::{Draft, Identity, JournalId, KeyKind, LaneId, Message, Record, TimeSource, codec};
+use crate::clock::Moment;
+use crate::record::Record;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -18,8 +18,6 @@ use std::collections::BTreeSet;
 pub(super) const GROUPS_MAX: usize = 20;
 /// Ranges of one hole; beyond, the two nearest become one, and the count says how many positions in them are missing.
 pub(super) const RANGES_MAX: usize = 64;
-const TYPE: &str = "gap";
-const PROFILE: &str = "tidegate";
 
 /// Why records of a lane are gone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -45,8 +43,11 @@ pub(super) enum Reason {
 }
 
 impl Reason {
+    pub(super) const ALL: [Reason; 6] =
+        [Reason::MaxBytes, Reason::MaxAge, Reason::MinFree, Reason::Damaged, Reason::Quarantined, Reason::Other];
+
     /// What the ledger calls it.
-    fn outcome(self) -> &'static str {
+    pub(super) fn outcome(self) -> &'static str {
         match self {
             Reason::MaxBytes | Reason::MaxAge | Reason::MinFree => "evicted",
             Reason::Damaged => "damaged",
@@ -167,7 +168,7 @@ impl Hole {
     }
 
     /// What stays the same however much it is shortened: tells whether a gap record announces this hole.
-    fn mark(&self) -> (&'static str, Option<&'static str>, u64, u64, u64) {
+    pub(super) fn mark(&self) -> (&'static str, Option<&'static str>, u64, u64, u64) {
         let first = self.ranges.first().map_or(0, |range| range.0);
         let last = self.ranges.last().map_or(0, |range| range.1);
         (self.reason.outcome(), self.reason.bound(), first, last, self.count)
@@ -220,91 +221,14 @@ impl Holes {
         &self.all
     }
 
+    /// Takes out the hole that a durable gap record announces.
+    pub(super) fn forget(&mut self, told: &Hole) {
+        self.all.retain(|hole| hole.mark() != told.mark());
+    }
+
     /// Those that left are announced durably.
     pub(super) fn announced(&mut self) {
         self.all.drain(..std::mem::take(&mut self.leaving));
-    }
-}
-
-/// The record that announces a hole: its own position, in a group of its own, so not in order with those it speaks of.
-pub(super) fn draft(journal: JournalId, now: Moment, lane: (LaneId, &str), hole: &Hole) -> Draft {
-    let time = |ms: Option<i64>| ms.and_then(rfc3339_ms);
-    let payload = serde_json::json!({
-        "lane": lane.1,
-        "reason": hole.reason.outcome(),
-        "bound": hole.reason.bound(),
-        "ranges": hole.ranges,
-        "count": hole.count,
-        "first_received": time(hole.about.first_ms),
-        "last_received": time(hole.about.last_ms),
-        "groups": hole.about.groups,
-        "further_groups": hole.about.further,
-    });
-    Draft {
-        received: now,
-        message: Message {
-            topic: "$tidegate/gap".to_owned(),
-            payload: payload.to_string().into(),
-            qos: 1,
-            retain: false,
-            dup: false,
-            packet_id: 0,
-        },
-        profile: PROFILE.to_owned(),
-        identity: Identity {
-            key: None,
-            key_kind: KeyKind::Arrival,
-            group: format!("tidegate.gap.{journal}"),
-            device: None,
-            record_type: TYPE.to_owned(),
-            event_time: None,
-            time_source: TimeSource::Arrival,
-        },
-        lanes: vec![lane.0],
-    }
-}
-
-/// What a gap record says, as far as it takes to know the hole again.
-#[derive(Deserialize)]
-struct Announcement {
-    reason: String,
-    bound: Option<String>,
-    ranges: Vec<(u64, u64)>,
-    count: u64,
-}
-
-/// Takes out the holes whose gap records are durable already: they stand above `high`, the high water of the state that
-/// the books come from, because a hole is in the state before its gap record is committed. `end`: numbers from there on
-/// do not count. Reads nothing when there is no hole.
-pub(super) fn forget_announced(log: &Log, high: u64, end: u64, books: &mut [LaneBook]) {
-    if books.iter().all(|book| book.holes.all.is_empty()) {
-        return;
-    }
-    let firsts = log.firsts();
-    for (index, first) in firsts.iter().enumerate() {
-        let below = firsts.get(index + 1).copied().unwrap_or(u64::MAX).min(end);
-        if below <= high + 1 {
-            continue;
-        }
-        // What cannot be read now announces nothing: better said twice than never.
-        let Ok(Some(closed)) = log.closed(*first) else { continue };
-        for number in closed.numbers().filter(|number| (high + 1..below).contains(number)) {
-            let Ok(Some(envelope)) = closed.read(number) else { continue };
-            let Ok(record) = codec::decode(&envelope) else { continue };
-            forget(&record, books);
-        }
-    }
-}
-
-fn forget(record: &Record, books: &mut [LaneBook]) {
-    if record.draft.profile != PROFILE || record.draft.identity.record_type != TYPE {
-        return;
-    }
-    let Ok(said) = serde_json::from_slice::<Announcement>(&record.draft.message.payload) else { return };
-    let (Some(first), Some(last)) = (said.ranges.first(), said.ranges.last()) else { return };
-    let mark = (&*said.reason, said.bound.as_deref(), first.0, last.1, said.count);
-    for book in books.iter_mut().filter(|book| record.position(book.id).is_some()) {
-        book.holes.all.retain(|hole| hole.mark() != mark);
     }
 }
 

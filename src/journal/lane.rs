@@ -156,14 +156,22 @@ impl Lane {
         })
     }
 
-    /// Puts a record into quarantine durably, then settles it. `Ok(false)`: the quarantine is full, nothing changed.
+    /// Puts a record into quarantine durably, then settles and announces it. `Ok(false)`: the quarantine is full, nothing changed.
     /// Blocks on the disk.
     pub fn quarantine(&self, record: &Record, position: u64, code: &str, text: &str) -> Result<bool, JournalError> {
         let cause = Cause { code, text, place: Some((self.id, position)), whole_bytes: None };
         let shared = &self.journal.0;
         let kept = shared.quarantine.keep(record, cause).map_err(|source| JournalError::io(&shared.path, source))?;
         if kept {
-            self.settle([(position, Outcome::Quarantined)]);
+            let mut about = About::default();
+            about.record(record);
+            self.book(|book| {
+                if book.settle(position, Outcome::Quarantined) {
+                    book.holes.note(Hole::new(Reason::Quarantined, vec![(position, position)], about));
+                }
+            });
+            shared.noted.notify_one();
+            shared.dirty();
         }
         Ok(kept)
     }

@@ -11,11 +11,12 @@ use super::commit::{Tail, Writer, WriterHealth};
 use super::files;
 use super::generation::{Facts, LaneFact};
 use super::log::Log;
+use super::origin::{draw_id, machine_fingerprint};
 use super::quarantine::Quarantine;
 use super::reserve::Reserve;
 use super::retention::Bounds;
 use super::state::{Found, State, StateFile};
-use super::{Append, Journal, JournalError, Keeper, Recent, Shared, gaps};
+use super::{Append, Journal, JournalError, Keeper, Recent, Shared, gap_record};
 use crate::clock::{BootId, Clock};
 use crate::record::{JournalId, LaneId, Record, codec};
 use std::collections::HashMap;
@@ -67,6 +68,9 @@ pub struct OpenReport {
     pub new_id: bool,
     /// Numbers below the recorded high water that the newest generation should hold and does not.
     pub missing: u64,
+    /// Records of the last commit before a crash of which only damaged frames are left: unacknowledged, if it was the crash
+    /// that tore them, as is likely; lost, if the disk damaged them afterwards.
+    pub in_doubt: u64,
     /// It lies in RAM.
     pub in_ram: bool,
     /// Lanes with waiting records that no configured queue drains.
@@ -113,6 +117,7 @@ struct TailFacts {
     first: u64,
     last: u64,
     missing: u64,
+    in_doubt: u64,
     epoch: u64,
     journal: Option<JournalId>,
     next: HashMap<LaneId, u64>,
@@ -170,6 +175,8 @@ impl Journal {
         let (tail, newest) = read_tail(&log, known)?;
         report.missing = high.saturating_sub(tail.last.max(high.min(tail.first - 1))).max(tail.missing);
 
+        report.in_doubt = tail.in_doubt;
+
         let last = tail.last.max(high);
         let fingerprint = machine_fingerprint();
         let (id, epoch, mut books) = match old {
@@ -189,7 +196,7 @@ impl Journal {
             None => (draw_id(), 1, Vec::new()),
         };
         let end = newest.last().map_or(u64::MAX, |(_, end)| *end);
-        gaps::forget_announced(&log, high, end, &mut books);
+        gap_record::forget_announced(&log, high, end, &mut books);
         for book in &mut books {
             book.next = book.next.max(tail.next.get(&book.id).copied().unwrap_or(1));
             book.found = book.next;
@@ -314,6 +321,7 @@ fn read_tail(log: &Log, high: Option<u64>) -> Result<(TailFacts, Vec<Counted>), 
     if end != u64::MAX {
         tracing::warn!(from = end, "the last commit was cut off and is left out: nothing of it was acknowledged");
     }
+    tail.in_doubt = high.map_or(0, |high| closed.in_doubt(high.max(first - 1)));
     // Numbers and positions follow from it: what cannot be read now is waited for, not taken for missing.
     each(&closed, end, &mut |record, bytes| tail.take(record, bytes)).map_err(unreadable)?;
     tail.missing = (tail.last + 1 - first).saturating_sub(tail.records);
@@ -368,33 +376,4 @@ fn add_lanes(books: &mut Vec<LaneBook>, names: &[String], number: u64) {
             books.push(LaneBook::new(LaneId(id), name.clone(), number));
         }
     }
-}
-
-fn draw_id() -> JournalId {
-    let mut bytes = [0; 8];
-    // Without the kernel's generator there is no unique id to be had; the boot id is the best that is left.
-    if getrandom::fill(&mut bytes).is_err() {
-        let boot = crate::clock::read_boot_id().0;
-        bytes.copy_from_slice(&boot[..8]);
-    }
-    JournalId(u64::from_be_bytes(bytes))
-}
-
-/// Hash of machine id and first MAC address: tells a cloned card from its original. 0 when neither can be read.
-fn machine_fingerprint() -> u64 {
-    use sha2::{Digest, Sha256};
-    let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
-    let mut names: Vec<PathBuf> =
-        fs::read_dir("/sys/class/net").into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    names.sort();
-    // Interfaces without a device behind them (bridges, tunnels, containers) come and go with new addresses.
-    let address = names
-        .iter()
-        .filter(|path| path.join("device").exists())
-        .find_map(|path| fs::read_to_string(path.join("address")).ok());
-    if machine.trim().is_empty() && address.is_none() {
-        return 0;
-    }
-    let digest = Sha256::digest(format!("{}|{}", machine.trim(), address.unwrap_or_default().trim()));
-    u64::from_be_bytes(digest[..8].try_into().expect("a digest has 32 bytes"))
 }

@@ -81,7 +81,7 @@ impl Quarantine {
             files::sync_dir(dir)?;
         }
         let bytes = std::fs::read(&path)?;
-        let entries = frame::scan(&bytes).filter(|frame| frame.part == 0).count() as u64;
+        let entries = frame::scan(&bytes, drop).filter(|frame| frame.part == 0).count() as u64;
         let counts = QuarantineCounts { entries, bytes: bytes.len() as u64, max_bytes: QUARANTINE_BYTES };
         Ok(Quarantine { inner: Mutex::new(Inner { file, counts }) })
     }

@@ -10,7 +10,7 @@ use super::commit::Writer;
 use super::gaps::{About, Hole, Reason};
 use super::log::locked;
 use super::retention::{self, Bound, Look, Retention};
-use super::{JournalError, place};
+use super::{JournalError, gap_record, place};
 use crate::record::{LaneId, codec};
 use std::collections::HashMap;
 
@@ -20,6 +20,8 @@ struct Given {
     /// Position behind the last one.
     next: u64,
     about: About,
+    /// What gap records among them announce.
+    again: Vec<Hole>,
 }
 
 impl<T> Writer<T> {
@@ -116,7 +118,7 @@ impl<T> Writer<T> {
         }
         for book in locked(&shared.books).iter_mut().filter(|book| book.read_from < end) {
             // A lane of which neither a record nor a note tells: its reader finds the jump, and books it as damaged.
-            let Given { next, about } = given.remove(&book.id).unwrap_or_default();
+            let Given { next, about, again } = given.remove(&book.id).unwrap_or_default();
             let upto = next.min(book.next).max(book.cursor);
             let hole = Hole::new(reason, book.unsettled(book.cursor, upto), about);
             book.settle_below(upto, end, Outcome::Evicted);
@@ -136,6 +138,7 @@ impl<T> Writer<T> {
                 *locked(&shared.evicted) = Some((reason.bound().unwrap_or_default(), shared.clock.now().boottime_ms));
             }
             book.holes.note(hole);
+            again.into_iter().for_each(|hole| book.holes.note(hole));
         }
         shared.write_state()
     }
@@ -156,6 +159,7 @@ impl<T> Writer<T> {
                 given.next = given.next.max(slot.position + 1);
                 if !book.is_settled(slot.position) {
                     given.about.record(&record);
+                    given.again.extend(gap_record::announced_by(&record));
                 }
             }
         }

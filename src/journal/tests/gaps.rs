@@ -135,3 +135,33 @@ fn an_eviction_tells_times_and_groups() {
     assert_eq!(told, (20, 5), "{gap}");
     rig.end(false);
 }
+
+/// The queue is away for so long that the gap records are evicted, too: what they announced goes with the next one.
+#[test]
+fn what_an_evicted_gap_record_announced_is_announced_again() {
+    let dir = crate::testing::fast_dir();
+    let options = bounded(dir.path(), 3_000_000, OnFull::DropOldest);
+    let mut rig = start(&options);
+    rig.append(1..=10);
+    lose(&rig.journal, 3, 4);
+    for n in 0..60 {
+        rig.append(n * 100 + 11..=n * 100 + 110);
+    }
+    until_told(&rig);
+    let (facts, gaps) = (rig.facts(), announced(&rig));
+    let first = rig.lane().cursor();
+    assert!(facts.evicted > 1000 && first > 1000, "{facts:?}");
+    let covered = |position: u64, reason: &str| {
+        let ranges =
+            gaps.iter().filter(|gap| gap["reason"] == reason).flat_map(|gap| gap["ranges"].as_array().unwrap());
+        let ranges = ranges.map(|range| (range[0].as_u64().unwrap(), range[1].as_u64().unwrap()));
+        ranges.filter(|(from, to)| (*from..=*to).contains(&position)).count()
+    };
+    assert!((3..=4).all(|position| covered(position, "damaged") == 1), "{gaps:?}");
+    let evicted = (1..first).filter(|position| !(3..=4).contains(position));
+    assert!(evicted.into_iter().all(|position| covered(position, "evicted") == 1), "{gaps:?}");
+    let told: u64 = gaps.iter().map(|gap| gap["count"].as_u64().unwrap()).sum();
+    assert_eq!(told, facts.evicted + facts.damaged);
+    add_up(&facts);
+    rig.end(false);
+}
