@@ -15,7 +15,9 @@
 use crate::clock::Clock;
 use crate::config::{BrokerAddress, Config};
 use crate::drain::{Drain, DrainOptions, DrainShared};
-use crate::journal::{GENERATION_BYTES, Journal, JournalError, JournalOptions, Lane, OpenReport, Opened, place};
+use crate::journal::{
+    Bounds, GENERATION_BYTES, Journal, JournalError, JournalOptions, Lane, OpenReport, Opened, RESERVE_BYTES, place,
+};
 use crate::link::LinkWatch;
 use crate::mqtt::repeats::Recogniser;
 use crate::mqtt::{self, Intake, IntakeError, IntakeOptions, Route};
@@ -218,12 +220,19 @@ async fn open_journal(
 ) -> Result<Option<(Opened, Recogniser)>, JournalError> {
     let mut said = String::new();
     loop {
+        let silent = config.queues.iter().filter(|queue| !queue.gap_records);
         let options = JournalOptions {
             path: config.journal.path.clone(),
-            max_bytes: config.journal.max_bytes,
-            on_full: config.journal.on_full,
+            bounds: Bounds {
+                max_bytes: config.journal.max_bytes,
+                max_age: config.journal.max_age,
+                min_free: config.journal.min_free,
+                on_full: config.journal.on_full,
+            },
+            reserve_bytes: RESERVE_BYTES,
             generation_bytes: crate::rig::generation_bytes().unwrap_or(GENERATION_BYTES),
             lanes: config.queues.iter().map(|queue| queue.name.clone()).collect(),
+            silent: silent.map(|queue| queue.name.clone()).collect(),
         };
         let clock = clock.clone();
         let open = tokio::task::spawn_blocking(move || open_once(&options, &clock)).await;
@@ -277,6 +286,12 @@ fn say_opened(report: &OpenReport, journal: &Journal) {
         tracing::error!(
             records = report.missing,
             "records at the journal's end cannot be read back, they are counted as damaged"
+        );
+    }
+    if report.in_doubt > 0 {
+        tracing::error!(
+            records = report.in_doubt,
+            "the last commit before the crash is damaged: most likely the crash tore it before it was acknowledged, and the broker delivers it again; if the card is failing, these records may be lost"
         );
     }
     for lane in &report.stranded {

@@ -31,17 +31,20 @@ pub enum Sabotage {
     ForgetParked,
     /// The durable cursor runs ahead of what was settled.
     CursorFirst,
+    /// The state file leaves out the holes that no gap record announces yet, so a crash keeps them from ever being told.
+    ForgetHoles,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Sabotage; 6] = [
+    pub const ALL: [Sabotage; 7] = [
         Sabotage::AckEarly,
         Sabotage::StaleAcks,
         Sabotage::Overtake,
         Sabotage::NoMark,
         Sabotage::ForgetParked,
         Sabotage::CursorFirst,
+        Sabotage::ForgetHoles,
     ];
 
     /// Its name on a command line.
@@ -53,6 +56,7 @@ impl Sabotage {
             Sabotage::NoMark => "no-mark",
             Sabotage::ForgetParked => "forget-parked",
             Sabotage::CursorFirst => "cursor-first",
+            Sabotage::ForgetHoles => "forget-holes",
         }
     }
 }

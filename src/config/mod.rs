@@ -118,10 +118,10 @@ pub struct MqttConfig {
     pub max_unacked_bytes: u64,
 }
 
-/// What happens at the journal's bound.
+/// What happens at a bound of the journal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OnFull {
-    /// Evict the oldest generation, counted.
+    /// Evict the oldest records, counted and announced.
     DropOldest,
     /// Stop acknowledging; the broker holds the rest.
     Stop,
@@ -132,9 +132,13 @@ pub enum OnFull {
 pub struct JournalConfig {
     /// Folder; created when missing.
     pub path: PathBuf,
-    /// Bound for the folder on disk.
+    /// Bound for the records on disk.
     pub max_bytes: u64,
-    /// What happens at the bound.
+    /// Most that a record may wait; `None`: for ever.
+    pub max_age: Option<Duration>,
+    /// Bytes that stay free on the journal's file system; 0: no floor.
+    pub min_free: u64,
+    /// What happens at each of these bounds.
     pub on_full: OnFull,
     /// How long a lone message waits for others before the commit; 0 by default, at most 1 s.
     pub linger: Duration,
@@ -186,6 +190,8 @@ pub struct QueueConfig {
     pub credentials: CredentialsSource,
     /// Body format.
     pub body: BodyFormat,
+    /// Whether the queue takes gap records.
+    pub gap_records: bool,
     /// Ordering; meaningless on a Standard queue.
     pub ordering: Ordering,
     /// Most batches in flight.

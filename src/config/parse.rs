@@ -37,7 +37,8 @@ impl Wrong {
 
 const SIZE_UNITS: [(&str, u64); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
-const DURATION_UNITS_MS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("min", 60_000), ("h", 3_600_000)];
+const DURATION_UNITS_MS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1_000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// Number and unit of `"512 MiB"`, with or without a space.
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {
@@ -63,7 +64,7 @@ pub(super) fn size_text(bytes: u64) -> String {
     unit.map_or_else(|| format!("{bytes} B"), |(name, unit)| format!("{} {name}", bytes / unit))
 }
 
-/// Time of `"30 s"`, `"500 ms"`, `"5 min"` or `"1 h"`; `0` needs no unit.
+/// Time of `"30 s"`, `"500 ms"`, `"5 min"`, `"1 h"` or `"30 d"`; `0` needs no unit.
 pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
     let wrong = || Wrong::expected("a time with its unit, such as \"30 s\", \"500 ms\" or \"5 min\"");
     let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
@@ -77,6 +78,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
         (_, "m" | "mins" | "minute" | "minutes") => Err(wrong().did_you_mean(format!("{number} min"))),
         (_, "msec" | "millis") => Err(wrong().did_you_mean(format!("{number} ms"))),
         (_, "hour" | "hours") => Err(wrong().did_you_mean(format!("{number} h"))),
+        (_, "day" | "days") => Err(wrong().did_you_mean(format!("{number} d"))),
         _ => Err(wrong()),
     }
 }
@@ -200,7 +202,9 @@ mod tests {
         for (text, guess) in [("512 MB", "512 MiB"), ("512M", "512 MiB"), ("64kb", "64 KiB"), ("1 gib", "1 GiB")] {
             assert_eq!(size(text).expect_err(text).suggestion, format!("did you mean \"{guess}\"?"));
         }
-        for (text, guess) in [("30", "30 s"), ("30sec", "30 s"), ("5m", "5 min"), ("2 hours", "2 h")] {
+        for (text, guess) in
+            [("30", "30 s"), ("30sec", "30 s"), ("5m", "5 min"), ("2 hours", "2 h"), ("30 days", "30 d")]
+        {
             assert_eq!(duration(text).expect_err(text).suggestion, format!("did you mean \"{guess}\"?"));
         }
         for text in ["", "x", "-1 s", "1.5 s", "99999999999999999999 s", "18446744073709551615 h"] {

@@ -77,6 +77,8 @@ fn queue(mut section: Section<'_, '_>, name: &str) -> Option<QueueConfig> {
     let ca_file = section.path("ca_file").map(|file| file.value);
     let credentials = credentials(&mut section);
     let body = section.choice("body", &[("cloudevents", BodyFormat::CloudEvents), ("raw", BodyFormat::Raw)]);
+    let body = body.map_or(BodyFormat::CloudEvents, |body| body.value);
+    let gap_records = section.boolean("gap_records").map_or(body == BodyFormat::CloudEvents, |gaps| gaps.value);
     let ordering = ordering(&mut section, url.as_ref());
     let max_in_flight = section.count("max_in_flight", 1..=32);
     let batch_bytes = section.size("batch_bytes", 1 << 10..=BATCH_BYTES_MAX);
@@ -101,7 +103,8 @@ fn queue(mut section: Section<'_, '_>, name: &str) -> Option<QueueConfig> {
         allow_plain_http,
         ca_file,
         credentials: credentials?,
-        body: body.map_or(BodyFormat::CloudEvents, |body| body.value),
+        body,
+        gap_records,
         ordering: ordering.unwrap_or(Ordering::Strict),
         max_in_flight: max_in_flight.map_or(MAX_IN_FLIGHT, |count| count.value),
         batch_bytes: usize::try_from(batch_bytes).unwrap_or(usize::MAX),

@@ -24,6 +24,11 @@ const JOURNAL_MAX_BYTES: u64 = 512 << 20;
 const JOURNAL_BYTES_MIN: u64 = 16 << 20;
 /// Far beyond any gateway's disk: a slip of the unit.
 const JOURNAL_BYTES_MAX: u64 = 1 << 40;
+/// A few generations, and what an opening and an eviction take, on a disk that others fill as well.
+const JOURNAL_MIN_FREE: u64 = 32 << 20;
+/// Shorter, and a restart of the router would cost records.
+const JOURNAL_AGE_MIN: Duration = Duration::from_secs(60);
+const JOURNAL_AGE_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
 /// Base64 of this and the envelope around it still fit an SQS message of 1 MiB.
 const PAYLOAD_BYTES_MAX: u64 = 700 << 10;
 /// Enough for a burst, little beside the 24 MB that the agent may use.
@@ -148,15 +153,21 @@ fn mqtt_hint(key: &str) -> Option<&'static str> {
 pub(super) fn journal(mut section: Section<'_, '_>) -> JournalConfig {
     let path = section.path("path").map_or_else(|| PathBuf::from(JOURNAL_PATH), |path| path.value);
     let max_bytes = section.size("max_bytes", JOURNAL_BYTES_MIN..=JOURNAL_BYTES_MAX);
+    let max_age = section.duration("max_age", JOURNAL_AGE_MIN..=JOURNAL_AGE_MAX);
+    let min_free = section.size("min_free", 0..=JOURNAL_BYTES_MAX);
     let on_full = section.choice("on_full", &[("drop-oldest", OnFull::DropOldest), ("stop", OnFull::Stop)]);
     let linger = section.duration("linger", Duration::ZERO..=LINGER_MAX);
     section.finish(|key| match key {
         "max_size" | "size" => Some("did you mean \"max_bytes\"?"),
+        "retention" | "ttl" | "expiry" => Some("did you mean \"max_age\"?"),
+        "reserve" => Some("did you mean \"min_free\"?"),
         _ => None,
     });
     JournalConfig {
         path,
         max_bytes: max_bytes.map_or(JOURNAL_MAX_BYTES, |bytes| bytes.value),
+        max_age: max_age.map(|age| age.value),
+        min_free: min_free.map_or(JOURNAL_MIN_FREE, |bytes| bytes.value),
         on_full: on_full.map_or(OnFull::DropOldest, |on_full| on_full.value),
         linger: linger.map_or(Duration::ZERO, |linger| linger.value),
     }

@@ -6,7 +6,7 @@ mod partial;
 use super::*;
 use crate::clock::Clock;
 use crate::config::{BodyFormat, CredentialsSource, OnFull, Ordering, QueueConfig, RecordsConfig};
-use crate::journal::{Append, Item, Journal, JournalOptions, Lane};
+use crate::journal::{Append, Bounds, Item, Journal, JournalOptions, Lane};
 use crate::record::{Draft, Identity, KeyKind, Message, TimeSource};
 use crate::sqs::url::QueueUrl;
 use crate::sqs::{AcceptedEntry, Answer, BatchSender, Entry, Fault, FaultClass, RefusedEntry, SendOutcome};
@@ -148,10 +148,11 @@ fn loaded(groups: &[u8], bytes: usize) -> Rig {
     let dir = crate::testing::fast_dir();
     let options = JournalOptions {
         path: dir.path().join("journal"),
-        max_bytes: 1 << 30,
-        on_full: OnFull::DropOldest,
+        bounds: Bounds { max_bytes: 1 << 30, max_age: None, min_free: 0, on_full: OnFull::DropOldest },
+        reserve_bytes: 0,
         generation_bytes: 64 * 1024,
         lanes: vec!["main".into()],
+        silent: vec![],
     };
     let opened = Journal::open(&options, &Clock::new(None)).unwrap();
     let lane = opened.journal.lane("main").unwrap();
@@ -206,6 +207,7 @@ fn options(ordering: Ordering) -> DrainOptions {
             ca_file: None,
             credentials: CredentialsSource::AwsChain,
             body: BodyFormat::CloudEvents,
+            gap_records: true,
             ordering,
             max_in_flight: 4,
             batch_bytes: 64 * 1024,

@@ -5,15 +5,27 @@
 //! closed generation is read by looking for our frames ([`super::frame`]) in its files: each carries a checksum, so what
 //! is found is sound, and damage costs the records it hits and no others. A page that sled rewrote stands several
 //! times; any copy will do, because a number is never given to two different records.
+//!
+//! A page that the medium refuses is not a page that is lost: a reader or a cable may be back in a moment. So for
+//! [`PATIENCE`] a scan that meets one fails, and is tried again; only what is refused for so long is believed to be gone.
 
+use super::commit::COMMIT_RECORDS;
 use super::frame::{self, HEADER_LEN, VALUE_MAX};
+use super::log::locked;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 const PIECE: usize = 1024 * 1024;
 const PAGE: usize = 4096;
+/// How long refused pages are waited for. A lane or an opening that needs them stands still for as long, and says why.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Since when files have been refusing pages.
+static REFUSING: Mutex<BTreeMap<PathBuf, Instant>> = Mutex::new(BTreeMap::new());
 
 /// Where a sound frame's body lies.
 #[derive(Clone, Copy, Debug)]
@@ -34,12 +46,18 @@ pub(super) struct ClosedGeneration {
     places: Vec<Place>,
     /// Every commit up to this number was complete before another began.
     committed: u64,
+    /// Numbers that frames with a wrong checksum claim to have.
+    broken: BTreeSet<u64>,
 }
 
 impl ClosedGeneration {
     /// Scans every file in `dir` and in the folders below it. Reads all of them once, in pieces.
+    ///
+    /// # Errors
+    /// The medium refuses, and has not done so for long enough to be believed.
     pub(super) fn scan(dir: &Path) -> io::Result<ClosedGeneration> {
-        let mut found = ClosedGeneration { files: Vec::new(), places: Vec::new(), committed: 0 };
+        let mut found =
+            ClosedGeneration { files: Vec::new(), places: Vec::new(), committed: 0, broken: BTreeSet::new() };
         let mut piece = vec![0; PIECE + VALUE_MAX];
         for path in all_files(dir)? {
             found.scan_file(&path, &mut piece)?;
@@ -54,12 +72,13 @@ impl ClosedGeneration {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
         let index = self.files.len() as u16;
+        let mut refused: Option<io::Error> = None;
         for at in (0..length).step_by(PIECE) {
             // A piece overlaps the next by one value, so that no frame is cut in two.
             let wanted = piece.len().min(usize::try_from(length - at).unwrap_or(usize::MAX));
-            read_what_can_be(&file, &mut piece[..wanted], at);
+            refused = read_what_can_be(&file, &mut piece[..wanted], at).err().or(refused);
             let base = piece.as_ptr() as usize;
-            for frame in frame::scan(&piece[..wanted]) {
+            for frame in frame::scan(&piece[..wanted], |number| _ = self.broken.insert(number)) {
                 self.committed = self.committed.max(frame.previous.unwrap_or(0));
                 self.places.push(Place {
                     number: frame.number,
@@ -72,7 +91,22 @@ impl ClosedGeneration {
             }
         }
         self.files.push(file);
-        Ok(())
+        match refused {
+            Some(error) if !believes(&mut locked(&REFUSING), path, Some(Instant::now())) => {
+                let text = format!(
+                    "{error}: {} cannot be read whole; tried again for {} s before what is missing counts as damaged",
+                    path.display(),
+                    PATIENCE.as_secs()
+                );
+                Err(io::Error::new(error.kind(), text))
+            }
+            refused => {
+                if refused.is_none() {
+                    believes(&mut locked(&REFUSING), path, None);
+                }
+                Ok(())
+            }
+        }
     }
 
     fn place(&self, number: u64, part: u16) -> Option<&Place> {
@@ -103,6 +137,15 @@ impl ClosedGeneration {
         None
     }
 
+    /// Records that may have been in the last commit, above all that is known to have been durable, and of which only
+    /// damaged frames are left: torn by the cut, and never acknowledged, or damaged afterwards. Nothing tells which.
+    pub(super) fn in_doubt(&self, high: u64) -> u64 {
+        let known = self.committed.max(high);
+        // Farther than any commit reaches, the number itself is damaged.
+        let near = self.broken.range(known + 1..=known + COMMIT_RECORDS as u64);
+        near.filter(|number| self.place(**number, 0).is_none_or(|first| !self.is_whole(first))).count() as u64
+    }
+
     /// The envelope of a record; `None` when it or a part of it was not found.
     ///
     /// # Errors
@@ -120,16 +163,30 @@ impl ClosedGeneration {
     }
 }
 
-/// Reads a piece; pages that the medium refuses become zeros, so that one bad sector costs its own records only.
-fn read_what_can_be(file: &File, piece: &mut [u8], at: u64) {
+/// Reads a piece. Pages that the medium refuses become zeros, so that one bad sector costs its own records only; the
+/// error is the last refusal.
+fn read_what_can_be(file: &File, piece: &mut [u8], at: u64) -> io::Result<()> {
     if file.read_exact_at(piece, at).is_ok() {
-        return;
+        return Ok(());
     }
+    let mut refused = Ok(());
     for (index, page) in piece.chunks_mut(PAGE).enumerate() {
-        if file.read_exact_at(page, at + (index * PAGE) as u64).is_err() {
+        if let Err(error) = file.read_exact_at(page, at + (index * PAGE) as u64) {
             page.fill(0);
+            // A file that is shorter than it was a moment ago refuses nothing.
+            if error.kind() != io::ErrorKind::UnexpectedEof {
+                refused = Err(error);
+            }
         }
     }
+    refused
+}
+
+/// Whether a file has refused pages for long enough to be believed; `now` is `None` when it refuses none any more.
+fn believes(refusing: &mut BTreeMap<PathBuf, Instant>, path: &Path, now: Option<Instant>) -> bool {
+    let Some(now) = now else { return refusing.remove(path).is_some() };
+    let since = refusing.entry(path.to_owned()).or_insert(now);
+    now.saturating_duration_since(*since) >= PATIENCE
 }
 
 fn all_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
@@ -149,6 +206,18 @@ fn all_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pages_are_believed_lost_only_after_they_were_refused_without_a_break() {
+        let (path, start) = (Path::new("db"), Instant::now());
+        let mut refusing = BTreeMap::new();
+        assert!(!believes(&mut refusing, path, Some(start)));
+        assert!(!believes(&mut refusing, path, Some(start + PATIENCE - Duration::from_secs(1))));
+        believes(&mut refusing, path, None);
+        assert!(!believes(&mut refusing, path, Some(start + PATIENCE)), "it was well in between");
+        assert!(believes(&mut refusing, path, Some(start + 2 * PATIENCE)));
+        assert!(!believes(&mut refusing, Path::new("other"), Some(start + 2 * PATIENCE)));
+    }
 
     #[test]
     fn frames_across_piece_borders_and_files_are_found_and_incomplete_records_are_not() {

@@ -6,13 +6,13 @@
 //! and tickets as they were, and the very same records, under the same numbers, are tried again until the disk takes
 //! them. Nothing that was received is ever dropped here; what is unacknowledged stays with the broker.
 
-use super::books::Outcome;
+use super::age::Oldest;
 use super::generation::{Facts, Generation, GenerationError, LaneFact};
 use super::log::{framed, locked};
-use super::quarantine::Reason;
-use super::retention::{self, Retention};
-use super::{Append, Item, Journal, JournalError};
-use crate::record::{Draft, Identity, KeyKind, LaneId, Message, Record, Slot, TimeSource, codec};
+use super::quarantine::Cause;
+use super::retention::Bound;
+use super::{Append, Item, Journal, JournalError, gap_record};
+use crate::record::{Draft, LaneId, Record, Slot, codec};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 /// Most records in one commit; bounds the memory and the time of a single `apply_batch`.
-const COMMIT_RECORDS: usize = 1_000;
+pub(super) const COMMIT_RECORDS: usize = 1_000;
 /// Most payload bytes in one commit.
 const COMMIT_BYTES: usize = 1024 * 1024;
 /// A group of at least this many shows a flood: waiting a moment for the broker's next window then saves a sync.
@@ -40,23 +40,16 @@ pub enum WriterHealth {
     /// Commits when something comes.
     #[default]
     Fine,
-    /// At the bound with `on_full = "stop"`: nothing is acknowledged until lanes have trimmed.
-    Full,
+    /// At a bound with `on_full = "stop"`: nothing is acknowledged until there is room again.
+    Full {
+        /// Which one.
+        bound: Bound,
+    },
     /// The disk refuses: nothing is acknowledged, and every few seconds the commit is tried again.
     Failing {
         /// What the disk said.
         error: String,
     },
-}
-
-/// A hole in a lane that a gap record is going to announce.
-#[derive(Clone, Debug)]
-pub(super) struct Gap {
-    pub(super) lane: LaneId,
-    pub(super) from: u64,
-    pub(super) to: u64,
-    pub(super) count: u64,
-    pub(super) reason: &'static str,
 }
 
 /// Where the writer goes on.
@@ -71,15 +64,19 @@ pub(super) struct Tail {
 /// The writer; made once per open, run on a thread of its own.
 #[derive(Debug)]
 pub struct Writer<T> {
-    journal: Journal,
+    pub(super) journal: Journal,
     inbox: UnboundedReceiver<Append<T>>,
     committed: UnboundedSender<Vec<T>>,
     linger: Duration,
     stop: Arc<AtomicBool>,
-    next: u64,
+    pub(super) next: u64,
     active: Option<Arc<Generation>>,
-    active_bytes: u64,
+    pub(super) active_bytes: u64,
     last_group: usize,
+    /// The search for what is too old, where age is a bound.
+    pub(super) oldest: Option<Oldest>,
+    /// Nothing runs on it: the thread waits in it for two things at once.
+    waiting: tokio::runtime::Runtime,
 }
 
 impl<T> Writer<T> {
@@ -93,13 +90,17 @@ impl<T> Writer<T> {
     ) -> Writer<T> {
         let (active, active_bytes) = tail.active.unzip();
         let active_bytes = active_bytes.unwrap_or(0);
-        Writer { journal, inbox, committed, linger, stop, next: tail.next, active, active_bytes, last_group: 0 }
+        let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let waiting = waiting.expect("a runtime without sockets asks nothing of the system");
+        let oldest = journal.0.bounds.max_age.map(Oldest::new);
+        let (next, last_group) = (tail.next, 0);
+        Writer { journal, inbox, committed, linger, stop, next, active, active_bytes, last_group, oldest, waiting }
     }
 
     /// Commits until the other end of the inbox is gone, or, on a disk that refuses, until told to stop.
     pub fn run(mut self) {
-        while let Some(first) = self.inbox.blocking_recv() {
-            let group = self.collect(first);
+        while let Some(woken) = self.wait() {
+            let group = woken.map(|first| self.collect(first)).unwrap_or_default();
             let mut drafts = Vec::new();
             let mut tickets = Vec::with_capacity(group.len());
             for Append { item, ticket } in group {
@@ -121,11 +122,35 @@ impl<T> Writer<T> {
             if !self.commit(drafts) {
                 return;
             }
-            // The intake may be gone already; then nobody can acknowledge, and the broker delivers again.
-            let _ = self.committed.send(tickets);
+            if !tickets.is_empty() {
+                // The intake may be gone already; then nobody can acknowledge, and the broker delivers again.
+                let _ = self.committed.send(tickets);
+            }
         }
         // What is still to be announced goes with the last commit.
         self.commit(Vec::new());
+    }
+
+    /// Waits for something to keep, or (`Some(None)`) to announce or to evict. `None`: nothing will come any more.
+    fn wait(&mut self) -> Option<Option<Append<T>>> {
+        let (inbox, shared) = (&mut self.inbox, &self.journal.0);
+        // Where nothing waits, nothing grows old: then nobody is woken.
+        let waits = || locked(&shared.books).iter().any(|book| book.waiting() > 0);
+        let pause = self.oldest.as_ref().filter(|_| waits()).map(Oldest::pause);
+        self.waiting.block_on(async {
+            let look = async {
+                match pause {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                append = inbox.recv() => append.map(Some),
+                () = shared.noted.notified() => Some(None),
+                () = look => Some(None),
+            }
+        })
     }
 
     fn collect(&mut self, first: Append<T>) -> Vec<Append<T>> {
@@ -152,17 +177,20 @@ impl<T> Writer<T> {
     /// Commits drafts and whatever gap records wait. `false`: told to stop before the disk took them.
     fn commit(&mut self, drafts: Vec<Draft>) -> bool {
         let bytes: usize = drafts.iter().map(weight).sum();
-        if !self.insist(|writer| writer.make_room(bytes as u64)) {
+        if !self.insist_on_room(bytes as u64) {
             return false;
         }
-        let gaps = std::mem::take(&mut *locked(&self.journal.0.gaps));
-        let announced = gaps.iter().map(|gap| gap_draft(&self.journal, gap));
-        let drafts: Vec<Draft> = announced.chain(drafts).collect();
+        let announcements = self.announcements();
+        // The state on disk has every hole before its gap record is committed: see `gaps`.
+        if !announcements.is_empty() && !self.insist(|writer| writer.journal.0.write_state()) {
+            return false;
+        }
+        let drafts: Vec<Draft> = announcements.into_iter().chain(drafts).collect();
         if drafts.is_empty() {
             return true;
         }
         let records = self.number(drafts);
-        if !self.insist(|writer| writer.write(&records).map(|()| true)) {
+        if !self.insist(|writer| writer.write(&records)) {
             return false;
         }
         self.next += records.len() as u64;
@@ -170,29 +198,58 @@ impl<T> Writer<T> {
         true
     }
 
-    /// Repeats a step until it says `true`. `false`: told to stop in between.
-    fn insist(&mut self, mut step: impl FnMut(&mut Self) -> Result<bool, JournalError>) -> bool {
+    /// A gap record for every hole that waits for one.
+    fn announcements(&self) -> Vec<Draft> {
+        let shared = &self.journal.0;
+        let now = shared.clock.now();
+        let mut books = locked(&shared.books);
+        let drafts = books.iter_mut().flat_map(|book| {
+            let (id, name) = (book.id, book.name.clone());
+            let holes = book.holes.leave().iter();
+            holes.map(|hole| gap_record::draft(shared.id, now, (id, &name), hole)).collect::<Vec<_>>()
+        });
+        drafts.collect()
+    }
+
+    /// Repeats a step until it succeeds. `false`: told to stop in between.
+    fn insist(&mut self, mut step: impl FnMut(&mut Self) -> Result<(), JournalError>) -> bool {
+        self.insist_unless_stopped(|writer| step(writer).map(|()| None))
+    }
+
+    /// Makes room for a commit of `bytes`, however long that takes. `false`: told to stop in between.
+    fn insist_on_room(&mut self, bytes: u64) -> bool {
+        self.insist_unless_stopped(|writer| writer.make_room(bytes))
+    }
+
+    /// Repeats a step that may say at which bound it stopped.
+    fn insist_unless_stopped(
+        &mut self,
+        mut step: impl FnMut(&mut Self) -> Result<Option<Bound>, JournalError>,
+    ) -> bool {
         let mut pause = RETRY_FIRST;
         loop {
             let health = match step(self) {
-                Ok(true) => {
+                Ok(None) => {
                     self.set_health(WriterHealth::Fine);
                     return true;
                 }
-                Ok(false) => WriterHealth::Full,
+                Ok(Some(bound)) => WriterHealth::Full { bound },
                 Err(error) => {
                     // sled's errors stick to an open database: whatever it was, go on with another one.
                     self.active = None;
+                    if error.is_full() {
+                        self.relieve();
+                    }
                     WriterHealth::Failing { error: error.to_string() }
                 }
             };
+            // A full journal has room again as soon as a lane trims; a failing disk is not hurried.
+            let full = matches!(health, WriterHealth::Full { .. });
             self.set_health(health);
             if self.stop.load(Relaxed) {
                 return false;
             }
             std::thread::sleep(pause);
-            // A full journal has room again as soon as a lane trims; a failing disk is not hurried.
-            let full = *locked(&self.journal.0.health) == WriterHealth::Full;
             pause = if full { RETRY_FIRST } else { (pause * 2).min(RETRY_MAX) };
         }
     }
@@ -201,10 +258,14 @@ impl<T> Writer<T> {
         let mut health = locked(&self.journal.0.health);
         if std::mem::discriminant(&*health) != std::mem::discriminant(&now) {
             match &now {
-                WriterHealth::Fine => tracing::info!("journal takes records again"),
-                WriterHealth::Full => tracing::error!(
-                    max_bytes = self.journal.0.max_bytes,
-                    "journal full, nothing is acknowledged: mend the uplink, or raise journal.max_bytes"
+                WriterHealth::Fine => {
+                    tracing::info!("journal takes records again");
+                    self.restock();
+                }
+                WriterHealth::Full { bound } => tracing::error!(
+                    bound = bound.key(),
+                    remedy = bound.remedy(),
+                    "journal at its bound, nothing is acknowledged"
                 ),
                 WriterHealth::Failing { error } => tracing::error!(
                     error,
@@ -213,83 +274,6 @@ impl<T> Writer<T> {
             }
         }
         *health = now;
-    }
-
-    /// Makes room for a commit by the bound's policy. `Ok(false)`: stopped at the bound.
-    fn make_room(&mut self, bytes: u64) -> Result<bool, JournalError> {
-        loop {
-            let log = &self.journal.0.log;
-            let firsts = log.firsts();
-            match retention::decide(
-                log.disk_bytes(),
-                bytes,
-                self.journal.0.max_bytes,
-                firsts.len(),
-                self.journal.0.on_full,
-            ) {
-                Retention::Fits => return Ok(true),
-                Retention::Stop => {
-                    let before = log.disk_bytes();
-                    self.release()?;
-                    if self.journal.0.log.disk_bytes() >= before {
-                        return Ok(false);
-                    }
-                }
-                Retention::Rotate if self.active_bytes == 0 => return Ok(true),
-                Retention::Rotate => self.rotate()?,
-                Retention::EvictOldest => {
-                    if !self.evict(firsts[0], firsts[1])? {
-                        // Somebody still reads it; it goes as soon as they are done, and this commit is small.
-                        return Ok(true);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Lets everything go that all lanes are past, the active generation too: at the bound, even the one generation that
-    /// is otherwise kept would be in the way.
-    fn release(&mut self) -> Result<(), JournalError> {
-        let drained =
-            locked(&self.journal.0.books).iter().all(|book| book.waiting() == 0 || book.read_from >= self.next);
-        if drained && self.active_bytes > 0 {
-            self.rotate()?;
-        }
-        self.journal.0.write_state()?;
-        self.journal.0.let_go(self.next, 0);
-        Ok(())
-    }
-
-    /// Gives up what lanes still need of the generation at `first`; cursors are durable before it is deleted.
-    fn evict(&mut self, first: u64, end: u64) -> Result<bool, JournalError> {
-        let shared = &self.journal.0;
-        let lanes_at_end = shared.log.facts(end).map(|facts| facts.lanes).unwrap_or_default();
-        let mut evicted = Vec::new();
-        for book in locked(&shared.books).iter_mut().filter(|book| book.read_from < end) {
-            let Some(fact) = lanes_at_end.iter().find(|fact| fact.id == book.id) else {
-                // The note is lost: the reader will find the jump and book it.
-                book.read_from = end;
-                continue;
-            };
-            let from = book.cursor;
-            let upto = fact.next.min(book.next);
-            let count = book.settle_below(upto, end, Outcome::Evicted);
-            if count > 0 {
-                evicted.push((book.name.clone(), Gap { lane: book.id, from, to: upto - 1, count, reason: "evicted" }));
-            }
-        }
-        for (lane, gap) in evicted {
-            tracing::error!(
-                lane,
-                from = gap.from,
-                to = gap.to,
-                count = gap.count,
-                "records evicted: the journal is at its bound"
-            );
-            locked(&shared.gaps).push(gap);
-        }
-        shared.write_state()?;
-        Ok(shared.log.delete(first))
     }
 
     fn number(&self, drafts: Vec<Draft>) -> Vec<Arc<Record>> {
@@ -340,11 +324,12 @@ impl<T> Writer<T> {
     }
 
     /// Closes the active generation and starts the next one; what all lanes are past goes now.
-    fn rotate(&mut self) -> Result<(), GenerationError> {
+    pub(super) fn rotate(&mut self) -> Result<(), GenerationError> {
         let fresh = self.journal.0.log.start(self.facts())?;
         self.active = Some(fresh);
         self.active_bytes = 0;
         self.journal.0.dirty();
+        self.restock();
         Ok(())
     }
 
@@ -356,6 +341,7 @@ impl<T> Writer<T> {
                 let book = books.iter_mut().find(|book| book.id == slot.lane).expect("numbered from these books");
                 book.next = slot.position + 1;
             }
+            books.iter_mut().for_each(|book| book.holes.announced());
         }
         let high = records.last().expect("a commit has records").number;
         shared.remember(records.into_iter());
@@ -374,11 +360,11 @@ impl<T> Writer<T> {
             self.journal.0.clock.boot(),
             vec![],
         );
-        let reason = Reason { code: "oversize", text: &text, place: None, whole: Some((bytes, delivery)) };
+        let cause = Cause { code: "oversize", text: &text, place: None, whole: Some((bytes, delivery)) };
         self.insist(|writer| {
             let quarantine = &writer.journal.0.quarantine;
             let kept =
-                quarantine.keep(&record, reason).map_err(|source| JournalError::io(&writer.journal.0.path, source))?;
+                quarantine.keep(&record, cause).map_err(|source| JournalError::io(&writer.journal.0.path, source))?;
             tracing::error!(
                 topic,
                 bytes,
@@ -386,44 +372,11 @@ impl<T> Writer<T> {
                 "message too large to be journaled: its head is in quarantine, the rest is lost"
             );
             // A full quarantine must not stop the intake: the message is counted either way.
-            Ok(true)
+            Ok(())
         })
     }
 }
 
 fn weight(draft: &Draft) -> usize {
     draft.message.payload.len() + draft.message.topic.len() + ENVELOPE_BYTES
-}
-
-/// The record that announces a hole: its own position, in a group of its own, so not in order with those it speaks of.
-fn gap_draft(journal: &Journal, gap: &Gap) -> Draft {
-    let lane = locked(&journal.0.books).iter().find(|book| book.id == gap.lane).map(|book| book.name.clone());
-    let payload = serde_json::json!({
-        "lane": lane,
-        "ranges": [[gap.from, gap.to]],
-        "count": gap.count,
-        "reason": gap.reason,
-    });
-    Draft {
-        received: journal.0.clock.now(),
-        message: Message {
-            topic: "$tidegate/gap".to_owned(),
-            payload: payload.to_string().into(),
-            qos: 1,
-            retain: false,
-            dup: false,
-            packet_id: 0,
-        },
-        profile: "tidegate".to_owned(),
-        identity: Identity {
-            key: None,
-            key_kind: KeyKind::Arrival,
-            group: format!("tidegate.gap.{}", journal.id()),
-            device: None,
-            record_type: "gap".to_owned(),
-            event_time: None,
-            time_source: TimeSource::Arrival,
-        },
-        lanes: vec![gap.lane],
-    }
 }

@@ -105,8 +105,16 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
     Ok(Frame { number: u64_at(14), part, parts, previous, body })
 }
 
-/// Finds every sound frame in the bytes of a file, in the order of the file.
-pub(super) fn scan(bytes: &[u8]) -> impl Iterator<Item = Frame<'_>> {
+/// The number that a damaged frame at the start of `bytes` claims to have, if it looks like one at all. It may be the
+/// number that is damaged, so this is a hint, and no more.
+fn claimed(bytes: &[u8]) -> Option<u64> {
+    let header = bytes.get(..HEADER_LEN)?;
+    Some(u64::from_be_bytes(header[14..22].try_into().expect("eight bytes")))
+}
+
+/// Finds every sound frame in the bytes of a file, in the order of the file; tells the numbers that others claim to have,
+/// whose checksum does not match.
+pub(super) fn scan<'a>(bytes: &'a [u8], mut broken: impl FnMut(u64) + 'a) -> impl Iterator<Item = Frame<'a>> {
     let mut at = 0;
     std::iter::from_fn(move || {
         while let Some(found) = find_magic(&bytes[at..]) {
@@ -116,7 +124,12 @@ pub(super) fn scan(bytes: &[u8]) -> impl Iterator<Item = Frame<'_>> {
                     at += HEADER_LEN + frame.body.len();
                     return Some(frame);
                 }
-                Err(_) => at += 1,
+                Err(error) => {
+                    if let Some(number) = claimed(&bytes[at..]).filter(|_| error == FrameError::Checksum) {
+                        broken(number);
+                    }
+                    at += 1;
+                }
             }
         }
         None
@@ -172,7 +185,7 @@ mod tests {
                 bytes.extend_from_slice(b"TGfrTG");
                 bytes.extend(split(number as u64, None, b"body").remove(0));
             }
-            let found: Vec<u64> = scan(&bytes).map(|frame| frame.number).collect();
+            let found: Vec<u64> = scan(&bytes, drop).map(|frame| frame.number).collect();
             prop_assert_eq!(found, (0..noise.len() as u64).collect::<Vec<_>>());
         }
 

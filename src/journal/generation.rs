@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub(super) const SEGMENT_BYTES: usize = 256 * 1024;
 /// A hint to sled; small generations are what bounds memory.
 const CACHE_BYTES: u64 = 1024 * 1024;
-/// Noted beside the database when it is complete. A folder without it was never handed out.
+/// Noted beside the database when it is complete, before it is handed out.
 const FACTS_FILE: &str = "generation";
 
 /// Why a generation could not be used.
@@ -149,10 +149,21 @@ impl Generation {
     }
 }
 
+/// sled hands on an error of the system as the text of its debug form: only what it says is for people.
+fn plain(error: io::Error) -> io::Error {
+    let text = error.to_string();
+    let said =
+        text.split_once("message: \"").and_then(|(_, rest)| rest.split_once('"')).map(|(said, _)| said.to_owned());
+    let kind = error.kind();
+    said.map_or(error, |said| io::Error::new(kind, said))
+}
+
 fn guard<T>(dir: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, GenerationError> {
     // Unwind safety: after a panic the database is only ever dropped, never asked again.
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Ok(value),
+        // What the system said stays what it was: a full disk is got out of in its own way.
+        Ok(Err(sled::Error::Io(source))) => Err(GenerationError::Io { path: dir.to_owned(), source: plain(source) }),
         Ok(Err(source)) => Err(GenerationError::Sled { dir: dir.to_owned(), source }),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();

@@ -3,12 +3,12 @@
 //! A [`Reader`] walks the log by number, from the lane's cursor up to the durable high water, and yields the lane's
 //! records by position, without those that are settled. Positions are contiguous, so a jump is a hole: the records in
 //! it cannot be read back, and are booked as damaged and announced. A hole at the very end of what an earlier run left
-//! shows when the first record behind it is read. Point reads, not iterators: an iteration would keep
-//! every leaf it passes in memory.
+//! shows when all of that was read. Point reads, not iterators: an iteration would keep every leaf it passes in memory.
 
 use super::books::Outcome;
+use super::gaps::{About, Hole, Reason, trusted_ms};
 use super::log::{Reading, locked};
-use super::quarantine::Reason;
+use super::quarantine::Cause;
 use super::{Journal, JournalError};
 use crate::record::{LaneId, Record, codec};
 use std::sync::{Arc, Mutex};
@@ -56,6 +56,8 @@ pub struct Reader {
     expected: u64,
     /// Positions up to here may have been attempted in this epoch before this reader was made: by a drain that ended.
     attempted: u64,
+    /// When the last record was received, where that can be told: what is missing behind it came later.
+    received: Option<i64>,
     reading: Option<Reading>,
 }
 
@@ -87,7 +89,7 @@ impl Lane {
     /// A reader at the lane's cursor. One at a time: reading tells the books which number each position has.
     pub fn reader(&self) -> Reader {
         let (number, expected, attempted) = self.book(|book| (book.read_from, book.cursor, book.attempted_upto()));
-        Reader { lane: self.clone(), number, expected, attempted, reading: None }
+        Reader { lane: self.clone(), number, expected, attempted, received: None, reading: None }
     }
 
     /// Changes whenever more records are durable.
@@ -105,14 +107,19 @@ impl Lane {
         self.book(|book| book.waiting())
     }
 
-    /// Books outcomes. Cheap: the state file follows within a second.
+    /// Books outcomes; what is lost by one is announced. Cheap: the state file follows within a second.
     pub fn settle(&self, outcomes: impl IntoIterator<Item = (u64, Outcome)>) {
+        let shared = &self.journal.0;
         self.book(|book| {
             for (position, outcome) in outcomes {
-                book.settle(position, outcome);
+                let first = book.settle(position, outcome);
+                if first && outcome == Outcome::Damaged {
+                    book.holes.note(Hole::new(Reason::Damaged, vec![(position, position)], About::default()));
+                    shared.noted.notify_one();
+                }
             }
         });
-        self.journal.0.dirty();
+        shared.dirty();
     }
 
     /// Makes sure that a durable mark covers `positions` before they are attempted. Blocks on the disk when a new mark
@@ -154,14 +161,22 @@ impl Lane {
         })
     }
 
-    /// Puts a record into quarantine durably, then settles it. `Ok(false)`: the quarantine is full, nothing changed.
+    /// Puts a record into quarantine durably, then settles and announces it. `Ok(false)`: the quarantine is full, nothing changed.
     /// Blocks on the disk.
     pub fn quarantine(&self, record: &Record, position: u64, code: &str, text: &str) -> Result<bool, JournalError> {
-        let reason = Reason { code, text, place: Some((self.id, position)), whole: None };
+        let cause = Cause { code, text, place: Some((self.id, position)), whole: None };
         let shared = &self.journal.0;
-        let kept = shared.quarantine.keep(record, reason).map_err(|source| JournalError::io(&shared.path, source))?;
+        let kept = shared.quarantine.keep(record, cause).map_err(|source| JournalError::io(&shared.path, source))?;
         if kept {
-            self.settle([(position, Outcome::Quarantined)]);
+            let mut about = About::default();
+            about.record(record);
+            self.book(|book| {
+                if book.settle(position, Outcome::Quarantined) {
+                    book.holes.note(Hole::new(Reason::Quarantined, vec![(position, position)], about));
+                }
+            });
+            shared.noted.notify_one();
+            shared.dirty();
         }
         Ok(kept)
     }
@@ -214,9 +229,11 @@ impl Reader {
                 // Found again in a salvaged generation, or settled below the cursor.
                 continue;
             }
+            let received = trusted_ms(&record.draft.received);
             if position > self.expected {
-                self.lane.journal.0.book_damage(self.lane.id, self.expected, position, "damaged");
+                self.lose(position, received);
             }
+            self.received = received.or(self.received);
             self.expected = position + 1;
             let settled = self.lane.book(|book| {
                 book.saw(position, number);
@@ -229,11 +246,29 @@ impl Reader {
             }
         }
         if self.number > durable {
+            self.miss_the_end();
             // Nothing more to read: a closed generation need not stay open for us.
             self.reading = None;
             *locked(&self.lane.again) = None;
         }
         Ok(found)
+    }
+
+    /// What should stand before `position` cannot be read back.
+    fn lose(&mut self, position: u64, received: Option<i64>) {
+        let mut about = About::default();
+        about.received(self.received);
+        about.received(received);
+        self.lane.journal.0.book_damage(self.lane.id, self.expected, position, about);
+    }
+
+    /// All that an earlier run left was read: what is missing at its end will not come any more.
+    fn miss_the_end(&mut self) {
+        let end = self.lane.book(|book| book.found);
+        if self.expected < end {
+            self.lose(end, None);
+            self.expected = end;
+        }
     }
 
     /// Eviction may have moved the cursor beyond where this reader stands.

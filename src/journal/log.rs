@@ -2,9 +2,9 @@
 //!
 //! A closed generation holds exactly the numbers from its first to the next one's first; what it should hold and does
 //! not is damaged. The active one is read through the writer's handle, a closed one from its bytes by an index that
-//! lives as long as a lane reads it. A folder without its note of facts was not complete when the power went, and holds
-//! nothing that was acknowledged; of two folders with one first number, the older is left from a carry-over that the
-//! newer one completed.
+//! lives as long as a lane reads it. A folder without its note of facts and without records was not complete when the
+//! power went, and holds nothing that was acknowledged; of two folders with one first number, the older is left from a
+//! carry-over that the newer one completed.
 
 use super::JournalError;
 use super::closed::ClosedGeneration;
@@ -91,12 +91,27 @@ impl Log {
         let io = |source| JournalError::io(&dir, source);
         files::create_dir(&dir).map_err(io)?;
         let mut found: Vec<(u64, u64, PathBuf)> = Vec::new();
+        let mut bare: Vec<(u64, u64, PathBuf)> = Vec::new();
         for entry in fs::read_dir(&dir).map_err(io)?.flatten() {
             let name = entry.file_name();
-            match name.to_str().and_then(parse_name).filter(|_| is_complete(&entry.path())) {
-                Some((first, epoch)) => found.push((first, epoch, entry.path())),
-                // Half-made or half-removed by a run that was cut: nothing was acknowledged out of it.
+            match name.to_str().and_then(parse_name) {
+                Some((first, epoch)) if is_complete(&entry.path()) => found.push((first, epoch, entry.path())),
+                Some((first, epoch)) => bare.push((first, epoch, entry.path())),
+                // Half-removed by a run that was cut.
                 None => drop(fs::remove_dir_all(entry.path())),
+            }
+        }
+        for (first, epoch, folder) in bare {
+            // Half-made, it holds nothing, or copies of what another folder holds; otherwise its note is lost, and what is
+            // in it was acknowledged.
+            let copied = found.iter().any(|(other, ..)| *other == first);
+            // What cannot be read now is not empty.
+            let empty = ClosedGeneration::scan(&folder).is_ok_and(|closed| closed.numbers().next().is_none());
+            if !copied && !empty {
+                tracing::warn!(folder = %folder.display(), "generation without its note: its records are read all the same");
+                found.push((first, epoch, folder));
+            } else {
+                drop(fs::remove_dir_all(folder));
             }
         }
         found.sort();
@@ -129,9 +144,13 @@ impl Log {
         last: u64,
     ) -> Result<Arc<Generation>, GenerationError> {
         let numbers: Vec<u64> = closed.numbers().take_while(|number| *number <= last).collect();
-        let commits = numbers.chunks(CARRY_COMMIT).map(|numbers| {
-            let envelopes = numbers.iter().filter_map(|number| Some((*number, closed.read(*number).ok()??)));
-            envelopes.flat_map(|(number, envelope)| framed(number, None, &envelope)).collect()
+        // All of it is read before anything is made: the old folder goes only when nothing of it is left behind.
+        let read = |number: &u64| closed.read(*number).map(|envelope| (*number, envelope));
+        let records: Result<Vec<_>, _> = numbers.iter().map(read).collect();
+        let records = records.map_err(|source| GenerationError::Io { path: self.dir.clone(), source })?;
+        let commits = records.chunks(CARRY_COMMIT).map(|records| {
+            let whole = records.iter().filter_map(|(number, envelope)| Some((*number, envelope.as_deref()?)));
+            whole.flat_map(|(number, envelope)| framed(number, None, envelope)).collect()
         });
         let old = locked(&self.row).get(&facts.first).map(|slot| slot.dir.clone());
         let generation = self.make(facts, commits)?;

@@ -12,36 +12,49 @@
 //! 5. Each position of a lane gets exactly one outcome ([`books`]).
 //! 6. It opens on whatever it finds. Two reasons excepted: another process holds it, or a newer tidegate wrote it.
 //!
-//! On disk: `format`, `lock`, `state` ([`state`]), `log/gen-…/` ([`log`], [`generation`], [`closed`]), `quarantine/`.
+//! On disk: `format`, `lock`, `state` ([`state`]), `log/gen-…/` ([`log`], [`generation`], [`closed`]), `quarantine/`,
+//! `reserve` ([`reserve`]).
 
+mod age;
 pub mod books;
 mod closed;
 mod commit;
+mod facts;
 pub(crate) mod files;
 mod frame;
+mod gap_record;
+mod gaps;
 mod generation;
 mod lane;
+mod lane_state;
 mod log;
 mod open;
+mod origin;
 pub mod place;
 mod quarantine;
+mod reserve;
 mod retention;
+mod room;
 mod state;
 #[cfg(test)]
 mod tests;
 
 pub use commit::{Writer, WriterHealth};
+pub use facts::{JournalFacts, LaneFacts};
 pub use lane::{Lane, MaybeSent, ReadRecord, Reader};
 pub use open::{GENERATION_BYTES, JournalOptions, OpenReport, Opened};
 pub use quarantine::QuarantineCounts;
+pub use reserve::RESERVE_BYTES;
+pub use retention::{Bound, Bounds};
 
 use crate::clock::Clock;
-use crate::config::OnFull;
 use crate::record::{Draft, JournalId, LaneId, Record};
 use books::{LaneBook, Outcome};
+use gaps::{About, Hole, Reason};
 use generation::GenerationError;
+use lane_state::LaneState;
 use log::{Log, locked};
-use serde::Serialize;
+use reserve::Reserve;
 use state::{State, StateError, StateFile};
 use std::collections::VecDeque;
 use std::io;
@@ -84,6 +97,11 @@ pub enum JournalError {
 impl JournalError {
     pub(crate) fn reading(text: &str) -> JournalError {
         JournalError::Generation(text.to_owned())
+    }
+
+    /// Whether the disk has no space left.
+    fn is_full(&self) -> bool {
+        matches!(self, JournalError::Io { source, .. } if reserve::is_full(source))
     }
 
     fn io(path: &Path, source: io::Error) -> JournalError {
@@ -147,8 +165,8 @@ struct Shared {
     fingerprint: u64,
     path: PathBuf,
     clock: Clock,
-    max_bytes: u64,
-    on_full: OnFull,
+    bounds: Bounds,
+    reserve: Reserve,
     generation_bytes: u64,
     log: Log,
     /// Lowest number that a lane needs by the state on disk.
@@ -160,8 +178,10 @@ struct Shared {
     recent: Mutex<Recent>,
     keeper: Keeper,
     quarantine: quarantine::Quarantine,
-    /// Holes that no gap record announces yet.
-    gaps: Mutex<Vec<commit::Gap>>,
+    /// At which bound something was evicted last, and when, in ms since boot.
+    evicted: Mutex<Option<(&'static str, u64)>>,
+    /// Something is to be announced, and the writer need not wait for a message to do it.
+    noted: tokio::sync::Notify,
     health: Mutex<WriterHealth>,
     _lock: std::fs::File,
 }
@@ -183,50 +203,6 @@ struct Keeper {
 struct KeeperFlags {
     dirty: bool,
     stop: bool,
-}
-
-/// What `status` shows of one lane.
-#[derive(Clone, Debug, Serialize)]
-pub struct LaneFacts {
-    /// The queue's name.
-    pub name: String,
-    /// Records appended to the lane since the journal was made.
-    pub appended: u64,
-    /// Accepted by SQS.
-    pub accepted: u64,
-    /// Waiting: the lane's depth.
-    pub waiting: u64,
-    /// Evicted at a bound.
-    pub evicted: u64,
-    /// Quarantined.
-    pub quarantined: u64,
-    /// Damaged.
-    pub damaged: u64,
-    /// Lowest unsettled position.
-    pub cursor: u64,
-}
-
-/// What `status` shows of the journal.
-#[derive(Clone, Debug, Serialize)]
-pub struct JournalFacts {
-    /// Journal id, 16 hex digits.
-    pub journal_id: String,
-    /// Count of opens.
-    pub epoch: u64,
-    /// Highest durable number.
-    pub durable: u64,
-    /// Generations on disk.
-    pub generations: usize,
-    /// Bytes on disk.
-    pub bytes: u64,
-    /// Bound for the bytes on disk.
-    pub max_bytes: u64,
-    /// What the writer is at.
-    pub writer: WriterHealth,
-    /// Quarantined records and oversize messages on disk.
-    pub quarantine: QuarantineCounts,
-    /// Every lane, configured or not.
-    pub lanes: Vec<LaneFacts>,
 }
 
 impl Journal {
@@ -265,34 +241,6 @@ impl Journal {
     /// Ids of configured queues' lanes, for routing.
     pub fn lane_id(&self, name: &str) -> Option<LaneId> {
         locked(&self.0.books).iter().find(|book| book.name == name).map(|book| book.id)
-    }
-
-    /// What is going on.
-    pub fn facts(&self) -> JournalFacts {
-        let lanes = locked(&self.0.books)
-            .iter()
-            .map(|book| LaneFacts {
-                name: book.name.clone(),
-                appended: book.appended(),
-                accepted: book.ledger.accepted,
-                waiting: book.waiting(),
-                evicted: book.ledger.evicted,
-                quarantined: book.ledger.quarantined,
-                damaged: book.ledger.damaged,
-                cursor: book.cursor,
-            })
-            .collect();
-        JournalFacts {
-            journal_id: self.0.id.to_string(),
-            epoch: self.0.epoch,
-            durable: *self.0.durable.borrow(),
-            generations: self.0.log.firsts().len(),
-            bytes: self.0.log.disk_bytes(),
-            max_bytes: self.0.max_bytes,
-            writer: locked(&self.0.health).clone(),
-            quarantine: self.0.quarantine.counts(),
-            lanes,
-        }
     }
 
     /// Keeps the state file: writes it at most every second while something moves, then lets drained generations go.
@@ -350,18 +298,18 @@ impl Shared {
             // The writer enters a commit into the books before it raises the high water: what is idle here is idle.
             let high = *self.durable.borrow();
             books.iter_mut().for_each(|book| book.idle_up_to(high));
-            state::fit(|intervals| State {
+            state::fit(|room| State {
                 journal: self.id,
                 epoch: self.epoch,
                 high,
                 fingerprint: self.fingerprint,
                 last_good_s: self.clock.last_good_s(),
-                lanes: books.iter().map(|book| books::LaneState::of(book, intervals)).collect(),
+                lanes: books.iter().map(|book| LaneState::of(book, room)).collect(),
             })
         };
         // The books are free again: a slow card must not hold up those who settle.
         let written = file.write(prepared)?;
-        let needed = written.lanes.iter().map(books::LaneState::needed_from).min().unwrap_or(0);
+        let needed = written.lanes.iter().map(LaneState::needed_from).min().unwrap_or(0);
         drop(file);
         self.durable_need.fetch_max(needed, Relaxed);
         self.let_go(needed, 1);
@@ -379,16 +327,21 @@ impl Shared {
         }
     }
 
-    /// Books an outcome for the unsettled positions of a lane that cannot be read, and notes the hole.
-    fn book_damage(&self, lane: LaneId, from: u64, to: u64, reason: &'static str) {
+    /// Books the unsettled positions in `from..to` of a lane as unreadable, and notes the hole.
+    fn book_damage(&self, lane: LaneId, from: u64, to: u64, about: About) {
         let mut books = locked(&self.books);
         let Some(book) = books.iter_mut().find(|book| book.id == lane) else { return };
-        let count = (from..to).filter(|position| book.settle(*position, Outcome::Damaged)).count() as u64;
-        let name = book.name.clone();
+        let ranges = book.unsettled(from, to);
+        for position in ranges.iter().flat_map(|(from, to)| *from..=*to) {
+            book.settle(position, Outcome::Damaged);
+        }
+        let hole = Hole::new(Reason::Damaged, ranges, about);
+        let (name, count) = (book.name.clone(), hole.count);
+        book.holes.note(hole);
         drop(books);
         if count > 0 {
-            tracing::error!(lane = name, from, to = to - 1, count, reason, "records lost: they cannot be read back");
-            locked(&self.gaps).push(commit::Gap { lane, from, to: to - 1, count, reason });
+            tracing::error!(lane = name, from, to = to - 1, count, "records lost: they cannot be read back");
+            self.noted.notify_one();
         }
         self.dirty();
     }

@@ -11,14 +11,17 @@ use super::commit::{Tail, Writer, WriterHealth};
 use super::files;
 use super::generation::{Facts, LaneFact};
 use super::log::Log;
+use super::origin::{draw_id, machine_fingerprint};
 use super::quarantine::Quarantine;
+use super::reserve::Reserve;
+use super::retention::Bounds;
 use super::state::{Found, State, StateFile};
-use super::{Append, Journal, JournalError, Keeper, Recent, Shared};
+use super::{Append, Journal, JournalError, Keeper, Recent, Shared, gap_record};
 use crate::clock::{BootId, Clock};
-use crate::config::OnFull;
 use crate::record::{JournalId, LaneId, Record, codec};
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
@@ -39,14 +42,16 @@ const TAIL_MIN: u64 = 2_000;
 pub struct JournalOptions {
     /// Folder; created when missing.
     pub path: PathBuf,
-    /// Bound for the bytes on disk.
-    pub max_bytes: u64,
-    /// What happens at the bound.
-    pub on_full: OnFull,
+    /// What bounds it, and what happens there.
+    pub bounds: Bounds,
+    /// Bytes of the reserve for a full disk; 0: none.
+    pub reserve_bytes: u64,
     /// Payload bytes after which a generation is closed.
     pub generation_bytes: u64,
     /// Names of the configured queues, one lane each.
     pub lanes: Vec<String>,
+    /// Those of them whose queues take no gap records: their holes are counted, and not announced.
+    pub silent: Vec<String>,
 }
 
 /// Payload bytes of a generation unless a test says otherwise: memory and blast radius of a damaged one.
@@ -63,6 +68,9 @@ pub struct OpenReport {
     pub new_id: bool,
     /// Numbers below the recorded high water that the newest generation should hold and does not.
     pub missing: u64,
+    /// Records of the last commit before a crash of which only damaged frames are left: unacknowledged, if it was the crash
+    /// that tore them, as is likely; lost, if the disk damaged them afterwards.
+    pub in_doubt: u64,
     /// It lies in RAM.
     pub in_ram: bool,
     /// Lanes with waiting records that no configured queue drains.
@@ -86,7 +94,8 @@ impl Opened {
     /// Reads them one by one, so that a start costs no memory.
     pub fn each_of_tail(&mut self, show: &mut dyn FnMut(&Record)) {
         for (closed, end) in std::mem::take(&mut self.newest) {
-            each(&closed, end, &mut |record, _| show(record));
+            // For the key index alone.
+            let _ = each(&closed, end, &mut |record, _| show(record));
         }
     }
 
@@ -113,6 +122,7 @@ struct TailFacts {
     first: u64,
     last: u64,
     missing: u64,
+    in_doubt: u64,
     epoch: u64,
     journal: Option<JournalId>,
     next: HashMap<LaneId, u64>,
@@ -142,6 +152,16 @@ impl Journal {
     /// disk's doing and may be tried again.
     pub fn open(options: &JournalOptions, clock: &Clock) -> Result<Opened, JournalError> {
         full_sync::check().map_err(JournalError::NotSynced)?;
+        match Journal::open_once(options, clock) {
+            Err(error) if error.is_full() && Reserve::new(&options.path, options.reserve_bytes).give_up() => {
+                tracing::warn!(%error, "disk full: the journal's reserve is given up, so that it can be opened");
+                Journal::open_once(options, clock)
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_once(options: &JournalOptions, clock: &Clock) -> Result<Opened, JournalError> {
         let path = &options.path;
         let io = |source| JournalError::io(path, source);
         files::create_dir(path).map_err(io)?;
@@ -159,6 +179,8 @@ impl Journal {
         let high = known.unwrap_or(0);
         let (tail, newest) = read_tail(&log, known)?;
         report.missing = high.saturating_sub(tail.last.max(high.min(tail.first - 1))).max(tail.missing);
+
+        report.in_doubt = tail.in_doubt;
 
         let last = tail.last.max(high);
         let fingerprint = machine_fingerprint();
@@ -178,21 +200,29 @@ impl Journal {
             }
             None => (draw_id(), 1, Vec::new()),
         };
+        let end = newest.last().map_or(u64::MAX, |(_, end)| *end);
+        gap_record::forget_announced(&log, high, end, &mut books);
         for book in &mut books {
             book.next = book.next.max(tail.next.get(&book.id).copied().unwrap_or(1));
+            book.found = book.next;
         }
         add_lanes(&mut books, &options.lanes, last + 1);
+        for book in books.iter_mut() {
+            book.holes.set_silent(options.silent.contains(&book.name));
+        }
         let stranded = books.iter().filter(|book| !options.lanes.contains(&book.name) && book.waiting() > 0);
         report.stranded = stranded.map(|book| book.name.clone()).collect();
 
+        let reserve = Reserve::new(path, options.reserve_bytes);
         let journal = Journal(Arc::new(Shared {
             id,
             epoch,
             fingerprint,
             path: path.clone(),
             clock: clock.clone(),
-            max_bytes: options.max_bytes,
-            on_full: options.on_full,
+            bounds: options.bounds,
+            reserve,
+            evicted: Mutex::default(),
             generation_bytes: options.generation_bytes,
             log,
             durable_need: AtomicU64::new(0),
@@ -202,12 +232,15 @@ impl Journal {
             recent: Mutex::new(Recent::default()),
             keeper: Keeper::default(),
             quarantine: Quarantine::open(&path.join("quarantine")).map_err(io)?,
-            gaps: Mutex::default(),
+            noted: tokio::sync::Notify::new(),
             health: Mutex::new(WriterHealth::Fine),
             _lock: lock,
         }));
         // The epoch is durable from here on; only now may a number be given.
         journal.0.write_state()?;
+        if let Err(error) = journal.0.reserve.make(options.bounds.min_free) {
+            tracing::warn!(%error, "the journal's reserve for a full disk cannot be made now");
+        }
         let active = match newest.last().filter(|_| (1..=CARRY_BYTES).contains(&tail.bytes)) {
             // The generation starts where it did, so its lanes do, too.
             Some((closed, _)) => carry_over(&journal, tail.first, closed, last).unwrap_or_else(|error| {
@@ -293,7 +326,9 @@ fn read_tail(log: &Log, high: Option<u64>) -> Result<(TailFacts, Vec<Counted>), 
     if end != u64::MAX {
         tracing::warn!(from = end, "the last commit was cut off and is left out: nothing of it was acknowledged");
     }
-    each(&closed, end, &mut |record, bytes| tail.take(record, bytes));
+    tail.in_doubt = high.map_or(0, |high| closed.in_doubt(high.max(first - 1)));
+    // Numbers and positions follow from it: what cannot be read now is waited for, not taken for missing.
+    each(&closed, end, &mut |record, bytes| tail.take(record, bytes)).map_err(unreadable)?;
     tail.missing = (tail.last + 1 - first).saturating_sub(tail.records);
     let mut newest = Vec::new();
     if tail.records < TAIL_MIN && firsts.len() > 1 {
@@ -305,14 +340,18 @@ fn read_tail(log: &Log, high: Option<u64>) -> Result<(TailFacts, Vec<Counted>), 
 }
 
 /// Shows every sound record below `end`, oldest first.
-fn each(closed: &ClosedGeneration, end: u64, take: &mut dyn FnMut(&Record, usize)) {
+fn each(closed: &ClosedGeneration, end: u64, take: &mut dyn FnMut(&Record, usize)) -> io::Result<()> {
     for number in closed.numbers().take_while(|number| *number < end) {
-        if let Ok(Some(envelope)) = closed.read(number)
-            && let Ok(record) = codec::decode(&envelope)
-        {
-            take(&record, envelope.len());
+        let envelope = closed.read(number)?;
+        if let Some(Ok(record)) = envelope.as_deref().map(codec::decode) {
+            take(&record, envelope.map_or(0, |envelope| envelope.len()));
         }
     }
+    Ok(())
+}
+
+fn unreadable(error: io::Error) -> JournalError {
+    JournalError::Generation(format!("its newest records cannot be read now: {error}"))
 }
 
 /// Books from what the generations note, when the state is lost: every record still on disk counts as waiting and as
@@ -342,33 +381,4 @@ fn add_lanes(books: &mut Vec<LaneBook>, names: &[String], number: u64) {
             books.push(LaneBook::new(LaneId(id), name.clone(), number));
         }
     }
-}
-
-fn draw_id() -> JournalId {
-    let mut bytes = [0; 8];
-    // Without the kernel's generator there is no unique id to be had; the boot id is the best that is left.
-    if getrandom::fill(&mut bytes).is_err() {
-        let boot = crate::clock::read_boot_id().0;
-        bytes.copy_from_slice(&boot[..8]);
-    }
-    JournalId(u64::from_be_bytes(bytes))
-}
-
-/// Hash of machine id and first MAC address: tells a cloned card from its original. 0 when neither can be read.
-fn machine_fingerprint() -> u64 {
-    use sha2::{Digest, Sha256};
-    let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
-    let mut names: Vec<PathBuf> =
-        fs::read_dir("/sys/class/net").into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    names.sort();
-    // Interfaces without a device behind them (bridges, tunnels, containers) come and go with new addresses.
-    let address = names
-        .iter()
-        .filter(|path| path.join("device").exists())
-        .find_map(|path| fs::read_to_string(path.join("address")).ok());
-    if machine.trim().is_empty() && address.is_none() {
-        return 0;
-    }
-    let digest = Sha256::digest(format!("{}|{}", machine.trim(), address.unwrap_or_default().trim()));
-    u64::from_be_bytes(digest[..8].try_into().expect("a digest has 32 bytes"))
 }

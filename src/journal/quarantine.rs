@@ -1,4 +1,4 @@
-//! Quarantine: records that can never be sent, and heads of messages too large to be journaled, with the reason.
+//! Quarantine: records that can never be sent, and heads of messages too large to be journaled, with the cause.
 //!
 //! One append-only file of frames like the log's (found again by the same scan when damaged), synced before the record
 //! is settled: a cut between the two quarantines it twice under the same lane and position, and loses nothing. The file
@@ -54,7 +54,7 @@ struct Kept<'a> {
 
 /// Why something is put into quarantine.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reason<'a> {
+pub(super) struct Cause<'a> {
     pub(super) code: &'a str,
     pub(super) text: &'a str,
     pub(super) place: Option<(LaneId, u64)>,
@@ -91,15 +91,15 @@ impl Quarantine {
     }
 
     /// Keeps a record durably. `false`: it is full.
-    pub(super) fn keep(&self, record: &Record, reason: Reason<'_>) -> io::Result<bool> {
+    pub(super) fn keep(&self, record: &Record, cause: Cause<'_>) -> io::Result<bool> {
         let envelope = codec::encode(record);
         let kept = Kept {
-            code: reason.code,
-            text: reason.text,
-            lane: reason.place.map(|(lane, _)| lane),
-            position: reason.place.map(|(_, position)| position),
-            bytes: reason.whole.map(|(bytes, _)| bytes),
-            delivery: reason.whole.map(|(_, delivery)| delivery),
+            code: cause.code,
+            text: cause.text,
+            lane: cause.place.map(|(lane, _)| lane),
+            position: cause.place.map(|(_, position)| position),
+            bytes: cause.whole.map(|(bytes, _)| bytes),
+            delivery: cause.whole.map(|(_, delivery)| delivery),
             envelope: &envelope,
         };
         let body = serde_cbor::to_vec(&kept).expect("plain values encode");
@@ -141,7 +141,7 @@ impl Inner {
             files::sync_dir(dir)?;
         }
         let bytes = std::fs::read(&path)?;
-        let entries = frame::scan(&bytes).filter(|frame| frame.part == 0).count() as u64;
+        let entries = frame::scan(&bytes, drop).filter(|frame| frame.part == 0).count() as u64;
         let deliveries = bodies(&bytes).filter_map(|body| serde_cbor::from_slice::<Kept<'_>>(&body).ok()?.delivery);
         let deliveries = deliveries.collect();
         let counts = QuarantineCounts { entries, bytes: bytes.len() as u64, max_bytes: QUARANTINE_BYTES };
@@ -152,7 +152,7 @@ impl Inner {
 /// What was kept, its parts joined: they stand in a row, because each entry is written in one go.
 fn bodies(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
     let mut body = Vec::new();
-    frame::scan(bytes).filter_map(move |frame| {
+    frame::scan(bytes, drop).filter_map(move |frame| {
         if frame.part == 0 {
             body.clear();
         }

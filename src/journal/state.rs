@@ -5,8 +5,8 @@
 //! in one fdatasync: a power cut in the middle of it leaves the other slot, which is the state of the write before.
 //! What the file lags behind is repeated, never lost: cursors only ever move up.
 
-use super::books::LaneState;
 use super::files;
+use super::lane_state::{LaneState, Room};
 use crate::record::JournalId;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
@@ -128,18 +128,17 @@ pub(super) struct Prepared {
     body: Vec<u8>,
 }
 
-/// Asks `make` for the state with at most so many settled intervals per lane, and again with fewer until it fits.
-pub(super) fn fit(make: impl Fn(usize) -> State) -> Prepared {
-    let mut intervals = 512;
+/// Asks `make` for the state in so much room per lane, and again in less until it fits.
+pub(super) fn fit(make: impl Fn(Room) -> State) -> Prepared {
+    let mut room = Room::FULL;
     loop {
-        let state = make(intervals);
+        let state = make(room);
         let body = serde_cbor::to_vec(&state).expect("numbers and short names encode");
         if body.len() <= SLOT_LEN - HEADER_LEN {
             return Prepared { state, body };
         }
-        // The configuration bounds lanes and names so that a state without intervals always fits.
-        assert!(intervals > 0, "a state without settled intervals must fit a slot");
-        intervals /= 2;
+        // The configuration bounds lanes and names so that a state with the least of everything always fits.
+        room = room.less().expect("a state with the least of everything must fit a slot");
     }
 }
 
@@ -215,7 +214,7 @@ mod tests {
             book.settle(position, Outcome::Accepted);
         }
         let (mut file, _) = reopen(&dir.path().join("state"));
-        let make = |intervals| State { lanes: vec![LaneState::of(&book, intervals)], ..state(1) };
+        let make = |room| State { lanes: vec![LaneState::of(&book, room)], ..state(1) };
         let written = file.write(fit(make)).unwrap();
         assert!(written.lanes[0].clone().into_book().unwrap().ledger.accepted >= 64);
     }

@@ -1,11 +1,15 @@
 //! The journal as its users see it: appended, read, settled, reopened, damaged.
 #![allow(clippy::disallowed_methods, reason = "tests stand in for the agent, which starts threads")]
 
+mod bounds;
+mod damage;
+mod gaps;
 mod marks;
 mod samples;
 
 use super::books::Outcome;
 use super::*;
+use crate::config::OnFull;
 use crate::record::{Identity, KeyKind, Message, TimeSource};
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
@@ -29,11 +33,17 @@ struct Rig {
 fn options(path: &Path) -> JournalOptions {
     JournalOptions {
         path: path.to_owned(),
-        max_bytes: 1 << 30,
-        on_full: OnFull::DropOldest,
+        bounds: Bounds { max_bytes: 1 << 30, max_age: None, min_free: 0, on_full: OnFull::DropOldest },
+        reserve_bytes: 0,
         generation_bytes: SMALL_GENERATION,
         lanes: vec![MAIN.into(), "audit".into()],
+        silent: vec![],
     }
+}
+
+fn bounded(path: &Path, max_bytes: u64, on_full: OnFull) -> JournalOptions {
+    let options = options(path);
+    JournalOptions { bounds: Bounds { max_bytes, on_full, ..options.bounds }, ..options }
 }
 
 fn start(options: &JournalOptions) -> Rig {
@@ -251,7 +261,7 @@ fn two_lanes_have_positions_of_their_own_and_a_lagging_one_holds_its_records() {
 #[test]
 fn at_the_bound_the_oldest_generation_is_evicted_counted_and_announced() {
     let dir = crate::testing::fast_dir();
-    let options = JournalOptions { max_bytes: 3_000_000, ..options(dir.path()) };
+    let options = bounded(dir.path(), 3_000_000, OnFull::DropOldest);
     let mut rig = start(&options);
     for n in 0..40 {
         rig.append(n * 100 + 1..=n * 100 + 100);
@@ -259,7 +269,7 @@ fn at_the_bound_the_oldest_generation_is_evicted_counted_and_announced() {
     let facts = rig.facts();
     assert!(facts.evicted > 0);
     add_up(&facts);
-    assert!(rig.journal.facts().bytes <= options.max_bytes, "{}", rig.journal.facts().bytes);
+    assert!(rig.journal.facts().bytes <= options.bounds.max_bytes, "{}", rig.journal.facts().bytes);
     let read = rig.read_all();
     let gaps = read.iter().filter(|(_, n)| *n == 0).count();
     assert!(gaps > 0, "a hole is announced");
@@ -273,12 +283,12 @@ fn at_the_bound_the_oldest_generation_is_evicted_counted_and_announced() {
 #[test]
 fn with_on_full_stop_tickets_wait_until_lanes_have_trimmed_and_nothing_is_evicted() {
     let dir = crate::testing::fast_dir();
-    let options = JournalOptions { max_bytes: 3_000_000, on_full: OnFull::Stop, ..options(dir.path()) };
+    let options = bounded(dir.path(), 3_000_000, OnFull::Stop);
     let mut rig = start(&options);
     let id = rig.lane().id();
     rig.send(1..=6000, &[id]);
     let mut tickets = 0;
-    while *locked(&rig.journal.0.health) != WriterHealth::Full {
+    while *locked(&rig.journal.0.health) != (WriterHealth::Full { bound: Bound::MaxBytes }) {
         tickets += rig.committed.try_recv().map_or(0, |some| some.len());
         std::thread::yield_now();
     }

@@ -11,6 +11,9 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// An eviction is remarked on for so long.
+const EVICTED_LATELY_S: u64 = 3600;
+
 /// How it goes, in one word.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -207,13 +210,19 @@ fn remarks(status: &StatusSnapshot) -> Vec<(Health, String)> {
     if let Some(journal) = &status.journal {
         match &journal.facts.writer {
             WriterHealth::Fine => {}
-            WriterHealth::Full => {
-                all.push((
-                    Health::Act,
-                    "journal full, nothing is acknowledged; mend the uplink or raise journal.max_bytes".to_owned(),
-                ));
+            WriterHealth::Full { bound } => {
+                let why = format!("journal at its bound {}, nothing is acknowledged", bound.key());
+                all.push((Health::Act, joined(&why, bound.remedy())));
             }
             WriterHealth::Failing { error } => all.push((Health::Act, format!("journal cannot be written: {error}"))),
+        }
+        if let Some((bound, ago_s)) = journal.facts.evicted.filter(|(_, ago_s)| *ago_s < EVICTED_LATELY_S) {
+            let why = format!("the oldest records are evicted at {bound}, the last {} min ago", ago_s / 60);
+            all.push((Health::Act, joined(&why, "mend the uplink, or give the journal more room")));
+        }
+        if !journal.facts.reserve {
+            let why = "the journal's reserve for a full disk is given up or was never made".to_owned();
+            all.push((Health::Waiting, joined(&why, "free space on its disk")));
         }
         if journal.in_ram {
             all.push((

@@ -1,11 +1,12 @@
 //! Accounted for: per lane, appended = accepted + waiting + evicted + quarantined + damaged, through kills, evictions and
 //! restarts; and what is gone is announced to the consumer.
 
+use crate::support::disk::BadDisk;
 use crate::support::{
     Flow, LONG, QUEUE, adopt, arrived, assert_books, assert_clean, assert_understood, config, drained, fleet, lane,
     mosquitto, online, stub, tail,
 };
-use proving::checker::{Reading, Rules, judge};
+use proving::checker::{Reading, Rules, Verdict, judge};
 use proving::stub::{Fault, When};
 use serde_json::Value;
 
@@ -84,4 +85,103 @@ async fn evicted_records_are_counted_and_announced_and_the_rest_arrives_in_order
     assert_eq!(arrived, newest.len(), "the oldest were given up, and no others");
     assert!(adopt(&mut published, &delivered, "$tidegate/gap").iter().all(|gap| gap["data"]["reason"] == "evicted"));
     assert_understood(&stub);
+}
+
+/// Killed after records were evicted, and their generation deleted, before the gap record is on the disk: slow syncs make
+/// that moment long. Gives what was evicted, and the judgement on what arrived in the end.
+async fn killed_between_eviction_and_gap_record(sabotage: Option<&str>) -> (usize, Verdict) {
+    let (mut stub, broker) = (stub(), mosquitto().await);
+    let mut configuration = config(broker.addr(), &stub);
+    configuration.journal_extra = "max_bytes = \"16 MiB\"".into();
+    configuration.environment.extend(sabotage.map(|name| ("TIDEGATE_SABOTAGE".into(), name.into())));
+    let disk = BadDisk::under(&mut configuration);
+    let mut agent = online(configuration).await;
+    stub.close().await;
+    let mut fleet = fleet(broker.addr(), 100, None);
+    let mut status = Value::Null;
+    // Up to a thousand messages before the bound.
+    while status["journal"]["bytes"].as_u64() < Some(13 << 20) {
+        fleet.publish(500).await.unwrap();
+        let sent = fleet.published().confirmed() as u64;
+        status = agent.wait_status("journaled", LONG, |s| lane(s, "appended") >= sent).await.unwrap();
+    }
+    let oldest = agent.journal_path().join("log");
+    let head = || std::fs::read_dir(&oldest).unwrap().map(|entry| entry.unwrap().file_name()).min();
+    let before = head();
+    disk.slow(500);
+    let mut flow = Flow::start(fleet);
+    let gone = |s: &Value| lane(s, "evicted") > 0 && head() != before;
+    let status = agent.wait_status("an eviction", LONG, gone).await.unwrap();
+    agent.kill().await.unwrap();
+    disk.mend();
+    println!("evicted {}, to be announced {}", lane(&status, "evicted"), status["journal"]["lanes"][0]["unannounced"]);
+    agent.spawn().unwrap();
+    crate::support::until_online(&mut agent).await;
+    flow.more(100).await;
+    let published = flow.end().await.published();
+    stub.open().unwrap();
+    let status = drained(&mut agent, published.confirmed() as u64).await;
+    let verdict = judge(&published, &stub.accepted(QUEUE), Rules::FIFO);
+    let evicted = lane(&status, "evicted") as usize;
+    println!("{verdict}; evicted {evicted}, announced {}, holes {}", verdict.announced, verdict.holes);
+    (evicted, verdict)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_between_an_eviction_and_its_gap_record_loses_no_announcement() {
+    let (evicted, verdict) = killed_between_eviction_and_gap_record(None).await;
+    assert_eq!(verdict.holes, 0, "{verdict:?}");
+    // What was on its way when it was evicted may have arrived all the same.
+    assert!(verdict.lost > 0 && verdict.lost <= evicted && verdict.announced >= verdict.lost, "{verdict:?}");
+    assert_eq!(
+        (verdict.duplicated, verdict.out_of_order, verdict.clashes, verdict.strangers),
+        (0, 0, 0, 0),
+        "{verdict:?}"
+    );
+}
+
+/// The control: holes that the state file forgets are never told, and the checker sees it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn holes_that_are_forgotten_on_purpose_are_caught() {
+    let (evicted, verdict) = killed_between_eviction_and_gap_record(Some("forget-holes")).await;
+    assert!(evicted > 0 && verdict.holes > 0, "{verdict:?}");
+    assert!(verdict.announced < evicted);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quarantined_record_is_announced_and_its_group_goes_on() {
+    let (stub, broker) = (stub(), mosquitto().await);
+    let mut agent = online(config(broker.addr(), &stub)).await;
+    let hopeless = Fault::FailEntry { index: 0, code: "InvalidMessageContents", sender_fault: true };
+    stub.faults().push(hopeless, When::Next(1));
+    let mut fleet = fleet(broker.addr(), 20, None);
+    fleet.publish(200).await.unwrap();
+    let status = drained(&mut agent, 201).await;
+    assert_eq!((lane(&status, "quarantined"), lane(&status, "appended")), (1, 201), "and one gap record");
+    let published = fleet.published();
+    let verdict = judge(&published, &stub.accepted(QUEUE), Rules::FIFO);
+    println!("{verdict}; announced {}, holes {}", verdict.announced, verdict.holes);
+    assert_eq!((verdict.lost, verdict.announced, verdict.holes, verdict.out_of_order), (1, 1, 0, 0), "{verdict:?}");
+    assert_understood(&stub);
+}
+
+/// A queue of plain payloads gets no gap records unless it is told to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_raw_queue_gets_gap_records_only_when_it_asks_for_them() {
+    for (asked, told) in [("", 0), ("\ngap_records = true", 1)] {
+        let (stub, broker) = (stub(), mosquitto().await);
+        let mut configuration = config(broker.addr(), &stub);
+        configuration.queues[0].extra = format!("body = \"raw\"{asked}");
+        let mut agent = online(configuration).await;
+        let hopeless = Fault::FailEntry { index: 0, code: "InvalidMessageContents", sender_fault: true };
+        stub.faults().push(hopeless, When::Next(1));
+        let mut fleet = fleet(broker.addr(), 20, None);
+        fleet.publish(100).await.unwrap();
+        let status = drained(&mut agent, 100 + told).await;
+        assert_eq!((lane(&status, "quarantined"), lane(&status, "appended")), (1, 100 + told), "{asked}");
+        let delivered = stub.accepted(QUEUE);
+        let gaps = delivered.iter().filter_map(|message| Reading::of(message).ok()).filter(Reading::is_gap);
+        assert_eq!(gaps.count() as u64, told, "{asked}");
+        assert_understood(&stub);
+    }
 }

@@ -15,6 +15,7 @@ mod bad_input;
 mod broker;
 mod delivery;
 mod demo;
+mod disk;
 mod doubt;
 mod outage;
 mod power_loss;

@@ -25,7 +25,8 @@ fn sample_draft(n: u64, lanes: &[LaneId]) -> Draft {
 /// Writes the journal that the samples hold: 150 records for `main`, of which every fifth goes to `audit` as well, over
 /// several generations; 1 to 90 accepted, 95 accepted out of turn, 96 quarantined, one oversize message, and a mark.
 fn write_sample(path: &Path) {
-    let mut rig = start(&options(path));
+    // A queue that takes no gap records: the quarantined one is not announced.
+    let mut rig = start(&JournalOptions { silent: vec![MAIN.into()], ..options(path) });
     let (main, audit) = (rig.lane().id(), rig.journal.lane_id("audit").unwrap());
     for n in 1..=150 {
         let lanes: &[LaneId] = if n % 5 == 0 { &[main, audit] } else { &[main] };

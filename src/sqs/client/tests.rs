@@ -47,6 +47,7 @@ impl Site {
             ca_file: None,
             credentials: CredentialsSource::CsvFile(self.key_file()),
             body: BodyFormat::CloudEvents,
+            gap_records: true,
             ordering: Ordering::Strict,
             max_in_flight: 4,
             batch_bytes: 65_536,

@@ -1,5 +1,6 @@
 //! What the tests share: an agent between its peers, a flow that goes on while things break, and the judgement.
 
+pub(crate) mod disk;
 mod flow;
 mod hands;
 mod publisher;

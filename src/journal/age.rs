@@ -1,0 +1,114 @@
+//! The age of what waits: finds the oldest record that some lane still waits for, and how far the too old ones reach.
+//!
+//! Looked at only where `journal.max_age` is set, and then every few seconds at most. What is settled stays settled, so
+//! the search for the oldest goes forward only: each record is read once, and the index of one generation is kept.
+
+use super::log::{Reading, locked};
+use super::retention::age;
+use super::{JournalError, Shared};
+use crate::record::{Record, codec};
+use std::time::{Duration, Instant};
+
+/// Looks per age: what is too old is noticed this much later at most, within the limits below.
+const LOOKS: u32 = 64;
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// Where the search stands.
+#[derive(Debug)]
+pub(super) struct Oldest {
+    max_age: Duration,
+    /// Every record below is settled in every lane.
+    number: u64,
+    reading: Option<Reading>,
+    looked: Option<Instant>,
+    /// What the last look said.
+    upto: Option<u64>,
+}
+
+impl Oldest {
+    pub(super) fn new(max_age: Duration) -> Oldest {
+        Oldest { max_age, number: 0, reading: None, looked: None, upto: None }
+    }
+
+    /// Between two looks.
+    pub(super) fn pause(&self) -> Duration {
+        (self.max_age / LOOKS).clamp(PAUSE_MIN, PAUSE_MAX)
+    }
+
+    /// The number below which everything is too old, all of one generation; `None`: nothing is, as far as one can tell.
+    /// Between two looks it repeats itself, unless `again`.
+    ///
+    /// A record whose own age is unknown is too old when one received after it is: what came before is not younger.
+    pub(super) fn upto(&mut self, shared: &Shared, again: bool) -> Result<Option<u64>, JournalError> {
+        if again || self.looked.is_none_or(|at| at.elapsed() >= self.pause()) {
+            self.upto = self.look(shared)?;
+            self.looked = Some(Instant::now());
+        }
+        Ok(self.upto)
+    }
+
+    fn look(&mut self, shared: &Shared) -> Result<Option<u64>, JournalError> {
+        let waiting =
+            |books: &[super::LaneBook]| books.iter().filter(|book| book.waiting() > 0).map(|book| book.read_from).min();
+        let Some(needed) = waiting(&locked(&shared.books)) else {
+            self.reading = None;
+            return Ok(None);
+        };
+        self.number = self.number.max(needed);
+        let durable = *shared.durable.borrow();
+        let (now, boot) = (shared.clock.now(), shared.clock.boot());
+        let mut found = false;
+        let mut upto = None;
+        let mut number = self.number;
+        while number <= durable {
+            // Only its own generation is looked through: the next one has its turn when this one is given up.
+            if found && !self.reading.as_ref().is_some_and(|reading| reading.covers(number)) {
+                break;
+            }
+            let Some(record) = self.read(shared, number)? else {
+                number += 1;
+                continue;
+            };
+            if !found && is_settled(shared, &record) {
+                number += 1;
+                self.number = number;
+                continue;
+            }
+            if !found {
+                found = true;
+                self.number = number;
+            }
+            match age(record.draft.received, record.boot, now, boot) {
+                Some(age) if age > self.max_age => upto = Some(number + 1),
+                Some(_) => break,
+                None => {}
+            }
+            number += 1;
+        }
+        Ok(upto)
+    }
+
+    fn read(&mut self, shared: &Shared, number: u64) -> Result<Option<Record>, JournalError> {
+        if self.reading.as_ref().is_none_or(|reading| !reading.covers(number)) {
+            self.reading = None;
+            self.reading = shared.log.reading(number)?;
+        }
+        let Some(reading) = &self.reading else { return Ok(None) };
+        match reading.read(number) {
+            Ok(envelope) => Ok(envelope.and_then(|envelope| codec::decode(&envelope).ok())),
+            Err(error) => {
+                self.reading = None;
+                Err(error)
+            }
+        }
+    }
+}
+
+fn is_settled(shared: &Shared, record: &Record) -> bool {
+    let books = locked(&shared.books);
+    record
+        .slots
+        .iter()
+        .all(|slot| books.iter().find(|book| book.id == slot.lane).is_none_or(|book| book.is_settled(slot.position)))
+}

@@ -1,0 +1,95 @@
+//! What `status` shows of the journal: one look, asked for when somebody wants it.
+
+use super::log::locked;
+use super::{Journal, QuarantineCounts, WriterHealth};
+use serde::Serialize;
+
+/// What `status` shows of one lane.
+#[derive(Clone, Debug, Serialize)]
+pub struct LaneFacts {
+    /// The queue's name.
+    pub name: String,
+    /// Records appended to the lane since the journal was made.
+    pub appended: u64,
+    /// Accepted by SQS.
+    pub accepted: u64,
+    /// Waiting: the lane's depth.
+    pub waiting: u64,
+    /// Evicted at a bound.
+    pub evicted: u64,
+    /// Quarantined.
+    pub quarantined: u64,
+    /// Damaged.
+    pub damaged: u64,
+    /// Lowest unsettled position.
+    pub cursor: u64,
+    /// Lost records that no durable gap record announces yet.
+    pub unannounced: u64,
+}
+
+/// What `status` shows of the journal.
+#[derive(Clone, Debug, Serialize)]
+pub struct JournalFacts {
+    /// Journal id, 16 hex digits.
+    pub journal_id: String,
+    /// Count of opens.
+    pub epoch: u64,
+    /// Highest durable number.
+    pub durable: u64,
+    /// Generations on disk.
+    pub generations: usize,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Bound for the bytes on disk.
+    pub max_bytes: u64,
+    /// Bound for the age of what waits, in seconds, if there is one.
+    pub max_age_s: Option<u64>,
+    /// Bytes that stay free on the file system.
+    pub min_free: u64,
+    /// Whether the reserve for a full disk is there.
+    pub reserve: bool,
+    /// The bound at which records were evicted last, if any were since the start, and how many seconds ago.
+    pub evicted: Option<(&'static str, u64)>,
+    /// What the writer is at.
+    pub writer: WriterHealth,
+    /// Quarantined records and oversize messages on disk.
+    pub quarantine: QuarantineCounts,
+    /// Every lane, configured or not.
+    pub lanes: Vec<LaneFacts>,
+}
+
+impl Journal {
+    /// What is going on.
+    pub fn facts(&self) -> JournalFacts {
+        let lanes = locked(&self.0.books)
+            .iter()
+            .map(|book| LaneFacts {
+                name: book.name.clone(),
+                appended: book.appended(),
+                accepted: book.ledger.accepted,
+                waiting: book.waiting(),
+                evicted: book.ledger.evicted,
+                quarantined: book.ledger.quarantined,
+                damaged: book.ledger.damaged,
+                cursor: book.cursor,
+                unannounced: book.holes.all().iter().map(|hole| hole.count).sum(),
+            })
+            .collect();
+        JournalFacts {
+            journal_id: self.0.id.to_string(),
+            epoch: self.0.epoch,
+            durable: *self.0.durable.borrow(),
+            generations: self.0.log.firsts().len(),
+            bytes: self.0.log.disk_bytes(),
+            max_bytes: self.0.bounds.max_bytes,
+            max_age_s: self.0.bounds.max_age.map(|age| age.as_secs()),
+            min_free: self.0.bounds.min_free,
+            reserve: self.0.reserve.is_there(),
+            evicted: locked(&self.0.evicted)
+                .map(|(bound, at)| (bound, self.0.clock.now().boottime_ms.saturating_sub(at) / 1000)),
+            writer: locked(&self.0.health).clone(),
+            quarantine: self.0.quarantine.counts(),
+            lanes,
+        }
+    }
+}

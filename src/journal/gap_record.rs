@@ -1,0 +1,124 @@
+//! The gap record: a hole, written down for the consumer, and read again.
+//!
+//! It has a position of its own in the lane, and a message group of its own. It is read again twice: at an opening, where
+//! a hole of the state file may have been announced already, and when it is evicted before it was sent.
+
+use super::books::LaneBook;
+use super::gaps::{About, Hole, Reason};
+use super::log::Log;
+use crate::clock::{Moment, rfc3339_ms};
+use crate::record::{Draft, Identity, JournalId, KeyKind, LaneId, Message, Record, TimeSource, codec};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+
+const TYPE: &str = "gap";
+const PROFILE: &str = "tidegate";
+
+/// The record that announces a hole: its own position, in a group of its own, so not in order with those it speaks of.
+pub(super) fn draft(journal: JournalId, now: Moment, lane: (LaneId, &str), hole: &Hole) -> Draft {
+    let time = |ms: Option<i64>| ms.and_then(rfc3339_ms);
+    let payload = serde_json::json!({
+        "lane": lane.1,
+        "reason": hole.reason.outcome(),
+        "bound": hole.reason.bound(),
+        "ranges": hole.ranges,
+        "count": hole.count,
+        "first_received": time(hole.about.first_ms),
+        "last_received": time(hole.about.last_ms),
+        "groups": hole.about.groups,
+        "further_groups": hole.about.further,
+    });
+    Draft {
+        received: now,
+        message: Message {
+            topic: "$tidegate/gap".to_owned(),
+            payload: payload.to_string().into(),
+            qos: 1,
+            retain: false,
+            dup: false,
+            packet_id: 0,
+        },
+        profile: PROFILE.to_owned(),
+        identity: Identity {
+            key: None,
+            key_kind: KeyKind::Arrival,
+            group: format!("tidegate.gap.{journal}"),
+            device: None,
+            record_type: TYPE.to_owned(),
+            event_time: None,
+            time_source: TimeSource::Arrival,
+        },
+        lanes: vec![lane.0],
+    }
+}
+
+/// What a gap record says.
+#[derive(Deserialize)]
+struct Announcement {
+    reason: String,
+    bound: Option<String>,
+    ranges: Vec<(u64, u64)>,
+    count: u64,
+    #[serde(default)]
+    first_received: Option<String>,
+    #[serde(default)]
+    last_received: Option<String>,
+    #[serde(default)]
+    groups: BTreeSet<String>,
+    #[serde(default)]
+    further_groups: u64,
+}
+
+/// The hole that a record announces; `None`: it is no gap record.
+///
+/// When a gap record is lost itself before it was sent, what it announced is to be announced again.
+pub(super) fn announced_by(record: &Record) -> Option<Hole> {
+    if record.draft.profile != PROFILE || record.draft.identity.record_type != TYPE {
+        return None;
+    }
+    let said: Announcement = serde_json::from_slice(&record.draft.message.payload).ok()?;
+    let reason = Reason::ALL
+        .into_iter()
+        .find(|reason| reason.outcome() == said.reason && reason.bound() == said.bound.as_deref());
+    let ms = |text: Option<String>| {
+        let at = time::OffsetDateTime::parse(&text?, &time::format_description::well_known::Rfc3339).ok()?;
+        i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok()
+    };
+    let about = About {
+        first_ms: ms(said.first_received),
+        last_ms: ms(said.last_received),
+        groups: said.groups,
+        further: said.further_groups,
+    };
+    Some(Hole { reason: reason.unwrap_or(Reason::Other), ranges: said.ranges, count: said.count, about })
+}
+
+/// Takes out the holes whose gap records are durable already: they stand above `high`, the high water of the state that
+/// the books come from, because a hole is in the state before its gap record is committed. `end`: numbers from there on
+/// do not count. Reads nothing when there is no hole.
+pub(super) fn forget_announced(log: &Log, high: u64, end: u64, books: &mut [LaneBook]) {
+    if books.iter().all(|book| book.holes.all().is_empty()) {
+        return;
+    }
+    let firsts = log.firsts();
+    for (index, first) in firsts.iter().enumerate() {
+        let below = firsts.get(index + 1).copied().unwrap_or(u64::MAX).min(end);
+        if below <= high + 1 {
+            continue;
+        }
+        // What cannot be read now announces nothing: better said twice than never.
+        let Ok(Some(closed)) = log.closed(*first) else { continue };
+        for number in closed.numbers().filter(|number| (high + 1..below).contains(number)) {
+            let Ok(Some(envelope)) = closed.read(number) else { continue };
+            let Ok(record) = codec::decode(&envelope) else { continue };
+            forget(&record, books);
+        }
+    }
+}
+
+fn forget(record: &Record, books: &mut [LaneBook]) {
+    let Some(told) = announced_by(record) else { return };
+    for book in books.iter_mut().filter(|book| record.position(book.id).is_some()) {
+        book.holes.forget(&told);
+    }
+}

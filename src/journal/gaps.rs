@@ -1,0 +1,306 @@
+//! Holes in a lane, until the gap records that announce them ([`super::gap_record`]) are durable.
+//!
+//! A hole is noted in the lane's book under the same lock that books the loss, so one picture of the state file holds
+//! both or neither. It leaves the book when the record that announces it is durable. The order that makes this safe:
+//! booked and noted → state file → gap record committed → taken out of the book. A crash before the state file finds the
+//! records where they were, to be lost and booked again; a crash after it finds the hole in the state, unannounced; a crash
+//! after the commit finds the gap record above the recorded high water, and [`super::gap_record::forget_announced`] takes the hole out. So a
+//! hole is never silently missing, and is announced once. A gap record that is evicted before it was sent is taken apart
+//! again: what it announced goes with the next one. Only one that is damaged takes its announcements with it; its own
+//! position is announced like any other.
+
+use crate::clock::Moment;
+use crate::record::Record;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Groups named in a gap record; further ones are counted.
+pub(super) const GROUPS_MAX: usize = 20;
+/// Ranges of one hole; beyond, the two nearest become one, and the count says how many positions in them are missing.
+pub(super) const RANGES_MAX: usize = 64;
+
+/// Why records of a lane are gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) enum Reason {
+    /// Evicted at the bound in bytes.
+    #[serde(rename = "b")]
+    MaxBytes,
+    /// Evicted because they were too old.
+    #[serde(rename = "t")]
+    MaxAge,
+    /// Evicted because the file system's free space fell below the floor.
+    #[serde(rename = "f")]
+    MinFree,
+    /// They cannot be read back.
+    #[serde(rename = "d")]
+    Damaged,
+    /// Set aside: they can never be sent.
+    #[serde(rename = "q")]
+    Quarantined,
+    /// Written by a later release.
+    #[serde(other, rename = "?")]
+    Other,
+}
+
+impl Reason {
+    pub(super) const ALL: [Reason; 6] =
+        [Reason::MaxBytes, Reason::MaxAge, Reason::MinFree, Reason::Damaged, Reason::Quarantined, Reason::Other];
+
+    /// What the ledger calls it.
+    pub(super) fn outcome(self) -> &'static str {
+        match self {
+            Reason::MaxBytes | Reason::MaxAge | Reason::MinFree => "evicted",
+            Reason::Damaged => "damaged",
+            Reason::Quarantined => "quarantined",
+            Reason::Other => "other",
+        }
+    }
+
+    /// The bound that was reached, as the configuration spells it.
+    pub(super) fn bound(self) -> Option<&'static str> {
+        match self {
+            Reason::MaxBytes => Some("journal.max_bytes"),
+            Reason::MaxAge => Some("journal.max_age"),
+            Reason::MinFree => Some("journal.min_free"),
+            _ => None,
+        }
+    }
+}
+
+/// Positions of one lane that are gone for one reason, and what is known of their records.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Hole {
+    /// Why.
+    #[serde(rename = "w")]
+    pub(super) reason: Reason,
+    /// Where: ascending, disjoint, both ends included.
+    #[serde(rename = "r")]
+    pub(super) ranges: Vec<(u64, u64)>,
+    /// Positions in the ranges that are gone; all of them unless the ranges were too many.
+    #[serde(rename = "n")]
+    pub(super) count: u64,
+    /// What is known of the records.
+    #[serde(flatten)]
+    pub(super) about: About,
+}
+
+/// What is known of records that are gone.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(super) struct About {
+    /// Not received before: ms since 1970 by a trusted clock.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub(super) first_ms: Option<i64>,
+    /// Not received after.
+    #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
+    pub(super) last_ms: Option<i64>,
+    /// Their groups; a hole keeps at most [`GROUPS_MAX`] names.
+    #[serde(rename = "g", default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) groups: BTreeSet<String>,
+    /// At most so many further groups.
+    #[serde(rename = "o", default)]
+    pub(super) further: u64,
+}
+
+impl About {
+    /// Takes in one record. All names are kept until a hole is made of it: so the further ones are counted once.
+    pub(super) fn record(&mut self, record: &Record) {
+        self.received(trusted_ms(&record.draft.received));
+        if !self.groups.contains(&record.draft.identity.group) {
+            self.groups.insert(record.draft.identity.group.clone());
+        }
+    }
+
+    /// Takes in a time between which and the others the records were received.
+    pub(super) fn received(&mut self, ms: Option<i64>) {
+        self.first_ms = [self.first_ms, ms].into_iter().flatten().min();
+        self.last_ms = self.last_ms.max(ms);
+    }
+
+    fn merge(&mut self, other: About) {
+        self.received(other.first_ms);
+        self.received(other.last_ms);
+        self.further += other.further;
+        self.groups.extend(other.groups);
+    }
+}
+
+/// A time of receipt that can be told to others.
+pub(super) fn trusted_ms(received: &Moment) -> Option<i64> {
+    Some(received.wall_ms).filter(|_| received.trusted)
+}
+
+impl Hole {
+    /// A hole of the positions in `ranges`.
+    pub(super) fn new(reason: Reason, ranges: Vec<(u64, u64)>, about: About) -> Hole {
+        let count = ranges.iter().map(|(from, to)| to + 1 - from).sum();
+        let mut hole = Hole { reason, ranges, count, about };
+        hole.shorten(RANGES_MAX, GROUPS_MAX);
+        hole
+    }
+
+    /// Takes in another hole of the same reason, disjoint from this one.
+    fn merge(&mut self, other: Hole) {
+        self.count += other.count;
+        self.about.merge(other.about);
+        self.ranges.extend(other.ranges);
+        self.ranges.sort_unstable();
+        self.ranges.dedup_by(|next, before| {
+            let touches = next.0 <= before.1 + 1;
+            if touches {
+                before.1 = before.1.max(next.1);
+            }
+            touches
+        });
+        self.shorten(RANGES_MAX, GROUPS_MAX);
+    }
+
+    /// At most so many ranges and names: what is beyond is covered, respectively counted.
+    pub(super) fn shorten(&mut self, ranges: usize, groups: usize) {
+        while self.ranges.len() > ranges.max(1) {
+            let space = |at: &usize| self.ranges[at + 1].0 - self.ranges[*at].1;
+            let at = (0..self.ranges.len() - 1).min_by_key(space).expect("more than one range");
+            self.ranges[at].1 = self.ranges.remove(at + 1).1;
+        }
+        while self.about.groups.len() > groups {
+            self.about.groups.pop_last();
+            self.about.further += 1;
+        }
+    }
+
+    /// What stays the same however much it is shortened: tells whether a gap record announces this hole.
+    pub(super) fn mark(&self) -> (&'static str, Option<&'static str>, u64, u64, u64) {
+        let first = self.ranges.first().map_or(0, |range| range.0);
+        let last = self.ranges.last().map_or(0, |range| range.1);
+        (self.reason.outcome(), self.reason.bound(), first, last, self.count)
+    }
+}
+
+/// The holes of one lane that no durable gap record announces yet.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Holes {
+    all: Vec<Hole>,
+    /// So many, from the first one on, are in a commit on its way and must not change.
+    leaving: usize,
+    /// Nobody wants to hear of them: the queue takes no gap records.
+    silent: bool,
+}
+
+impl Holes {
+    /// Those that an earlier run left.
+    pub(super) fn restore(all: Vec<Hole>) -> Holes {
+        Holes { all, ..Holes::default() }
+    }
+
+    /// Whether the lane's queue takes gap records; a lane without a queue keeps them for the day when it has one.
+    pub(super) fn set_silent(&mut self, silent: bool) {
+        self.silent = silent;
+        if silent {
+            self.all.clear();
+        }
+    }
+
+    /// Notes a hole; joins it to one of the same reason that is still here.
+    pub(super) fn note(&mut self, hole: Hole) {
+        if self.silent || hole.count == 0 {
+            return;
+        }
+        match self.all[self.leaving..].iter_mut().find(|other| other.reason == hole.reason) {
+            Some(other) => other.merge(hole),
+            None => self.all.push(hole),
+        }
+    }
+
+    /// What is to be announced, oldest first.
+    pub(super) fn all(&self) -> &[Hole] {
+        &self.all
+    }
+
+    /// All of them leave with the next commit: they do not change until [`Holes::announced`].
+    pub(super) fn leave(&mut self) -> &[Hole] {
+        self.leaving = self.all.len();
+        &self.all
+    }
+
+    /// Takes out the hole that a durable gap record announces.
+    pub(super) fn forget(&mut self, told: &Hole) {
+        self.all.retain(|hole| hole.mark() != told.mark());
+    }
+
+    /// Those that left are announced durably.
+    pub(super) fn announced(&mut self) {
+        self.all.drain(..std::mem::take(&mut self.leaving));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn missing(holes: &[Hole]) -> u64 {
+        holes.iter().map(|hole| hole.count).sum()
+    }
+
+    proptest! {
+        /// However holes are noted, and however many leave in between: each lost position is covered by exactly the holes
+        /// that were announced or still are to be, and the counts add up.
+        #[test]
+        fn every_position_noted_is_announced_once(
+            lost in prop::collection::btree_set(1u64..2_000, 0..300),
+            steps in prop::collection::vec((0usize..4, any::<bool>(), any::<bool>()), 300),
+        ) {
+            let mut holes = Holes::default();
+            let mut announced: Vec<Hole> = Vec::new();
+            for (position, (group, evicted, leave)) in lost.iter().zip(&steps) {
+                let about = About { groups: BTreeSet::from([format!("g{group}")]), ..About::default() };
+                let reason = if *evicted { Reason::MaxBytes } else { Reason::Damaged };
+                holes.note(Hole::new(reason, vec![(*position, *position)], about));
+                if *leave {
+                    let left = holes.leave().to_vec();
+                    holes.note(Hole::new(Reason::MaxAge, vec![(*position + 5_000, *position + 5_000)], About::default()));
+                    prop_assert_eq!(&holes.all()[..left.len()], &left[..], "what is on its way does not change");
+                    holes.announced();
+                    announced.extend(left);
+                }
+            }
+            announced.extend(holes.all().to_vec());
+            let told = |position: u64| {
+                announced.iter().filter(|hole| hole.ranges.iter().any(|(from, to)| (*from..=*to).contains(&position))).count()
+            };
+            prop_assert!(lost.iter().all(|position| told(*position) >= 1));
+            let aged = steps.iter().take(lost.len()).filter(|(.., leave)| *leave).count();
+            prop_assert_eq!(missing(&announced), (lost.len() + aged) as u64);
+            for hole in &announced {
+                prop_assert!(hole.ranges.len() <= RANGES_MAX && hole.about.groups.len() <= GROUPS_MAX);
+                prop_assert!(hole.ranges.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0), "{:?}", hole.ranges);
+            }
+        }
+
+        #[test]
+        fn a_shortened_hole_is_known_again_and_covers_what_it_did(
+            lost in prop::collection::btree_set(1u64..500, 1..200),
+            (ranges, groups) in (0usize..10, 0usize..5),
+        ) {
+            let mut about = About::default();
+            about.groups.extend(lost.iter().map(|position| format!("g{}", position % 40)));
+            let groups_there = about.groups.len() as u64;
+            let each = lost.iter().map(|position| (*position, *position)).collect();
+            let hole = Hole::new(Reason::Damaged, each, about);
+            let mut short = hole.clone();
+            short.shorten(ranges, groups);
+            prop_assert_eq!(short.mark(), hole.mark());
+            prop_assert!(short.ranges.len() <= ranges.max(1) && short.about.groups.len() <= groups);
+            let covered = |position: &u64| short.ranges.iter().any(|(from, to)| (*from..=*to).contains(position));
+            prop_assert!(lost.iter().all(covered));
+            prop_assert_eq!(short.about.groups.len() as u64 + short.about.further, groups_there);
+        }
+    }
+
+    #[test]
+    fn a_silent_lane_keeps_no_holes() {
+        let mut holes = Holes::restore(vec![Hole::new(Reason::MaxBytes, vec![(1, 9)], About::default())]);
+        holes.set_silent(true);
+        holes.note(Hole::new(Reason::Damaged, vec![(10, 10)], About::default()));
+        assert_eq!(holes.all(), []);
+    }
+}

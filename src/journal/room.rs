@@ -1,0 +1,168 @@
+//! Making room: what the writer does before a commit when the journal is at a bound.
+//!
+//! The order when something is given up: the losses are booked and noted as holes, the state file has both, and only then
+//! the generation is deleted. So a crash anywhere finds records that are still there, or a loss that is counted and will be
+//! announced ([`super::gaps`]). Reading what is given up, for its times and groups, may take a moment of the disk's; it
+//! happens on the writer's thread, at a bound alone.
+
+use super::books::Outcome;
+use super::commit::Writer;
+use super::gaps::{About, Hole, Reason};
+use super::log::locked;
+use super::retention::{self, Bound, Look, Retention};
+use super::{JournalError, gap_record, place};
+use crate::record::{LaneId, codec};
+use std::collections::HashMap;
+
+/// What was read of a lane in records that are given up.
+#[derive(Debug, Default)]
+struct Given {
+    /// Position behind the last one.
+    next: u64,
+    about: About,
+    /// What gap records among them announce.
+    again: Vec<Hole>,
+}
+
+impl<T> Writer<T> {
+    /// Makes room for a commit by the bounds' policy. `Ok(Some(bound))`: stopped at it.
+    pub(super) fn make_room(&mut self, bytes: u64) -> Result<Option<Bound>, JournalError> {
+        loop {
+            let (look, aged) = self.look(bytes)?;
+            let firsts = self.journal.0.log.firsts();
+            match retention::decide(look, &self.journal.0.bounds) {
+                Retention::Fits => return Ok(None),
+                Retention::Stop(bound) => {
+                    let before = self.journal.0.log.disk_bytes();
+                    self.release()?;
+                    if self.journal.0.log.disk_bytes() >= before {
+                        return Ok(Some(bound));
+                    }
+                }
+                Retention::Rotate if self.active_bytes == 0 => return Ok(None),
+                Retention::Rotate => self.rotate()?,
+                Retention::EvictAged => {
+                    let end = aged.expect("something is too old");
+                    let first = firsts.iter().rev().find(|first| **first < end).copied().unwrap_or(end);
+                    self.give_up(first, end, Reason::MaxAge)?;
+                    self.aged(true)?;
+                }
+                Retention::EvictOldest(bound) => {
+                    let reason = if bound == Bound::MinFree { Reason::MinFree } else { Reason::MaxBytes };
+                    self.give_up(firsts[0], firsts[1], reason)?;
+                    if !self.journal.0.log.delete(firsts[0]) {
+                        // It cannot be removed now; this commit is small, and the next one tries again.
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What there is, and the number below which everything is too old.
+    fn look(&mut self, incoming: u64) -> Result<(Look, Option<u64>), JournalError> {
+        let aged = self.aged(false)?;
+        let shared = &self.journal.0;
+        let look = Look {
+            used: shared.log.disk_bytes(),
+            incoming,
+            free: place::free_bytes(&shared.path),
+            aged: aged.is_some(),
+            generations: shared.log.firsts().len(),
+        };
+        Ok((look, aged))
+    }
+
+    fn aged(&mut self, again: bool) -> Result<Option<u64>, JournalError> {
+        self.oldest.as_mut().map_or(Ok(None), |oldest| oldest.upto(&self.journal.0, again))
+    }
+
+    /// Gets out of a full disk: gives up the reserve, so that the next attempt has room.
+    pub(super) fn relieve(&self) {
+        if self.journal.0.reserve.give_up() {
+            tracing::warn!(
+                "disk full: the journal's reserve is given up, so that what waits can be written or evicted"
+            );
+        }
+    }
+
+    /// Makes the reserve again, once there is room for it.
+    pub(super) fn restock(&self) {
+        let shared = &self.journal.0;
+        if let Err(error) = shared.reserve.make(shared.bounds.min_free) {
+            tracing::warn!(%error, "the journal's reserve for a full disk cannot be made now");
+        }
+    }
+
+    /// Lets everything go that all lanes are past, the active generation too: at the bound, even the one generation that
+    /// is otherwise kept would be in the way.
+    fn release(&mut self) -> Result<(), JournalError> {
+        let drained =
+            locked(&self.journal.0.books).iter().all(|book| book.waiting() == 0 || book.read_from >= self.next);
+        if drained && self.active_bytes > 0 {
+            self.rotate()?;
+        }
+        self.journal.0.write_state()?;
+        self.journal.0.let_go(self.next, 0);
+        Ok(())
+    }
+
+    /// Gives up what lanes still need of the numbers in `first..end`, all of one generation: booked, noted, and durable in
+    /// the state file.
+    fn give_up(&mut self, first: u64, end: u64, reason: Reason) -> Result<(), JournalError> {
+        let shared = &self.journal.0;
+        let mut given = self.survey(first, end);
+        for fact in shared.log.facts(end).into_iter().flat_map(|facts| facts.lanes) {
+            let given = given.entry(fact.id).or_default();
+            given.next = given.next.max(fact.next);
+        }
+        for book in locked(&shared.books).iter_mut().filter(|book| book.read_from < end) {
+            // A lane of which neither a record nor a note tells: its reader finds the jump, and books it as damaged.
+            let Given { next, about, again } = given.remove(&book.id).unwrap_or_default();
+            let upto = next.min(book.next).max(book.cursor);
+            let hole = Hole::new(reason, book.unsettled(book.cursor, upto), about);
+            book.settle_below(upto, end, Outcome::Evicted);
+            if hole.count > 0 {
+                let (lane, count) = (&book.name, hole.count);
+                let (from, to) = (hole.ranges[0].0, upto - 1);
+                tracing::error!(
+                    lane,
+                    from,
+                    to,
+                    count,
+                    bound = reason.bound(),
+                    "records evicted at the journal's bound"
+                );
+            }
+            if hole.count > 0 {
+                *locked(&shared.evicted) = Some((reason.bound().unwrap_or_default(), shared.clock.now().boottime_ms));
+            }
+            book.holes.note(hole);
+            again.into_iter().for_each(|hole| book.holes.note(hole));
+        }
+        shared.write_state()
+    }
+
+    /// Reads the records in `first..end` that some lane still waits for. What cannot be read stays unknown.
+    fn survey(&self, first: u64, end: u64) -> HashMap<LaneId, Given> {
+        let shared = &self.journal.0;
+        let mut given: HashMap<LaneId, Given> = HashMap::new();
+        let needed = locked(&shared.books).iter().map(|book| book.read_from).min().unwrap_or(end);
+        let Ok(Some(reading)) = shared.log.reading(first) else { return given };
+        for number in first.max(needed)..end {
+            let Ok(Some(envelope)) = reading.read(number) else { continue };
+            let Ok(record) = codec::decode(&envelope) else { continue };
+            let books = locked(&shared.books);
+            for slot in &record.slots {
+                let Some(book) = books.iter().find(|book| book.id == slot.lane) else { continue };
+                let given = given.entry(slot.lane).or_default();
+                given.next = given.next.max(slot.position + 1);
+                if !book.is_settled(slot.position) {
+                    given.about.record(&record);
+                    given.again.extend(gap_record::announced_by(&record));
+                }
+            }
+        }
+        given
+    }
+}

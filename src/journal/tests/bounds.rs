@@ -1,0 +1,127 @@
+//! The bounds beside bytes: age and free space, each with both policies; the reserve; who is told.
+
+use super::gaps::announced;
+use super::*;
+use crate::clock::Moment;
+use std::time::Duration;
+
+/// Appends records that were received a moment after this boot, or now.
+fn append_of(rig: &mut Rig, numbers: std::ops::RangeInclusive<u64>, old: bool) {
+    let id = rig.lane().id();
+    let now = rig.journal.0.clock.now();
+    for n in numbers.clone() {
+        let mut draft = draft(n, &[id]);
+        draft.received = Moment { boottime_ms: if old { 1 } else { now.boottime_ms }, ..now };
+        rig.inbox.as_ref().unwrap().send(Append { item: Item::Record(Box::new(draft)), ticket: n }).unwrap();
+    }
+    rig.await_tickets(numbers.collect());
+}
+
+/// A bound that what is as old as the boot breaks, and what comes now keeps for as long again.
+fn with_age(path: &Path, on_full: OnFull) -> JournalOptions {
+    let options = options(path);
+    let max_age = Some(Duration::from_millis(crate::clock::boottime_ms() / 2));
+    JournalOptions { bounds: Bounds { max_age, on_full, ..options.bounds }, ..options }
+}
+
+#[test]
+fn what_is_too_old_is_evicted_record_by_record_and_announced_without_a_message() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&options(dir.path()));
+    append_of(&mut rig, 1..=250, true);
+    append_of(&mut rig, 251..=300, false);
+    settle_read(&rig, 3);
+    rig.end(false);
+    // Nothing arrives; the journal looks by itself.
+    let rig = start(&with_age(dir.path(), OnFull::DropOldest));
+    let mut durable = rig.journal.0.durable.subscribe();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    while rig.facts().evicted == 0 || rig.facts().unannounced > 0 {
+        runtime.block_on(durable.changed()).unwrap();
+    }
+    let facts = rig.facts();
+    assert_eq!((facts.evicted, facts.accepted, facts.waiting), (247, 3, 51), "one gap record waits beside the young");
+    let read: Vec<u64> = rig.read_all().into_iter().map(|(_, n)| n).filter(|n| *n > 0).collect();
+    assert_eq!(read, (251..=300).collect::<Vec<_>>());
+    let gaps = announced(&rig);
+    assert_eq!((gaps.len(), &gaps[0]["bound"], &gaps[0]["count"]), (1, &"journal.max_age".into(), &247.into()));
+    assert_eq!(rig.journal.facts().evicted.unwrap().0, "journal.max_age");
+    add_up(&facts);
+    rig.end(false);
+}
+
+/// Reads and settles the first `count`.
+fn settle_read(rig: &Rig, count: u64) {
+    rig.read_all();
+    settle(rig, 1..=count);
+}
+
+#[test]
+fn with_stop_a_record_that_is_too_old_stops_the_acks_until_it_has_gone_out() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&options(dir.path()));
+    append_of(&mut rig, 1..=20, true);
+    rig.end(false);
+    let mut rig = start(&with_age(dir.path(), OnFull::Stop));
+    let id = rig.lane().id();
+    rig.send(21..=30, &[id]);
+    while *locked(&rig.journal.0.health) != (WriterHealth::Full { bound: Bound::MaxAge }) {
+        std::thread::yield_now();
+    }
+    assert!(rig.committed.try_recv().is_err(), "nothing is acknowledged");
+    settle_read(&rig, 20);
+    rig.await_tickets((21..=30).collect());
+    assert_eq!((rig.facts().evicted, rig.facts().accepted), (0, 20));
+    rig.end(false);
+}
+
+/// The floor above what is free: as on a disk that others have filled.
+fn with_floor(path: &Path, on_full: OnFull) -> JournalOptions {
+    let options = options(path);
+    JournalOptions { bounds: Bounds { min_free: u64::MAX / 2, on_full, ..options.bounds }, ..options }
+}
+
+#[test]
+fn under_the_floor_old_generations_go_and_what_comes_in_is_still_taken() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&options(dir.path()));
+    rig.append(1..=600);
+    rig.end(false);
+    let mut rig = start(&with_floor(dir.path(), OnFull::DropOldest));
+    for n in 0..10 {
+        rig.append(601 + n * 40..=640 + n * 40);
+    }
+    let facts = rig.facts();
+    assert!(facts.evicted > 400 && rig.journal.facts().generations <= 2, "{facts:?}");
+    add_up(&facts);
+    let gaps = announced(&rig);
+    assert!(gaps.iter().all(|gap| gap["bound"] == "journal.min_free"));
+    assert_eq!(rig.read_all().last(), Some(&(facts.appended, 1000)), "the newest is there");
+    rig.end(false);
+}
+
+#[test]
+fn with_stop_the_floor_stops_the_acks_and_nothing_is_evicted() {
+    let dir = crate::testing::fast_dir();
+    let rig = start(&with_floor(dir.path(), OnFull::Stop));
+    rig.send(1..=10, &[rig.lane().id()]);
+    while *locked(&rig.journal.0.health) != (WriterHealth::Full { bound: Bound::MinFree }) {
+        std::thread::yield_now();
+    }
+    assert_eq!((rig.facts().appended, rig.facts().evicted), (0, 0));
+    rig.end(false);
+}
+
+#[test]
+fn a_lane_whose_queue_takes_no_gap_records_counts_and_says_nothing() {
+    let dir = crate::testing::fast_dir();
+    let silent = JournalOptions { silent: vec![MAIN.into()], ..options(dir.path()) };
+    let mut rig = start(&silent);
+    rig.append(1..=20);
+    rig.journal.0.book_damage(rig.lane().id(), 5, 8, super::super::gaps::About::default());
+    rig.append(21..=30);
+    assert_eq!((rig.facts().damaged, rig.facts().unannounced, rig.facts().appended), (3, 0, 30));
+    assert!(announced(&rig).is_empty());
+    add_up(&rig.facts());
+    rig.end(false);
+}

@@ -1,0 +1,167 @@
+//! Holes and their announcements, over crashes at every step between booking and gap record.
+
+use super::*;
+use serde_json::Value;
+
+/// What the gap records say that wait in the main lane.
+pub(super) fn announced(rig: &Rig) -> Vec<Value> {
+    let mut reader = rig.lane().reader();
+    let mut found = Vec::new();
+    loop {
+        let some = reader.read(64, 1 << 20).unwrap();
+        if some.is_empty() {
+            return found;
+        }
+        let gaps = some.iter().filter(|read| read.record.draft.identity.record_type == "gap");
+        found.extend(gaps.map(|read| serde_json::from_slice::<Value>(&read.record.draft.message.payload).unwrap()));
+    }
+}
+
+/// Waits until nothing is left to announce.
+fn until_told(rig: &Rig) {
+    let mut durable = rig.journal.0.durable.subscribe();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    while rig.facts().unannounced > 0 {
+        runtime.block_on(durable.changed()).unwrap();
+    }
+}
+
+/// Opens without a writer, so that nothing is announced, and does what a run does that is cut before it could.
+fn cut_short(options: &JournalOptions, what: impl FnOnce(&Journal)) {
+    let opened = Journal::open(options, &Clock::new(None)).unwrap();
+    what(&opened.journal);
+}
+
+fn lose(journal: &Journal, from: u64, to: u64) {
+    journal.0.book_damage(journal.lane_id(MAIN).unwrap(), from, to + 1, gaps::About::default());
+}
+
+#[test]
+fn a_hole_is_announced_without_waiting_for_a_message() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&options(dir.path()));
+    rig.append(1..=20);
+    lose(&rig.journal, 5, 7);
+    until_told(&rig);
+    let gaps = announced(&rig);
+    assert_eq!(gaps.len(), 1);
+    assert_eq!((&gaps[0]["ranges"], &gaps[0]["count"]), (&serde_json::json!([[5, 7]]), &3.into()), "{gaps:?}");
+    assert_eq!((&gaps[0]["reason"], &gaps[0]["lane"]), (&"damaged".into(), &MAIN.into()));
+    add_up(&rig.facts());
+    rig.end(false);
+}
+
+#[test]
+fn a_hole_that_is_booked_and_not_yet_told_survives_crashes_and_is_told_once() {
+    let dir = crate::testing::fast_dir();
+    let options = options(dir.path());
+    let mut rig = start(&options);
+    rig.append(1..=100);
+    rig.end(false);
+    // Booked, and in no state file: as if it had never been.
+    cut_short(&options, |journal| lose(journal, 10, 12));
+    cut_short(&options, |journal| {
+        assert_eq!(journal.facts().lanes[0].damaged, 0);
+        lose(journal, 10, 12);
+        lose(journal, 14, 14);
+        journal.0.write_state().unwrap();
+    });
+    // In the state file, twice over.
+    cut_short(&options, |journal| assert_eq!(journal.facts().lanes[0].unannounced, 4));
+    let mut rig = start(&options);
+    rig.append(101..=101);
+    assert_eq!(announced(&rig).iter().map(|gap| gap["count"].as_u64().unwrap()).sum::<u64>(), 4);
+    // Told, but the state file does not know: the gap record itself does.
+    rig.end(true);
+    for _ in 0..3 {
+        let mut rig = start(&options);
+        assert_eq!(rig.facts().unannounced, 0);
+        rig.append(200..=200);
+        let gaps = announced(&rig);
+        assert_eq!(gaps.len(), 1, "{gaps:?}");
+        assert_eq!(gaps[0]["ranges"], serde_json::json!([[10, 12], [14, 14]]));
+        assert_eq!(rig.facts().damaged, 4);
+        add_up(&rig.facts());
+        rig.end(true);
+    }
+}
+
+#[test]
+fn a_hole_at_the_end_of_what_an_earlier_run_left_is_told_with_nothing_behind_it() {
+    let dir = crate::testing::fast_dir();
+    let options = JournalOptions { generation_bytes: 1 << 20, ..options(dir.path()) };
+    let mut rig = start(&options);
+    rig.append(1..=200);
+    rig.end(false);
+    let folder = std::fs::read_dir(dir.path().join("log")).unwrap().next().unwrap().unwrap().path();
+    let file = std::fs::OpenOptions::new().write(true).open(folder.join("db")).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    let rig = start(&options);
+    let left = rig.read_all().iter().filter(|(_, n)| *n > 0).count() as u64;
+    until_told(&rig);
+    let gaps = announced(&rig);
+    assert!(rig.report.missing > 0 && (1..200).contains(&left));
+    assert_eq!(gaps.iter().map(|gap| gap["count"].as_u64().unwrap()).sum::<u64>(), 200 - left);
+    assert_eq!((rig.facts().damaged, rig.facts().waiting), (200 - left, left + gaps.len() as u64));
+    rig.end(false);
+}
+
+#[test]
+fn an_eviction_tells_times_and_groups() {
+    let dir = crate::testing::fast_dir();
+    let options = bounded(dir.path(), 3_000_000, OnFull::DropOldest);
+    let mut rig = start(&options);
+    let id = rig.lane().id();
+    let mut sent = 0;
+    while rig.facts().evicted == 0 {
+        for n in sent + 1..=sent + 100 {
+            let mut draft = draft(n, &[id]);
+            draft.received = crate::clock::Moment { wall_ms: n as i64 * 1000, boottime_ms: n, trusted: true };
+            draft.identity.group = format!("g{}", n % 25);
+            rig.inbox.as_ref().unwrap().send(Append { item: Item::Record(Box::new(draft)), ticket: n }).unwrap();
+        }
+        rig.await_tickets((sent + 1..=sent + 100).collect());
+        sent += 100;
+    }
+    until_told(&rig);
+    let (facts, gaps) = (rig.facts(), announced(&rig));
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    let gap = &gaps[0];
+    assert_eq!((&gap["reason"], &gap["bound"]), (&"evicted".into(), &"journal.max_bytes".into()));
+    assert_eq!((&gap["count"], &gap["ranges"]), (&facts.evicted.into(), &serde_json::json!([[1, facts.evicted]])));
+    assert_eq!(gap["first_received"], "1970-01-01T00:00:01.000Z");
+    assert_eq!(gap["last_received"], crate::clock::rfc3339_ms(facts.evicted as i64 * 1000).unwrap());
+    let told = (gap["groups"].as_array().unwrap().len(), gap["further_groups"].as_u64().unwrap());
+    assert_eq!(told, (20, 5), "{gap}");
+    rig.end(false);
+}
+
+/// The queue is away for so long that the gap records are evicted, too: what they announced goes with the next one.
+#[test]
+fn what_an_evicted_gap_record_announced_is_announced_again() {
+    let dir = crate::testing::fast_dir();
+    let options = bounded(dir.path(), 3_000_000, OnFull::DropOldest);
+    let mut rig = start(&options);
+    rig.append(1..=10);
+    lose(&rig.journal, 3, 4);
+    for n in 0..60 {
+        rig.append(n * 100 + 11..=n * 100 + 110);
+    }
+    until_told(&rig);
+    let (facts, gaps) = (rig.facts(), announced(&rig));
+    let first = rig.lane().cursor();
+    assert!(facts.evicted > 1000 && first > 1000, "{facts:?}");
+    let covered = |position: u64, reason: &str| {
+        let ranges =
+            gaps.iter().filter(|gap| gap["reason"] == reason).flat_map(|gap| gap["ranges"].as_array().unwrap());
+        let ranges = ranges.map(|range| (range[0].as_u64().unwrap(), range[1].as_u64().unwrap()));
+        ranges.filter(|(from, to)| (*from..=*to).contains(&position)).count()
+    };
+    assert!((3..=4).all(|position| covered(position, "damaged") == 1), "{gaps:?}");
+    let evicted = (1..first).filter(|position| !(3..=4).contains(position));
+    assert!(evicted.into_iter().all(|position| covered(position, "evicted") == 1), "{gaps:?}");
+    let told: u64 = gaps.iter().map(|gap| gap["count"].as_u64().unwrap()).sum();
+    assert_eq!(told, facts.evicted + facts.damaged);
+    add_up(&facts);
+    rig.end(false);
+}

@@ -1,0 +1,139 @@
+//! Others fill the disk, and free it again.
+
+use crate::support::disk::SmallDisk;
+use crate::support::{
+    Flow, LONG, PROGRAM, QUEUE, arrived, assert_books, assert_clean, assert_understood, config, drained, fleet, lane,
+    mosquitto, stub, until_online, until_remarked,
+};
+use proving::agent::AgentProcess;
+use proving::checker::{Rules, judge};
+use serde_json::Value;
+
+/// Not one byte is left: the reserve goes, what waits is kept by the broker, and all of it arrives once there is room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_without_a_byte_left_costs_no_record() {
+    let (mut stub, broker) = (stub(), mosquitto().await);
+    let mut configuration = config(broker.addr(), &stub);
+    configuration.journal_extra = "min_free = 0\non_full = \"stop\"".into();
+    let mut agent = AgentProcess::prepare(PROGRAM, configuration).unwrap();
+    let Some(disk) = SmallDisk::mount(&agent.journal_path(), 40) else { return };
+    agent.spawn().unwrap();
+    until_online(&mut agent).await;
+    until_remarked(&mut agent, &["lies in RAM"]).await;
+    let status = agent.status().await.unwrap();
+    assert_eq!(status["journal"]["reserve"], true, "{status:#}");
+    stub.close().await;
+    let mut flow = Flow::start(fleet(broker.addr(), 50, Some(400.0)));
+    flow.more(500).await;
+    disk.fill(0);
+    let failing = |s: &Value| s["journal"]["writer"]["state"] == "failing" && s["journal"]["reserve"] == false;
+    let status = agent.wait_status("a full disk", LONG, failing).await.unwrap();
+    assert_books(&status);
+    println!("{}", status["remarks"]);
+    // It stays so, whatever comes.
+    let before = lane(&status, "appended");
+    flow.more(500).await;
+    let status = agent.wait_status("messages in hand", LONG, |s| s["intake"]["unacked_messages"].as_u64() > Some(0));
+    let after = lane(&status.await.unwrap(), "appended");
+    println!("free {} bytes, appended {before}, later {after}", disk.free());
+    disk.clear();
+    agent.wait_status("writing again", LONG, |s| s["journal"]["writer"]["state"] == "fine").await.unwrap();
+    stub.open().unwrap();
+    flow.more(200).await;
+    let published = flow.end().await.published();
+    let delivered = arrived(&stub, &mut agent, &published).await;
+    let verdict = assert_clean(&published, &delivered, Rules::FIFO, &agent);
+    assert_eq!((verdict.announced, verdict.duplicated_marked), (0, 0), "{verdict}");
+    let reserve = |s: &Value| s["journal"]["reserve"] == true;
+    agent.restart().await.unwrap();
+    agent.wait_status("a reserve again", LONG, reserve).await.unwrap();
+    assert_understood(&stub);
+}
+
+/// A journal that is opened on a full disk drains, and by that makes room for itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk_it_starts_and_drains() {
+    let (mut stub, broker) = (stub(), mosquitto().await);
+    let mut configuration = config(broker.addr(), &stub);
+    configuration.journal_extra = "min_free = 0".into();
+    let mut agent = AgentProcess::prepare(PROGRAM, configuration).unwrap();
+    let Some(disk) = SmallDisk::mount(&agent.journal_path(), 40) else { return };
+    agent.spawn().unwrap();
+    until_online(&mut agent).await;
+    stub.close().await;
+    let mut fleet = fleet(broker.addr(), 50, None);
+    fleet.publish(500).await.unwrap();
+    agent.wait_status("a backlog", LONG, |s| lane(s, "waiting") == 500).await.unwrap();
+    agent.kill().await.unwrap();
+    // The reserve, too, as if it had never been made.
+    std::fs::remove_file(agent.journal_path().join("reserve")).unwrap();
+    disk.fill(0);
+    agent.spawn().unwrap();
+    stub.open().unwrap();
+    let status = drained(&mut agent, 500).await;
+    assert_eq!(lane(&status, "accepted"), 500);
+    disk.clear();
+    fleet.publish(100).await.unwrap();
+    let published = fleet.published();
+    let delivered = arrived(&stub, &mut agent, &published).await;
+    assert_clean(&published, &delivered, Rules::FIFO, &agent);
+    assert_understood(&stub);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_the_floor_stop_waits_for_space_and_goes_on_by_itself() {
+    let (stub, broker) = (stub(), mosquitto().await);
+    let mut configuration = config(broker.addr(), &stub);
+    configuration.journal_extra = "min_free = \"8 MiB\"\non_full = \"stop\"".into();
+    let mut agent = AgentProcess::prepare(PROGRAM, configuration).unwrap();
+    let Some(disk) = SmallDisk::mount(&agent.journal_path(), 40) else { return };
+    agent.spawn().unwrap();
+    until_online(&mut agent).await;
+    let mut flow = Flow::start(fleet(broker.addr(), 50, Some(300.0)));
+    flow.more(300).await;
+    disk.fill(4 << 20);
+    let remark = until_remarked(&mut agent, &["journal.min_free", "nothing is acknowledged"]).await;
+    println!("{remark}");
+    flow.more(300).await;
+    disk.clear();
+    flow.more(300).await;
+    let published = flow.end().await.published();
+    let delivered = arrived(&stub, &mut agent, &published).await;
+    assert_clean(&published, &delivered, Rules::FIFO, &agent);
+    let status = drained(&mut agent, published.confirmed() as u64).await;
+    assert_eq!((lane(&status, "evicted"), &status["journal"]["writer"]["state"]), (0, &"fine".into()));
+    assert_understood(&stub);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_the_floor_the_oldest_go_counted_and_announced() {
+    let (mut stub, broker) = (stub(), mosquitto().await);
+    let mut configuration = config(broker.addr(), &stub);
+    configuration.journal_extra = "min_free = \"8 MiB\"".into();
+    let mut agent = AgentProcess::prepare(PROGRAM, configuration).unwrap();
+    let Some(disk) = SmallDisk::mount(&agent.journal_path(), 64) else { return };
+    agent.spawn().unwrap();
+    until_online(&mut agent).await;
+    stub.close().await;
+    let mut fleet = fleet(broker.addr(), 50, None);
+    let mut status = Value::Null;
+    while status["journal"]["generations"].as_u64() < Some(3) {
+        fleet.publish(1000).await.unwrap();
+        let sent = fleet.published().confirmed() as u64;
+        status = agent.wait_status("journaled", LONG, |s| lane(s, "appended") >= sent).await.unwrap();
+    }
+    disk.fill(4 << 20);
+    fleet.publish(100).await.unwrap();
+    let remark = until_remarked(&mut agent, &["evicted at journal.min_free"]).await;
+    println!("{remark}");
+    stub.open().unwrap();
+    let published = fleet.published();
+    let status = drained(&mut agent, published.confirmed() as u64).await;
+    let (delivered, evicted) = (stub.accepted(QUEUE), lane(&status, "evicted") as usize);
+    let verdict = judge(&published, &delivered, Rules::FIFO);
+    println!("{verdict}; evicted {evicted}, announced {}", verdict.announced);
+    assert!(evicted > 0);
+    assert_eq!((verdict.lost, verdict.announced, verdict.holes), (evicted, evicted, 0), "{verdict:?}");
+    assert_eq!((verdict.duplicated, verdict.out_of_order, verdict.strangers), (0, 0, 0), "{verdict:?}");
+    assert_understood(&stub);
+}
