@@ -7,6 +7,7 @@
 
 use crate::clock::BootId;
 use crate::record::LaneId;
+use crate::rig::Sabotage;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -239,6 +240,12 @@ impl LaneBook {
         self.marks.push(mark);
     }
 
+    /// Sabotage: what was attempted counts as accepted.
+    fn ahead(mut self) -> LaneBook {
+        self.settle_below(self.attempted + 1, self.read_from, Outcome::Accepted);
+        self
+    }
+
     /// Notes an attempt, so that later marks leave its mark in force.
     pub fn attempted(&mut self, position: u64) {
         self.attempted = self.attempted.max(position);
@@ -276,6 +283,9 @@ pub(super) struct LaneState {
 impl LaneState {
     /// The book as it can be written with at most `intervals_max` settled intervals.
     pub(super) fn of(book: &LaneBook, intervals_max: usize) -> LaneState {
+        if crate::rig::armed(Sabotage::CursorFirst) && book.cursor <= book.attempted {
+            return LaneState::of(&book.clone().ahead(), intervals_max);
+        }
         let mut ledger = book.ledger;
         let mut settled: Vec<(u64, u64)> = Vec::new();
         let mut end = book.cursor;

@@ -244,7 +244,7 @@ impl Disk {
             _ => choose(257),
         };
         // Without a cache, only what was just being written can be torn.
-        let tear = if self.device == Device::Volatile { 24 } else { 4 };
+        let tear = if self.device == Device::Volatile { 64 } else { 16 };
         let length = choose(3);
         Mood { keep, tear, keep_length: length == 0, lose_length: length == 1 }
     }

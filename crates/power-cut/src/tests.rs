@@ -1,5 +1,7 @@
 //! The model's properties against a plain one, and the recorder against the real file system.
 
+#![allow(clippy::disallowed_methods, reason = "the recorder is tried with threads of its own")]
+
 use crate::{Device, Disk, Event, Habits, Image, Recording, range_synced};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
