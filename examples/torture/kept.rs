@@ -4,18 +4,31 @@ use crate::marks::Recorded;
 use std::fs;
 use std::path::PathBuf;
 
-fn path(seed: u64, run: u64) -> PathBuf {
-    PathBuf::from(format!("target/torture/seed-{seed}-run-{run}.cbor"))
+/// Which trace.
+#[derive(Clone, Copy)]
+pub(crate) enum Of {
+    /// A run's.
+    Run(u64),
+    /// The life's between the two cuts that have this number.
+    Cut(u64),
 }
 
-/// The kept trace of a run, if there is one that can be read.
-pub(crate) fn load(seed: u64, run: u64) -> Option<Recorded> {
-    serde_cbor::from_slice(&fs::read(path(seed, run)).ok()?).ok()
+fn path(seed: u64, of: Of) -> PathBuf {
+    let name = match of {
+        Of::Run(run) => format!("run-{run}"),
+        Of::Cut(cut) => format!("cut-{cut}"),
+    };
+    PathBuf::from(format!("target/torture/seed-{seed}-{name}.cbor"))
 }
 
-/// Keeps a run's trace.
-pub(crate) fn save(seed: u64, run: u64, recorded: &Recorded) -> Result<(), String> {
-    let path = path(seed, run);
+/// A kept trace, if there is one that can be read.
+pub(crate) fn load(seed: u64, of: Of) -> Option<Recorded> {
+    serde_cbor::from_slice(&fs::read(path(seed, of)).ok()?).ok()
+}
+
+/// Keeps a trace.
+pub(crate) fn save(seed: u64, of: Of, recorded: &Recorded) -> Result<(), String> {
+    let path = path(seed, of);
     let bytes = serde_cbor::to_vec(recorded).map_err(|error| error.to_string())?;
     let written = fs::create_dir_all("target/torture").and_then(|()| fs::write(&path, bytes));
     written.map_err(|error| format!("{}: {error}", path.display()))

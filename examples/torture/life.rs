@@ -5,7 +5,7 @@
 
 use crate::expected::{Expected, Opening};
 use crate::load::Plan;
-use crate::marks::{LANES, Mark, Witness};
+use crate::marks::{LANES, Mark, Recorded, Witness};
 use crate::phase::{moment, phases};
 use crate::session::{Read, Session};
 use crate::tally::Tally;
@@ -18,8 +18,9 @@ use tidegate::journal::{Lane, LaneFacts, Reader};
 
 /// Why a life ended early.
 pub(crate) enum End {
-    /// Promises that were broken, in words.
-    Violations(Vec<String>),
+    /// Promises that were broken, in words; and what was recorded of the life that the last cut fell into, if it was cut
+    /// twice.
+    Violations(Vec<String>, Option<Box<Recorded>>),
     /// The machinery itself failed; nothing can be said.
     Broken(String),
 }
@@ -30,18 +31,50 @@ pub(crate) struct Lives<'a> {
     pub(crate) device: Device,
     /// Empty; holds one folder per life.
     pub(crate) folder: &'a Path,
+    /// What was recorded of the life between two cuts when something broke after the second one: it is not lived again.
+    pub(crate) kept: Option<Recorded>,
 }
 
 impl Lives<'_> {
-    /// Cuts now and lives on; `again`: maybe cuts that life, too.
+    /// Cuts now and lives on; maybe cuts that life, too.
     pub(crate) fn cut(
+        &self,
+        disk: &Disk,
+        expected: &Expected,
+        random: &mut Random,
+        tally: &mut Tally,
+    ) -> Result<(), End> {
+        // Drawn first: how much luck a life needs, its threads decide.
+        let mut second = Random::seeded(random.bits());
+        let again = second.chance(0.3);
+        let (base, lived) = self.live(disk, expected, random, again, tally)?;
+        let Some(recorded) = lived else { return Ok(()) };
+        tally.second_cuts += 1;
+        let phases = phases(&recorded, expected.was_opened());
+        let moment = moment(&recorded, &phases, &mut second);
+        tally.phase(self.device, phases[moment]);
+        let disk = base.after(&recorded.trace[..moment]).map_err(End::Broken)?;
+        let mut expected = expected.clone();
+        expected.take_all(&recorded, 0..moment);
+        self.live(&disk, &expected, &mut second, false, tally).map(drop).map_err(|end| match end {
+            End::Violations(wrong, _) => {
+                let what = format!("after a second cut ({}, after event {moment})", phases[moment].word());
+                let wrong = wrong.into_iter().map(|text| format!("{what}: {text}")).collect();
+                End::Violations(wrong, Some(Box::new(recorded)))
+            }
+            broken => broken,
+        })
+    }
+
+    /// One life: the disk it began on, and what was recorded of it if it is to be cut `again`.
+    fn live(
         &self,
         disk: &Disk,
         expected: &Expected,
         random: &mut Random,
         again: bool,
         tally: &mut Tally,
-    ) -> Result<(), End> {
+    ) -> Result<(Disk, Option<Recorded>), End> {
         let broken = |error: std::io::Error| End::Broken(format!("{}: {error}", self.folder.display()));
         let (image, base) = if random.chance(0.1) {
             tally.kills += 1;
@@ -52,6 +85,9 @@ impl Lives<'_> {
             let base = Disk::holding(self.device, &image);
             (image, base)
         };
+        if let Some(kept) = self.kept.as_ref().filter(|_| again) {
+            return Ok((base, Some(kept.clone())));
+        }
         let folder = self.folder.join(format!("life-{}", tally.lives));
         tally.lives += 1;
         std::fs::create_dir(&folder).map_err(broken)?;
@@ -60,24 +96,9 @@ impl Lives<'_> {
         let witness = Witness::start(&folder, self.plan.habits(false));
         let mut life = Life { witness: &witness, expected, random, tally, wrong: Vec::new() };
         let lived = life.live(self.plan, &folder);
-        let second = again && lived.is_ok() && random.chance(0.3);
-        let recorded = if second { Some(witness.finish(&base).map_err(End::Broken)?) } else { None };
+        let recorded = if again && lived.is_ok() { Some(witness.finish(&base).map_err(End::Broken)?) } else { None };
         std::fs::remove_dir_all(&folder).map_err(broken)?;
-        lived?;
-        let Some(recorded) = recorded else { return Ok(()) };
-        tally.second_cuts += 1;
-        let phases = phases(&recorded, expected.was_opened());
-        let moment = moment(&recorded, &phases, random);
-        tally.phase(self.device, phases[moment]);
-        let disk = base.after(&recorded.trace[..moment]).map_err(End::Broken)?;
-        let mut expected = expected.clone();
-        expected.take_all(&recorded, 0..moment);
-        self.cut(&disk, &expected, random, false, tally).map_err(|end| match end {
-            End::Violations(wrong) => {
-                End::Violations(wrong.into_iter().map(|text| format!("after a second cut: {text}")).collect())
-            }
-            broken => broken,
-        })
+        lived.map(|()| (base, recorded))
     }
 }
 
@@ -95,7 +116,7 @@ impl Life<'_> {
         if let Err(text) = lived {
             self.wrong.push(text);
         }
-        if self.wrong.is_empty() { Ok(()) } else { Err(End::Violations(std::mem::take(&mut self.wrong))) }
+        if self.wrong.is_empty() { Ok(()) } else { Err(End::Violations(std::mem::take(&mut self.wrong), None)) }
     }
 
     fn open_and_go_on(&mut self, plan: &Plan, folder: &Path) -> Result<(), String> {

@@ -26,6 +26,7 @@ mod session;
 mod tally;
 
 use expected::Expected;
+use kept::Of;
 use life::{End, Lives};
 use load::Plan;
 use marks::Recorded;
@@ -78,7 +79,7 @@ fn torture(options: &Options) -> Result<Tally, String> {
     let (first, last) = options.cut.map_or((0, options.cuts), |cut| (cut, cut + 1));
     for run in first / CUTS_PER_RUN..last.div_ceil(CUTS_PER_RUN) {
         let plan = Plan::draw(mix(options.seed, run), options.sabotage == Some(Sabotage::NoDirSync));
-        let kept = options.cut.and_then(|_| kept::load(options.seed, run));
+        let kept = options.cut.and_then(|_| kept::load(options.seed, Of::Run(run)));
         let recorded = match kept {
             Some(recorded) => recorded,
             None => in_folder(&folder.path().join("run"), |folder| plan.record(folder))?,
@@ -89,7 +90,7 @@ fn torture(options: &Options) -> Result<Tally, String> {
             cut_run(options, &plan, &recorded, cuts.clone(), folder, &mut tally)
         })?;
         if bad && options.sabotage.is_none() {
-            kept::save(options.seed, run, &recorded)?;
+            kept::save(options.seed, Of::Run(run), &recorded)?;
         }
     }
     Ok(tally)
@@ -139,10 +140,14 @@ fn cut_run(
             done = cut.moment;
             tally.of(device).0 += 1;
             tally.phase(device, phases[cut.moment]);
-            let lives = Lives { plan, device, folder };
-            match lives.cut(&disk, &expected, &mut cut.random, true, tally) {
+            let kept = options.cut.and_then(|number| kept::load(options.seed, Of::Cut(number)));
+            let lives = Lives { plan, device, folder, kept };
+            match lives.cut(&disk, &expected, &mut cut.random, tally) {
                 Ok(()) => {}
-                Err(End::Violations(wrong)) => {
+                Err(End::Violations(wrong, between)) => {
+                    if let Some(between) = between.filter(|_| options.sabotage.is_none()) {
+                        kept::save(options.seed, Of::Cut(cut.number), &between)?;
+                    }
                     broken = true;
                     tally.of(device).1 += 1;
                     tell(options, cut, phases[cut.moment].word(), &wrong, tally.bad());

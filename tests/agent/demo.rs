@@ -19,8 +19,6 @@ const SHORT: [&str; 6] = ["--seconds", "5", "--rate", "100", "--agent", AGENT];
 /// The demo's binary.
 static DEMO: LazyLock<PathBuf> =
     LazyLock::new(|| example("demo", env!("CARGO"), env!("CARGO_MANIFEST_DIR"), Path::new(AGENT)));
-    executable.expect("cargo names the demo's executable")
-});
 
 fn demo(arguments: &[&str]) -> Command {
     let mut command = Command::new(&*DEMO);
