@@ -2,6 +2,7 @@
 
 use crate::marks::Recorded;
 use std::fs;
+use std::io::{Write, stderr};
 use std::path::PathBuf;
 
 /// Which trace.
@@ -23,7 +24,10 @@ fn path(seed: u64, of: Of) -> PathBuf {
 
 /// A kept trace, if there is one that can be read.
 pub(crate) fn load(seed: u64, of: Of) -> Option<Recorded> {
-    serde_cbor::from_slice(&fs::read(path(seed, of)).ok()?).ok()
+    let path = path(seed, of);
+    let recorded = serde_cbor::from_slice(&fs::read(&path).ok()?).ok()?;
+    let _ = writeln!(stderr(), "cut from {}, as it was recorded; remove that file to record anew", path.display());
+    Some(recorded)
 }
 
 /// Keeps a trace.

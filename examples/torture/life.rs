@@ -97,6 +97,7 @@ impl Lives<'_> {
         let mut life = Life { witness: &witness, expected, random, tally, wrong: Vec::new() };
         let lived = life.live(self.plan, &folder);
         let recorded = if again && lived.is_ok() { Some(witness.finish(&base).map_err(End::Broken)?) } else { None };
+        tally.proven += u64::from(recorded.is_some());
         std::fs::remove_dir_all(&folder).map_err(broken)?;
         lived.map(|()| (base, recorded))
     }

@@ -31,12 +31,15 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn draw(seed: u64, ignore_dir_syncs: bool) -> Plan {
         let mut random = Random::seeded(seed);
+        // Small ones are carried over at the next open; large ones, more than 256 KB of records, are closed as they are.
+        let large = random.below(5) == 0;
         let bounds = Bounds {
-            generation_bytes: 6_000 + random.below(40_000),
+            generation_bytes: if large { 400_000 } else { 6_000 + random.below(40_000) },
             // A third of the runs are at their bound most of the time.
             max_bytes: if random.below(3) == 0 { 2_000_000 + random.below(2_000_000) } else { 1 << 30 },
         };
-        Plan { seed, bounds, opens: 2 + random.below(3), bursts: 8 + random.below(16), ignore_dir_syncs }
+        let bursts = if large { 30 + random.below(20) } else { 8 + random.below(16) };
+        Plan { seed, bounds, opens: 2 + random.below(3), bursts, ignore_dir_syncs }
     }
 
     /// How syncs are treated; `slow`: others get to write meanwhile.

@@ -82,7 +82,11 @@ fn torture(options: &Options) -> Result<Tally, String> {
         let kept = options.cut.and_then(|_| kept::load(options.seed, Of::Run(run)));
         let recorded = match kept {
             Some(recorded) => recorded,
-            None => in_folder(&folder.path().join("run"), |folder| plan.record(folder))?,
+            None => {
+                let recorded = in_folder(&folder.path().join("run"), |folder| plan.record(folder))?;
+                tally.proven += 1;
+                recorded
+            }
         };
         tally.runs += 1;
         let cuts = first.max(run * CUTS_PER_RUN)..last.min((run + 1) * CUTS_PER_RUN);

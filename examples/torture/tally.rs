@@ -16,6 +16,8 @@ pub(crate) struct Tally {
     pub(crate) kills: u64,
     pub(crate) second_cuts: u64,
     pub(crate) records: u64,
+    /// Recordings that gave the real folder back.
+    pub(crate) proven: u64,
     phases: BTreeMap<Phase, (u64, u64)>,
     lost: Lost,
 }
@@ -33,6 +35,7 @@ impl Tally {
         sum.writes_dropped += lost.writes_dropped;
         sum.writes_kept += lost.writes_kept;
         sum.writes_reordered += lost.writes_reordered;
+        sum.writes_split += lost.writes_split;
         sum.pages_torn += lost.pages_torn;
         sum.lengths_lost += lost.lengths_lost;
         sum.changes_lost += lost.changes_lost;
@@ -70,8 +73,9 @@ impl fmt::Display for Tally {
             write!(f, " {} {plain}+{volatile},", phase.word())?;
         }
         write!(f, " page writes dropped {}, kept {}", lost.writes_dropped, lost.writes_kept)?;
-        write!(f, ", files reordered {}, pages torn {}", lost.writes_reordered, lost.pages_torn)?;
+        write!(f, ", files with writes reordered {}, split {}", lost.writes_reordered, lost.writes_split)?;
+        write!(f, ", pages torn {}", lost.pages_torn)?;
         write!(f, ", lengths lost {}, changes of folders lost {}", lost.lengths_lost, lost.changes_lost)?;
-        write!(f, "; {} records checked", self.records)
+        write!(f, "; {} records checked, {} recordings proven byte for byte", self.records, self.proven)
     }
 }

@@ -30,6 +30,8 @@ pub struct Lost {
     pub writes_kept: u64,
     /// Files in which a later write survived and an earlier one did not.
     pub writes_reordered: u64,
+    /// Files of which a write survived in part.
+    pub writes_split: u64,
     /// Pages whose sectors are of different writes.
     pub pages_torn: u64,
     /// Files whose last length was lost.

@@ -137,24 +137,23 @@ impl File {
     ) -> (u64, BTreeMap<u64, Page>) {
         let len = self.cut_length(mood, choose, lost);
         let mut pages = BTreeMap::new();
-        let (mut oldest_dropped, mut newest_kept) = (u64::MAX, 0);
+        let (mut kept, mut dropped) = (BTreeSet::new(), BTreeSet::new());
         for (index, versions) in &self.pages {
             let (last, mut chosen) = (versions.len() - 1, 0);
             if last > 0 {
                 chosen = if choose(256) < mood.keep { last } else { choose(last as u64) as usize };
                 lost.writes_dropped += (last - chosen) as u64;
                 lost.writes_kept += chosen as u64;
-                if chosen < last {
-                    oldest_dropped = oldest_dropped.min(versions[chosen + 1].since);
-                }
-                newest_kept = newest_kept.max(if chosen > 0 { versions[chosen].since } else { 0 });
+                kept.extend(versions[1..=chosen].iter().map(|version| version.since));
+                dropped.extend(versions[chosen + 1..].iter().map(|version| version.since));
             }
             let page = &versions[chosen].value;
             let torn = last > 0 && choose(256) < mood.tear;
             let page = if torn { tear(page, versions, choose, lost) } else { page.clone() };
             pages.insert(*index, page);
         }
-        lost.writes_reordered += u64::from(newest_kept > oldest_dropped);
+        lost.writes_reordered += u64::from(!dropped.is_empty() && kept.last() > dropped.first());
+        lost.writes_split += u64::from(!kept.is_disjoint(&dropped));
         (len, pages)
     }
 
