@@ -187,11 +187,14 @@ fn judge(options: &Options, tally: &Tally) -> ExitCode {
         None => (tally.bad() == 0, if tally.bad() == 0 { "KEPT" } else { "BROKEN" }.to_owned()),
         Some(sabotage) => {
             let missed = |(device, name, (cuts, bad)): &(Device, &str, (u64, u64))| {
-                let least = sabotage.least_percent(*device);
-                let caught = *bad > 0 && bad * 100 >= cuts * least;
-                (*cuts > 0 && !caught).then(|| format!("{name} device: {bad} of {cuts}, at least {least} % expected"))
+                let least = sabotage.least_percent(*device).filter(|_| *cuts > 0)?;
+                let said = format!("{name} device: {bad} of {cuts}, at least {least} % expected");
+                (*bad == 0 || bad * 100 < cuts * least).then_some(said)
             };
-            let missed: Vec<String> = devices.iter().filter_map(missed).collect();
+            let mut missed: Vec<String> = devices.iter().filter_map(missed).collect();
+            if tally.bad() == 0 && missed.is_empty() {
+                missed.push("no cut showed it".to_owned());
+            }
             match missed.is_empty() {
                 true => (true, format!("CAUGHT {}", sabotage.name())),
                 false => (false, format!("NOT CAUGHT {} ({})", sabotage.name(), missed.join("; "))),

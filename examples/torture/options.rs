@@ -54,12 +54,13 @@ impl Sabotage {
         }
     }
 
-    /// The least share of cuts that must fail, in percent: what sled as it comes was measured to lose. 0: one is enough.
-    pub(crate) fn least_percent(self, device: Device) -> u64 {
+    /// The least share of cuts of a device that must fail, in percent: what sled as it comes was measured to lose. `None`:
+    /// the fault has nothing to do with the device, and one failure is enough.
+    pub(crate) fn least_percent(self, device: Device) -> Option<u64> {
         match (self, device) {
-            (Sabotage::StockFlush, Device::Plain) => 3,
-            (Sabotage::StockFlush, Device::Volatile) => 40,
-            _ => 0,
+            (Sabotage::StockFlush, Device::Plain) => Some(3),
+            (Sabotage::StockFlush, Device::Volatile) => Some(40),
+            _ => None,
         }
     }
 }

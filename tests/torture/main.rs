@@ -31,21 +31,21 @@ fn forty_power_cuts_break_no_promise() {
 
 #[test]
 fn sleds_own_flush_is_caught() {
-    let (status, said) = torture(&["--cuts", "40", "--sabotage", "stock-flush"]);
+    let (status, said) = torture(&["--cuts", "200", "--sabotage", "stock-flush"]);
     assert_eq!(status, Some(0), "{said}");
     assert!(said.contains("CAUGHT stock-flush"), "{said}");
 }
 
 #[test]
 fn folders_that_are_not_synced_are_caught() {
-    let (status, said) = torture(&["--cuts", "40", "--sabotage", "no-dir-sync"]);
+    let (status, said) = torture(&["--cuts", "100", "--sabotage", "no-dir-sync"]);
     assert_eq!(status, Some(0), "{said}");
     assert!(said.contains("CAUGHT no-dir-sync"), "{said}");
 }
 
 #[test]
 fn a_cursor_that_runs_ahead_is_caught() {
-    let (status, said) = torture(&["--cuts", "40", "--sabotage", "cursor-first"]);
+    let (status, said) = torture(&["--cuts", "100", "--sabotage", "cursor-first"]);
     assert_eq!(status, Some(0), "{said}");
     assert!(said.contains("CAUGHT cursor-first"), "{said}");
 }
