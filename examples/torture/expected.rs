@@ -27,6 +27,8 @@ pub(crate) struct Expected {
     seed: u64,
     epoch: u64,
     id: Option<String>,
+    /// The highest number that was ever handed over.
+    highest: u64,
     submitted: BTreeSet<u64>,
     acked: BTreeSet<u64>,
     given: HashMap<(u64, u64), Option<u64>>,
@@ -49,6 +51,7 @@ impl Expected {
             seed,
             epoch: 0,
             id: None,
+            highest: 0,
             submitted: BTreeSet::new(),
             acked: BTreeSet::new(),
             given: HashMap::new(),
@@ -65,7 +68,10 @@ impl Expected {
                 self.epoch = *epoch;
                 self.id.get_or_insert_with(|| id.clone());
             }
-            Mark::Submitted { n } => drop(self.submitted.insert(*n)),
+            Mark::Submitted { n } => {
+                self.highest = self.highest.max(*n);
+                self.submitted.insert(*n);
+            }
             Mark::Acked { n } => drop(self.acked.insert(*n)),
             Mark::Sent { lane, seen } => {
                 self.given.insert((seen.epoch, seen.number), seen.n);
@@ -100,7 +106,7 @@ impl Expected {
 
     /// The next number that no record had.
     pub(crate) fn next(&self) -> u64 {
-        self.acked.iter().chain(&self.submitted).max().map_or(1, |last| last + 1)
+        self.highest + 1
     }
 
     /// Records handed over, not acknowledged, and not among these: they will not come any more.
@@ -169,6 +175,9 @@ impl Expected {
             }
             expected = expected.max(seen.position + 1);
             if let Some(n) = seen.n {
+                if !self.submitted.contains(&n) {
+                    say(format!("{} was missing at an earlier open, and is back", name(seen)));
+                }
                 if n <= last {
                     say(format!("{} comes after record {last}", name(seen)));
                 }

@@ -172,6 +172,7 @@ impl Life<'_> {
             quarantined: facts.quarantine.entries,
         };
         self.expected.check_opening(&opening, &mut self.wrong);
+        self.tally.at_bound += u64::from(self::facts(session).iter().any(|facts| facts.evicted > 0));
         for (lane, (reads, facts)) in reads.iter().zip(self::facts(session)).enumerate() {
             self.expected.check_maybe_sent(lane, reads, &mut self.wrong);
             self.expected.check_lane(lane, &reads.iter().collect::<Vec<_>>(), &facts, &mut self.wrong);

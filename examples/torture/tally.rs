@@ -16,6 +16,8 @@ pub(crate) struct Tally {
     pub(crate) kills: u64,
     pub(crate) second_cuts: u64,
     pub(crate) records: u64,
+    /// Lives that began with evictions in the books.
+    pub(crate) at_bound: u64,
     /// Recordings that gave the real folder back.
     pub(crate) proven: u64,
     phases: BTreeMap<Phase, (u64, u64)>,
@@ -73,9 +75,10 @@ impl fmt::Display for Tally {
             write!(f, " {} {plain}+{volatile},", phase.word())?;
         }
         write!(f, " page writes dropped {}, kept {}", lost.writes_dropped, lost.writes_kept)?;
-        write!(f, ", files with writes reordered {}, split {}", lost.writes_reordered, lost.writes_split)?;
+        write!(f, ", cuts with writes reordered {}, writes split {}", lost.writes_reordered, lost.writes_split)?;
         write!(f, ", pages torn {}", lost.pages_torn)?;
         write!(f, ", lengths lost {}, changes of folders lost {}", lost.lengths_lost, lost.changes_lost)?;
-        write!(f, "; {} records checked, {} recordings proven byte for byte", self.records, self.proven)
+        write!(f, "; {} records checked, {} lives after evictions", self.records, self.at_bound)?;
+        write!(f, ", {} recordings proven byte for byte", self.proven)
     }
 }

@@ -9,7 +9,7 @@ use crate::file::{File, Mood};
 use crate::image::Image;
 use crate::trace::Event;
 use crate::tree::{Change, Node, Tree};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// What lies below the file system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,9 +28,9 @@ pub struct Lost {
     pub writes_dropped: u64,
     /// Writes of a page that did, though nothing had promised it.
     pub writes_kept: u64,
-    /// Files in which a later write survived and an earlier one did not.
+    /// Cuts in which a later write survived and an earlier one, to this file or another, did not.
     pub writes_reordered: u64,
-    /// Files of which a write survived in part.
+    /// Writes that survived in part.
     pub writes_split: u64,
     /// Pages whose sectors are of different writes.
     pub pages_torn: u64,
@@ -38,6 +38,13 @@ pub struct Lost {
     pub lengths_lost: u64,
     /// Changes of folders that were lost.
     pub changes_lost: u64,
+}
+
+/// Unsynced writes by their event: what of them survived a cut, and what did not.
+#[derive(Debug, Default)]
+pub(crate) struct Fate {
+    pub(crate) kept: BTreeSet<u64>,
+    pub(crate) dropped: BTreeSet<u64>,
 }
 
 /// The disk at one moment.
@@ -229,11 +236,14 @@ impl Disk {
         lost.changes_lost = pending - kept;
         let mut names = self.certain.clone();
         self.pending.iter().take(kept as usize).for_each(|(_, change)| names.apply(change));
+        let mut fate = Fate::default();
         let overall = choose(4);
         let image = self.image(&names, |file| {
             let mood = self.mood(overall, choose);
-            file.cut(mood, choose, &mut lost)
+            file.cut(mood, choose, &mut lost, &mut fate)
         });
+        lost.writes_reordered = u64::from(!fate.dropped.is_empty() && fate.kept.last() > fate.dropped.first());
+        lost.writes_split = fate.kept.intersection(&fate.dropped).count() as u64;
         (image, lost)
     }
 

@@ -6,7 +6,7 @@
 //! of 512 bytes: a page that was being written is torn between two of its versions. The length is metadata, kept or lost
 //! for itself. Where a length was kept and its data was not, the file holds zeros.
 
-use crate::disk::Lost;
+use crate::disk::{Fate, Lost};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -134,26 +134,24 @@ impl File {
         mood: Mood,
         choose: &mut dyn FnMut(u64) -> u64,
         lost: &mut Lost,
+        fate: &mut Fate,
     ) -> (u64, BTreeMap<u64, Page>) {
         let len = self.cut_length(mood, choose, lost);
         let mut pages = BTreeMap::new();
-        let (mut kept, mut dropped) = (BTreeSet::new(), BTreeSet::new());
         for (index, versions) in &self.pages {
             let (last, mut chosen) = (versions.len() - 1, 0);
             if last > 0 {
                 chosen = if choose(256) < mood.keep { last } else { choose(last as u64) as usize };
                 lost.writes_dropped += (last - chosen) as u64;
                 lost.writes_kept += chosen as u64;
-                kept.extend(versions[1..=chosen].iter().map(|version| version.since));
-                dropped.extend(versions[chosen + 1..].iter().map(|version| version.since));
+                fate.kept.extend(versions[1..=chosen].iter().map(|version| version.since));
+                fate.dropped.extend(versions[chosen + 1..].iter().map(|version| version.since));
             }
             let page = &versions[chosen].value;
             let torn = last > 0 && choose(256) < mood.tear;
             let page = if torn { tear(page, versions, choose, lost) } else { page.clone() };
             pages.insert(*index, page);
         }
-        lost.writes_reordered += u64::from(!dropped.is_empty() && kept.last() > dropped.first());
-        lost.writes_split += u64::from(!kept.is_disjoint(&dropped));
         (len, pages)
     }
 
