@@ -36,7 +36,7 @@ impl Plan {
         let bounds = Bounds {
             generation_bytes: if large { 400_000 } else { 6_000 + random.below(40_000) },
             // A third of the runs are at their bound most of the time.
-            max_bytes: if random.below(3) == 0 { 2_000_000 + random.below(2_000_000) } else { 1 << 30 },
+            max_bytes: if random.below(3) == 0 { 300_000 + random.below(900_000) } else { 1 << 30 },
         };
         let bursts = if large { 30 + random.below(20) } else { 8 + random.below(16) };
         Plan { seed, bounds, opens: 2 + random.below(3), bursts, ignore_dir_syncs }
@@ -72,10 +72,16 @@ impl Plan {
         witness: &Witness,
     ) -> Result<(), String> {
         let (lanes, journal) = (session.lanes(), session.journal.clone());
+        // At a bound, a lane that does not drain at all is what makes the oldest go.
+        let stuck = self.bounds.max_bytes < 1 << 30 && random.chance(0.7);
         let [main, audit] = [0, 1].map(|lane| Drain {
             lane,
             random: Random::seeded(random.bits()),
-            starts_at: if lane == 0 { 0 } else { random.below(*next + 200) },
+            starts_at: match lane {
+                0 => 0,
+                _ if stuck => u64::MAX,
+                _ => random.below(*next + 200),
+            },
             witness,
         });
         let (done, moved) = (AtomicBool::new(false), [const { AtomicU64::new(0) }; 2]);
