@@ -71,6 +71,9 @@ pub(super) struct LaneState {
 impl LaneState {
     /// The book as it can be written in so much room.
     pub(super) fn of(book: &LaneBook, room: Room) -> LaneState {
+        if crate::rig::armed(Sabotage::CursorFirst) && book.cursor <= book.attempted_upto() {
+            return LaneState::of(&book.clone().ahead(), room);
+        }
         let mut ledger = book.ledger;
         let mut settled: Vec<(u64, u64)> = Vec::new();
         let mut end = book.cursor;

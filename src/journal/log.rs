@@ -115,6 +115,13 @@ impl Log {
             }
         }
         found.sort();
+        if let Some((_, _, newest)) = found.last() {
+            // A killed process leaves bytes and names that only the page cache holds. They are made certain before they are
+            // counted, sent, or taken as the reason to remove an older folder: the power may go next.
+            if let Err(error) = files::sync_tree(newest).and_then(|()| files::sync_dir(&dir)) {
+                tracing::warn!(%error, "newest generation cannot be synced, it is used as it is");
+            }
+        }
         let mut row: BTreeMap<u64, Arc<Slot>> = BTreeMap::new();
         for (first, _, folder) in found {
             let facts = read_facts(&folder);

@@ -5,6 +5,7 @@ mod bounds;
 mod damage;
 mod gaps;
 mod marks;
+mod power_cut;
 mod samples;
 
 use super::books::Outcome;
@@ -373,13 +374,7 @@ fn a_commit_that_was_cut_off_is_left_out_and_nothing_is_taken_for_damaged() {
         rig.append(1..=durable);
         let (id, lane, epoch) = (rig.journal.id(), rig.lane().id(), rig.journal.epoch());
         rig.end(false);
-        let frames = [durable + 2, durable + 3].map(|number| {
-            let slots = vec![crate::record::Slot { lane, position: number }];
-            let record = Record::number(draft(number, &[lane]), id, epoch, number, Clock::new(None).boot(), slots);
-            let frames = log::framed(number, None, &crate::record::codec::encode(&record));
-            frames.into_iter().flat_map(|(_, _, value)| value).collect::<Vec<u8>>()
-        });
-        append_to_newest(dir.path(), &frames.concat());
+        append_to_newest(dir.path(), &bare_frames(durable + 2..=durable + 3, id, lane, epoch));
 
         for _ in 0..2 {
             let rig = start(&options);
@@ -412,6 +407,16 @@ fn a_newest_generation_that_cannot_be_carried_over_is_read_where_it_is() {
     rig.append(11..=20);
     assert_eq!(rig.read_all(), plain(1..=20));
     rig.end(false);
+}
+
+/// Records as they stand in a generation's file, without their commit.
+fn bare_frames(numbers: std::ops::RangeInclusive<u64>, id: JournalId, lane: LaneId, epoch: u64) -> Vec<u8> {
+    let frames = numbers.flat_map(|number| {
+        let slots = vec![crate::record::Slot { lane, position: number }];
+        let record = Record::number(draft(number, &[lane]), id, epoch, number, Clock::new(None).boot(), slots);
+        log::framed(number, None, &crate::record::codec::encode(&record))
+    });
+    frames.flat_map(|(_, _, value)| value).collect()
 }
 
 fn append_to_newest(journal: &Path, bytes: &[u8]) {

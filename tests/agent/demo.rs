@@ -1,10 +1,10 @@
 //! The demo's verdict is worth something: it fails when the customer got anything but what was published, and a run that
 //! is broken off leaves nothing behind.
 
+use proving::example::example;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Command as Blocking, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -16,27 +16,9 @@ const AGENT: &str = env!("CARGO_BIN_EXE_tidegate");
 const PATIENCE: Duration = Duration::from_secs(120);
 const SHORT: [&str; 6] = ["--seconds", "5", "--rate", "100", "--agent", AGENT];
 
-/// The demo's binary. Cargo builds examples for a test run of everything, but not for one of this crate alone.
-static DEMO: LazyLock<PathBuf> = LazyLock::new(|| {
-    let profile = Path::new(AGENT).parent().and_then(Path::file_name).and_then(|name| name.to_str());
-    let profile = profile.filter(|name| *name != "debug").unwrap_or("dev");
-    let mut cargo = Blocking::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--example", "demo", "--profile", profile]);
-    cargo.arg("--message-format=json-render-diagnostics").current_dir(env!("CARGO_MANIFEST_DIR"));
-    // What cargo tells us about our package, build scripts (ring's) would take for a change.
-    let told = |name: &str| name == "OUT_DIR" || name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(told)) {
-        cargo.env_remove(name);
-    }
-    let output = cargo.stderr(Stdio::inherit()).output().unwrap();
-    assert!(output.status.success(), "the demo does not build");
-    let messages = String::from_utf8(output.stdout).unwrap();
-    let executable = messages.lines().find_map(|line| {
-        let message: Value = serde_json::from_str(line).ok()?;
-        message["executable"].as_str().filter(|_| message["target"]["name"] == "demo").map(PathBuf::from)
-    });
-    executable.expect("cargo names the demo's executable")
-});
+/// The demo's binary.
+static DEMO: LazyLock<PathBuf> =
+    LazyLock::new(|| example("demo", env!("CARGO"), env!("CARGO_MANIFEST_DIR"), Path::new(AGENT)));
 
 fn demo(arguments: &[&str]) -> Command {
     let mut command = Command::new(&*DEMO);

@@ -25,6 +25,7 @@ pub mod broker;
 pub mod checker;
 pub mod consumer;
 mod error;
+pub mod example;
 pub mod fleet;
 mod hex;
 pub mod http;

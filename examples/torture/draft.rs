@@ -1,0 +1,63 @@
+//! The records: what number `n` of a run looks like depends on the run's seed and on `n` alone, so that it can be told from
+//! what is read back whether each byte is right.
+
+use proving::random::Random;
+use tidegate::record::{Draft, Identity, KeyKind, LaneId, Message, Record, TimeSource};
+
+fn dice(seed: u64, n: u64) -> Random {
+    Random::seeded(seed ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+/// Which lanes record `n` goes to.
+pub(crate) fn goes_to(seed: u64, n: u64) -> [bool; 2] {
+    match dice(seed, n).below(20) {
+        0..12 => [true, false],
+        12..17 => [true, true],
+        _ => [false, true],
+    }
+}
+
+/// Record `n` of the run.
+pub(crate) fn draft(seed: u64, n: u64, lanes: [LaneId; 2]) -> Draft {
+    let mut random = dice(seed, n);
+    let to = goes_to(seed, n);
+    random.bits();
+    // Mostly readings; now and then one that travels in parts.
+    let length = if random.chance(0.02) { 4_000 + random.below(26_000) } else { random.below(500) };
+    let payload: Vec<u8> = (0..length.div_ceil(8)).flat_map(|_| random.bits().to_le_bytes()).collect();
+    Draft {
+        received: Default::default(),
+        message: Message {
+            topic: format!("torture/{}", n % 9),
+            payload: payload.into(),
+            qos: 1,
+            retain: false,
+            dup: false,
+            packet_id: n as u16,
+        },
+        profile: "torture".into(),
+        identity: Identity {
+            key: Some(format!("n{n}")),
+            key_kind: KeyKind::Native,
+            group: format!("g{}", n % 9),
+            device: None,
+            record_type: "raw".into(),
+            event_time: None,
+            time_source: TimeSource::Arrival,
+        },
+        lanes: lanes.into_iter().zip(to).filter_map(|(lane, goes)| goes.then_some(lane)).collect(),
+    }
+}
+
+/// Which of our records this is; `None`: a gap record.
+pub(crate) fn n_of(record: &Record) -> Option<u64> {
+    record.key.strip_prefix('n')?.parse().ok()
+}
+
+/// Whether a record is what was handed over, byte for byte.
+pub(crate) fn is_faithful(seed: u64, record: &Record, lanes: [LaneId; 2]) -> bool {
+    match n_of(record) {
+        Some(n) => record.draft == draft(seed, n, lanes),
+        None => record.draft.identity.record_type == "gap",
+    }
+}

@@ -1,0 +1,233 @@
+//! What must hold after a cut, from what the outside world was told before it. Pure.
+//!
+//! Nothing is assumed of the journal's inner order: whatever was acknowledged, sent or settled at the moment of the cut is
+//! held against what an open journal shows. A record that was never acknowledged may be there or not, but not with a hole
+//! before it.
+
+use crate::draft::goes_to;
+use crate::marks::{LANES, Mark, Recorded, Seen};
+use crate::session::Read;
+use power_cut::Event;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+use tidegate::journal::LaneFacts;
+
+/// One lane, as the outside world knows it.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    sent: BTreeMap<u64, Seen>,
+    place: HashMap<u64, u64>,
+    settling: BTreeSet<u64>,
+    trimmed: u64,
+}
+
+/// What was told before a cut.
+#[derive(Clone, Debug)]
+pub(crate) struct Expected {
+    seed: u64,
+    epoch: u64,
+    id: Option<String>,
+    /// The highest number that was ever handed over.
+    highest: u64,
+    submitted: BTreeSet<u64>,
+    acked: BTreeSet<u64>,
+    given: HashMap<(u64, u64), Option<u64>>,
+    quarantined: u64,
+    lanes: [Known; 2],
+}
+
+/// What an open journal shows of itself.
+pub(crate) struct Opening {
+    pub(crate) epoch: u64,
+    pub(crate) id: String,
+    pub(crate) state_lost: bool,
+    pub(crate) missing: u64,
+    pub(crate) quarantined: u64,
+}
+
+impl Expected {
+    pub(crate) fn new(seed: u64) -> Expected {
+        Expected {
+            seed,
+            epoch: 0,
+            id: None,
+            highest: 0,
+            submitted: BTreeSet::new(),
+            acked: BTreeSet::new(),
+            given: HashMap::new(),
+            quarantined: 0,
+            lanes: Default::default(),
+        }
+    }
+
+    /// Takes the next mark.
+    pub(crate) fn take(&mut self, mark: &Mark) {
+        match mark {
+            Mark::Opening => {}
+            Mark::Opened { epoch, id } => {
+                self.epoch = *epoch;
+                self.id.get_or_insert_with(|| id.clone());
+            }
+            Mark::Submitted { n } => {
+                self.highest = self.highest.max(*n);
+                self.submitted.insert(*n);
+            }
+            Mark::Acked { n } => drop(self.acked.insert(*n)),
+            Mark::Sent { lane, seen } => {
+                self.given.insert((seen.epoch, seen.number), seen.n);
+                self.lanes[*lane].sent.insert(seen.position, seen.clone());
+                if let Some(n) = seen.n {
+                    self.lanes[*lane].place.insert(n, seen.position);
+                }
+            }
+            Mark::Settling { lane, position } => drop(self.lanes[*lane].settling.insert(*position)),
+            Mark::Quarantined => self.quarantined += 1,
+            Mark::Trimmed { lane, cursor } => {
+                let trimmed = &mut self.lanes[*lane].trimmed;
+                *trimmed = (*trimmed).max(*cursor);
+            }
+            Mark::Gone { n } => drop(self.submitted.remove(n)),
+        }
+    }
+
+    /// Takes the marks among these events.
+    pub(crate) fn take_all(&mut self, recorded: &Recorded, events: Range<usize>) {
+        for event in &recorded.trace[events] {
+            if let Event::Mark(index) = event {
+                self.take(&recorded.marks[*index as usize]);
+            }
+        }
+    }
+
+    /// Whether an open had returned.
+    pub(crate) fn was_opened(&self) -> bool {
+        self.id.is_some()
+    }
+
+    /// The next number that no record had.
+    pub(crate) fn next(&self) -> u64 {
+        self.highest + 1
+    }
+
+    /// Records handed over, not acknowledged, and not among these: they will not come any more.
+    pub(crate) fn gone(&self, reads: [&[Read]; 2]) -> Vec<u64> {
+        let there: BTreeSet<u64> = reads.iter().flat_map(|reads| reads.iter().filter_map(|read| read.seen.n)).collect();
+        let known = |n: &u64| self.lanes.iter().any(|lane| lane.place.contains_key(n));
+        self.submitted.difference(&self.acked).filter(|n| !there.contains(n) && !known(n)).copied().collect()
+    }
+
+    /// What an open that has just returned breaks.
+    pub(crate) fn check_opening(&self, opening: &Opening, wrong: &mut Vec<String>) {
+        let Opening { epoch, id, state_lost, missing, quarantined } = opening;
+        if *epoch <= self.epoch {
+            wrong.push(format!("epoch {epoch} was given before (the last one was {})", self.epoch));
+        }
+        if let Some(was) = self.id.as_ref().filter(|was| *was != id) {
+            wrong.push(format!("journal {was} became {id}"));
+        }
+        if *state_lost && self.id.is_some() {
+            wrong.push("the state file was lost".into());
+        }
+        if *missing > 0 {
+            wrong.push(format!("{missing} records below the durable high water are missing, says the open"));
+        }
+        if *quarantined < self.quarantined {
+            wrong.push(format!("{quarantined} of {} quarantined records are there", self.quarantined));
+        }
+    }
+
+    /// What a freshly read lane breaks of the promise that whatever may have been sent says so.
+    pub(crate) fn check_maybe_sent(&self, lane: usize, reads: &[Read], wrong: &mut Vec<String>) {
+        let silent = |read: &&Read| !read.maybe_sent && self.lanes[lane].sent.contains_key(&read.seen.position);
+        for read in reads.iter().filter(silent) {
+            wrong.push(format!("{}: {} was sent and does not say so", LANES[lane], name(&read.seen)));
+        }
+    }
+
+    /// What a lane breaks, given all that was read and is not settled yet, and its facts.
+    pub(crate) fn check_lane(&self, lane: usize, reads: &[&Read], facts: &LaneFacts, wrong: &mut Vec<String>) {
+        let mut say = |text: String| wrong.push(format!("{}: {text}", LANES[lane]));
+        let known = &self.lanes[lane];
+        let sum = facts.accepted + facts.waiting + facts.evicted + facts.quarantined + facts.damaged;
+        if facts.appended != sum || facts.damaged > 0 || reads.len() as u64 != facts.waiting {
+            say(format!("{} were read, and the books say {facts:?}", reads.len()));
+        }
+        if facts.accepted + facts.quarantined > known.settling.len() as u64 {
+            say(format!("{} were settled, and the books say {facts:?}", known.settling.len()));
+        }
+        if facts.cursor < known.trimmed {
+            say(format!("trimmed up to {} for certain, and the cursor is back at {}", known.trimmed, facts.cursor));
+        }
+        self.check_order(known, reads, facts, &mut say);
+        self.check_presence(lane, reads, facts, &mut say);
+    }
+
+    fn check_order(&self, known: &Known, reads: &[&Read], facts: &LaneFacts, say: &mut dyn FnMut(String)) {
+        let mut expected = facts.cursor;
+        let mut last = 0;
+        for read in reads {
+            let seen = &read.seen;
+            if let Some(hole) = (expected..seen.position).find(|position| !known.settling.contains(position)) {
+                say(format!("position {hole} is neither settled nor there, before {}", name(seen)));
+            }
+            if seen.position < expected {
+                say(format!("{} stands below the cursor or comes again", name(seen)));
+            }
+            expected = expected.max(seen.position + 1);
+            if let Some(n) = seen.n {
+                if !self.submitted.contains(&n) {
+                    say(format!("{} was missing at an earlier open, and is back", name(seen)));
+                }
+                if n <= last {
+                    say(format!("{} comes after record {last}", name(seen)));
+                }
+                last = n;
+            }
+            if !read.faithful {
+                say(format!("{} is not what was handed over", name(seen)));
+            }
+            match (self.given.get(&(seen.epoch, seen.number)), known.sent.get(&seen.position)) {
+                (Some(n), _) if *n != seen.n => say(format!("{}: its number and epoch were {n:?}'s", name(seen))),
+                (_, Some(sent)) if sent != seen => say(format!("{} stands where {} was sent", name(seen), name(sent))),
+                _ => {}
+            }
+        }
+        if let Some(hole) = (expected..=facts.appended).find(|position| !known.settling.contains(position)) {
+            say(format!("position {hole} is neither settled nor there, at the end"));
+        }
+    }
+
+    fn check_presence(&self, lane: usize, reads: &[&Read], facts: &LaneFacts, say: &mut dyn FnMut(String)) {
+        let known = &self.lanes[lane];
+        let there: BTreeSet<u64> = reads.iter().filter_map(|read| read.seen.n).collect();
+        let here = |n: &u64| goes_to(self.seed, *n)[lane];
+        let top = self.acked.iter().rev().find(|n| here(n)).max(there.last()).copied().unwrap_or(0);
+        let settled = |n: &u64| known.place.get(n).is_some_and(|position| known.settling.contains(position));
+        // What is not there and not settled must have been evicted: the oldest, and as many as the books say.
+        let absent = self.submitted.range(..=top).filter(|n| here(n) && !there.contains(n) && !settled(n));
+        let absent: Vec<u64> = absent.copied().collect();
+        let positions: BTreeSet<u64> = reads.iter().map(|read| read.seen.position).collect();
+        let unsettled = known.sent.iter().filter(|(position, _)| !known.settling.contains(position));
+        let gaps = unsettled.filter(|(position, seen)| seen.n.is_none() && !positions.contains(position)).count();
+        let within = absent.last() < there.first() || there.is_empty() || absent.is_empty();
+        if (absent.len() + gaps) as u64 <= facts.evicted && within {
+            return;
+        }
+        for n in absent.iter().take(3) {
+            let acked = if self.acked.contains(n) { "acknowledged" } else { "never acknowledged" };
+            let sent = if known.place.contains_key(n) { "sent" } else { "not sent" };
+            say(format!("record {n} ({acked}, {sent}) is not there; {} such, {facts:?}", absent.len()));
+        }
+        if absent.is_empty() {
+            say(format!("{gaps} gap records that were sent are not there; {facts:?}"));
+        }
+    }
+}
+
+fn name(seen: &Seen) -> String {
+    let Seen { position, number, epoch, n } = seen;
+    match n {
+        Some(n) => format!("record {n} (position {position}, number {number} of epoch {epoch})"),
+        None => format!("a gap record (position {position}, number {number} of epoch {epoch})"),
+    }
+}

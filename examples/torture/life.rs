@@ -1,0 +1,248 @@
+//! Life after a cut: the folder is rebuilt, the journal opens on it, is held against what was told, and goes on.
+//!
+//! One life in ten begins with a kill instead of a cut: everything is there, and no more of it is certain than before.
+//! Every life is recorded like the run before it, so that a second cut can fall into it, the open included.
+
+use crate::expected::{Expected, Opening};
+use crate::load::Plan;
+use crate::marks::{LANES, Mark, Recorded, Witness};
+use crate::phase::{moment, phases};
+use crate::session::{Read, Session};
+use crate::tally::Tally;
+use power_cut::{Device, Disk};
+use proving::random::Random;
+use std::collections::HashSet;
+use std::path::Path;
+use tidegate::journal::books::Outcome;
+use tidegate::journal::{Lane, LaneFacts, Reader};
+
+/// Why a life ended early.
+pub(crate) enum End {
+    /// Promises that were broken, in words; and what was recorded of the life that the last cut fell into, if it was cut
+    /// twice.
+    Violations(Vec<String>, Option<Box<Recorded>>),
+    /// The machinery itself failed; nothing can be said.
+    Broken(String),
+}
+
+/// Where and how lives are lived.
+pub(crate) struct Lives<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) device: Device,
+    /// Empty; holds one folder per life.
+    pub(crate) folder: &'a Path,
+    /// What was recorded of the life between two cuts when something broke after the second one: it is not lived again.
+    pub(crate) kept: Option<Recorded>,
+}
+
+impl Lives<'_> {
+    /// Cuts now and lives on; maybe cuts that life, too.
+    pub(crate) fn cut(
+        &self,
+        disk: &Disk,
+        expected: &Expected,
+        random: &mut Random,
+        tally: &mut Tally,
+    ) -> Result<(), End> {
+        // Drawn first: how much luck a life needs, its threads decide.
+        let mut second = Random::seeded(random.bits());
+        let again = second.chance(0.3);
+        let (base, lived) = self.live(disk, expected, random, again, tally)?;
+        let Some(recorded) = lived else { return Ok(()) };
+        tally.second_cuts += 1;
+        let phases = phases(&recorded, expected.was_opened());
+        let moment = moment(&recorded, &phases, &mut second);
+        tally.phase(self.device, phases[moment]);
+        let disk = base.after(&recorded.trace[..moment]).map_err(End::Broken)?;
+        let mut expected = expected.clone();
+        expected.take_all(&recorded, 0..moment);
+        self.live(&disk, &expected, &mut second, false, tally).map(drop).map_err(|end| match end {
+            End::Violations(wrong, _) => {
+                let what = format!("after a second cut ({}, after event {moment})", phases[moment].word());
+                let wrong = wrong.into_iter().map(|text| format!("{what}: {text}")).collect();
+                End::Violations(wrong, Some(Box::new(recorded)))
+            }
+            broken => broken,
+        })
+    }
+
+    /// One life: the disk it began on, and what was recorded of it if it is to be cut `again`.
+    fn live(
+        &self,
+        disk: &Disk,
+        expected: &Expected,
+        random: &mut Random,
+        again: bool,
+        tally: &mut Tally,
+    ) -> Result<(Disk, Option<Recorded>), End> {
+        let broken = |error: std::io::Error| End::Broken(format!("{}: {error}", self.folder.display()));
+        let (image, base) = if random.chance(0.1) {
+            tally.kills += 1;
+            (disk.newest(), disk.killed())
+        } else {
+            let (image, lost) = disk.cut(&mut |bound| random.below(bound));
+            tally.add(lost);
+            let base = Disk::holding(self.device, &image);
+            (image, base)
+        };
+        if let Some(kept) = self.kept.as_ref().filter(|_| again) {
+            return Ok((base, Some(kept.clone())));
+        }
+        let folder = self.folder.join(format!("life-{}", tally.lives));
+        tally.lives += 1;
+        std::fs::create_dir(&folder).map_err(broken)?;
+        image.write_to(&folder).map_err(broken)?;
+        drop(image);
+        let witness = Witness::start(&folder, self.plan.habits(false));
+        let mut life = Life { witness: &witness, expected, random, tally, wrong: Vec::new() };
+        let lived = life.live(self.plan, &folder);
+        let recorded = if again && lived.is_ok() { Some(witness.finish(&base).map_err(End::Broken)?) } else { None };
+        tally.proven += u64::from(recorded.is_some());
+        std::fs::remove_dir_all(&folder).map_err(broken)?;
+        lived.map(|()| (base, recorded))
+    }
+}
+
+struct Life<'a> {
+    witness: &'a Witness,
+    expected: &'a Expected,
+    random: &'a mut Random,
+    tally: &'a mut Tally,
+    wrong: Vec<String>,
+}
+
+impl Life<'_> {
+    fn live(&mut self, plan: &Plan, folder: &Path) -> Result<(), End> {
+        let lived = self.open_and_go_on(plan, folder);
+        if let Err(text) = lived {
+            self.wrong.push(text);
+        }
+        if self.wrong.is_empty() { Ok(()) } else { Err(End::Violations(std::mem::take(&mut self.wrong), None)) }
+    }
+
+    fn open_and_go_on(&mut self, plan: &Plan, folder: &Path) -> Result<(), String> {
+        let opened = Session::open(folder, plan.seed, plan.bounds, self.witness);
+        let mut session = opened.map_err(|text| format!("it does not open: {text}"))?;
+        let mut readers = session.lanes().map(|lane| lane.reader());
+        let mut reads = self.read(&session, &mut readers)?;
+        self.check_opened(&session, &reads);
+        if !self.wrong.is_empty() {
+            return Ok(());
+        }
+        for n in self.expected.gone([&reads[0], &reads[1]]) {
+            self.witness.mark(Mark::Gone { n });
+        }
+        let lanes = session.lanes();
+        for (lane, (handle, reads)) in lanes.iter().zip(&reads).enumerate() {
+            self.send(lane, handle, &reads[..reads.len() / 2], 0.5)?;
+        }
+        self.append(&mut session)?;
+        for (reads, more) in reads.iter_mut().zip(self.read(&session, &mut readers)?) {
+            reads.extend(more);
+        }
+        self.check_going_on(&session, &reads);
+        if !self.wrong.is_empty() {
+            return Ok(());
+        }
+        for (lane, (handle, reads)) in lanes.iter().zip(&reads).enumerate() {
+            self.send(lane, handle, reads, 1.0)?;
+        }
+        drop(readers);
+        self.note(&session);
+        for facts in facts(&session).iter().filter(|facts| facts.waiting > 0) {
+            self.wrong.push(format!("{}: all was settled, and the books say {facts:?}", facts.name));
+        }
+        session.close(self.random.chance(0.5))
+    }
+
+    fn read(&mut self, session: &Session, readers: &mut [Reader; 2]) -> Result<[Vec<Read>; 2], String> {
+        let [main, audit] = readers;
+        let reads = [session.read_all(main)?, session.read_all(audit)?];
+        self.tally.records += reads.iter().map(|reads| reads.len() as u64).sum::<u64>();
+        Ok(reads)
+    }
+
+    fn check_opened(&mut self, session: &Session, reads: &[Vec<Read>; 2]) {
+        let (report, facts) = (&session.report, session.journal.facts());
+        let opening = Opening {
+            epoch: facts.epoch,
+            id: facts.journal_id,
+            state_lost: report.state_lost,
+            missing: report.missing,
+            quarantined: facts.quarantine.entries,
+        };
+        self.expected.check_opening(&opening, &mut self.wrong);
+        self.tally.at_bound += u64::from(self::facts(session).iter().any(|facts| facts.evicted > 0));
+        for (lane, (reads, facts)) in reads.iter().zip(self::facts(session)).enumerate() {
+            self.expected.check_maybe_sent(lane, reads, &mut self.wrong);
+            self.expected.check_lane(lane, &reads.iter().collect::<Vec<_>>(), &facts, &mut self.wrong);
+        }
+    }
+
+    fn check_going_on(&mut self, session: &Session, reads: &[Vec<Read>; 2]) {
+        let mut expected = self.expected.clone();
+        // What was settled before the cut may have been forgotten; what was settled since then is not read again.
+        let mut settled = HashSet::new();
+        self.witness.each(|mark| {
+            expected.take(mark);
+            if let Mark::Settling { lane, position } = mark {
+                settled.insert((*lane, *position));
+            }
+        });
+        for (lane, (reads, facts)) in reads.iter().zip(facts(session)).enumerate() {
+            let waiting =
+                |read: &&Read| read.seen.position >= facts.cursor && !settled.contains(&(lane, read.seen.position));
+            let waiting = reads.iter().filter(waiting);
+            expected.check_lane(lane, &waiting.collect::<Vec<_>>(), &facts, &mut self.wrong);
+        }
+    }
+
+    /// Sends records and settles part of them.
+    fn send(&mut self, lane: usize, handle: &Lane, reads: &[Read], settled: f64) -> Result<(), String> {
+        let positions: Vec<u64> = reads.iter().map(|read| read.seen.position).collect();
+        if handle.needs_mark(&positions) {
+            handle.mark(&positions).map_err(|error| error.to_string())?;
+        }
+        for read in reads {
+            self.witness.mark(Mark::Sent { lane, seen: read.seen.clone() });
+        }
+        for position in positions {
+            if self.random.chance(settled) {
+                self.witness.mark(Mark::Settling { lane, position });
+                handle.settle([(position, Outcome::Accepted)]);
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, session: &mut Session) -> Result<(), String> {
+        let mut next = self.expected.next();
+        for _ in 0..1 + self.random.below(3) {
+            let size = if self.random.chance(0.5) { 1 } else { 1 + self.random.below(25) };
+            session.submit(next..next + size, self.witness);
+            next += size;
+            session.await_tickets(0, self.witness)?;
+            if self.random.chance(0.3) {
+                self.note(session);
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the state written; nobody else is at the journal now.
+    fn note(&mut self, session: &Session) {
+        let cursors = session.lanes().map(|lane| lane.cursor());
+        session.journal.keep();
+        for (lane, cursor) in cursors.into_iter().enumerate() {
+            self.witness.mark(Mark::Trimmed { lane, cursor });
+        }
+    }
+}
+
+fn facts(session: &Session) -> [LaneFacts; 2] {
+    let mut lanes = session.journal.facts().lanes;
+    LANES.map(|name| {
+        let index = lanes.iter().position(|lane| lane.name == name).expect("opened with this lane");
+        lanes.swap_remove(index)
+    })
+}

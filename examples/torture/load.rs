@@ -1,0 +1,204 @@
+//! The load: one journal in full use, recorded from its first making through several opens.
+//!
+//! Records come in bursts and alone, long ones among them; tickets are awaited or left outstanding; two lanes read, mark,
+//! send and settle out of order and in part, one of them late; the state is written now and then; small generations
+//! rotate, drained ones go, and at a low bound the oldest are evicted. What threads do in which order is the system's
+//! choice, so a run is recorded once and cut many times.
+
+use crate::marks::{Mark, Recorded, Witness};
+use crate::session::{Bounds, Session, seen, until_durable};
+use power_cut::{Device, Disk, Habits};
+use proving::random::Random;
+use std::path::Path;
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Release},
+};
+use std::time::Duration;
+use tidegate::journal::Lane;
+use tidegate::journal::books::Outcome;
+
+/// What a run does.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) bounds: Bounds,
+    opens: u64,
+    bursts: u64,
+    ignore_dir_syncs: bool,
+}
+
+impl Plan {
+    pub(crate) fn draw(seed: u64, ignore_dir_syncs: bool) -> Plan {
+        let mut random = Random::seeded(seed);
+        // Small ones are carried over at the next open; large ones, more than 256 KB of records, are closed as they are.
+        let large = random.below(5) == 0;
+        let bounds = Bounds {
+            generation_bytes: if large { 400_000 } else { 6_000 + random.below(40_000) },
+            // A third of the runs are at their bound most of the time.
+            max_bytes: if random.below(3) == 0 { 300_000 + random.below(900_000) } else { 1 << 30 },
+        };
+        let bursts = if large { 30 + random.below(20) } else { 8 + random.below(16) };
+        Plan { seed, bounds, opens: 2 + random.below(3), bursts, ignore_dir_syncs }
+    }
+
+    /// How syncs are treated; `slow`: others get to write meanwhile.
+    pub(crate) fn habits(&self, slow: bool) -> Habits {
+        let sync_pause = slow.then_some(Duration::from_micros(400));
+        Habits { ignore_dir_syncs: self.ignore_dir_syncs, sync_pause }
+    }
+
+    /// Plays it in an empty folder.
+    pub(crate) fn record(&self, folder: &Path) -> Result<Recorded, String> {
+        let witness = Witness::start(folder, self.habits(true));
+        let mut random = Random::seeded(self.seed ^ 1);
+        let mut next = 1;
+        for open in 0..self.opens {
+            let mut session = Session::open(folder, self.seed, self.bounds, &witness)?;
+            let share = if open == 0 { self.bursts } else { self.bursts / 2 + 1 };
+            self.use_it(&mut session, share, &mut next, &mut random, &witness)?;
+            session.close(random.chance(0.5))?;
+        }
+        // The device makes no difference to what everybody sees.
+        witness.finish(&Disk::new(Device::Plain)).map_err(|wrong| format!("the recorder missed something: {wrong}"))
+    }
+
+    fn use_it(
+        &self,
+        session: &mut Session,
+        bursts: u64,
+        next: &mut u64,
+        random: &mut Random,
+        witness: &Witness,
+    ) -> Result<(), String> {
+        let (lanes, journal) = (session.lanes(), session.journal.clone());
+        // At a bound, a lane that does not drain at all is what makes the oldest go.
+        let stuck = self.bounds.max_bytes < 1 << 30 && random.chance(0.7);
+        let [main, audit] = [0, 1].map(|lane| Drain {
+            lane,
+            random: Random::seeded(random.bits()),
+            starts_at: match lane {
+                0 => 0,
+                _ if stuck => u64::MAX,
+                _ => random.below(*next + 200),
+            },
+            witness,
+        });
+        let (done, moved) = (AtomicBool::new(false), [const { AtomicU64::new(0) }; 2]);
+        std::thread::scope(|scope| {
+            let drains = [main, audit].into_iter().zip(&lanes).map(|(drain, lane)| {
+                let (done, moved) = (&done, &moved[drain.lane]);
+                scope.spawn(move || drain.run(lane, done, moved))
+            });
+            let drains: Vec<_> = drains.collect();
+            let mut pauses = Random::seeded(random.bits());
+            let (done, moved) = (&done, &moved);
+            scope.spawn(move || {
+                while !done.load(Acquire) {
+                    std::thread::sleep(Duration::from_micros(500 + pauses.below(6_000)));
+                    // What the books were told before the state was asked for is in it.
+                    let cursors: Vec<u64> = moved.iter().map(|cursor| cursor.load(Acquire)).collect();
+                    journal.keep();
+                    cursors
+                        .into_iter()
+                        .enumerate()
+                        .for_each(|(lane, cursor)| witness.mark(Mark::Trimmed { lane, cursor }));
+                }
+            });
+            let fed = feed(session, bursts, next, random, witness);
+            done.store(true, Release);
+            let drained =
+                drains.into_iter().map(|drain| drain.join().unwrap_or_else(|_| Err("a drain panicked".into())));
+            drained.fold(fed, Result::and)
+        })
+    }
+}
+
+fn feed(
+    session: &mut Session,
+    bursts: u64,
+    next: &mut u64,
+    random: &mut Random,
+    witness: &Witness,
+) -> Result<(), String> {
+    for _ in 0..bursts {
+        let size = match random.below(4) {
+            0 => 1,
+            1 => 1 + random.below(6),
+            2 => 1 + random.below(40),
+            _ => 1 + random.below(120),
+        };
+        session.submit(*next..*next + size, witness);
+        *next += size;
+        if random.chance(0.6) {
+            session.await_tickets(0, witness)?;
+        }
+    }
+    session.await_tickets(0, witness)
+}
+
+/// What one lane's drain does.
+struct Drain<'a> {
+    lane: usize,
+    random: Random,
+    /// Waits until so many records are durable.
+    starts_at: u64,
+    witness: &'a Witness,
+}
+
+impl Drain<'_> {
+    fn run(mut self, lane: &Lane, done: &AtomicBool, moved: &AtomicU64) -> Result<(), String> {
+        let mut durable = lane.durable();
+        while *durable.borrow_and_update() < self.starts_at && !done.load(Acquire) {
+            until_durable(&mut durable, Duration::from_millis(5));
+        }
+        let mut reader = lane.reader();
+        let mut held = Vec::new();
+        loop {
+            let last = done.load(Acquire);
+            let most = 1 + self.random.below(30) as usize;
+            let read = reader.read(most, 1 << 20).map_err(|error| error.to_string())?;
+            let positions: Vec<u64> = read.iter().map(|read| read.position).collect();
+            if lane.needs_mark(&positions) {
+                lane.mark(&positions).map_err(|error| error.to_string())?;
+            }
+            for read in read {
+                self.witness.mark(Mark::Sent { lane: self.lane, seen: seen(&read) });
+                if self.random.chance(0.01) {
+                    self.quarantine(lane, &read)?;
+                } else {
+                    held.push(read.position);
+                }
+            }
+            if self.random.chance(0.8) {
+                self.settle(lane, &mut held, moved);
+            }
+            match (positions.is_empty(), last) {
+                (true, true) => return Ok(()),
+                (true, false) => until_durable(&mut durable, Duration::from_millis(2)),
+                (false, _) => {}
+            }
+        }
+    }
+
+    fn settle(&mut self, lane: &Lane, held: &mut Vec<u64>, moved: &AtomicU64) {
+        while !held.is_empty() && self.random.chance(0.95) {
+            let position = held.swap_remove(self.random.below(held.len() as u64) as usize);
+            self.witness.mark(Mark::Settling { lane: self.lane, position });
+            // Looked at before: whatever moved the cursor so far is in the books when this settling asks for a state.
+            let cursor = lane.cursor();
+            lane.settle([(position, Outcome::Accepted)]);
+            moved.store(cursor, Release);
+        }
+    }
+
+    fn quarantine(&self, lane: &Lane, read: &tidegate::journal::ReadRecord) -> Result<(), String> {
+        self.witness.mark(Mark::Settling { lane: self.lane, position: read.position });
+        match lane.quarantine(&read.record, read.position, "Refused", "on purpose") {
+            Ok(true) => self.witness.mark(Mark::Quarantined),
+            Ok(false) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,83 @@
+//! Marks: what the outside world was told, in one order with what the disk was told.
+//!
+//! A mark stands where its promise begins to hold. An acknowledgement is marked after the ticket came back, a sending
+//! after the attempt's mark was durable and before the record would fly, a settling before the books are told, because the
+//! state file may say so at any time from then on; a trim after the state that says so was written.
+
+use power_cut::{Disk, Habits, Recording, Trace};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// The queues, one lane each. Both drain; the second one lags.
+pub(crate) const LANES: [&str; 2] = ["main", "audit"];
+
+/// A record as a lane gave it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    pub(crate) position: u64,
+    pub(crate) number: u64,
+    pub(crate) epoch: u64,
+    /// Which of our records it is; `None`: a gap record.
+    pub(crate) n: Option<u64>,
+}
+
+/// One thing that somebody outside was told, or told us.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Mark {
+    /// The journal is being opened.
+    Opening,
+    /// It is open.
+    Opened { epoch: u64, id: String },
+    /// Record `n` was handed to the writer.
+    Submitted { n: u64 },
+    /// Its ticket came back.
+    Acked { n: u64 },
+    /// A record may be sent from here on.
+    Sent { lane: usize, seen: Seen },
+    /// The queue accepted it, or refused it for good; the books are going to be told.
+    Settling { lane: usize, position: u64 },
+    /// The quarantine holds one more.
+    Quarantined,
+    /// The state on disk says that everything below is settled.
+    Trimmed { lane: usize, cursor: u64 },
+    /// Found missing at an open though never acknowledged: it will not come any more.
+    Gone { n: u64 },
+}
+
+/// What was recorded of one run, or of one life after a cut.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Recorded {
+    pub(crate) trace: Trace,
+    pub(crate) marks: Vec<Mark>,
+}
+
+/// Puts marks into a running recording.
+pub(crate) struct Witness {
+    recording: Recording,
+    marks: Mutex<Vec<Mark>>,
+}
+
+impl Witness {
+    pub(crate) fn start(folder: &Path, habits: Habits) -> Witness {
+        Witness { recording: Recording::start(folder, habits), marks: Mutex::default() }
+    }
+
+    pub(crate) fn mark(&self, mark: Mark) {
+        // Under one lock, so that marks are numbered in the order of the trace.
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        self.recording.mark(marks.len() as u64);
+        marks.push(mark);
+    }
+
+    /// Shows every mark so far.
+    pub(crate) fn each(&self, show: impl FnMut(&Mark)) {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(show);
+    }
+
+    /// Ends the recording; an error says that it cannot be believed.
+    pub(crate) fn finish(self, before: &Disk) -> Result<Recorded, String> {
+        let trace = self.recording.finish(before)?;
+        Ok(Recorded { trace, marks: self.marks.into_inner().unwrap_or_else(PoisonError::into_inner) })
+    }
+}

@@ -1,0 +1,185 @@
+//! One open journal with its writer, driven from outside as the agent drives it.
+
+use crate::draft::{draft, is_faithful, n_of};
+use crate::marks::{LANES, Mark, Seen, Witness};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tidegate::clock::Clock;
+use tidegate::config::OnFull;
+use tidegate::journal::{self, Append, Item, Journal, JournalOptions, Lane, MaybeSent, OpenReport, ReadRecord, Reader};
+use tidegate::record::LaneId;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// A writer that has not answered by then never will.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime of one thread")
+});
+
+/// What a run's journal is opened with.
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Bounds {
+    pub(crate) generation_bytes: u64,
+    pub(crate) max_bytes: u64,
+}
+
+/// An open journal.
+pub(crate) struct Session {
+    pub(crate) journal: Journal,
+    pub(crate) report: OpenReport,
+    seed: u64,
+    inbox: Option<UnboundedSender<Append<u64>>>,
+    committed: UnboundedReceiver<Vec<u64>>,
+    waiting: usize,
+    stop: Arc<AtomicBool>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// A record read back.
+pub(crate) struct Read {
+    pub(crate) seen: Seen,
+    pub(crate) maybe_sent: bool,
+    pub(crate) faithful: bool,
+}
+
+impl Session {
+    /// Opens whatever is there; an error says what a person would have been told, or how it panicked.
+    pub(crate) fn open(folder: &Path, seed: u64, bounds: Bounds, witness: &Witness) -> Result<Session, String> {
+        witness.mark(Mark::Opening);
+        let options = JournalOptions {
+            path: folder.to_owned(),
+            bounds: journal::Bounds {
+                max_bytes: bounds.max_bytes,
+                max_age: None,
+                min_free: 0,
+                on_full: OnFull::DropOldest,
+            },
+            // Nothing but blocks: a cut may keep or lose it, and neither says anything of the records.
+            reserve_bytes: 0,
+            generation_bytes: bounds.generation_bytes,
+            lanes: LANES.map(str::to_owned).to_vec(),
+            silent: Vec::new(),
+        };
+        let opened = guarded(|| {
+            let mut opened = Journal::open(&options, &Clock::new(None)).map_err(|error| error.to_string())?;
+            // As the agent does, for its key index.
+            opened.each_of_tail(&mut |_| {});
+            Ok(opened)
+        })?;
+        let (journal, report) = (opened.journal.clone(), opened.report.clone());
+        witness.mark(Mark::Opened { epoch: journal.epoch(), id: journal.id().to_string() });
+        // From here on `keep` writes the state when something moved, and returns: when, is for the run to say.
+        journal.stop_keeping();
+        let (inbox, receiver) = unbounded_channel();
+        let (sender, committed) = unbounded_channel();
+        let stop = Arc::new(AtomicBool::new(false));
+        let writer = opened.writer(Duration::ZERO, receiver, sender, stop.clone());
+        let writer = Some(std::thread::spawn(move || writer.run()));
+        Ok(Session { journal, report, seed, inbox: Some(inbox), committed, waiting: 0, stop, writer })
+    }
+
+    pub(crate) fn lanes(&self) -> [Lane; 2] {
+        LANES.map(|name| self.journal.lane(name).expect("opened with this lane"))
+    }
+
+    pub(crate) fn lane_ids(&self) -> [LaneId; 2] {
+        self.lanes().map(|lane| lane.id())
+    }
+
+    /// Hands records to the writer.
+    pub(crate) fn submit(&mut self, numbers: impl IntoIterator<Item = u64>, witness: &Witness) {
+        let lanes = self.lane_ids();
+        for n in numbers {
+            let item = Item::Record(Box::new(draft(self.seed, n, lanes)));
+            witness.mark(Mark::Submitted { n });
+            self.waiting += 1;
+            // A writer that is gone shows when its tickets do not come.
+            let _ = self.inbox.as_ref().expect("open until closed").send(Append { item, ticket: n });
+        }
+    }
+
+    /// Waits for tickets until at most `left` are missing.
+    pub(crate) fn await_tickets(&mut self, left: usize, witness: &Witness) -> Result<(), String> {
+        while self.waiting > left {
+            let tickets = RUNTIME.block_on(async { tokio::time::timeout(PATIENCE, self.committed.recv()).await });
+            let tickets = tickets.ok().flatten().ok_or_else(|| {
+                format!("{} tickets never came; the writer says {:?}", self.waiting, self.journal.facts().writer)
+            })?;
+            self.waiting -= tickets.len();
+            tickets.into_iter().for_each(|n| witness.mark(Mark::Acked { n }));
+        }
+        Ok(())
+    }
+
+    /// Reads on to the end of what is durable.
+    pub(crate) fn read_all(&self, reader: &mut Reader) -> Result<Vec<Read>, String> {
+        let lanes = self.lane_ids();
+        guarded(|| {
+            let mut all = Vec::new();
+            loop {
+                let some = reader.read(64, 1 << 20).map_err(|error| error.to_string())?;
+                if some.is_empty() {
+                    return Ok(all);
+                }
+                all.extend(some.iter().map(|read| self.told(read, lanes)));
+            }
+        })
+    }
+
+    fn told(&self, read: &ReadRecord, lanes: [LaneId; 2]) -> Read {
+        Read {
+            seen: seen(read),
+            maybe_sent: read.maybe_sent != MaybeSent::No,
+            faithful: is_faithful(self.seed, &read.record, lanes),
+        }
+    }
+
+    /// Ends the writer; `keep`: with a last state write, as in an orderly stop.
+    pub(crate) fn close(mut self, keep: bool) -> Result<(), String> {
+        self.inbox = None;
+        let writer = self.writer.take().expect("closed once");
+        writer.join().map_err(|panic| format!("the writer panicked: {}", text_of(&*panic)))?;
+        if keep {
+            self.journal.keep();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        self.inbox = None;
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+pub(crate) fn seen(read: &ReadRecord) -> Seen {
+    let record = &read.record;
+    Seen { position: read.position, number: record.number, epoch: record.epoch, n: n_of(record) }
+}
+
+/// Waits until something more may be durable, or a moment has passed.
+pub(crate) fn until_durable(lane: &mut tokio::sync::watch::Receiver<u64>, moment: Duration) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime of one thread");
+    runtime.block_on(async {
+        let _ = tokio::time::timeout(moment, lane.changed()).await;
+    });
+}
+
+fn guarded<T>(call: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(format!("panic: {}", text_of(&*panic))))
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+}

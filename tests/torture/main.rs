@@ -1,0 +1,58 @@
+//! The journal keeps its promises through power cuts, and the machine that says so is worth something: each sabotage is
+//! caught. A short form of `examples/torture`; a seed that failed is printed by it, and `TIDEGATE_SEED=…` replays it.
+#![allow(clippy::print_stdout, reason = "verdicts and seeds, for whoever reads a test's output")]
+
+use proving::example::example;
+use proving::random::fresh_seed;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::LazyLock;
+
+static TORTURE: LazyLock<PathBuf> = LazyLock::new(|| {
+    let own = std::env::current_exe().expect("a test has a binary");
+    example("torture", env!("CARGO"), env!("CARGO_MANIFEST_DIR"), &own)
+});
+
+/// Runs it to its end, which it always comes to; the exit status, and all that it said.
+fn torture(arguments: &[&str]) -> (Option<i32>, String) {
+    let seed = std::env::var("TIDEGATE_SEED").unwrap_or_else(|_| fresh_seed().to_string());
+    let output = Command::new(&*TORTURE).args(arguments).args(["--seed", &seed]).output().expect("it runs");
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    println!("{said}");
+    (output.status.code(), said)
+}
+
+#[test]
+fn forty_power_cuts_break_no_promise() {
+    let (status, said) = torture(&["--cuts", "40"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("KEPT: 0 of 40 cuts"), "{said}");
+}
+
+#[test]
+fn sleds_own_flush_is_caught() {
+    let (status, said) = torture(&["--cuts", "200", "--sabotage", "stock-flush"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("CAUGHT stock-flush"), "{said}");
+}
+
+#[test]
+fn folders_that_are_not_synced_are_caught() {
+    let (status, said) = torture(&["--cuts", "100", "--sabotage", "no-dir-sync"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("CAUGHT no-dir-sync"), "{said}");
+}
+
+#[test]
+fn a_cursor_that_runs_ahead_is_caught() {
+    let (status, said) = torture(&["--cuts", "100", "--sabotage", "cursor-first"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("CAUGHT cursor-first"), "{said}");
+}
+
+#[test]
+fn what_it_does_not_understand_it_does_not_run() {
+    let (status, said) = torture(&["--sabotage", "gently"]);
+    assert_eq!(status, Some(2), "{said}");
+    assert!(said.contains("stock-flush, no-dir-sync or cursor-first"), "{said}");
+}
