@@ -9,7 +9,7 @@ use proving::stub::Fault;
 use std::time::Duration;
 
 /// Faults of one run.
-pub(crate) const HAND: usize = 10;
+pub(crate) const HAND: usize = 11;
 /// Seeds in a row after which every class was dealt.
 pub(crate) const ROUND: u64 = (CLASSES.len() as u64).div_ceil(HAND as u64);
 
@@ -128,6 +128,15 @@ pub(crate) const CLASSES: &[Class] = &[
     class("entry missing from the answer", |r| { let i = index(r); some(r, Fault::MissingEntry(i)) }),
     class("entry named twice", |r| { let i = index(r); some(r, Fault::RepeatedEntry(i)) }),
     class("wrong MD5", |r| { let i = index(r); some(r, Fault::WrongMd5(i)) }),
+    class("accepted, no answer", |_| Act::Endpoint { fault: Fault::AcceptThenHang, calls: 1 }),
+    class("half of the entries missing", |r| some(r, Fault::HalfMissing)),
+    class("answer in reverse", |r| some(r, Fault::Reversed)),
+    class("answer about strangers", |r| some(r, Fault::Strangers)),
+    class("entry accepted and refused", |r| { let i = index(r); some(r, Fault::TwoMinds(i)) }),
+    class("garbage", |r| some(r, Fault::Garbage)),
+    class("answer in drips", |_| Act::Endpoint { fault: Fault::Drip(Duration::from_millis(100)), calls: 1 }),
+    class("answer of 50 MB", |_| Act::Endpoint { fault: Fault::Huge(50 << 20), calls: 1 }),
+    class("endless answer", |_| Act::Endpoint { fault: Fault::Endless, calls: 1 }),
     class("slow answer", |r| { let slow = between(r, 50, 800); some(r, Fault::Slow(slow)) }),
     class("entry refused for now", |r| { let index = index(r); some(r, Fault::FailEntry { index, code: "InternalError", sender_fault: false }) }),
     class("entry throttled", |r| { let index = index(r); some(r, Fault::FailEntry { index, code: "RequestThrottled", sender_fault: true }) }),

@@ -34,8 +34,10 @@ const FORMAT_LINE: &str = "tidegate journal, format 1\n";
 const EPOCH_LEAP: u64 = 1_000;
 /// A newest generation with at most so many bytes of envelopes is carried over instead of closed.
 const CARRY_BYTES: u64 = 256 * 1024;
-/// When the newest generation holds fewer records, the one before it is looked at too, for the key index.
+/// While the newest generations hold fewer records, the one before them is looked at too, for the key index.
 const TAIL_MIN: u64 = 2_000;
+/// Generations that are looked at for it at most: with payloads so large a start would take too long.
+const TAIL_GENERATIONS: usize = 16;
 
 /// What a journal is opened with.
 #[derive(Clone, Debug)]
@@ -330,12 +332,18 @@ fn read_tail(log: &Log, high: Option<u64>) -> Result<(TailFacts, Vec<Counted>), 
     // Numbers and positions follow from it: what cannot be read now is waited for, not taken for missing.
     each(&closed, end, &mut |record, bytes| tail.take(record, bytes)).map_err(unreadable)?;
     tail.missing = (tail.last + 1 - first).saturating_sub(tail.records);
-    let mut newest = Vec::new();
-    if tail.records < TAIL_MIN && firsts.len() > 1 {
+    let mut newest = vec![(closed, end)];
+    let mut records = tail.records;
+    for pair in firsts.windows(2).rev().take(TAIL_GENERATIONS - 1) {
+        if records >= TAIL_MIN {
+            break;
+        }
         // For the key index alone: whatever is wrong with it waits for its reader.
-        newest.extend(log.closed(firsts[firsts.len() - 2]).ok().flatten().map(|closed| (closed, first)));
+        let Some(closed) = log.closed(pair[0]).ok().flatten() else { break };
+        records += closed.numbers().count() as u64;
+        newest.push((closed, pair[1]));
     }
-    newest.push((closed, end));
+    newest.reverse();
     Ok((tail, newest))
 }
 

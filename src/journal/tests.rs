@@ -177,7 +177,7 @@ fn records_are_read_in_order_over_generations_and_after_a_reopen() {
     rig.end(false);
     let mut rig = start(&options(dir.path()));
     assert_eq!((rig.journal.id(), rig.journal.epoch()), (id, epoch + 1));
-    assert!(rig.tail.ends_with(&[499, 500]), "the tail is shown for the key index");
+    assert_eq!(rig.tail, (1..=500).collect::<Vec<_>>(), "the tail is shown for the key index, over all generations");
     rig.append(501..=600);
     assert_eq!(rig.read_all(), plain(1..=600));
     rig.end(false);

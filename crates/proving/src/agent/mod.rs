@@ -199,7 +199,10 @@ impl AgentProcess {
     fn write_files(&self) -> Result<()> {
         let write = |name: &str, text: &str| {
             let path = self.folder.path().join(name);
-            fs::write(&path, text).map_err(Error::io(format!("writing {}", path.display())))
+            // Whole or not at all: an agent that starts at this moment must not read half of it.
+            let fresh = path.with_extension("fresh");
+            let written = fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, &path));
+            written.map_err(Error::io(format!("writing {}", path.display())))
         };
         for queue in &self.config.queues {
             write(&credentials_name(queue), &credentials_csv(&queue.key))?;

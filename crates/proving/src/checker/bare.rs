@@ -4,7 +4,7 @@
 //! offence. But one must never be taken for a repeat of another: each must arrive at least as often as the broker
 //! acknowledged it, and for the first time after the one before it.
 
-use super::{Item, Published};
+use super::{DETAILS, Item, Published};
 use crate::consumer::Delivered;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -59,7 +59,7 @@ fn judge_readings(published: &Published, delivered: &[(String, String)]) -> Vec<
         }
     }
     let lost = missing.iter().filter(|(_, missing)| **missing > 0);
-    offences.extend(lost.map(|(id, missing)| format!("{id} arrived {missing} times too seldom")));
+    offences.extend(lost.take(DETAILS).map(|(id, missing)| format!("{id} arrived {missing} times too seldom")));
     let mut latest: HashMap<&str, usize> = HashMap::new();
     for item in order {
         let Some(&at) = first.get(&*item.id) else { continue };
