@@ -15,6 +15,8 @@ const DOUBLE_FAULT: usize = 40;
 const DOUBLE_FAULT_SYNC_MS: u64 = 600;
 /// A fault that has found nothing to break for so long is given up: longer than a lane waits between two attempts.
 const FIND: Duration = Duration::from_secs(35);
+/// A commit that does not fail on a full disk by then has found space.
+const FILLED: Duration = Duration::from_secs(4);
 /// Between two looks at something that cannot be awaited.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -210,7 +212,7 @@ impl World {
         let Some(disk) = &self.disk else { return Ok(0) };
         disk.fill()?;
         let failing = |s: &Value| s["journal"]["writer"]["state"] != "fine";
-        Ok(u64::from(self.agent.wait_status("a failing commit", FIND, failing).await.is_ok()))
+        Ok(u64::from(self.agent.wait_status("a failing commit", FILLED, failing).await.is_ok()))
     }
 
     /// Late acks of a dead connection meet new messages under the old packet ids: the broker forgets its sessions while a

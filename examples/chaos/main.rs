@@ -76,7 +76,7 @@ async fn all(options: &Options) -> proving::Result<bool> {
     }
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let program = program::find(options.agent.as_deref(), package, "chaos", &mut |text| println!("{text}")).await?;
-    let setting = Setting { program, disk: options.disk, sabotage: options.sabotage.clone() };
+    let setting = Setting { program, disk: options.disk, steps: options.steps, sabotage: options.sabotage.clone() };
     let mut total = Total::default();
     let mut seeds = options.seeds.clone();
     let mut worlds = JoinSet::new();

@@ -10,6 +10,7 @@ cargo run --release --example chaos: the whole agent between a real Mosquitto an
   --jobs N           worlds at the same time (default 2, 1 to 16)
   --sabotage NAME    put a fault into the agent on purpose; the run must catch it within the seeds, and then exits 0
   --no-disk          leave out full disks, which need root (a small file system is mounted)
+  --steps            print each fault when it is over, and the time it took
   --agent FILE       use this tidegate binary instead of building one
 
 Exit status: 0 every promise was kept (or the sabotage was caught); 1 not; 2 wrong command line; 3 no verdict.";
@@ -28,17 +29,19 @@ pub(crate) struct Options {
     pub(crate) jobs: usize,
     pub(crate) sabotage: Option<String>,
     pub(crate) disk: bool,
+    pub(crate) steps: bool,
     pub(crate) agent: Option<PathBuf>,
 }
 
 /// Reads the arguments; an error says which one is wrong, and why.
 pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
-    let mut options = Options { seeds: 0..5, jobs: 2, sabotage: None, disk: true, agent: None };
+    let mut options = Options { seeds: 0..5, jobs: 2, sabotage: None, disk: true, steps: false, agent: None };
     while let Some(flag) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{flag} needs a value after it"));
         match &*flag {
             "-h" | "--help" => return Ok(Asked::Help),
             "--no-disk" => options.disk = false,
+            "--steps" => options.steps = true,
             "--seeds" => options.seeds = seeds(&value()?)?,
             "--jobs" => {
                 let text = value()?;

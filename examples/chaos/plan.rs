@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// Faults of one run.
 pub(crate) const HAND: usize = 11;
+/// Further messages around a full disk.
+const FILLING: usize = 400;
 /// Seeds in a row after which every class was dealt.
 pub(crate) const ROUND: u64 = (CLASSES.len() as u64).div_ceil(HAND as u64);
 
@@ -177,11 +179,14 @@ pub(crate) fn plan(seed: u64, disk: bool) -> Plan {
     let mut hand: Vec<usize> = (from..from + HAND).map(|place| deck[place % deck.len()]).collect();
     hand.retain(|class| disk || !CLASSES[*class].needs_disk);
     shuffle(&mut hand, &mut random);
-    let steps = hand.into_iter().map(|class| Step {
-        class,
-        act: (CLASSES[class].draw)(&mut random),
-        burst: 60 + random.below(140) as usize,
-        after: between(&mut random, 10, 250),
+    let steps = hand.into_iter().map(|class| {
+        let act = (CLASSES[class].draw)(&mut random);
+        let (burst, after) = (60 + random.below(140) as usize, between(&mut random, 10, 250));
+        match CLASSES[class].needs_disk {
+            // Enough to outgrow the space that the journal's files have already.
+            true => Step { class, act, burst: burst + FILLING, after: after / 5 },
+            false => Step { class, act, burst, after },
+        }
     });
     let steps = steps.collect();
     Plan { seed, steps, two_queues: random.chance(0.5) }

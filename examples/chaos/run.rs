@@ -50,7 +50,7 @@ pub(crate) async fn run(setting: &Setting, plan: &Plan) -> Result<Outcome> {
         log: String::new(),
     };
     // What does not come to its end is an offence of the agent's until somebody shows otherwise.
-    if let Err(error) = play(&mut world, plan, &mut outcome).await {
+    if let Err(error) = play(&mut world, plan, setting.steps, &mut outcome).await {
         outcome.offences.push(format!("not to its end: {error}"));
     }
     world.agent.kill().await?;
@@ -62,12 +62,12 @@ pub(crate) async fn run(setting: &Setting, plan: &Plan) -> Result<Outcome> {
     Ok(outcome)
 }
 
-async fn play(world: &mut World, plan: &Plan, outcome: &mut Outcome) -> Result<()> {
+async fn play(world: &mut World, plan: &Plan, tell: bool, outcome: &mut Outcome) -> Result<()> {
     let mut fleet = world.fleet(plan.seed);
     let mut bare = world.bare_fleet(plan.seed);
     for step in &plan.steps {
         world.undo(tokio::time::Instant::now())?;
-        let class = CLASSES[step.class].name;
+        let (class, start) = (CLASSES[step.class].name, Instant::now());
         if step.act == Act::DoubleFault {
             world.double_fault(class, &mut fleet).await?;
         } else if step.act.needs_quiet() {
@@ -81,6 +81,9 @@ async fn play(world: &mut World, plan: &Plan, outcome: &mut Outcome) -> Result<(
             };
             let (keyed, bare, suffered) = tokio::join!(fleet.publish(step.burst), bare.publish(step.burst / 5), suffer);
             keyed.and(bare).and(suffered)?;
+        }
+        if tell {
+            println!("seed {}: {:5.1} s  {class}: {:?}", plan.seed, start.elapsed().as_secs_f64(), step.act);
         }
     }
     world.heal().await?;

@@ -41,6 +41,8 @@ pub(crate) struct Setting {
     pub(crate) program: PathBuf,
     /// Whether disks can be mounted.
     pub(crate) disk: bool,
+    /// Whether each fault is told when it is over.
+    pub(crate) steps: bool,
     /// Fault put into the agent on purpose.
     pub(crate) sabotage: Option<String>,
 }
