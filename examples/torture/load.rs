@@ -18,6 +18,9 @@ use std::time::Duration;
 use tidegate::journal::Lane;
 use tidegate::journal::books::Outcome;
 
+/// Readings in a row that may fail before a drain gives up.
+const REFUSALS: u32 = 10;
+
 /// What a run does.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Plan {
@@ -153,11 +156,20 @@ impl Drain<'_> {
             until_durable(&mut durable, Duration::from_millis(5));
         }
         let mut reader = lane.reader();
-        let mut held = Vec::new();
+        let (mut held, mut refused) = (Vec::new(), 0);
         loop {
             let last = done.load(Acquire);
             let most = 1 + self.random.below(30) as usize;
-            let read = reader.read(most, 1 << 20).map_err(|error| error.to_string())?;
+            let read = match reader.read(most, 1 << 20) {
+                Ok(read) => read,
+                // What it was going to read is being evicted: the next call tries again, as the agent's does.
+                Err(error) if refused == REFUSALS => return Err(error.to_string()),
+                Err(_) => {
+                    refused += 1;
+                    continue;
+                }
+            };
+            refused = 0;
             let positions: Vec<u64> = read.iter().map(|read| read.position).collect();
             if lane.needs_mark(&positions) {
                 lane.mark(&positions).map_err(|error| error.to_string())?;

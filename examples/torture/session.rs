@@ -14,6 +14,7 @@ use tidegate::config::OnFull;
 use tidegate::journal::{self, Append, Item, Journal, JournalOptions, Lane, MaybeSent, OpenReport, ReadRecord, Reader};
 use tidegate::record::LaneId;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 
 /// A writer that has not answered by then never will.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -168,10 +169,9 @@ pub(crate) fn seen(read: &ReadRecord) -> Seen {
 }
 
 /// Waits until something more may be durable, or a moment has passed.
-pub(crate) fn until_durable(lane: &mut tokio::sync::watch::Receiver<u64>, moment: Duration) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime of one thread");
-    runtime.block_on(async {
-        let _ = tokio::time::timeout(moment, lane.changed()).await;
+pub(crate) fn until_durable(durable: &mut watch::Receiver<u64>, moment: Duration) {
+    RUNTIME.block_on(async {
+        let _ = tokio::time::timeout(moment, durable.changed()).await;
     });
 }
 
