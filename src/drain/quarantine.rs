@@ -9,10 +9,8 @@ use super::flight::Seat;
 use super::landing::HOLD_MAX;
 use super::task::{Drain, Event};
 use crate::journal::JournalError;
-use crate::sqs::limits::ENTRY_BYTES;
 use crate::sqs::{BatchSender, Fault, FaultClass};
 use futures_util::FutureExt;
-use std::sync::atomic::Ordering::Relaxed;
 use tokio::time::Instant;
 
 /// Records set aside in a row, with none accepted in between, after which the cause is taken to be the lane's.
@@ -25,7 +23,7 @@ impl<S: BatchSender> Drain<S> {
         if self.quarantined_in_row >= QUARANTINE_ROW {
             self.batcher.again(seat.position, false, None);
             // What was learnt of the queue's largest message may be out of date: the probe asks the queue itself again.
-            self.airline.limit.store(ENTRY_BYTES, Relaxed);
+            self.size_limit.forget();
             return Some(parked(
                 format!("{QUARANTINE_ROW} records in a row were refused for good, the last one with {code}: {text}"),
                 "look at the queue's settings and at the records in quarantine; one record is tried now and then, and \
