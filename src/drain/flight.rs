@@ -10,7 +10,6 @@ use crate::sqs::client::attempt_limit;
 use crate::sqs::entry::{self, Rendering};
 use crate::sqs::{BatchSender, Entry, Fault, FaultClass, SendOutcome};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 /// What is the same for all flights of a lane.
@@ -26,8 +25,15 @@ pub(super) struct Airline<S> {
     pub(super) site: String,
     /// What an attempt may take at least; a larger batch has more.
     pub(super) attempt_timeout: Duration,
-    /// Largest message that the queue takes; learnt downwards.
-    pub(super) limit: AtomicUsize,
+}
+
+/// Bounds of what is rendered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Bytes of the batch; a larger record travels alone.
+    pub(super) batch: usize,
+    /// Bytes of one message.
+    pub(super) message: usize,
 }
 
 /// One record on board.
@@ -74,7 +80,7 @@ pub(super) async fn fly<S: BatchSender>(
     airline: Arc<Airline<S>>,
     seats: Vec<Seat>,
     mark: bool,
-    bytes_max: usize,
+    bounds: Bounds,
 ) -> Landing {
     let attempted_ms = airline.clock.now().boottime_ms;
     let grounded = |seats: Vec<Seat>, text: String| Landing {
@@ -95,7 +101,7 @@ pub(super) async fn fly<S: BatchSender>(
     } else {
         seats
     };
-    let (aboard, entries, marked, mut left) = board(&airline, seats, bytes_max);
+    let (aboard, entries, marked, mut left) = board(&airline, seats, bounds);
     let sent = entries.len();
     let mut fault = None;
     if !entries.is_empty() {
@@ -136,13 +142,13 @@ type Boarded = (Vec<Seat>, Vec<Entry>, usize, Vec<(Seat, Fate)>);
 
 /// Renders the seats. The present is looked at here, behind whatever the mark had to wait for: from now on nothing but the
 /// way itself takes time.
-fn board<S>(airline: &Airline<S>, seats: Vec<Seat>, bytes_max: usize) -> Boarded {
+fn board<S>(airline: &Airline<S>, seats: Vec<Seat>, bounds: Bounds) -> Boarded {
     let (mut aboard, mut entries, mut left) = (Vec::new(), Vec::new(), Vec::new());
-    let mut room = bytes_max;
+    let mut room = bounds.batch;
     let mut full = false;
     let mut marked = 0;
     let now = airline.clock.now();
-    let way_ms = attempt_limit(airline.attempt_timeout, weight_max(&seats, bytes_max)).as_millis() as u64;
+    let way_ms = attempt_limit(airline.attempt_timeout, weight_max(&seats, bounds.batch)).as_millis() as u64;
     for seat in seats {
         let Some(record) = &seat.record else {
             left.push((seat, Fate::Unreadable));
@@ -158,7 +164,7 @@ fn board<S>(airline: &Airline<S>, seats: Vec<Seat>, bytes_max: usize) -> Boarded
             lane: airline.lane.id(),
             now: Some((airline.clock.boot(), now)),
             possible_duplicate,
-            limit: airline.limit.load(Relaxed),
+            limit: bounds.message,
         };
         match entry::render(record, &rendering) {
             Err(reason) => left.push((seat, Fate::Unsendable(reason.to_string()))),

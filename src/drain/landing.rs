@@ -7,7 +7,6 @@ use crate::journal::books::Outcome;
 use crate::rig::{self, Sabotage};
 use crate::sqs::limits::LEAST_MESSAGE_BYTES;
 use crate::sqs::{BatchSender, Fault, FaultClass, classify};
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -202,8 +201,7 @@ impl<S: BatchSender> Drain<S> {
         match meaning.class {
             FaultClass::Quarantine => {
                 if let Some(limit) = classify::learn_limit(&text) {
-                    let least = limit.max(LEAST_MESSAGE_BYTES);
-                    self.airline.limit.fetch_min(least, Relaxed);
+                    let least = self.size_limit.learn(limit, Instant::now());
                     tracing::warn!(
                         lane = self.lane_name(),
                         limit = least,

@@ -17,6 +17,7 @@ mod doubt;
 mod flight;
 pub mod gate;
 mod landing;
+mod limit;
 mod quarantine;
 pub mod settle;
 mod status;

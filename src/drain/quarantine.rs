@@ -22,6 +22,8 @@ impl<S: BatchSender> Drain<S> {
         // Counted from here on, not from when it is on disk: other flights land meanwhile.
         if self.quarantined_in_row >= QUARANTINE_ROW {
             self.batcher.again(seat.position, false, None);
+            // What was learnt of the queue's largest message may be out of date: the probe asks the queue itself again.
+            self.size_limit.forget();
             return Some(parked(
                 format!("{QUARANTINE_ROW} records in a row were refused for good, the last one with {code}: {text}"),
                 "look at the queue's settings and at the records in quarantine; one record is tried now and then, and \

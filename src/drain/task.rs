@@ -2,22 +2,22 @@
 
 use super::batcher::{BatchLimits, Batcher};
 use super::doubt::Doubt;
-use super::flight::{self, Airline, Landing, Seat};
+use super::flight::{self, Airline, Bounds, Landing, Seat};
 use super::gate::{Gate, Permit};
+use super::limit::SizeLimit;
 use super::status::{DrainShared, DrainState};
 use crate::clock::Clock;
 use crate::config::{Ordering, QueueConfig, RecordsConfig};
 use crate::journal::{JournalError, Lane, MaybeSent, ReadRecord, Reader};
 use crate::record::Record;
 use crate::rig::{self, Sabotage};
-use crate::sqs::limits::{BATCH_ENTRIES, ENTRY_BYTES};
+use crate::sqs::limits::BATCH_ENTRIES;
 use crate::sqs::{BatchSender, FaultClass};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -74,6 +74,7 @@ pub struct Drain<S> {
     pub(super) gate: Gate,
     pub(super) batcher: Batcher,
     pub(super) limits: BatchLimits,
+    pub(super) size_limit: SizeLimit,
     pub(super) held: HashMap<u64, Held>,
     pub(super) events: FuturesUnordered<BoxFuture<'static, Event>>,
     /// Put into quarantine in a row, or on the way there, without one accepted in between.
@@ -112,7 +113,6 @@ impl<S: BatchSender> Drain<S> {
             gateway_id: options.gateway_id.clone(),
             site: options.site.clone(),
             attempt_timeout: queue.attempt_timeout,
-            limit: AtomicUsize::new(ENTRY_BYTES),
         };
         Drain {
             airline: Arc::new(airline),
@@ -120,6 +120,7 @@ impl<S: BatchSender> Drain<S> {
             gate: Gate::new(queue.max_in_flight),
             batcher: Batcher::new(ordering),
             limits: BatchLimits { entries: BATCH_ENTRIES, bytes: queue.batch_bytes },
+            size_limit: SizeLimit::default(),
             held: HashMap::new(),
             events: FuturesUnordered::new(),
             quarantined_in_row: 0,
@@ -229,7 +230,8 @@ impl<S: BatchSender> Drain<S> {
             }
             let seats: Vec<Seat> = batch.iter().map(|position| self.seat(*position)).collect();
             let mark = !rig::armed(Sabotage::NoMark) && self.airline.lane.needs_mark(&batch);
-            let flight = flight::fly(self.airline.clone(), seats, mark, self.limits.bytes);
+            let bounds = Bounds { batch: self.limits.bytes, message: self.size_limit.bytes(now) };
+            let flight = flight::fly(self.airline.clone(), seats, mark, bounds);
             self.flying += 1;
             self.events.push(flight.map(Event::Landed).boxed());
         }
@@ -345,7 +347,7 @@ impl<S: BatchSender> Drain<S> {
         status.in_flight = self.flying;
         status.flights_allowed = self.gate.allowed();
         status.window = self.batcher.len();
-        status.limit_bytes = self.airline.limit.load(std::sync::atomic::Ordering::Relaxed);
+        status.limit_bytes = self.size_limit.bytes(now);
         status.oldest_ms = self.batcher.lowest().and_then(|lowest| self.held.get(&lowest)).map(|held| held.received_ms);
         status.state = if let Some(closed) = DrainState::of(self.gate.state(), now) {
             closed

@@ -279,6 +279,20 @@ fn twenty_in_a_row_park_the_lane_and_one_that_is_accepted_lets_it_go_on() {
     }
 }
 
+/// The limit was learnt from one refusal, the records behind it are judged by it without asking; then the queue's own
+/// setting is raised.
+#[test]
+fn a_learnt_limit_does_not_keep_a_lane_parked() {
+    let (rig, _) = heavy(&[1; 30], 3_000, |_| false);
+    let no = Refusal::Entries("InvalidParameterValue", "Message must be shorter than 2048 bytes.");
+    let queue = Refusing::with(vec![no; 3]);
+    let seen = watched(&rig, &queue, Ordering::Strict, |_| rig.lane.waiting() == 0);
+    assert_eq!((facts(&rig).quarantined, facts(&rig).accepted), (20, 10));
+    let asked = seen.status.faults["InvalidParameterValue"];
+    assert_eq!(asked, 3, "once to learn it, and by the two probes before it was raised");
+    assert!(seen.parked().is_some_and(|(why, _)| why.contains("20 records in a row")), "{:?}", seen.states);
+}
+
 #[test]
 fn a_full_quarantine_parks_the_lane_and_room_lets_it_go_on() {
     let (rig, bad) = heavy(&[1; 30], 600 * 1024, |n| n % 2 == 0);
