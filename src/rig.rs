@@ -7,7 +7,7 @@
 //! All of it hangs on the feature `rig`, which tests and examples turn on (the package depends on itself for them) and
 //! a plain `cargo build` does not have: there [`armed`] is a constant `false`, and the compiler removes what follows.
 //!
-//! - `TIDEGATE_SABOTAGE=ack-early` arms one fault for the process; [`arm`] does it from inside.
+//! - `TIDEGATE_SABOTAGE=ack-early` arms one fault for the process; `arm` does it from inside.
 //! - `TIDEGATE_RIG_CLOCK=FILE` names a file of three numbers, read at every look at the clock: milliseconds added to the
 //!   wall clock, milliseconds added to the time since boot, and the number of the boot (0: the real one).
 
