@@ -157,3 +157,28 @@ fn routes_hand_their_options_to_the_profile() {
     assert_eq!(generic.options.time.as_ref().map(ToString::to_string).as_deref(), Some("/ts"));
     assert_eq!(config.routes[0].topics, ["a/#"]);
 }
+
+#[test]
+fn the_journals_bounds_are_read_and_age_is_off_unless_it_is_set() {
+    let config = parse(MINIMAL).expect("a configuration");
+    assert_eq!((config.journal.max_age, config.journal.min_free), (None, 32 << 20));
+    let bounds = "[journal]\nmax_age = \"30 d\"\nmin_free = 0\non_full = \"stop\"\n";
+    let config = parse(&format!("{bounds}{MINIMAL}")).expect("a configuration");
+    assert_eq!(config.journal.max_age, Some(Duration::from_secs(30 * 24 * 3600)));
+    assert_eq!((config.journal.min_free, config.journal.on_full), (0, OnFull::Stop));
+    let wrong = parse(&format!("[journal]\nmax_age = \"10 s\"\nreserve = \"1 MiB\"\n{MINIMAL}")).unwrap_err();
+    assert!(wrong.contains("expected 1 min to 3650 d") && wrong.contains("min_free"), "{wrong}");
+}
+
+#[test]
+fn gap_records_go_to_cloudevents_queues_and_to_others_that_ask_for_them() {
+    for (lines, expected) in [
+        ("", true),
+        ("body = \"raw\"\n", false),
+        ("body = \"raw\"\ngap_records = true\n", true),
+        ("gap_records = false\n", false),
+    ] {
+        let text = MINIMAL.replace("credentials_file", &format!("{lines}credentials_file"));
+        assert_eq!(parse(&text).expect("a configuration").queues[0].gap_records, expected, "{lines}");
+    }
+}

@@ -73,6 +73,13 @@ pub struct Mark {
     pub since_ms: u64,
 }
 
+impl Mark {
+    /// One mark for both: the earlier time and, where they differ, the older boot, of which nothing is known.
+    pub(super) fn after(self, oldest: Mark) -> Mark {
+        Mark { upto: self.upto.max(oldest.upto), epoch: self.epoch, ..oldest }
+    }
+}
+
 mod boot_bytes {
     use super::BootId;
     use serde::{Deserialize, Deserializer, Serializer};
@@ -93,7 +100,7 @@ pub const MARK_STRIDE: u64 = 1_000;
 /// A mark older than this is not used for further first attempts: its time would be too early for them.
 pub const MARK_AGE_MS: u64 = 60_000;
 /// Marks kept; the two oldest become one (with the earlier time) when there are more.
-const MARKS_MAX: usize = 8;
+pub(super) const MARKS_MAX: usize = 8;
 
 /// One lane's books.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -262,9 +269,7 @@ impl LaneBook {
         self.marks.retain(|mark| mark.upto >= cursor);
         if self.marks.len() > MARKS_MAX {
             let oldest = self.marks.remove(0);
-            let next = &mut self.marks[0];
-            // One entry for both: the earlier time and, where they differ, the older boot, of which nothing is known.
-            *next = Mark { upto: next.upto.max(oldest.upto), epoch: next.epoch, ..oldest };
+            self.marks[0] = self.marks[0].after(oldest);
         }
     }
 

@@ -3,7 +3,7 @@
 //! What does not fit is left out on the safe side: a settled interval counts as waiting and is repeated; a hole loses
 //! names and detail of its ranges, never its count or its reason.
 
-use super::books::{LaneBook, Ledger, Mark, Outcome};
+use super::books::{LaneBook, Ledger, MARKS_MAX, Mark, Outcome};
 use super::gaps::{GROUPS_MAX, Hole, Holes, RANGES_MAX};
 use crate::record::LaneId;
 use crate::rig::Sabotage;
@@ -18,23 +18,36 @@ pub(super) struct Room {
     pub(super) ranges: usize,
     /// Names of groups per hole.
     pub(super) groups: usize,
+    /// Marks; at least one where there are some.
+    pub(super) marks: usize,
 }
 
 impl Room {
     /// As much as there can be.
-    pub(super) const FULL: Room = Room { intervals: 512, ranges: RANGES_MAX, groups: GROUPS_MAX };
+    pub(super) const FULL: Room = Room { intervals: 512, ranges: RANGES_MAX, groups: GROUPS_MAX, marks: MARKS_MAX };
 
-    /// Half of it, names first, intervals last: an interval that is missing costs sends, a name only comfort. `None`:
-    /// there is nothing left to leave out.
+    /// Half of it, names first, marks last: a name is only comfort, an interval that is missing costs sends, and a mark
+    /// that covers too much calls records possible duplicates. `None`: there is nothing left to leave out.
     pub(super) fn less(self) -> Option<Room> {
-        let Room { intervals, ranges, groups } = self;
-        match (groups, ranges, intervals) {
+        let Room { intervals, ranges, groups, marks } = self;
+        match (groups, ranges, intervals, marks) {
             (1.., ..) if intervals <= 64 => Some(Room { groups: groups / 2, ..self }),
-            (_, 2.., _) if intervals <= 64 => Some(Room { ranges: ranges / 2, ..self }),
-            (.., 0) => None,
-            _ => Some(Room { intervals: intervals / 2, ..self }),
+            (_, 2.., ..) if intervals <= 64 => Some(Room { ranges: ranges / 2, ..self }),
+            (.., 1.., _) => Some(Room { intervals: intervals / 2, ..self }),
+            (.., 2..) => Some(Room { marks: marks / 2, ..self }),
+            _ => None,
         }
     }
+}
+
+/// At most so many marks: the oldest become one, as they do in the book.
+fn merged(marks: &[Mark], room: Room) -> Vec<Mark> {
+    let mut marks = marks.to_vec();
+    while marks.len() > room.marks.max(1) {
+        let oldest = marks.remove(0);
+        marks[0] = marks[0].after(oldest);
+    }
+    marks
 }
 
 fn shortened(holes: &[Hole], room: Room) -> Vec<Hole> {
@@ -98,7 +111,7 @@ impl LaneState {
             cursor: book.cursor,
             read_from: book.read_from,
             settled,
-            marks: book.marks.clone(),
+            marks: merged(&book.marks, room),
             ledger,
             holes: if crate::rig::armed(Sabotage::ForgetHoles) {
                 Vec::new()
@@ -136,5 +149,66 @@ impl LaneState {
     /// First number that the lane still needs.
     pub(super) fn needed_from(&self) -> u64 {
         self.read_from
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::gaps::{About, Reason};
+    use super::*;
+    use crate::clock::BootId;
+    use proptest::prelude::*;
+
+    #[test]
+    fn with_less_and_less_room_a_book_shrinks_to_a_few_hundred_bytes_and_keeps_its_counts() {
+        let mut book = LaneBook::new(LaneId(3), "q".repeat(64), 1);
+        book.next = 1_000_000_000;
+        (2..4_000).step_by(2).for_each(|position| assert!(book.settle(position, Outcome::Accepted)));
+        for (epoch, reason) in [Reason::MaxBytes, Reason::Damaged, Reason::Quarantined].into_iter().enumerate() {
+            book.mark(5_000, epoch as u64 + 1, BootId([epoch as u8; 16]), u64::MAX / 2);
+            let each = (0..500).map(|n| (n * 5 + 5_000, n * 5 + 5_001)).collect();
+            let mut about = About { first_ms: Some(i64::MAX), ..About::default() };
+            about.groups.extend((0..30).map(|n| format!("{n:0>120}")));
+            book.holes.note(Hole::new(reason, each, about));
+        }
+        let mut room = Room::FULL;
+        let mut length = usize::MAX;
+        while let Some(less) = room.less() {
+            let state = LaneState::of(&book, less);
+            length = serde_cbor::to_vec(&state).unwrap().len();
+            let restored = state.into_book().unwrap();
+            let count = |book: &LaneBook| book.holes.all().iter().map(|hole| hole.count).collect::<Vec<_>>();
+            assert_eq!((count(&restored), restored.cursor), (count(&book), book.cursor));
+            room = less;
+        }
+        assert!(length < 500, "{length} bytes");
+    }
+
+    proptest! {
+        /// A mark that was merged away must not make anything look as if it had never been sent.
+        #[test]
+        fn no_attempt_is_forgotten_for_want_of_room(
+            attempts in prop::collection::vec((1u64..20_000, 0u64..120_000, 0u64..2), 1..60),
+            room in 0usize..8,
+        ) {
+            let mut book = LaneBook::new(LaneId(0), "main".into(), 1);
+            book.next = 20_001;
+            let (mut now, mut epoch, mut attempted) = (0, 1, Vec::new());
+            for (position, pause, again) in attempts {
+                now += pause;
+                epoch += again;
+                if book.needs_mark(position, epoch, now) {
+                    book.mark(position, epoch, BootId([1; 16]), now);
+                }
+                book.attempted(position);
+                attempted.push(position);
+            }
+            let restored = LaneState::of(&book, Room { marks: room, ..Room::FULL }).into_book().unwrap();
+            for position in attempted {
+                let known = book.maybe_sent(position, 1, epoch + 1).expect("it was attempted");
+                let mark = restored.maybe_sent(position, 1, epoch + 1).expect("and is still known to have been");
+                prop_assert!(mark.since_ms <= known.since_ms);
+            }
+        }
     }
 }

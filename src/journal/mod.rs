@@ -123,6 +123,7 @@ impl From<StateError> for JournalError {
         match error {
             StateError::Io { path, source } => JournalError::Io { path, source },
             newer @ StateError::Newer { .. } => JournalError::Newer(newer.to_string()),
+            many @ StateError::TooManyLanes(_) => JournalError::Generation(many.to_string()),
         }
     }
 }
@@ -305,7 +306,7 @@ impl Shared {
                 fingerprint: self.fingerprint,
                 last_good_s: self.clock.last_good_s(),
                 lanes: books.iter().map(|book| LaneState::of(book, room)).collect(),
-            })
+            })?
         };
         // The books are free again: a slow card must not hold up those who settle.
         let written = file.write(prepared)?;

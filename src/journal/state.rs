@@ -26,6 +26,8 @@ pub(super) enum StateError {
     Io { path: PathBuf, source: io::Error },
     #[error("{}: written by a newer tidegate (state format {format}, this program reads {FORMAT})", path.display())]
     Newer { path: PathBuf, format: u32 },
+    #[error("{0} queues are more than the state file holds; configure fewer, or with shorter names")]
+    TooManyLanes(usize),
 }
 
 /// What one slot holds.
@@ -128,17 +130,20 @@ pub(super) struct Prepared {
     body: Vec<u8>,
 }
 
-/// Asks `make` for the state in so much room per lane, and again in less until it fits.
-pub(super) fn fit(make: impl Fn(Room) -> State) -> Prepared {
+/// Asks `make` for the state in so much room per lane, and again in less until it fits: about ten lanes of the longest
+/// names always do.
+///
+/// # Errors
+/// [`StateError::TooManyLanes`]: even the least of everything does not.
+pub(super) fn fit(make: impl Fn(Room) -> State) -> Result<Prepared, StateError> {
     let mut room = Room::FULL;
     loop {
         let state = make(room);
         let body = serde_cbor::to_vec(&state).expect("numbers and short names encode");
         if body.len() <= SLOT_LEN - HEADER_LEN {
-            return Prepared { state, body };
+            return Ok(Prepared { state, body });
         }
-        // The configuration bounds lanes and names so that a state with the least of everything always fits.
-        room = room.less().expect("a state with the least of everything must fit a slot");
+        room = room.less().ok_or(StateError::TooManyLanes(state.lanes.len()))?;
     }
 }
 
@@ -180,7 +185,7 @@ mod tests {
         let (mut file, found) = reopen(&path);
         assert!(matches!(found, Found::Nothing));
         for epoch in 1..=5 {
-            file.write(fit(|_| state(epoch))).unwrap();
+            file.write(fit(|_| state(epoch)).unwrap()).unwrap();
         }
         assert!(matches!(reopen(&path).1, Found::State(found) if found == state(5)));
         let newest = (file.serial % 2) * SLOT_LEN as u64;
@@ -194,7 +199,7 @@ mod tests {
     fn a_newer_format_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state");
-        reopen(&path).0.write(fit(|_| state(1))).unwrap();
+        reopen(&path).0.write(fit(|_| state(1)).unwrap()).unwrap();
         let mut bytes = std::fs::read(&path).unwrap();
         let slot = &mut bytes[SLOT_LEN..];
         slot[7] = 2;
@@ -215,7 +220,7 @@ mod tests {
         }
         let (mut file, _) = reopen(&dir.path().join("state"));
         let make = |room| State { lanes: vec![LaneState::of(&book, room)], ..state(1) };
-        let written = file.write(fit(make)).unwrap();
+        let written = file.write(fit(make).unwrap()).unwrap();
         assert!(written.lanes[0].clone().into_book().unwrap().ledger.accepted >= 64);
     }
 }

@@ -220,6 +220,10 @@ fn remarks(status: &StatusSnapshot) -> Vec<(Health, String)> {
             let why = format!("the oldest records are evicted at {bound}, the last {} min ago", ago_s / 60);
             all.push((Health::Act, joined(&why, "mend the uplink, or give the journal more room")));
         }
+        if let Some(free) = journal.free_bytes.filter(|free| *free < journal.facts.min_free) {
+            let why = format!("only {} MiB are free on the journal's disk, less than journal.min_free", free >> 20);
+            all.push((Health::Act, joined(&why, "free space there, or set journal.min_free lower")));
+        }
         if !journal.facts.reserve {
             let why = "the journal's reserve for a full disk is given up or was never made".to_owned();
             all.push((Health::Waiting, joined(&why, "free space on its disk")));

@@ -92,3 +92,41 @@ async fn a_lost_state_file_repeats_marked_and_loses_nothing() {
     assert!(status["journal"]["epoch"].as_u64() > Some(1000));
     assert_understood(&stub);
 }
+
+/// The intake's caches and the small files, lost or filled with something else while the agent is away: a repeat, a
+/// subscription at most.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_or_damaged_small_files_cost_no_record() {
+    let (stub, broker) = (stub(), mosquitto().await);
+    let mut agent = online(config(broker.addr(), &stub)).await;
+    let mut fleet = fleet(broker.addr(), 50, None);
+    fleet.publish(200).await.unwrap();
+    drained(&mut agent, 200).await;
+    let mut tried = Vec::new();
+    for how in ["removed", "zeroed", "replaced"] {
+        agent.term(LONG).await.unwrap();
+        let journal = agent.journal_path();
+        let intake = fs::read_dir(journal.join("intake")).unwrap().map(|entry| entry.unwrap().path());
+        let others = ["format", "lock", "reserve", "quarantine/kept"].map(|name| journal.join(name));
+        for path in intake.chain(others).filter(|path| path.is_file()) {
+            tried.push(format!("{} {how}", path.strip_prefix(&journal).unwrap().display()));
+            let length = fs::metadata(&path).unwrap().len() as usize;
+            match how {
+                "removed" => fs::remove_file(&path).unwrap(),
+                "zeroed" => fs::write(&path, vec![0; length]).unwrap(),
+                _ => fs::write(&path, "something else ".repeat(1000)).unwrap(),
+            }
+        }
+        agent.spawn().unwrap();
+        until_online(&mut agent).await;
+        fleet.publish(200).await.unwrap();
+        drained(&mut agent, fleet.published().confirmed() as u64).await;
+    }
+    println!("{tried:?}");
+    let published = fleet.published();
+    let verdict = judge(&published, &stub.accepted(QUEUE), Rules::FIFO);
+    assert!(verdict.is_clean() && verdict.announced == 0, "{verdict:?}\n{}", tail(&agent.log()));
+    let status = agent.status().await.unwrap();
+    assert_eq!(status["journal"]["reserve"], true, "{status:#}");
+    assert_understood(&stub);
+}

@@ -126,6 +126,9 @@ async fn under_the_floor_the_oldest_go_counted_and_announced() {
     fleet.publish(100).await.unwrap();
     let remark = until_remarked(&mut agent, &["evicted at journal.min_free"]).await;
     println!("{remark}");
+    // However much is given up, it is not enough here, and that is said.
+    disk.fill(1 << 20);
+    until_remarked(&mut agent, &["are free on the journal's disk", "journal.min_free"]).await;
     stub.open().unwrap();
     let published = fleet.published();
     let status = drained(&mut agent, published.confirmed() as u64).await;

@@ -2,6 +2,7 @@
 //! acknowledged, so the broker holds what comes; when it is well again everything arrives, in order, and what the disk
 //! itself lost is counted and announced.
 
+mod aged;
 mod damaged;
 mod full;
 mod refusing;
