@@ -50,8 +50,11 @@ impl Ledger {
         }
     }
 
+    /// Never wraps: a damaged sum must not come out right.
     fn total(&self) -> u64 {
-        self.accepted + self.evicted + self.quarantined + self.damaged
+        [self.evicted, self.quarantined, self.damaged]
+            .iter()
+            .fold(self.accepted, |sum, count| sum.saturating_add(*count))
     }
 }
 
@@ -93,6 +96,10 @@ pub const MARK_STRIDE: u64 = 1_000;
 pub const MARK_AGE_MS: u64 = 60_000;
 /// Marks kept; the two oldest become one (with the earlier time) when there are more.
 const MARKS_MAX: usize = 8;
+
+/// Positions above the cursor that a state can call settled. A lane reads 16,384 ahead; the rest is for holes. Without a
+/// bound a single number in the state file could ask for more memory than the gateway has.
+const SETTLED_MAX: u64 = 1 << 20;
 
 /// One lane's books.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -319,11 +326,14 @@ impl LaneState {
         for (gap, length) in self.settled {
             let start = end.checked_add(gap).ok_or("a settled interval overflows")?;
             end = start.checked_add(length).filter(|end| *end <= self.next).ok_or("a settled interval lies outside")?;
+            if length > SETTLED_MAX - book.settled.len() as u64 {
+                return Err("more is settled out of turn than any lane reads ahead");
+            }
             book.settled.extend((start..end).map(|position| (position, Outcome::Accepted)));
         }
         // The ledger says how the settled positions ended; which of them ended how matters to nobody any more.
         book.ledger = self.ledger;
-        if book.ledger.total() + book.waiting() != book.appended() {
+        if book.ledger.total() != book.appended() - book.waiting() {
             return Err("the ledger does not add up");
         }
         Ok(book)
@@ -402,6 +412,21 @@ mod tests {
                 prop_assert!(book.maybe_sent(position, 4, 4).is_none(), "a record of this epoch was not sent by an earlier one");
             }
         }
+    }
+
+    #[test]
+    fn a_state_that_counts_beyond_what_can_be_is_damaged_and_costs_no_memory() {
+        let state = |next, settled: &[(u64, u64)], accepted, evicted| LaneState {
+            next,
+            settled: settled.into(),
+            ledger: Ledger { accepted, evicted, ..Ledger::default() },
+            ..LaneState::of(&book(0), 0)
+        };
+        assert!(state(10, &[(2, 3)], 3, 0).into_book().is_ok());
+        assert!(state(10, &[(2, 3)], u64::MAX, 4).into_book().is_err(), "the sum overflows to the right one");
+        assert!(state(u64::MAX, &[(0, 1 << 40)], 1 << 40, 0).into_book().is_err());
+        assert!(state(u64::MAX, &[(0, 5), (1, u64::MAX - 20)], u64::MAX - 15, 0).into_book().is_err());
+        assert!(state(u64::MAX, &[(0, 1 << 19), (1, 1 << 20)], 3 << 19, 0).into_book().is_err());
     }
 
     #[test]
