@@ -19,6 +19,8 @@ mod closed;
 mod commit;
 pub(crate) mod files;
 mod frame;
+#[cfg(feature = "rig")]
+pub(crate) mod fuzz;
 mod generation;
 mod lane;
 mod log;
