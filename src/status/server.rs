@@ -116,6 +116,7 @@ mod tests {
             while taken < 4 * HEAD_BYTES_MAX && requests.write_all(b"x: y\r\n").await.is_ok() {
                 taken += 6;
             }
+            let _ = requests.shutdown().await;
             taken
         };
         let mut answer = String::new();
