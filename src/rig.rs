@@ -13,6 +13,9 @@
 //!   boot (0: the real one), and the milliseconds that each commit's sync takes longer (none: 0), as on a card that stalls.
 //! - `TIDEGATE_RIG_GENERATION=BYTES` closes a generation after so many bytes, so that a short run rotates and trims often.
 
+#[cfg(feature = "rig")]
+pub mod fuzz;
+
 /// A fault that can be put in on purpose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -77,6 +80,12 @@ mod inert {
         None
     }
 
+    /// Whether what only waits is left out: never, in a build that ships.
+    #[inline(always)]
+    pub(crate) const fn hurried() -> bool {
+        false
+    }
+
     /// How far the clocks are moved: not at all, in a build that ships.
     #[inline(always)]
     pub(crate) const fn shift() -> super::Shift {
@@ -89,7 +98,7 @@ mod live {
     use super::{Sabotage, Shift};
     use std::path::PathBuf;
     use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+    use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
     static ARMED: AtomicU8 = AtomicU8::new(0);
 
@@ -112,6 +121,19 @@ mod live {
     /// Arms a fault for this process, until it ends.
     pub fn arm(sabotage: Sabotage) {
         ARMED.fetch_or(1 << sabotage as u8, Relaxed);
+    }
+
+    static HURRIED: AtomicBool = AtomicBool::new(false);
+
+    /// From here on, leaves out what only waits for slow disks and late threads: a fuzzer has neither, and a thousand
+    /// journals to open.
+    pub fn hurry() {
+        HURRIED.store(true, Relaxed);
+    }
+
+    /// Whether what only waits is left out.
+    pub(crate) fn hurried() -> bool {
+        HURRIED.load(Relaxed)
     }
 
     /// How far the clocks are moved now. A file that is being written keeps the last shift in force.
@@ -147,11 +169,11 @@ mod live {
 #[cfg(not(feature = "rig"))]
 pub use inert::armed;
 #[cfg(not(feature = "rig"))]
-pub(crate) use inert::{generation_bytes, shift};
+pub(crate) use inert::{generation_bytes, hurried, shift};
 #[cfg(feature = "rig")]
-pub use live::{arm, armed};
+pub use live::{arm, armed, hurry};
 #[cfg(feature = "rig")]
-pub(crate) use live::{generation_bytes, shift};
+pub(crate) use live::{generation_bytes, hurried, shift};
 
 /// How far the clocks are moved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -51,8 +51,11 @@ impl Ledger {
         }
     }
 
+    /// Never wraps: a damaged sum must not come out right.
     pub(super) fn total(&self) -> u64 {
-        self.accepted + self.evicted + self.quarantined + self.damaged
+        [self.evicted, self.quarantined, self.damaged]
+            .iter()
+            .fold(self.accepted, |sum, count| sum.saturating_add(*count))
     }
 }
 
@@ -101,6 +104,10 @@ pub const MARK_STRIDE: u64 = 1_000;
 pub const MARK_AGE_MS: u64 = 60_000;
 /// Marks kept; the two oldest become one (with the earlier time) when there are more.
 pub(super) const MARKS_MAX: usize = 8;
+
+/// Positions above the cursor that a state can call settled. A lane reads 16,384 ahead; the rest is for holes. Without a
+/// bound a single number in the state file could ask for more memory than the gateway has.
+pub(super) const SETTLED_MAX: u64 = 1 << 20;
 
 /// One lane's books.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -147,6 +147,22 @@ fn find_magic(bytes: &[u8]) -> Option<usize> {
     }
 }
 
+/// Makes the checksum of everything that begins like a frame right, for a fuzzer that wants to get past it.
+#[cfg(feature = "rig")]
+pub(super) fn seal(bytes: &mut [u8]) {
+    let mut from = 0;
+    while let Some(at) = find_magic(&bytes[from..]).map(|found| from + found) {
+        from = at + 1;
+        let Some(header) = bytes[at..].first_chunk::<HEADER_LEN>() else { return };
+        let length = u32::from_be_bytes(header[10..14].try_into().expect("four bytes")) as usize;
+        if let Some(body) = bytes[at + HEADER_LEN..].get(..length.min(BODY_MAX)) {
+            let crc = crc32c::crc32c_append(crc32c::crc32c(&header[..CRC_AT]), body).to_be_bytes();
+            bytes[at + CRC_AT..at + HEADER_LEN].copy_from_slice(&crc);
+            from = at + HEADER_LEN + length.min(BODY_MAX);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 //! What does not fit is left out on the safe side: a settled interval counts as waiting and is repeated; a hole loses
 //! names and detail of its ranges, never its count or its reason.
 
-use super::books::{LaneBook, Ledger, MARKS_MAX, Mark, Outcome};
+use super::books::{LaneBook, Ledger, MARKS_MAX, Mark, Outcome, SETTLED_MAX};
 use super::gaps::{GROUPS_MAX, Hole, Holes, RANGES_MAX};
 use crate::record::LaneId;
 use crate::rig::Sabotage;
@@ -135,12 +135,15 @@ impl LaneState {
         for (gap, length) in self.settled {
             let start = end.checked_add(gap).ok_or("a settled interval overflows")?;
             end = start.checked_add(length).filter(|end| *end <= self.next).ok_or("a settled interval lies outside")?;
+            if length > SETTLED_MAX - book.settled.len() as u64 {
+                return Err("more is settled out of turn than any lane reads ahead");
+            }
             book.settled.extend((start..end).map(|position| (position, Outcome::Accepted)));
         }
         // The ledger says how the settled positions ended; which of them ended how matters to nobody any more.
         book.ledger = self.ledger;
         book.holes = Holes::restore(self.holes);
-        if book.ledger.total() + book.waiting() != book.appended() {
+        if book.ledger.total() != book.appended() - book.waiting() {
             return Err("the ledger does not add up");
         }
         Ok(book)
@@ -210,5 +213,20 @@ mod tests {
                 prop_assert!(mark.since_ms <= known.since_ms);
             }
         }
+    }
+
+    #[test]
+    fn a_state_that_counts_beyond_what_can_be_is_damaged_and_costs_no_memory() {
+        let state = |next, settled: &[(u64, u64)], accepted, evicted| LaneState {
+            next,
+            settled: settled.into(),
+            ledger: Ledger { accepted, evicted, ..Ledger::default() },
+            ..LaneState::of(&LaneBook::new(LaneId(0), "main".into(), 1), Room::FULL)
+        };
+        assert!(state(10, &[(2, 3)], 3, 0).into_book().is_ok());
+        assert!(state(10, &[(2, 3)], u64::MAX, 4).into_book().is_err(), "the sum overflows to the right one");
+        assert!(state(u64::MAX, &[(0, 1 << 40)], 1 << 40, 0).into_book().is_err());
+        assert!(state(u64::MAX, &[(0, 5), (1, u64::MAX - 20)], u64::MAX - 15, 0).into_book().is_err());
+        assert!(state(u64::MAX, &[(0, 1 << 19), (1, 1 << 20)], 3 << 19, 0).into_book().is_err());
     }
 }

@@ -22,6 +22,8 @@ mod commit;
 mod facts;
 pub(crate) mod files;
 mod frame;
+#[cfg(feature = "rig")]
+pub(crate) mod fuzz;
 mod gap_record;
 mod gaps;
 mod generation;

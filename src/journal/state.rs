@@ -14,7 +14,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-const SLOT_LEN: usize = 4096;
+pub(super) const SLOT_LEN: usize = 4096;
 const HEADER_LEN: usize = 24;
 const MAGIC: [u8; 4] = *b"TGst";
 const FORMAT: u32 = 1;
@@ -147,7 +147,8 @@ pub(super) fn fit(make: impl Fn(Room) -> State) -> Result<Prepared, StateError> 
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<Result<(u64, State), u32>> {
+/// The serial number and state of a slot, or the newer format that it has; `None`: not a sound slot.
+pub(super) fn parse(bytes: &[u8]) -> Option<Result<(u64, State), u32>> {
     let u32_at = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
     let length = u32_at(16) as usize;
     if bytes[..4] != MAGIC || length > SLOT_LEN - HEADER_LEN {
@@ -162,6 +163,16 @@ fn parse(bytes: &[u8]) -> Option<Result<(u64, State), u32>> {
     }
     let serial = u64::from_be_bytes(bytes[8..16].try_into().expect("eight bytes"));
     Some(Ok((serial, serde_cbor::from_slice(body).ok()?)))
+}
+
+/// Makes a slot's checksum right, for a fuzzer that wants to get past it.
+#[cfg(feature = "rig")]
+pub(super) fn seal(slot: &mut [u8]) {
+    let length = u32::from_be_bytes(slot[16..20].try_into().expect("four bytes")) as usize;
+    if let Some(body) = slot[HEADER_LEN..].get(..length) {
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&slot[..20]), body);
+        slot[20..24].copy_from_slice(&crc.to_be_bytes());
+    }
 }
 
 #[cfg(test)]

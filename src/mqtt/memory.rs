@@ -167,6 +167,17 @@ fn remove(folder: &Path, path: &Path) -> io::Result<()> {
     }
 }
 
+/// Reads both files as a run would, for a fuzzer; what is damaged counts as absent.
+#[cfg(feature = "rig")]
+pub(crate) fn fuzz(folder: &Path) {
+    let journal = read::<SeenFile>(&folder.join(SEEN)).map_or(JournalId(1), |file| file.journal);
+    let mut recogniser = recall(folder, journal);
+    recogniser.seeded(1);
+    recogniser.session_lost();
+    let _ = recogniser.save(u64::MAX);
+    let _ = Memory::new(folder.to_owned(), journal, "mqtt://b".into(), "tidegate".into()).filters();
+}
+
 /// Magic, CRC-32C of the rest, CBOR.
 fn encode<T: Serialize>(value: &T) -> Option<Vec<u8>> {
     // Maps of strings and numbers always encode; if one ever did not, the file is removed, which is safe.

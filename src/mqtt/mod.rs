@@ -34,6 +34,8 @@ mod status;
 mod subscriptions;
 pub mod topic;
 
+#[cfg(feature = "rig")]
+pub(crate) use memory::fuzz;
 pub use memory::recall;
 pub use options::IntakeError;
 pub use size::{HEAD_BYTES, TAKEN_BYTES};

@@ -10,6 +10,8 @@
 //! into a [`Fault`](super::Fault) by `fault`; neither ever reads "accepted" out of anything but an entry's own id.
 
 mod answer;
+#[cfg(feature = "rig")]
+pub(crate) mod canned;
 mod fault;
 #[cfg(test)]
 mod tests;
@@ -30,6 +32,7 @@ use aws_sdk_sqs::config::{AppName, BehaviorVersion, IdentityCache, Region, Stall
 use aws_sdk_sqs::error::BuildError;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_runtime_api::client::http::HttpClient;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -240,7 +243,7 @@ fn http_client(queue: &QueueConfig, proxy: ProxySettings, clock: &Clock) -> Resu
     Ok(Http::new(tls, proxy, proxy_tls, clock.clone(), queue.max_in_flight))
 }
 
-fn sdk_client(tie: &Tie, http: Http, keys: Keys) -> Client {
+fn sdk_client(tie: &Tie, http: impl HttpClient + 'static, keys: Keys) -> Client {
     let timeouts = TimeoutConfig::builder().connect_timeout(tie.connect_timeout).build();
     let mut config = aws_sdk_sqs::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())

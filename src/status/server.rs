@@ -5,7 +5,7 @@
 //! | `GET /status.json` | the snapshot ([`super::StatusSnapshot`]) |
 //! | `GET /livez` | 200 while the process turns |
 //!
-//! A connection gets ten seconds and at most 32 are open, so that nobody can use it to hold up the agent.
+//! A connection gets ten seconds and 16 KiB for a request's head, and at most 32 are open, so that nobody can use it to hold up the agent.
 
 use super::Board;
 use bytes::Bytes;
@@ -18,10 +18,13 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 
 const CONNECTIONS_MAX: usize = 32;
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
+/// Largest head of a request; hyper would hold 400 KiB for each connection.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
 const BIND_RETRY: Duration = Duration::from_secs(10);
 
 /// Serves the board until cancelled. An address that cannot be had is said once and tried again: the agent's work does
@@ -61,10 +64,14 @@ async fn bind(listen: SocketAddr) -> TcpListener {
     }
 }
 
-async fn serve_connection(stream: TcpStream, board: Arc<Board>) {
+/// Answers on one connection until its peer has gone.
+pub(crate) async fn serve_connection(stream: impl AsyncRead + AsyncWrite + Unpin, board: Arc<Board>) {
     let service = service_fn(|request: Request<Incoming>| answer(request, board.clone()));
     // A peer that breaks off is its own affair.
-    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    let _ = hyper::server::conn::http1::Builder::new()
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }
 
 async fn answer(request: Request<Incoming>, board: Arc<Board>) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -85,4 +92,36 @@ async fn answer(request: Request<Incoming>, board: Arc<Board>) -> Result<Respons
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::Config;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn a_head_without_end_is_refused_before_it_takes_memory() {
+        let text = "[queues.main]\nurl = \"https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo\"\n\
+                    credentials_file = \"key.csv\"\n[[routes]]\nprofile = \"chirpstack-v4\"\nqueue = \"main\"\n";
+        let config = Config::parse(text, "tidegate.toml".as_ref(), &Default::default()).expect("a configuration");
+        let board = Arc::new(Board::new(&config, &Clock::new(None)));
+        // A pipe of one byte: what the peer could write is what the server took.
+        let (peer, wire) = tokio::io::duplex(1);
+        let (mut answers, mut requests) = tokio::io::split(peer);
+        let sending = async move {
+            let mut taken = 0;
+            requests.write_all(b"GET /livez HTTP/1.1\r\n").await.expect("the request's line");
+            while taken < 4 * HEAD_BYTES_MAX && requests.write_all(b"x: y\r\n").await.is_ok() {
+                taken += 6;
+            }
+            let _ = requests.shutdown().await;
+            taken
+        };
+        let mut answer = String::new();
+        let ((), taken, _) = tokio::join!(serve_connection(wire, board), sending, answers.read_to_string(&mut answer));
+        assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+        assert!(taken <= HEAD_BYTES_MAX + 4096, "{taken} bytes were taken in");
+    }
 }

@@ -1,0 +1,4 @@
+//! Fuzzes what a queue answers.
+#![no_main]
+
+tidegate_fuzz::fuzz!("answers");

@@ -1,0 +1,4 @@
+//! Fuzzes envelopes.
+#![no_main]
+
+tidegate_fuzz::fuzz!("codec");

@@ -1,0 +1,4 @@
+//! Fuzzes the configuration.
+#![no_main]
+
+tidegate_fuzz::fuzz!("config");

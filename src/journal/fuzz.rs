@@ -1,0 +1,411 @@
+//! What a fuzzer does to the journal: targets `journal_files` and `journal_parsers`. Absent from a shipped build.
+//!
+//! The journal that is damaged is the released one in `tests/journals/v1`: 150 records in two generations, a state file
+//! with settled intervals and a mark, a quarantine. Everything runs on one thread, so that a finding replays.
+
+use super::books::{Ledger, Outcome};
+use super::frame;
+use super::generation::Facts;
+use super::state::{self, State};
+use super::{Append, Item, Journal, JournalError, JournalOptions, Lane, Opened, Reader};
+use crate::clock::Clock;
+use crate::config::OnFull;
+use crate::record::{Draft, LaneId, Record, codec};
+use crate::rig::fuzz::scratch;
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+macro_rules! file {
+    ($path:literal) => {
+        ($path, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/journals/v1/", $path)))
+    };
+}
+
+/// The journal's files; those of the intake, which v1 lacks, are caches and start empty.
+const FILES: [(&str, &[u8]); 11] = [
+    file!("state"),
+    file!("format"),
+    file!("log/gen-00000000000000000101.0000000001/db"),
+    file!("log/gen-00000000000000000101.0000000001/generation"),
+    file!("log/gen-00000000000000000101.0000000001/conf"),
+    file!("log/gen-00000000000000000001.0000000001/db"),
+    file!("log/gen-00000000000000000001.0000000001/generation"),
+    file!("quarantine/kept"),
+    file!("lock"),
+    ("intake/seen", b""),
+    ("intake/filters", b""),
+];
+const LANES: [&str; 2] = ["main", "audit"];
+
+/// Which file, what is done to it, where (24 bits), then bytes.
+///
+/// The journal opens, or is refused as a newer one. Each lane is read to its end, in order; what is read of the records
+/// that were there is what was written, unless the damage has a right checksum. New records can be appended, all is
+/// settled, and the books add up. Then it opens once more under a new epoch, and what was appended is read back.
+pub(crate) fn files(input: &[u8]) {
+    let Some(([which, how, at @ ..], bytes)) = input.split_first_chunk::<5>() else { return };
+    let (path, original) = FILES[usize::from(*which) % FILES.len()];
+    let at = usize::from(at[0]) << 16 | usize::from(at[1]) << 8 | usize::from(at[2]);
+    let sealed = how & SEALED != 0;
+    let mut damaged = damage(original, how & 7, at, bytes);
+    if let Some(bytes) = damaged.as_mut().filter(|_| sealed) {
+        seal(path, bytes);
+        if is_a_lie(path, bytes) {
+            return;
+        }
+    }
+    let folder = Folder(scratch("journal"));
+    folder.fill(path, damaged.as_deref());
+    let was = (!sealed).then(records);
+    let Some(opened) = folder.open() else { return };
+    let epoch = opened.journal.epoch();
+    crate::mqtt::fuzz(&folder.0.join("intake"));
+    let left = go_on(opened, was, None);
+    let opened = folder.open().expect("what was opened once opens again");
+    assert!(!opened.report.state_lost && opened.journal.epoch() > epoch);
+    go_on(opened, was, Some(left));
+}
+
+/// In the second byte of an input: checksums are made right again after the damage.
+const SEALED: u8 = 0x80;
+
+/// `None`: the file is gone.
+fn damage(original: &[u8], how: u8, at: usize, bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut file = original.to_vec();
+    let at = at % (file.len() + 1);
+    match how {
+        0 => return Some(bytes.to_vec()),
+        1 => {
+            file.resize(file.len().max(at + bytes.len()), 0);
+            file[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        2 => file.truncate(at),
+        3 => drop(file.splice(at..at, bytes.iter().copied())),
+        4 => return None,
+        5 => file.extend_from_slice(bytes),
+        // Sectors that came back empty.
+        6 => {
+            let end = file.len().min(at + 512 * (1 + bytes.first().map_or(0, |count| usize::from(*count))));
+            file[at..end].fill(0);
+        }
+        // Single bytes, wherever they are.
+        _ => {
+            let length = file.len();
+            for flip in bytes.chunks_exact(4).filter(|_| length > 0) {
+                let at = (usize::from(flip[0]) << 16 | usize::from(flip[1]) << 8 | usize::from(flip[2])) % length;
+                file[at] ^= flip[3];
+            }
+        }
+    }
+    Some(file)
+}
+
+/// Counts above this are a lie with a right checksum, which no fault of a disk tells: books and readers walk as far as
+/// the counts say.
+const COUNT_MAX: u64 = 1 << 20;
+
+/// Whether a sealed file claims to hold more than any small journal does.
+fn is_a_lie(path: &str, bytes: &[u8]) -> bool {
+    let lies = |count: u64| count > COUNT_MAX;
+    if path == "state" {
+        let states = bytes.chunks_exact(state::SLOT_LEN).filter_map(|slot| state::parse(slot)?.ok());
+        let books = |state: State| state.lanes.into_iter().filter_map(|lane| lane.into_book().ok());
+        let mut states = states.map(|(_, state)| (lies(state.high) || lies(state.epoch), state));
+        return states.any(|(lie, state)| lie || books(state).any(|book| lies(book.next) || lies(book.read_from)));
+    }
+    if path.ends_with("/generation") {
+        let note = bytes.split_last_chunk::<4>().and_then(|(body, _)| serde_cbor::from_slice::<Facts>(body).ok());
+        return note
+            .is_some_and(|note| lies(note.first) || lies(note.epoch) || note.lanes.iter().any(|lane| lies(lane.next)));
+    }
+    frame::scan(bytes, drop).any(|found| {
+        let record = codec::decode(found.body).ok();
+        let positions = |record: &Record| record.slots.iter().any(|slot| lies(slot.position));
+        lies(found.number)
+            || found.previous.is_some_and(lies)
+            || record.is_some_and(|record| lies(record.number) || lies(record.epoch) || positions(&record))
+    })
+}
+
+/// Makes the checksums of a file right, whatever stands in it now.
+fn seal(path: &str, bytes: &mut [u8]) {
+    match path {
+        "state" => bytes.chunks_exact_mut(state::SLOT_LEN).for_each(state::seal),
+        "intake/seen" | "intake/filters" => seal_behind(bytes, 8, 12),
+        path if path.ends_with("/generation") => {
+            if let Some((body, crc)) = bytes.split_last_chunk_mut::<4>() {
+                *crc = crc32c::crc32c(body).to_be_bytes();
+            }
+        }
+        path if path.ends_with("/db") || path == "quarantine/kept" => frame::seal(bytes),
+        _ => {}
+    }
+}
+
+/// Writes the checksum of what stands from `from` on at `at`.
+fn seal_behind(bytes: &mut [u8], at: usize, from: usize) {
+    if let Some(body) = bytes.get(from..) {
+        let crc = crc32c::crc32c(body).to_be_bytes();
+        bytes[at..from].copy_from_slice(&crc);
+    }
+}
+
+/// A journal's folder, gone with the value.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Folder {
+    /// Puts every file there, except that one holds `other`, or is missing.
+    fn fill(&self, path: &str, other: Option<&[u8]>) {
+        for (name, original) in FILES {
+            let Some(bytes) = (if name == path { other } else { Some(original) }) else { continue };
+            let file = self.0.join(name);
+            fs::create_dir_all(file.parent().expect("a folder above it")).expect("a folder");
+            fs::write(file, bytes).expect("a file");
+        }
+    }
+
+    /// `None`: it was refused as a newer one.
+    fn open(&self) -> Option<Opened> {
+        let options = JournalOptions {
+            path: self.0.clone(),
+            bounds: super::Bounds { max_bytes: 1 << 30, max_age: None, min_free: 0, on_full: OnFull::DropOldest },
+            reserve_bytes: 0,
+            generation_bytes: 40_000,
+            lanes: LANES.map(str::to_owned).into(),
+            silent: Vec::new(),
+        };
+        match Journal::open(&options, &Clock::new(None)) {
+            Ok(opened) => Some(opened),
+            Err(JournalError::Newer(_)) => None,
+            Err(error) => panic!("the journal must open on whatever is there: {error}"),
+        }
+    }
+}
+
+/// The records of the undamaged journal.
+fn records() -> &'static HashMap<u64, Record> {
+    static RECORDS: OnceLock<HashMap<u64, Record>> = OnceLock::new();
+    RECORDS.get_or_init(|| {
+        let frames =
+            FILES.iter().filter(|(path, _)| path.ends_with("/db")).flat_map(|(_, bytes)| frame::scan(bytes, drop));
+        let mut parts: BTreeMap<(u64, u16), &[u8]> =
+            frames.map(|found| ((found.number, found.part), found.body)).collect();
+        let mut found = HashMap::new();
+        while let Some(((number, _), _)) = parts.first_key_value() {
+            let number = *number;
+            let rest = parts.split_off(&(number + 1, 0));
+            let envelope: Vec<u8> = parts.into_values().flatten().copied().collect();
+            found.insert(number, codec::decode(&envelope).expect("a released record"));
+            parts = rest;
+        }
+        assert_eq!(found.len(), 150, "the released journal is read whole");
+        found
+    })
+}
+
+/// One run of the agent over it: reads, appends a record to every lane, ends in order; its number is returned. A run
+/// that finds the record which the one before it `left` reads on to the end, so that nothing may wait.
+fn go_on(mut opened: Opened, was: Option<&HashMap<u64, Record>>, left: Option<u64>) -> u64 {
+    let journal = opened.journal.clone();
+    opened.each_of_tail(&mut |record| check(record, was));
+    let mut lanes = LANES.map(|name| Drained::of(journal.lane(name).expect("a configured lane"), was));
+    lanes.iter_mut().for_each(Drained::drain);
+    for lane in &lanes {
+        assert!(left.is_none_or(|left| lane.numbers.contains(&left)), "what was committed is read back");
+    }
+    let ids = LANES.map(|name| journal.lane_id(name).expect("a configured lane"));
+    append(opened, draft(&ids));
+    if left.is_some() {
+        for lane in &mut lanes {
+            lane.drain();
+            assert_eq!(lane.lane.waiting(), 0, "all that can be read was settled, and what cannot was booked");
+        }
+    }
+    for lane in journal.facts().lanes {
+        let booked = lane.accepted + lane.waiting + lane.evicted + lane.quarantined + lane.damaged;
+        assert_eq!(booked, lane.appended, "the books add up: {lane:?}");
+    }
+    journal.stop_keeping();
+    journal.keep();
+    journal.facts().durable
+}
+
+/// What is read of a lane.
+struct Drained<'a> {
+    lane: Lane,
+    reader: Reader,
+    last: u64,
+    numbers: Vec<u64>,
+    was: Option<&'a HashMap<u64, Record>>,
+}
+
+impl<'a> Drained<'a> {
+    fn of(lane: Lane, was: Option<&'a HashMap<u64, Record>>) -> Drained<'a> {
+        Drained { reader: lane.reader(), lane, last: 0, numbers: Vec::new(), was }
+    }
+
+    fn drain(&mut self) {
+        loop {
+            let read = self.reader.read(64, 1 << 20).expect("files in memory can be read");
+            if read.is_empty() {
+                return;
+            }
+            for found in &read {
+                assert!(found.position > self.last, "position {} after {}", found.position, self.last);
+                self.last = found.position;
+                self.numbers.push(found.record.number);
+                check(&found.record, self.was);
+            }
+            self.lane.settle(read.iter().map(|found| (found.position, Outcome::Accepted)));
+        }
+    }
+}
+
+/// What damage may cost is a record, never its content.
+fn check(record: &Record, was: Option<&HashMap<u64, Record>>) {
+    if let Some(was) = was.filter(|_| record.epoch == 1) {
+        assert_eq!(Some(record), was.get(&record.number));
+    }
+}
+
+fn draft(lanes: &[LaneId]) -> Draft {
+    let model = &records()[&1].draft;
+    Draft { lanes: lanes.to_vec(), ..model.clone() }
+}
+
+/// Appends one record. The writer ends with its inbox.
+fn append(opened: Opened, draft: Draft) {
+    let (inbox, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut committed) = tokio::sync::mpsc::unbounded_channel();
+    let item = Item::Record(Box::new(draft));
+    inbox.send(Append { item, ticket: () }).expect("the writer is there");
+    drop(inbox);
+    // Told to stop beforehand: a disk that refuses is a finding, not something to wait for.
+    opened.writer(Duration::ZERO, receiver, sender, Arc::new(true.into())).run();
+    assert!(committed.try_recv().is_ok(), "the record was committed");
+}
+
+fn seed(which: usize, how: u8, at: usize, bytes: &[u8]) -> Vec<u8> {
+    [&[which as u8, how, (at >> 16) as u8, (at >> 8) as u8, at as u8], bytes].concat()
+}
+
+/// The newest generation's note, saying that it begins elsewhere.
+fn foreign_note() -> Vec<u8> {
+    let (body, _) = FILES[3].1.split_last_chunk::<4>().expect("a note");
+    let note: Facts = serde_cbor::from_slice(body).expect("a released note");
+    let note = serde_cbor::to_vec(&Facts { first: 500, ..note }).expect("plain numbers encode");
+    seed(3, SEALED, 0, &[&note[..], &[0; 4]].concat())
+}
+
+pub(crate) fn file_seeds() -> Vec<Vec<u8>> {
+    let mut seeds = vec![foreign_note()];
+    for (which, (_, original)) in FILES.iter().enumerate() {
+        let middle = original.len() / 2;
+        seeds.push(seed(which, 2, middle, b""));
+        seeds.push(seed(which, 4, 0, b""));
+        seeds.push(seed(which, 6, middle, &[3]));
+        seeds.push(seed(which, 7, 0, &[0, 0, 30, 1, 0, 16, 70, 0x80]));
+        if original.len() <= 2 * state::SLOT_LEN {
+            seeds.push(seed(which, SEALED, 0, original));
+        }
+    }
+    for (which, _) in FILES.iter().enumerate().filter(|(_, (path, _))| path.ends_with("/db")) {
+        // A frame with another number, and the same one once more behind the end.
+        let found = frame::scan(FILES[which].1, drop).next().expect("a frame");
+        let framed = frame::split(found.number, found.previous, found.body).concat();
+        seeds.push(seed(which, 5 | SEALED, 0, &framed));
+    }
+    seeds
+}
+
+/// The pure readers alone: frames, a state slot, a generation's note, and what they hold. Nothing of a disk, so that a
+/// fuzzer gets far.
+pub(crate) fn parsers(bytes: &[u8]) {
+    let mut sealed = bytes.to_vec();
+    frame::seal(&mut sealed);
+    for bytes in [bytes, &sealed] {
+        let end = bytes.as_ptr_range().end;
+        for found in frame::scan(bytes, drop) {
+            assert!(found.part < found.parts && found.body.as_ptr_range().end <= end);
+            let _ = codec::decode(found.body);
+        }
+    }
+    if !bytes.is_empty() {
+        let frames = frame::split(7, Some(6), bytes);
+        let parts = frames.iter().map(|frame| frame::parse(frame).expect("what was written").body);
+        assert_eq!(parts.collect::<Vec<_>>().concat(), bytes);
+    }
+    let _ = serde_cbor::from_slice::<Facts>(bytes);
+    check_state(serde_cbor::from_slice::<State>(bytes).ok());
+    sealed = bytes.to_vec();
+    sealed.resize(state::SLOT_LEN, 0);
+    state::seal(&mut sealed);
+    check_state(state::parse(&sealed).and_then(Result::ok).map(|(_, state)| state));
+}
+
+/// A state that does not contradict itself has books that add up.
+fn check_state(state: Option<State>) {
+    for book in state.into_iter().flat_map(|state| state.lanes).filter_map(|lane| lane.into_book().ok()) {
+        let Ledger { accepted, evicted, quarantined, damaged } = book.ledger;
+        assert_eq!(accepted + evicted + quarantined + damaged + book.waiting(), book.appended());
+    }
+}
+
+pub(crate) fn parser_seeds() -> Vec<Vec<u8>> {
+    let (_, state) = FILES[0];
+    let slots = state.chunks(state::SLOT_LEN).map(|slot| {
+        let end = slot.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        slot[..end].to_vec()
+    });
+    let slots: Vec<Vec<u8>> = slots.collect();
+    let bodies = slots.iter().map(|slot| slot.get(24..).unwrap_or_default().to_vec());
+    let notes = FILES.iter().filter(|(path, _)| path.ends_with("/generation"));
+    let notes = notes.map(|(_, note)| note[..note.len() - 4].to_vec());
+    let frames = frame::scan(FILES[2].1, drop)
+        .take(3)
+        .map(|found| frame::split(found.number, found.previous, found.body).concat());
+    slots.iter().cloned().chain(bodies).chain(notes).chain(frames).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_is_not_the_one_written_is_seen() {
+        let mut record = records()[&7].clone();
+        let passes = |record: &Record| std::panic::catch_unwind(|| check(record, Some(records()))).is_ok();
+        assert!(passes(&record));
+        record.draft.message.qos = 0;
+        assert!(!passes(&record));
+    }
+
+    #[test]
+    fn a_note_of_another_generation_does_not_hide_new_records() {
+        files(&foreign_note());
+    }
+
+    #[test]
+    fn damage_is_where_it_should_be_and_seals_hold() {
+        assert_eq!(damage(b"abcdef", 1, 4, b"XYZ").as_deref(), Some(&b"abcdXYZ"[..]));
+        assert_eq!(damage(b"abcdef", 3, 1, b"-").as_deref(), Some(&b"a-bcdef"[..]));
+        assert_eq!(damage(b"abcdef", 7, 0, &[0, 0, 7, 3]).as_deref(), Some(&b"aacdef"[..]));
+        assert_eq!(damage(b"abcdef", 4, 0, b""), None);
+        let (path, original) = FILES[2];
+        let sound = frame::scan(original, drop).count();
+        let at = original.windows(4).position(|four| four == b"TGfr").expect("a frame") + 40;
+        let mut other = damage(original, 1, at, &[original[at] ^ 1]).expect("a file");
+        assert_eq!(frame::scan(&other, drop).count(), sound - 1);
+        seal(path, &mut other);
+        assert_eq!(frame::scan(&other, drop).count(), sound);
+    }
+}

@@ -1,0 +1,160 @@
+//! Target `status_requests`: any bytes on a connection of the status server get answers of HTTP, or its end.
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::status::{Board, server};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes that the server may take in without answering: what it would hold in memory for a head that never ends.
+const UNANSWERED_MAX: usize = 64 * 1024;
+/// How often an input comes at most, so that one short input is a head without end.
+const REPEATS: usize = 4_096;
+
+/// A byte that says how the bytes arrive, then the bytes.
+///
+/// The server never panics, ends with its peer, answers nothing but HTTP/1 with a body as long as announced, and takes
+/// in a bounded number of bytes without an answer.
+pub(super) fn run(input: &[u8]) {
+    let Some((how, bytes)) = input.split_first() else { return };
+    let repeats = if how & 0x80 != 0 { REPEATS } else { 1 };
+    let piece = [usize::MAX, 1, 7, 1_000][usize::from(how & 3)];
+    let (wire, written) = Wire::new(bytes, repeats, piece);
+    runtime(|runtime| runtime.block_on(server::serve_connection(wire, board())));
+    check_answers(&written.lock().unwrap_or_else(PoisonError::into_inner));
+}
+
+fn runtime<R>(run: impl FnOnce(&tokio::runtime::Runtime) -> R) -> R {
+    thread_local! {
+        static RUNTIME: tokio::runtime::Runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    }
+    RUNTIME.with(run)
+}
+
+fn board() -> Arc<Board> {
+    static BOARD: OnceLock<Arc<Board>> = OnceLock::new();
+    let make = || {
+        let text = "[queues.main]\nurl = \"https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo\"\n\
+                    credentials_file = \"key.csv\"\n[[routes]]\nprofile = \"chirpstack-v4\"\nqueue = \"main\"\n";
+        let config = Config::parse(text, Path::new("tidegate.toml"), &BTreeMap::new());
+        let config = config.unwrap_or_else(|problems| panic!("{problems:?}"));
+        Arc::new(Board::new(&config, &Clock::new(None)))
+    };
+    BOARD.get_or_init(make).clone()
+}
+
+/// A peer that sends what it has and hangs up.
+struct Wire {
+    bytes: Vec<u8>,
+    repeats: usize,
+    piece: usize,
+    at: usize,
+    unanswered: usize,
+    written: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Wire {
+    fn new(bytes: &[u8], repeats: usize, piece: usize) -> (Wire, Arc<Mutex<Vec<u8>>>) {
+        let written = Arc::default();
+        let wire = Wire { bytes: bytes.to_vec(), repeats, piece, at: 0, unanswered: 0, written: Arc::clone(&written) };
+        (wire, written)
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.at == self.bytes.len() && self.repeats > 1 {
+            (self.at, self.repeats) = (0, self.repeats - 1);
+        }
+        let count = into.remaining().min(self.piece).min(self.bytes.len() - self.at);
+        into.put_slice(&self.bytes[self.at..self.at + count]);
+        self.at += count;
+        self.unanswered += count;
+        assert!(self.unanswered <= UNANSWERED_MAX, "{} bytes were taken in without an answer", self.unanswered);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.unanswered = 0;
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// One answer after the other, each of a status that the server has, with a body as long as it says.
+fn check_answers(mut rest: &[u8]) {
+    while !rest.is_empty() {
+        let shown = || String::from_utf8_lossy(rest).into_owned();
+        let end = rest.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or_else(|| panic!("{}", shown()));
+        let head = std::str::from_utf8(&rest[..end]).unwrap_or_else(|_| panic!("{}", shown()));
+        let mut lines = head.split("\r\n");
+        let (version, status) = lines.next().and_then(|line| line.split_once(' ')).unwrap_or_else(|| panic!("{head}"));
+        assert!(["HTTP/1.1", "HTTP/1.0"].contains(&version), "{head}");
+        let known = ["200", "400", "404", "405", "414", "431", "505"];
+        assert!(status.get(..3).is_some_and(|status| known.contains(&status)), "{head}");
+        let header = |line: &str| {
+            let (name, value) = line.split_once(": ")?;
+            name.eq_ignore_ascii_case("content-length").then(|| value.parse::<usize>().expect("a length"))
+        };
+        let length = lines.find_map(header).unwrap_or(0);
+        rest = &rest[end + 4..];
+        // The answer to a HEAD announces the body that it does not have.
+        if rest.is_empty() || rest.starts_with(b"HTTP/1.") {
+            assert!(length == 0 || status.starts_with("405"), "{head}");
+            continue;
+        }
+        rest = rest.get(length..).unwrap_or_else(|| panic!("a body is cut off: {}", shown()));
+    }
+}
+
+pub(super) fn seeds() -> Vec<Vec<u8>> {
+    let plain: [(u8, &[u8]); 12] = [
+        (0, b"GET /status.json HTTP/1.1\r\nHost: 127.0.0.1:8377\r\n\r\n"),
+        (1, b"GET /livez HTTP/1.0\r\n\r\n"),
+        (2, b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\nGET /x?y=%00 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+        (0, b"HEAD /livez HTTP/1.1\r\nHost: a\r\n\r\nHEAD / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (3, b"POST /status.json HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello"),
+        (0, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nT: v\r\n\r\n"),
+        (0, b"OPTIONS * HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n"),
+        (0, b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n"),
+        (0, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+        (0, b"GET http://a/livez HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"),
+        (0x80, b"GET /livez HTTP/1.1\r\nX-0123456789: 0123456789\r\n"),
+        (0x80, b"x"),
+    ];
+    plain.iter().map(|(how, bytes)| [&[*how], *bytes].concat()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passes(answer: &str) -> bool {
+        std::panic::catch_unwind(|| check_answers(answer.as_bytes())).is_ok()
+    }
+
+    #[test]
+    fn what_is_no_answer_is_seen() {
+        let live = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nlive\n";
+        assert!(passes(live) && passes(&live.repeat(2)) && passes(""));
+        for wrong in ["<html>", &live[..live.len() - 1], &live.replace("200", "302"), &format!("{live}x")] {
+            assert!(!passes(wrong), "{wrong}");
+        }
+    }
+}
