@@ -27,6 +27,15 @@ pub struct LaneFacts {
     pub unannounced: u64,
 }
 
+/// What `status` shows of an eviction.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct EvictionFacts {
+    /// The bound that was reached, as the configuration spells it.
+    pub bound: &'static str,
+    /// Seconds since then.
+    pub ago_s: u64,
+}
+
 /// What `status` shows of the journal.
 #[derive(Clone, Debug, Serialize)]
 pub struct JournalFacts {
@@ -48,8 +57,8 @@ pub struct JournalFacts {
     pub min_free: u64,
     /// Whether the reserve for a full disk is there.
     pub reserve: bool,
-    /// The bound at which records were evicted last, if any were since the start, and how many seconds ago.
-    pub evicted: Option<(&'static str, u64)>,
+    /// The last eviction since the start, if there was one.
+    pub evicted: Option<EvictionFacts>,
     /// What the writer is at.
     pub writer: WriterHealth,
     /// Quarantined records and oversize messages on disk.
@@ -85,8 +94,10 @@ impl Journal {
             max_age_s: self.0.bounds.max_age.map(|age| age.as_secs()),
             min_free: self.0.bounds.min_free,
             reserve: self.0.reserve.is_there(),
-            evicted: locked(&self.0.evicted)
-                .map(|(bound, at)| (bound, self.0.clock.now().boottime_ms.saturating_sub(at) / 1000)),
+            evicted: locked(&self.0.evicted).map(|(bound, at)| {
+                let ago_ms = self.0.clock.now().boottime_ms.saturating_sub(at);
+                EvictionFacts { bound, ago_s: ago_ms / 1000 }
+            }),
             writer: locked(&self.0.health).clone(),
             quarantine: self.0.quarantine.counts(),
             lanes,

@@ -42,7 +42,7 @@ mod state;
 mod tests;
 
 pub use commit::{Writer, WriterHealth};
-pub use facts::{JournalFacts, LaneFacts};
+pub use facts::{EvictionFacts, JournalFacts, LaneFacts};
 pub use lane::{Lane, MaybeSent, ReadRecord, Reader};
 pub use open::{GENERATION_BYTES, JournalOptions, OpenReport, Opened};
 pub use quarantine::QuarantineCounts;

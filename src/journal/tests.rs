@@ -351,7 +351,9 @@ fn a_damaged_generation_is_salvaged_in_order_wherever_it_stands() {
         damage(dir.path(), index, 100);
         let mut rig = start(&options(dir.path()));
         rig.append(601..=650);
-        let read: Vec<u64> = rig.read_all().into_iter().map(|(position, _)| position).collect();
+        // The writer wakes for a hole: its gap record may come while we read.
+        let of_records = |(position, n): (u64, u64)| (n > 0).then_some(position);
+        let read: Vec<u64> = rig.read_all().into_iter().filter_map(of_records).collect();
         assert!(read.windows(2).all(|pair| pair[0] < pair[1]), "{place}: order");
         assert_eq!(read.last(), Some(&650), "{place}: intake went on");
         let facts = rig.facts();

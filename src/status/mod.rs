@@ -216,8 +216,8 @@ fn remarks(status: &StatusSnapshot) -> Vec<(Health, String)> {
             }
             WriterHealth::Failing { error } => all.push((Health::Act, format!("journal cannot be written: {error}"))),
         }
-        if let Some((bound, ago_s)) = journal.facts.evicted.filter(|(_, ago_s)| *ago_s < EVICTED_LATELY_S) {
-            let why = format!("the oldest records are evicted at {bound}, the last {} min ago", ago_s / 60);
+        if let Some(last) = journal.facts.evicted.filter(|last| last.ago_s < EVICTED_LATELY_S) {
+            let why = format!("the oldest records are evicted at {}, the last {} min ago", last.bound, last.ago_s / 60);
             all.push((Health::Act, joined(&why, "mend the uplink, or give the journal more room")));
         }
         if let Some(free) = journal.free_bytes.filter(|free| *free < journal.facts.min_free) {

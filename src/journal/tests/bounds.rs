@@ -45,7 +45,7 @@ fn what_is_too_old_is_evicted_record_by_record_and_announced_without_a_message()
     assert_eq!(read, (251..=300).collect::<Vec<_>>());
     let gaps = announced(&rig);
     assert_eq!((gaps.len(), &gaps[0]["bound"], &gaps[0]["count"]), (1, &"journal.max_age".into(), &247.into()));
-    assert_eq!(rig.journal.facts().evicted.unwrap().0, "journal.max_age");
+    assert_eq!(rig.journal.facts().evicted.unwrap().bound, "journal.max_age");
     add_up(&facts);
     rig.end(false);
 }
