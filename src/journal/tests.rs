@@ -441,7 +441,8 @@ fn a_truncated_newest_generation_is_noticed_by_the_high_water() {
     let mut rig = start(&options(dir.path()));
     assert!(rig.report.missing > 0);
     rig.append(201..=210);
-    let read = rig.read_all();
+    let mut read = rig.read_all();
+    read.retain(|(_, n)| *n > 0);
     assert_eq!(read.last(), Some(&(210, 210)), "numbers and positions are not given twice");
     assert_eq!(read.len() as u64 + rig.facts().damaged, 210);
     add_up(&rig.facts());
