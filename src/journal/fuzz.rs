@@ -72,7 +72,7 @@ pub(crate) fn files(input: &[u8]) {
 /// In the second byte of an input: checksums are made right again after the damage.
 const SEALED: u8 = 0x80;
 
-/// `None`: the file is gone.
+/// `None`: the file is gone. 6: sectors came back empty; 7: single bytes, wherever they are.
 fn damage(original: &[u8], how: u8, at: usize, bytes: &[u8]) -> Option<Vec<u8>> {
     let mut file = original.to_vec();
     let at = at % (file.len() + 1);
@@ -86,12 +86,10 @@ fn damage(original: &[u8], how: u8, at: usize, bytes: &[u8]) -> Option<Vec<u8>> 
         3 => drop(file.splice(at..at, bytes.iter().copied())),
         4 => return None,
         5 => file.extend_from_slice(bytes),
-        // Sectors that came back empty.
         6 => {
             let end = file.len().min(at + 512 * (1 + bytes.first().map_or(0, |count| usize::from(*count))));
             file[at..end].fill(0);
         }
-        // Single bytes, wherever they are.
         _ => {
             let length = file.len();
             for flip in bytes.chunks_exact(4).filter(|_| length > 0) {
@@ -134,7 +132,10 @@ fn is_a_lie(path: &str, bytes: &[u8]) -> bool {
 fn seal(path: &str, bytes: &mut [u8]) {
     match path {
         "state" => bytes.chunks_exact_mut(state::SLOT_LEN).for_each(state::seal),
-        "intake/seen" | "intake/filters" => seal_behind(bytes, 8, 12),
+        "intake/seen" | "intake/filters" if bytes.len() > 12 => {
+            let crc = crc32c::crc32c(&bytes[12..]).to_be_bytes();
+            bytes[8..12].copy_from_slice(&crc);
+        }
         path if path.ends_with("/generation") => {
             if let Some((body, crc)) = bytes.split_last_chunk_mut::<4>() {
                 *crc = crc32c::crc32c(body).to_be_bytes();
@@ -142,14 +143,6 @@ fn seal(path: &str, bytes: &mut [u8]) {
         }
         path if path.ends_with("/db") || path == "quarantine/kept" => frame::seal(bytes),
         _ => {}
-    }
-}
-
-/// Writes the checksum of what stands from `from` on at `at`.
-fn seal_behind(bytes: &mut [u8], at: usize, from: usize) {
-    if let Some(body) = bytes.get(from..) {
-        let crc = crc32c::crc32c(body).to_be_bytes();
-        bytes[at..from].copy_from_slice(&crc);
     }
 }
 
@@ -319,7 +312,6 @@ pub(crate) fn file_seeds() -> Vec<Vec<u8>> {
         }
     }
     for (which, _) in FILES.iter().enumerate().filter(|(_, (path, _))| path.ends_with("/db")) {
-        // A frame with another number, and the same one once more behind the end.
         let found = frame::scan(FILES[which].1, drop).next().expect("a frame");
         let framed = frame::split(found.number, found.previous, found.body).concat();
         seeds.push(seed(which, 5 | SEALED, 0, &framed));

@@ -100,7 +100,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let accepted = |id: &str| json!({"Id": id, "MessageId": "m", "MD5OfMessageBody": "0", "SequenceNumber": "18850"});
     let refused = |id: &str| json!({"Id": id, "Code": "InternalError", "SenderFault": false, "Message": "no"});
     let all: Vec<Value> = ["0", "1", "2"].map(accepted).into();
-    let bodies: [(u8, String); 12] = [
+    let bodies: [(u8, String); 13] = [
         (0, json!({"Successful": all}).to_string()),
         (0, json!({"Successful": [accepted("0"), accepted("0")], "Failed": [refused("1")]}).to_string()),
         (0, json!({"Successful": [accepted("0")], "Failed": [refused("0"), refused("9")]}).to_string()),
@@ -112,6 +112,8 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         (2, json!({"__type": "com.amazonaws.sqs#QueueDoesNotExist", "message": "no such queue"}).to_string()),
         (2 | 8, "AWS.SimpleQueueService.BatchRequestTooLong;Sender\n{\"message\":\"max is 262144 bytes\"}".to_owned()),
         (7 | 8 | 16, "120\n{\"__type\":\"ThrottlingException\"}".to_owned()),
+        // Found by the fuzzer: control characters in a code came through to what people are shown.
+        (7, "{\"__type\":\"ltrtThoi\u{7f}gExceu-eption\"}".to_owned()),
         (3, json!({"__type": "InvalidClientTokenId", "Message": "a\nb\u{7}"}).to_string()),
     ];
     bodies.into_iter().map(|(how, body)| [&[how, 2], body.as_bytes()].concat()).collect()

@@ -26,7 +26,7 @@ pub(super) fn of(sent: &[Entry], output: &SendMessageBatchOutput) -> Answer {
         match index(entry.id(), sent.len()) {
             Some(index) => answer.refused.push(RefusedEntry {
                 index,
-                code: strip_prefix(entry.code()).to_owned(),
+                code: super::fault::clip(strip_prefix(entry.code())),
                 text: super::fault::clip(entry.message().unwrap_or_default()),
             }),
             None => answer.strangers += 1,

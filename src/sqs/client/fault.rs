@@ -67,7 +67,9 @@ pub(super) fn not_built(why: &str) -> Fault {
 }
 
 fn refused(error: &SendMessageBatchError, status: u16) -> Fault {
-    let code = error.meta().code().map(classify::strip_prefix).filter(|code| !code.is_empty());
+    // Clipped like any text from outside: it is shown, logged and counted by.
+    let code = error.meta().code().map(|code| clip(classify::strip_prefix(code))).filter(|code| !code.is_empty());
+    let code = code.as_deref();
     let message = clip(error.meta().message().unwrap_or_default());
     let mut meaning = classify::call(code, status);
     if meaning.class == FaultClass::Bug && classify::learn_limit(&message).is_some() {
@@ -218,6 +220,15 @@ mod tests {
     fn a_text_from_outside_becomes_one_bounded_line() {
         assert_eq!(clip(" a\r\n\tb\u{1b}[31m "), "a b[31m");
         assert_eq!(clip(&"é".repeat(1000)).chars().count(), TEXT_CHARS + 1);
+    }
+
+    #[test]
+    fn a_code_from_outside_is_clipped_like_a_text() {
+        let code = format!("com.amazonaws.sqs#Lost\u{7f}\u{1b}[31m{}", "x".repeat(9000));
+        let error = SendMessageBatchError::generic(aws_sdk_sqs::error::ErrorMetadata::builder().code(code).build());
+        let fault = refused(&error, 400);
+        assert!(!fault.text.chars().any(char::is_control), "{fault:?}");
+        assert!(fault.text.len() < 1_000 && fault.code.is_some_and(|code| code.starts_with("Lost[31mxxx")));
     }
 
     #[test]
