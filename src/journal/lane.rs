@@ -211,7 +211,7 @@ impl Lane {
 
 impl Reader {
     /// Reads up to `max` further records of the lane, and no more than about `max_bytes` of payload. Empty: all that is
-    /// durable was read.
+    /// durable was read. What was read when a generation refuses is given, and the refusal comes with the next call.
     ///
     /// # Errors
     /// A generation cannot be read now; the next call tries again.
@@ -221,7 +221,13 @@ impl Reader {
         self.resume();
         let durable = *self.lane.journal.0.durable.borrow();
         while self.number <= durable && found.len() < max && bytes < max_bytes {
-            let Some(record) = self.fetch(durable)? else { continue };
+            let record = match self.fetch(durable) {
+                Ok(Some(record)) => record,
+                Ok(None) => continue,
+                // What was read before is handed over first: we are past it, and would never come back to it.
+                Err(_) if !found.is_empty() => return Ok(found),
+                Err(error) => return Err(error),
+            };
             let number = self.number;
             self.number += 1;
             let Some(position) = record.position(self.lane.id) else { continue };

@@ -201,6 +201,29 @@ fn a_reader_in_the_active_generation_notices_that_it_was_closed() {
     rig.end(false);
 }
 
+/// A generation may refuse in the middle of a call; the records before it, which the reader is past, must not go with it.
+#[test]
+fn a_generation_that_cannot_be_read_now_takes_no_record_of_the_one_before_it_along() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&options(dir.path()));
+    rig.append(1..=600);
+    let firsts = rig.journal.0.log.firsts();
+    locked(&rig.journal.0.recent).records.clear();
+    let second = std::fs::read_dir(dir.path().join("log")).unwrap().map(|entry| entry.unwrap().path());
+    let second =
+        second.into_iter().find(|path| path.to_str().unwrap().contains(&format!("{:020}", firsts[1]))).unwrap();
+    let aside = dir.path().join("aside");
+    std::fs::rename(&second, &aside).unwrap();
+    let mut reader = rig.lane().reader();
+    let before = reader.read(1000, 1 << 20).unwrap();
+    assert_eq!(before.iter().map(|read| read.position).collect::<Vec<_>>(), (1..firsts[1]).collect::<Vec<_>>());
+    assert!(reader.read(1000, 1 << 20).is_err());
+    std::fs::rename(&aside, &second).unwrap();
+    assert_eq!(read_all(&mut reader), plain(firsts[1]..=600));
+    assert_eq!(rig.facts().damaged, 0);
+    rig.end(false);
+}
+
 #[test]
 fn settled_records_are_not_read_again_and_their_generations_give_their_space_back() {
     let dir = crate::testing::fast_dir();

@@ -107,7 +107,7 @@ async fn a_wrong_ca_is_said_and_mended_without_losing_what_the_session_holds() {
     wrong.mqtt_extra = papers.settings(&stranger.path("ca.pem"));
     agent.rewrite(wrong).unwrap();
     agent.spawn().unwrap();
-    let remark = until_remarked(&mut agent, &["broker mqtts://", "TLS with", "mqtt.ca_file"]).await;
+    let remark = until_remarked(&mut agent, &["broker", "mqtts://", "TLS with", "mqtt.ca_file"]).await;
     println!("{remark}");
     let mut fleet = sensors(&broker);
     fleet.publish(100).await.unwrap();
