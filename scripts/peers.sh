@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the peers that the tests run against: the Mosquitto broker (Debian package) and ministack, an SQS emulator
-# (Python, in .peers/ministack). Does nothing that is already done, says what it installs, and may be run again any time.
+# (Python, in .peers/ministack); and iproute2. Does nothing that is already done, says what it installs, and may be run again any time.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 cd "$(dirname "$0")/.."
@@ -33,6 +33,11 @@ install_package() {
 
 if ! command -v mosquitto >/dev/null && [ ! -x /usr/sbin/mosquitto ]; then
     install_package mosquitto
+fi
+
+# A network of its own is where a test lets an address come.
+if ! command -v ip >/dev/null && [ ! -x /usr/sbin/ip ]; then
+    install_package iproute2
 fi
 
 have="$("$venv/bin/python" -c '
