@@ -4,13 +4,19 @@ use crate::plan::{Act, CLASSES, Plan};
 use crate::world::{AUDIT, BARE, QUEUE, Setting, World};
 use proving::Result;
 use proving::checker::{Rules, Verdict, adopt, judge, judge_bare};
+use proving::fleet::Fleet;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 /// Messages at the end, when everything works again.
 const LAST: usize = 40;
+
+/// Messages at a time while a fault goes on for longer than its burst, and the pause after them.
+const TRICKLE: usize = 5;
+const TRICKLE_PAUSE: Duration = Duration::from_millis(50);
 
 /// What came of a seed.
 #[derive(Debug)]
@@ -75,11 +81,15 @@ async fn play(world: &mut World, plan: &Plan, tell: bool, outcome: &mut Outcome)
             let (keyed, bare) = tokio::join!(fleet.publish(step.burst), bare.publish(step.burst / 5));
             keyed.and(bare)?;
         } else {
+            let over = AtomicBool::new(false);
             let suffer = async {
                 sleep(step.after).await;
-                world.suffer(class, &step.act).await
+                let suffered = world.suffer(class, &step.act).await;
+                over.store(true, Relaxed);
+                suffered
             };
-            let (keyed, bare, suffered) = tokio::join!(fleet.publish(step.burst), bare.publish(step.burst / 5), suffer);
+            let keyed = flow(&mut fleet, step.burst, &over);
+            let (keyed, bare, suffered) = tokio::join!(keyed, bare.publish(step.burst / 5), suffer);
             keyed.and(bare).and(suffered)?;
         }
         if tell {
@@ -103,6 +113,16 @@ async fn play(world: &mut World, plan: &Plan, tell: bool, outcome: &mut Outcome)
     outcome.offences.extend(world.stub.unexpected().into_iter().map(|what| format!("the queue did not know: {what}")));
     outcome.offences.extend(world.stub.denied().into_iter().map(|what| format!("without permission: {what}")));
     books(&ended?, &[all.confirmed() as u64, count], &mut outcome.offences);
+    Ok(())
+}
+
+/// Publishes `burst` messages, and then a few at a time until the fault is over: it needs something to break.
+async fn flow(fleet: &mut Fleet, burst: usize, over: &AtomicBool) -> Result<()> {
+    fleet.publish(burst).await?;
+    while !over.load(Relaxed) {
+        fleet.publish(TRICKLE).await?;
+        sleep(TRICKLE_PAUSE).await;
+    }
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! The books under random steps: they always add up, and no attempt is forgotten.
 
-use crate::journal::lane_state::{LaneState, Room};
 use super::*;
+use crate::journal::lane_state::{LaneState, Room};
 use proptest::prelude::*;
 
 fn book(appended: u64) -> LaneBook {
