@@ -42,7 +42,7 @@ if [ -n "$replay" ]; then
 fi
 targets=${targets:-$all}
 
-for tool in cargo:'Rust, from https://rustup.rs' c++:'a C++ compiler: sudo apt-get install g++'; do
+for tool in cargo:'Rust' c++:'a C++ compiler: sudo apt-get install g++'; do
     if ! command -v "${tool%%:*}" >/dev/null; then
         echo "fuzz: there is no ${tool%%:*}: install ${tool#*:}" >&2
         exit 1

@@ -15,6 +15,8 @@ const DOUBLE_FAULT: usize = 40;
 const DOUBLE_FAULT_SYNC_MS: u64 = 600;
 /// A fault that has found nothing to break for so long is given up: longer than a lane waits between two attempts.
 const FIND: Duration = Duration::from_secs(35);
+/// Longer than a request takes here.
+const ON_THE_WIRE: Duration = Duration::from_millis(200);
 /// A commit that does not fail on a full disk by then has found space.
 const FILLED: Duration = Duration::from_secs(4);
 /// Between two looks at something that cannot be awaited.
@@ -38,7 +40,9 @@ impl Act {
         );
         let commits = matches!(self, Act::FillDisk { .. } | Act::KillAgentOnFullDisk | Act::SlowDisk { .. });
         match undo {
-            Undo::ThawUplink | Undo::OpenUplink | Undo::Mend => calls,
+            // A request that stands still while minutes pass would arrive as no real one does.
+            Undo::ThawUplink => calls || matches!(self, Act::Suspend { .. } | Act::Reboot { .. }),
+            Undo::OpenUplink | Undo::Mend => calls,
             Undo::FreeDisk => calls || commits,
             Undo::ThawBroker => commits,
             Undo::FastDisk => false,
@@ -122,7 +126,7 @@ impl World {
             }
             Act::Reboot { later } => {
                 self.agent.kill().await?;
-                self.pass(*later, true)?;
+                self.pass(*later, true).await?;
                 self.agent.spawn()?;
             }
             Act::KillAgentOnFullDisk => {
@@ -137,8 +141,10 @@ impl World {
         Ok(1)
     }
 
-    /// Time passes for the agent, and then for the queue, too: what the agent takes for old is at least as old.
-    fn pass(&mut self, time: Duration, reboot: bool) -> Result<()> {
+    /// Time passes for the agent, and then for the queue, too: what the agent takes for old is at least as old. What was
+    /// on the wire arrives before: a request that takes minutes is none that the agent has to reckon with.
+    async fn pass(&mut self, time: Duration, reboot: bool) -> Result<()> {
+        sleep(ON_THE_WIRE).await;
         self.clock.boot += u8::from(reboot);
         self.clock.boottime_ms += time.as_millis() as u64;
         self.clock.set()?;
@@ -149,10 +155,9 @@ impl World {
     async fn move_clock(&mut self, act: &Act) -> Result<u64> {
         match act {
             Act::Suspend { asleep } => {
-                // It stands still over the jump, as in a suspend; what was on the wire has arrived by then.
+                // It stands still over the jump, as in a suspend.
                 self.agent.freeze()?;
-                sleep(Duration::from_millis(100)).await;
-                self.pass(*asleep, false)?;
+                self.pass(*asleep, false).await?;
                 self.agent.thaw()?;
             }
             Act::SetWallClock { ahead_ms } => {
@@ -170,7 +175,7 @@ impl World {
         self.stub.faults().push(proving::stub::Fault::AcceptThenDrop, proving::stub::When::Next(4));
         let happened = self.fired(name, before).await;
         self.agent.kill().await?;
-        self.pass(later, reboot)?;
+        self.pass(later, reboot).await?;
         self.agent.spawn()?;
         Ok(happened.min(1))
     }
