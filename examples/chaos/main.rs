@@ -86,7 +86,8 @@ async fn all(options: &Options) -> proving::Result<bool> {
         while worlds.len() < options.jobs && !enough {
             let Some(seed) = seeds.next() else { break };
             let setting = setting.clone();
-            worlds.spawn(async move { run::run(&setting, &plan::plan(seed, setting.disk)).await });
+            let bait = options.sabotage.as_deref().and_then(plan::bait);
+            worlds.spawn(async move { run::run(&setting, &plan::plan(seed, setting.disk, bait)).await });
         }
         let Some(joined) = worlds.join_next().await else { break };
         let outcome = joined.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;

@@ -48,7 +48,11 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Asked
                 let jobs = text.parse().ok().filter(|jobs| (1..=16).contains(jobs));
                 options.jobs = jobs.ok_or_else(|| format!("--jobs takes a number from 1 to 16, not '{text}'"))?;
             }
-            "--sabotage" => options.sabotage = Some(value()?),
+            "--sabotage" => {
+                let name = value()?;
+                crate::plan::bait(&name).ok_or_else(|| format!("there is no sabotage '{name}'; see src/rig.rs"))?;
+                options.sabotage = Some(name);
+            }
             "--agent" => options.agent = Some(value()?.into()),
             _ => return Err(format!("'{flag}' is not known")),
         }

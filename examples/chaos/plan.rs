@@ -170,14 +170,26 @@ pub(crate) struct Plan {
     pub(crate) two_queues: bool,
 }
 
-/// The plan of a seed. `disk`: whether a disk can be filled.
-pub(crate) fn plan(seed: u64, disk: bool) -> Plan {
+/// The class that shows a sabotage: dealt to every seed of its run, on top of the hand.
+pub(crate) fn bait(sabotage: &str) -> Option<&'static str> {
+    Some(match sabotage {
+        "ack-early" | "stale-acks" => "broker forgets during a slow commit",
+        "overtake" => "entry refused for now",
+        "no-mark" => "killed in doubt, back after six minutes",
+        "forget-parked" => "permission taken away",
+        _ => return None,
+    })
+}
+
+/// The plan of a seed. `disk`: whether a disk can be filled; `bait`: the name of a class that is dealt in any case.
+pub(crate) fn plan(seed: u64, disk: bool, bait: Option<&str>) -> Plan {
     let mut deck: Vec<usize> = (0..CLASSES.len()).collect();
     shuffle(&mut deck, &mut Random::seeded(1));
     let mut random = Random::seeded(seed);
     let from = (seed % ROUND) as usize * HAND;
     let mut hand: Vec<usize> = (from..from + HAND).map(|place| deck[place % deck.len()]).collect();
     hand.retain(|class| disk || !CLASSES[*class].needs_disk);
+    hand.extend(CLASSES.iter().position(|class| Some(class.name) == bait));
     shuffle(&mut hand, &mut random);
     let steps = hand.into_iter().map(|class| {
         let act = (CLASSES[class].draw)(&mut random);
@@ -206,16 +218,25 @@ mod tests {
     #[test]
     fn a_seed_gives_one_plan_and_any_round_of_seeds_in_a_row_sees_every_class() {
         for start in 0..50 {
-            assert_eq!(plan(start, true), plan(start, true));
+            assert_eq!(plan(start, true, None), plan(start, true, None));
             let dealt: BTreeSet<usize> =
-                (start..start + ROUND).flat_map(|seed| plan(seed, true).steps).map(|step| step.class).collect();
+                (start..start + ROUND).flat_map(|seed| plan(seed, true, None).steps).map(|step| step.class).collect();
             assert_eq!(dealt.len(), CLASSES.len());
         }
-        assert_ne!(plan(3, true).steps, plan(3 + ROUND, true).steps);
+        assert_ne!(plan(3, true, None).steps, plan(3 + ROUND, true, None).steps);
+    }
+
+    #[test]
+    fn a_bait_is_dealt_to_every_seed() {
+        for name in ["ack-early", "stale-acks", "overtake", "no-mark", "forget-parked"] {
+            let bait = bait(name);
+            let dealt = |seed| plan(seed, false, bait).steps.iter().any(|step| Some(CLASSES[step.class].name) == bait);
+            assert!(bait.is_some() && (0..10).all(dealt), "{name}");
+        }
     }
 
     #[test]
     fn without_a_disk_to_fill_nothing_that_needs_one_is_dealt() {
-        assert!((0..20).flat_map(|seed| plan(seed, false).steps).all(|step| !CLASSES[step.class].needs_disk));
+        assert!((0..20).flat_map(|seed| plan(seed, false, None).steps).all(|step| !CLASSES[step.class].needs_disk));
     }
 }
