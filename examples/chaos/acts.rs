@@ -155,8 +155,9 @@ impl World {
     async fn move_clock(&mut self, act: &Act) -> Result<u64> {
         match act {
             Act::Suspend { asleep } => {
-                // It stands still over the jump, as in a suspend.
+                // It stands still over the jump, as in a suspend; no connection lives that long.
                 self.agent.freeze()?;
+                self.uplink.cut();
                 self.pass(*asleep, false).await?;
                 self.agent.thaw()?;
             }

@@ -5,6 +5,7 @@ use crate::world::{AUDIT, BARE, QUEUE, Setting, World};
 use proving::Result;
 use proving::checker::{Rules, Verdict, adopt, judge, judge_bare};
 use proving::fleet::Fleet;
+use proving::stub::Arrival;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -112,8 +113,29 @@ async fn play(world: &mut World, plan: &Plan, tell: bool, outcome: &mut Outcome)
     }
     outcome.offences.extend(world.stub.unexpected().into_iter().map(|what| format!("the queue did not know: {what}")));
     outcome.offences.extend(world.stub.denied().into_iter().map(|what| format!("without permission: {what}")));
+    outcome.offences.extend(arrivals(world, &outcome.verdicts));
     books(&ended?, &[all.confirmed() as u64, count], &mut outcome.offences);
     Ok(())
+}
+
+/// When and how the first record came that was doubled: what the queue knows about it.
+fn arrivals(world: &World, verdicts: &[Verdict]) -> Vec<String> {
+    let doubled =
+        verdicts.iter().flat_map(|verdict| &verdict.details).find(|text| text.contains("was delivered again"));
+    let Some(id) = doubled.and_then(|text| text.split(' ').next()) else { return Vec::new() };
+    let log = world.stub.log(QUEUE);
+    let start = log.first().map_or(0, |arrival| arrival.at_ms);
+    let of_it = log.iter().filter(|arrival| arrival.body.contains(id));
+    let tell = |arrival: &Arrival| {
+        let says = arrival.body.contains("possibleduplicate");
+        format!(
+            "{id}: call {} at {} ms of the queue: {:?}, says so: {says}",
+            arrival.call,
+            arrival.at_ms - start,
+            arrival.fate
+        )
+    };
+    of_it.map(tell).collect()
 }
 
 /// Publishes `burst` messages, and then a few at a time until the fault is over: it needs something to break.
