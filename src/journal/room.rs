@@ -133,8 +133,6 @@ impl<T> Writer<T> {
                     bound = reason.bound(),
                     "records evicted at the journal's bound"
                 );
-            }
-            if hole.count > 0 {
                 *locked(&shared.evicted) = Some((reason.bound().unwrap_or_default(), shared.clock.now().boottime_ms));
             }
             book.holes.note(hole);

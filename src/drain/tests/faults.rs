@@ -175,18 +175,23 @@ fn every_code_of_an_entry_ends_in_acceptance_or_in_quarantine_never_in_a_drop() 
     }
 }
 
-/// The queue's form is wrong for every record: none of them is to blame.
-#[test]
-fn a_request_that_is_malformed_whatever_is_in_it_puts_no_record_aside() {
-    let meaning = classify::call(Some("UnknownOperation"), 400);
-    let fault = Fault {
+/// A call refused with `code`, as the table understands it.
+fn refusal(code: Option<&str>, status: u16) -> Fault {
+    let meaning = classify::call(code, status);
+    Fault {
         class: meaning.class,
-        code: Some("UnknownOperation".into()),
+        code: code.map(str::to_owned),
         text: meaning.reason.into(),
         remedy: meaning.remedy.into(),
         never_sent: false,
         retry_after: None,
-    };
+    }
+}
+
+/// The queue's form is wrong for every record: none of them is to blame.
+#[test]
+fn a_request_that_is_malformed_whatever_is_in_it_puts_no_record_aside() {
+    let fault = refusal(Some("UnknownOperation"), 400);
     let (rig, queue) = (rig(&[1, 2, 3, 4, 5]), Refusing::with(vec![Refusal::Call(fault); 12]));
     let seen = watched(&rig, &queue, Ordering::Strict, |_| rig.lane.waiting() == 0);
     assert_eq!((facts(&rig).accepted, facts(&rig).quarantined), (5, 0));
@@ -197,15 +202,7 @@ fn a_request_that_is_malformed_whatever_is_in_it_puts_no_record_aside() {
 /// A proxy that refuses one record by its size must hold up neither the lane nor, for good, the record.
 #[test]
 fn a_record_that_a_proxy_refuses_by_size_holds_up_its_group_alone() {
-    let meaning = classify::call(None, 413);
-    let fault = Fault {
-        class: meaning.class,
-        code: None,
-        text: meaning.reason.into(),
-        remedy: meaning.remedy.into(),
-        never_sent: false,
-        retry_after: None,
-    };
+    let fault = refusal(None, 413);
     let rig = rig(&[1]);
     let queue = Refusing::with(vec![Refusal::Call(fault); 6]);
     let seen = watched(&rig, &queue, Ordering::Strict, |_| rig.lane.waiting() == 0);
@@ -215,15 +212,7 @@ fn a_record_that_a_proxy_refuses_by_size_holds_up_its_group_alone() {
 
 #[test]
 fn a_batch_that_was_made_smaller_grows_again_when_nothing_refuses_it() {
-    let meaning = classify::call(None, 413);
-    let fault = Fault {
-        class: meaning.class,
-        code: None,
-        text: meaning.reason.into(),
-        remedy: meaning.remedy.into(),
-        never_sent: false,
-        retry_after: None,
-    };
+    let fault = refusal(None, 413);
     let groups: Vec<u8> = (0..280u16).map(|n| (n % 60) as u8).collect();
     let (rig, queue) = (rig(&groups), Refusing::with(vec![Refusal::Call(fault); 5]));
     let seen = watched(&rig, &queue, Ordering::Strict, |_| rig.lane.waiting() == 0);

@@ -266,30 +266,29 @@ fn state_of_another_machine(journal: &Path) {
     }
 }
 
+/// A journal of 51 records whose state file does not know the last one yet.
+fn behind_its_last_commit() -> tempfile::TempDir {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&JournalOptions { generation_bytes: 1 << 20, ..options(dir.path()) });
+    rig.append(1..=50);
+    rig.journal.0.write_state().unwrap();
+    let state = fs::read(dir.path().join("state")).unwrap();
+    rig.append(51..=51);
+    rig.end(true);
+    fs::write(dir.path().join("state"), state).unwrap();
+    dir
+}
+
 /// One flipped bit in the only record of the last commit, which the state file does not know yet: torn by a cut, or
 /// damaged after it was acknowledged? Nothing tells; so it is said.
 #[test]
 fn a_damaged_last_commit_above_the_recorded_high_water_is_said_to_be_in_doubt() {
-    let dir = crate::testing::fast_dir();
-    let mut rig = start(&JournalOptions { generation_bytes: 1 << 20, ..options(dir.path()) });
-    rig.append(1..=50);
-    rig.journal.0.write_state().unwrap();
-    let state = fs::read(dir.path().join("state")).unwrap();
-    rig.append(51..=51);
-    rig.end(true);
-    fs::write(dir.path().join("state"), state).unwrap();
+    let dir = behind_its_last_commit();
     let sound = start(&options(dir.path()));
     assert_eq!((sound.report.in_doubt, sound.facts().appended), (0, 51), "undamaged it is simply there");
     sound.end(false);
 
-    let dir = crate::testing::fast_dir();
-    let mut rig = start(&JournalOptions { generation_bytes: 1 << 20, ..options(dir.path()) });
-    rig.append(1..=50);
-    rig.journal.0.write_state().unwrap();
-    let state = fs::read(dir.path().join("state")).unwrap();
-    rig.append(51..=51);
-    rig.end(true);
-    fs::write(dir.path().join("state"), state).unwrap();
+    let dir = behind_its_last_commit();
     let db = generations(dir.path())[0].join("db");
     let mut bytes = fs::read(&db).unwrap();
     let payload = [51; 300];

@@ -9,23 +9,20 @@ use crate::consumer::Delivered;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// The readings of topics below `prefix`, as topic and payload, in the order of delivery.
-fn readings(delivered: &[Delivered], prefix: &str) -> Vec<(String, String)> {
-    let events = delivered.iter().filter_map(|message| serde_json::from_str::<Value>(&message.body).ok());
-    let readings = events.filter_map(|event| {
-        let topic = event["mqtttopic"].as_str().filter(|topic| topic.starts_with(prefix))?;
-        Some((topic.to_owned(), event["data"].to_string()))
-    });
-    readings.collect()
+/// What was delivered from topics that begin with `prefix`, in its order.
+fn documents(delivered: &[Delivered], prefix: &str) -> Vec<Value> {
+    let documents = delivered.iter().filter_map(|message| serde_json::from_str::<Value>(&message.body).ok());
+    documents.filter(|event| event["mqtttopic"].as_str().is_some_and(|topic| topic.starts_with(prefix))).collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 /// Adds to `published` what arrived from topics that begin with `prefix`, as if published under the ids that the agent
 /// gave, and gives the documents: for messages that carry no identity of their own.
 pub fn adopt(published: &mut Published, delivered: &[Delivered], prefix: &str) -> Vec<Value> {
-    let documents = delivered.iter().filter_map(|message| serde_json::from_str::<Value>(&message.body).ok());
-    let odd = documents.filter(|event| event["mqtttopic"].as_str().is_some_and(|topic| topic.starts_with(prefix)));
-    let odd: Vec<Value> = odd.collect();
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let odd = documents(delivered, prefix);
     let mut known = HashSet::new();
     let item = |event: &Value| Item { id: text(&event["id"]), group: text(&event["partitionkey"]), confirmed: true };
     // What was delivered again stands where it came first.
@@ -36,7 +33,10 @@ pub fn adopt(published: &mut Published, delivered: &[Delivered], prefix: &str) -
 /// Judges `delivered` on topics below `prefix` against what was published there, its items' ids being
 /// `{topic}={payload}`. Gives the offences in words.
 pub fn judge_bare(published: &Published, delivered: &[Delivered], prefix: &str) -> Vec<String> {
-    judge_readings(published, &readings(delivered, prefix))
+    let documents = documents(delivered, prefix);
+    let readings: Vec<_> =
+        documents.iter().map(|event| (text(&event["mqtttopic"]), event["data"].to_string())).collect();
+    judge_readings(published, &readings)
 }
 
 fn judge_readings(published: &Published, delivered: &[(String, String)]) -> Vec<String> {
