@@ -22,6 +22,7 @@
 
 pub mod agent;
 pub mod broker;
+mod cargo;
 pub mod checker;
 pub mod consumer;
 mod error;

@@ -1,6 +1,6 @@
 //! The agent's binary for an example: built by the same cargo with the same profile, so that it is never an old one.
 
-use crate::{Error, Result};
+use crate::{Error, Result, cargo};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::process::Command;
@@ -18,7 +18,7 @@ pub async fn find(asked: Option<&Path>, package: &Path, example: &str, say: &mut
     }
     let folder = profile_folder()?;
     match std::env::var_os("CARGO") {
-        Some(cargo) => build(Path::new(&cargo), package, example, &folder, say).await,
+        Some(program) => build(Path::new(&program), package, example, &folder, say).await,
         None => {
             let beside = folder.join("tidegate");
             if !beside.is_file() {
@@ -41,7 +41,7 @@ pub fn profile_folder() -> Result<PathBuf> {
 }
 
 async fn build(
-    cargo: &Path,
+    program: &Path,
     package: &Path,
     example: &str,
     folder: &Path,
@@ -52,28 +52,15 @@ async fn build(
         Some(profile) => profile,
     };
     say(&format!("agent: cargo build --bin tidegate --profile {profile}, if it is not fresh"));
-    let mut command = Command::new(cargo);
     // With the example beside it cargo chooses the features that all dependencies were just built with.
-    command.args(["build", "--quiet", "--bin", "tidegate", "--example", example, "--profile", profile]);
-    command.arg("--message-format=json-render-diagnostics").current_dir(package);
-    // What `cargo run` tells us about our package, build scripts (ring's) would take for a change.
-    let told = |name: &str| name == "OUT_DIR" || name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(told)) {
-        command.env_remove(name);
-    }
+    let targets = ["--bin", "tidegate", "--example", example];
+    let mut command = Command::from(cargo::build(program, package, &targets, profile));
     let what = "building the agent with cargo";
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true).output().await;
     let output = output.map_err(Error::io(what))?;
     if !output.status.success() {
         return Err(Error::peer(what, output.status));
     }
-    let executable = String::from_utf8_lossy(&output.stdout).lines().find_map(executable);
+    let executable = cargo::executable(&output.stdout, "tidegate", "bin");
     executable.ok_or_else(|| Error::peer(what, "no binary called tidegate came of it"))
-}
-
-/// The agent's binary in a line of cargo's messages, if it is that line.
-fn executable(line: &str) -> Option<PathBuf> {
-    let message: serde_json::Value = serde_json::from_str(line).ok()?;
-    let is_agent = message["target"]["name"] == "tidegate" && message["target"]["kind"][0] == "bin";
-    message["executable"].as_str().filter(|_| is_agent).map(PathBuf::from)
 }
