@@ -76,6 +76,8 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     let (stop_sender, stop) = watch::channel(false);
     let mut helpers = JoinSet::new();
     helpers.spawn(async move { drop(shutdown::stop_on_signal(stop_sender).await) });
+    let (retry_sender, retry) = watch::channel(0);
+    helpers.spawn(async move { drop(shutdown::retry_on_signal(retry_sender).await) });
     // Settings first: what is wrong in them is said at once, not when the journal is open.
     let senders = senders(&config, &clock)?;
     let broker_tls = broker_tls(&config, &clock)?;
@@ -110,6 +112,7 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
         durable: journal.durable_number(),
         clock: clock.clone(),
         memory: config.journal.path.join("intake"),
+        retry: retry.clone(),
     };
     let (intake, shared) = Intake::new(options, recogniser, appends, tickets)?;
     board.intake(shared);
@@ -125,6 +128,7 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
             site: config.gateway.site.clone(),
             grace: GRACE,
             link: link.clone(),
+            retry: retry.clone(),
         };
         let shared = Arc::new(DrainShared::default());
         board.drain(&queue.name, shared.clone());

@@ -1,7 +1,8 @@
-//! Signals, turned into one stop.
+//! Signals: turned into one stop, or into one more try of whatever waits.
 //!
 //! SIGTERM (systemd) and SIGINT (a technician's Ctrl-C) mean the same: an ordered stop. A second one of either does not
-//! hurry it: the grace periods of the stages bound it already.
+//! hurry it: the grace periods of the stages bound it already. SIGHUP says that something was mended: a lane or an
+//! intake that waits, for whatever cause, tries at once and begins anew with short waits.
 
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,5 +18,15 @@ pub async fn stop_on_signal(stop: watch::Sender<bool>) -> io::Result<()> {
     };
     tracing::info!(signal = name, "stopping");
     stop.send_replace(true);
+    Ok(())
+}
+
+/// Counts each SIGHUP in `retry`. To be run as a task; it ends with an error only.
+pub async fn retry_on_signal(retry: watch::Sender<u64>) -> io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    while hangup.recv().await.is_some() {
+        tracing::info!(signal = "SIGHUP", "whatever waits is tried at once");
+        retry.send_modify(|n| *n += 1);
+    }
     Ok(())
 }

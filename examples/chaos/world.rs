@@ -198,6 +198,8 @@ impl World {
     /// long that nothing more will come; gives the last status.
     pub(crate) async fn drained(&mut self, last: &str) -> Result<Value> {
         self.online().await?;
+        // Everything works again, and a lane that failed often need not wait out its pause of up to 30 s to learn it.
+        self.agent.retry()?;
         let start = Instant::now();
         let still = std::sync::Mutex::new((String::new(), start));
         let (stub, queues) = (&self.stub, self.agent.config().queues.len());

@@ -25,7 +25,11 @@ pub(super) struct Queues {
     pub(super) names: Vec<String>,
 }
 
-/// Reads all queues, in the order of the file. None at all is a problem.
+/// The journal's state has room for eight lanes whatever has happened to them (a test holds each below 500 bytes of 4 KiB),
+/// and usually for some more of queues that are not configured any more and still have records waiting.
+const QUEUES_MAX: usize = 8;
+
+/// Reads all queues, in the order of the file. None at all is a problem, and so are more than [`QUEUES_MAX`].
 pub(super) fn queues<'d>(reader: &mut Reader<'d>, root: &'d DeTable<'d>) -> Queues {
     let mut out = Queues { queues: Vec::new(), names: Vec::new() };
     let Some(value) = root.get("queues") else {
@@ -56,6 +60,16 @@ pub(super) fn queues<'d>(reader: &mut Reader<'d>, root: &'d DeTable<'d>) -> Queu
             reader.problem(&at, None, wrong);
             continue;
         };
+        // Said once, at the first one too many.
+        if out.names.len() == QUEUES_MAX {
+            let wrong =
+                Wrong { expected: format!("at most {QUEUES_MAX} queues"), ..Wrong::because("one queue too many") };
+            reader.problem(
+                &at,
+                None,
+                wrong.suggest("let a queue's consumers tell the records apart, or run a second agent"),
+            );
+        }
         if let Err(wrong) = parse::label(name.get_ref()) {
             reader.problem(&at, Some(&Form::Text(name.get_ref())), wrong);
         }

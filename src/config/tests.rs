@@ -182,3 +182,19 @@ fn gap_records_go_to_cloudevents_queues_and_to_others_that_ask_for_them() {
         assert_eq!(parse(&text).expect("a configuration").queues[0].gap_records, expected, "{lines}");
     }
 }
+
+#[test]
+fn more_queues_than_the_journals_state_has_room_for_are_refused() {
+    let queue = |n: usize| {
+        let url = format!("https://sqs.eu-west-1.amazonaws.com/123456789012/q{n}.fifo");
+        format!("[queues.q{n}]\nurl = \"{url}\"\ncredentials_file = \"/c.csv\"\n")
+    };
+    let file = |queues: usize| {
+        let queues: String = (1..=queues).map(queue).collect();
+        format!("{queues}[[routes]]\nprofile = \"chirpstack-v4\"\nqueue = \"q1\"\n")
+    };
+    assert_eq!(parse(&file(8)).expect("a configuration").queues.len(), 8);
+    let wrong = parse(&file(10)).unwrap_err();
+    assert!(wrong.contains("queues.q9") && wrong.contains("at most 8 queues"), "{wrong}");
+    assert_eq!(wrong.matches("at most 8 queues").count(), 1, "said once: {wrong}");
+}

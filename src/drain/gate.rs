@@ -187,6 +187,14 @@ impl Gate {
         }
     }
 
+    /// A person says that the cause is mended, whatever it is: the next batch is tried at once, and what comes of it
+    /// begins anew with short waits.
+    pub fn retry_now(&mut self, now: Instant) {
+        self.link.reset();
+        self.configuration.reset();
+        self.wake(now);
+    }
+
     /// Something that may mend the cause has changed: the next batch is tried at once.
     pub fn wake(&mut self, now: Instant) {
         if let GateState::Waiting { until, .. } = &mut self.state {
@@ -253,6 +261,22 @@ mod tests {
         assert!(matches!(gate.permit(now, 0), Permit::At(at) if at >= now + CONFIGURATION_FIRST / 2));
         gate.wake(now);
         assert_eq!(gate.permit(now, 0), Permit::Now);
+    }
+
+    #[test]
+    fn a_persons_retry_ends_every_wait_and_begins_anew_with_short_ones() {
+        for class in CLASSES {
+            let mut gate = Gate::new(4);
+            let now = Instant::now();
+            for _ in 0..12 {
+                gate.failed(&fault(class), now, u32::MAX, false);
+                gate.retry_now(now);
+                assert_eq!(gate.permit(now, 0), Permit::Now, "{class:?}");
+            }
+            gate.failed(&fault(class), now, u32::MAX, false);
+            let first = CONFIGURATION_FIRST.max(CLOCK_WAIT).max(LINK_FIRST);
+            assert!(matches!(gate.permit(now, 0), Permit::At(at) if at <= now + first), "{class:?}");
+        }
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub struct DrainOptions {
     pub grace: Duration,
     /// Changes whenever the link may have come back.
     pub link: watch::Receiver<u64>,
+    /// Changes when whatever waits is to be tried at once.
+    pub retry: watch::Receiver<u64>,
 }
 
 /// A record in the window.
@@ -143,6 +145,8 @@ impl<S: BatchSender> Drain<S> {
         let mut durable = self.airline.lane.durable();
         let (mut link, mut watched) = (self.options.link.clone(), true);
         link.mark_unchanged();
+        let (mut retry, mut asked) = (self.options.retry.clone(), true);
+        retry.mark_unchanged();
         while !*stop.borrow_and_update() {
             for evicted in self.batcher.forget_below(self.airline.lane.cursor()) {
                 self.forget(evicted);
@@ -163,6 +167,10 @@ impl<S: BatchSender> Drain<S> {
                 changed = link.changed(), if watched => match changed {
                     Ok(()) => self.link_returned(),
                     Err(_) => watched = false,
+                },
+                changed = retry.changed(), if asked => match changed {
+                    Ok(()) => self.retry_now(),
+                    Err(_) => asked = false,
                 },
                 changed = stop.changed() => if changed.is_err() { break },
             }
@@ -311,6 +319,14 @@ impl<S: BatchSender> Drain<S> {
         if self.gate.link_returned(Instant::now()) {
             tracing::info!(lane = self.lane_name(), "an address or a route has come: the queue is tried at once");
         }
+    }
+
+    /// Somebody says that the cause is mended, whatever it was.
+    fn retry_now(&mut self) {
+        let now = Instant::now();
+        self.gate.retry_now(now);
+        self.batcher.release_all();
+        self.read_after = None;
     }
 
     fn gate_is_parked(&self) -> bool {

@@ -220,6 +220,7 @@ fn options(ordering: Ordering) -> DrainOptions {
         site: "s".into(),
         grace: Duration::from_secs(1),
         link: watch::channel(0).1,
+        retry: watch::channel(0).1,
     }
 }
 

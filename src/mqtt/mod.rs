@@ -103,6 +103,8 @@ pub struct IntakeOptions {
     pub clock: Clock,
     /// Folder for small files, made when missing.
     pub memory: PathBuf,
+    /// Changes when whatever waits is to be tried at once.
+    pub retry: watch::Receiver<u64>,
 }
 
 /// The claim to an ack: travels with an append and comes back once it is durable.
@@ -258,6 +260,8 @@ impl Intake {
 
     /// Waits without a connection; false if told to stop. Tickets that come back now are acked by nobody.
     async fn pause(&mut self, until: Until, stop: &mut watch::Receiver<bool>) -> bool {
+        let (mut retry, mut asked) = (self.options.retry.clone(), true);
+        retry.mark_unchanged();
         loop {
             let half = self.options.config.max_unacked_bytes / 2;
             let at = match until {
@@ -275,6 +279,13 @@ impl Intake {
                     None => return false,
                 },
                 outcome = self.memory.changed() => self.remembered(outcome),
+                changed = retry.changed(), if asked && at.is_some() => match changed {
+                    Ok(()) => {
+                        self.backoff = Backoff::default();
+                        return true;
+                    }
+                    Err(_) => asked = false,
+                },
                 () = wait(wake) => self.save_if_due(),
             }
         }

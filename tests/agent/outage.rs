@@ -203,6 +203,27 @@ async fn an_expired_token_parks_the_lane_until_new_credentials_come_and_drops_no
     assert_understood(&stub);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sighup_says_that_the_cause_is_mended_and_a_parked_lane_tries_at_once() {
+    let (stub, broker) = (stub(), mosquitto().await);
+    let mut agent = online(config(broker.addr(), &stub)).await;
+    let mut flow = Flow::start(fleet(broker.addr(), 20, Some(200.0)));
+    flow.more(100).await;
+    stub.faults().push(Fault::Refuse { code: "AccessDenied", status: 403 }, When::Always);
+    let parked = |s: &serde_json::Value| s["queues"][0]["drain"]["state"] == "parked";
+    agent.wait_status("parked", LONG, parked).await.unwrap();
+    // Somebody mends the policy: nothing that the agent could see by itself before its next probe, 33 to 60 s away.
+    stub.faults().clear();
+    let since = std::time::Instant::now();
+    agent.retry().unwrap();
+    let draining = |s: &serde_json::Value| !parked(s) && lane(s, "waiting") == 0;
+    let published = flow.end().await.published();
+    agent.wait_status("tried at once", Duration::from_secs(20), draining).await.unwrap();
+    println!("drained {:?} after SIGHUP", since.elapsed());
+    let delivered = arrived(&stub, &mut agent, &published).await;
+    assert_clean(&published, &delivered, Rules::FIFO, &agent);
+}
+
 async fn until_fired(stub: &SqsStub, flow: &mut Flow, name: &str, times: u64) {
     let fired = async {
         while stub.faults().fired_of(name) < times {

@@ -48,6 +48,21 @@ async fn a_refused_connack_is_said_clearly_and_retried_ever_more_slowly() {
 }
 
 #[tokio::test]
+async fn who_says_that_the_broker_was_mended_need_not_wait() {
+    let hour = Duration::from_secs(3600);
+    let rig = Rig::start(|setup| setup.timing.slow = (hour, hour)).await;
+    for _ in 0..3 {
+        let mut peer = rig.broker.accept().await;
+        peer.connect().await;
+        peer.connack(ConnectReturnCode::BadUserNamePassword, false).await;
+        peer.closed().await;
+        rig.shows("the refusal", |status| matches!(status.state, IntakeState::Offline { .. })).await;
+        rig.retry();
+    }
+    rig.broker.welcome(false).await;
+}
+
+#[tokio::test]
 async fn user_and_password_reach_the_broker_and_an_unreadable_file_is_said() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("password");

@@ -83,6 +83,7 @@ impl Agent {
             },
             clock: Clock::new(None),
             memory: folder.join("intake"),
+            retry: watch::channel(0).1,
         };
         let mut recogniser = recall(&options.memory, options.journal);
         records.lock().expect("whole").iter().for_each(|record| recogniser.seed(record));

@@ -105,6 +105,7 @@ pub(in crate::mqtt) struct Rig {
     pub(in crate::mqtt) shared: Arc<IntakeShared>,
     pub(in crate::mqtt) folder: Arc<tempfile::TempDir>,
     stop: watch::Sender<bool>,
+    retry: watch::Sender<u64>,
     task: JoinHandle<()>,
 }
 
@@ -131,6 +132,7 @@ impl Rig {
         let timing = Timing { quick, lower: Duration::from_secs(1), ..Timing::DEFAULT };
         let mut setup = Setup { config: config(broker.port()), timing, filters: vec!["t/#"] };
         change(&mut setup);
+        let (retry, retried) = watch::channel(0);
         let (appends, journal_appends) = mpsc::unbounded_channel();
         let (journal_tickets, tickets) = mpsc::unbounded_channel();
         let options = IntakeOptions {
@@ -141,17 +143,23 @@ impl Rig {
             durable: Arc::new(|| 0),
             clock: Clock::new(None),
             memory: folder.path().join("intake"),
+            retry: retried,
         };
         let recogniser = recall(&options.memory, options.journal);
         let (mut intake, shared) = Intake::new(options, recogniser, appends, tickets).expect("a good configuration");
         intake.timing = setup.timing;
         let (stop, stopped) = watch::channel(false);
         let journal = Journal { appends: journal_appends, tickets: journal_tickets, held: VecDeque::new() };
-        Rig { broker, journal, shared, folder, stop, task: tokio::spawn(intake.run(stopped)) }
+        Rig { broker, journal, shared, folder, stop, retry, task: tokio::spawn(intake.run(stopped)) }
     }
 
     pub(in crate::mqtt) fn stop(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// Somebody says that the cause is mended.
+    pub(in crate::mqtt) fn retry(&self) {
+        self.retry.send_modify(|n| *n += 1);
     }
 
     /// The task ends; gives back what the next run starts on.

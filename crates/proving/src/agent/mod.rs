@@ -148,6 +148,11 @@ impl AgentProcess {
         self.running()?.signal_hup()
     }
 
+    /// SIGHUP alone: whatever waits is to be tried at once.
+    pub fn retry(&mut self) -> Result<()> {
+        self.running()?.signal_hup()
+    }
+
     /// Writes configuration and credentials as `config` says; a running agent is not told.
     pub fn rewrite(&mut self, config: AgentConfig) -> Result<()> {
         self.config = config;
