@@ -77,7 +77,7 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     let mut helpers = JoinSet::new();
     helpers.spawn(async move { drop(shutdown::stop_on_signal(stop_sender).await) });
     let (retry_sender, retry) = watch::channel(0);
-    helpers.spawn(async move { drop(shutdown::retry_on_signal(retry_sender).await) });
+    helpers.spawn(shutdown::retry_on_signal(shutdown::hangups()?, retry_sender));
     // Settings first: what is wrong in them is said at once, not when the journal is open.
     let senders = senders(&config, &clock)?;
     let broker_tls = broker_tls(&config, &clock)?;

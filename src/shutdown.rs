@@ -5,7 +5,7 @@
 //! intake that waits, for whatever cause, tries at once and begins anew with short waits.
 
 use std::io;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// Waits for the first signal, then says stop to all who listen. To be run as a task.
@@ -21,12 +21,18 @@ pub async fn stop_on_signal(stop: watch::Sender<bool>) -> io::Result<()> {
     Ok(())
 }
 
-/// Counts each SIGHUP in `retry`. To be run as a task; it ends with an error only.
-pub async fn retry_on_signal(retry: watch::Sender<u64>) -> io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    while hangup.recv().await.is_some() {
+/// SIGHUPs from now on; until it is called one ends the process, so before systemd hears READY.
+///
+/// # Errors
+/// The system refuses the handler.
+pub fn hangups() -> io::Result<Signal> {
+    signal(SignalKind::hangup())
+}
+
+/// Counts each SIGHUP in `retry`. To be run as a task; it does not end.
+pub async fn retry_on_signal(mut hangups: Signal, retry: watch::Sender<u64>) {
+    while hangups.recv().await.is_some() {
         tracing::info!(signal = "SIGHUP", "whatever waits is tried at once");
         retry.send_modify(|n| *n += 1);
     }
-    Ok(())
 }

@@ -15,6 +15,8 @@ const DOUBLE_FAULT: usize = 40;
 const DOUBLE_FAULT_SYNC_MS: u64 = 600;
 /// A fault that has found nothing to break for so long is given up: longer than a lane waits between two attempts.
 const FIND: Duration = Duration::from_secs(35);
+/// After so long the agent is told to try at once.
+const IMPATIENCE: Duration = Duration::from_secs(1);
 /// Longer than a request takes here.
 const ON_THE_WIRE: Duration = Duration::from_millis(200);
 /// A commit that does not fail on a full disk by then has found space.
@@ -44,7 +46,8 @@ impl Act {
             Undo::ThawUplink => calls || matches!(self, Act::Suspend { .. } | Act::Reboot { .. }),
             Undo::OpenUplink | Undo::Mend => calls,
             Undo::FreeDisk => calls || commits,
-            Undo::ThawBroker => commits,
+            // Without messages there are soon no calls.
+            Undo::ThawBroker => calls || commits,
             Undo::FastDisk => false,
         }
     }
@@ -200,8 +203,7 @@ impl World {
             Act::LoseAnswers { count } => {
                 let before = self.uplink.answers_dropped();
                 self.uplink.drop_answers(*count);
-                let uplink = &self.uplink;
-                return Ok(until(|| uplink.answers_dropped() - before).await);
+                return Ok(self.find(|world| world.uplink.answers_dropped() - before).await);
             }
             _ => {}
         }
@@ -209,8 +211,24 @@ impl World {
     }
 
     /// Waits until a fault that was armed has fired at all; gives how often it has.
-    async fn fired(&self, name: &'static str, before: u64) -> u64 {
-        until(|| self.stub.faults().fired_of(name) - before).await
+    async fn fired(&mut self, name: &'static str, before: u64) -> u64 {
+        self.find(|world| world.stub.faults().fired_of(name) - before).await
+    }
+
+    /// Looks until `count` is not 0, or gives up; gives the count. A lane that failed often pauses for up to 30 s before it
+    /// would run into the next fault; somebody who cannot wait tells it to try now.
+    async fn find(&mut self, count: impl Fn(&World) -> u64) -> u64 {
+        let start = Instant::now();
+        let mut told = start;
+        while count(self) == 0 && start.elapsed() < FIND {
+            sleep(LOOK).await;
+            // An agent that does not answer yet may not listen to signals yet either.
+            if told.elapsed() > IMPATIENCE && self.agent.status().await.is_ok() {
+                let _ = self.agent.retry();
+                told = Instant::now();
+            }
+        }
+        count(self)
     }
 
     /// Fills the disk and waits until a commit fails on it.
@@ -292,15 +310,4 @@ impl World {
         let of = |value: &Value| value.as_u64().unwrap_or(0);
         Ok((of(&status["intake"]["received"]), of(&status["journal"]["lanes"][0]["appended"])))
     }
-}
-
-/// Looks until `count` is not 0, or gives up; gives the count.
-async fn until(count: impl Fn() -> u64) -> u64 {
-    let look = async {
-        while count() == 0 {
-            sleep(LOOK).await;
-        }
-    };
-    let _ = timeout(FIND, look).await;
-    count()
 }

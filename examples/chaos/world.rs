@@ -88,7 +88,8 @@ impl World {
         let clock = RigClock::new(folder.path().join("clock"))?;
         let queue = |name: &str, queue: &str| QueueTarget {
             endpoint: Some(endpoint.clone()),
-            extra: "connect_timeout = \"2 s\"\nattempt_timeout = \"3 s\"".into(),
+            // A batch that gets no answer is given up after 1 s, and what the slowest link would need for its bytes.
+            extra: "connect_timeout = \"1 s\"\nattempt_timeout = \"1 s\"\nbatch_bytes = \"6 KiB\"".into(),
             ..QueueTarget::on_stub(name, &stub, queue)
         };
         let mut config = AgentConfig::new(broker_link.addr(), queue("main", QUEUE));
