@@ -16,7 +16,7 @@ use tokio::time::sleep;
 const LAST: usize = 40;
 
 /// Messages at a time while a fault goes on for longer than its burst, and the pause after them.
-const TRICKLE: usize = 5;
+const TRICKLE: usize = 10;
 const TRICKLE_PAUSE: Duration = Duration::from_millis(50);
 
 /// What came of a seed.

@@ -89,7 +89,7 @@ impl World {
         let queue = |name: &str, queue: &str| QueueTarget {
             endpoint: Some(endpoint.clone()),
             // A batch that gets no answer is given up after 1 s, and what the slowest link would need for its bytes.
-            extra: "connect_timeout = \"1 s\"\nattempt_timeout = \"1 s\"\nbatch_bytes = \"6 KiB\"".into(),
+            extra: "connect_timeout = \"1 s\"\nattempt_timeout = \"1 s\"\nbatch_bytes = \"8 KiB\"".into(),
             ..QueueTarget::on_stub(name, &stub, queue)
         };
         let mut config = AgentConfig::new(broker_link.addr(), queue("main", QUEUE));
