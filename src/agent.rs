@@ -22,15 +22,17 @@ use crate::link::LinkWatch;
 use crate::mqtt::repeats::Recogniser;
 use crate::mqtt::{self, Intake, IntakeError, IntakeOptions, Route};
 use crate::record::LaneId;
+use crate::record::profile::Profile;
 use crate::shutdown;
 use crate::sqs::client::{SenderError, SqsSender};
 use crate::status::{Board, server};
 use crate::tls::{self, TlsError, TlsOptions};
 use futures_util::FutureExt;
 use sd_notify::NotifyState;
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -205,14 +207,35 @@ fn routes(config: &Config, journal: &Journal) -> Vec<Route> {
     let route = |route: &crate::config::RouteConfig| {
         let lanes: Vec<LaneId> = route.queues.iter().filter_map(|queue| journal.lane_id(queue)).collect();
         let profile = route.profile.clone();
+        let chosen = Chosen::default();
         Route {
             filters: route.topics.clone(),
             profile: route.profile.name().to_owned(),
-            identify: Arc::new(move |message, received| profile.identify(message, received, id)),
+            identify: Arc::new(move |message, received| {
+                let reader = profile.of(message);
+                chosen.note(&profile, reader, &message.topic);
+                (reader.identify(message, received, id), reader.name())
+            }),
             lanes,
         }
     };
     config.routes.iter().map(route).collect()
+}
+
+/// What `auto` has chosen on a route so far: each choice is said once.
+#[derive(Default)]
+struct Chosen(Mutex<BTreeSet<&'static str>>);
+
+impl Chosen {
+    fn note(&self, asked: &Profile, reader: &Profile, topic: &str) {
+        if std::ptr::eq(asked, reader) {
+            return;
+        }
+        let new = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(reader.name());
+        if new {
+            tracing::info!(profile = reader.name(), topic, "chosen by topic and payload");
+        }
+    }
 }
 
 /// Opens the journal, trying again for as long as the disk refuses. `None`: stopped before it opened.

@@ -393,7 +393,7 @@ tidegate.toml:6:1: route 1: queue is missing; expected the name of a queue, or q
         (
             said_after("profile = \"chirpstack-v4\"", "profile = \"chirpstack\""),
             r##"
-tidegate.toml:7:11: route 1: profile: found "chirpstack"; expected "chirpstack-v4" or "generic"
+tidegate.toml:7:11: route 1: profile: found "chirpstack"; expected "chirpstack-v4", "chirpstack-v3", "chirpstack-gateway", "tts-v3", "multitech", "rak", "milesight", "kerlink", "thingpark", "loriot", "tektelic", "zigbee2mqtt", "tasmota", "shelly", "sparkplug-b", "homie", "enocean", "microshare", "plain", "generic" or "auto"
  7 | profile = "chirpstack"
    |           ^^^^^^^^^^^^
    → did you mean "chirpstack-v4"?"##,

@@ -5,7 +5,7 @@
 
 use super::RouteConfig;
 use super::form::{At, Form, Located, not_a_word, plain_text};
-use super::parse::Wrong;
+use super::parse::{self, Wrong};
 use super::problem::nearest;
 use super::reader::{Reader, Section};
 use crate::mqtt::topic::{filter_problem, intersect};
@@ -165,17 +165,37 @@ fn options(section: &mut Section<'_, '_>, info: Option<&'static ProfileInfo>) ->
         );
     }
     let device = section.text("device", |text| text.parse::<DeviceAt>().map_err(Wrong::expected));
+    let record_type = section.text("type", parse::label);
+    let record_id = section.choice("key", &[("default", false), ("record-id", true)]);
+    if let (Some(key), Some(info)) = (record_id.as_ref().filter(|key| key.value), info)
+        && info.name != "microshare"
+    {
+        let wrong = Wrong::because(format!("the profile \"{}\" knows no record ids", info.name));
+        section.reader.problem(&key.at, None, wrong.suggest("remove it: it belongs to profile = \"microshare\""));
+    }
     let pointers = ["id", "time", "counter"].map(|key| section.text(key, |text| text.parse().map_err(Wrong::expected)));
     if let Some(info) = info.filter(|info| !info.reads_pointers) {
-        let device = device.as_ref().map(|device| &device.at);
-        for at in device.into_iter().chain(pointers.iter().flatten().map(|pointer| &pointer.at)) {
+        // Plain values tell their device by the topic, if at all.
+        let plain = |device: &&Located<DeviceAt>| info.name != "plain" || matches!(device.value, DeviceAt::Pointer(_));
+        let device = device.as_ref().filter(plain).map(|device| &device.at);
+        let record_type = record_type.as_ref().map(|name| &name.at);
+        let pointers = pointers.iter().flatten().map(|pointer| &pointer.at);
+        for at in device.into_iter().chain(record_type).chain(pointers) {
             let wrong = Wrong::because(format!("has no effect: the profile \"{}\" knows its payloads", info.name));
             section.reader.problem(at, None, wrong.suggest("remove it, or use profile = \"generic\""));
         }
     }
     let [id, time, counter] = pointers.map(|pointer| pointer.map(|pointer| pointer.value));
     let grouping = grouping.map_or_else(Grouping::default, |group| group.value);
-    ProfileOptions { grouping, device: device.map(|device| device.value), id, time, counter }
+    ProfileOptions {
+        grouping,
+        device: device.map(|device| device.value),
+        id,
+        time,
+        counter,
+        record_type: record_type.map(|name| name.value),
+        record_id: record_id.is_some_and(|key| key.value),
+    }
 }
 
 /// `queue = "main"` or `queues = ["main", "audit"]`, each the name of a queue, none twice.

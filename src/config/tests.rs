@@ -97,7 +97,9 @@ fn shown_keys() -> Vec<(String, String, usize)> {
         let bare = line.strip_prefix("# ").unwrap_or(line);
         if let Some(name) = line.strip_prefix('[') {
             section = name.trim_matches(['[', ']']).to_owned();
-        } else if let Some((key, _)) = bare.split_once(" = ").filter(|(key, _)| !key.contains(' ') && *key != "key") {
+        } else if let Some((key, _)) =
+            bare.split_once(" = ").filter(|(key, _)| !key.contains(' ') && !section.is_empty())
+        {
             keys.push((section.clone(), key.to_owned(), number));
         }
     }
@@ -126,7 +128,8 @@ fn every_example_of_the_shipped_file_can_be_used() {
             .replace("# client_key_file", "client_key_file"),
         "credentials" => text.replace("\ncredentials_file", "\n# credentials_file"),
         "queues" => text.replace("queue = \"main\"\n", "").replace("# One section per route", "[queues.audit]\nurl = \"https://sqs.eu-west-1.amazonaws.com/123456789012/audit\"\ncredentials = \"aws-chain\"\n# One"),
-        "device" | "id" | "time" | "counter" => text.replace("\"chirpstack-v4\"\n", "\"generic\"\ntopics = [\"a\"]\n"),
+        "key" => text.replace("\"chirpstack-v4\"\n", "\"microshare\"\ntopics = [\"a\"]\n"),
+        "device" | "id" | "time" | "counter" | "type" => text.replace("\"chirpstack-v4\"\n", "\"generic\"\ntopics = [\"a\"]\n"),
         _ => text,
     }
     };
@@ -142,6 +145,24 @@ fn every_example_of_the_shipped_file_can_be_used() {
         let text = if section == "gateway" { text } else { with(&key, text) };
         parse(&text).unwrap_or_else(|said| panic!("{section}.{key}: {said}"));
     }
+}
+
+#[test]
+fn what_a_profile_does_not_read_is_refused() {
+    let with = |lines: &str| parse(&MINIMAL.replace("profile = \"chirpstack-v4\"", lines));
+    for (lines, why) in [
+        ("profile = \"rak\"\nkey = \"record-id\"", "the profile \"rak\" knows no record ids"),
+        ("profile = \"rak\"\ntype = \"x\"", "the profile \"rak\" knows its payloads"),
+        ("profile = \"plain\"\ntopics = [\"a\"]\ndevice = \"/id\"", "the profile \"plain\" knows its payloads"),
+        ("profile = \"plain\"", "the profile \"plain\" has none of its own"),
+    ] {
+        let said = with(lines).expect_err("a mistake");
+        assert!(said.contains(why), "{said}");
+    }
+    with("profile = \"plain\"\ntopics = [\"a/+\"]\ndevice = \"topic:2\"").expect("a configuration");
+    let config = with("profile = \"microshare\"\ntopics = [\"a/+\"]\nkey = \"record-id\"").expect("a configuration");
+    assert_eq!(config.routes[0].profile.name(), "microshare");
+    assert!(matches!(config.routes[0].profile, Profile::Microshare(microshare) if microshare.record_id));
 }
 
 #[test]

@@ -61,8 +61,8 @@ use subscriptions::Subscriptions;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Reads a message's identity. Must not fail or block: it runs between two polls.
-pub type Identify = Arc<dyn Fn(&Message, Moment) -> Identity + Send + Sync>;
+/// Reads a message's identity, and names the profile that read it. Must not fail or block: it runs between two polls.
+pub type Identify = Arc<dyn Fn(&Message, Moment) -> (Identity, &'static str) + Send + Sync>;
 
 /// The journal's last durable number: everything up to it has reached stable storage.
 pub type Durable = Arc<dyn Fn() -> u64 + Send + Sync>;

@@ -109,8 +109,8 @@ impl Intake {
             dup: publish.dup,
             packet_id: publish.pkid,
         };
-        let identity = (route.identify)(&message, received);
-        let (profile, lanes) = (route.profile.clone(), route.lanes.clone());
+        let (identity, profile) = (route.identify)(&message, received);
+        let (profile, lanes) = (profile.to_owned(), route.lanes.clone());
         let mut draft = Box::new(Draft { received, message, profile, identity, lanes });
         let over_long = size as u64 > self.options.config.max_payload_bytes;
         let (verdict, delivery) = match over_long {

@@ -33,7 +33,7 @@ pub(in crate::mqtt) fn config(port: u16) -> MqttConfig {
 pub(in crate::mqtt) fn route(filter: &str) -> Route {
     let identify = |message: &Message, _received| {
         let key = std::str::from_utf8(&message.payload).ok().and_then(|text| text.strip_prefix("key:"));
-        Identity {
+        let identity = Identity {
             key: key.map(str::to_owned),
             key_kind: if key.is_some() { KeyKind::Native } else { KeyKind::Arrival },
             group: message.topic.clone(),
@@ -41,7 +41,8 @@ pub(in crate::mqtt) fn route(filter: &str) -> Route {
             record_type: "raw".into(),
             event_time: None,
             time_source: TimeSource::Arrival,
-        }
+        };
+        (identity, "plain")
     };
     Route {
         filters: vec![filter.into()],

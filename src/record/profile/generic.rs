@@ -6,18 +6,16 @@
 //! Everything else is known by its arrival alone, and two equal readings stay two.
 
 use super::ProfileOptions;
+use super::facts::{DEVICE_BYTES_MAX, state_or_raw};
 use crate::clock::Moment;
 use crate::record::event_time::EventTime;
 use crate::record::extract::{Scalar, extract};
-use crate::record::identity::{Ladder, shown_time};
+use crate::record::identity::{Ladder, eui, shown_time};
 use crate::record::pointer::Pointer;
 use crate::record::{Identity, JournalId, Message};
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
-
-/// Longest text that is taken for a device: it travels as an attribute beside the body, where every byte is counted.
-const DEVICE_BYTES_MAX: usize = 256;
 
 /// Where a generic payload's device stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -76,12 +74,15 @@ impl Generic {
             Some(DeviceAt::TopicLevel(level)) => message.topic.split('/').nth(level.get() - 1).map(str::to_owned),
             _ => device,
         };
+        // However it is spelled, an EUI is one device.
+        let device = device.map(|device| eui(&device).unwrap_or(device));
         let device = device.filter(|device| (1..=DEVICE_BYTES_MAX).contains(&device.len()));
         let time = time.as_deref().and_then(EventTime::parse);
         let ladder = Ladder { content: time.is_some() || id.is_some() || counter.is_some(), ..Ladder::default() };
         let group = options.grouping.group(&message.topic, device.as_deref(), None, journal);
         let key = ladder.climb(message, journal);
-        Identity::new(key, group, device, record_type(&message.payload), shown_time(time.as_ref(), received))
+        let record_type = options.record_type.as_deref().unwrap_or_else(|| state_or_raw(&message.payload));
+        Identity::new(key, group, device, record_type, shown_time(time.as_ref(), received))
     }
 }
 
@@ -97,11 +98,6 @@ fn read(payload: &[u8], pointers: [Option<&Pointer>; 4]) -> [Option<String>; 4] 
         let scalar = found.next().flatten();
         pointer.and(scalar).and_then(Scalar::text_or_number).map(|text| text.into_owned())
     })
-}
-
-/// Text is taken for a state, anything else for bytes that nobody here can read.
-fn record_type(payload: &[u8]) -> &'static str {
-    if !payload.is_empty() && std::str::from_utf8(payload).is_ok() { "sensor.state" } else { "raw" }
 }
 
 #[cfg(test)]
@@ -125,9 +121,9 @@ mod tests {
             options: ProfileOptions {
                 grouping: Grouping::Device,
                 device: Some("/id".parse().expect("a place")),
-                id: None,
                 time: pointer("/ts"),
                 counter: pointer("/seq"),
+                ..ProfileOptions::default()
             },
         }
     }

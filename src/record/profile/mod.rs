@@ -3,12 +3,30 @@
 //! A profile never fails a record: what it cannot read falls to the next rung of the ladder ([`super::identity`]), and a
 //! payload that it does not know at all is still a record, grouped by its topic.
 //!
-//! A new profile is a file beside this one, a variant of [`Profile`] and a row of [`REGISTRY`]; the compiler and the
-//! tests ask for the rest.
+//! A new profile is a file beside this one and a row of [`REGISTRY`]; the compiler and the tests ask for the rest.
 
+pub mod auto;
+mod chirpstack_gateway;
+mod chirpstack_v3;
 pub mod chirpstack_v4;
+mod enocean;
+mod facts;
 pub mod generic;
+mod homie;
+mod microshare;
+mod milesight;
+mod multitech;
+pub mod presets;
+mod rak;
+mod registry;
+mod shelly;
+mod sparkplug_b;
+mod tasmota;
+mod tts_v3;
+mod zigbee2mqtt;
 
+#[cfg(test)]
+mod all_samples;
 #[cfg(test)]
 mod samples;
 
@@ -16,8 +34,12 @@ use super::identity::Grouping;
 use super::pointer::Pointer;
 use super::{Identity, JournalId, Message};
 use crate::clock::Moment;
+use auto::Auto;
 use chirpstack_v4::ChirpstackV4;
+use facts::Facts;
 use generic::{DeviceAt, Generic};
+use presets::Preset;
+pub use registry::REGISTRY;
 
 /// What a route's configuration says about reading, beside the profile's name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -32,6 +54,10 @@ pub struct ProfileOptions {
     pub time: Option<Pointer>,
     /// Where a counter stands.
     pub counter: Option<Pointer>,
+    /// Class of every record.
+    pub record_type: Option<String>,
+    /// `key = "record-id"`: one record per record id, literally.
+    pub record_id: bool,
 }
 
 /// What is known of a profile before it is configured.
@@ -41,42 +67,65 @@ pub struct ProfileInfo {
     pub name: &'static str,
     /// For people, one line.
     pub summary: &'static str,
-    /// Topic filters of a route that names none; when empty, the route must name them.
+    /// Topic filters of a route that names none, disjoint; when empty, the route must name them.
     pub default_topics: &'static [&'static str],
-    /// Whether `device`, `id`, `time` and `counter` are read (else the profile knows its payloads itself).
+    /// Whether `device`, `id`, `time`, `counter` and `type` are read (else the profile knows its payloads itself).
     pub reads_pointers: bool,
     /// Whether it knows applications ([`Grouping::Application`]).
     pub knows_applications: bool,
+    /// Whether nobody has seen its messages on a gateway yet.
+    pub documents_only: bool,
+    /// What the key is made of, in words.
+    pub key: &'static str,
+    /// What the default group is, in words.
+    pub group: &'static str,
+    /// Where the event's time is looked for, in this order; else it is the arrival's.
+    pub time: &'static str,
+    /// The QoS that the publisher uses, and what to change there so that nothing is lost while the agent is away.
+    pub qos: &'static str,
     build: fn(ProfileOptions) -> Profile,
 }
 
-/// Every profile, in the order in which people are shown them.
-pub const REGISTRY: &[ProfileInfo] = &[
-    ProfileInfo {
-        name: "chirpstack-v4",
-        summary: "ChirpStack 4 application events, JSON or protobuf",
-        default_topics: &["application/+/device/+/event/+"],
-        reads_pointers: false,
-        knows_applications: true,
-        build: |options| Profile::ChirpstackV4(ChirpstackV4 { grouping: options.grouping }),
-    },
-    ProfileInfo {
-        name: "generic",
-        summary: "any payload; device, time, counter and id by JSON pointer or topic level",
-        default_topics: &[],
-        reads_pointers: true,
-        knows_applications: false,
-        build: |options| Profile::Generic(Generic { options }),
-    },
-];
+/// A profile that is nothing but rules: what it reads of a message, and what order is kept within.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    name: &'static str,
+    grouping: Grouping,
+    read: fn(&Message) -> Facts,
+}
+
+impl PartialEq for Rules {
+    fn eq(&self, other: &Rules) -> bool {
+        (self.name, self.grouping) == (other.name, other.grouping)
+    }
+}
+
+impl Eq for Rules {}
+
+/// The profile `microshare`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Microshare {
+    /// What order is kept within.
+    pub grouping: Grouping,
+    /// Whether the record's id alone is its key.
+    pub record_id: bool,
+}
 
 /// A configured profile.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Profile {
     /// ChirpStack 4.
     ChirpstackV4(ChirpstackV4),
+    /// A network server whose messages are read by fixed rules.
+    Rules(Rules),
+    /// Records in Microshare's envelope.
+    Microshare(Microshare),
+    /// A preset of `generic`, under its own name.
+    Preset(&'static str, Generic),
     /// Anything, by pointers.
     Generic(Generic),
+    /// One of the others, message by message.
+    Auto(Auto),
 }
 
 impl Profile {
@@ -90,11 +139,40 @@ impl Profile {
         REGISTRY.iter().find(|info| info.name == name).map(|info| (info.build)(options))
     }
 
+    fn rules(name: &'static str, read: fn(&Message) -> Facts, options: ProfileOptions) -> Profile {
+        Profile::Rules(Rules { name, grouping: options.grouping, read })
+    }
+
+    /// The preset, with what the route says otherwise.
+    fn preset(name: &'static str, options: ProfileOptions) -> Profile {
+        let preset = Preset::named(name).expect("a row of the table: see the test").options(options.grouping);
+        let options = ProfileOptions {
+            device: options.device.or(preset.device),
+            id: options.id.or(preset.id),
+            time: options.time.or(preset.time),
+            counter: options.counter.or(preset.counter),
+            record_type: options.record_type.or(preset.record_type),
+            ..options
+        };
+        Profile::Preset(name, Generic { options })
+    }
+
+    /// Plain values: `generic` without anything that it would look for in a payload.
+    fn plain(options: ProfileOptions) -> Profile {
+        let device = options.device.filter(|device| matches!(device, DeviceAt::TopicLevel(_)));
+        let options = ProfileOptions { grouping: options.grouping, device, ..ProfileOptions::default() };
+        Profile::Preset("plain", Generic { options })
+    }
+
     /// What is known of it before it is configured.
     pub fn info(&self) -> &'static ProfileInfo {
         let name = match self {
             Profile::ChirpstackV4(_) => "chirpstack-v4",
+            Profile::Rules(rules) => rules.name,
+            Profile::Microshare(_) => "microshare",
+            Profile::Preset(name, _) => name,
             Profile::Generic(_) => "generic",
+            Profile::Auto(_) => "auto",
         };
         REGISTRY.iter().find(|info| info.name == name).expect("every variant has its row: see the test")
     }
@@ -109,13 +187,26 @@ impl Profile {
         self.info().default_topics
     }
 
+    /// The profile that reads this message: itself, or what `auto` chooses.
+    pub fn of(&self, message: &Message) -> &Profile {
+        match self {
+            Profile::Auto(auto) => auto.choose(message),
+            profile => profile,
+        }
+    }
+
     /// Reads a message's identity. Never fails: what cannot be read falls to the next rung of the ladder.
     ///
     /// The key depends on the message and `journal` alone; `received` decides only whether a time is shown.
     pub fn identify(&self, message: &Message, received: Moment, journal: JournalId) -> Identity {
         match self {
             Profile::ChirpstackV4(profile) => profile.identify(message, received, journal),
-            Profile::Generic(profile) => profile.identify(message, received, journal),
+            Profile::Rules(rules) => (rules.read)(message).identity(message, rules.grouping, received, journal),
+            Profile::Microshare(Microshare { grouping, record_id }) => {
+                microshare::read(message, *record_id).identity(message, *grouping, received, journal)
+            }
+            Profile::Preset(_, profile) | Profile::Generic(profile) => profile.identify(message, received, journal),
+            Profile::Auto(auto) => auto.choose(message).identify(message, received, journal),
         }
     }
 }

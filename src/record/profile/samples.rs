@@ -7,16 +7,16 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-const JOURNAL: JournalId = JournalId(0x1234_5678_9abc_def0);
+pub(super) const JOURNAL: JournalId = JournalId(0x1234_5678_9abc_def0);
 /// 2026-02-12, after every sample.
-const RECEIVED: Moment = Moment { wall_ms: 1_770_900_000_000, boottime_ms: 5_000, trusted: true };
+pub(super) const RECEIVED: Moment = Moment { wall_ms: 1_770_900_000_000, boottime_ms: 5_000, trusted: true };
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples")
 }
 
 /// The index's entries of one folder, each with its message.
-fn samples(of: &str) -> Vec<(Value, Message)> {
+pub(super) fn samples(of: &str) -> Vec<(Value, Message)> {
     let index = std::fs::read(folder().join("index.json")).expect("the index");
     let index: Value = serde_json::from_slice(&index).expect("a JSON index");
     let entries = index["samples"].as_array().expect("entries").iter();
@@ -40,7 +40,7 @@ fn samples(of: &str) -> Vec<(Value, Message)> {
     own
 }
 
-fn text<'a>(entry: &'a Value, member: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(entry: &'a Value, member: &str) -> Option<&'a str> {
     entry[member].as_str()
 }
 

@@ -84,6 +84,8 @@ fn options(flags: u8) -> ProfileOptions {
         id: pointer(8, "/event"),
         time: pointer(16, "/ts"),
         counter: pointer(32, "/n"),
+        record_type: None,
+        record_id: flags & 2 != 0,
     }
 }
 

@@ -1,0 +1,314 @@
+//! Every sample of every network server, read by its profile and by `auto`, against what the index says of it; and what
+//! holds of all profiles, whatever comes.
+
+use super::samples::{JOURNAL, RECEIVED, samples, text};
+use super::*;
+use crate::record::{KeyKind, TimeSource};
+use bytes::Bytes;
+use proptest::prelude::*;
+use serde_json::Value;
+use std::collections::HashMap;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Folder of samples, profile that reads them.
+const FOLDERS: [(&str, &str); 17] = [
+    ("chirpstack-v3", "chirpstack-v3"),
+    ("chirpstack-gateway", "chirpstack-gateway"),
+    ("tts-v3", "tts-v3"),
+    ("multitech", "multitech"),
+    ("rak-wisgateos", "rak"),
+    ("milesight", "milesight"),
+    ("kerlink-wanesy", "kerlink"),
+    ("actility-thingpark", "thingpark"),
+    ("loriot", "loriot"),
+    ("tektelic", "tektelic"),
+    ("zigbee2mqtt", "zigbee2mqtt"),
+    ("tasmota", "tasmota"),
+    ("shelly", "shelly"),
+    ("sparkplug-b", "sparkplug-b"),
+    ("homie", "homie"),
+    ("enocean", "enocean"),
+    ("microshare", "microshare"),
+];
+
+fn profile(name: &str) -> Profile {
+    Profile::named(name, ProfileOptions::default()).expect("a name of the registry")
+}
+
+/// The rung that each sample stands on, and its type.
+fn expected(file: &str) -> (KeyKind, &'static str) {
+    use KeyKind::{Arrival, Content, Frame, Native, Retained};
+    match file {
+        "chirpstack-v3/up.json" => (Frame, "lorawan.uplink"),
+        "chirpstack-v3/up-json-v3.json" | "chirpstack-v3/up-old-topic.json" => (Arrival, "lorawan.uplink"),
+        "chirpstack-v3/join.json" => (Content, "lorawan.join"),
+        "chirpstack-v3/status.json" => (Arrival, "lorawan.status"),
+        "chirpstack-gateway/event-stats.json" => (Content, "gateway.stats"),
+        "chirpstack-gateway/state-conn.json" => (Retained, "gateway.state"),
+        file if file.starts_with("chirpstack-gateway/event-up") => (Content, "gateway.up"),
+        "tts-v3/join.json" => (Native, "lorawan.join"),
+        "tts-v3/down-ack.json" => (Native, "lorawan.ack"),
+        file if file.starts_with("tts-v3/up") => (Native, "lorawan.uplink"),
+        "multitech/joined.json" => (Arrival, "lorawan.join"),
+        "multitech/clear-empty.bin" => (Arrival, "raw"),
+        file if file.starts_with("multitech/up") => (Frame, "lorawan.uplink"),
+        "rak-wisgateos/join.json" => (Content, "lorawan.join"),
+        "rak-wisgateos/status.json" => (Arrival, "lorawan.status"),
+        file if file.starts_with("rak-wisgateos/rx") => (Frame, "lorawan.uplink"),
+        "milesight/uplink.json" => (Frame, "lorawan.uplink"),
+        file if file.starts_with("milesight/") => (Arrival, "lorawan.uplink"),
+        "tektelic/uplink-standard.json" => (Arrival, "lorawan.uplink"),
+        "kerlink-wanesy/uplink.json" | "actility-thingpark/uplink.json" | "loriot/uplink.json" => {
+            (Content, "lorawan.uplink")
+        }
+        "zigbee2mqtt/device-last-seen-epoch.json" | "zigbee2mqtt/device-with-device-info.json" => {
+            (Content, "sensor.state")
+        }
+        "zigbee2mqtt/bridge-state.json" => (Retained, "sensor.state"),
+        "tasmota/state.json" | "shelly/notify-full-status.json" | "enocean/sensor-json.json" => {
+            (Content, "sensor.state")
+        }
+        "tasmota/lwt.txt" | "shelly/online.txt" => (Retained, "sensor.state"),
+        "sparkplug-b/dbirth.bin" => (Native, "sensor.birth"),
+        "sparkplug-b/ddata.bin" => (Native, "sensor.state"),
+        "sparkplug-b/state.json" => (Content, "sensor.state"),
+        file if file.starts_with("homie/") => (Retained, "sensor.state"),
+        file if file.starts_with("microshare/") => (Native, "microshare.record"),
+        _ => (Arrival, "sensor.state"),
+    }
+}
+
+/// What is grouped by gateway, not by end device, and which one.
+fn gateway(message: &Message) -> Option<&str> {
+    facts::level_after(&message.topic, "gateway")
+}
+
+#[test]
+fn every_sample_tells_device_time_type_and_rung_to_its_profile() {
+    for (folder, name) in FOLDERS {
+        for (entry, message) in samples(folder) {
+            let file = text(&entry, "file").expect("a file");
+            let identity = profile(name).identify(&message, RECEIVED, JOURNAL);
+            let device = text(&entry, "device").or(gateway(&message));
+            assert_eq!(identity.device.as_deref(), device, "{file}");
+            // The fraction travels as given; the index writes some of them otherwise.
+            let instant = |time: Option<&str>| {
+                time.map(|time| OffsetDateTime::parse(time, &Rfc3339).expect("a time").unix_timestamp_nanos())
+            };
+            assert_eq!(instant(identity.event_time.as_deref()), instant(text(&entry, "time")), "{file}");
+            let source = if entry["time"].is_string() { TimeSource::Event } else { TimeSource::Arrival };
+            assert_eq!(identity.time_source, source, "{file}");
+            assert_eq!((identity.key_kind, &*identity.record_type), expected(file), "{file}");
+            match (device, name) {
+                (Some(_), "sparkplug-b") => assert!(identity.group.ends_with(device.expect("just looked")), "{file}"),
+                (Some(device), _) => assert_eq!(identity.group, crate::record::identity::sqs_id(device), "{file}"),
+                (None, _) => assert!(identity.group.starts_with("t."), "{file}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_frame_tells_counter_session_port_and_bytes() {
+    let mut seen = 0;
+    for (folder, name) in FOLDERS {
+        let Profile::Rules(rules) = profile(name) else { continue };
+        for (entry, message) in samples(folder) {
+            let Some(frame) = (rules.read)(&message).frame else { continue };
+            let file = text(&entry, "file").expect("a file");
+            let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            assert_eq!(frame.counter, entry["counter"].as_u64().unwrap_or_default(), "{file}");
+            assert_eq!(frame.port, entry["port"].as_u64().unwrap_or_default(), "{file}");
+            assert_eq!(hex(&frame.raw), text(&entry, "raw").unwrap_or_default(), "{file}");
+            // Some write it in base64; it is only told from others, not shown.
+            let session = text(&entry, "session").unwrap_or_default();
+            let written = |session: &str| {
+                let bytes = facts::base64(Some(
+                    crate::record::extract::extract(format!("\"{session}\"").as_bytes(), [&[] as &[&str]])[0]
+                        .expect("a text"),
+                ));
+                bytes.map(|bytes| hex(&bytes))
+            };
+            assert!(
+                frame.session == session || written(&frame.session).as_deref() == Some(session),
+                "{file}: {} is not {session}",
+                frame.session
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen >= 11, "only {seen} frames");
+}
+
+#[test]
+fn auto_reads_every_sample_by_the_profile_of_its_folder() {
+    let auto = profile("auto");
+    let folders = FOLDERS.iter().copied().chain([("chirpstack-v4", "chirpstack-v4"), ("plain", "plain")]);
+    for (folder, name) in folders {
+        for (entry, message) in samples(folder) {
+            let file = text(&entry, "file").expect("a file");
+            // A decoded object on a topic of the installer's speaks for nobody; a command to a device is no telemetry.
+            let chosen = match file {
+                file if file.starts_with("milesight/uplink-decoded") => "plain",
+                "multitech/clear-empty.bin" => "plain",
+                _ => name,
+            };
+            assert_eq!(auto.of(&message).name(), chosen, "{file}");
+            assert_eq!(
+                auto.identify(&message, RECEIVED, JOURNAL),
+                profile(chosen).identify(&message, RECEIVED, JOURNAL),
+                "{file}"
+            );
+        }
+    }
+}
+
+fn keys(folder: &str, name: &str) -> HashMap<String, Option<String>> {
+    let of = |(entry, message): &(Value, Message)| {
+        let file = text(entry, "file").and_then(|file| file.split_once('/')).expect("a file in a folder").1;
+        (file.to_owned(), profile(name).identify(message, RECEIVED, JOURNAL).key)
+    };
+    samples(folder).iter().map(of).collect()
+}
+
+#[test]
+fn one_event_on_two_topics_is_one_record() {
+    let keys = keys("multitech", "multitech");
+    assert!(keys["up-by-application.json"].is_some());
+    assert_eq!(keys["up-by-application.json"], keys["up-by-device.json"]);
+}
+
+#[test]
+fn a_counter_that_starts_over_is_another_frame() {
+    let keys = keys("rak-wisgateos", "rak");
+    assert!(keys["rx.json"].is_some() && keys["rx-after-rejoin.json"].is_some());
+    assert_ne!(keys["rx.json"], keys["rx-after-rejoin.json"]);
+}
+
+#[test]
+fn an_update_of_a_record_is_not_swallowed_unless_one_record_per_id_is_asked_for() {
+    let by_default = keys("microshare", "microshare");
+    assert_ne!(by_default["stream-create-unpacked.json"], by_default["stream-update-same-id.json"]);
+    let options = ProfileOptions { record_id: true, ..ProfileOptions::default() };
+    let literal = Profile::named("microshare", options).expect("a profile");
+    let key = |file: &str| {
+        let samples = samples("microshare");
+        let of = samples.iter().find(|(entry, _)| text(entry, "file") == Some(file)).expect("a sample");
+        literal.identify(&of.1, RECEIVED, JOURNAL).key
+    };
+    let created = key("microshare/stream-create-unpacked.json");
+    assert_eq!(created.as_deref(), Some("ms.698c3ae2c280e00aef540700"));
+    assert_eq!(created, key("microshare/stream-update-same-id.json"));
+}
+
+#[test]
+fn one_frame_that_two_gateways_heard_is_two_records_of_two_gateways() {
+    let keys = keys("chirpstack-gateway", "chirpstack-gateway");
+    assert_ne!(keys["event-up-gateway-1.json"], keys["event-up-gateway-2.json"]);
+}
+
+#[test]
+fn equal_readings_without_identity_have_no_key_that_could_make_them_one() {
+    for (folder, name, file) in
+        [("plain", "plain", "plain/temperature.txt"), ("milesight", "milesight", "milesight/uplink-decoded-only.json")]
+    {
+        let samples = samples(folder);
+        let (_, message) = samples.iter().find(|(entry, _)| text(entry, "file") == Some(file)).expect("a sample");
+        assert_eq!(profile(name).identify(message, RECEIVED, JOURNAL).key, None, "{file}");
+    }
+}
+
+#[test]
+fn default_topics_are_disjoint_and_take_the_samples() {
+    use crate::mqtt::topic::{filter_problem, intersect, matches};
+    for info in REGISTRY {
+        for (index, filter) in info.default_topics.iter().enumerate() {
+            assert_eq!(filter_problem(filter), None, "{filter}");
+            assert!(info.default_topics[..index].iter().all(|other| !intersect(other, filter)), "{filter}");
+        }
+    }
+    // Taken another way by design, or no telemetry at all.
+    let others = ["multitech/up-by-application.json", "multitech/clear-empty.bin"];
+    for (folder, name) in FOLDERS {
+        let info = profile(name).info();
+        for (entry, message) in samples(folder) {
+            let file = text(&entry, "file").expect("a file");
+            let taken = info.default_topics.iter().any(|filter| matches(filter, &message.topic));
+            assert_eq!(taken, !info.default_topics.is_empty() && !others.contains(&file), "{file}");
+        }
+    }
+}
+
+#[test]
+fn a_preset_is_the_generic_route_that_it_prints() {
+    for (folder, name) in FOLDERS {
+        let Some(preset) = presets::Preset::named(name) else { continue };
+        let queue = "[queues.main]\nurl = \"https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo\"\n\
+                     credentials_file = \"/c.csv\"\n";
+        let route = format!("{queue}[[routes]]\ntopics = [\"a/#\"]\nqueue = \"main\"\n{}", preset.toml());
+        let config = crate::config::Config::parse(&route, std::path::Path::new("t.toml"), &Default::default())
+            .expect("a configuration");
+        for (_, message) in samples(folder) {
+            let bent = config.routes[0].profile.identify(&message, RECEIVED, JOURNAL);
+            assert_eq!(bent, profile(name).identify(&message, RECEIVED, JOURNAL), "{name}");
+        }
+    }
+}
+
+/// Topics and payloads of samples, bent at one place: what a profile half knows.
+fn bent() -> impl Strategy<Value = Message> {
+    let all: Vec<Message> =
+        FOLDERS.iter().flat_map(|(folder, _)| samples(folder)).map(|(_, message)| message).collect();
+    (prop::sample::select(all), any::<(prop::sample::Index, u8, bool, bool)>()).prop_map(
+        |(mut message, (at, byte, change, retain))| {
+            let mut payload = message.payload.to_vec();
+            if change && !payload.is_empty() {
+                let at = at.index(payload.len());
+                payload[at] = byte;
+            }
+            message.payload = Bytes::from(payload);
+            message.retain = retain;
+            message
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn the_same_message_has_one_key_and_group_however_it_is_delivered(message in bent(), index in 0..REGISTRY.len()) {
+        let profile = (REGISTRY[index].build)(ProfileOptions::default());
+        let first = profile.identify(&message, RECEIVED, JOURNAL);
+        let again = Message { dup: true, packet_id: 9, qos: 0, ..message };
+        let later = Moment { wall_ms: 4, boottime_ms: 1, trusted: false };
+        let again = profile.identify(&again, later, JOURNAL);
+        prop_assert_eq!((&first.key, &first.group, &first.device), (&again.key, &again.group, &again.device));
+    }
+
+    #[test]
+    fn ids_and_groups_are_legal_whatever_the_bytes(
+        topic in ".{1,60}", payload in prop::collection::vec(any::<u8>(), 0..200), index in 0..REGISTRY.len(),
+    ) {
+        let message =
+            Message { topic, payload: Bytes::from(payload), qos: 1, retain: false, dup: false, packet_id: 7 };
+        let identity = (REGISTRY[index].build)(ProfileOptions::default()).identify(&message, RECEIVED, JOURNAL);
+        for id in identity.key.iter().chain([&identity.group]) {
+            prop_assert!((1..=128).contains(&id.len()) && id.bytes().all(|b| (b'!'..=b'~').contains(&b)), "{id:?}");
+        }
+        prop_assert_eq!(identity.key.is_some(), identity.key_kind.identifies());
+    }
+
+    /// Frame and content keys only: a server's own id is its word that two messages tell of one event.
+    #[test]
+    fn two_readings_that_differ_in_anything_that_is_read_have_two_keys(a in bent(), b in bent(), index in 0..REGISTRY.len()) {
+        let profile = (REGISTRY[index].build)(ProfileOptions::default());
+        let (x, y) = (profile.identify(&a, RECEIVED, JOURNAL), profile.identify(&b, RECEIVED, JOURNAL));
+        if x.key.is_some() && x.key == y.key {
+            prop_assert_eq!(&x.group, &y.group, "one key, one group");
+            prop_assert_eq!(x.key_kind, y.key_kind);
+            if x.key_kind == KeyKind::Content {
+                prop_assert_eq!((a.topic, a.payload), (b.topic, b.payload));
+            }
+        }
+    }
+}

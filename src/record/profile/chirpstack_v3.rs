@@ -1,0 +1,42 @@
+//! ChirpStack 3 application events: `application/{id}/device/{eui}/event/{kind}`, before 3.11 `…/{eui}/rx`.
+//!
+//! Source: the server's documentation of its integrations and its published schema. No event has an id of its own.
+//! EUIs and addresses are base64 of their bytes, or hex where the marshaler is `json_v3`; a time stands in the first `rxInfo`
+//! (where the gateway knows it) or in `publishedAt` (late releases), which is later. A frame without any time stands on the
+//! arrival rung. The server publishes at QoS 0 unless told otherwise.
+
+use super::facts::{self, Facts, RawFrame, eui_or_base64, last_level, level_after, number};
+use crate::record::Message;
+use crate::record::extract::extract;
+use crate::record::identity::eui;
+
+/// Reads a message.
+pub(super) fn read(message: &Message) -> Facts {
+    let [device, application, published, heard] =
+        extract(&message.payload, [&["devEUI"][..], &["applicationID"], &["publishedAt"], &["rxInfo", "0", "time"]]);
+    let record_type = match last_level(&message.topic) {
+        "up" | "rx" => "lorawan.uplink",
+        "join" => "lorawan.join",
+        "ack" => "lorawan.ack",
+        "txack" => "lorawan.txack",
+        "status" => "lorawan.status",
+        "error" => "lorawan.log",
+        "location" => "lorawan.location",
+        "integration" => "lorawan.integration",
+        _ => "raw",
+    };
+    Facts {
+        device: eui_or_base64(device).or_else(|| level_after(&message.topic, "device").and_then(eui)),
+        application: facts::word(application).or_else(|| level_after(&message.topic, "application").map(str::to_owned)),
+        frame: (record_type == "lorawan.uplink").then(|| frame(&message.payload)).flatten(),
+        time: facts::time(heard).or_else(|| facts::time(published)),
+        record_type,
+        ..Facts::default()
+    }
+}
+
+fn frame(payload: &[u8]) -> Option<RawFrame> {
+    let [session, counter, port, data] = extract(payload, [&["devAddr"], &["fCnt"], &["fPort"], &["data"]]);
+    let session = facts::text(session).unwrap_or_default();
+    Some(RawFrame { session, counter: number(counter), port: number(port), raw: facts::base64(data)? })
+}

@@ -1,0 +1,53 @@
+//! Records in Microshare's streaming envelope, as some local bridges publish them.
+//!
+//! Source: the platform's documentation of its streaming integrations. `id` is the record's key there; `event_type` says
+//! create, update or delete. With `id` alone an update within five minutes of its create would be taken for a repeat and
+//! swallowed by the queue, so the key has event, `updateDate` and `checksum` in it (the whole content where neither
+//! stands). `key = "record-id"` on a route asks for one record per id, literally, and accepts just that.
+//! Grouped by device, so that a record's events keep their order; `recType` is kept as it is, for routing.
+
+use super::facts::{self, Facts};
+use crate::record::Message;
+use crate::record::extract::extract;
+use crate::record::identity::{eui, hash, native};
+
+/// Reads a message; `record_id`: the id alone is the key.
+pub(super) fn read(message: &Message, record_id: bool) -> Facts {
+    let [id, event, checksum, updated, iot, own, health, at, own_at, stamp] = extract(
+        &message.payload,
+        [
+            &["id"][..],
+            &["event_type"],
+            &["obj", "checksum"],
+            &["obj", "updateDate"],
+            &["obj", "data", "meta", "iot", "device_id"],
+            &["obj", "data", "device", "id"],
+            &["obj", "data", "device_health", "id"],
+            &["obj", "data", "meta", "iot", "time"],
+            &["obj", "data", "time"],
+            &["obj", "tstamp"],
+        ],
+    );
+    let native = facts::text(id).map(|id| {
+        let (checksum, updated) = (facts::text(checksum), facts::word(updated));
+        let told = match (&checksum, &updated) {
+            (None, None) => hash(&[&message.payload], 32),
+            _ => {
+                let fields = [checksum.unwrap_or_default(), updated.unwrap_or_default()];
+                hash(&fields.each_ref().map(String::as_bytes), 32)
+            }
+        };
+        match record_id {
+            true => native(&["ms", &id]),
+            false => native(&["ms", &facts::text(event).unwrap_or_default(), &id, &told]),
+        }
+    });
+    let device = [iot, own, health].into_iter().find_map(facts::text);
+    Facts {
+        device: device.map(|device| eui(&device).unwrap_or(device)),
+        native,
+        time: [at, own_at, stamp].into_iter().find_map(facts::time),
+        record_type: "microshare.record",
+        ..Facts::default()
+    }
+}

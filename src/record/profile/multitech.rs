@@ -1,0 +1,37 @@
+//! MultiTech mPower and mLinux: `lora/{device EUI}/up` and, the very same message, `lora/{application EUI}/{device EUI}/up`.
+//!
+//! Source: the maker's own bridge and application examples. The default topics take each uplink once; who subscribes to
+//! both gets one record, because the key is made of the frame and not of the topic. `time` is UTC (`tmms` counts from the
+//! GPS epoch and is not read). Published at QoS 1.
+
+use super::facts::{self, Facts, RawFrame, last_level, number};
+use crate::record::Message;
+use crate::record::extract::extract;
+use crate::record::identity::eui;
+
+/// Reads a message.
+pub(super) fn read(message: &Message) -> Facts {
+    let record_type = match last_level(&message.topic) {
+        "up" => "lorawan.uplink",
+        "joined" => "lorawan.join",
+        "moved" => "lorawan.location",
+        _ => "raw",
+    };
+    let [device, application, time] = extract(&message.payload, [&["deveui"], &["appeui"], &["time"]]);
+    // The device is the last EUI of the topic: that of the application may stand before it.
+    let of_topic = || message.topic.rsplit('/').find_map(eui);
+    Facts {
+        device: facts::text(device).as_deref().and_then(eui).or_else(of_topic),
+        application: facts::text(application).as_deref().and_then(eui),
+        frame: (record_type == "lorawan.uplink").then(|| frame(&message.payload)).flatten(),
+        time: facts::time(time),
+        record_type,
+        ..Facts::default()
+    }
+}
+
+fn frame(payload: &[u8]) -> Option<RawFrame> {
+    let [session, counter, port, data] = extract(payload, [&["devaddr"], &["fcnt"], &["port"], &["data"]]);
+    let session = facts::text(session).unwrap_or_default();
+    Some(RawFrame { session, counter: number(counter), port: number(port), raw: facts::base64(data)? })
+}

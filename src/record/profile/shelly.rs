@@ -1,0 +1,24 @@
+//! Shelly, second generation and later: `{id}/events/rpc`, `{id}/status/{component}`, `{id}/online`.
+//!
+//! Source: the maker's technical documentation. A notification names its device (`src`) and its time (`params/ts`, seconds
+//! with a fraction); a status has neither and stands on the arrival rung; `online` is retained. Published at QoS 1.
+
+use super::facts::{self, Facts, state_or_raw};
+use crate::record::Message;
+use crate::record::extract::extract;
+
+/// Reads a message.
+pub(super) fn read(message: &Message) -> Facts {
+    let [device, time] = extract(&message.payload, [&["src"][..], &["params", "ts"]]);
+    let of_topic = || {
+        let topic = &*message.topic;
+        let prefix = topic.strip_suffix("/events/rpc").or_else(|| topic.strip_suffix("/online"));
+        prefix.or_else(|| topic.rsplit_once("/status/").map(|(prefix, _)| prefix)).map(str::to_owned)
+    };
+    Facts {
+        device: facts::text(device).or_else(of_topic),
+        time: facts::time(time),
+        record_type: state_or_raw(&message.payload),
+        ..Facts::default()
+    }
+}

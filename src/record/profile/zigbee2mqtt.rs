@@ -1,0 +1,43 @@
+//! Zigbee2MQTT: `zigbee2mqtt/{friendly name}`, where a friendly name may hold slashes, spaces, any letter.
+//!
+//! Source: the bridge's documentation of its topics. States have no id and no counter; `last_seen`, which has to be
+//! switched on (`advanced: last_seen: epoch` or `ISO_8601`), makes a key of the content, and then the cached states that
+//! the bridge sends again when it starts are known as repeats. Without it, every message is a record of its own.
+//! The device is its IEEE address where the message or the topic tells it (`include_device_information`), else its
+//! friendly name. `bridge/…` has no device.
+
+use super::facts::{self, Facts, state_or_raw};
+use crate::record::Message;
+use crate::record::extract::extract;
+
+/// Reads a message.
+pub(super) fn read(message: &Message) -> Facts {
+    let [address, seen] = extract(&message.payload, [&["device", "ieeeAddr"][..], &["last_seen"]]);
+    let named = || name(message).map(|name| ieee(name).unwrap_or_else(|| name.to_owned()));
+    Facts {
+        device: facts::text(address).as_deref().and_then(ieee).or_else(named),
+        time: facts::time(seen),
+        record_type: state_or_raw(&message.payload),
+        ..Facts::default()
+    }
+}
+
+/// The friendly name: what follows the base topic. Where single attributes are published (`output: attribute`), the
+/// attribute is the last level, and the payload is no object.
+fn name(message: &Message) -> Option<&str> {
+    let (_, rest) = message.topic.split_once('/')?;
+    let rest = rest.strip_suffix("/availability").unwrap_or(rest);
+    if rest == "bridge" || rest.starts_with("bridge/") {
+        return None;
+    }
+    let object = message.payload.trim_ascii_start().first() == Some(&b'{');
+    match rest.rsplit_once('/') {
+        Some((device, _)) if !object && rest.len() == message.topic.len() - "zigbee2mqtt/".len() => Some(device),
+        _ => Some(rest),
+    }
+}
+
+/// `0x00158d0001a2b3c4` as 16 lower-case hex digits.
+fn ieee(text: &str) -> Option<String> {
+    crate::record::identity::eui(text.strip_prefix("0x")?)
+}
