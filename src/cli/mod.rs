@@ -1,6 +1,7 @@
 //! The command line: one file per command, one meaning per exit code.
 
 mod config;
+mod profiles;
 mod run;
 mod status;
 
@@ -67,6 +68,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// List what can be read, network server by network server.
+    Profiles {
+        /// Show one in full, with a route to copy.
+        name: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show configurations.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -77,6 +86,7 @@ pub fn main() -> process::ExitCode {
     let code = match Cli::parse().command {
         Command::Run(file) => run::run(&file.config),
         Command::Status { file, json } => status::status(&file.config, json),
+        Command::Profiles { name, json } => profiles::profiles(name.as_deref(), json),
         Command::Config(command) => config::config(&command),
     };
     code.into()

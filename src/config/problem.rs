@@ -199,7 +199,7 @@ fn safe_part(line: &str) -> &str {
 }
 
 /// The candidate that a word is probably a slip of.
-pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub(crate) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let plain = |text: &str| text.to_lowercase().replace('-', "_");
     let word = plain(word);
     let allowed = (word.chars().count() / 3).clamp(1, 3);

@@ -19,6 +19,7 @@ mod disk;
 mod doubt;
 mod outage;
 mod power_loss;
+mod profiles;
 mod rude_clock;
 mod rude_endpoint;
 mod sabotage;

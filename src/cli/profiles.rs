@@ -1,0 +1,126 @@
+//! `tidegate profiles`: every profile, with what a technician wants to know before choosing one.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what a person asked for on the command line")]
+
+use super::ExitCode;
+use crate::config::nearest;
+use crate::record::profile::presets::Preset;
+use crate::record::profile::{ProfileInfo, REGISTRY};
+use serde_json::json;
+use std::fmt::Write;
+
+/// Lists all, or shows one in full.
+pub(super) fn profiles(name: Option<&str>, as_json: bool) -> ExitCode {
+    let Some(name) = name else {
+        if as_json {
+            println!("{}", REGISTRY.iter().map(one_json).collect::<serde_json::Value>());
+        } else {
+            print!("{}", table());
+        }
+        return ExitCode::Done;
+    };
+    match REGISTRY.iter().find(|info| info.name == name) {
+        Some(info) if as_json => println!("{}", one_json(info)),
+        Some(info) => print!("{}", in_full(info)),
+        None => {
+            let meant = nearest(name, REGISTRY.iter().map(|info| info.name));
+            let hint = meant.map(|meant| format!("did you mean \"{meant}\"? ")).unwrap_or_default();
+            eprintln!("there is no profile \"{name}\": {hint}`tidegate profiles` lists them");
+            return ExitCode::Failed;
+        }
+    }
+    ExitCode::Done
+}
+
+fn table() -> String {
+    let width = REGISTRY.iter().map(|info| info.name.len()).max().unwrap_or_default();
+    let mut out = String::new();
+    for info in REGISTRY {
+        let mark = if info.documents_only { " (from documents alone)" } else { "" };
+        let _ = writeln!(out, "{:width$}  {}{mark}", info.name, info.summary);
+        let topics = match info.default_topics {
+            [] => "the route names them".to_owned(),
+            topics => topics.join(" "),
+        };
+        for (what, text) in [("topics", &*topics), ("key", info.key), ("group", info.group)] {
+            let _ = writeln!(out, "{:width$}    {what:6} {text}", "");
+        }
+    }
+    out.push_str("\nWrite the name into a route: profile = \"rak\". `tidegate profiles NAME` says more of one.\n");
+    out
+}
+
+fn in_full(info: &ProfileInfo) -> String {
+    let mut out = format!("{}: {}\n", info.name, info.summary);
+    if info.documents_only {
+        out.push_str("  Known from documents alone: look at what `tidegate status` shows of it, and tell us.\n");
+    }
+    for (what, text) in [("key", info.key), ("group", info.group), ("time", info.time), ("QoS", info.qos)] {
+        let _ = writeln!(out, "  {what:6} {text}");
+    }
+    let topics = match info.default_topics {
+        [] => "[\"site/+/up\"]   # yours: there is no default".to_owned(),
+        topics => format!("[\"{}\"]", topics.join("\", \"")),
+    };
+    let _ = write!(out, "\nIn the configuration:\n\n[[routes]]\nprofile = \"{}\"\n", info.name);
+    let _ = write!(out, "topics = {topics}\nqueue = \"main\"\n");
+    if let Some(preset) = Preset::named(info.name) {
+        let _ = write!(out, "\nThe same, to be bent where your server says it another way:\n\n[[routes]]\n");
+        let _ = write!(out, "{}topics = {topics}\nqueue = \"main\"\n", preset.toml());
+    }
+    out
+}
+
+fn one_json(info: &ProfileInfo) -> serde_json::Value {
+    json!({
+        "name": info.name,
+        "summary": info.summary,
+        "topics": info.default_topics,
+        "key": info.key,
+        "group": info.group,
+        "time": info.time,
+        "qos": info.qos,
+        "documents_only": info.documents_only,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use std::path::Path;
+
+    #[test]
+    fn every_profile_is_listed_and_what_is_shown_of_it_can_be_pasted() {
+        let queue = "[queues.main]\nurl = \"https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo\"\n\
+                     credentials_file = \"/c.csv\"\n";
+        for info in REGISTRY {
+            assert!(table().contains(&format!("{} ", info.name)), "{}", info.name);
+            let shown = in_full(info);
+            for section in shown.split("[[routes]]\n").skip(1) {
+                let section = section.split("\n\n").next().expect("a section");
+                let config =
+                    Config::parse(&format!("{queue}[[routes]]\n{section}\n"), Path::new("t"), &Default::default());
+                config.unwrap_or_else(|error| panic!("{}: {error:?}", info.name));
+            }
+        }
+    }
+
+    #[test]
+    fn the_document_has_the_same_table() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/profiles.md");
+        let document = std::fs::read_to_string(path).expect("the document");
+        let mut table = String::from(
+            "| Profile | Topics by default | Key | Group | Time, else the arrival | The publisher's QoS |\n|---|---|---|---|---|---|\n",
+        );
+        for info in REGISTRY {
+            let topics = match info.default_topics {
+                [] => "the route names them".to_owned(),
+                topics => format!("`{}`", topics.join("`, `")),
+            };
+            let mark = if info.documents_only { " ¹" } else { "" };
+            let ProfileInfo { name, key, group, time, qos, .. } = info;
+            let _ = writeln!(table, "| `{name}`{mark} | {topics} | {key} | {group} | {time} | {qos} |");
+        }
+        assert!(document.contains(&table), "docs/profiles.md has another table; it should have:\n{table}");
+    }
+}
