@@ -23,7 +23,9 @@ mod tests;
 
 pub use problem::{ConfigError, ConfigProblem, Place};
 
+use crate::record::pointer::Pointer;
 use crate::record::profile::Profile;
+use crate::sqs::entry::rectype::Template;
 use crate::sqs::url::QueueUrl;
 use form::At;
 use parse::Wrong;
@@ -161,6 +163,8 @@ pub enum BodyFormat {
     CloudEvents,
     /// The payload itself, context in attributes.
     Raw,
+    /// The envelope that consumers of Microshare's streams read.
+    Microshare,
 }
 
 /// How a group's records share batches.
@@ -191,6 +195,8 @@ pub struct QueueConfig {
     pub credentials: CredentialsSource,
     /// Body format.
     pub body: BodyFormat,
+    /// The record type for routing, where the operator has one of their own.
+    pub rectype: Option<Template>,
     /// Whether the queue takes gap records.
     pub gap_records: bool,
     /// Ordering; meaningless on a Standard queue.
@@ -210,6 +216,8 @@ pub struct QueueConfig {
 pub struct RecordsConfig {
     /// Prefix of the CloudEvents type.
     pub type_prefix: String,
+    /// Values of JSON payloads that do not leave the gateway.
+    pub redact: Vec<Pointer>,
 }
 
 /// `[[routes]]`

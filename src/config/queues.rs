@@ -4,6 +4,7 @@ use super::form::{At, Form, Located, plain_text};
 use super::parse::{self, Wrong};
 use super::reader::{Reader, Section};
 use super::{BodyFormat, CredentialsSource, Ordering, QueueConfig};
+use crate::sqs::entry::rectype::Template;
 use crate::sqs::url::QueueUrl;
 use std::time::Duration;
 use toml::de::{DeTable, DeValue};
@@ -90,9 +91,16 @@ fn queue(mut section: Section<'_, '_>, name: &str) -> Option<QueueConfig> {
     let endpoint = endpoint(&mut section, url.as_ref());
     let ca_file = section.path("ca_file").map(|file| file.value);
     let credentials = credentials(&mut section);
-    let body = section.choice("body", &[("cloudevents", BodyFormat::CloudEvents), ("raw", BodyFormat::Raw)]);
+    let formats =
+        [("cloudevents", BodyFormat::CloudEvents), ("raw", BodyFormat::Raw), ("microshare", BodyFormat::Microshare)];
+    let body = section.choice("body", &formats);
     let body = body.map_or(BodyFormat::CloudEvents, |body| body.value);
     let gap_records = section.boolean("gap_records").map_or(body == BodyFormat::CloudEvents, |gaps| gaps.value);
+    let rectype = section.text("rectype", |text| text.parse::<Template>().map_err(Wrong::expected));
+    if let Some(rectype) = rectype.as_ref().filter(|_| body == BodyFormat::Raw) {
+        let wrong = Wrong::because("has no place in a raw body, and its attributes are fixed");
+        section.reader.problem(&rectype.at, None, wrong.suggest("remove it, or use body = \"cloudevents\""));
+    }
     let ordering = ordering(&mut section, url.as_ref());
     let max_in_flight = section.count("max_in_flight", 1..=32);
     let batch_bytes = section.size("batch_bytes", 1 << 10..=BATCH_BYTES_MAX);
@@ -118,6 +126,7 @@ fn queue(mut section: Section<'_, '_>, name: &str) -> Option<QueueConfig> {
         ca_file,
         credentials: credentials?,
         body,
+        rectype: rectype.map(|rectype| rectype.value),
         gap_records,
         ordering: ordering.unwrap_or(Ordering::Strict),
         max_in_flight: max_in_flight.map_or(MAX_IN_FLIGHT, |count| count.value),

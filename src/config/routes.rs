@@ -117,7 +117,7 @@ fn wrong_filter(filter: &str) -> Option<Wrong> {
 }
 
 /// A list of texts, not empty, each with its place.
-fn strings(section: &mut Section<'_, '_>, form: Form<'_>, at: At, expected: &str) -> Vec<Located<String>> {
+pub(super) fn strings(section: &mut Section<'_, '_>, form: Form<'_>, at: At, expected: &str) -> Vec<Located<String>> {
     let Form::Array(items) = form else {
         let wrong = Wrong::expected(expected);
         let wrong = match form {

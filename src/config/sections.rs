@@ -7,6 +7,7 @@ use super::form::{At, Form, Located, plain_text};
 use super::parse::{self, Wrong};
 use super::reader::{Reader, Section};
 use super::{BrokerAddress, GatewayConfig, JournalConfig, MqttConfig, OnFull, RecordsConfig, StatusConfig};
+use crate::record::pointer::Pointer;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,6 +40,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const LINGER_MAX: Duration = Duration::from_secs(1);
 /// Prefix of record types: the project's own word.
 const TYPE_PREFIX: &str = "tidegate";
+/// Session keys that network servers publish in join and uplink events when a join server is in use.
+const REDACT: [&str; 3] = ["/joinServerContext/appSKey", "/join_accept/app_s_key", "/uplink_message/app_s_key"];
 
 /// The section `name` of the file's top level, whose keys the environment overrides. `None` in the file is fine.
 pub(super) fn top<'d, 'r>(reader: &'r mut Reader<'d>, root: &'d DeTable<'d>, name: &'static str) -> Section<'d, 'r> {
@@ -180,8 +183,32 @@ pub(super) fn records(mut section: Section<'_, '_>) -> RecordsConfig {
         let wrong = || Wrong::expected("words of letters, digits and \"-\" with dots between, such as \"com.example\"");
         if ok { Ok(text.to_owned()) } else { Err(wrong()) }
     });
+    let redact = redact(&mut section);
     section.finish(|_| None);
-    RecordsConfig { type_prefix: type_prefix.map_or_else(|| TYPE_PREFIX.to_owned(), |prefix| prefix.value) }
+    RecordsConfig { type_prefix: type_prefix.map_or_else(|| TYPE_PREFIX.to_owned(), |prefix| prefix.value), redact }
+}
+
+/// The list as written, which may be empty; without one, [`REDACT`].
+fn redact(section: &mut Section<'_, '_>) -> Vec<Pointer> {
+    let built_in = || REDACT.iter().filter_map(|pointer| pointer.parse().ok()).collect();
+    let Some((form, at)) = section.take("redact") else { return built_in() };
+    if matches!(form, Form::Array(items) if items.is_empty()) {
+        return Vec::new();
+    }
+    let mut out = Vec::new();
+    for text in super::routes::strings(section, form, at, "a list of JSON pointers such as [\"/object/secret\"]") {
+        match text.value.parse::<Pointer>() {
+            Ok(pointer) if !pointer.levels().is_empty() => out.push(pointer),
+            Ok(_) => {
+                let wrong = Wrong::expected("a JSON pointer to a member: the whole payload cannot be left out");
+                section.reader.problem(&text.at, Some(&Form::Text(&text.value)), wrong);
+            }
+            Err(expected) => {
+                section.reader.problem(&text.at, Some(&Form::Text(&text.value)), Wrong::expected(expected));
+            }
+        }
+    }
+    out
 }
 
 pub(super) fn status(mut section: Section<'_, '_>) -> StatusConfig {

@@ -7,6 +7,7 @@ use crate::config::{BodyFormat, RecordsConfig};
 use crate::journal::{Lane, ReadRecord};
 use crate::record::Record;
 use crate::sqs::client::attempt_limit;
+use crate::sqs::entry::rectype::Template;
 use crate::sqs::entry::{self, Rendering};
 use crate::sqs::{BatchSender, Entry, Fault, FaultClass, SendOutcome};
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub(super) struct Airline<S> {
     pub(super) site: String,
     /// What an attempt may take at least; a larger batch has more.
     pub(super) attempt_timeout: Duration,
+    /// The record type for routing.
+    pub(super) rectype: Option<Template>,
 }
 
 /// Bounds of what is rendered.
@@ -159,6 +162,8 @@ fn board<S>(airline: &Airline<S>, seats: Vec<Seat>, bounds: Bounds) -> Boarded {
             format: airline.format,
             fifo: airline.fifo,
             type_prefix: &airline.records.type_prefix,
+            rectype: airline.rectype.as_ref(),
+            redact: &airline.records.redact,
             gateway_id: &airline.gateway_id,
             site: &airline.site,
             lane: airline.lane.id(),

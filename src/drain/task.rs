@@ -115,6 +115,7 @@ impl<S: BatchSender> Drain<S> {
             gateway_id: options.gateway_id.clone(),
             site: options.site.clone(),
             attempt_timeout: queue.attempt_timeout,
+            rectype: queue.rectype.clone(),
         };
         Drain {
             airline: Arc::new(airline),

@@ -54,7 +54,7 @@ impl<'a> RawText<'a> {
         if text.contains('\\') { unescape(text).map(Cow::Owned) } else { Some(Cow::Borrowed(text)) }
     }
 
-    fn is(self, name: &str) -> bool {
+    pub(super) fn is(self, name: &str) -> bool {
         if self.0.contains(&b'\\') { self.text().is_some_and(|text| text == name) } else { self.0 == name.as_bytes() }
     }
 }
@@ -190,26 +190,26 @@ fn canonical_index(level: &str) -> bool {
 
 /// A place in the text.
 #[derive(Clone, Copy)]
-struct Scan<'a> {
-    bytes: &'a [u8],
-    at: usize,
+pub(super) struct Scan<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) at: usize,
 }
 
 impl<'a> Scan<'a> {
     /// The next byte that is no white space.
-    fn peek(&mut self) -> Option<u8> {
+    pub(super) fn peek(&mut self) -> Option<u8> {
         while matches!(self.bytes.get(self.at)?, b' ' | b'\t' | b'\r' | b'\n') {
             self.at += 1;
         }
         self.bytes.get(self.at).copied()
     }
 
-    fn expect(&mut self, byte: u8) -> Option<()> {
+    pub(super) fn expect(&mut self, byte: u8) -> Option<()> {
         (self.peek()? == byte).then(|| self.at += 1)
     }
 
     /// Reads a string, quotes and all; `None` when there is none or its end is missing.
-    fn string(&mut self) -> Option<RawText<'a>> {
+    pub(super) fn string(&mut self) -> Option<RawText<'a>> {
         self.expect(b'"')?;
         let from = self.at;
         loop {
@@ -247,7 +247,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Moves past the value at hand, counting brackets instead of recursing; which bracket closes which is not checked.
-    fn skip_value(&mut self) -> Option<()> {
+    pub(super) fn skip_value(&mut self) -> Option<()> {
         let mut depth = 0_usize;
         loop {
             match self.peek()? {

@@ -11,6 +11,7 @@ pub mod extract;
 pub mod identity;
 pub mod pointer;
 pub mod profile;
+pub mod redact;
 
 use crate::clock::{BootId, Moment};
 use bytes::Bytes;

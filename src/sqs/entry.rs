@@ -13,7 +13,11 @@
 //! goes as the structured document; its `content-type` attribute tells the two apart.
 
 mod body;
+#[cfg(test)]
+mod formats_tests;
 mod json;
+mod microshare;
+pub mod rectype;
 #[cfg(test)]
 mod tests;
 
@@ -21,10 +25,14 @@ use super::Entry;
 use super::limits::{ATTRIBUTES, ID_CHARS, takes, takes_in_id};
 use crate::clock::{BootId, Moment, rfc3339_ms};
 use crate::config::BodyFormat;
+use crate::record::extract::{Scalar, extract};
+use crate::record::pointer::Pointer;
+use crate::record::redact::redact;
 use crate::record::{LaneId, Record, TimeSource};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use body::Payload;
+use rectype::Template;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
@@ -41,6 +49,10 @@ pub struct Rendering<'a> {
     pub gateway_id: &'a str,
     /// First part of the CloudEvents source.
     pub site: &'a str,
+    /// The record type for routing, where the operator has one of their own.
+    pub rectype: Option<&'a Template>,
+    /// Values that do not leave the gateway.
+    pub redact: &'a [Pointer],
     /// The lane whose positions count.
     pub lane: LaneId,
     /// The present, by which the receipt time of a record of this boot is corrected when its clock was not to be trusted
@@ -75,13 +87,14 @@ pub enum Unsendable {
 /// [`Unsendable::TooLarge`] when it exceeds [`Rendering::limit`].
 pub fn render(record: &Record, rendering: &Rendering) -> Result<Entry, Unsendable> {
     let facts = Facts::of(record, rendering)?;
-    let bytes = &record.draft.message.payload[..];
+    let redacted = redact(&record.draft.message.payload, rendering.redact);
+    let bytes = &redacted[..];
     let rendered = entry(&facts, &Payload::of(bytes), bytes, rendering);
     let size = rendered.size();
     if size <= rendering.limit {
         return Ok(rendered);
     }
-    if rendering.format == BodyFormat::CloudEvents {
+    if rendering.format != BodyFormat::Raw {
         // Text full of quotes and backslashes doubles its size by escapes; base64 adds a third.
         let encoded = entry(&facts, &Payload::Bytes(bytes), bytes, rendering);
         if encoded.size() <= rendering.limit {
@@ -93,8 +106,18 @@ pub fn render(record: &Record, rendering: &Rendering) -> Result<Entry, Unsendabl
 }
 
 fn entry(facts: &Facts, payload: &Payload, bytes: &[u8], rendering: &Rendering) -> Entry {
-    let structured = rendering.format == BodyFormat::CloudEvents || matches!(payload, Payload::Empty);
-    let (body, attributes) = if structured {
+    let structured = match rendering.format {
+        BodyFormat::CloudEvents => true,
+        BodyFormat::Raw => matches!(payload, Payload::Empty),
+        BodyFormat::Microshare => false,
+    };
+    let (body, attributes) = if rendering.format == BodyFormat::Microshare {
+        let body = match payload {
+            Payload::Json(text) if facts.enveloped => body::verbatim(text),
+            _ => microshare::envelope(facts, payload),
+        };
+        (body, raw_attributes(facts, "application/json", false))
+    } else if structured {
         let body = body::structured(facts, payload);
         let content_type = "application/cloudevents+json; charset=UTF-8";
         // What consumers of the raw format look for is there even when the body could not be raw.
@@ -121,6 +144,13 @@ struct Facts<'a> {
     group: String,
     sequence: String,
     recorded: Option<String>,
+    recorded_ms: Option<i64>,
+    /// For consumers that route: the operator's template, or what the record's own envelope says, or its type.
+    rectype: String,
+    /// Whether that is more than the type says already.
+    routed: bool,
+    /// Whether the payload is a record in Microshare's envelope.
+    enveloped: bool,
     /// Whether the receipt time was corrected afterwards.
     corrected: bool,
     gateway: &'a str,
@@ -141,17 +171,30 @@ impl<'a> Facts<'a> {
             "" => identity.record_type.clone(),
             prefix => format!("{prefix}.{}", identity.record_type),
         };
+        let enveloped = record.draft.profile == "microshare";
+        let own = || {
+            let [own] = extract(&record.draft.message.payload, [&["recType"]]);
+            own.and_then(Scalar::text).map(|text| text.into_owned())
+        };
+        let rectype = match rendering.rectype {
+            Some(template) => Some(template.of(record, &kind, rendering.gateway_id, rendering.site)),
+            None => enveloped.then(own).flatten(),
+        };
         // An id must be there and differ from every other's, or a FIFO queue swallows the record.
         let unique = || format!("a.{}.{}.{}", record.journal, record.epoch, record.number);
         Ok(Facts {
             id: legal_id(&record.key).unwrap_or_else(unique),
             source: format!("//{}/{}", uri_segment(rendering.site), uri_segment(&record.draft.profile)),
+            routed: rectype.is_some(),
+            rectype: rectype.unwrap_or_else(|| kind.clone()),
+            enveloped,
             kind,
             subject: identity.device.as_deref().filter(|device| !device.is_empty()),
             time: event_time.or_else(|| recorded.clone()),
             group: legal_id(&identity.group).unwrap_or_else(|| "tidegate.ungrouped".into()),
             sequence: format!("{:010}-{position:020}", record.epoch),
             recorded,
+            recorded_ms: received_ms,
             corrected,
             gateway: rendering.gateway_id,
             topic: &record.draft.message.topic,

@@ -45,7 +45,7 @@ pub(super) fn profiles(input: &[u8]) {
         check_identity(&profile, &message, &record.draft.identity);
         check_one_group(&profile, flags, &record);
         assert_eq!(codec::decode(&codec::encode(&record)).expect("what was written"), record);
-        for format in [BodyFormat::CloudEvents, BodyFormat::Raw] {
+        for format in [BodyFormat::CloudEvents, BodyFormat::Raw, BodyFormat::Microshare] {
             for fifo in [true, false] {
                 check_entry(&record, format, fifo);
             }
@@ -131,6 +131,8 @@ fn check_one_group(profile: &Profile, flags: u8, record: &Record) {
 
 fn check_entry(record: &Record, format: BodyFormat, fifo: bool) {
     let rendering = Rendering {
+        rectype: None,
+        redact: &[],
         format,
         fifo,
         type_prefix: "tidegate",

@@ -46,6 +46,7 @@ impl Site {
             allow_plain_http: false,
             ca_file: None,
             credentials: CredentialsSource::CsvFile(self.key_file()),
+            rectype: None,
             body: BodyFormat::CloudEvents,
             gap_records: true,
             ordering: Ordering::Strict,

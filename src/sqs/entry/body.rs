@@ -43,6 +43,13 @@ pub(super) fn raw(payload: &[u8]) -> (String, bool) {
     }
 }
 
+/// A JSON payload as a body of its own, with the two characters escaped that SQS refuses.
+pub(super) fn verbatim(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    json::push_verbatim(&mut out, text);
+    out
+}
+
 /// The CloudEvents 1.0 document in its structured JSON format.
 pub(super) fn structured(facts: &Facts, payload: &Payload) -> String {
     let carried = match payload {
@@ -64,6 +71,7 @@ pub(super) fn structured(facts: &Facts, payload: &Payload) -> String {
     document.member("sequence", &facts.sequence);
     document.optional("recordedtime", facts.recorded.as_deref());
     document.flag("timecorrected", facts.corrected);
+    document.optional("rectype", facts.routed.then_some(&*facts.rectype));
     document.optional("gatewayid", Some(facts.gateway).filter(|gateway| !gateway.is_empty()));
     document.member("mqtttopic", facts.topic);
     document.member("timesource", facts.time_source);

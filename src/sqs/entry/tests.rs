@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 const LANE: LaneId = LaneId(3);
 
-fn record(payload: &[u8]) -> Record {
+pub(super) fn record(payload: &[u8]) -> Record {
     let message = Message {
         topic: "application/1/device/02f1e2d3c4b5a601/event/up".into(),
         payload: Bytes::copy_from_slice(payload),
@@ -34,8 +34,10 @@ fn record(payload: &[u8]) -> Record {
     Record::number(draft, JournalId(5), 1, 200_000, BootId([1; 16]), slots)
 }
 
-fn rendering(format: BodyFormat) -> Rendering<'static> {
+pub(super) fn rendering(format: BodyFormat) -> Rendering<'static> {
     Rendering {
+        rectype: None,
+        redact: &[],
         format,
         fifo: true,
         type_prefix: "com.example",
