@@ -55,18 +55,46 @@ impl<'a> RawText<'a> {
     }
 
     pub(super) fn is(self, name: &str) -> bool {
-        if self.0.contains(&b'\\') { self.text().is_some_and(|text| text == name) } else { self.0 == name.as_bytes() }
+        if !self.0.contains(&b'\\') {
+            return self.0 == name.as_bytes();
+        }
+        // Compared as it is read: a name costs no memory.
+        std::str::from_utf8(self.0).is_ok_and(|text| Unescaped { rest: text }.eq(name.chars().map(Some)))
     }
 }
 
 fn unescape(text: &str) -> Option<String> {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((plain, escaped)) = rest.split_once('\\') {
-        out.push_str(plain);
-        let letter = escaped.chars().next()?;
-        rest = &escaped[letter.len_utf8()..];
-        out.push(match letter {
+    Unescaped { rest: text }.collect()
+}
+
+/// The characters of a string's text, escapes read; a wrong escape or half a surrogate pair is `None`, and the end.
+struct Unescaped<'a> {
+    rest: &'a str,
+}
+
+impl Iterator for Unescaped<'_> {
+    type Item = Option<char>;
+
+    fn next(&mut self) -> Option<Option<char>> {
+        let c = self.rest.chars().next()?;
+        self.rest = &self.rest[c.len_utf8()..];
+        if c != '\\' {
+            return Some(Some(c));
+        }
+        let escape = self.escape();
+        if escape.is_none() {
+            self.rest = "";
+        }
+        Some(escape)
+    }
+}
+
+impl Unescaped<'_> {
+    /// What stands behind a backslash.
+    fn escape(&mut self) -> Option<char> {
+        let letter = self.rest.chars().next()?;
+        self.rest = &self.rest[letter.len_utf8()..];
+        Some(match letter {
             '"' | '\\' | '/' => letter,
             'b' => '\u{8}',
             'f' => '\u{c}',
@@ -74,22 +102,19 @@ fn unescape(text: &str) -> Option<String> {
             'r' => '\r',
             't' => '\t',
             'u' => {
-                let first = hex4(rest)?;
-                rest = &rest[4..];
-                if (0xd800..0xdc00).contains(&first) {
-                    let second =
-                        rest.strip_prefix("\\u").and_then(hex4).filter(|low| (0xdc00..0xe000).contains(low))?;
-                    rest = &rest[6..];
-                    char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00))?
-                } else {
-                    char::from_u32(first)?
+                let first = hex4(self.rest)?;
+                self.rest = &self.rest[4..];
+                if !(0xd800..0xdc00).contains(&first) {
+                    return char::from_u32(first);
                 }
+                let low = |low: &u32| (0xdc00..0xe000).contains(low);
+                let second = self.rest.strip_prefix("\\u").and_then(hex4).filter(low)?;
+                self.rest = &self.rest[6..];
+                char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00))?
             }
             _ => return None,
-        });
+        })
     }
-    out.push_str(rest);
-    Some(out)
 }
 
 fn hex4(text: &str) -> Option<u32> {
