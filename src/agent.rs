@@ -188,7 +188,7 @@ fn senders(config: &Config, clock: &Clock) -> Result<Vec<SqsSender>, SenderError
     Ok(senders)
 }
 
-fn broker_tls(config: &Config, clock: &Clock) -> Result<Option<Arc<rustls::ClientConfig>>, TlsError> {
+pub(crate) fn broker_tls(config: &Config, clock: &Clock) -> Result<Option<Arc<rustls::ClientConfig>>, TlsError> {
     if !matches!(config.mqtt.address, BrokerAddress::Tls { .. }) {
         return Ok(None);
     }

@@ -1,11 +1,15 @@
 //! The command line: one file per command, one meaning per exit code.
 
+mod check;
 mod config;
+mod credentials;
+mod explain;
+mod policy;
 mod profiles;
 mod run;
 mod status;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process;
 
@@ -27,6 +31,8 @@ pub enum ExitCode {
     JournalNewer = 5,
     /// No agent answers.
     NotRunning = 6,
+    /// `check` found something to mend.
+    CheckFailed = 7,
 }
 
 impl From<ExitCode> for process::ExitCode {
@@ -37,7 +43,7 @@ impl From<ExitCode> for process::ExitCode {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong command line; 3 invalid configuration; 4 journal held by another process;
-5 journal of a newer tidegate; 6 no agent answers.
+5 journal of a newer tidegate; 6 no agent answers; 7 check found something to mend.
 Logs go to standard error, or to journald under systemd; TIDEGATE_LOG sets the level.";
 
 /// Store-and-forward agent: local MQTT broker to AWS SQS, in order and without loss.
@@ -68,6 +74,36 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Walk the whole way from the broker to the queues, and say what to mend. Works beside the running agent.
+    Check {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        options: check::CheckOptions,
+    },
+    /// Say what would become of a message, of a file or of the broker's next one. Sends nothing.
+    Explain {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        options: explain::ExplainOptions,
+    },
+    /// Print the least IAM policy for the configured queues.
+    Policy {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// A customer's own KMS key that the queues are encrypted with.
+        #[arg(long, value_name = "ARN")]
+        kms_key: Option<String>,
+    },
+    /// The access key of the queues.
+    #[command(subcommand)]
+    Credentials(Credentials),
+    /// Print completions for a shell: source them from its start-up file.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
     /// List what can be read, network server by network server.
     Profiles {
         /// Show one in full, with a route to copy.
@@ -81,11 +117,42 @@ enum Command {
     Config(config::ConfigCommand),
 }
 
+#[derive(Subcommand, Debug)]
+enum Credentials {
+    /// Put the IAM console's .csv where the agent reads it, closed to others.
+    Import {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// The .csv, as downloaded.
+        #[arg(value_name = "FILE")]
+        download: PathBuf,
+        /// Where to put it; default: where the configuration reads it.
+        #[arg(long, value_name = "PATH")]
+        to: Option<PathBuf>,
+        /// Put it into systemd's credential store instead, for LoadCredential.
+        #[arg(long, conflicts_with = "to")]
+        systemd: bool,
+    },
+}
+
 /// Runs what the command line asks for.
 pub fn main() -> process::ExitCode {
     let code = match Cli::parse().command {
         Command::Run(file) => run::run(&file.config),
         Command::Status { file, json } => status::status(&file.config, json),
+        Command::Check { file, options } => check::check(&file.config, &options),
+        Command::Explain { file, options } => explain::explain(&file.config, &options),
+        Command::Policy { file, kms_key } => policy::policy(&file.config, kms_key.as_deref()),
+        Command::Credentials(Credentials::Import { file, download, to, systemd }) => {
+            credentials::import(&download, to.as_deref(), &file.config, systemd)
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "tidegate", &mut script);
+            // Whoever reads only the head of it closes the pipe early.
+            let _ = std::io::Write::write_all(&mut std::io::stdout(), &script);
+            ExitCode::Done
+        }
         Command::Profiles { name, json } => profiles::profiles(name.as_deref(), json),
         Command::Config(command) => config::config(&command),
     };

@@ -33,6 +33,7 @@ mod size;
 mod status;
 mod subscriptions;
 pub mod topic;
+pub mod visit;
 
 #[cfg(feature = "rig")]
 pub(crate) use memory::fuzz;

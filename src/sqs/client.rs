@@ -157,6 +157,17 @@ impl SqsSender {
         self.shared.keys.changed()
     }
 
+    /// Asks the queue with a batch of nothing: the service looks at the signature, answers that the batch is empty
+    /// (`EmptyBatchRequest`), and keeps nothing. Whether sending is permitted it may not have looked at.
+    pub async fn knock(&self) -> SendOutcome {
+        let request = self.shared.client.send_message_batch().queue_url(&self.queue_url).set_entries(Some(Vec::new()));
+        match tokio::time::timeout(self.attempt_timeout, request.send()).await {
+            Ok(Ok(_)) => SendOutcome::Answer(super::Answer::default()),
+            Ok(Err(error)) => SendOutcome::Fault(fault::of(&error, fault::ClockView::of(&self.shared.clock))),
+            Err(_) => SendOutcome::Fault(fault::no_answer(self.attempt_timeout)),
+        }
+    }
+
     async fn attempt(&self, entries: &[Entry]) -> SendOutcome {
         if entries.is_empty() || entries.len() > BATCH_ENTRIES {
             return SendOutcome::Fault(fault::not_built(&format!("a batch of {} entries", entries.len())));

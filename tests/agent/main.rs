@@ -13,6 +13,7 @@
 mod accounts;
 mod bad_input;
 mod broker;
+mod commands;
 mod delivery;
 mod demo;
 mod disk;

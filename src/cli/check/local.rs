@@ -1,0 +1,176 @@
+//! What can be looked at without a network: the file, its secrets' files, the clock, the journal's disk.
+
+use super::Step;
+use crate::clock::Clock;
+use crate::config::{Config, CredentialsSource};
+use crate::journal::place;
+use crate::sqs::credentials::parse_csv;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Syncs that are timed; the middle one counts.
+const SYNCS: usize = 5;
+/// A commit that takes longer holds up every acknowledgement noticeably.
+const SLOW: Duration = Duration::from_millis(200);
+
+pub(super) fn steps(file: &Path, config: &Config) -> Vec<Step> {
+    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let (queues, routes) = (count(config.queues.len(), "queue"), count(config.routes.len(), "route"));
+    let read = format!("{}: {queues}, {routes}", file.display());
+    let mut steps = vec![Step::good("configuration", read)];
+    // That keys are missing is told once, with how to get them there.
+    let there = |(key, path): &(&str, PathBuf)| *key != "credentials_file" || path.exists();
+    steps.extend(secrets(config).into_iter().filter(there).map(|(key, path)| secret(key, &path)));
+    steps.extend(config.queues.iter().map(|queue| match &queue.credentials {
+        CredentialsSource::CsvFile(path) => keys(&queue.name, path),
+        CredentialsSource::AwsChain => {
+            let found = "from the AWS chain, whatever it finds when a record is sent";
+            Step::open(format!("keys of {}", queue.name), found, "")
+        }
+    }));
+    steps.push(clock());
+    steps.extend(journal(config));
+    steps
+}
+
+/// Files that hold a secret, with the key that names them; each once.
+fn secrets(config: &Config) -> Vec<(&'static str, PathBuf)> {
+    let mqtt = &config.mqtt;
+    let own = [("password_file", &mqtt.password_file), ("client_key_file", &mqtt.client_key_file)];
+    let mut all: Vec<(&str, PathBuf)> =
+        own.into_iter().filter_map(|(key, path)| path.clone().map(|path| (key, path))).collect();
+    for queue in &config.queues {
+        if let CredentialsSource::CsvFile(path) = &queue.credentials
+            && all.iter().all(|(_, other)| other != path)
+        {
+            all.push(("credentials_file", path.clone()));
+        }
+    }
+    all
+}
+
+fn secret(key: &str, path: &Path) -> Step {
+    let step = format!("{key} of the agent alone");
+    match std::fs::metadata(path) {
+        Ok(facts) if facts.mode() & 0o007 != 0 => {
+            let found = format!("{} can be read or changed by every user of this machine", path.display());
+            Step::bad(step, found, format!("chmod 640 {}", path.display()))
+        }
+        Ok(_) => Step::good(step, format!("{} is closed to others", path.display())),
+        Err(error) => {
+            Step::bad(step, format!("{}: {error}", path.display()), "name the right file, and run this as root")
+        }
+    }
+}
+
+fn keys(queue: &str, path: &Path) -> Step {
+    let step = format!("keys of {queue}");
+    let import = "tidegate credentials import FILE.csv, with the .csv as the IAM console gave it";
+    match std::fs::read(path).map_err(|error| error.to_string()) {
+        Err(error) => Step::bad(step, format!("{}: {error}", path.display()), import),
+        Ok(bytes) => match parse_csv(&bytes) {
+            Ok(key) => Step::good(step, format!("access key {} in {}", key.id(), path.display())),
+            Err(error) => Step::bad(step, format!("{}: {error}", path.display()), import),
+        },
+    }
+}
+
+fn clock() -> Step {
+    let clock = Clock::new(None);
+    if clock.plausible() {
+        Step::good("clock", "later than this program was built")
+    } else {
+        let next = "let NTP set it; until then records keep the time since boot and are corrected later";
+        Step::bad("clock", "earlier than this program was built", next)
+    }
+}
+
+/// The journal's folder, or the nearest one above it that is there.
+fn nearest(path: &Path) -> Option<&Path> {
+    path.ancestors().find(|folder| folder.is_dir())
+}
+
+fn journal(config: &Config) -> Vec<Step> {
+    let path = &config.journal.path;
+    let Some(folder) = nearest(path) else {
+        return vec![Step::bad(
+            "journal",
+            format!("there is no {}", path.display()),
+            "set journal.path to a folder on flash",
+        )];
+    };
+    let mut steps = Vec::new();
+    steps.push(if place::in_ram(folder) {
+        let media: Vec<String> = place::media().iter().map(|path| path.display().to_string()).collect();
+        let next = format!("set journal.path to a folder on flash: {} can be written", media.join(", "));
+        Step::bad("journal's file system", format!("{} lies in RAM: a power cut loses it", path.display()), next)
+    } else {
+        Step::good("journal's file system", format!("{} is not in RAM", folder.display()))
+    });
+    let bound = config.journal.max_bytes;
+    let used = used_bytes(path);
+    steps.push(match place::free_bytes(folder) {
+        Some(free) if free.saturating_add(used) < bound => {
+            let found = format!("{} free and {} used, but journal.max_bytes is {}", mib(free), mib(used), mib(bound));
+            Step::bad("journal's space", found, "free space, or lower journal.max_bytes")
+        }
+        Some(free) => {
+            Step::good("journal's space", format!("{} free for a journal of at most {}", mib(free), mib(bound)))
+        }
+        None => Step::open("journal's space", "the system does not tell", ""),
+    });
+    steps.push(match sync_time(folder) {
+        Ok(time) if time > SLOW => {
+            let found = format!("a commit takes {} ms", time.as_millis());
+            Step::bad(
+                "journal's disk",
+                found,
+                "acknowledgements wait for it: a worn or cheap card does this, and so does a disk that others keep busy",
+            )
+        }
+        Ok(time) => Step::good("journal's disk", format!("a commit takes {:.1} ms", time.as_secs_f64() * 1000.0)),
+        Err(error) => Step::open(
+            "journal's disk",
+            format!("not timed: {} ({error})", folder.display()),
+            "run this as root, or as the agent's user",
+        ),
+    });
+    steps
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
+}
+
+/// Bytes of the journal's files, as far as they can be seen.
+fn used_bytes(path: &Path) -> u64 {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let facts = entry.metadata().ok()?;
+            Some(if facts.is_dir() { used_bytes(&entry.path()) } else { facts.len() })
+        })
+        .sum()
+}
+
+/// What a small write takes to reach the disk: the middle of several, on a file of our own that is removed.
+fn sync_time(folder: &Path) -> std::io::Result<Duration> {
+    let path = folder.join(format!(".tidegate-check-{}", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    let times = (|| {
+        let mut times = Vec::new();
+        for _ in 0..SYNCS {
+            let start = Instant::now();
+            File::write_all(&mut file, &[0; 4096])?;
+            file.sync_data()?;
+            times.push(start.elapsed());
+        }
+        times.sort();
+        Ok(times[SYNCS / 2])
+    })();
+    std::fs::remove_file(&path)?;
+    times
+}

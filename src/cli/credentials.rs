@@ -1,0 +1,149 @@
+//! `tidegate credentials import`: puts the IAM console's download where the agent reads it, readable by nobody else.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what a person asked for on the command line")]
+
+use super::ExitCode;
+use crate::config::{Config, CredentialsSource};
+use crate::sqs::credentials::parse_csv;
+use rustix::fs::{Gid, Uid};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Where the package's configuration looks.
+const DEFAULT_PLACE: &str = "/etc/tidegate/credentials.csv";
+/// Where systemd looks for a credential of this name (`LoadCredential=credentials.csv`).
+const CREDENTIAL_STORE: &str = "/etc/credstore/credentials.csv";
+/// The user that the package's unit runs as.
+const SERVICE_USER: &str = "tidegate";
+/// A download has one line of header and one of keys.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Checks `file` and writes it to `to`, or to where the configuration's first queue reads it, or into systemd's store.
+pub(super) fn import(file: &Path, to: Option<&Path>, config: &Path, systemd: bool) -> ExitCode {
+    let bytes = match read(file) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            eprintln!("cannot read {}: {error}; name the .csv as the IAM console gave it", file.display());
+            return ExitCode::Failed;
+        }
+    };
+    let key = match parse_csv(&bytes) {
+        Ok(key) => key,
+        Err(error) => {
+            eprintln!("{}: {error}", file.display());
+            return ExitCode::Failed;
+        }
+    };
+    let place = match (to, systemd) {
+        (Some(to), _) => to.to_owned(),
+        (None, true) => CREDENTIAL_STORE.into(),
+        (None, false) => configured(config),
+    };
+    if let Err(error) = place_file(&place, &bytes) {
+        eprintln!("cannot write {}: {error}; run it as root, or name another place with --to", place.display());
+        return ExitCode::Failed;
+    }
+    println!("access key {} is in {} (readable by its owner alone)", key.id(), place.display());
+    if systemd {
+        println!(
+            "In the unit: LoadCredential=credentials.csv, and in the configuration:\n\
+             credentials_file = \"/run/credentials/tidegate.service/credentials.csv\"\n\
+             systemd hands it over at the start only: after the next rotation, systemctl restart tidegate."
+        );
+    } else {
+        println!("A running agent takes it within seconds. `tidegate check` says whether the queue does.");
+    }
+    if !same_file(file, &place) {
+        println!("Delete the download: rm {}", file.display());
+    }
+    ExitCode::Done
+}
+
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(File::open(file)?, FILE_BYTES_MAX), &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Where the configuration reads keys; the package's place when it names none or cannot be read yet.
+fn configured(config: &Path) -> PathBuf {
+    let place = Config::load(config).ok().and_then(|config| {
+        config.queues.into_iter().find_map(|queue| match queue.credentials {
+            CredentialsSource::CsvFile(path) => Some(path),
+            CredentialsSource::AwsChain => None,
+        })
+    });
+    place.unwrap_or_else(|| DEFAULT_PLACE.into())
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// Written beside and renamed, so that a running agent never reads half a file.
+fn place_file(place: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let mut name = place.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let beside = folder.join(name);
+    let _ = std::fs::remove_file(&beside);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    let written = (|| {
+        if let Some((user, group)) = service_user().filter(|_| rustix::process::geteuid().is_root()) {
+            rustix::fs::fchown(&file, Some(user), Some(group))?;
+        }
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&beside, place)?;
+        File::open(folder)?.sync_all()
+    })();
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
+}
+
+/// The service's user and group, where the package made them.
+fn service_user() -> Option<(Uid, Gid)> {
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    user_of(&users, SERVICE_USER)
+}
+
+/// Of the lines of `/etc/passwd`, the ids of a user.
+fn user_of(users: &str, name: &str) -> Option<(Uid, Gid)> {
+    let line = users.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    let mut fields = line.split(':').skip(1);
+    let mut next = || fields.next()?.parse().ok();
+    Some((Uid::from_raw(next()?), Gid::from_raw(next()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_nobody_else_may_read_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = folder.path().join("keys/credentials.csv");
+        place_file(&place, b"one").expect("written");
+        place_file(&place, b"two").expect("written again");
+        assert_eq!(std::fs::read(&place).expect("there"), b"two");
+        assert_eq!(std::fs::metadata(&place).expect("there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::read_dir(place.parent().expect("a folder")).expect("a folder").count(),
+            1,
+            "nothing beside"
+        );
+    }
+
+    #[test]
+    fn the_services_user_is_found_by_its_whole_name() {
+        let users = "root:x:0:0::/root:/bin/sh\ntidegate2:x:7:8::/:/bin/false\ntidegate:x:990:991::/:/bin/false\n";
+        let (user, group) = user_of(users, "tidegate").expect("a user");
+        assert_eq!((user.as_raw(), group.as_raw()), (990, 991));
+        assert!(user_of("tidegatex:x:1:1::/:", "tidegate").is_none());
+    }
+}

@@ -1,0 +1,245 @@
+//! `tidegate explain`: what would become of a message: profile, identity, queues, and the exact SQS entry. Nothing is sent
+//! and nothing is journaled.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what a person asked for on the command line")]
+
+use super::{ExitCode, load};
+use crate::agent::broker_tls;
+use crate::clock::{BootId, Clock};
+use crate::config::{Config, RouteConfig};
+use crate::mqtt::topic::matches;
+use crate::mqtt::visit::visit;
+use crate::record::profile::{Profile, ProfileOptions};
+use crate::record::{Draft, JournalId, KeyKind, LaneId, Message, Record, Slot, TimeSource};
+use crate::sqs::Entry;
+use crate::sqs::entry::{Rendering, render};
+use crate::sqs::limits::ENTRY_BYTES;
+use serde_json::{Value, json};
+use std::fmt::Write;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The journal's id is the running agent's; this one stands in its place in keys that have it.
+const JOURNAL: JournalId = JournalId(0);
+
+/// How the command was asked.
+#[derive(clap::Args, Debug)]
+pub(super) struct ExplainOptions {
+    /// A file with one payload; `-` for standard input. Without one, the next messages of the broker are taken.
+    file: Option<PathBuf>,
+    /// The topic that the payload comes on, or a filter for the broker's messages (default: the routes' own).
+    #[arg(long)]
+    topic: Option<String>,
+    /// Read it by this profile, whatever the routes say.
+    #[arg(long)]
+    profile: Option<String>,
+    /// Messages to wait for at the broker.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    count: u16,
+    /// How long to wait for them.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    wait: u64,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn explain(config: &Path, options: &ExplainOptions) -> ExitCode {
+    let config = match load(config) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let forced = match options.profile.as_deref().map(|name| (name, Profile::named(name, ProfileOptions::default()))) {
+        Some((name, None)) => {
+            return failed(&format!("there is no profile \"{name}\": `tidegate profiles` lists them"));
+        }
+        Some((_, profile)) => profile,
+        None => None,
+    };
+    let messages = match &options.file {
+        Some(file) => of_file(file, options.topic.as_deref()).map(|message| vec![message]),
+        None => of_broker(&config, options),
+    };
+    let messages = match messages {
+        Ok(messages) => messages,
+        Err(why) => return failed(&why),
+    };
+    for message in messages {
+        let explained = one(&config, forced.as_ref(), message);
+        if options.json {
+            println!("{explained}");
+        } else {
+            print!("{}", in_words(&explained));
+        }
+    }
+    ExitCode::Done
+}
+
+fn failed(why: &str) -> ExitCode {
+    eprintln!("{why}");
+    ExitCode::Failed
+}
+
+fn of_file(file: &Path, topic: Option<&str>) -> Result<Message, String> {
+    let topic = topic.ok_or("a payload needs its topic: add --topic, as the broker has it")?;
+    let read = || {
+        let mut bytes = Vec::new();
+        match file.to_str() {
+            Some("-") => std::io::stdin().read_to_end(&mut bytes).map(|_| bytes),
+            _ => std::fs::read(file),
+        }
+    };
+    let payload = read().map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    Ok(Message { topic: topic.to_owned(), payload: payload.into(), qos: 1, retain: false, dup: false, packet_id: 0 })
+}
+
+fn of_broker(config: &Config, options: &ExplainOptions) -> Result<Vec<Message>, String> {
+    let own = || config.routes.iter().flat_map(|route| route.topics.iter().cloned()).collect();
+    let filters: Vec<String> = options.topic.clone().map_or_else(own, |topic| vec![topic]);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let tls = broker_tls(config, &Clock::new(None)).map_err(|error| format!("[mqtt]: {error}"))?;
+    let within = Duration::from_secs(options.wait);
+    let seen = runtime.block_on(visit(&config.mqtt, tls.as_ref(), &filters, within, options.count.into()));
+    runtime.shutdown_background();
+    let seen = seen.map_err(|refused| format!("{}: {}", refused.why, refused.remedy))?;
+    if let Some((filter, _)) = seen.granted.iter().find(|(_, granted)| granted.is_none()) {
+        eprintln!("the broker refused {filter}");
+    }
+    match seen.messages.is_empty() {
+        true => {
+            Err(format!("nothing came on {} within {} s; wait longer with --wait", filters.join(", "), options.wait))
+        }
+        false => Ok(seen.messages),
+    }
+}
+
+/// Everything there is to say of a message.
+fn one(config: &Config, forced: Option<&Profile>, message: Message) -> Value {
+    let route =
+        config.routes.iter().position(|route| route.topics.iter().any(|filter| matches(filter, &message.topic)));
+    let of_route = route.map(|index| &config.routes[index]);
+    let Some(profile) = forced.or(of_route.map(|route| &route.profile)) else {
+        return json!({ "topic": message.topic, "route": Value::Null });
+    };
+    let clock = Clock::new(None);
+    let received = clock.now();
+    let reader = profile.of(&message);
+    let identity = reader.identify(&message, received, JOURNAL);
+    let name = reader.name().to_owned();
+    let lanes: Vec<usize> = lanes(config, of_route);
+    let ids: Vec<LaneId> = lanes.iter().map(|lane| LaneId(*lane as u16)).collect();
+    let slots = ids.iter().map(|lane| Slot { lane: *lane, position: 1 }).collect();
+    let draft = Draft { received, message, profile: name.clone(), identity, lanes: ids };
+    let record = Record::number(draft, JOURNAL, 1, 1, BootId::default(), slots);
+    let identity = &record.draft.identity;
+    json!({
+        "topic": record.draft.message.topic,
+        "bytes": record.draft.message.payload.len(),
+        "route": route.map(|index| index + 1),
+        "profile": name,
+        "device": identity.device,
+        "key": identity.key,
+        "key_kind": identity.key_kind.word(),
+        "key_because": because(identity.key_kind),
+        "group": identity.group,
+        "type": identity.record_type,
+        "time": identity.event_time,
+        "time_source": if identity.time_source == TimeSource::Event { "event" } else { "arrival" },
+        "queues": lanes.iter().map(|lane| entry(config, *lane, &record)).collect::<Vec<_>>(),
+    })
+}
+
+/// The queues of a route, by their place in the file; without a route, all.
+fn lanes(config: &Config, route: Option<&RouteConfig>) -> Vec<usize> {
+    let named = |name: &String| route.is_none_or(|route| route.queues.contains(name));
+    config.queues.iter().enumerate().filter(|(_, queue)| named(&queue.name)).map(|(index, _)| index).collect()
+}
+
+fn because(kind: KeyKind) -> &'static str {
+    match kind {
+        KeyKind::Native => "the network server's own unique id",
+        KeyKind::Frame => "device, session, counter, port, bytes and time of the radio frame",
+        KeyKind::Content => "topic and bytes: a time, a counter or an id in them tells equal readings apart",
+        KeyKind::Retained => "nothing in it; retained: a repeat if it equals the topic's last payload",
+        _ => "nothing in it tells it from an equal one: each arrival is a record of its own",
+    }
+}
+
+fn entry(config: &Config, lane: usize, record: &Record) -> Value {
+    let queue = &config.queues[lane];
+    let rendering = Rendering {
+        format: queue.body,
+        fifo: queue.url.fifo,
+        type_prefix: &config.records.type_prefix,
+        gateway_id: &config.gateway.id,
+        site: &config.gateway.site,
+        rectype: queue.rectype.as_ref(),
+        redact: &config.records.redact,
+        lane: LaneId(lane as u16),
+        now: None,
+        possible_duplicate: false,
+        limit: ENTRY_BYTES,
+    };
+    match render(record, &rendering) {
+        Ok(entry) => {
+            let size = entry.size();
+            let Entry { body, attributes, group, dedup } = entry;
+            let attributes: serde_json::Map<String, Value> =
+                attributes.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+            json!({
+                "queue": queue.name,
+                "bytes": size,
+                "bytes_max": ENTRY_BYTES,
+                "group_id": group,
+                "deduplication_id": dedup,
+                "attributes": attributes,
+                "body": body,
+            })
+        }
+        Err(why) => json!({ "queue": queue.name, "cannot_be_sent": why.to_string() }),
+    }
+}
+
+fn in_words(of: &Value) -> String {
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    };
+    let mut out = String::new();
+    let mut line = |what: &str, says: &str| _ = writeln!(out, "{what:10} {says}");
+    line("topic", &text(&of["topic"]));
+    if of["profile"].is_null() {
+        line(
+            "route",
+            "none takes this topic: such a message never comes; see topics in the configuration, or use --profile",
+        );
+        return out;
+    }
+    let route = of["route"].as_u64().map_or("none takes this topic; read as asked".to_owned(), |n| n.to_string());
+    line("route", &route);
+    line("profile", &text(&of["profile"]));
+    line("device", &text(&of["device"]));
+    let key = of["key"].as_str().map_or("its place in the journal", |key| key);
+    line("key", &format!("{key} ({}: {})", text(&of["key_kind"]), text(&of["key_because"])));
+    line("group", &text(&of["group"]));
+    line("type", &text(&of["type"]));
+    line("time", &format!("{} ({})", text(&of["time"]), text(&of["time_source"])));
+    for queue in of["queues"].as_array().into_iter().flatten() {
+        line("", "");
+        if let Some(why) = queue["cannot_be_sent"].as_str() {
+            line("queue", &format!("{}: {why}", text(&queue["queue"])));
+            continue;
+        }
+        line("queue", &format!("{}, {} of {} bytes", text(&queue["queue"]), queue["bytes"], queue["bytes_max"]));
+        line("group id", &text(&queue["group_id"]));
+        line("dedup id", &text(&queue["deduplication_id"]));
+        for (name, value) in queue["attributes"].as_object().into_iter().flatten() {
+            line("", &format!("{name}: {}", text(value)));
+        }
+        line("body", &text(&queue["body"]));
+    }
+    let _ = writeln!(out, "\nNothing was sent. An id of zeros in a key stands for the running agent's journal.\n");
+    out
+}
