@@ -135,6 +135,7 @@ fn exit_codes_are_the_same_in_readme_unit_and_code() {
         ExitCode::JournalHeld,
         ExitCode::JournalNewer,
         ExitCode::NotRunning,
+        ExitCode::CheckFailed,
     ];
     let readme = text("README.md");
     let rows: Vec<u8> =
