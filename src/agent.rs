@@ -25,7 +25,7 @@ use crate::record::LaneId;
 use crate::record::profile::Profile;
 use crate::shutdown;
 use crate::sqs::client::{SenderError, SqsSender};
-use crate::status::{Board, server};
+use crate::status::{Board, history, server};
 use crate::tls::{self, TlsError, TlsOptions};
 use futures_util::FutureExt;
 use sd_notify::NotifyState;
@@ -120,6 +120,7 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     board.intake(shared);
     let (link_returned, link) = watch::channel(0);
     helpers.spawn(watch_link(link_returned));
+    helpers.spawn(sample(board.clone(), journal.durable_watch()));
     let mut drains = JoinSet::new();
     for (queue, sender) in config.queues.iter().zip(senders) {
         let lane = journal.lane(&queue.name).expect("opened with every configured queue");
@@ -330,6 +331,20 @@ fn say_opened(report: &OpenReport, journal: &Journal) {
     if report.in_ram {
         let media: Vec<String> = place::media().iter().map(|path| path.display().to_string()).collect();
         tracing::error!(path = %journal.path().display(), flash = media.join(", "), "the journal lies in RAM and is lost at a power cut; set journal.path to a folder on flash");
+    }
+}
+
+/// Notes depth and lag for the page while something waits, and once when something comes; an idle agent sleeps.
+async fn sample(board: Arc<Board>, mut durable: watch::Receiver<u64>) {
+    let step = Duration::from_secs(history::HOUR_STEP_S);
+    loop {
+        durable.mark_unchanged();
+        let sampled = board.clone();
+        let waiting = tokio::task::spawn_blocking(move || sampled.sample()).await.unwrap_or(false);
+        if !waiting && durable.changed().await.is_err() {
+            return;
+        }
+        tokio::time::sleep(step).await;
     }
 }
 

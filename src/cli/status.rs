@@ -51,6 +51,15 @@ fn ask(listen: SocketAddr) -> io::Result<Vec<u8>> {
     body.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is cut short"))
 }
 
+/// How long the backlog will take, where something waits.
+fn outlook(of: &Value) -> String {
+    match (of["says"].as_str(), of["eta_s"].as_u64()) {
+        (Some("draining"), Some(eta)) => format!(", drained in {}", crate::status::history::span(eta)),
+        (Some("growing"), _) => ", more comes than goes".to_owned(),
+        _ => String::new(),
+    }
+}
+
 /// The snapshot for people. What is missing in it is shown as `-`: an older agent may answer a newer command.
 fn table(snapshot: &Value) -> String {
     let text = |value: &Value| match value {
@@ -96,12 +105,13 @@ fn table(snapshot: &Value) -> String {
         let (lane, drain) = (&queue["lane"], &queue["drain"]);
         let _ = writeln!(
             out,
-            "{:<10} {}: {}, waiting {}, lag {} s, accepted {}, evicted {}, quarantined {}, damaged {}, appended {}",
+            "{:<10} {}: {}, waiting {}, lag {} s{}, accepted {}, evicted {}, quarantined {}, damaged {}, appended {}",
             "queue",
             text(&queue["name"]),
             text(&drain["state"]),
             text(&lane["waiting"]),
             text(&drain["lag_s"]),
+            outlook(&queue["outlook"]),
             text(&lane["accepted"]),
             text(&lane["evicted"]),
             text(&lane["quarantined"]),

@@ -54,6 +54,11 @@ pub enum DrainState {
 }
 
 impl DrainState {
+    /// Whether nothing goes until somebody mends the cause.
+    pub fn is_parked(&self) -> bool {
+        matches!(self, DrainState::Parked { .. })
+    }
+
     /// The state that a closed gate means.
     pub(super) fn of(gate: &GateState, now: Instant) -> Option<DrainState> {
         let (cause, next_s) = match gate {

@@ -235,6 +235,11 @@ impl Journal {
         Arc::new(move || *durable.borrow())
     }
 
+    /// Changes with the last durable number.
+    pub fn durable_watch(&self) -> watch::Receiver<u64> {
+        self.0.durable.subscribe()
+    }
+
     /// The lane of a configured queue.
     pub fn lane(&self, name: &str) -> Option<Lane> {
         let id = locked(&self.0.books).iter().find(|book| book.name == name)?.id;

@@ -40,7 +40,7 @@ pub(crate) use memory::fuzz;
 pub use memory::recall;
 pub use options::IntakeError;
 pub use size::{HEAD_BYTES, TAKEN_BYTES};
-pub use status::{FilterStatus, IntakeShared, IntakeState, IntakeStatus, RouteStatus};
+pub use status::{FilterStatus, IntakeShared, IntakeState, IntakeStatus, LastMessage, RouteStatus};
 
 use crate::clock::{Clock, Moment};
 use crate::config::MqttConfig;

@@ -5,6 +5,7 @@ use super::outage::Outage;
 use super::subscriptions::Grant;
 use crate::clock::Clock;
 use serde::Serialize;
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What intake is doing.
@@ -95,8 +96,25 @@ pub struct IntakeStatus {
     pub routes: Vec<RouteStatus>,
 }
 
+/// One of the last messages, without its payload.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LastMessage {
+    /// Its topic.
+    pub topic: String,
+    /// Bytes of its payload.
+    pub bytes: usize,
+    /// When it came, in seconds since boot.
+    pub at_s: u64,
+}
+
+/// Messages that are remembered for people.
+const RECENT: usize = 20;
+/// Longest topic that is remembered whole.
+const RECENT_TOPIC_BYTES: usize = 200;
+
 #[derive(Debug)]
 pub(super) struct Shown {
+    recent: VecDeque<LastMessage>,
     pub(super) status: IntakeStatus,
     since_ms: u64,
     /// Boot time of each route's last message.
@@ -130,7 +148,12 @@ impl IntakeShared {
             broker_dropped_since_start: 0,
             routes: rows,
         };
-        let shown = Shown { status, since_ms: clock.now().boottime_ms, last_message_ms: vec![None; routes.len()] };
+        let shown = Shown {
+            recent: VecDeque::new(),
+            status,
+            since_ms: clock.now().boottime_ms,
+            last_message_ms: vec![None; routes.len()],
+        };
         IntakeShared { clock, shown: Mutex::new(shown) }
     }
 
@@ -163,9 +186,22 @@ impl IntakeShared {
         change(&mut self.lock().status);
     }
 
+    /// The last messages, oldest first.
+    pub fn recent(&self) -> Vec<LastMessage> {
+        self.lock().recent.iter().cloned().collect()
+    }
+
     /// A message came on a route; true if it is the route's first with QoS 0.
-    pub(super) fn came(&self, route: usize, boottime_ms: u64, qos: u8) -> bool {
+    pub(super) fn came(&self, route: usize, boottime_ms: u64, qos: u8, (topic, bytes): (&str, usize)) -> bool {
         let mut shown = self.lock();
+        // The oldest one's memory is used again.
+        let mut text = match shown.recent.len() {
+            RECENT.. => shown.recent.pop_front().map(|oldest| oldest.topic).unwrap_or_default(),
+            _ => String::new(),
+        };
+        text.clear();
+        text.push_str(&topic[..topic.floor_char_boundary(RECENT_TOPIC_BYTES)]);
+        shown.recent.push_back(LastMessage { topic: text, bytes, at_s: boottime_ms / 1000 });
         shown.last_message_ms[route] = Some(boottime_ms);
         let row = &mut shown.status.routes[route];
         row.messages += 1;
@@ -236,7 +272,7 @@ mod tests {
     fn only_the_first_qos_0_message_of_a_route_is_news() {
         let routes = [support::route("a"), support::route("b")];
         let shared = IntakeShared::new(Clock::new(None), "mqtt://b".into(), &routes);
-        let news = [(0, 1), (0, 0), (0, 0), (1, 0)].map(|(route, qos)| shared.came(route, 0, qos));
+        let news = [(0, 1), (0, 0), (0, 0), (1, 0)].map(|(route, qos)| shared.came(route, 0, qos, ("t", 1)));
         assert_eq!(news, [false, true, false, true]);
         assert_eq!(shared.snapshot().routes[0].messages, 3);
     }

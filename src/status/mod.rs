@@ -1,5 +1,7 @@
 //! The status: one snapshot behind everything that people look at.
 
+pub mod history;
+pub mod page;
 pub mod server;
 
 use crate::clock::Clock;
@@ -7,7 +9,9 @@ use crate::config::Config;
 use crate::drain::{DrainShared, DrainState, DrainStatus};
 use crate::journal::{Journal, JournalFacts, LaneFacts, WriterHealth, place};
 use crate::mqtt::{IntakeShared, IntakeState, IntakeStatus};
+use history::{History, Outlook, Point};
 use serde::Serialize;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -74,6 +78,8 @@ pub struct QueueStatus {
     pub lane: Option<LaneFacts>,
     /// Its drain.
     pub drain: DrainStatus,
+    /// How long its backlog will take; absent until the journal is open.
+    pub outlook: Option<Outlook>,
 }
 
 /// Where the stages can be looked at; filled while the agent starts.
@@ -85,6 +91,7 @@ pub struct Board {
     clock: Clock,
     started_ms: u64,
     stages: Mutex<Stages>,
+    histories: Mutex<HashMap<String, History>>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -105,6 +112,7 @@ impl Board {
             clock: clock.clone(),
             started_ms: clock.now().boottime_ms,
             stages: Mutex::default(),
+            histories: Mutex::default(),
         }
     }
 
@@ -137,6 +145,30 @@ impl Board {
         self.stages(|stages| *stages = Stages::default());
     }
 
+    /// Notes how deep each queue is now; whether anything waits. To be asked each [`history::HOUR_STEP_S`] while it does.
+    pub fn sample(&self) -> bool {
+        let stages = self.stages(|stages| stages.clone());
+        let Some((journal, _)) = stages.journal else { return false };
+        let now_ms = self.clock.now().boottime_ms;
+        let mut histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = false;
+        for lane in journal.facts().lanes {
+            let drain = stages.drains.iter().find(|(queue, _)| *queue == lane.name);
+            let lag_s = drain.map_or(0, |(_, shared)| shared.snapshot(now_ms).lag_s);
+            waiting |= lane.waiting > 0;
+            histories.entry(lane.name.clone()).or_default().note(point(&lane, lag_s, now_ms));
+        }
+        waiting
+    }
+
+    /// The page of this moment. Looks at the disk, as [`Board::snapshot`].
+    pub fn page(&self) -> String {
+        let snapshot = self.snapshot();
+        let recent = self.stages(|stages| stages.intake.clone()).map(|shared| shared.recent()).unwrap_or_default();
+        let histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
+        page::render(&snapshot, &histories, &recent, self.clock.now().boottime_ms / 1000)
+    }
+
     /// A snapshot. Looks at the disk: keep it off the runtime's threads.
     pub fn snapshot(&self) -> StatusSnapshot {
         let stages = self.stages(|stages| stages.clone());
@@ -151,11 +183,14 @@ impl Board {
         let drain = |name: &str| {
             stages.drains.iter().find(|(queue, _)| queue == name).map(|(_, shared)| shared.snapshot(now_ms))
         };
-        let queues = self.queues.iter().map(|(name, url)| QueueStatus {
-            name: name.clone(),
-            url: url.clone(),
-            lane: lane(name),
-            drain: drain(name).unwrap_or_default(),
+        let histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
+        let queues = self.queues.iter().map(|(name, url)| {
+            let (lane, drain) = (lane(name), drain(name).unwrap_or_default());
+            let outlook = lane.as_ref().map(|lane| {
+                let now = point(lane, drain.lag_s, now_ms);
+                histories.get(name).cloned().unwrap_or_default().outlook(now)
+            });
+            QueueStatus { name: name.clone(), url: url.clone(), lane, drain, outlook }
         });
         let mut snapshot = StatusSnapshot {
             version: env!("CARGO_PKG_VERSION"),
@@ -175,6 +210,11 @@ impl Board {
         snapshot.remarks = remarks.into_iter().map(|(_, text)| text).collect();
         snapshot
     }
+}
+
+/// A queue at this instant.
+fn point(lane: &LaneFacts, lag_s: u64, now_ms: u64) -> Point {
+    Point { at_s: now_ms / 1000, waiting: lane.waiting, accepted: lane.accepted, lag_s }
 }
 
 /// What a person should know, each with how urgent it is. Pure.

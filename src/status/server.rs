@@ -2,8 +2,11 @@
 //!
 //! | route | answer |
 //! |---|---|
+//! | `GET /` | the page ([`super::page`]), `GET /page.css` its style |
 //! | `GET /status.json` | the snapshot ([`super::StatusSnapshot`]) |
+//! | `GET /metrics` | the same for Prometheus ([`crate::telemetry::metrics`]) |
 //! | `GET /livez` | 200 while the process turns |
+//! | `GET /readyz` | 200 while messages are taken, else 503 and why |
 //!
 //! A connection gets ten seconds and 16 KiB for a request's head, and at most 32 are open, so that nobody can use it to hold up the agent.
 
@@ -75,23 +78,78 @@ pub(crate) async fn serve_connection(stream: impl AsyncRead + AsyncWrite + Unpin
 }
 
 async fn answer(request: Request<Incoming>, board: Arc<Board>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let (status, kind, body) = match (request.method(), request.uri().path()) {
-        (&Method::GET, "/status.json") => {
-            let snapshot = tokio::task::spawn_blocking(move || serde_json::to_vec(&board.snapshot())).await;
-            match snapshot {
-                Ok(Ok(json)) => (StatusCode::OK, "application/json", json),
-                _ => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", b"no snapshot\n".to_vec()),
-            }
+    let get = matches!(*request.method(), Method::GET | Method::HEAD);
+    let (status, kind, body) = match request.uri().path() {
+        _ if !get => (StatusCode::METHOD_NOT_ALLOWED, TEXT, "read-only\n".into()),
+        _ if !asks_for_us(&request) => (StatusCode::MISDIRECTED_REQUEST, TEXT, "ask for the address itself\n".into()),
+        "/" => made(board, HTML, |board| Some(board.page())).await,
+        "/page.css" => (StatusCode::OK, "text/css; charset=utf-8", super::page::STYLE.into()),
+        "/status.json" => made(board, "application/json", |board| serde_json::to_string(&board.snapshot()).ok()).await,
+        "/metrics" => {
+            let kind = "text/plain; version=0.0.4; charset=utf-8";
+            made(board, kind, |board| Some(crate::telemetry::metrics::render(&board.snapshot()))).await
         }
-        (&Method::GET, "/livez") => (StatusCode::OK, "text/plain", b"live\n".to_vec()),
-        (&Method::GET, _) => (StatusCode::NOT_FOUND, "text/plain", b"not found\n".to_vec()),
-        _ => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", b"read-only\n".to_vec()),
+        "/livez" => (StatusCode::OK, TEXT, "live\n".into()),
+        "/readyz" => ready(board).await,
+        _ => (StatusCode::NOT_FOUND, TEXT, "not found\n".into()),
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
     Ok(response)
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+
+/// On every answer: nothing is kept, nothing comes from elsewhere, nobody frames it or guesses at types.
+const HEADERS: [(header::HeaderName, &str); 5] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+];
+
+/// Whether the request names this machine as browsers write it: a page of somebody else's whose name was made to point
+/// here would name itself. A request without a name comes from no browser.
+fn asks_for_us(request: &Request<Incoming>) -> bool {
+    let Some(host) = request.headers().get(header::HOST) else { return true };
+    let Some(authority) = host.to_str().ok().and_then(|host| host.parse::<http::uri::Authority>().ok()) else {
+        return false;
+    };
+    crate::sqs::url::is_loopback_host(authority.host())
+}
+
+/// Something that looks at the disk, made off the runtime's threads.
+async fn made(
+    board: Arc<Board>,
+    kind: &'static str,
+    make: impl FnOnce(&Board) -> Option<String> + Send + 'static,
+) -> (StatusCode, &'static str, String) {
+    match tokio::task::spawn_blocking(move || make(&board)).await {
+        Ok(Some(body)) => (StatusCode::OK, kind, body),
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, "no snapshot\n".into()),
+    }
+}
+
+/// Ready: the journal is open and the broker hands over messages. A queue that is away makes nothing unready.
+async fn ready(board: Arc<Board>) -> (StatusCode, &'static str, String) {
+    let Ok(snapshot) = tokio::task::spawn_blocking(move || board.snapshot()).await else {
+        return (StatusCode::INTERNAL_SERVER_ERROR, TEXT, "no snapshot\n".into());
+    };
+    let online = snapshot.intake.is_some_and(|intake| matches!(intake.state, crate::mqtt::IntakeState::Online));
+    match snapshot.journal.is_some() && online {
+        true => (StatusCode::OK, TEXT, "ready\n".into()),
+        false => (StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready: {}\n", snapshot.remarks.join("; "))),
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! One line per state change, never per message above DEBUG. WARN: odd, nothing lost. ERROR: lost, or a person must act.
 //! `TIDEGATE_LOG` sets the level (`debug`, or `tidegate::drain=debug,info`); default `info`.
 
+pub mod metrics;
+
 use std::io::IsTerminal;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;

@@ -19,6 +19,7 @@ mod demo;
 mod disk;
 mod doubt;
 mod outage;
+mod page;
 mod power_loss;
 mod profiles;
 mod rude_clock;

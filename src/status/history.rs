@@ -1,0 +1,186 @@
+//! Depth and lag over the last hour and the last day, and how long the backlog will take: kept in memory, lost at a restart.
+//!
+//! Bounds: [`POINTS`] points for the hour and as many for the day, 24 bytes each, per queue: 17 KB. Nothing is sampled
+//! while nothing moves, so an idle agent is not woken for it; a gap in the points is a time in which nothing changed.
+
+use serde::Serialize;
+use std::collections::VecDeque;
+
+/// Points kept per span.
+pub const POINTS: usize = 360;
+/// Between two points of the hour.
+pub const HOUR_STEP_S: u64 = 10;
+/// Between two points of the day.
+pub const DAY_STEP_S: u64 = 240;
+/// The rate is taken over so long.
+const RATE_S: u64 = 300;
+/// A rate below this is none: one record in a quarter of an hour.
+const SLOWEST: f64 = 1.0 / 900.0;
+
+/// A queue at one instant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Point {
+    /// Seconds since boot.
+    pub at_s: u64,
+    /// Records waiting.
+    pub waiting: u64,
+    /// Records accepted since the journal was made.
+    pub accepted: u64,
+    /// Age of the oldest waiting record, in seconds.
+    pub lag_s: u64,
+}
+
+/// What one queue did.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    hour: VecDeque<Point>,
+    day: VecDeque<Point>,
+}
+
+impl History {
+    /// Takes in a point; the day keeps every so-manieth, with the highest depth and lag in between.
+    pub fn note(&mut self, point: Point) {
+        push(&mut self.hour, point, HOUR_STEP_S);
+        push(&mut self.day, point, DAY_STEP_S);
+    }
+
+    /// The last hour, oldest first.
+    pub fn hour(&self) -> impl Iterator<Item = &Point> {
+        self.hour.iter()
+    }
+
+    /// The last day, oldest first.
+    pub fn day(&self) -> impl Iterator<Item = &Point> {
+        self.day.iter()
+    }
+
+    /// How it goes on from here, from the last minutes up to `now`.
+    pub fn outlook(&self, now: Point) -> Outlook {
+        let since = now.at_s.saturating_sub(RATE_S);
+        // The last point before the span counts, too: nothing changed in between.
+        let before = self.hour.iter().rev().find(|point| point.at_s <= since);
+        let first = before.or_else(|| self.hour.front()).copied();
+        outlook(first, now)
+    }
+}
+
+/// In a step there is one point: later ones raise it.
+fn push(points: &mut VecDeque<Point>, point: Point, step_s: u64) {
+    if let Some(last) = points.back_mut()
+        && last.at_s / step_s == point.at_s / step_s
+    {
+        let (waiting, lag_s) = (last.waiting.max(point.waiting), last.lag_s.max(point.lag_s));
+        *last = Point { waiting, lag_s, at_s: last.at_s, ..point };
+        return;
+    }
+    points.push_back(point);
+    if points.len() > POINTS {
+        points.pop_front();
+    }
+}
+
+/// How long the backlog will take.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct Outlook {
+    /// Records accepted per second lately.
+    pub accepted_per_s: f64,
+    /// Seconds until nothing waits, if it goes on like this.
+    pub eta_s: Option<u64>,
+    /// In words.
+    pub says: Says,
+}
+
+/// The outlook in a word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Says {
+    /// Nothing waits.
+    Drained,
+    /// It gets less.
+    Draining,
+    /// It gets more, or no less: more comes than goes.
+    Growing,
+    /// Nothing goes, or it has not been watched for long enough.
+    Unknown,
+}
+
+/// Pure: from a point some minutes ago and the present one.
+fn outlook(first: Option<Point>, now: Point) -> Outlook {
+    let none = |says| Outlook { accepted_per_s: 0.0, eta_s: None, says };
+    let Some(first) = first.filter(|first| first.at_s < now.at_s) else {
+        return none(if now.waiting == 0 { Says::Drained } else { Says::Unknown });
+    };
+    let seconds = (now.at_s - first.at_s) as f64;
+    let accepted_per_s = now.accepted.saturating_sub(first.accepted) as f64 / seconds;
+    if now.waiting == 0 {
+        return Outlook { accepted_per_s, eta_s: None, says: Says::Drained };
+    }
+    if accepted_per_s < SLOWEST {
+        return none(Says::Unknown);
+    }
+    let less_per_s = (first.waiting as f64 - now.waiting as f64) / seconds;
+    if less_per_s < SLOWEST {
+        return Outlook { accepted_per_s, eta_s: None, says: Says::Growing };
+    }
+    let eta_s = (now.waiting as f64 / less_per_s).ceil() as u64;
+    Outlook { accepted_per_s, eta_s: Some(eta_s), says: Says::Draining }
+}
+
+/// A span of time for people: `40 s`, `12 min`, `3 h 20 min`, `2 d 4 h`.
+pub fn span(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, _, _) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn point(at_s: u64, waiting: u64, accepted: u64) -> Point {
+        Point { at_s, waiting, accepted, lag_s: waiting / 2 }
+    }
+
+    proptest! {
+        #[test]
+        fn memory_is_bounded_and_peaks_are_kept(steps in prop::collection::vec((1u64..500, 0u64..1000), 1..2000)) {
+            let (mut history, mut at) = (History::default(), 0);
+            for (step, waiting) in &steps {
+                at += step;
+                history.note(point(at, *waiting, at));
+            }
+            prop_assert!(history.hour.len() <= POINTS && history.day.len() <= POINTS);
+            let from = history.day.front().map_or(0, |first| first.at_s);
+            let mut at = 0;
+            let kept = steps.iter().filter_map(|(step, waiting)| { at += step; (at >= from).then_some(*waiting) });
+            prop_assert_eq!(history.day().map(|point| point.waiting).max(), kept.max());
+            prop_assert!(history.hour.iter().zip(history.hour.iter().skip(1)).all(|(a, b)| a.at_s < b.at_s));
+        }
+
+        /// A steady drain is foretold to the second, whatever its pace.
+        #[test]
+        fn a_steady_drain_ends_when_it_was_said_to(per_s in 1u64..500, incoming in 0u64..400, seconds in 30u64..300) {
+            let start = 10_000_000;
+            let at = |t: u64| point(t, start + incoming * t - (per_s + incoming) * t, (per_s + incoming) * t);
+            let said = outlook(Some(at(0)), at(seconds));
+            prop_assert_eq!(said.says, Says::Draining);
+            let left = at(seconds).waiting;
+            prop_assert!(said.eta_s.is_some_and(|eta| eta.abs_diff(left.div_ceil(per_s)) <= 1), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_foretold_is_not() {
+        assert_eq!(outlook(None, point(5, 10, 0)).says, Says::Unknown);
+        assert_eq!(outlook(Some(point(0, 10, 0)), point(300, 400, 0)).says, Says::Unknown, "nothing goes");
+        assert_eq!(outlook(Some(point(0, 10, 0)), point(300, 400, 90)).says, Says::Growing);
+        assert_eq!(outlook(Some(point(0, 10, 0)), point(300, 0, 90)).says, Says::Drained);
+        let said = [span(40), span(725), span(12_000), span(190_000)];
+        assert_eq!(said, ["40 s", "12 min", "3 h 20 min", "2 d 4 h"]);
+    }
+}

@@ -1,0 +1,283 @@
+//! The status page: one glance says whether it is fine, and what to do. Made on the server, so it works without scripts.
+//!
+//! Nothing in it comes from elsewhere: one style sheet of ours, charts as SVG. Every text that did not come from this
+//! source is escaped; payloads are not shown. Under 60 KB, whatever happened.
+
+use super::history::{History, Point, Says, span};
+use super::{Health, QueueStatus, StatusSnapshot};
+use crate::drain::DrainState;
+use crate::mqtt::{IntakeState, LastMessage};
+use std::collections::HashMap;
+use std::fmt::Write;
+
+/// The style sheet.
+pub const STYLE: &str = include_str!("page.css");
+/// Seconds between two loads.
+const REFRESH_S: u32 = 10;
+/// Longest text of somebody else's in one place.
+const TEXT_CHARS: usize = 400;
+/// Remarks that are shown.
+const REMARKS: usize = 12;
+/// The chart's own units.
+const CHART: (f64, f64) = (360.0, 100.0);
+
+/// The page of a snapshot; `now_s` is the time since boot.
+pub fn render(
+    snapshot: &StatusSnapshot,
+    histories: &HashMap<String, History>,
+    recent: &[LastMessage],
+    now_s: u64,
+) -> String {
+    let mut out = String::with_capacity(16 * 1024);
+    let gateway = escaped(&snapshot.gateway);
+    let _ = write!(
+        out,
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{gateway}: {}</title>\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
+         <meta http-equiv=\"refresh\" content=\"{REFRESH_S}\"><link rel=\"stylesheet\" href=\"/page.css\"></head><body>\n\
+         <header><h1>{gateway}</h1><span>tidegate {}, up {}</span></header>\n",
+        word(snapshot.health),
+        snapshot.version,
+        span(snapshot.uptime_s)
+    );
+    health(&mut out, snapshot);
+    broker(&mut out, snapshot);
+    for queue in &snapshot.queues {
+        queue_section(&mut out, queue, histories.get(&queue.name), now_s);
+    }
+    journal(&mut out, snapshot);
+    records(&mut out, recent, now_s);
+    out.push_str("<p class=\"dim\"><a href=\"/status.json\">status.json</a> · <a href=\"/metrics\">metrics</a></p></body></html>\n");
+    out
+}
+
+fn word(health: Health) -> &'static str {
+    match health {
+        Health::Fine => "fine",
+        Health::Waiting => "waiting",
+        Health::Act => "ACT",
+    }
+}
+
+fn health(out: &mut String, snapshot: &StatusSnapshot) {
+    let (class, says, more) = match snapshot.health {
+        Health::Fine => ("", "Fine", "Records flow, or nothing waits."),
+        Health::Waiting => ("waiting", "Waiting", "Records are kept in the journal; nothing has to be done."),
+        Health::Act => ("act", "Somebody has to act", "Nothing goes by itself until this is done."),
+    };
+    let _ = write!(out, "<div class=\"health {class}\" role=\"status\"><b>{says}</b><p class=\"dim\">{more}</p>");
+    for remark in snapshot.remarks.iter().take(REMARKS) {
+        let _ = write!(out, "<p>{}</p>", escaped(remark));
+    }
+    out.push_str("</div>\n");
+}
+
+fn fact(out: &mut String, what: &str, says: &str) {
+    let _ = write!(out, "<div><dt>{what}</dt><dd>{}</dd></div>", escaped(says));
+}
+
+/// A count that should be 0.
+fn loss(out: &mut String, what: &str, count: u64) {
+    let class = if count > 0 { " class=\"bad\"" } else { "" };
+    let _ = write!(out, "<div><dt>{what}</dt><dd{class}>{count}</dd></div>");
+}
+
+fn broker(out: &mut String, snapshot: &StatusSnapshot) {
+    out.push_str("<section><h2>Broker</h2><dl>");
+    let Some(intake) = &snapshot.intake else {
+        fact(out, "State", "waits for the journal");
+        out.push_str("</dl></section>\n");
+        return;
+    };
+    let state = match &intake.state {
+        IntakeState::Connecting => "connecting",
+        IntakeState::Online => "online",
+        IntakeState::Offline { .. } => "offline, tried again by itself",
+        IntakeState::Blocked { .. } => "blocked, see above",
+        IntakeState::Stopping | IntakeState::Stopped => "stopped",
+    };
+    fact(out, "State", &format!("{state}, for {}", span(intake.state_for_s)));
+    fact(out, "Address", &intake.url);
+    fact(out, "Received since the start", &intake.received.to_string());
+    fact(out, "Of them repeats", &intake.repeats.to_string());
+    loss(out, "Of them with QoS 0", intake.qos0);
+    loss(out, "Dropped by the broker", intake.broker_dropped_since_start);
+    out.push_str("</dl></section>\n");
+}
+
+fn state_of(state: &DrainState) -> String {
+    match state {
+        DrainState::Idle => "nothing waits".to_owned(),
+        DrainState::Draining => "draining".to_owned(),
+        DrainState::Offline { next_s, .. } => format!("no way to the queue, next attempt in {}", span(*next_s)),
+        DrainState::Throttled { next_s, .. } => format!("asked for less, next attempt in {}", span(*next_s)),
+        DrainState::Parked { next_s, .. } => format!("parked until it is mended, looked at in {}", span(*next_s)),
+        DrainState::WindowFull { .. } => "one group holds it up".to_owned(),
+        DrainState::CannotRead { .. } => "the journal cannot be read".to_owned(),
+        DrainState::Stopped => "stopped".to_owned(),
+    }
+}
+
+fn queue_section(out: &mut String, queue: &QueueStatus, history: Option<&History>, now_s: u64) {
+    let _ = write!(
+        out,
+        "<section><h2>Queue {} <span class=\"dim\">{}</span></h2><dl>",
+        escaped(&queue.name),
+        escaped(&queue.url)
+    );
+    fact(out, "State", &state_of(&queue.drain.state));
+    if let Some(lane) = &queue.lane {
+        fact(out, "Waiting", &lane.waiting.to_string());
+        fact(out, "Oldest", &if lane.waiting == 0 { "-".to_owned() } else { span(queue.drain.lag_s) });
+        fact(out, "Time to drain", &eta(queue));
+        fact(out, "Accepted", &lane.accepted.to_string());
+        if let Some(outlook) = queue.outlook {
+            fact(out, "Accepted per second", &format!("{:.1}", outlook.accepted_per_s));
+        }
+        loss(out, "Evicted", lane.evicted);
+        loss(out, "Quarantined", lane.quarantined);
+        loss(out, "Damaged", lane.damaged);
+    }
+    out.push_str("</dl>");
+    if let Some(history) = history {
+        out.push_str("<div class=\"charts\">");
+        let hour: Vec<Point> = history.hour().copied().collect();
+        let day: Vec<Point> = history.day().copied().collect();
+        for (points, seconds, over) in [(&hour, 3600, "hour"), (&day, 86_400, "day")] {
+            chart(out, points, now_s, seconds, &format!("Waiting, last {over}"), |point| point.waiting);
+            chart(out, points, now_s, seconds, &format!("Age of the oldest in s, last {over}"), |point| point.lag_s);
+        }
+        out.push_str("</div>");
+    }
+    if let Some(fault) = &queue.drain.last_fault {
+        let _ = write!(out, "<p class=\"dim\">Last fault, perhaps over: {}</p>", escaped(fault));
+    }
+    out.push_str("</section>\n");
+}
+
+fn eta(queue: &QueueStatus) -> String {
+    match queue.outlook.map(|outlook| (outlook.says, outlook.eta_s)) {
+        Some((Says::Drained, _)) => "nothing waits".to_owned(),
+        Some((Says::Draining, Some(eta))) => span(eta),
+        Some((Says::Growing, _)) => "more comes than goes".to_owned(),
+        _ => "not known yet".to_owned(),
+    }
+}
+
+/// A line over the last `seconds`, oldest left, in steps: between two points nothing changed.
+fn chart(out: &mut String, points: &[Point], now_s: u64, seconds: u64, title: &str, of: impl Fn(&Point) -> u64) {
+    let from = now_s.saturating_sub(seconds);
+    let most = points.iter().filter(|point| point.at_s >= from).map(&of).max().unwrap_or_default();
+    let (width, height) = CHART;
+    // From the right: a machine may have been up for less than the span.
+    let x = |at_s: u64| width - now_s.saturating_sub(at_s) as f64 / seconds as f64 * width;
+    let y = |value: u64| height - 4.0 - value as f64 / most.max(1) as f64 * (height - 12.0);
+    let mut path = String::new();
+    for point in points.iter().filter(|point| point.at_s >= from) {
+        match path.is_empty() {
+            true => _ = write!(path, "M{:.1} {:.1}", x(point.at_s), y(of(point))),
+            false => _ = write!(path, "H{:.1}V{:.1}", x(point.at_s), y(of(point))),
+        }
+    }
+    if !path.is_empty() {
+        let _ = write!(path, "H{width}");
+    }
+    let _ = write!(
+        out,
+        "<figure><figcaption>{title}: at most {most}</figcaption><svg viewBox=\"0 0 {width} {height}\" \
+         preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{title}, at most {most}\"><path d=\"{path}\"/></svg></figure>"
+    );
+}
+
+fn journal(out: &mut String, snapshot: &StatusSnapshot) {
+    let Some(journal) = &snapshot.journal else { return };
+    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    out.push_str("<section><h2>Journal</h2><dl>");
+    fact(out, "Size", &format!("{} of {}", mib(journal.facts.bytes), mib(journal.facts.max_bytes)));
+    fact(out, "Free on its disk", &journal.free_bytes.map_or("-".to_owned(), mib));
+    fact(out, "Folder", &journal.path.display().to_string());
+    fact(out, "In RAM", if journal.in_ram { "YES: a power cut loses it" } else { "no" });
+    fact(out, "Quarantine", &journal.facts.quarantine.entries.to_string());
+    out.push_str("</dl></section>\n");
+}
+
+fn records(out: &mut String, recent: &[LastMessage], now_s: u64) {
+    out.push_str("<section><details><summary>The last messages</summary><table><tr><th>ago</th><th>topic</th><th>bytes</th></tr>");
+    for message in recent.iter().rev() {
+        let ago = span(now_s.saturating_sub(message.at_s));
+        let _ = write!(out, "<tr><td>{ago}</td><td>{}</td><td>{}</td></tr>", escaped(&message.topic), message.bytes);
+    }
+    out.push_str("</table></details></section>\n");
+}
+
+/// Text of somebody else's, cut to [`TEXT_CHARS`].
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars().take(TEXT_CHARS) {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c if c.is_control() => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drain::DrainStatus;
+    use crate::journal::LaneFacts;
+
+    fn snapshot(remark: &str) -> StatusSnapshot {
+        let lane = LaneFacts {
+            name: "main".into(),
+            appended: u64::MAX,
+            accepted: 1,
+            waiting: 7,
+            evicted: 3,
+            quarantined: 0,
+            damaged: 0,
+            cursor: 1,
+            unannounced: 0,
+        };
+        let mut drain = DrainStatus::default();
+        drain.last_fault = Some(remark.repeat(200));
+        let queue = |n: usize| QueueStatus {
+            name: format!("queue{n}"),
+            url: "https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo".into(),
+            lane: Some(lane.clone()),
+            drain: drain.clone(),
+            outlook: None,
+        };
+        StatusSnapshot {
+            version: "1",
+            gateway: remark.to_owned(),
+            uptime_s: 5,
+            health: Health::Act,
+            remarks: vec![remark.repeat(100); 50],
+            clock_plausible: true,
+            intake: None,
+            journal: None,
+            queues: (0..2).map(queue).collect(),
+        }
+    }
+
+    #[test]
+    fn whatever_others_wrote_is_escaped_and_the_page_stays_small() {
+        let evil = "<script>\"'&\u{7}";
+        let mut history = History::default();
+        (0..2000).for_each(|n| history.note(Point { at_s: n * 10, waiting: n % 977, accepted: n, lag_s: n % 13 }));
+        let histories = (0..2).map(|n| (format!("queue{n}"), history.clone())).collect();
+        let last = LastMessage { topic: evil.repeat(30), bytes: 5, at_s: 1 };
+        let page = render(&snapshot(evil), &histories, &vec![last; 20], 20_000);
+        assert!(!page.contains("<script") && page.contains("&lt;script&gt;&quot;&#39;&amp;"));
+        assert!(page.contains("Somebody has to act") && page.contains("<dd class=\"bad\">3</dd>"));
+        assert!(page.len() + STYLE.len() < 60 * 1024, "{} bytes", page.len() + STYLE.len());
+        assert!(!page.contains("http-equiv=\"Content") && !page.contains("src="), "nothing from elsewhere");
+    }
+}

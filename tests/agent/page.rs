@@ -1,0 +1,115 @@
+//! What people and machines are shown agrees with itself and with what happened.
+
+use crate::support::{LONG, PROGRAM, QUEUE, config, drained, fleet, lane, mosquitto, online, stub};
+use proving::agent::AgentProcess;
+use proving::stub::{Fault, When};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+
+/// A request to the agent's own server: status line and headers, and the body.
+fn ask(agent: &AgentProcess, request: &str) -> (String, String) {
+    let text = std::fs::read_to_string(agent.config_path()).unwrap();
+    let at = text.split("listen = \"").nth(1).unwrap().split('"').next().unwrap();
+    let mut stream = TcpStream::connect(at).unwrap();
+    write!(stream, "{request}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_lowercase(), body.to_owned())
+}
+
+fn get(agent: &AgentProcess, path: &str) -> String {
+    let (head, body) = ask(agent, &format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1"));
+    assert!(head.starts_with("http/1.1 200"), "{path}: {head}\n{body}");
+    body
+}
+
+/// Samples by name and labels; every line is checked against the exposition format.
+fn metrics(text: &str) -> BTreeMap<String, f64> {
+    let (mut samples, mut typed) = (BTreeMap::new(), Vec::new());
+    for line in text.lines() {
+        if let Some(head) = line.strip_prefix("# TYPE ") {
+            let name = head.split(' ').next().unwrap().to_owned();
+            assert!(!typed.contains(&name), "the head of {name} stands once, before all its samples");
+            typed.push(name);
+        } else if !line.starts_with('#') {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            let name = series.split('{').next().unwrap();
+            assert_eq!(typed.last().map(String::as_str), Some(name), "{line}");
+            assert!(samples.insert(series.to_owned(), value.parse().unwrap()).is_none(), "twice: {line}");
+        }
+    }
+    samples
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn page_json_metrics_and_command_say_the_same_and_it_is_true() {
+    let (broker, stub) = (mosquitto().await, stub());
+    let mut agent = online(config(broker.addr(), &stub)).await;
+    let mut fleet = fleet(broker.addr(), 5, None);
+    fleet.publish(120).await.unwrap();
+    drained(&mut agent, 120).await;
+    stub.faults().push(Fault::Refuse { code: "AccessDenied", status: 403 }, When::Always);
+    fleet.publish(30).await.unwrap();
+    let wanted = |s: &serde_json::Value| lane(s, "waiting") == 30 && s["queues"][0]["drain"]["state"] == "parked";
+    agent.wait_status("parked with 30", LONG, wanted).await.unwrap();
+    let json: serde_json::Value = serde_json::from_str(&get(&agent, "/status.json")).unwrap();
+    let of = |name: &str| lane(&json, name);
+    assert_eq!((of("accepted"), of("waiting"), of("appended")), (120, 30, 150));
+    assert_eq!(stub.accepted(QUEUE).len(), 120, "and that is the truth");
+    let metrics = metrics(&get(&agent, "/metrics"));
+    for (name, value) in [
+        ("tidegate_records_accepted_total{queue=\"main\"}", 120.0),
+        ("tidegate_queue_depth{queue=\"main\"}", 30.0),
+        ("tidegate_queue_parked{queue=\"main\"}", 1.0),
+        ("tidegate_health", 2.0),
+        ("tidegate_broker_connected", 1.0),
+        ("tidegate_messages_received_total", 150.0),
+    ] {
+        assert_eq!(metrics.get(name), Some(&value), "{name} in {metrics:?}");
+    }
+    let page = get(&agent, "/");
+    for says in
+        ["Somebody has to act", "allow sqs:SendMessage", "<dt>Waiting</dt><dd>30</dd>", "<dt>Accepted</dt><dd>120</dd>"]
+    {
+        assert!(page.contains(says), "{says} in\n{page}");
+    }
+    assert!(page.len() < 60 * 1024, "{} bytes", page.len());
+    let command = Command::new(PROGRAM).args(["status", "--config"]).arg(agent.config_path()).output().unwrap();
+    let said = String::from_utf8(command.stdout).unwrap();
+    assert!(said.contains("waiting 30") && said.contains("accepted 120") && said.contains("ACT"), "{said}");
+    assert!(get(&agent, "/readyz").contains("ready") && get(&agent, "/livez").contains("live"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_is_read_only_and_strict_and_answers_no_other_name() {
+    let stub = stub();
+    // Nobody listens there.
+    let mut agent = AgentProcess::start(PROGRAM, config("127.0.0.1:1".parse().unwrap(), &stub)).await.unwrap();
+    agent.wait_status("up", LONG, |s| s["journal"].is_object()).await.unwrap();
+    for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+        let (head, _) = ask(&agent, &format!("{method} / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0"));
+        assert!(head.starts_with("http/1.1 405"), "{method}: {head}");
+    }
+    for host in ["evil.example", "evil.example:8377", "127.0.0.1.evil.example", "[::2]"] {
+        let (head, body) = ask(&agent, &format!("GET /status.json HTTP/1.1\r\nHost: {host}"));
+        assert!(head.starts_with("http/1.1 421") && !body.contains("queues"), "{host}: {head}");
+    }
+    let (head, _) = ask(&agent, "GET / HTTP/1.1\r\nHost: localhost:8377");
+    for line in [
+        "content-security-policy: default-src 'none'; style-src 'self'",
+        "x-content-type-options: nosniff",
+        "x-frame-options: deny",
+        "referrer-policy: no-referrer",
+        "cache-control: no-store",
+        "content-type: text/html; charset=utf-8",
+    ] {
+        assert!(head.contains(line), "{line} in\n{head}");
+    }
+    let (head, body) = ask(&agent, "GET /readyz HTTP/1.1\r\nHost: localhost");
+    assert!(head.starts_with("http/1.1 503") && body.contains("broker"), "{head}\n{body}");
+    let (head, _) = ask(&agent, "GET /nothing HTTP/1.1\r\nHost: localhost");
+    assert!(head.starts_with("http/1.1 404"), "{head}");
+}
