@@ -1,0 +1,64 @@
+#!/bin/sh
+# Installs, upgrades, removes and purges a .deb of this machine's architecture in a Debian made by debootstrap, and looks at
+# what is left each time. Needs root.
+#
+#     scripts/try-package.sh target/packages/tidegate_VERSION_amd64.deb
+set -eu
+cd "$(dirname "$0")/.."
+deb=${1:?the .deb}
+if [ "$(id -u)" -ne 0 ]; then
+    echo "try-package: needs root, for debootstrap and chroot" >&2
+    exit 1
+fi
+PATH=$PATH:/usr/sbin:/sbin
+if ! command -v debootstrap >/dev/null; then
+    echo "try-package: installing debootstrap"
+    apt-get install -y -qq debootstrap >/dev/null
+fi
+suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
+system=$PWD/target/try-package
+if [ ! -e "$system/made" ]; then
+    rm -rf "$system"
+    mirror=$(apt-get indextargets --format '$(SITE) $(RELEASE)' | awk -v suite="$suite" '$2 == suite { print $1; exit }')
+    echo "try-package: making a $suite in target/try-package"
+    debootstrap --variant=minbase "$suite" "$system" "$mirror" >/dev/null
+    touch "$system/made"
+fi
+inside() { chroot "$system" "$@"; }
+fail() {
+    echo "try-package: $1" >&2
+    exit 1
+}
+inside dpkg --purge tidegate >/dev/null 2>&1 || true
+cp "$deb" "$system/tmp/one.deb"
+
+inside dpkg -i /tmp/one.deb
+inside getent passwd tidegate >/dev/null || fail "no user was made"
+[ "$(inside stat -c '%U:%G %a' /etc/tidegate)" = "root:tidegate 750" ] || fail "/etc/tidegate is open"
+[ "$(inside stat -c '%U:%G %a' /etc/tidegate/tidegate.toml)" = "root:tidegate 640" ] || fail "the configuration is open"
+inside tidegate --version
+inside tidegate profiles rak >/dev/null || fail "it does not run"
+
+# Somebody configures it, and the journal has something in it.
+echo '# ours' >>"$system/etc/tidegate/tidegate.toml"
+mkdir -p "$system/var/lib/tidegate/journal"
+echo precious >"$system/var/lib/tidegate/journal/record"
+
+# The next version.
+rm -rf "$system/tmp/next"
+dpkg-deb -R "$deb" "$system/tmp/next"
+sed -i 's/^Version: .*/&+next/' "$system/tmp/next/DEBIAN/control"
+dpkg-deb --root-owner-group -b "$system/tmp/next" "$system/tmp/two.deb" >/dev/null
+inside dpkg -i /tmp/two.deb
+grep -q '^# ours' "$system/etc/tidegate/tidegate.toml" || fail "the upgrade lost the configuration"
+[ -e "$system/var/lib/tidegate/journal/record" ] || fail "the upgrade lost the journal"
+
+inside dpkg --remove tidegate
+[ ! -e "$system/usr/bin/tidegate" ] || fail "the program is still there"
+grep -q '^# ours' "$system/etc/tidegate/tidegate.toml" || fail "removing took the configuration"
+[ -e "$system/var/lib/tidegate/journal/record" ] || fail "removing took the journal"
+
+inside dpkg --purge tidegate
+[ ! -e "$system/var/lib/tidegate" ] || fail "the purge left the journal"
+[ ! -e "$system/etc/tidegate" ] || fail "the purge left the configuration"
+echo "try-package: installed, upgraded, removed and purged $deb"
