@@ -136,7 +136,7 @@ pub(crate) const CLASSES: &[Class] = &[
     class("answer about strangers", |r| some(r, Fault::Strangers)),
     class("entry accepted and refused", |r| { let i = index(r); some(r, Fault::TwoMinds(i)) }),
     class("garbage", |r| some(r, Fault::Garbage)),
-    class("answer in drips", |_| Act::Endpoint { fault: Fault::Drip(Duration::from_millis(100)), calls: 1 }),
+    class("answer in drips", |_| Act::Endpoint { fault: Fault::Drip(Duration::from_millis(1)), calls: 1 }),
     class("answer of 50 MB", |_| Act::Endpoint { fault: Fault::Huge(50 << 20), calls: 1 }),
     class("endless answer", |_| Act::Endpoint { fault: Fault::Endless, calls: 1 }),
     class("slow answer", |r| { let slow = between(r, 50, 800); some(r, Fault::Slow(slow)) }),

@@ -4,6 +4,7 @@ mod check;
 mod config;
 mod credentials;
 mod explain;
+mod init;
 mod policy;
 mod profiles;
 mod run;
@@ -81,6 +82,13 @@ enum Command {
         #[command(flatten)]
         options: check::CheckOptions,
     },
+    /// Ask a few questions, look at the broker's topics, and write a configuration.
+    Init {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        options: init::InitOptions,
+    },
     /// Say what would become of a message, of a file or of the broker's next one. Sends nothing.
     Explain {
         #[command(flatten)]
@@ -141,6 +149,7 @@ pub fn main() -> process::ExitCode {
         Command::Run(file) => run::run(&file.config),
         Command::Status { file, json } => status::status(&file.config, json),
         Command::Check { file, options } => check::check(&file.config, &options),
+        Command::Init { file, options } => init::init(&file.config, &options),
         Command::Explain { file, options } => explain::explain(&file.config, &options),
         Command::Policy { file, kms_key } => policy::policy(&file.config, kms_key.as_deref()),
         Command::Credentials(Credentials::Import { file, download, to, systemd }) => {

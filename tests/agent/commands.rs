@@ -228,3 +228,60 @@ async fn each_fault_on_this_side_has_its_own_line_and_remedy() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert!(code == 7 && json["ok"] == false && json["steps"].as_array().is_some_and(|s| s.len() > 5), "{json}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn init_looks_at_the_broker_and_writes_what_loads_and_overwrites_nothing_unasked() {
+    let (broker, folder) = (mosquitto().await, tempfile::tempdir().unwrap());
+    let file = folder.path().join("etc/tidegate.toml");
+    let url = "https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo";
+    let broker_url = format!("mqtt://{}", broker.addr());
+    let init = |more: &[&str], answers: &'static str| {
+        let mut arguments = vec!["init", "--config", file.to_str().unwrap(), "--broker", &broker_url, "--listen", "2"];
+        arguments.extend(more);
+        let arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
+        tokio::task::spawn_blocking(move || {
+            let mut child = Command::new(PROGRAM)
+                .args(arguments)
+                .stdin(std::process::Stdio::piped())
+                .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            // It may have ended by a flag alone.
+            let _ = std::io::Write::write_all(&mut child.stdin.take().unwrap(), answers.as_bytes());
+            let output = child.wait_with_output().unwrap();
+            let text = |bytes| String::from_utf8(bytes).unwrap();
+            (text(output.stdout), text(output.stderr), output.status.code().unwrap())
+        })
+    };
+    let mut publisher = Publisher::new(broker.addr());
+    let publish = async {
+        loop {
+            publisher
+                .publish("application/hq/device/02f1e2d3c4b5a601/rx", "{\"data_encode\":\"base64\",\"fCnt\":1}")
+                .await;
+            publisher.publish("building/4/temperature", "21.5").await;
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    // Answers: the proposals, a slip instead of the queue's URL, the URL, and the usual place of the keys.
+    let answers = "\nhttps://example.com/x\nhttps://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo\n\n";
+    let (said, asked, code) =
+        tokio::select! { said = init(&[], answers) => said.unwrap(), () = publish => unreachable!() };
+    assert_eq!(code, 0, "{said}{asked}");
+    assert!(said.contains("rak: ") && said.contains("plain: ") && said.contains("tidegate check"), "{said}");
+    let written = std::fs::read_to_string(&file).unwrap();
+    for line in ["profile = \"rak\"", "profile = \"plain\"", "topics = [\"building/#\"]", url, &broker_url] {
+        assert!(written.contains(line), "{line} in\n{written}");
+    }
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o007, 0);
+    let (_, error, code) = init(&["--yes", "--queue", url, "--profile", "rak"], "").await.unwrap();
+    assert!(code == 1 && error.contains("stays as it is") && error.contains("--force"), "{error}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), written);
+    let (_, error, code) = init(&["--yes", "--force", "--queue", url, "--profile", "milesight"], "").await.unwrap();
+    assert_eq!(code, 0, "{error}");
+    assert!(std::fs::read_to_string(&file).unwrap().contains("profile = \"milesight\"\ntopics = [\"#\"]"));
+    assert_eq!(std::fs::read_to_string(file.with_extension("toml.old")).unwrap(), written, "the old text is kept");
+    let (_, error, code) = init(&["--yes", "--force"], "").await.unwrap();
+    assert!(code == 1 && error.contains("--queue"), "{error}");
+}

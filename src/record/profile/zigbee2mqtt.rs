@@ -26,13 +26,15 @@ pub(super) fn read(message: &Message) -> Facts {
 /// attribute is the last level, and the payload is no object.
 fn name(message: &Message) -> Option<&str> {
     let (_, rest) = message.topic.split_once('/')?;
-    let rest = rest.strip_suffix("/availability").unwrap_or(rest);
     if rest == "bridge" || rest.starts_with("bridge/") {
         return None;
     }
+    if let Some(device) = rest.strip_suffix("/availability") {
+        return Some(device);
+    }
     let object = message.payload.trim_ascii_start().first() == Some(&b'{');
     match rest.rsplit_once('/') {
-        Some((device, _)) if !object && rest.len() == message.topic.len() - "zigbee2mqtt/".len() => Some(device),
+        Some((device, _)) if !object => Some(device),
         _ => Some(rest),
     }
 }
