@@ -86,7 +86,9 @@ if [ "$libc" = static ]; then
     ipk=$work/ipk
     mkdir -p "$ipk/control"
     cp -a "$root" "$ipk/data"
-    rm -rf "$ipk/data/usr/share"
+    # No documents there but the licences: flash is dear.
+    rm -rf "$ipk/data/usr/share/lintian"
+    find "$ipk/data/usr/share/doc/tidegate" -type f ! -name copyright -delete
     install -D -m 755 packaging/openwrt/tidegate.init "$ipk/data/etc/init.d/tidegate"
     control "$openwrt" '' >"$ipk/control/control"
     echo /etc/tidegate/tidegate.toml >"$ipk/control/conffiles"
@@ -99,7 +101,14 @@ chown root:tidegate /etc/tidegate /etc/tidegate/tidegate.toml
 chmod 0750 /etc/tidegate
 echo "tidegate: set journal.path to a folder on flash that tidegate may write, then: /etc/init.d/tidegate enable; /etc/init.d/tidegate start"
 POSTINST
-    chmod 755 "$ipk/control/postinst"
+    cat >"$ipk/control/prerm" <<'PRERM'
+#!/bin/sh
+[ -n "$IPKG_INSTROOT" ] && exit 0
+/etc/init.d/tidegate stop
+/etc/init.d/tidegate disable
+exit 0
+PRERM
+    chmod 755 "$ipk/control/postinst" "$ipk/control/prerm"
     pack() { tar --owner=0 --group=0 --numeric-owner --sort=name --mtime="@$SOURCE_DATE_EPOCH" -C "$1" -cf - . | gzip -9n; }
     pack "$ipk/control" >"$ipk/control.tar.gz"
     pack "$ipk/data" >"$ipk/data.tar.gz"

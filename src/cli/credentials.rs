@@ -106,7 +106,7 @@ fn place_file(place: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// The service's user and group, where the package made them.
-fn service_user() -> Option<(Uid, Gid)> {
+pub(super) fn service_user() -> Option<(Uid, Gid)> {
     let users = std::fs::read_to_string("/etc/passwd").ok()?;
     user_of(&users, SERVICE_USER)
 }

@@ -1,5 +1,6 @@
 //! The command line: one file per command, one meaning per exit code.
 
+mod bundle;
 mod check;
 mod config;
 mod credentials;
@@ -96,6 +97,14 @@ enum Command {
         #[command(flatten)]
         options: explain::ExplainOptions,
     },
+    /// Pack what somebody far away needs to help, with secrets removed.
+    Bundle {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Where to put it.
+        #[arg(long, value_name = "FILE", default_value = "tidegate-bundle.tar")]
+        out: PathBuf,
+    },
     /// Print the least IAM policy for the configured queues.
     Policy {
         #[command(flatten)]
@@ -151,6 +160,7 @@ pub fn main() -> process::ExitCode {
         Command::Check { file, options } => check::check(&file.config, &options),
         Command::Init { file, options } => init::init(&file.config, &options),
         Command::Explain { file, options } => explain::explain(&file.config, &options),
+        Command::Bundle { file, out } => bundle::bundle(&file.config, &out),
         Command::Policy { file, kms_key } => policy::policy(&file.config, kms_key.as_deref()),
         Command::Credentials(Credentials::Import { file, download, to, systemd }) => {
             credentials::import(&download, to.as_deref(), &file.config, systemd)

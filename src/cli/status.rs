@@ -41,7 +41,7 @@ pub(super) fn status(config: &Path, json: bool) -> ExitCode {
     ExitCode::Done
 }
 
-fn ask(listen: SocketAddr) -> io::Result<Vec<u8>> {
+pub(super) fn ask(listen: SocketAddr) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&listen, ANSWER_TIME)?;
     stream.set_read_timeout(Some(ANSWER_TIME))?;
     write!(stream, "GET /status.json HTTP/1.1\r\nHost: {listen}\r\nConnection: close\r\n\r\n")?;

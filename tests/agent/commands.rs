@@ -285,3 +285,36 @@ async fn init_looks_at_the_broker_and_writes_what_loads_and_overwrites_nothing_u
     let (_, error, code) = init(&["--yes", "--force"], "").await.unwrap();
     assert!(code == 1 && error.contains("--queue"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bundle_has_what_helps_and_no_secret_wherever_one_was_planted() {
+    let (broker, stub) = (mosquitto().await, stub());
+    let mut configuration = config(broker.addr(), &stub);
+    let passwords = tempfile::tempdir().unwrap();
+    let file = passwords.path().join("mqtt");
+    std::fs::write(&file, "planted-broker-password\n").unwrap();
+    configuration.mqtt_extra = format!("username = \"roof\"\npassword_file = \"{}\"", file.display());
+    let agent = online(configuration).await;
+    let mut fleet = fleet(broker.addr(), 2, None);
+    fleet.publish(5).await.unwrap();
+    // Somebody pasted what does not belong there.
+    let text = std::fs::read_to_string(agent.config_path()).unwrap();
+    let pasted = "# password = \"planted-comment\"\n# mqtt://roof:planted-in-url@10.0.0.1\n";
+    std::fs::write(agent.config_path(), format!("{pasted}{text}")).unwrap();
+    let out = agent.folder().join("bundle.tar");
+    let (said, error, code) = about(&agent, &["bundle", "--out", out.to_str().unwrap()]).await;
+    assert_eq!(code, 0, "{error}");
+    let bytes = std::fs::read(&out).unwrap();
+    let holds = |what: &str| bytes.windows(what.len()).any(|window| window == what.as_bytes());
+    for what in ["tidegate-bundle/status.json", "\"appended\"", "/proc", "state", "password_file", "clock "] {
+        assert!(holds(what), "{what} is missing:\n{said}");
+    }
+    let key = AccessKey::agent();
+    for secret in ["planted-broker-password", "planted-comment", "planted-in-url", &key.secret] {
+        assert!(!holds(secret), "{secret} is in it");
+    }
+    // A configuration that does not load is one of the reasons for a bundle.
+    std::fs::write(agent.config_path(), "[mqtt]\nurl = 5\n").unwrap();
+    let (said, _, code) = about(&agent, &["bundle", "--out", out.to_str().unwrap()]).await;
+    assert!(code == 0 && said.contains("config-problems.txt"), "{said}");
+}

@@ -257,6 +257,10 @@ fn write(file: &Path, text: &str) -> io::Result<()> {
         std::fs::create_dir_all(folder)?;
     }
     let mut out = OpenOptions::new().write(true).create_new(true).mode(0o640).open(file)?;
+    // Made by root it would be closed to the service too, which ends with exit code 3 then, and is not started again.
+    if let Some((_, group)) = super::credentials::service_user().filter(|_| rustix::process::geteuid().is_root()) {
+        rustix::fs::fchown(&out, None, Some(group))?;
+    }
     out.write_all(text.as_bytes())?;
     out.sync_all()
 }

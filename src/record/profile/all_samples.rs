@@ -287,7 +287,8 @@ proptest! {
 
     #[test]
     fn ids_and_groups_are_legal_whatever_the_bytes(
-        topic in ".{1,60}", payload in prop::collection::vec(any::<u8>(), 0..200), index in 0..REGISTRY.len(),
+        topic in "(.{1,60}|[a-c]{0,3}/[a-z/]{0,12}|(zigbee2mqtt|tele|v3|spBv1.0|lora)/[A-Za-z0-9/]{0,20})",
+        payload in prop::collection::vec(any::<u8>(), 0..200), index in 0..REGISTRY.len(),
     ) {
         let message =
             Message { topic, payload: Bytes::from(payload), qos: 1, retain: false, dup: false, packet_id: 7 };
