@@ -24,9 +24,6 @@ pub fn start() {
             .with_writer(std::io::stderr)
             .with_ansi(std::io::stderr().is_terminal())
             .with_target(false)
-            // Whoever read the log may be gone; that it cannot be written must not end the agent, as a message about it
-            // on the same closed stream would.
-            .log_internal_errors(false)
     });
     // A second start (in tests) keeps the first subscriber.
     let _ = registry.with(journald).with(text).try_init();

@@ -42,33 +42,3 @@ async fn systemd_hears_ready_without_a_broker_then_the_watchdog_then_stopping() 
     while !heard(&socket).contains("STOPPING=1") {}
     assert!(child.wait().unwrap().success());
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_that_nobody_reads_any_more_ends_nothing() {
-    let stub = SqsStub::start(StubOptions::default()).unwrap();
-    let target = QueueTarget::on_stub("main", &stub, "site.fifo");
-    let config = AgentConfig::new("127.0.0.1:1".parse().unwrap(), target);
-    let agent = AgentProcess::prepare(env!("CARGO_BIN_EXE_tidegate"), config).unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .args(["run", "--config"])
-        .arg(agent.config_path())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // As a terminal that is closed: every line of the log fails from now on.
-    drop(child.stderr.take());
-    let status = || {
-        let mut asked = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        asked.args(["status", "--config"]).arg(agent.config_path()).output().unwrap().status.success()
-    };
-    let pid = rustix::process::Pid::from_child(&child);
-    let start = std::time::Instant::now();
-    while !status() {
-        assert!(child.try_wait().unwrap().is_none() && start.elapsed() < Duration::from_secs(20), "it ended");
-    }
-    // This is logged, and so is the stop.
-    rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
-    assert!(status());
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    assert!(child.wait().unwrap().success());
-}
