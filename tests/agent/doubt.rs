@@ -37,8 +37,12 @@ fn says_so(arrival: &Arrival) -> bool {
     Reading::of(&delivered).expect("one of ours").possible_duplicate
 }
 
-async fn parked(agent: &mut AgentProcess) {
-    agent.wait_status("parked", LONG, |s| s["queues"][0]["drain"]["state"] == "parked").await.unwrap();
+/// Waits until the lane is parked by more refusals than `before`; gives how many there were. An older refusal's state would
+/// leave the next attempt on the wire while minutes pass, and no real request takes so long.
+async fn parked(agent: &mut AgentProcess, before: u64) -> u64 {
+    let refused = |s: &serde_json::Value| s["queues"][0]["drain"]["faults"]["AccessDenied"].as_u64().unwrap_or(0);
+    let parked = |s: &serde_json::Value| s["queues"][0]["drain"]["state"] == "parked" && refused(s) > before;
+    refused(&agent.wait_status("parked", LONG, parked).await.unwrap())
 }
 
 /// Loses the answers to a full batch, lets `minutes` pass, resumes; gives every arrival of the records in doubt.
@@ -52,7 +56,7 @@ async fn lost_and_resumed(minutes: u64, between: Between) -> (SqsStub, Vec<Arriv
     stub.faults().push(no.clone(), When::Always);
     let mut fleet = fleet(broker.addr(), 8, None);
     fleet.publish(40).await.unwrap();
-    parked(&mut agent).await;
+    let refused = parked(&mut agent, 0).await;
     agent.wait_status("all waiting", LONG, |s| lane(s, "waiting") == 40).await.unwrap();
     // The next attempt is one batch: it is accepted, and nobody hears of it. Then the lane is parked again.
     stub.faults().clear();
@@ -60,7 +64,7 @@ async fn lost_and_resumed(minutes: u64, between: Between) -> (SqsStub, Vec<Arriv
     stub.faults().push(no, When::Always);
     agent.rewrite(configuration.clone()).unwrap();
     stub.wait_for(QUEUE, LONG, |counters| counters.accepted > 0).await.unwrap_or_else(|late| panic!("{late}"));
-    parked(&mut agent).await;
+    parked(&mut agent, refused).await;
     let first = stub.log(QUEUE);
     let passed = minutes * 60_000;
     let low = -(uptime_ms() as i64) + 20_000;
