@@ -67,7 +67,7 @@ fn permission(step: String, outcome: &SendOutcome, send: bool) -> Step {
         }
         SendOutcome::Answer(answer) => match answer.refused.first() {
             Some(refused) => {
-                Step::bad(step, format!("{}: {}", refused.code, refused.text), "see the code in the field guide")
+                Step::bad(step, format!("{}: {}", refused.code, refused.text), "look the code up in the documentation of SendMessageBatch")
             }
             None => Step::bad(step, "the answer names no entry: something between us and AWS answers", "check proxies"),
         },
