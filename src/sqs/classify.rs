@@ -112,11 +112,11 @@ const CALL: &[Row] = &[
 #[rustfmt::skip]
 const ENTRY: &[Row] = &[
     row(&["InvalidMessageContents"],
-        Quarantine, "the queue refuses a character of the body", "look at it with `tidegate journal quarantine show`"),
+        Quarantine, "the queue refuses a character of the body", "look at it in the folder quarantine of the journal (docs/journal-format.md)"),
     row(&["InvalidParameterValue", "InvalidAttributeValue", "InvalidAttributeName", "InvalidMessageAttribute",
           "MessageTooLong"],
         Quarantine, "the queue refuses the message or one of its attributes",
-        "look at it with `tidegate journal quarantine show`; a larger MaximumMessageSize of the queue may help"),
+        "look at it in the folder quarantine of the journal (docs/journal-format.md); a larger MaximumMessageSize of the queue may help"),
 ];
 
 const UNKNOWN: Meaning =

@@ -66,9 +66,11 @@ fn permission(step: String, outcome: &SendOutcome, send: bool) -> Step {
             Step::good(step, "one test record was accepted; its type ends in \"test\"")
         }
         SendOutcome::Answer(answer) => match answer.refused.first() {
-            Some(refused) => {
-                Step::bad(step, format!("{}: {}", refused.code, refused.text), "look the code up in the documentation of SendMessageBatch")
-            }
+            Some(refused) => Step::bad(
+                step,
+                format!("{}: {}", refused.code, refused.text),
+                "look the code up in the documentation of SendMessageBatch",
+            ),
             None => Step::bad(step, "the answer names no entry: something between us and AWS answers", "check proxies"),
         },
         SendOutcome::Fault(Fault { code: Some(code), .. }) if code == EMPTY => {
