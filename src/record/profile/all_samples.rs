@@ -100,6 +100,9 @@ fn every_sample_tells_device_time_type_and_rung_to_its_profile() {
             let source = if entry["time"].is_string() { TimeSource::Event } else { TimeSource::Arrival };
             assert_eq!(identity.time_source, source, "{file}");
             assert_eq!((identity.key_kind, &*identity.record_type), expected(file), "{file}");
+            if let (KeyKind::Native, Some(id)) = (identity.key_kind, text(&entry, "event_id")) {
+                assert!(identity.key.as_deref().is_some_and(|key| key.contains(id)), "{file}: {:?}", identity.key);
+            }
             match (device, name) {
                 (Some(_), "sparkplug-b") => assert!(identity.group.ends_with(device.expect("just looked")), "{file}"),
                 (Some(device), _) => assert_eq!(identity.group, crate::record::identity::sqs_id(device), "{file}"),
@@ -307,6 +310,10 @@ proptest! {
         if x.key.is_some() && x.key == y.key {
             prop_assert_eq!(&x.group, &y.group, "one key, one group");
             prop_assert_eq!(x.key_kind, y.key_kind);
+            if let (KeyKind::Frame, Profile::Rules(rules)) = (x.key_kind, &profile) {
+                let (x, y) = ((rules.read)(&a), (rules.read)(&b));
+                prop_assert_eq!((x.frame, x.device, x.time), (y.frame, y.device, y.time));
+            }
             if x.key_kind == KeyKind::Content {
                 prop_assert_eq!((a.topic, a.payload), (b.topic, b.payload));
             }
