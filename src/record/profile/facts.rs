@@ -115,7 +115,7 @@ pub(super) fn base64(scalar: Option<Scalar<'_>>) -> Option<Vec<u8>> {
     }
 }
 
-/// Hex in either case; absent and broken as for [`base64`].
+/// Hex in either case; absent and broken as for [`base64()`].
 pub(super) fn hex(scalar: Option<Scalar<'_>>) -> Option<Vec<u8>> {
     let Some(Scalar::Text(text)) = scalar else {
         return matches!(scalar, None | Some(Scalar::Null)).then(Vec::new);
