@@ -16,7 +16,7 @@ const DOUBLE_FAULT_SYNC_MS: u64 = 600;
 /// A fault that has found nothing to break for so long is given up: longer than a lane waits between two attempts.
 const FIND: Duration = Duration::from_secs(35);
 /// After so long the agent is told to try at once.
-const IMPATIENCE: Duration = Duration::from_secs(1);
+const IMPATIENCE: Duration = Duration::from_millis(300);
 /// Longer than a request takes here.
 const ON_THE_WIRE: Duration = Duration::from_millis(200);
 /// A commit that does not fail on a full disk by then has found space.
