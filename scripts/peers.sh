@@ -1,12 +1,13 @@
 #!/bin/sh
-# Installs the peers that the tests run against: the Mosquitto broker (Debian package) and ministack, an SQS emulator
-# (Python, in .peers/ministack); and iproute2. Does nothing that is already done, says what it installs, and may be run again any time.
+# Installs the peers that the tests run against: the Mosquitto broker, Chromium with its driver (Debian packages), and
+# ministack, an SQS emulator, beside the official parser of metrics (Python, in .peers/ministack); and iproute2. Does nothing that is already done, says what it installs, and may be run again any time.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 cd "$(dirname "$0")/.."
 
 ministack=1.5.33
 hypercorn=0.18.0
+prometheus=0.23.1
 venv=.peers/ministack
 
 root() {
@@ -40,17 +41,23 @@ if ! command -v ip >/dev/null && [ ! -x /usr/sbin/ip ]; then
     install_package iproute2
 fi
 
+# The status page is looked at in a real browser.
+if ! command -v chromedriver >/dev/null; then
+    install_package chromium-driver
+fi
+
 have="$("$venv/bin/python" -c '
 from importlib.metadata import version
-print(version("ministack"), version("hypercorn"))' 2>/dev/null || true)"
-if [ "$have" != "$ministack $hypercorn" ]; then
+print(version("ministack"), version("hypercorn"), version("prometheus-client"))' 2>/dev/null || true)"
+if [ "$have" != "$ministack $hypercorn $prometheus" ]; then
     if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
         install_package python3-venv
     fi
-    echo "peers: installing ministack $ministack and hypercorn $hypercorn in $venv"
+    echo "peers: installing ministack $ministack, hypercorn $hypercorn and prometheus-client $prometheus in $venv"
     mkdir -p .peers
     python3 -m venv --clear "$venv"
-    if ! "$venv/bin/python" -m pip install -q --disable-pip-version-check "ministack==$ministack" "hypercorn==$hypercorn"; then
+    if ! "$venv/bin/python" -m pip install -q --disable-pip-version-check "ministack==$ministack" "hypercorn==$hypercorn" \
+        "prometheus-client==$prometheus"; then
         echo "peers: pip could not install ministack: it needs the Python package index." >&2
         echo "peers: with an index of your own set PIP_INDEX_URL, behind a proxy set HTTPS_PROXY, then run this script again" >&2
         exit 1

@@ -7,35 +7,39 @@
 //! ```
 //!
 //! Start: READY to systemd first, then the journal, then everything at once; broker and network may come when they
-//! like. Stop: the intake commits and acknowledges what it has received and disconnects; with it the writer's inbox
+//! like. A reload stops everything and starts it anew in the same process, once the new configuration has proved that it
+//! can be run ([`reload`]); the broker keeps the session meanwhile. Stop: the intake commits and acknowledges what it has received and disconnects; with it the writer's inbox
 //! ends, and the writer; drains give their flights a grace period; the keeper writes the last state. Each step is
 //! bounded, and what a bound cuts off is only repeated: unacknowledged messages by the broker, flights by the next run.
 #![allow(clippy::disallowed_methods, reason = "the one place that starts tasks and threads")]
 
+mod open;
+mod prepare;
+mod reload;
+
 use crate::clock::Clock;
-use crate::config::{BrokerAddress, Config};
+use crate::config::Config;
 use crate::drain::{Drain, DrainOptions, DrainShared};
-use crate::journal::{
-    Bounds, GENERATION_BYTES, Journal, JournalError, JournalOptions, Lane, OpenReport, Opened, RESERVE_BYTES, place,
-};
+use crate::journal::{JournalError, Lane};
 use crate::link::LinkWatch;
-use crate::mqtt::repeats::Recogniser;
-use crate::mqtt::{self, Intake, IntakeError, IntakeOptions, Route};
-use crate::record::LaneId;
-use crate::record::profile::Profile;
+use crate::mqtt::{Intake, IntakeError, IntakeOptions};
 use crate::shutdown;
 use crate::sqs::client::{SenderError, SqsSender};
-use crate::status::{Board, history, server};
-use crate::tls::{self, TlsError, TlsOptions};
+use crate::status::{Board, control, history, server};
+use crate::tls::TlsError;
 use futures_util::FutureExt;
+pub(crate) use open::options as journal_options;
+use prepare::Prepared;
+pub(crate) use prepare::broker_tls;
+use reload::Orders;
 use sd_notify::NotifyState;
-use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 /// Flights may go on for so long after a stop.
@@ -68,35 +72,73 @@ pub enum AgentError {
     System(#[from] std::io::Error),
 }
 
-/// Runs the agent until SIGTERM or SIGINT.
+/// Runs the agent until SIGTERM or SIGINT. `file` is where the configuration came from, and is read again at a SIGHUP.
 ///
 /// # Errors
 /// See [`AgentError`]; on all of them nothing was changed and nothing is lost.
-pub async fn run(config: Config) -> Result<(), AgentError> {
+pub async fn run(config: Config, file: &Path) -> Result<(), AgentError> {
     let clock = Clock::new(None);
-    let board = Arc::new(Board::new(&config, &clock));
     let (stop_sender, stop) = watch::channel(false);
     let mut helpers = JoinSet::new();
     helpers.spawn(async move { drop(shutdown::stop_on_signal(stop_sender).await) });
-    let (retry_sender, retry) = watch::channel(0);
-    helpers.spawn(shutdown::retry_on_signal(shutdown::hangups()?, retry_sender));
+    let (hangup_sender, mut hangups) = watch::channel(0);
+    helpers.spawn(shutdown::count_hangups(shutdown::hangups()?, hangup_sender));
     // Settings first: what is wrong in them is said at once, not when the journal is open.
-    let senders = senders(&config, &clock)?;
-    let broker_tls = broker_tls(&config, &clock)?;
+    let mut prepared = Prepared::new(config, &clock)?;
     notify(&[NotifyState::Ready, NotifyState::Status("starting")]);
     if let Some(period) = sd_notify::watchdog_enabled() {
         helpers.spawn(feed_watchdog(period / 2));
     }
-    if let Some(listen) = config.status.listen {
-        let board = board.clone();
-        helpers.spawn(async move { match server::serve(listen, board).await {} });
+    // What ran before a reload: gone back to when the new configuration turns out not to start.
+    let mut before: Option<Config> = None;
+    loop {
+        let (next_sender, next) = oneshot::channel();
+        let (running, again) = (prepared.config.clone(), hangups.clone());
+        let (file, clock_, stop_) = (file.to_owned(), clock.clone(), stop.clone());
+        let orders = Orders { file, clock: clock_, stop: stop_, hangups, next: next_sender };
+        match (run_once(prepared, &clock, orders).await, before.take()) {
+            (Ok(()), _) => {}
+            (Err(error), None) => return Err(error),
+            (Err(error), Some(old)) => {
+                tracing::error!(%error, "the new configuration does not start, the old one is taken again");
+                (prepared, hangups) = (Prepared::new(old, &clock)?, again);
+                continue;
+            }
+        }
+        match next.await {
+            Ok(reload) if !*stop.borrow() => (prepared, hangups) = reload,
+            _ => break,
+        }
+        before = Some(running);
+        notify(&[NotifyState::Ready, NotifyState::Status("starting with the new configuration")]);
     }
-    let Some((opened, recogniser)) = open_journal(&config, &clock, &board, stop.clone()).await? else {
+    notify(&[NotifyState::Stopping]);
+    helpers.shutdown().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Runs one configuration, until a stop or until a reload has another one.
+async fn run_once(prepared: Prepared, clock: &Clock, orders: Orders) -> Result<(), AgentError> {
+    let Prepared { config, senders, broker_tls } = prepared;
+    let board = Arc::new(Board::new(&config, clock));
+    let mut helpers = JoinSet::new();
+    let (halt_sender, stop) = watch::channel(false);
+    let (retry_sender, retry) = watch::channel(0);
+    helpers.spawn(orders.take(config.clone(), board.clone(), halt_sender, retry_sender));
+    if let Some(listen) = config.status.listen {
+        let (status, board) = (config.status.clone(), board.clone());
+        helpers.spawn(async move { match server::serve(listen, status, board).await {} });
+    }
+    let Some((opened, recogniser)) = open::open_journal(&config, clock, &board, stop.clone()).await? else {
+        helpers.shutdown().await;
         return Ok(());
     };
     let journal = opened.journal.clone();
-    say_opened(&opened.report, &journal);
+    open::say_opened(&opened.report, &journal);
     board.opened(&journal, opened.report.in_ram);
+    let (folder, asked) = (config.journal.path.clone(), board.clone());
+    helpers.spawn(async move { match control::serve(folder, asked).await {} });
 
     let (appends, inbox) = mpsc::unbounded_channel();
     let (committed, tickets) = mpsc::unbounded_channel();
@@ -109,12 +151,13 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     let options = IntakeOptions {
         config: config.mqtt.clone(),
         tls: broker_tls,
-        routes: routes(&config, &journal),
+        routes: prepare::routes(&config, &journal),
         journal: journal.id(),
         durable: journal.durable_number(),
         clock: clock.clone(),
         memory: config.journal.path.join("intake"),
         retry: retry.clone(),
+        show_payloads: config.status.show_payloads,
     };
     let (intake, shared) = Intake::new(options, recogniser, appends, tickets)?;
     board.intake(shared);
@@ -146,15 +189,14 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
     end_of(&mut intakes, "intake").await;
     // Without intake or writer there is no point in going on: a supervisor's restart is the cure.
     let outcome = if *stop.borrow() { Ok(()) } else { Err(AgentError::Ended) };
-    notify(&[NotifyState::Stopping]);
     give_up.store(true, Relaxed);
     end_of(&mut drains, "drain").await;
     join(writer).await;
     journal.stop_keeping();
     join(keeper).await;
     board.clear();
+    // With the last clone goes the journal's lock: a reload opens it anew.
     helpers.shutdown().await;
-    tracing::info!("stopped");
     outcome
 }
 
@@ -174,163 +216,6 @@ async fn keep_draining(
         }
         tracing::error!(lane = options.queue.name, "a drain ended by a panic and is started again; please report this");
         tokio::time::sleep(DRAIN_RESTART).await;
-    }
-}
-
-fn senders(config: &Config, clock: &Clock) -> Result<Vec<SqsSender>, SenderError> {
-    let mut senders: Vec<SqsSender> = Vec::new();
-    for queue in &config.queues {
-        let beside = senders.iter().find_map(|sender| sender.beside(queue));
-        senders.push(match beside {
-            Some(sender) => sender,
-            None => SqsSender::new(queue, clock)?,
-        });
-    }
-    Ok(senders)
-}
-
-pub(crate) fn broker_tls(config: &Config, clock: &Clock) -> Result<Option<Arc<rustls::ClientConfig>>, TlsError> {
-    if !matches!(config.mqtt.address, BrokerAddress::Tls { .. }) {
-        return Ok(None);
-    }
-    let options = TlsOptions {
-        ca_file: config.mqtt.ca_file.clone(),
-        client_cert_file: config.mqtt.client_cert_file.clone(),
-        client_key_file: config.mqtt.client_key_file.clone(),
-        exclusive_ca: true,
-        alpn_http1: false,
-    };
-    tls::client_config(&options, clock).map(Some)
-}
-
-fn routes(config: &Config, journal: &Journal) -> Vec<Route> {
-    let id = journal.id();
-    let route = |route: &crate::config::RouteConfig| {
-        let lanes: Vec<LaneId> = route.queues.iter().filter_map(|queue| journal.lane_id(queue)).collect();
-        let profile = route.profile.clone();
-        let chosen = Chosen::default();
-        Route {
-            filters: route.topics.clone(),
-            profile: route.profile.name().to_owned(),
-            identify: Arc::new(move |message, received| {
-                let reader = profile.of(message);
-                chosen.note(&profile, reader, &message.topic);
-                (reader.identify(message, received, id), reader.name())
-            }),
-            lanes,
-        }
-    };
-    config.routes.iter().map(route).collect()
-}
-
-/// What `auto` has chosen on a route so far: each choice is said once.
-#[derive(Default)]
-struct Chosen(Mutex<BTreeSet<&'static str>>);
-
-impl Chosen {
-    fn note(&self, asked: &Profile, reader: &Profile, topic: &str) {
-        if std::ptr::eq(asked, reader) {
-            return;
-        }
-        let new = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(reader.name());
-        if new {
-            tracing::info!(profile = reader.name(), topic, "chosen by topic and payload");
-        }
-    }
-}
-
-/// Opens the journal, trying again for as long as the disk refuses. `None`: stopped before it opened.
-async fn open_journal(
-    config: &Config,
-    clock: &Clock,
-    board: &Board,
-    mut stop: watch::Receiver<bool>,
-) -> Result<Option<(Opened, Recogniser)>, JournalError> {
-    let mut said = String::new();
-    loop {
-        let silent = config.queues.iter().filter(|queue| !queue.gap_records);
-        let options = JournalOptions {
-            path: config.journal.path.clone(),
-            bounds: Bounds {
-                max_bytes: config.journal.max_bytes,
-                max_age: config.journal.max_age,
-                min_free: config.journal.min_free,
-                on_full: config.journal.on_full,
-            },
-            reserve_bytes: RESERVE_BYTES,
-            generation_bytes: crate::rig::generation_bytes().unwrap_or(GENERATION_BYTES),
-            lanes: config.queues.iter().map(|queue| queue.name.clone()).collect(),
-            silent: silent.map(|queue| queue.name.clone()).collect(),
-        };
-        let clock = clock.clone();
-        let open = tokio::task::spawn_blocking(move || open_once(&options, &clock)).await;
-        let error = match open {
-            Ok(Ok(opened)) => {
-                board.wait_for(None);
-                return Ok(Some(opened));
-            }
-            Ok(Err(error @ (JournalError::Locked(_) | JournalError::Newer(_) | JournalError::NotSynced(_)))) => {
-                return Err(error);
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(panic) => panic.to_string(),
-        };
-        if said != error {
-            tracing::error!(
-                error,
-                "journal cannot be opened, tried again; check that the folder exists, belongs to the agent's user and has space"
-            );
-            board.wait_for(Some(error.clone()));
-            said = error;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(OPEN_RETRY) => {}
-            _ = stop.wait_for(|stop| *stop) => return Ok(None),
-        }
-    }
-}
-
-fn open_once(options: &JournalOptions, clock: &Clock) -> Result<(Opened, Recogniser), JournalError> {
-    let mut opened = Journal::open(options, clock)?;
-    let mut recogniser = mqtt::recall(&options.path.join("intake"), opened.journal.id());
-    opened.over_long().into_iter().for_each(|delivery| recogniser.seed_over_long(delivery));
-    opened.each_of_tail(&mut |record| recogniser.seed(record));
-    Ok((opened, recogniser))
-}
-
-fn say_opened(report: &OpenReport, journal: &Journal) {
-    if report.made {
-        tracing::info!(path = %journal.path().display(), "journal made");
-    }
-    if report.state_lost {
-        tracing::error!(
-            "the journal's state file is damaged: what is still on disk is sent again, marked as possible duplicates"
-        );
-    }
-    if report.new_id && !report.made {
-        tracing::warn!(journal = %journal.id(), "this card was cloned or its state lost: the journal goes on under a new id");
-    }
-    if report.missing > 0 {
-        tracing::error!(
-            records = report.missing,
-            "records at the journal's end cannot be read back, they are counted as damaged"
-        );
-    }
-    if report.in_doubt > 0 {
-        tracing::error!(
-            records = report.in_doubt,
-            "the last commit before the crash is damaged: most likely the crash tore it before it was acknowledged, and the broker delivers it again; if the card is failing, these records may be lost"
-        );
-    }
-    for lane in &report.stranded {
-        tracing::error!(
-            lane,
-            "records wait for a queue that is not configured any more; configure it again under this name to send them"
-        );
-    }
-    if report.in_ram {
-        let media: Vec<String> = place::media().iter().map(|path| path.display().to_string()).collect();
-        tracing::error!(path = %journal.path().display(), flash = media.join(", "), "the journal lies in RAM and is lost at a power cut; set journal.path to a folder on flash");
     }
 }
 

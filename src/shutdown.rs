@@ -1,8 +1,8 @@
 //! Signals: turned into one stop, or into one more try of whatever waits.
 //!
 //! SIGTERM (systemd) and SIGINT (a technician's Ctrl-C) mean the same: an ordered stop. A second one of either does not
-//! hurry it: the grace periods of the stages bound it already. SIGHUP says that something was mended: a lane or an
-//! intake that waits, for whatever cause, tries at once and begins anew with short waits.
+//! hurry it: the grace periods of the stages bound it already. SIGHUP says that something was mended: the configuration is
+//! read again, and whatever waits, for whatever cause, tries at once and begins anew with short waits.
 
 use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -29,10 +29,9 @@ pub fn hangups() -> io::Result<Signal> {
     signal(SignalKind::hangup())
 }
 
-/// Counts each SIGHUP in `retry`. To be run as a task; it does not end.
-pub async fn retry_on_signal(mut hangups: Signal, retry: watch::Sender<u64>) {
+/// Counts each SIGHUP. To be run as a task; it does not end.
+pub async fn count_hangups(mut hangups: Signal, count: watch::Sender<u64>) {
     while hangups.recv().await.is_some() {
-        tracing::info!(signal = "SIGHUP", "whatever waits is tried at once");
-        retry.send_modify(|n| *n += 1);
+        count.send_modify(|n| *n += 1);
     }
 }

@@ -3,9 +3,9 @@
 //! Files of secrets are never opened. Every text is scrubbed all the same: what stands behind a key that is called a
 //! password, a secret or a token, user and password of a URL, and words that look like a secret access key. Payloads
 //! are not in it.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what a person asked for on the command line")]
 
 use super::ExitCode;
+use super::print::{complain, say};
 use crate::clock::{Clock, rfc3339_ms};
 use crate::config::Config;
 use std::fmt::Write as _;
@@ -27,17 +27,17 @@ pub(super) fn bundle(config_file: &Path, out: &Path) -> ExitCode {
     let parts = parts(config_file);
     match write(out, &parts) {
         Ok(()) => {
-            println!("{}:", out.display());
+            say!("{}:", out.display());
             for (name, text) in &parts {
-                println!("  {name} ({} bytes)", text.len());
+                say!("  {name} ({} bytes)", text.len());
             }
-            println!(
+            say!(
                 "Secrets are removed, and no payload is in it; names, topics and addresses are. Look before you send it."
             );
             ExitCode::Done
         }
         Err(error) => {
-            eprintln!("cannot write {}: {error}; name another place with --out", out.display());
+            complain!("cannot write {}: {error}; name another place with --out", out.display());
             ExitCode::Failed
         }
     }
@@ -51,10 +51,8 @@ fn parts(config_file: &Path) -> Vec<(&'static str, String)> {
         vec![("about.txt", about(config_file)), ("config.toml", said(std::fs::read_to_string(config_file)))];
     match &config {
         Ok(config) => {
-            let listen = config.status.listen;
-            let status =
-                listen.ok_or_else(|| io::Error::other("status.listen is switched off")).and_then(super::status::ask);
-            parts.push(("status.json", said(status.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))));
+            let status = super::status::ask(config).map(|snapshot| snapshot.to_string());
+            parts.push(("status.json", said(status)));
             parts.push(("journal.txt", listing(&config.journal.path)));
         }
         Err(error) => parts.push(("config-problems.txt", format!("{error}\n"))),

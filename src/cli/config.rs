@@ -1,18 +1,120 @@
 //! `tidegate config …`: configurations, shown.
-#![expect(clippy::print_stdout, reason = "what a person asked for on the command line")]
 
-use super::ExitCode;
+use super::print::{complain, say, say_text};
+use super::{ConfigFile, ExitCode, ask};
+use crate::config::effective::{Setting, as_file, difference};
+use crate::config::{Config, DEFAULT_TOML};
 use clap::Subcommand;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 #[derive(Subcommand, Debug)]
 pub(super) enum ConfigCommand {
     /// Print every key with its default, unit and reason: a file to start from.
     Default,
+    /// Print what is in effect: the file, the environment over it, and the defaults of all else.
+    Show(ConfigFile),
+    /// Print what the file sets otherwise than the defaults; or what differs from another file, or from the running agent.
+    Diff {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Another configuration.
+        #[arg(value_name = "OTHER", conflicts_with = "running")]
+        other: Option<PathBuf>,
+        /// The running agent's: what the next SIGHUP will change.
+        #[arg(long)]
+        running: bool,
+    },
 }
 
 pub(super) fn config(command: &ConfigCommand) -> ExitCode {
-    match command {
-        ConfigCommand::Default => print!("{}", crate::config::DEFAULT_TOML),
+    let done = match command {
+        ConfigCommand::Default => {
+            say_text!("{DEFAULT_TOML}");
+            return ExitCode::Done;
+        }
+        ConfigCommand::Show(file) => show(&file.config),
+        ConfigCommand::Diff { file, other: Some(other), .. } => against_file(&file.config, other),
+        ConfigCommand::Diff { file, running: true, .. } => against_running(&file.config),
+        ConfigCommand::Diff { file, .. } => against_defaults(&file.config),
+    };
+    done.err().unwrap_or(ExitCode::Done)
+}
+
+fn load_noting(file: &Path) -> Result<(Config, BTreeSet<String>), ExitCode> {
+    Config::load_noting(file).map_err(|error| {
+        complain!("{error}");
+        ExitCode::Configuration
+    })
+}
+
+fn show(file: &Path) -> Result<(), ExitCode> {
+    let (config, set) = load_noting(file)?;
+    let comment = |setting: &Setting| if set.contains(&setting.path()) { "" } else { "  # default" };
+    say_text!("{}", as_file(&config.settings(), comment));
+    Ok(())
+}
+
+fn against_defaults(file: &Path) -> Result<(), ExitCode> {
+    let (config, set) = load_noting(file)?;
+    let rows: Vec<Setting> = config.settings().into_iter().filter(|row| set.contains(&row.path())).collect();
+    let defaults = defaults();
+    let otherwise = |row: &Setting| {
+        let section = if row.section.starts_with("[queues.") { "[queues.main]" } else { &row.section };
+        !defaults.contains(&(section.to_owned(), row.key.to_owned(), row.value.clone()))
+    };
+    let rows: Vec<Setting> = rows.into_iter().filter(otherwise).collect();
+    say_text!("{}", as_file(&rows, |_| ""));
+    Ok(())
+}
+
+/// Section, key and value of every fixed default, as the reference file shows them.
+fn defaults() -> BTreeSet<(String, String, String)> {
+    let mut section = String::new();
+    let mut all = BTreeSet::new();
+    for line in DEFAULT_TOML.lines() {
+        if line.starts_with('[') {
+            section = line.to_owned();
+        } else if let Some((key, value)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+            all.insert((section.clone(), key.to_owned(), value.to_owned()));
+        }
     }
-    ExitCode::Done
+    all
+}
+
+fn against_file(file: &Path, other: &Path) -> Result<(), ExitCode> {
+    let ((config, _), (other, _)) = (load_noting(file)?, load_noting(other)?);
+    lines(&difference(&config.settings(), &other.settings()));
+    Ok(())
+}
+
+fn against_running(file: &Path) -> Result<(), ExitCode> {
+    let (config, _) = load_noting(file)?;
+    let said = match ask::get(&config, "/config.toml") {
+        Ok((200, body)) => String::from_utf8_lossy(&body).into_owned(),
+        Ok((status, _)) => {
+            complain!(
+                "the running agent does not show its configuration (answer {status}): is it of an older release?"
+            );
+            return Err(ExitCode::Failed);
+        }
+        Err(error) => {
+            complain!("no agent answers: {error}");
+            return Err(ExitCode::NotRunning);
+        }
+    };
+    // It shows every key with its value in effect: no environment has a say in it any more.
+    let running = Config::parse(&said, file, &Default::default()).map_err(|problems| {
+        problems.iter().for_each(|problem| complain!("{problem}"));
+        ExitCode::Failed
+    })?;
+    lines(&difference(&running.settings(), &config.settings()));
+    Ok(())
+}
+
+fn lines(lines: &[String]) {
+    lines.iter().for_each(|line| say!("{line}"));
+    if lines.is_empty() {
+        say!("no difference");
+    }
 }

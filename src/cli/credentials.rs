@@ -1,7 +1,7 @@
 //! `tidegate credentials import`: puts the IAM console's download where the agent reads it, readable by nobody else.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what a person asked for on the command line")]
 
 use super::ExitCode;
+use super::print::{complain, say};
 use crate::config::{Config, CredentialsSource};
 use crate::sqs::credentials::parse_csv;
 use rustix::fs::{Gid, Uid};
@@ -24,14 +24,14 @@ pub(super) fn import(file: &Path, to: Option<&Path>, config: &Path, systemd: boo
     let bytes = match read(file) {
         Ok(bytes) => bytes,
         Err(error) => {
-            eprintln!("cannot read {}: {error}; name the .csv as the IAM console gave it", file.display());
+            complain!("cannot read {}: {error}; name the .csv as the IAM console gave it", file.display());
             return ExitCode::Failed;
         }
     };
     let key = match parse_csv(&bytes) {
         Ok(key) => key,
         Err(error) => {
-            eprintln!("{}: {error}", file.display());
+            complain!("{}: {error}", file.display());
             return ExitCode::Failed;
         }
     };
@@ -41,21 +41,21 @@ pub(super) fn import(file: &Path, to: Option<&Path>, config: &Path, systemd: boo
         (None, false) => configured(config),
     };
     if let Err(error) = place_file(&place, &bytes) {
-        eprintln!("cannot write {}: {error}; run it as root, or name another place with --to", place.display());
+        complain!("cannot write {}: {error}; run it as root, or name another place with --to", place.display());
         return ExitCode::Failed;
     }
-    println!("access key {} is in {} (readable by its owner alone)", key.id(), place.display());
+    say!("access key {} is in {} (readable by its owner alone)", key.id(), place.display());
     if systemd {
-        println!(
+        say!(
             "In the unit: LoadCredential=credentials.csv, and in the configuration:\n\
              credentials_file = \"/run/credentials/tidegate.service/credentials.csv\"\n\
              systemd hands it over at the start only: after the next rotation, systemctl restart tidegate."
         );
     } else {
-        println!("A running agent takes it within seconds. `tidegate check` says whether the queue does.");
+        say!("A running agent takes it within seconds. `tidegate check` says whether the queue does.");
     }
     if !same_file(file, &place) {
-        println!("Delete the download: rm {}", file.display());
+        say!("Delete the download: rm {}", file.display());
     }
     ExitCode::Done
 }

@@ -1,7 +1,7 @@
 //! `tidegate explain`: what would become of a message: profile, identity, queues, and the exact SQS entry. Nothing is sent
 //! and nothing is journaled.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what a person asked for on the command line")]
 
+use super::print::{complain, say, say_text};
 use super::{ExitCode, load};
 use crate::agent::broker_tls;
 use crate::clock::{BootId, Clock};
@@ -67,16 +67,16 @@ pub(super) fn explain(config: &Path, options: &ExplainOptions) -> ExitCode {
     for message in messages {
         let explained = one(&config, forced.as_ref(), message);
         if options.json {
-            println!("{explained}");
+            say!("{explained}");
         } else {
-            print!("{}", in_words(&explained));
+            say_text!("{}", in_words(&explained));
         }
     }
     ExitCode::Done
 }
 
 fn failed(why: &str) -> ExitCode {
-    eprintln!("{why}");
+    complain!("{why}");
     ExitCode::Failed
 }
 
@@ -104,7 +104,7 @@ fn of_broker(config: &Config, options: &ExplainOptions) -> Result<Vec<Message>, 
     runtime.shutdown_background();
     let seen = seen.map_err(|refused| format!("{}: {}", refused.why, refused.remedy))?;
     if let Some((filter, _)) = seen.granted.iter().find(|(_, granted)| granted.is_none()) {
-        eprintln!("the broker refused {filter}");
+        complain!("the broker refused {filter}");
     }
     match seen.messages.is_empty() {
         true => {

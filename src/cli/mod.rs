@@ -1,17 +1,22 @@
 //! The command line: one file per command, one meaning per exit code.
 
+mod ask;
 mod bundle;
 mod check;
 mod config;
 mod credentials;
 mod explain;
+mod forget;
 mod init;
+mod journal;
 mod policy;
+mod print;
 mod profiles;
 mod run;
 mod status;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use print::complain;
 use std::path::PathBuf;
 use std::process;
 
@@ -35,6 +40,8 @@ pub enum ExitCode {
     NotRunning = 6,
     /// `check` found something to mend.
     CheckFailed = 7,
+    /// `journal verify` found records missing.
+    JournalDamaged = 8,
 }
 
 impl From<ExitCode> for process::ExitCode {
@@ -45,7 +52,8 @@ impl From<ExitCode> for process::ExitCode {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong command line; 3 invalid configuration; 4 journal held by another process;
-5 journal of a newer tidegate; 6 no agent answers; 7 check found something to mend.
+5 journal of a newer tidegate; 6 no agent answers; 7 check found something to mend;
+8 journal verify found records missing.
 Logs go to standard error, or to journald under systemd; TIDEGATE_LOG sets the level.";
 
 /// Store-and-forward agent: local MQTT broker to AWS SQS, in order and without loss.
@@ -68,13 +76,16 @@ struct ConfigFile {
 enum Command {
     /// Run the agent until SIGTERM or SIGINT.
     Run(ConfigFile),
-    /// Ask the running agent what is going on.
+    /// Ask the running agent what is going on; without one, say what the journal alone tells.
     Status {
         #[command(flatten)]
         file: ConfigFile,
         /// Print the whole snapshot as JSON.
         #[arg(long)]
         json: bool,
+        /// Go on, every two seconds, until Ctrl-C.
+        #[arg(long, conflicts_with = "json")]
+        watch: bool,
     },
     /// Walk the whole way from the broker to the queues, and say what to mend. Works beside the running agent.
     Check {
@@ -132,6 +143,11 @@ enum Command {
     /// Show configurations.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Look into the journal, of a stopped agent or beside a running one; empty its quarantine.
+    #[command(subcommand)]
+    Journal(journal::JournalCommand),
+    /// End the session that the broker keeps for the agent, when it is not to come back.
+    ForgetSession(ConfigFile),
 }
 
 #[derive(Subcommand, Debug)]
@@ -156,7 +172,7 @@ enum Credentials {
 pub fn main() -> process::ExitCode {
     let code = match Cli::parse().command {
         Command::Run(file) => run::run(&file.config),
-        Command::Status { file, json } => status::status(&file.config, json),
+        Command::Status { file, json, watch } => status::status(&file.config, json, watch),
         Command::Check { file, options } => check::check(&file.config, &options),
         Command::Init { file, options } => init::init(&file.config, &options),
         Command::Explain { file, options } => explain::explain(&file.config, &options),
@@ -174,15 +190,16 @@ pub fn main() -> process::ExitCode {
         }
         Command::Profiles { name, json } => profiles::profiles(name.as_deref(), json),
         Command::Config(command) => config::config(&command),
+        Command::Journal(command) => journal::journal(&command),
+        Command::ForgetSession(file) => forget::forget_session(&file.config),
     };
     code.into()
 }
 
 /// Loads the configuration or says what is wrong with it.
-#[expect(clippy::print_stderr, reason = "what a person asked for on the command line")]
 fn load(path: &std::path::Path) -> Result<crate::config::Config, ExitCode> {
     crate::config::Config::load(path).map_err(|error| {
-        eprintln!("{error}");
+        complain!("{error}");
         ExitCode::Configuration
     })
 }

@@ -1,6 +1,6 @@
 //! `tidegate policy`: the least permissions that the configured queues need, to be pasted into IAM.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what a person asked for on the command line")]
 
+use super::print::{complain, say};
 use super::{ExitCode, load};
 use crate::config::Config;
 use serde_json::{Value, json};
@@ -13,14 +13,14 @@ pub(super) fn policy(config: &Path, kms_key: Option<&str>) -> ExitCode {
         Err(code) => return code,
     };
     if let Some(key) = kms_key.filter(|key| !is_key_arn(key)) {
-        eprintln!(
+        complain!(
             "{key} is not the ARN of a KMS key; expected arn:aws:kms:REGION:ACCOUNT:key/ID, as the KMS console shows it \
              (an alias will not do: policies want the key)"
         );
         return ExitCode::Failed;
     }
-    println!("{}", serde_json::to_string_pretty(&document(&config, kms_key)).unwrap_or_default());
-    eprintln!("Paste it in the IAM console: the user, Add permissions, Create inline policy, JSON.");
+    say!("{}", serde_json::to_string_pretty(&document(&config, kms_key)).unwrap_or_default());
+    complain!("Paste it in the IAM console: the user, Add permissions, Create inline policy, JSON.");
     ExitCode::Done
 }
 

@@ -1,7 +1,7 @@
 //! `tidegate profiles`: every profile, with what a technician wants to know before choosing one.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what a person asked for on the command line")]
 
 use super::ExitCode;
+use super::print::{complain, say, say_text};
 use crate::config::nearest;
 use crate::record::profile::presets::Preset;
 use crate::record::profile::{ProfileInfo, REGISTRY};
@@ -12,19 +12,19 @@ use std::fmt::Write;
 pub(super) fn profiles(name: Option<&str>, as_json: bool) -> ExitCode {
     let Some(name) = name else {
         if as_json {
-            println!("{}", REGISTRY.iter().map(one_json).collect::<serde_json::Value>());
+            say!("{}", REGISTRY.iter().map(one_json).collect::<serde_json::Value>());
         } else {
-            print!("{}", table());
+            say_text!("{}", table());
         }
         return ExitCode::Done;
     };
     match REGISTRY.iter().find(|info| info.name == name) {
-        Some(info) if as_json => println!("{}", one_json(info)),
-        Some(info) => print!("{}", in_full(info)),
+        Some(info) if as_json => say!("{}", one_json(info)),
+        Some(info) => say_text!("{}", in_full(info)),
         None => {
             let meant = nearest(name, REGISTRY.iter().map(|info| info.name));
             let hint = meant.map(|meant| format!("did you mean \"{meant}\"? ")).unwrap_or_default();
-            eprintln!("there is no profile \"{name}\": {hint}`tidegate profiles` lists them");
+            complain!("there is no profile \"{name}\": {hint}`tidegate profiles` lists them");
             return ExitCode::Failed;
         }
     }

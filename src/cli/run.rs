@@ -6,9 +6,9 @@ use crate::journal::JournalError;
 use crate::telemetry;
 use std::path::Path;
 
-pub(super) fn run(config: &Path) -> ExitCode {
+pub(super) fn run(file: &Path) -> ExitCode {
     telemetry::start();
-    let config = match load(config) {
+    let config = match load(file) {
         Ok(config) => config,
         Err(code) => return code,
     };
@@ -20,7 +20,7 @@ pub(super) fn run(config: &Path) -> ExitCode {
             return ExitCode::Failed;
         }
     };
-    let outcome = runtime.block_on(agent::run(config));
+    let outcome = runtime.block_on(agent::run(config, file));
     // A blocking call that hangs on the disk must not keep the process.
     runtime.shutdown_background();
     match outcome {

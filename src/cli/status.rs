@@ -1,54 +1,103 @@
-//! `tidegate status`: what the running agent says of itself.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what a person asked for on the command line")]
+//! `tidegate status`: what the running agent says of itself, or what the journal tells without it.
 
-use super::{ExitCode, load};
+use super::print::{complain, say, say_text};
+use super::{ExitCode, ask, load};
+use crate::config::Config;
+use crate::journal::{View, ViewFacts};
 use serde_json::Value;
 use std::fmt::Write as _;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::time::Duration;
 
-const ANSWER_TIME: Duration = Duration::from_secs(10);
-const ANSWER_BYTES: u64 = 4 * 1024 * 1024;
+/// Between two looks of `--watch`.
+const WATCH: Duration = Duration::from_secs(2);
+/// Clears a terminal and goes to its upper left.
+const CLEAR: &str = "\x1b[2J\x1b[H";
 
-pub(super) fn status(config: &Path, json: bool) -> ExitCode {
-    let config = match load(config) {
+pub(super) fn status(file: &Path, json: bool, watch: bool) -> ExitCode {
+    let config = match load(file) {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let Some(listen) = config.status.listen else {
-        eprintln!("status.listen is switched off in the configuration; set it to ask the agent");
-        return ExitCode::NotRunning;
-    };
-    let body = match ask(listen) {
-        Ok(body) => body,
-        Err(error) => {
-            eprintln!("no agent answers at {listen}: {error}; is it running? look at: systemctl status tidegate");
-            return ExitCode::NotRunning;
-        }
-    };
-    match serde_json::from_slice::<Value>(&body) {
-        Ok(_) if json => println!("{}", String::from_utf8_lossy(&body)),
-        Ok(snapshot) => print!("{}", table(&snapshot)),
-        Err(error) => {
-            eprintln!(
-                "what answers at {listen} is not a tidegate agent ({error}); is another program on status.listen?"
-            );
-            return ExitCode::Failed;
-        }
+    if !watch {
+        return look(&config, json);
     }
-    ExitCode::Done
+    loop {
+        if io::stdout().is_terminal() {
+            say_text!("{CLEAR}");
+        }
+        look(&config, false);
+        say!("");
+        std::thread::sleep(WATCH);
+    }
 }
 
-pub(super) fn ask(listen: SocketAddr) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&listen, ANSWER_TIME)?;
-    stream.set_read_timeout(Some(ANSWER_TIME))?;
-    write!(stream, "GET /status.json HTTP/1.1\r\nHost: {listen}\r\nConnection: close\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES).read_to_end(&mut answer)?;
-    let body = answer.windows(4).position(|four| four == b"\r\n\r\n").map(|at| answer.split_off(at + 4));
-    body.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is cut short"))
+fn look(config: &Config, json: bool) -> ExitCode {
+    let error = match ask(config) {
+        Ok(snapshot) if json => {
+            say!("{snapshot}");
+            return ExitCode::Done;
+        }
+        Ok(snapshot) => {
+            say_text!("{}", table(&snapshot));
+            return ExitCode::Done;
+        }
+        Err(error) => error,
+    };
+    complain!("no agent answers: {error}; is it running? look at: systemctl status tidegate");
+    match View::open(&config.journal.path) {
+        Ok(view) if json => say!("{}", serde_json::json!({ "running": false, "journal": view.facts() })),
+        Ok(view) => say_text!("{}", alone(&view.facts())),
+        Err(error) => complain!("{error}"),
+    }
+    ExitCode::NotRunning
+}
+
+/// The running agent's snapshot.
+pub(super) fn ask(config: &Config) -> io::Result<Value> {
+    let (status, body) = ask::get(config, "/status.json")?;
+    match serde_json::from_slice(&body) {
+        Ok(snapshot) if status == 200 => Ok(snapshot),
+        Ok(_) => Err(io::Error::other(format!("the answer is {status}"))),
+        Err(error) if status == 200 => Err(io::Error::other(format!(
+            "what answers is not a tidegate agent ({error}); is another program on status.listen?"
+        ))),
+        Err(_) => Err(io::Error::other(format!("{status}: {}", String::from_utf8_lossy(&body).trim()))),
+    }
+}
+
+/// What the journal tells without an agent.
+fn alone(facts: &ViewFacts) -> String {
+    let mut out =
+        String::from("from the journal alone; what was accepted in its last second may still count as waiting\n");
+    let _ = writeln!(
+        out,
+        "{:<10} {}, {} bytes, generations {}, quarantine {}",
+        "journal",
+        facts.path.display(),
+        facts.bytes,
+        facts.generations,
+        facts.quarantine
+    );
+    for lane in &facts.lanes {
+        let _ = writeln!(
+            out,
+            "{:<10} {}: waiting {}, accepted {}, evicted {}, quarantined {}, damaged {}, appended {}",
+            "queue",
+            lane.name,
+            lane.waiting,
+            lane.accepted,
+            lane.evicted,
+            lane.quarantined,
+            lane.damaged,
+            lane.appended
+        );
+    }
+    if facts.journal_id.is_none() {
+        out.push_str("the state file is damaged: at the next start everything on disk counts as waiting\n");
+    }
+    out
 }
 
 /// How long the backlog will take, where something waits.

@@ -194,7 +194,7 @@ tidegate.toml:3:8: gateway.site: found ""; expected a text that is not empty
         (
             said_of("[status]\nlisten = \"0.0.0.0:8377\"\n"),
             r##"
-tidegate.toml:2:10: status.listen: found "0.0.0.0:8377"; expected a loopback address: the status page has no password yet
+tidegate.toml:2:10: status.listen: found "0.0.0.0:8377"; expected a loopback address, or status.token_file beside it: others can reach this one
  2 | listen = "0.0.0.0:8377"
    |          ^^^^^^^^^^^^^^
    → did you mean "127.0.0.1:8377"?"##,

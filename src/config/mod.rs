@@ -7,6 +7,7 @@
 //! refused. All problems are reported at once, each with line, column, the offending text, what was expected and a
 //! suggestion; where the file is no TOML, only that is reported, because the rest would be guesses.
 
+pub mod effective;
 mod form;
 mod parse;
 mod problem;
@@ -24,7 +25,7 @@ mod tests;
 pub use problem::{ConfigError, ConfigProblem, Place};
 
 use crate::record::pointer::Pointer;
-use crate::record::profile::Profile;
+use crate::record::profile::{Profile, ProfileOptions};
 use crate::sqs::entry::rectype::Template;
 use crate::sqs::url::QueueUrl;
 use form::At;
@@ -32,7 +33,7 @@ use parse::Wrong;
 use problem::Source;
 pub(crate) use problem::nearest;
 use reader::{Reader, VARIABLE_PREFIX};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -227,6 +228,8 @@ pub struct RouteConfig {
     pub topics: Vec<String>,
     /// How the payloads are read.
     pub profile: Profile,
+    /// What the route says about reading, as written.
+    pub options: ProfileOptions,
     /// Names of queues in `queues`.
     pub queues: Vec<String>,
 }
@@ -236,6 +239,10 @@ pub struct RouteConfig {
 pub struct StatusConfig {
     /// Address of the status server; `None` switches it off (`listen = ""`).
     pub listen: Option<SocketAddr>,
+    /// File whose first line everybody has to know who asks; needed for an address that is not loopback.
+    pub token_file: Option<PathBuf>,
+    /// Whether the page shows the beginning of the last messages' payloads.
+    pub show_payloads: bool,
 }
 
 impl Config {
@@ -245,6 +252,15 @@ impl Config {
     ///
     /// [`ConfigError`]: unreadable, not text, or with problems, all of them.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        Config::load_noting(path).map(|(config, _)| config)
+    }
+
+    /// [`Config::load`], and the paths of the keys that file or environment set.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn load_noting(path: &Path) -> Result<(Config, BTreeSet<String>), ConfigError> {
         let unreadable = |cause: std::io::Error| {
             let remedy = match cause.kind() {
                 std::io::ErrorKind::NotFound => "create it with `tidegate init`, or name another with --config",
@@ -269,7 +285,8 @@ impl Config {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
             .filter(|(name, _)| name.starts_with(VARIABLE_PREFIX))
             .collect();
-        Config::parse(text, path, &environment).map_err(ConfigError::Problems)
+        let (config, keys) = read(text, path, &environment);
+        Ok((config.map_err(ConfigError::Problems)?, keys.set))
     }
 
     /// Checks the text of a file. `path` is where it stands, or would: problems name it, and relative paths in it count
@@ -287,12 +304,18 @@ impl Config {
     }
 }
 
-/// [`Config::parse`], and the paths of all keys that were asked for.
-fn read(
-    text: &str,
-    path: &Path,
-    environment: &BTreeMap<String, String>,
-) -> (Result<Config, Vec<ConfigProblem>>, std::collections::BTreeSet<String>) {
+/// Paths of keys.
+#[derive(Debug, Default)]
+struct Keys {
+    /// Those that are read.
+    #[cfg_attr(not(test), expect(dead_code, reason = "held against the reference file"))]
+    asked: BTreeSet<String>,
+    /// Those of them that were set.
+    set: BTreeSet<String>,
+}
+
+/// [`Config::parse`], and which keys were asked for and set.
+fn read(text: &str, path: &Path, environment: &BTreeMap<String, String>) -> (Result<Config, Vec<ConfigProblem>>, Keys) {
     let source = Source::new(path.display().to_string(), text);
     let (document, errors) = DeTable::parse_recoverable(source.text);
     if !errors.is_empty() {
@@ -312,14 +335,14 @@ fn read(
     let mut problems = reader.problems;
     if problems.is_empty() {
         let config = Config { gateway, mqtt, journal, queues: queues.queues, records, routes, status };
-        return (Ok(config), reader.asked);
+        return (Ok(config), Keys { asked: reader.asked, set: reader.set });
     }
     problems.sort_by_key(|problem| match problem.place {
         Place::File => (0, 0, 0),
         Place::Line { line, column, .. } => (1, line, column),
         Place::Variable(_) => (2, 0, 0),
     });
-    (Err(problems), reader.asked)
+    (Err(problems), Keys::default())
 }
 
 /// Notes what stands at the top and is no section of ours.

@@ -25,14 +25,16 @@ pub(super) struct Reader<'d> {
     pub(super) problems: Vec<ConfigProblem>,
     /// Every key asked for so far.
     pub(super) asked: BTreeSet<String>,
+    /// Every one of them that was set.
+    pub(super) set: BTreeSet<String>,
     /// Every variable that would have been read so far.
     variables: BTreeSet<String>,
 }
 
 impl<'d> Reader<'d> {
     pub(super) fn new(source: &'d Source<'d>, base: &'d Path, environment: &'d BTreeMap<String, String>) -> Reader<'d> {
-        let (problems, asked, variables) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-        Reader { source, base, environment, problems, asked, variables }
+        let (problems, asked, set, variables) = (Vec::new(), BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        Reader { source, base, environment, problems, asked, set, variables }
     }
 
     /// Notes a problem. What stands there is described by `form` unless `wrong` says it better.
@@ -115,6 +117,9 @@ impl<'d> Section<'d, '_> {
         let separator = if self.at.key.is_empty() || self.at.key.ends_with(' ') { "" } else { "." };
         let path = format!("{}{separator}{key}", self.at.key);
         self.reader.asked.insert(path.clone());
+        if self.has(key) {
+            self.reader.set.insert(path.clone());
+        }
         if self.variables {
             let name = variable_name(&path);
             let value = self.reader.environment.get(&name);

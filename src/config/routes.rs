@@ -71,10 +71,10 @@ fn route(mut section: Section<'_, '_>, queues: &[String]) -> (Option<RouteConfig
         "qos" => Some("the agent always subscribes with QoS 1"),
         _ => None,
     });
-    let profile = info.and_then(|info| Profile::named(info.value.name, options));
+    let profile = info.and_then(|info| Profile::named(info.value.name, options.clone()));
     let route = profile.map(|profile| {
         let topics = topics.iter().map(|topic| topic.value.clone()).collect();
-        RouteConfig { topics, profile, queues: targets }
+        RouteConfig { topics, profile, options: options.clone(), queues: targets }
     });
     (route, topics)
 }

@@ -217,11 +217,25 @@ pub(super) fn status(mut section: Section<'_, '_>) -> StatusConfig {
         Form::Integer(port) => listen_address(port).map(Some),
         form => listen_address(plain_text(form)?).map(Some),
     });
+    let token_file = section.path("token_file");
+    let show_payloads = section.boolean("show_payloads");
+    if let (Some(Located { value: Some(address), at }), None) = (&listen, &token_file)
+        && !address.ip().is_loopback()
+    {
+        let expected = "a loopback address, or status.token_file beside it: others can reach this one";
+        let wrong = Wrong::expected(expected).did_you_mean(format!("127.0.0.1:{}", address.port()));
+        section.reader.problem(at, Some(&Form::Text(&address.to_string())), wrong);
+    }
     section.finish(|key| match key {
         "port" | "host" | "address" => Some("address and port stand in \"listen\", such as \"127.0.0.1:8377\""),
+        "token" | "password" => Some("put the token into a file and name it in \"token_file\""),
         _ => None,
     });
-    StatusConfig { listen: listen.map_or_else(|| STATUS_LISTEN.parse().ok(), |listen| listen.value) }
+    StatusConfig {
+        listen: listen.map_or_else(|| STATUS_LISTEN.parse().ok(), |listen| listen.value),
+        token_file: token_file.map(|file| file.value),
+        show_payloads: show_payloads.is_some_and(|show| show.value),
+    }
 }
 
 fn listen_address(text: &str) -> Result<SocketAddr, Wrong> {
@@ -233,9 +247,5 @@ fn listen_address(text: &str) -> Result<SocketAddr, Wrong> {
             |port| wrong().did_you_mean(format!("127.0.0.1:{port}")),
         )
     })?;
-    if !address.ip().is_loopback() {
-        let wrong = Wrong::expected("a loopback address: the status page has no password yet");
-        return Err(wrong.did_you_mean(format!("127.0.0.1:{}", address.port())));
-    }
     if address.port() == 0 { Err(wrong()) } else { Ok(address) }
 }

@@ -110,7 +110,7 @@ fn shown_keys() -> Vec<(String, String, usize)> {
 fn the_shipped_file_shows_every_key_and_no_other() {
     let (config, asked) = read(&default_filled(), Path::new("tidegate.toml"), &BTreeMap::new());
     config.expect("the shipped file");
-    let known: BTreeSet<String> = asked.iter().map(|path| path.replace("route 1: ", "routes.")).collect();
+    let known: BTreeSet<String> = asked.asked.iter().map(|path| path.replace("route 1: ", "routes.")).collect();
     let shown: BTreeSet<String> = shown_keys().iter().map(|(section, key, _)| format!("{section}.{key}")).collect();
     assert_eq!(shown, known);
 }

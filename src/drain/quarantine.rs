@@ -67,13 +67,11 @@ impl<S: BatchSender> Drain<S> {
             }
             Ok(false) => {
                 self.batcher.again(position, false, None);
-                let file = self.airline.lane.journal().quarantine_file();
                 let fault = parked(
                     "the quarantine is full, and more records are refused for good".to_owned(),
-                    &format!(
-                        "look at why they are refused, and move {} elsewhere to make room; sending goes on by itself",
-                        file.display()
-                    ),
+                    "look at why they are refused (tidegate journal quarantine list), keep a copy (tidegate journal \
+                     export --quarantine --out FILE) and make room (tidegate journal quarantine drop --all, or requeue); \
+                     sending goes on by itself",
                 );
                 self.failed(&fault, false);
             }

@@ -12,6 +12,7 @@ use super::log::{framed, locked};
 use super::quarantine::Cause;
 use super::retention::Bound;
 use super::{Append, Item, Journal, JournalError, gap_record};
+use crate::clock::BootId;
 use crate::record::{Draft, LaneId, Record, Slot, codec};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -59,6 +60,16 @@ pub(super) struct Tail {
     pub(super) next: u64,
     /// The generation to go on in, with the bytes it holds; `None`: start one.
     pub(super) active: Option<(Arc<Generation>, u64)>,
+}
+
+/// What becomes a record with the next commit.
+#[derive(Debug)]
+pub(super) struct Numbering {
+    pub(super) draft: Draft,
+    /// The boot that it was received in.
+    pub(super) boot: BootId,
+    /// It comes back out of quarantine.
+    pub(super) requeued: bool,
 }
 
 /// The writer; made once per open, run on a thread of its own.
@@ -185,7 +196,10 @@ impl<T> Writer<T> {
         if !announcements.is_empty() && !self.insist(|writer| writer.journal.0.write_state()) {
             return false;
         }
-        let drafts: Vec<Draft> = announcements.into_iter().chain(drafts).collect();
+        let (requeues, requests) = self.requeues();
+        let boot = self.journal.0.clock.boot();
+        let fresh = |draft| Numbering { draft, boot, requeued: false };
+        let drafts: Vec<Numbering> = announcements.into_iter().chain(drafts).map(fresh).chain(requeues).collect();
         if drafts.is_empty() {
             return true;
         }
@@ -195,6 +209,7 @@ impl<T> Writer<T> {
         }
         self.next += records.len() as u64;
         self.publish(records);
+        self.requeued(requests);
         true
     }
 
@@ -276,17 +291,18 @@ impl<T> Writer<T> {
         *health = now;
     }
 
-    fn number(&self, drafts: Vec<Draft>) -> Vec<Arc<Record>> {
+    fn number(&self, drafts: Vec<Numbering>) -> Vec<Arc<Record>> {
         let shared = &self.journal.0;
         let mut next: HashMap<LaneId, u64> = locked(&shared.books).iter().map(|book| (book.id, book.next)).collect();
-        let numbered = drafts.into_iter().zip(self.next..).map(|(draft, number)| {
+        let numbered = drafts.into_iter().zip(self.next..).map(|(Numbering { draft, boot, requeued }, number)| {
             let mut slots = Vec::with_capacity(draft.lanes.len());
             for lane in &draft.lanes {
                 let position = next.get_mut(lane).expect("routes name only lanes that were opened");
                 slots.push(Slot { lane: *lane, position: *position });
                 *position += 1;
             }
-            Arc::new(Record::number(draft, shared.id, shared.epoch, number, shared.clock.boot(), slots))
+            let record = Record::number(draft, shared.id, shared.epoch, number, boot, slots);
+            Arc::new(Record { requeued, ..record })
         });
         numbered.collect()
     }

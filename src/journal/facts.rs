@@ -1,5 +1,6 @@
 //! What `status` shows of the journal: one look, asked for when somebody wants it.
 
+use super::books::LaneBook;
 use super::log::locked;
 use super::{Journal, QuarantineCounts, WriterHealth};
 use serde::Serialize;
@@ -25,6 +26,22 @@ pub struct LaneFacts {
     pub cursor: u64,
     /// Lost records that no durable gap record announces yet.
     pub unannounced: u64,
+}
+
+impl LaneFacts {
+    pub(super) fn of(book: &LaneBook) -> LaneFacts {
+        LaneFacts {
+            name: book.name.clone(),
+            appended: book.appended(),
+            accepted: book.ledger.accepted,
+            waiting: book.waiting(),
+            evicted: book.ledger.evicted,
+            quarantined: book.ledger.quarantined,
+            damaged: book.ledger.damaged,
+            cursor: book.cursor,
+            unannounced: book.holes.all().iter().map(|hole| hole.count).sum(),
+        }
+    }
 }
 
 /// What `status` shows of an eviction.
@@ -70,20 +87,7 @@ pub struct JournalFacts {
 impl Journal {
     /// What is going on.
     pub fn facts(&self) -> JournalFacts {
-        let lanes = locked(&self.0.books)
-            .iter()
-            .map(|book| LaneFacts {
-                name: book.name.clone(),
-                appended: book.appended(),
-                accepted: book.ledger.accepted,
-                waiting: book.waiting(),
-                evicted: book.ledger.evicted,
-                quarantined: book.ledger.quarantined,
-                damaged: book.ledger.damaged,
-                cursor: book.cursor,
-                unannounced: book.holes.all().iter().map(|hole| hole.count).sum(),
-            })
-            .collect();
+        let lanes = locked(&self.0.books).iter().map(LaneFacts::of).collect();
         JournalFacts {
             journal_id: self.0.id.to_string(),
             epoch: self.0.epoch,

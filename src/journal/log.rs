@@ -290,7 +290,8 @@ pub(super) fn framed(number: u64, previous: Option<u64>, envelope: &[u8]) -> Fra
     parts.map(|(part, value)| (number, part as u16, value)).collect()
 }
 
-fn parse_name(name: &str) -> Option<(u64, u64)> {
+/// First number and epoch that a generation's folder is named for.
+pub(super) fn parse_name(name: &str) -> Option<(u64, u64)> {
     let (first, epoch) = name.strip_prefix("gen-")?.split_once('.')?;
     Some((first.parse().ok()?, epoch.parse().ok()?))
 }

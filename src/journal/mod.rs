@@ -21,6 +21,7 @@ mod closed;
 mod commit;
 mod facts;
 pub(crate) mod files;
+mod format;
 mod frame;
 #[cfg(feature = "rig")]
 pub(crate) mod fuzz;
@@ -34,20 +35,24 @@ mod open;
 mod origin;
 pub mod place;
 mod quarantine;
+mod requeue;
 mod reserve;
 mod retention;
 mod room;
 mod state;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub use commit::{Writer, WriterHealth};
 pub use facts::{EvictionFacts, JournalFacts, LaneFacts};
 pub use lane::{Lane, MaybeSent, ReadRecord, Reader};
 pub use open::{GENERATION_BYTES, JournalOptions, OpenReport, Opened};
-pub use quarantine::QuarantineCounts;
+pub use quarantine::{QuarantineCounts, Quarantined, QuarantinedName};
+pub use requeue::Requeued;
 pub use reserve::RESERVE_BYTES;
 pub use retention::{Bound, Bounds};
+pub use view::{Soundness, View, ViewFacts};
 
 use crate::clock::Clock;
 use crate::record::{Draft, JournalId, LaneId, Record};
@@ -181,6 +186,8 @@ struct Shared {
     recent: Mutex<Recent>,
     keeper: Keeper,
     quarantine: quarantine::Quarantine,
+    /// What goes back from quarantine into the log with the next commit.
+    requeues: Mutex<Vec<requeue::Request>>,
     /// At which bound something was evicted last, and when, in ms since boot.
     evicted: Mutex<Option<(&'static str, u64)>>,
     /// Something is to be announced, and the writer need not wait for a message to do it.

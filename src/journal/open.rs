@@ -9,6 +9,7 @@ use super::books::{LaneBook, Mark};
 use super::closed::ClosedGeneration;
 use super::commit::{Tail, Writer, WriterHealth};
 use super::files;
+use super::format::check_format;
 use super::generation::{Facts, LaneFact};
 use super::log::Log;
 use super::origin::{draw_id, machine_fingerprint};
@@ -20,7 +21,7 @@ use super::{Append, Journal, JournalError, Keeper, Recent, Shared, gap_record};
 use crate::clock::{BootId, Clock};
 use crate::record::{JournalId, LaneId, Record, codec};
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -29,7 +30,6 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 
-const FORMAT_LINE: &str = "tidegate journal, format 1\n";
 /// Epochs skipped when the state is lost: more opens than can have happened since the newest one that is still known.
 const EPOCH_LEAP: u64 = 1_000;
 /// A newest generation with at most so many bytes of envelopes is carried over instead of closed.
@@ -234,6 +234,7 @@ impl Journal {
             recent: Mutex::new(Recent::default()),
             keeper: Keeper::default(),
             quarantine: Quarantine::open(&path.join("quarantine")).map_err(io)?,
+            requeues: Mutex::default(),
             noted: tokio::sync::Notify::new(),
             health: Mutex::new(WriterHealth::Fine),
             _lock: lock,
@@ -277,23 +278,6 @@ fn take_lock(path: &Path) -> Result<File, JournalError> {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(JournalError::Locked(path.to_owned())),
         Err(error) => Err(JournalError::io(&lock_path, error.into())),
-    }
-}
-
-/// Returns whether the journal is new.
-fn check_format(path: &Path) -> Result<bool, JournalError> {
-    let file = path.join("format");
-    match fs::read_to_string(&file) {
-        Ok(text) if text == FORMAT_LINE => Ok(false),
-        Ok(text) if text.starts_with("tidegate journal, format ") => {
-            Err(JournalError::Newer(format!("written by a newer tidegate ({}: {})", file.display(), text.trim_end())))
-        }
-        // Missing, or torn when the journal was made: it says nothing that the other files do not.
-        _ => {
-            let made = !path.join("state").exists();
-            files::replace(&file, FORMAT_LINE.as_bytes()).map_err(|source| JournalError::io(&file, source))?;
-            Ok(made)
-        }
     }
 }
 

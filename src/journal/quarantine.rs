@@ -3,6 +3,8 @@
 //! One append-only file of frames like the log's (found again by the same scan when damaged), synced before the record
 //! is settled: a cut between the two quarantines it twice under the same lane and position, and loses nothing. The file
 //! is bounded; a full quarantine parks the lane that needs it instead of emptying the journal.
+//!
+//! What is taken out of it again is left out of a new file that replaces the old one whole: a cut leaves one or the other.
 
 use super::files;
 use super::frame;
@@ -50,6 +52,37 @@ struct Kept<'a> {
     /// The record's envelope.
     #[serde(rename = "r", with = "serde_bytes")]
     envelope: &'a [u8],
+}
+
+/// One thing in quarantine, for people.
+#[derive(Clone, Debug)]
+pub struct Quarantined {
+    /// Why: the service's code, or `oversize`.
+    pub code: String,
+    /// Why, in words.
+    pub text: String,
+    /// The lane that it could not be sent from, and its position there; `None` for a message too large to be journaled.
+    pub place: Option<(LaneId, u64)>,
+    /// Whole size of the payload in bytes, where only its head is kept.
+    pub whole_bytes: Option<u64>,
+    /// The record; of a message too large to be journaled with the head of its payload only.
+    pub record: Record,
+}
+
+impl Quarantined {
+    /// What it is called in commands: its number, and its lane where it has one.
+    pub fn name(&self) -> QuarantinedName {
+        QuarantinedName { number: self.record.number, lane: self.place.map(|(lane, _)| lane) }
+    }
+}
+
+/// Names one thing in quarantine. A record that two lanes could not send is in it twice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct QuarantinedName {
+    /// The record's number.
+    pub number: u64,
+    /// The lane that it could not be sent from.
+    pub lane: Option<LaneId>,
 }
 
 /// Why something is put into quarantine.
@@ -120,6 +153,31 @@ impl Quarantine {
         Ok(true)
     }
 
+    /// What is in it, in the order in which it came.
+    pub(super) fn entries(&self) -> io::Result<Vec<Quarantined>> {
+        let _alone = locked(&self.inner);
+        look(&self.dir)
+    }
+
+    /// Takes out what is named, durably; returns how many that were.
+    pub(super) fn remove(&self, names: &[QuarantinedName]) -> io::Result<usize> {
+        let mut inner = locked(&self.inner);
+        let bytes = std::fs::read(self.file())?;
+        let mut left = Vec::with_capacity(bytes.len());
+        let mut removed = 0;
+        for (number, body) in bodies(&bytes) {
+            let lane = serde_cbor::from_slice::<Kept<'_>>(&body).ok().map(|kept| kept.lane);
+            if lane.is_some_and(|lane| names.contains(&QuarantinedName { number, lane })) {
+                removed += 1;
+            } else {
+                left.extend(frame::split(number, None, &body).concat());
+            }
+        }
+        files::replace(&self.file(), &left)?;
+        *inner = Inner::open(&self.dir)?;
+        Ok(removed)
+    }
+
     /// Deliveries of messages too large to be journaled, as found when it was opened; oldest first.
     pub(super) fn deliveries(&self) -> Vec<u64> {
         locked(&self.inner).deliveries.clone()
@@ -142,21 +200,44 @@ impl Inner {
         }
         let bytes = std::fs::read(&path)?;
         let entries = frame::scan(&bytes, drop).filter(|frame| frame.part == 0).count() as u64;
-        let deliveries = bodies(&bytes).filter_map(|body| serde_cbor::from_slice::<Kept<'_>>(&body).ok()?.delivery);
+        let deliveries =
+            bodies(&bytes).filter_map(|(_, body)| serde_cbor::from_slice::<Kept<'_>>(&body).ok()?.delivery);
         let deliveries = deliveries.collect();
         let counts = QuarantineCounts { entries, bytes: bytes.len() as u64, max_bytes: QUARANTINE_BYTES };
         Ok(Inner { file, counts, deliveries })
     }
 }
 
-/// What was kept, its parts joined: they stand in a row, because each entry is written in one go.
-fn bodies(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
+/// What a quarantine's folder holds, looked at only. What does not decode is left where it is, and out of the list.
+pub(super) fn look(dir: &Path) -> io::Result<Vec<Quarantined>> {
+    let bytes = match std::fs::read(dir.join(FILE)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let entry = |(_, body): (u64, Vec<u8>)| {
+        let kept: Kept<'_> = serde_cbor::from_slice(&body).ok()?;
+        let record = codec::decode(kept.envelope).ok()?;
+        let place = kept.lane.zip(kept.position);
+        Some(Quarantined {
+            code: kept.code.to_owned(),
+            text: kept.text.to_owned(),
+            place,
+            whole_bytes: kept.bytes,
+            record,
+        })
+    };
+    Ok(bodies(&bytes).filter_map(entry).collect())
+}
+
+/// Number and body of each thing that was kept, its parts joined: they stand in a row, because each is written in one go.
+fn bodies(bytes: &[u8]) -> impl Iterator<Item = (u64, Vec<u8>)> + '_ {
     let mut body = Vec::new();
     frame::scan(bytes, drop).filter_map(move |frame| {
         if frame.part == 0 {
             body.clear();
         }
         body.extend_from_slice(frame.body);
-        (frame.part + 1 == frame.parts).then(|| std::mem::take(&mut body))
+        (frame.part + 1 == frame.parts).then(|| (frame.number, std::mem::take(&mut body)))
     })
 }

@@ -84,21 +84,7 @@ impl StateFile {
             path.parent().map_or(Ok(()), files::sync_dir).map_err(io)?;
             return Ok((StateFile { path: path.to_owned(), file, serial: 0 }, Found::Nothing));
         }
-        let mut newest: Option<(u64, State)> = None;
-        for slot in 0..2 {
-            let mut bytes = vec![0; SLOT_LEN];
-            // A slot that cannot be read is a damaged slot; the other one may be sound.
-            if file.read_exact_at(&mut bytes, (slot * SLOT_LEN) as u64).is_err() {
-                continue;
-            }
-            match parse(&bytes) {
-                Some(Ok((serial, state))) if newest.as_ref().is_none_or(|(best, _)| serial > *best) => {
-                    newest = Some((serial, state));
-                }
-                Some(Err(format)) => return Err(StateError::Newer { path: path.to_owned(), format }),
-                _ => {}
-            }
-        }
+        let newest = newest(&file, path)?;
         let serial = newest.as_ref().map_or(0, |(serial, _)| *serial);
         let found = newest.map_or(Found::Damaged, |(_, state)| Found::State(state));
         Ok((StateFile { path: path.to_owned(), file, serial }, found))
@@ -121,6 +107,35 @@ impl StateFile {
         self.serial = serial;
         Ok(state)
     }
+}
+
+/// The newest sound state of a file that is only looked at; `None`: there is no file, or no sound slot in it.
+pub(super) fn look(path: &Path) -> Result<Option<State>, StateError> {
+    match File::open(path) {
+        Ok(file) => Ok(newest(&file, path)?.map(|(_, state)| state)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(StateError::Io { path: path.to_owned(), source }),
+    }
+}
+
+/// Serial number and state of the newest sound slot.
+fn newest(file: &File, path: &Path) -> Result<Option<(u64, State)>, StateError> {
+    let mut newest: Option<(u64, State)> = None;
+    for slot in 0..2 {
+        let mut bytes = vec![0; SLOT_LEN];
+        // A slot that cannot be read is a damaged slot; the other one may be sound.
+        if file.read_exact_at(&mut bytes, (slot * SLOT_LEN) as u64).is_err() {
+            continue;
+        }
+        match parse(&bytes) {
+            Some(Ok((serial, state))) if newest.as_ref().is_none_or(|(best, _)| serial > *best) => {
+                newest = Some((serial, state));
+            }
+            Some(Err(format)) => return Err(StateError::Newer { path: path.to_owned(), format }),
+            _ => {}
+        }
+    }
+    Ok(newest)
 }
 
 /// A state that fits a slot.

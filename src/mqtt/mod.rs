@@ -38,7 +38,7 @@ pub mod visit;
 #[cfg(feature = "rig")]
 pub(crate) use memory::fuzz;
 pub use memory::recall;
-pub use options::IntakeError;
+pub use options::{IntakeError, check};
 pub use size::{HEAD_BYTES, TAKEN_BYTES};
 pub use status::{FilterStatus, IntakeShared, IntakeState, IntakeStatus, LastMessage, RouteStatus};
 
@@ -106,6 +106,8 @@ pub struct IntakeOptions {
     pub memory: PathBuf,
     /// Changes when whatever waits is to be tried at once.
     pub retry: watch::Receiver<u64>,
+    /// Whether beginnings of payloads are kept for people.
+    pub show_payloads: bool,
 }
 
 /// The claim to an ack: travels with an append and comes back once it is durable.
@@ -162,9 +164,10 @@ impl Intake {
         tickets: mpsc::UnboundedReceiver<Vec<PendingAck>>,
     ) -> Result<(Intake, Arc<IntakeShared>), IntakeError> {
         let config = &options.config;
-        options::check(config, options.tls.as_ref(), &options.routes)?;
+        options::check(config, options.tls.as_ref(), options.routes.iter().flat_map(|route| &route.filters))?;
         recogniser.seeded((options.durable)());
-        let shared = Arc::new(IntakeShared::new(options.clock.clone(), config.url.clone(), &options.routes));
+        let (clock, url) = (options.clock.clone(), config.url.clone());
+        let shared = Arc::new(IntakeShared::new(clock, url, &options.routes, options.show_payloads));
         let (url, client_id) = (config.url.clone(), config.client_id.clone());
         let memory = Memory::new(options.memory.clone(), options.journal, url, client_id);
         let wanted = options.routes.iter().flat_map(|route| route.filters.iter().cloned()).collect();

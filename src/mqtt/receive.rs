@@ -93,7 +93,7 @@ impl Intake {
         let size = publish.payload.len();
         let topic_bytes = publish.topic.len();
         let route = &self.options.routes[index];
-        if self.shared.came(index, received.boottime_ms, qos, (&publish.topic, size)) {
+        if self.shared.came(index, received.boottime_ms, qos, (&publish.topic, &publish.payload)) {
             tracing::warn!(
                 profile = route.profile,
                 topic = publish.topic,

@@ -96,11 +96,13 @@ pub struct IntakeStatus {
     pub routes: Vec<RouteStatus>,
 }
 
-/// One of the last messages, without its payload.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// One of the last messages.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct LastMessage {
     /// Its topic.
     pub topic: String,
+    /// The beginning of its payload, where the operator wants it shown.
+    pub head: Option<String>,
     /// Bytes of its payload.
     pub bytes: usize,
     /// When it came, in seconds since boot.
@@ -111,6 +113,8 @@ pub struct LastMessage {
 const RECENT: usize = 20;
 /// Longest topic that is remembered whole.
 const RECENT_TOPIC_BYTES: usize = 200;
+/// Bytes of a payload that are shown.
+const HEAD_BYTES: usize = 100;
 
 #[derive(Debug)]
 pub(super) struct Shown {
@@ -125,11 +129,13 @@ pub(super) struct Shown {
 #[derive(Debug)]
 pub struct IntakeShared {
     clock: Clock,
+    /// Whether beginnings of payloads are kept for people.
+    show_payloads: bool,
     shown: Mutex<Shown>,
 }
 
 impl IntakeShared {
-    pub(super) fn new(clock: Clock, url: String, routes: &[Route]) -> IntakeShared {
+    pub(super) fn new(clock: Clock, url: String, routes: &[Route], show_payloads: bool) -> IntakeShared {
         let rows = routes.iter().map(RouteStatus::of).collect();
         let status = IntakeStatus {
             state: IntakeState::Connecting,
@@ -154,7 +160,7 @@ impl IntakeShared {
             since_ms: clock.now().boottime_ms,
             last_message_ms: vec![None; routes.len()],
         };
-        IntakeShared { clock, shown: Mutex::new(shown) }
+        IntakeShared { clock, show_payloads, shown: Mutex::new(shown) }
     }
 
     /// What intake shows now.
@@ -192,16 +198,19 @@ impl IntakeShared {
     }
 
     /// A message came on a route; true if it is the route's first with QoS 0.
-    pub(super) fn came(&self, route: usize, boottime_ms: u64, qos: u8, (topic, bytes): (&str, usize)) -> bool {
+    pub(super) fn came(&self, route: usize, boottime_ms: u64, qos: u8, (topic, payload): (&str, &[u8])) -> bool {
         let mut shown = self.lock();
         // The oldest one's memory is used again.
-        let mut text = match shown.recent.len() {
-            RECENT.. => shown.recent.pop_front().map(|oldest| oldest.topic).unwrap_or_default(),
-            _ => String::new(),
+        let mut last = match shown.recent.len() {
+            RECENT.. => shown.recent.pop_front().unwrap_or_default(),
+            _ => LastMessage::default(),
         };
-        text.clear();
-        text.push_str(&topic[..topic.floor_char_boundary(RECENT_TOPIC_BYTES)]);
-        shown.recent.push_back(LastMessage { topic: text, bytes, at_s: boottime_ms / 1000 });
+        last.topic.clear();
+        last.topic.push_str(&topic[..topic.floor_char_boundary(RECENT_TOPIC_BYTES)]);
+        let head = || String::from_utf8_lossy(&payload[..payload.len().min(HEAD_BYTES)]).into_owned();
+        last.head = self.show_payloads.then(head);
+        (last.bytes, last.at_s) = (payload.len(), boottime_ms / 1000);
+        shown.recent.push_back(last);
         shown.last_message_ms[route] = Some(boottime_ms);
         let row = &mut shown.status.routes[route];
         row.messages += 1;
@@ -261,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_brokers_own_loss_is_counted_from_the_first_value_and_over_its_restarts() {
-        let shared = IntakeShared::new(Clock::new(None), "mqtt://b".into(), &[]);
+        let shared = IntakeShared::new(Clock::new(None), "mqtt://b".into(), &[], false);
         let rises: Vec<_> = [100, 100, 103, 2, 2, 5].map(|count| shared.broker_dropped(count)).into();
         assert_eq!(rises, [0, 0, 3, 2, 0, 3]);
         let status = shared.snapshot();
@@ -271,15 +280,15 @@ mod tests {
     #[test]
     fn only_the_first_qos_0_message_of_a_route_is_news() {
         let routes = [support::route("a"), support::route("b")];
-        let shared = IntakeShared::new(Clock::new(None), "mqtt://b".into(), &routes);
-        let news = [(0, 1), (0, 0), (0, 0), (1, 0)].map(|(route, qos)| shared.came(route, 0, qos, ("t", 1)));
+        let shared = IntakeShared::new(Clock::new(None), "mqtt://b".into(), &routes, false);
+        let news = [(0, 1), (0, 0), (0, 0), (1, 0)].map(|(route, qos)| shared.came(route, 0, qos, ("t", b"1")));
         assert_eq!(news, [false, true, false, true]);
         assert_eq!(shared.snapshot().routes[0].messages, 3);
     }
 
     #[test]
     fn the_state_is_words_in_json() {
-        let shared = IntakeShared::new(Clock::new(None), "mqtt://b".into(), &[support::route("a")]);
+        let shared = IntakeShared::new(Clock::new(None), "mqtt://b".into(), &[support::route("a")], true);
         assert!(shared.enter(Outage::quick("nothing listens", "start it").into()));
         assert!(!shared.enter(Outage::quick("nothing listens", "start it").into()), "one line per change");
         let json = serde_json::to_value(shared.snapshot()).expect("encodes");

@@ -18,6 +18,7 @@
 //! | `t` | topic | `d` | device, if known |
 //! | `p` | payload | `ty` | type, without prefix |
 //! | `l` | lanes: [lane, position] … | `et`, `ts` | event time, if any; its source: e g a |
+//! | `rq` | it came back out of quarantine, if so | | |
 
 use super::{Draft, Identity, JournalId, KeyKind, LaneId, Message, Record, Slot, TimeSource};
 use crate::clock::{BootId, Moment};
@@ -82,6 +83,8 @@ struct Envelope<'a> {
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     et: Option<Cow<'a, str>>,
     ts: TimeSource,
+    #[serde(default, skip_serializing_if = "is_false")]
+    rq: bool,
     l: Vec<(LaneId, u64)>,
 }
 
@@ -122,6 +125,7 @@ pub fn encode(record: &Record) -> Vec<u8> {
         ty: Cow::Borrowed(&identity.record_type),
         et: identity.event_time.as_deref().map(Cow::Borrowed),
         ts: identity.time_source,
+        rq: record.requeued,
         l: record.slots.iter().map(|slot| (slot.lane, slot.position)).collect(),
     };
     let mut out = Vec::with_capacity(message.payload.len() + message.topic.len() + 320);
@@ -193,7 +197,8 @@ impl Envelope<'_> {
             lanes: self.l.iter().map(|(lane, _)| *lane).collect(),
         };
         let slots = self.l.into_iter().map(|(lane, position)| Slot { lane, position }).collect();
-        Ok(Record { journal: self.j, epoch: self.e, number: self.n, boot: BootId(boot), key, slots, draft })
+        let requeued = self.rq;
+        Ok(Record { journal: self.j, epoch: self.e, number: self.n, boot: BootId(boot), key, slots, requeued, draft })
     }
 }
 

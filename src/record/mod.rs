@@ -173,6 +173,8 @@ pub struct Record {
     pub key: String,
     /// Its place in each lane it goes to.
     pub slots: Vec<Slot>,
+    /// It was in quarantine before, under another number.
+    pub requeued: bool,
     /// The rest, as it came. `identity.key` repeats `key` where the message carried one.
     pub draft: Draft,
 }
@@ -185,7 +187,7 @@ impl Record {
             let letter = if draft.identity.key_kind == KeyKind::Retained { 'r' } else { 'a' };
             format!("{letter}.{journal}.{epoch}.{number}")
         });
-        Record { journal, epoch, number, boot, key, slots, draft }
+        Record { journal, epoch, number, boot, key, slots, requeued: false, draft }
     }
 
     /// Its position in `lane`, if it goes there.
@@ -193,9 +195,9 @@ impl Record {
         self.slots.iter().find(|slot| slot.lane == lane).map(|slot| slot.position)
     }
 
-    /// Whether the broker may have delivered it before without us being able to tell: a redelivery that matched nothing
-    /// we know, of a message without an identity of its own.
+    /// Whether the consumer may have it already without us being able to tell: a redelivery that matched nothing we know,
+    /// of a message without an identity of its own, or a record that came back out of quarantine.
     pub fn maybe_redelivered(&self) -> bool {
-        self.draft.message.dup && !self.draft.identity.key_kind.identifies()
+        self.requeued || self.draft.message.dup && !self.draft.identity.key_kind.identifies()
     }
 }

@@ -1,8 +1,10 @@
 //! The status: one snapshot behind everything that people look at.
 
+pub mod control;
 pub mod history;
 pub mod page;
 pub mod server;
+pub mod token;
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -86,6 +88,8 @@ pub struct QueueStatus {
 #[derive(Debug)]
 pub struct Board {
     gateway: String,
+    /// What is in effect, as a file.
+    config: String,
     queues: Vec<(String, String)>,
     path: PathBuf,
     clock: Clock,
@@ -97,6 +101,9 @@ pub struct Board {
 #[derive(Debug, Default, Clone)]
 struct Stages {
     waiting_for: Option<String>,
+    /// Why nobody can look at the page, and what came of the last reload.
+    page_closed: Option<String>,
+    reload: Option<String>,
     journal: Option<(Journal, bool)>,
     intake: Option<Arc<IntakeShared>>,
     drains: Vec<(String, Arc<DrainShared>)>,
@@ -107,6 +114,7 @@ impl Board {
     pub fn new(config: &Config, clock: &Clock) -> Board {
         Board {
             gateway: config.gateway.id.clone(),
+            config: crate::config::effective::as_file(&config.settings(), |_| ""),
             queues: config.queues.iter().map(|queue| (queue.name.clone(), queue.url.text.clone())).collect(),
             path: config.journal.path.clone(),
             clock: clock.clone(),
@@ -120,9 +128,29 @@ impl Board {
         look(&mut self.stages.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The configuration in effect, as a file.
+    pub fn config(&self) -> &str {
+        &self.config
+    }
+
     /// The agent cannot go on yet, and why.
     pub fn wait_for(&self, why: Option<String>) {
         self.stages(|stages| stages.waiting_for = why);
+    }
+
+    /// The page cannot be served, and why; whether that is news.
+    pub fn page_closed(&self, why: Option<String>) -> bool {
+        self.stages(|stages| std::mem::replace(&mut stages.page_closed, why.clone()) != why)
+    }
+
+    /// Why the last reload of the configuration changed nothing; `None` when it did what it should.
+    pub fn reload_refused(&self, why: Option<String>) {
+        self.stages(|stages| stages.reload = why);
+    }
+
+    /// The journal, once it is open.
+    pub fn journal(&self) -> Option<Journal> {
+        self.stages(|stages| stages.journal.as_ref().map(|(journal, _)| journal.clone()))
     }
 
     /// The journal is open.
@@ -204,7 +232,8 @@ impl Board {
             journal,
         };
         let mut remarks = remarks(&snapshot);
-        remarks.extend(stages.waiting_for.map(|why| (Health::Act, why)));
+        let act = [stages.waiting_for, stages.page_closed, stages.reload];
+        remarks.extend(act.into_iter().flatten().map(|why| (Health::Act, why)));
         remarks.sort_by_key(|(health, _)| std::cmp::Reverse(*health));
         snapshot.health = remarks.first().map_or(Health::Fine, |(health, _)| *health);
         snapshot.remarks = remarks.into_iter().map(|(_, text)| text).collect();

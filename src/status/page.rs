@@ -1,7 +1,7 @@
 //! The status page: one glance says whether it is fine, and what to do. Made on the server, so it works without scripts.
 //!
 //! Nothing in it comes from elsewhere: one style sheet of ours, charts as SVG. Every text that did not come from this
-//! source is escaped; payloads are not shown. Under 60 KB, whatever happened.
+//! source is escaped; payloads are shown only where the operator asked for it. Under 60 KB, whatever happened.
 
 use super::history::{History, Point, Says, span};
 use super::{Health, QueueStatus, StatusSnapshot};
@@ -205,9 +205,17 @@ fn records(out: &mut String, recent: &[LastMessage], now_s: u64) {
     out.push_str("<section><details><summary>The last messages</summary><table><tr><th>ago</th><th>topic</th><th>bytes</th></tr>");
     for message in recent.iter().rev() {
         let ago = span(now_s.saturating_sub(message.at_s));
-        let _ = write!(out, "<tr><td>{ago}</td><td>{}</td><td>{}</td></tr>", escaped(&message.topic), message.bytes);
+        let _ = write!(out, "<tr><td>{ago}</td><td>{}", escaped(&message.topic));
+        if let Some(head) = &message.head {
+            let _ = write!(out, "<br><code>{}</code>", escaped(head));
+        }
+        let _ = write!(out, "</td><td>{}</td></tr>", message.bytes);
     }
-    out.push_str("</table></details></section>\n");
+    out.push_str("</table>");
+    if recent.iter().all(|message| message.head.is_none()) {
+        out.push_str("<p class=\"dim\">Payloads are hidden; status.show_payloads = true shows their beginnings.</p>");
+    }
+    out.push_str("</details></section>\n");
 }
 
 /// Text of somebody else's, cut to [`TEXT_CHARS`].
@@ -273,7 +281,7 @@ mod tests {
         let mut history = History::default();
         (0..2000).for_each(|n| history.note(Point { at_s: n * 10, waiting: n % 977, accepted: n, lag_s: n % 13 }));
         let histories = (0..2).map(|n| (format!("queue{n}"), history.clone())).collect();
-        let last = LastMessage { topic: evil.repeat(30), bytes: 5, at_s: 1 };
+        let last = LastMessage { topic: evil.repeat(16), head: Some(evil.repeat(7)), bytes: 5, at_s: 1 };
         let page = render(&snapshot(evil), &histories, &vec![last; 20], 20_000);
         assert!(!page.contains("<script") && page.contains("&lt;script&gt;&quot;&#39;&amp;"));
         assert!(page.contains("Somebody has to act") && page.contains("<dd class=\"bad\">3</dd>"));

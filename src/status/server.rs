@@ -1,4 +1,4 @@
-//! The status server: small, read-only, on loopback.
+//! The status server: small, read-only, on loopback, or with a token on any network.
 //!
 //! | route | answer |
 //! |---|---|
@@ -8,9 +8,12 @@
 //! | `GET /livez` | 200 while the process turns |
 //! | `GET /readyz` | 200 while messages are taken, else 503 and why |
 //!
+//! On loopback a request must name this machine; elsewhere each one must carry the token ([`super::token`]).
 //! A connection gets ten seconds and 16 KiB for a request's head, and at most 32 are open, so that nobody can use it to hold up the agent.
 
-use super::Board;
+use super::token::Token;
+use super::{Board, control};
+use crate::config::StatusConfig;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -24,16 +27,30 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 
-const CONNECTIONS_MAX: usize = 32;
-const CONNECTION_TIME: Duration = Duration::from_secs(10);
+pub(super) const CONNECTIONS_MAX: usize = 32;
+pub(super) const CONNECTION_TIME: Duration = Duration::from_secs(10);
 /// Largest head of a request; hyper would hold 400 KiB for each connection.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 const BIND_RETRY: Duration = Duration::from_secs(10);
+/// Before a wrong token is answered: with so many connections at a time, few can be tried.
+const WRONG_TOKEN: Duration = Duration::from_secs(1);
+
+/// Where a request comes in, and so what it must show and may do.
+#[derive(Clone, Debug)]
+pub enum Door {
+    /// A loopback address: whoever is on this machine.
+    Loopback,
+    /// Any address: who has the token.
+    Token(Token),
+    /// The control socket: root and the agent's user, who may also change something.
+    Control,
+}
 
 /// Serves the board until cancelled. An address that cannot be had is said once and tried again: the agent's work does
 /// not hang on its status.
 #[allow(clippy::disallowed_methods, reason = "one task per connection, ended with the server that agent.rs owns")]
-pub async fn serve(listen: SocketAddr, board: Arc<Board>) -> Infallible {
+pub async fn serve(listen: SocketAddr, config: StatusConfig, board: Arc<Board>) -> Infallible {
+    let door = door(&config, &board).await;
     let listener = bind(listen).await;
     let mut connections = tokio::task::JoinSet::new();
     loop {
@@ -41,12 +58,32 @@ pub async fn serve(listen: SocketAddr, board: Arc<Board>) -> Infallible {
             Ok((stream, _)) => {
                 while connections.try_join_next().is_some() {}
                 if connections.len() < CONNECTIONS_MAX {
-                    let serve = serve_connection(stream, board.clone());
+                    let serve = serve_connection(stream, board.clone(), door.clone());
                     connections.spawn(async move { drop(tokio::time::timeout(CONNECTION_TIME, serve).await) });
                 }
             }
             // Out of descriptors, most likely: leave what there is to the stages.
             Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+        }
+    }
+}
+
+/// The door that the configuration asks for: never an open one because a token cannot be read.
+async fn door(config: &StatusConfig, board: &Board) -> Door {
+    let Some(file) = &config.token_file else { return Door::Loopback };
+    loop {
+        match Token::read(file) {
+            Ok(token) => {
+                board.page_closed(None);
+                return Door::Token(token);
+            }
+            Err(error) => {
+                let why = format!("the status page stays closed: status.token_file {}: {error}", file.display());
+                if board.page_closed(Some(why.clone())) {
+                    tracing::error!("{why}");
+                }
+                tokio::time::sleep(BIND_RETRY).await;
+            }
         }
     }
 }
@@ -68,8 +105,8 @@ async fn bind(listen: SocketAddr) -> TcpListener {
 }
 
 /// Answers on one connection until its peer has gone.
-pub(crate) async fn serve_connection(stream: impl AsyncRead + AsyncWrite + Unpin, board: Arc<Board>) {
-    let service = service_fn(|request: Request<Incoming>| answer(request, board.clone()));
+pub(crate) async fn serve_connection(stream: impl AsyncRead + AsyncWrite + Unpin, board: Arc<Board>, door: Door) {
+    let service = service_fn(|request: Request<Incoming>| answer(request, board.clone(), door.clone()));
     // A peer that breaks off is its own affair.
     let _ = hyper::server::conn::http1::Builder::new()
         .max_buf_size(HEAD_BYTES_MAX)
@@ -77,11 +114,22 @@ pub(crate) async fn serve_connection(stream: impl AsyncRead + AsyncWrite + Unpin
         .await;
 }
 
-async fn answer(request: Request<Incoming>, board: Arc<Board>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    request: Request<Incoming>,
+    board: Arc<Board>,
+    door: Door,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let refused = refusal(&request, &door).await;
     let get = matches!(*request.method(), Method::GET | Method::HEAD);
     let (status, kind, body) = match request.uri().path() {
-        _ if !get => (StatusCode::METHOD_NOT_ALLOWED, TEXT, "read-only\n".into()),
-        _ if !asks_for_us(&request) => (StatusCode::MISDIRECTED_REQUEST, TEXT, "ask for the address itself\n".into()),
+        _ if refused.is_some() => refused.unwrap_or_default(),
+        _ if !get => match (door, request.method() == Method::POST) {
+            (Door::Control, true) => match control::change(request, &board).await {
+                Some((status, body)) => (status, TEXT, body),
+                None => (StatusCode::NOT_FOUND, TEXT, "not found\n".into()),
+            },
+            _ => (StatusCode::METHOD_NOT_ALLOWED, TEXT, "read-only\n".into()),
+        },
         "/" => made(board, HTML, |board| Some(board.page())).await,
         "/page.css" => (StatusCode::OK, "text/css; charset=utf-8", super::page::STYLE.into()),
         "/status.json" => made(board, "application/json", |board| serde_json::to_string(&board.snapshot()).ok()).await,
@@ -89,6 +137,7 @@ async fn answer(request: Request<Incoming>, board: Arc<Board>) -> Result<Respons
             let kind = "text/plain; version=0.0.4; charset=utf-8";
             made(board, kind, |board| Some(crate::telemetry::metrics::render(&board.snapshot()))).await
         }
+        "/config.toml" if matches!(door, Door::Control) => (StatusCode::OK, TEXT, board.config().to_owned()),
         "/livez" => (StatusCode::OK, TEXT, "live\n".into()),
         "/readyz" => ready(board).await,
         _ => (StatusCode::NOT_FOUND, TEXT, "not found\n".into()),
@@ -100,7 +149,28 @@ async fn answer(request: Request<Incoming>, board: Arc<Board>) -> Result<Respons
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    if status == StatusCode::UNAUTHORIZED {
+        headers
+            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"tidegate\", charset=\"UTF-8\""));
+    }
     Ok(response)
+}
+
+/// What is answered to a request that may not come in by this door.
+async fn refusal(request: &Request<Incoming>, door: &Door) -> Option<(StatusCode, &'static str, String)> {
+    match door {
+        Door::Loopback if !asks_for_us(request) => {
+            Some((StatusCode::MISDIRECTED_REQUEST, TEXT, "ask for the address itself\n".into()))
+        }
+        Door::Token(token) if !token.is_given(request.headers().get(header::AUTHORIZATION)) => {
+            // The first request of every browser carries none, and is no guess.
+            if request.headers().contains_key(header::AUTHORIZATION) {
+                tokio::time::sleep(WRONG_TOKEN).await;
+            }
+            Some((StatusCode::UNAUTHORIZED, TEXT, "the token of status.token_file, as the password\n".into()))
+        }
+        _ => None,
+    }
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -178,7 +248,8 @@ mod tests {
             taken
         };
         let mut answer = String::new();
-        let ((), taken, _) = tokio::join!(serve_connection(wire, board), sending, answers.read_to_string(&mut answer));
+        let ((), taken, _) =
+            tokio::join!(serve_connection(wire, board, Door::Loopback), sending, answers.read_to_string(&mut answer));
         assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
         assert!(taken <= HEAD_BYTES_MAX + 4096, "{taken} bytes were taken in");
     }

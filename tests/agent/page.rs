@@ -6,7 +6,7 @@ use proving::stub::{Fault, When};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// A request to the agent's own server: status line and headers, and the body.
 fn ask(agent: &AgentProcess, request: &str) -> (String, String) {
@@ -44,6 +44,23 @@ fn metrics(text: &str) -> BTreeMap<String, f64> {
     samples
 }
 
+/// How many samples the official Python client's parser finds; it refuses what is no exposition.
+fn parsed_elsewhere(exposition: &str) -> usize {
+    let python = concat!(env!("CARGO_MANIFEST_DIR"), "/.peers/ministack/bin/python");
+    let program = "import sys\nfrom prometheus_client.parser import text_string_to_metric_families as parse\n\
+                   print(sum(len(family.samples) for family in parse(sys.stdin.read())))";
+    let mut child = Command::new(python)
+        .args(["-c", program])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("Python with prometheus-client: scripts/peers.sh");
+    child.stdin.take().unwrap().write_all(exposition.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "the parser refuses it:\n{exposition}");
+    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn page_json_metrics_and_command_say_the_same_and_it_is_true() {
     let (broker, stub) = (mosquitto().await, stub());
@@ -59,7 +76,9 @@ async fn page_json_metrics_and_command_say_the_same_and_it_is_true() {
     let of = |name: &str| lane(&json, name);
     assert_eq!((of("accepted"), of("waiting"), of("appended")), (120, 30, 150));
     assert_eq!(stub.accepted(QUEUE).len(), 120, "and that is the truth");
-    let metrics = metrics(&get(&agent, "/metrics"));
+    let exposition = get(&agent, "/metrics");
+    assert_eq!(parsed_elsewhere(&exposition), metrics(&exposition).len(), "the official parser sees as many samples");
+    let metrics = metrics(&exposition);
     for (name, value) in [
         ("tidegate_records_accepted_total{queue=\"main\"}", 120.0),
         ("tidegate_queue_depth{queue=\"main\"}", 30.0),

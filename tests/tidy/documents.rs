@@ -136,6 +136,7 @@ fn exit_codes_are_the_same_in_readme_unit_and_code() {
         ExitCode::JournalNewer,
         ExitCode::NotRunning,
         ExitCode::CheckFailed,
+        ExitCode::JournalDamaged,
     ];
     let readme = text("README.md");
     let rows: Vec<u8> =

@@ -2,13 +2,13 @@
 //!
 //! It works beside the running agent: a guest's connection to the broker, no lock on the journal, and one call to each
 //! queue that sends nothing (`--send`: one marked test record, the only sure probe with two permissions).
-#![expect(clippy::print_stdout, reason = "what a person asked for on the command line")]
 
 mod broker;
 mod local;
 mod queue;
 
 use super::{ExitCode, load};
+use crate::cli::print::{say, say_text};
 use crate::clock::Clock;
 use crate::config::Config;
 use serde::Serialize;
@@ -87,10 +87,10 @@ pub(super) fn check(config_file: &Path, options: &CheckOptions) -> ExitCode {
     }
     let bad = steps.iter().filter(|step| step.mark == Mark::Bad).count();
     if options.json {
-        println!("{}", serde_json::json!({ "ok": bad == 0, "steps": steps }));
+        say!("{}", serde_json::json!({ "ok": bad == 0, "steps": steps }));
     } else {
-        print!("{}", lines(&steps));
-        println!(
+        say_text!("{}", lines(&steps));
+        say!(
             "{}",
             match bad {
                 0 => "Nothing stands in the way.".to_owned(),

@@ -1,11 +1,11 @@
 //! `tidegate init`: a few questions (or flags), a look at the broker's live topics, and a commented configuration that
 //! loads. Nothing is overwritten unasked.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what a person asked for on the command line")]
 
 mod propose;
 
 use super::ExitCode;
 use crate::agent::broker_tls;
+use crate::cli::print::{complain, say};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::mqtt::visit::visit;
@@ -65,7 +65,7 @@ pub(super) fn init(file: &Path, options: &InitOptions) -> ExitCode {
     match made(file, options, &mut Answers { yes: options.yes }) {
         Ok(code) => code,
         Err(why) => {
-            eprintln!("{why}");
+            complain!("{why}");
             ExitCode::Failed
         }
     }
@@ -94,13 +94,13 @@ fn made(file: &Path, options: &InitOptions, answers: &mut Answers) -> Result<Exi
         format!("this would not be a good configuration:\n{}", said.join("\n"))
     })?;
     write(file, &text).map_err(|error| format!("cannot write {}: {error}; run it as root?", file.display()))?;
-    println!("Wrote {}. Next:", file.display());
+    say!("Wrote {}. Next:", file.display());
     if !Path::new(&credentials).exists() {
-        println!("    tidegate credentials import FILE.csv     # the access key, as the IAM console gave it");
+        say!("    tidegate credentials import FILE.csv     # the access key, as the IAM console gave it");
     }
-    println!("    tidegate policy                          # what that user must be allowed");
-    println!("    tidegate check                           # the whole way, step by step");
-    println!("    systemctl enable --now tidegate");
+    say!("    tidegate policy                          # what that user must be allowed");
+    say!("    tidegate check                           # the whole way, step by step");
+    say!("    systemctl enable --now tidegate");
     Ok(ExitCode::Done)
 }
 
@@ -115,7 +115,7 @@ impl Answers {
         if self.yes {
             return Ok(default.to_owned());
         }
-        eprint!("{question} ");
+        crate::cli::print::err(format_args!("{question} "));
         let _ = io::stderr().flush();
         let mut line = String::new();
         match io::stdin().lock().read_line(&mut line) {
@@ -141,7 +141,7 @@ fn queue(options: &InitOptions, answers: &mut Answers) -> Result<String, String>
             Ok(_) => return Ok(url),
             // Without anybody to ask again, that is the end.
             Err(why) if answers.yes => return Err(format!("{why}; give it with --queue")),
-            Err(why) => eprintln!("{why}"),
+            Err(why) => complain!("{why}"),
         }
     }
 }
@@ -161,7 +161,7 @@ fn routes(options: &InitOptions, broker: &str, answers: &mut Answers) -> Result<
     let proposals = propose(&seen);
     for proposal in &proposals {
         let weak = if proposal.qos0 > 0 { format!(", {} with QoS 0", proposal.qos0) } else { String::new() };
-        println!("  {}: {} messages{weak}, such as {}", proposal.profile, proposal.messages, proposal.example);
+        say!("  {}: {} messages{weak}, such as {}", proposal.profile, proposal.messages, proposal.example);
     }
     if proposals.is_empty() {
         let name = answers.ask("Which profile (tidegate profiles lists them)? [auto]", "auto")?;
@@ -177,12 +177,12 @@ fn look(options: &InitOptions, broker: &str) -> Vec<Message> {
     let routes = [Proposal { profile: "auto", topics: vec!["#".into()], messages: 0, qos0: 0, example: String::new() }];
     let text = text(options, broker, queue, CREDENTIALS, &routes);
     let Ok(config) = Config::parse(&text, Path::new("init"), &BTreeMap::new()) else {
-        eprintln!(
+        complain!(
             "{broker} does not look like a broker's URL, so nobody is asked; expected mqtt://HOST:PORT or mqtts://HOST:PORT"
         );
         return Vec::new();
     };
-    println!("Looking at what {broker} carries, for {} s …", options.listen);
+    say!("Looking at what {broker} carries, for {} s …", options.listen);
     let seen =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string()).and_then(
             |runtime| {
@@ -195,12 +195,12 @@ fn look(options: &InitOptions, broker: &str) -> Vec<Message> {
         );
     match seen {
         Ok(seen) if seen.messages.is_empty() => {
-            println!("Nothing came.");
+            say!("Nothing came.");
             Vec::new()
         }
         Ok(seen) => seen.messages,
         Err(why) => {
-            eprintln!("not looked at: {why}");
+            complain!("not looked at: {why}");
             Vec::new()
         }
     }

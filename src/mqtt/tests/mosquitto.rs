@@ -73,6 +73,7 @@ struct Agent {
 impl Agent {
     fn start(folder: &Path, port: u16, records: &Arc<Mutex<Vec<Record>>>) -> Agent {
         let options = IntakeOptions {
+            show_payloads: false,
             config: config(port),
             tls: None,
             routes: vec![route("dev/+/up")],

@@ -137,6 +137,7 @@ impl Rig {
         let (appends, journal_appends) = mpsc::unbounded_channel();
         let (journal_tickets, tickets) = mpsc::unbounded_channel();
         let options = IntakeOptions {
+            show_payloads: false,
             config: setup.config,
             tls: None,
             routes: setup.filters.iter().map(|filter| route(filter)).collect(),

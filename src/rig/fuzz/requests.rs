@@ -2,7 +2,8 @@
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::status::{Board, server};
+use crate::status::Board;
+use crate::status::server::{self, Door};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -16,7 +17,7 @@ const UNANSWERED_MAX: usize = 64 * 1024;
 /// How often an input comes at most, so that one short input is a head without end.
 const REPEATS: usize = 4_096;
 
-/// A byte that says how the bytes arrive, then the bytes.
+/// A byte that says how and by which door the bytes arrive, then the bytes.
 ///
 /// The server never panics, ends with its peer, answers nothing but HTTP/1 with a body as long as announced, and takes
 /// in a bounded number of bytes without an answer.
@@ -25,7 +26,8 @@ pub(super) fn run(input: &[u8]) {
     let repeats = if how & 0x80 != 0 { REPEATS } else { 1 };
     let piece = [usize::MAX, 1, 7, 1_000][usize::from(how & 3)];
     let (wire, written) = Wire::new(bytes, repeats, piece);
-    runtime(|runtime| runtime.block_on(server::serve_connection(wire, board())));
+    let door = if how & 0x40 != 0 { Door::Control } else { Door::Loopback };
+    runtime(|runtime| runtime.block_on(server::serve_connection(wire, board(), door)));
     let heads = bytes.windows(4).any(|four| four == b"HEAD");
     check_answers(&written.lock().unwrap_or_else(PoisonError::into_inner), heads);
 }

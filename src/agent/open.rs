@@ -1,0 +1,111 @@
+//! Opening the journal, for as long as it takes, and what is said about what was found.
+
+use super::OPEN_RETRY;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::journal::{
+    Bounds, GENERATION_BYTES, Journal, JournalError, JournalOptions, OpenReport, Opened, RESERVE_BYTES, place,
+};
+use crate::mqtt::{self, repeats::Recogniser};
+use crate::status::Board;
+use tokio::sync::watch;
+
+/// Opens the journal, trying again for as long as the disk refuses. `None`: stopped before it opened.
+pub(super) async fn open_journal(
+    config: &Config,
+    clock: &Clock,
+    board: &Board,
+    mut stop: watch::Receiver<bool>,
+) -> Result<Option<(Opened, Recogniser)>, JournalError> {
+    let mut said = String::new();
+    loop {
+        let options = options(config);
+        let clock = clock.clone();
+        let open = tokio::task::spawn_blocking(move || open_once(&options, &clock)).await;
+        let error = match open {
+            Ok(Ok(opened)) => {
+                board.wait_for(None);
+                return Ok(Some(opened));
+            }
+            Ok(Err(error @ (JournalError::Locked(_) | JournalError::Newer(_) | JournalError::NotSynced(_)))) => {
+                return Err(error);
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => panic.to_string(),
+        };
+        if said != error {
+            tracing::error!(
+                error,
+                "journal cannot be opened, tried again; check that the folder exists, belongs to the agent's user and has space"
+            );
+            board.wait_for(Some(error.clone()));
+            said = error;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(OPEN_RETRY) => {}
+            _ = stop.wait_for(|stop| *stop) => return Ok(None),
+        }
+    }
+}
+
+/// What the configured journal is opened with.
+pub(crate) fn options(config: &Config) -> JournalOptions {
+    let silent = config.queues.iter().filter(|queue| !queue.gap_records);
+    JournalOptions {
+        path: config.journal.path.clone(),
+        bounds: Bounds {
+            max_bytes: config.journal.max_bytes,
+            max_age: config.journal.max_age,
+            min_free: config.journal.min_free,
+            on_full: config.journal.on_full,
+        },
+        reserve_bytes: RESERVE_BYTES,
+        generation_bytes: crate::rig::generation_bytes().unwrap_or(GENERATION_BYTES),
+        lanes: config.queues.iter().map(|queue| queue.name.clone()).collect(),
+        silent: silent.map(|queue| queue.name.clone()).collect(),
+    }
+}
+
+fn open_once(options: &JournalOptions, clock: &Clock) -> Result<(Opened, Recogniser), JournalError> {
+    let mut opened = Journal::open(options, clock)?;
+    let mut recogniser = mqtt::recall(&options.path.join("intake"), opened.journal.id());
+    opened.over_long().into_iter().for_each(|delivery| recogniser.seed_over_long(delivery));
+    opened.each_of_tail(&mut |record| recogniser.seed(record));
+    Ok((opened, recogniser))
+}
+
+pub(super) fn say_opened(report: &OpenReport, journal: &Journal) {
+    if report.made {
+        tracing::info!(path = %journal.path().display(), "journal made");
+    }
+    if report.state_lost {
+        tracing::error!(
+            "the journal's state file is damaged: what is still on disk is sent again, marked as possible duplicates"
+        );
+    }
+    if report.new_id && !report.made {
+        tracing::warn!(journal = %journal.id(), "this card was cloned or its state lost: the journal goes on under a new id");
+    }
+    if report.missing > 0 {
+        tracing::error!(
+            records = report.missing,
+            "records at the journal's end cannot be read back, they are counted as damaged"
+        );
+    }
+    if report.in_doubt > 0 {
+        tracing::error!(
+            records = report.in_doubt,
+            "the last commit before the crash is damaged: most likely the crash tore it before it was acknowledged, and the broker delivers it again; if the card is failing, these records may be lost"
+        );
+    }
+    for lane in &report.stranded {
+        tracing::error!(
+            lane,
+            "records wait for a queue that is not configured any more; configure it again under this name to send them"
+        );
+    }
+    if report.in_ram {
+        let media: Vec<String> = place::media().iter().map(|path| path.display().to_string()).collect();
+        tracing::error!(path = %journal.path().display(), flash = media.join(", "), "the journal lies in RAM and is lost at a power cut; set journal.path to a folder on flash");
+    }
+}

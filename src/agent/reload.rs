@@ -1,0 +1,202 @@
+//! Orders from outside while a configuration runs: a stop, or a SIGHUP, at which the configuration is read again.
+//!
+//! A reload is refused, and changes nothing, when the new file has problems, when what it names cannot be used
+//! ([`Prepared::new`]), or when it would strand records: a queue that is taken away while records wait for it, or another
+//! `journal.path` while the old journal holds some. Where the file means what is in effect already, a SIGHUP says that
+//! something else was mended: whatever waits is tried at once. After a refusal, too.
+
+use super::prepare::Prepared;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::config::effective::difference;
+use crate::journal::LaneFacts;
+use crate::status::Board;
+use sd_notify::NotifyState;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::{oneshot, watch};
+
+/// Changes that are said one by one.
+const LINES_MAX: usize = 40;
+
+/// What a SIGHUP that changes something hands to the next run.
+pub(super) type Next = (Prepared, watch::Receiver<u64>);
+
+/// Where orders come from, and where a new configuration goes.
+pub(super) struct Orders {
+    pub(super) file: PathBuf,
+    pub(super) clock: Clock,
+    pub(super) stop: watch::Receiver<bool>,
+    pub(super) hangups: watch::Receiver<u64>,
+    pub(super) next: oneshot::Sender<Next>,
+}
+
+/// What came of a SIGHUP.
+enum Reload {
+    Same,
+    Refused(String),
+    Next(Box<Prepared>),
+}
+
+impl Orders {
+    /// Waits for a stop or an accepted reload, then says halt. To be run as a task.
+    pub(super) async fn take(
+        mut self,
+        config: Config,
+        board: Arc<Board>,
+        halt: watch::Sender<bool>,
+        retry: watch::Sender<u64>,
+    ) {
+        loop {
+            tokio::select! {
+                _ = self.stop.wait_for(|stop| *stop) => break,
+                _ = self.hangups.changed() => {}
+            }
+            match self.reload(&config, &board).await {
+                Reload::Next(prepared) => {
+                    // The manager's view: busy until the next READY.
+                    super::notify(&[
+                        NotifyState::Reloading,
+                        NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Status("reloading")),
+                    ]);
+                    // Whoever waits for it ran this configuration, and waits until it has ended.
+                    let _ = self.next.send((*prepared, self.hangups));
+                    break;
+                }
+                Reload::Same => board.reload_refused(None),
+                Reload::Refused(why) => {
+                    tracing::error!("configuration not reloaded, the old one stays in effect: {why}");
+                    board.reload_refused(Some(format!("configuration not reloaded: {why}")));
+                }
+            }
+            tracing::info!(signal = "SIGHUP", "whatever waits is tried at once");
+            retry.send_modify(|n| *n += 1);
+        }
+        halt.send_replace(true);
+    }
+
+    /// Reads the file again, off the runtime's threads.
+    async fn reload(&self, config: &Config, board: &Arc<Board>) -> Reload {
+        let (file, clock) = (self.file.clone(), self.clock.clone());
+        let (running, board) = (config.clone(), board.clone());
+        let judged = tokio::task::spawn_blocking(move || judge(&file, &clock, &running, &board)).await;
+        judged.unwrap_or_else(|panic| Reload::Refused(format!("it cannot be judged ({panic})")))
+    }
+}
+
+fn judge(file: &Path, clock: &Clock, running: &Config, board: &Board) -> Reload {
+    let new = match Config::load(file) {
+        Ok(new) => new,
+        Err(error) => return Reload::Refused(error.to_string()),
+    };
+    let changes = difference(&running.settings(), &new.settings());
+    if changes.is_empty() {
+        return Reload::Same;
+    }
+    let lanes = board.journal().map(|journal| journal.facts().lanes);
+    if let Some(why) = strands(running, &new, lanes.as_deref()) {
+        return Reload::Refused(why);
+    }
+    match Prepared::new(new, clock) {
+        Err(error) => Reload::Refused(error.to_string()),
+        Ok(prepared) => {
+            changes.iter().take(LINES_MAX).for_each(|change| tracing::info!(change, "configuration changed"));
+            let (was, is) = (&running.mqtt, &prepared.config.mqtt);
+            if (&was.client_id, &was.url) != (&is.client_id, &is.url) {
+                tracing::warn!(
+                    broker = was.url,
+                    client_id = was.client_id,
+                    "the broker keeps the session of before, and goes on filling it: `tidegate forget-session` ends it"
+                );
+            }
+            Reload::Next(Box::new(prepared))
+        }
+    }
+}
+
+/// Why a new configuration would leave records behind; `lanes` is `None` while the journal is not open, when nobody can
+/// tell. Pure.
+fn strands(old: &Config, new: &Config, lanes: Option<&[LaneFacts]>) -> Option<String> {
+    let waiting = |lane: &&LaneFacts| lane.waiting > 0 || lane.unannounced > 0;
+    if old.journal.path != new.journal.path {
+        let Some(lanes) = lanes else {
+            return Some(
+                "journal.path is another one, and whether records wait in the old one cannot be told yet".into(),
+            );
+        };
+        let count: u64 = lanes.iter().map(|lane| lane.waiting + lane.unannounced).sum();
+        return lanes.iter().any(|lane| waiting(&lane)).then(|| {
+            format!(
+                "journal.path is another one, and {count} records wait in the old one; let them drain first, or stop the agent and move the folder"
+            )
+        });
+    }
+    let gone = old.queues.iter().filter(|queue| new.queues.iter().all(|other| other.name != queue.name));
+    for queue in gone {
+        let Some(lanes) = lanes else {
+            return Some(format!("queue {} is gone, and whether records wait for it cannot be told yet", queue.name));
+        };
+        if let Some(lane) = lanes.iter().filter(waiting).find(|lane| lane.name == queue.name) {
+            return Some(format!(
+                "queue {} is gone, and {} records wait for it; keep the section, without routes to it, until they are sent",
+                queue.name, lane.waiting
+            ));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn config(queues: &[&str], path: &str) -> Config {
+        let mut text = format!("[journal]\npath = \"{path}\"\n");
+        for queue in queues {
+            text += &format!(
+                "[queues.{queue}]\nurl = \"https://sqs.eu-west-1.amazonaws.com/123456789012/{queue}.fifo\"\ncredentials = \"aws-chain\"\n"
+            );
+        }
+        text += &format!("[[routes]]\nprofile = \"rak\"\nqueue = \"{}\"\n", queues[0]);
+        Config::parse(&text, "tidegate.toml".as_ref(), &Default::default()).expect("a configuration")
+    }
+
+    fn lane(name: &str, waiting: u64) -> LaneFacts {
+        LaneFacts {
+            name: name.into(),
+            appended: 10,
+            accepted: 10 - waiting,
+            waiting,
+            evicted: 0,
+            quarantined: 0,
+            damaged: 0,
+            cursor: 1,
+            unannounced: 0,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_reload_is_refused_exactly_when_records_would_be_left_behind(
+            waiting in prop::collection::vec(0u64..3, 3), keep in prop::collection::vec(any::<bool>(), 3), moved: bool,
+        ) {
+            let names = ["a", "b", "c"];
+            let kept: Vec<&str> = names.into_iter().zip(&keep).filter(|(_, keep)| **keep).map(|(name, _)| name).collect();
+            let kept = if kept.is_empty() { vec!["d"] } else { kept };
+            let lanes: Vec<LaneFacts> = names.into_iter().zip(&waiting).map(|(name, n)| lane(name, *n)).collect();
+            let new = config(&kept, if moved { "/other" } else { "/journal" });
+            let said = strands(&config(&names, "/journal"), &new, Some(&lanes));
+            let left = |lane: &LaneFacts| lane.waiting > 0 && (moved || !kept.contains(&&*lane.name));
+            prop_assert_eq!(said.is_some(), lanes.iter().any(left), "{:?}", said);
+        }
+    }
+
+    #[test]
+    fn before_the_journal_is_open_nothing_that_could_strand_is_taken() {
+        let old = config(&["a", "b"], "/journal");
+        assert!(strands(&old, &config(&["a"], "/journal"), None).is_some());
+        assert!(strands(&old, &config(&["a", "b"], "/other"), None).is_some());
+        assert!(strands(&old, &config(&["a", "b", "c"], "/journal"), None).is_none());
+    }
+}

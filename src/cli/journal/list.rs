@@ -1,0 +1,90 @@
+//! `tidegate journal list` and `show`.
+
+use super::super::ExitCode;
+use super::super::print::{complain, say, say_text};
+use super::record::{HEAD, Line};
+use super::{Choice, failed};
+use crate::journal::View;
+use std::ops::ControlFlow;
+
+/// Lists what is chosen; what else there is, it says on standard error.
+pub(super) fn list(view: &View, choice: &Choice, limit: usize, json: bool) -> Result<ExitCode, ExitCode> {
+    let lane = choice.lane(view)?;
+    let (mut shown, mut more) = (0, false);
+    if !json {
+        say!("{HEAD}");
+    }
+    view.each(choice.from, &mut |record, _| {
+        if !choice.takes(view, record, lane) {
+            return ControlFlow::Continue(());
+        }
+        if shown == limit {
+            more = true;
+            return ControlFlow::Break(());
+        }
+        shown += 1;
+        let line = Line::of(view, record, false);
+        match json {
+            true => say!("{}", line.json()),
+            false => say!("{}", line.row()),
+        }
+        ControlFlow::Continue(())
+    })
+    .map_err(|error| failed(&error))?;
+    if more {
+        complain!("there are more: --limit {}, or --from the last number", limit * 10);
+    } else if shown == 0 {
+        let waits =
+            if choice.all { "nothing is in it" } else { "nothing waits; --all shows what was sent and is still there" };
+        complain!("{waits}");
+    }
+    Ok(ExitCode::Done)
+}
+
+/// Shows one record; its payload on request, and then last and as it is.
+pub(super) fn show(view: &View, number: u64, payload: bool) -> Result<ExitCode, ExitCode> {
+    let mut found = false;
+    view.each(number, &mut |record, _| {
+        if record.number == number {
+            found = true;
+            say_text!("{}", Line::of(view, record, false).facts());
+            say_payload(&record.draft.message.payload, payload);
+        }
+        ControlFlow::Break(())
+    })
+    .map_err(|error| failed(&error))?;
+    if found {
+        return Ok(ExitCode::Done);
+    }
+    let (first, last) = view.span();
+    complain!("record {number} is not on disk; what is there begins at {first} and ends about {last}");
+    Err(ExitCode::Failed)
+}
+
+/// Text as it is, other bytes in hex.
+pub(super) fn say_payload(payload: &[u8], shown: bool) {
+    match (shown, std::str::from_utf8(payload)) {
+        (false, _) => say!("{:<14} hidden; --payload shows it", "payload"),
+        (true, Ok(text)) => say!("{:<14}\n{text}", "payload"),
+        (true, Err(_)) => {
+            let hex: String = payload.iter().map(|byte| format!("{byte:02x}")).collect();
+            say!("{:<14} in hex\n{hex}", "payload");
+        }
+    }
+}
+
+impl Choice {
+    /// Whether a record is among what was chosen.
+    pub(super) fn takes(
+        &self,
+        view: &View,
+        record: &crate::record::Record,
+        lane: Option<crate::record::LaneId>,
+    ) -> bool {
+        record
+            .slots
+            .iter()
+            .filter(|slot| lane.is_none_or(|lane| lane == slot.lane))
+            .any(|slot| self.all || view.waits(record, slot.lane))
+    }
+}

@@ -1,0 +1,142 @@
+//! `tidegate journal …`: what lies in the journal, of a stopped agent or beside a running one.
+//!
+//! Looking reads the files and locks nothing. What changes something is asked of the running agent, or done under the
+//! journal's lock when none runs: as the user that the journal belongs to, so that the agent can go on with it.
+
+mod export;
+mod list;
+mod quarantine;
+mod record;
+mod verify;
+
+use super::print::complain;
+use super::{ConfigFile, ExitCode, load};
+use crate::config::Config;
+use crate::journal::{JournalError, View};
+use clap::Subcommand;
+use std::path::Path;
+
+#[derive(Subcommand, Debug)]
+pub(super) enum JournalCommand {
+    /// List records, the oldest first; those that wait, unless told otherwise.
+    List {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        choice: Choice,
+        /// At most so many.
+        #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 50)]
+        limit: usize,
+        /// Print one JSON object per line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one record.
+    Show {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Its number, as `list` gives it.
+        number: u64,
+        /// Its payload, too.
+        #[arg(long)]
+        payload: bool,
+    },
+    /// Read all of it, and say what cannot be read back. Changes nothing.
+    Verify {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write records with their payloads to a file.
+    Export {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        choice: Choice,
+        /// Where to; "-" for standard output.
+        #[arg(long, short, value_name = "FILE", default_value = "-")]
+        out: std::path::PathBuf,
+        /// "ndjson": a JSON object per line. "cbor": the envelopes as they lie in the journal, one after the other.
+        #[arg(long, value_enum, default_value_t = export::Format::Ndjson)]
+        format: export::Format,
+        /// What is in quarantine, instead of what is in the log.
+        #[arg(long, conflicts_with_all = ["queue", "all", "from"])]
+        quarantine: bool,
+    },
+    /// What can never be sent.
+    #[command(subcommand)]
+    Quarantine(quarantine::QuarantineCommand),
+}
+
+/// Which records.
+#[derive(clap::Args, Debug)]
+pub(super) struct Choice {
+    /// Of this queue alone.
+    #[arg(long, value_name = "NAME")]
+    queue: Option<String>,
+    /// From this number on.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    from: u64,
+    /// All that is on disk, sent or not.
+    #[arg(long)]
+    all: bool,
+}
+
+/// Runs a command, and turns what went wrong into a text and an exit code.
+pub(super) fn journal(command: &JournalCommand) -> ExitCode {
+    let done = match command {
+        JournalCommand::List { file, choice, limit, json } => {
+            looked(&file.config, |view| list::list(view, choice, *limit, *json))
+        }
+        JournalCommand::Show { file, number, payload } => {
+            looked(&file.config, |view| list::show(view, *number, *payload))
+        }
+        JournalCommand::Verify { file, json } => looked(&file.config, |view| verify::verify(view, *json)),
+        JournalCommand::Export { file, choice, out, format, quarantine } => {
+            looked(&file.config, |view| match quarantine {
+                true => export::quarantine(view, out, *format),
+                false => export::export(view, choice, out, *format),
+            })
+        }
+        JournalCommand::Quarantine(command) => quarantine::quarantine(command),
+    };
+    done.unwrap_or_else(|code| code)
+}
+
+/// Looks at the configured journal.
+fn looked(file: &Path, look: impl FnOnce(&View) -> Result<ExitCode, ExitCode>) -> Result<ExitCode, ExitCode> {
+    let config = load(file)?;
+    look(&view(&config)?)
+}
+
+fn view(config: &Config) -> Result<View, ExitCode> {
+    View::open(&config.journal.path).map_err(|error| failed(&error))
+}
+
+/// Says what the journal's trouble is.
+fn failed(error: &JournalError) -> ExitCode {
+    complain!("{error}");
+    match error {
+        JournalError::Newer(_) => ExitCode::JournalNewer,
+        JournalError::Locked(_) => ExitCode::JournalHeld,
+        JournalError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            complain!("run it as root, or as the agent's user: sudo -u tidegate tidegate journal …");
+            ExitCode::Failed
+        }
+        _ => ExitCode::Failed,
+    }
+}
+
+impl Choice {
+    /// The lane of the chosen queue, if one is.
+    fn lane(&self, view: &View) -> Result<Option<crate::record::LaneId>, ExitCode> {
+        let Some(name) = &self.queue else { return Ok(None) };
+        view.lane(name).map(Some).ok_or_else(|| {
+            let known = view.lane_names().join(", ");
+            complain!("the journal knows no queue {name:?}; it knows: {known}");
+            ExitCode::Failed
+        })
+    }
+}

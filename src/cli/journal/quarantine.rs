@@ -1,0 +1,196 @@
+//! `tidegate journal quarantine …`: what can never be sent, and what to do with it.
+
+use super::super::print::{complain, say, say_text};
+use super::super::{ConfigFile, ExitCode, ask, load};
+use super::list::say_payload;
+use super::record::Line;
+use super::{failed, view};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::journal::{Journal, JournalError, Quarantined, Requeued, View};
+use crate::telemetry;
+use clap::Subcommand;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum QuarantineCommand {
+    /// List it.
+    List {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Print one JSON object per line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one record, and why it cannot be sent.
+    Show {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Its number.
+        number: u64,
+        /// Its payload, too.
+        #[arg(long)]
+        payload: bool,
+    },
+    /// Send records after all: they go to the end of their queue's lane, marked as possible duplicates.
+    Requeue {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Delete records for good. `journal export --quarantine` keeps a copy.
+    Drop {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        which: Which,
+    },
+}
+
+/// Which of them.
+#[derive(clap::Args, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Which {
+    /// Their numbers.
+    #[arg(value_name = "NUMBER")]
+    numbers: Vec<u64>,
+    /// All of them.
+    #[arg(long)]
+    all: bool,
+}
+
+impl Which {
+    fn numbers(&self) -> Option<&[u64]> {
+        (!self.all).then_some(&self.numbers)
+    }
+}
+
+pub(super) fn quarantine(command: &QuarantineCommand) -> Result<ExitCode, ExitCode> {
+    match command {
+        QuarantineCommand::List { file, json } => list(&view(&load(&file.config)?)?, *json),
+        QuarantineCommand::Show { file, number, payload } => show(&view(&load(&file.config)?)?, *number, *payload),
+        QuarantineCommand::Requeue { file, which } => change(&load(&file.config)?, which, true),
+        QuarantineCommand::Drop { file, which } => change(&load(&file.config)?, which, false),
+    }
+}
+
+fn entries(view: &View) -> Result<Vec<Quarantined>, ExitCode> {
+    view.quarantined().map_err(|error| {
+        complain!("the quarantine cannot be read: {error}");
+        ExitCode::Failed
+    })
+}
+
+fn list(view: &View, json: bool) -> Result<ExitCode, ExitCode> {
+    let entries = entries(view)?;
+    for entry in &entries {
+        if json {
+            say!("{}", Line::quarantined(view, entry, false).json());
+            continue;
+        }
+        let queue = entry.place.and_then(|(lane, _)| view.lane_name(lane)).unwrap_or("-");
+        let (number, bytes) = (entry.record.number, entry.record.draft.message.payload.len());
+        say!("{number:>8}  {queue:<12}  {bytes:>7} bytes  {}", entry.record.draft.message.topic);
+        say!("          {}: {}", entry.code, entry.text);
+    }
+    if entries.is_empty() {
+        complain!("the quarantine is empty");
+    }
+    Ok(ExitCode::Done)
+}
+
+fn show(view: &View, number: u64, payload: bool) -> Result<ExitCode, ExitCode> {
+    let entries = entries(view)?;
+    let mut found = entries.iter().filter(|entry| entry.record.number == number).peekable();
+    if found.peek().is_none() {
+        complain!("record {number} is not in quarantine; `tidegate journal quarantine list` shows what is");
+        return Err(ExitCode::Failed);
+    }
+    for entry in found {
+        say_text!("{}", Line::quarantined(view, entry, false).facts());
+        say_payload(&entry.record.draft.message.payload, payload);
+    }
+    Ok(ExitCode::Done)
+}
+
+/// By the agent where one runs, else by ourselves.
+fn change(config: &Config, which: &Which, requeue: bool) -> Result<ExitCode, ExitCode> {
+    let what = if requeue { "/quarantine/requeue" } else { "/quarantine/drop" };
+    let body = serde_json::to_string(&which.numbers()).unwrap_or_default();
+    let outcome = match ask::change(config, what, &body) {
+        Ok(Some((200, body))) => serde_json::from_slice(&body).map_err(|error| {
+            complain!("the agent answers what is not understood ({error}): is it of another release?");
+            ExitCode::Failed
+        })?,
+        Ok(Some((_, body))) => {
+            complain!("{}", String::from_utf8_lossy(&body).trim_end());
+            return Err(ExitCode::Failed);
+        }
+        Ok(None) => alone(config, which, requeue)?,
+        Err(error) => {
+            complain!("the agent that has the journal does not answer ({error}); try again, or stop it first");
+            return Err(ExitCode::Failed);
+        }
+    };
+    told(&outcome, requeue)
+}
+
+fn told(outcome: &Requeued, requeue: bool) -> Result<ExitCode, ExitCode> {
+    let done: Vec<String> = outcome.done.iter().map(ToString::to_string).collect();
+    let verb = if requeue { "requeued" } else { "dropped" };
+    match done.is_empty() {
+        true => say!("nothing was {verb}"),
+        false => say!("{verb}: {}", done.join(", ")),
+    }
+    for (number, why) in &outcome.refused {
+        complain!("record {number} {why}");
+    }
+    if outcome.refused.is_empty() { Ok(ExitCode::Done) } else { Err(ExitCode::Failed) }
+}
+
+/// No agent runs: the journal is opened for this alone.
+fn alone(config: &Config, which: &Which, requeue: bool) -> Result<Requeued, ExitCode> {
+    // There has to be one: this is no moment to make one.
+    view(config)?;
+    as_owner(config)?;
+    telemetry::start();
+    let opened = Journal::open(&crate::agent::journal_options(config), &Clock::new(None));
+    let opened = opened.map_err(|error| match error {
+        JournalError::Locked(_) => {
+            complain!("an agent has the journal, and has no control socket; stop it first");
+            ExitCode::JournalHeld
+        }
+        error => failed(&error),
+    })?;
+    let outcome = if requeue {
+        opened.requeue(which.numbers())
+    } else {
+        let journal = opened.journal.clone();
+        let outcome = journal.drop_quarantined(which.numbers());
+        journal.stop_keeping();
+        journal.keep();
+        outcome
+    };
+    outcome.map_err(|error| failed(&error))
+}
+
+/// Files that root makes here would be closed to the agent: root goes on as the user that the journal belongs to.
+fn as_owner(config: &Config) -> Result<(), ExitCode> {
+    let folder = std::fs::metadata(&config.journal.path).map_err(|error| {
+        complain!("{}: {error}", config.journal.path.display());
+        ExitCode::Failed
+    })?;
+    if !rustix::process::geteuid().is_root() || folder.uid() == 0 {
+        return Ok(());
+    }
+    let program = std::env::current_exe().unwrap_or_else(|_| "tidegate".into());
+    let error = std::process::Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .uid(folder.uid())
+        .gid(folder.gid())
+        .exec();
+    complain!("cannot go on as the journal's user {}: {error}", folder.uid());
+    Err(ExitCode::Failed)
+}

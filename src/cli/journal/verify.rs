@@ -1,0 +1,56 @@
+//! `tidegate journal verify`.
+
+use super::super::ExitCode;
+use super::super::print::{say, say_text};
+use super::export::Progress;
+use super::failed;
+use crate::journal::View;
+
+/// Reads everything; exit code 8 when something is missing that should be there.
+pub(super) fn verify(view: &View, json: bool) -> Result<ExitCode, ExitCode> {
+    let mut progress = Progress::new("generations");
+    let found = view.verify(&mut |done, all| progress.at(done as u64, all as u64));
+    progress.end();
+    let found = found.map_err(|error| failed(&error))?;
+    let facts = view.facts();
+    let missing: u64 = found.iter().flat_map(|one| &one.missing).map(|(from, to)| to - from + 1).sum();
+    let sound = missing == 0 && facts.journal_id.is_some();
+    if json {
+        say!("{}", serde_json::json!({ "sound": sound, "missing": missing, "journal": facts, "generations": found }));
+    } else {
+        for one in &found {
+            let from = one.first;
+            say_text!("generation {from}: {} records, {} bytes", one.records, one.bytes);
+            for (from, to) in &one.missing {
+                say_text!(", MISSING {from} to {to}");
+            }
+            if one.cut_off > 0 {
+                say_text!(", {} of a commit that was cut off and never acknowledged", one.cut_off);
+            }
+            say!("");
+        }
+        if facts.journal_id.is_none() {
+            say!(
+                "the state file is damaged: at the next start everything on disk counts as waiting, and goes again, marked"
+            );
+        }
+        for lane in &facts.lanes {
+            say!(
+                "queue {}: appended {} = accepted {} + waiting {} + evicted {} + quarantined {} + damaged {}",
+                lane.name,
+                lane.appended,
+                lane.accepted,
+                lane.waiting,
+                lane.evicted,
+                lane.quarantined,
+                lane.damaged
+            );
+        }
+        match (sound, missing) {
+            (true, _) => say!("sound"),
+            (false, 0) => {}
+            (false, n) => say!("{n} records cannot be read back; the agent books them as damaged and announces them"),
+        }
+    }
+    Ok(if sound { ExitCode::Done } else { ExitCode::JournalDamaged })
+}

@@ -1,0 +1,110 @@
+//! SIGHUP: a bad file changes nothing, a change that would strand records is refused, a good one takes effect without loss.
+
+use crate::support::{
+    AUDIT, LONG, QUEUE, arrived, assert_clean, config, drained, fleet, lane, mosquitto, online, stub, until_online,
+};
+use proving::agent::{AgentProcess, QueueTarget};
+use proving::checker::Rules;
+use proving::stub::{Fault, SqsStub, When};
+use serde_json::Value;
+
+/// Waits until the last reload was refused for this reason.
+async fn refused(agent: &mut AgentProcess, why: &str) -> Value {
+    let said = |s: &Value| s["remarks"].to_string().contains(why);
+    let status = agent.wait_status(why, LONG, said).await.unwrap();
+    assert!(status["remarks"].to_string().contains("configuration not reloaded"), "{status:#}");
+    assert_eq!(status["health"], "act");
+    status
+}
+
+/// A second queue beside the first.
+fn with_audit(agent: &AgentProcess, stub: &SqsStub) -> proving::agent::AgentConfig {
+    let mut config = agent.config().clone();
+    config.queues.push(QueueTarget::on_stub("audit", stub, AUDIT));
+    config
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_file_changes_nothing_and_the_page_says_so_until_it_is_mended() {
+    let (broker, stub) = (mosquitto().await, stub());
+    let mut agent = online(config(broker.addr(), &stub)).await;
+    let mut fleet = fleet(broker.addr(), 5, None);
+    fleet.publish(50).await.unwrap();
+    drained(&mut agent, 50).await;
+    let good = std::fs::read_to_string(agent.config_path()).unwrap();
+    for (bad, why) in [
+        (good.replace("[mqtt]", "[mqtt]\nkeep_alive = \"soon\""), "keep_alive"),
+        (good.replace("[mqtt]", "[mqtt]\nca_file = \"/nowhere.pem\""), "ca_file"),
+        (format!("{good}\n[[routes"), "tidegate.toml"),
+    ] {
+        std::fs::write(agent.config_path(), bad).unwrap();
+        agent.retry().unwrap();
+        let status = refused(&mut agent, why).await;
+        assert_eq!(status["intake"]["connections"], 1, "nothing was given up");
+    }
+    std::fs::write(agent.config_path(), &good).unwrap();
+    agent.retry().unwrap();
+    let fine = agent.wait_status("mended", LONG, |s| s["health"] == "fine").await.unwrap();
+    assert_eq!((&fine["intake"]["connections"], &fine["journal"]["epoch"]), (&1.into(), &1.into()));
+    fleet.publish(50).await.unwrap();
+    arrived(&stub, &mut agent, &fleet.published()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_file_takes_effect_in_the_same_process_and_loses_nothing() {
+    let (broker, stub) = (mosquitto().await, stub());
+    let mut agent = online(config(broker.addr(), &stub)).await;
+    let mut fleet = fleet(broker.addr(), 5, Some(200.0));
+    let changed = with_audit(&agent, &stub);
+    let publishing = fleet.publish(600);
+    let reloading = async {
+        agent.wait_status("some came", LONG, |s| lane(s, "appended") > 100).await.unwrap();
+        agent.reload(changed).unwrap();
+        agent.wait_status("the second run", LONG, |s| s["journal"]["epoch"] == 2).await.unwrap();
+        until_online(&mut agent).await;
+    };
+    let (published, ()) = tokio::join!(publishing, reloading);
+    published.unwrap();
+    stub.wait_for(QUEUE, LONG, |counters| counters.accepted >= 600).await.unwrap();
+    assert_clean(&fleet.published(), &stub.accepted(QUEUE), Rules::FIFO, &agent);
+    assert_eq!(stub.accepted(QUEUE).len(), 600, "each once");
+    let audit = stub.accepted(AUDIT).len();
+    assert!((1..600).contains(&audit), "the new queue had what came after: {audit}");
+    let log = agent.log();
+    assert!(log.contains("configuration changed") && log.contains("queues.audit.url"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_would_strand_records_is_refused_until_they_are_sent() {
+    let (broker, stub) = (mosquitto().await, stub());
+    let one = config(broker.addr(), &stub);
+    let mut two = one.clone();
+    two.queues.push(QueueTarget::on_stub("audit", &stub, AUDIT));
+    let mut agent = online(two.clone()).await;
+    stub.faults().push(Fault::Refuse { code: "AccessDenied", status: 403 }, When::Always);
+    let mut fleet = fleet(broker.addr(), 5, None);
+    fleet.publish(40).await.unwrap();
+    agent.wait_status("40 wait", LONG, |s| lane(s, "waiting") == 40).await.unwrap();
+    agent.reload(one.clone()).unwrap();
+    let status = refused(&mut agent, "queue audit is gone, and 40 records wait for it").await;
+    assert_eq!(status["queues"].as_array().map(Vec::len), Some(2), "both go on");
+    let mut moved = two;
+    moved.journal_extra = format!("path = \"{}\"", agent.folder().join("elsewhere").display());
+    let text = std::fs::read_to_string(agent.config_path()).unwrap();
+    let elsewhere: String = text
+        .lines()
+        .map(|line| if line.starts_with("path = ") { moved.journal_extra.clone() } else { line.to_owned() } + "\n")
+        .collect();
+    std::fs::write(agent.config_path(), elsewhere).unwrap();
+    agent.retry().unwrap();
+    refused(&mut agent, "journal.path is another one").await;
+    stub.faults().clear();
+    agent.rewrite(one).unwrap();
+    agent.retry().unwrap();
+    // Both refusals left the lanes as they were; the retry that came with them sends.
+    drained(&mut agent, 40).await;
+    agent.retry().unwrap();
+    agent.wait_status("one queue", LONG, |s| s["queues"].as_array().map(Vec::len) == Some(1)).await.unwrap();
+    assert_eq!(stub.accepted(AUDIT).len(), 40);
+    arrived(&stub, &mut agent, &fleet.published()).await;
+}
