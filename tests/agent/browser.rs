@@ -188,6 +188,7 @@ async fn one_glance_says_fine_parked_offline_or_full_and_what_to_do_on_a_desk_an
     let mut full = agent.config().clone();
     full.journal_extra = "on_full = \"stop\"\nmin_free = \"1024 GiB\"".to_owned();
     agent.reload(full).unwrap();
+    agent.wait_status("the second run", LONG, |s| s["journal"]["epoch"] == 2).await.unwrap();
     fleet.publish(3).await.unwrap();
     let at_bound = |s: &Value| s["journal"]["writer"]["state"] == "full";
     agent.wait_status("full", LONG, at_bound).await.unwrap();
