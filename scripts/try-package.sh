@@ -58,7 +58,20 @@ inside dpkg --remove tidegate
 grep -q '^# ours' "$system/etc/tidegate/tidegate.toml" || fail "removing took the configuration"
 [ -e "$system/var/lib/tidegate/journal/record" ] || fail "removing took the journal"
 
-inside dpkg --purge tidegate
+# The purge has to end the broker's session: one is made at a real Mosquitto, and its queue must be gone afterwards.
+[ -x "$system/var/lib/tidegate/.purge/tidegate" ] || fail "nothing was kept that could end the broker's session"
+command -v mosquitto >/dev/null || apt-get install -y -qq mosquitto >/dev/null
+broker_log=$system/tmp/mosquitto.log
+printf 'listener 18839 127.0.0.1\nallow_anonymous true\nlog_type all\n' >"$system/tmp/mosquitto.conf"
+mosquitto -c "$system/tmp/mosquitto.conf" >"$broker_log" 2>&1 &
+broker=$!
+trap 'kill "$broker" 2>/dev/null || true' EXIT
+for try in 1 2 3 4 5 6 7 8 9 10; do grep -q 'running' "$broker_log" && break || sleep 0.5; done
+printf '[mqtt]\nurl = "mqtt://127.0.0.1:18839"\nclient_id = "purged-one"\n[queues.main]\nurl = "https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo"\ncredentials_file = "credentials.csv"\n[[routes]]\nprofile = "rak"\nqueue = "main"\n' \
+    >"$system/var/lib/tidegate/.purge/tidegate.toml"
+inside dpkg --purge tidegate | tee "$system/tmp/purged"
+grep -q 'keeps nothing for purged-one' "$system/tmp/purged" || fail "the purge did not end the broker's session"
+grep -q 'as purged-one (p2, c1' "$broker_log" || fail "the broker saw no clean session of that client"
 [ ! -e "$system/var/lib/tidegate" ] || fail "the purge left the journal"
 [ ! -e "$system/etc/tidegate" ] || fail "the purge left the configuration"
 echo "try-package: installed, upgraded, removed and purged $deb"
