@@ -8,9 +8,10 @@
 //!
 //! Start: READY to systemd first, then the journal, then everything at once; broker and network may come when they
 //! like. A reload stops everything and starts it anew in the same process, once the new configuration has proved that it
-//! can be run ([`reload`]); the broker keeps the session meanwhile. Stop: the intake commits and acknowledges what it has received and disconnects; with it the writer's inbox
-//! ends, and the writer; drains give their flights a grace period; the keeper writes the last state. Each step is
-//! bounded, and what a bound cuts off is only repeated: unacknowledged messages by the broker, flights by the next run.
+//! can be run ([`reload`]); the broker keeps the session meanwhile. Stop: the intake commits and acknowledges what it has
+//! received and disconnects; with it the writer's inbox ends, and the writer; drains give their flights a grace period; the
+//! keeper writes the last state. Each step is bounded, and what a bound cuts off is only repeated: unacknowledged messages
+//! by the broker, flights by the next run.
 #![allow(clippy::disallowed_methods, reason = "the one place that starts tasks and threads")]
 
 mod open;
@@ -127,8 +128,8 @@ async fn run_once(prepared: Prepared, clock: &Clock, orders: Orders) -> Result<(
     let (retry_sender, retry) = watch::channel(0);
     helpers.spawn(orders.take(config.clone(), board.clone(), halt_sender, retry_sender));
     if let Some(listen) = config.status.listen {
-        let (status, board) = (config.status.clone(), board.clone());
-        helpers.spawn(async move { match server::serve(listen, status, board).await {} });
+        let (token_file, board) = (config.status.token_file.clone(), board.clone());
+        helpers.spawn(async move { match server::serve(listen, token_file, board).await {} });
     }
     let Some((opened, recogniser)) = open::open_journal(&config, clock, &board, stop.clone()).await? else {
         helpers.shutdown().await;

@@ -125,7 +125,7 @@ fn strands(old: &Config, new: &Config, lanes: Option<&[LaneFacts]>) -> Option<St
             );
         };
         let count: u64 = lanes.iter().map(|lane| lane.waiting + lane.unannounced).sum();
-        return lanes.iter().any(|lane| waiting(&lane)).then(|| {
+        return (count > 0).then(|| {
             format!(
                 "journal.path is another one, and {count} records wait in the old one; let them drain first, or stop the agent and move the folder"
             )

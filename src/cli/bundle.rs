@@ -5,13 +5,11 @@
 //! are not in it.
 
 use super::ExitCode;
-use super::print::{complain, say};
+use super::print::{complain, private, say};
 use crate::clock::{Clock, rfc3339_ms};
 use crate::config::Config;
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -179,7 +177,7 @@ fn without_secret_words(line: &str) -> String {
 }
 
 fn write(out: &Path, parts: &[(&'static str, String)]) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(out)?;
+    let file = private(out)?;
     let mut archive = tar::Builder::new(file);
     for (name, text) in parts {
         let mut header = tar::Header::new_gnu();

@@ -1,7 +1,7 @@
 //! `tidegate config …`: configurations, shown.
 
 use super::print::{complain, say, say_text};
-use super::{ConfigFile, ExitCode, ask};
+use super::{ConfigFile, ExitCode, ask, load, load_noting};
 use crate::config::effective::{Setting, as_file, difference};
 use crate::config::{Config, DEFAULT_TOML};
 use clap::Subcommand;
@@ -41,13 +41,6 @@ pub(super) fn config(command: &ConfigCommand) -> ExitCode {
     done.err().unwrap_or(ExitCode::Done)
 }
 
-fn load_noting(file: &Path) -> Result<(Config, BTreeSet<String>), ExitCode> {
-    Config::load_noting(file).map_err(|error| {
-        complain!("{error}");
-        ExitCode::Configuration
-    })
-}
-
 fn show(file: &Path) -> Result<(), ExitCode> {
     let (config, set) = load_noting(file)?;
     let comment = |setting: &Setting| if set.contains(&setting.path()) { "" } else { "  # default" };
@@ -83,13 +76,13 @@ fn defaults() -> BTreeSet<(String, String, String)> {
 }
 
 fn against_file(file: &Path, other: &Path) -> Result<(), ExitCode> {
-    let ((config, _), (other, _)) = (load_noting(file)?, load_noting(other)?);
+    let (config, other) = (load(file)?, load(other)?);
     lines(&difference(&config.settings(), &other.settings()));
     Ok(())
 }
 
 fn against_running(file: &Path) -> Result<(), ExitCode> {
-    let (config, _) = load_noting(file)?;
+    let config = load(file)?;
     let said = match ask::get(&config, "/config.toml") {
         Ok((200, body)) => String::from_utf8_lossy(&body).into_owned(),
         Ok((status, _)) => {

@@ -2,8 +2,7 @@
 //! and nothing is journaled.
 
 use super::print::{complain, say, say_text};
-use super::{ExitCode, load};
-use crate::agent::broker_tls;
+use super::{ExitCode, at_broker, load};
 use crate::clock::{BootId, Clock};
 use crate::config::{Config, RouteConfig};
 use crate::mqtt::topic::matches;
@@ -96,12 +95,8 @@ fn of_file(file: &Path, topic: Option<&str>) -> Result<Message, String> {
 fn of_broker(config: &Config, options: &ExplainOptions) -> Result<Vec<Message>, String> {
     let own = || config.routes.iter().flat_map(|route| route.topics.iter().cloned()).collect();
     let filters: Vec<String> = options.topic.clone().map_or_else(own, |topic| vec![topic]);
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    let tls = broker_tls(config, &Clock::new(None)).map_err(|error| format!("[mqtt]: {error}"))?;
     let within = Duration::from_secs(options.wait);
-    let seen = runtime.block_on(visit(&config.mqtt, tls.as_ref(), &filters, within, options.count.into()));
-    runtime.shutdown_background();
+    let seen = at_broker(config, async |tls| visit(&config.mqtt, tls, &filters, within, options.count.into()).await)?;
     let seen = seen.map_err(|refused| format!("{}: {}", refused.why, refused.remedy))?;
     if let Some((filter, _)) = seen.granted.iter().find(|(_, granted)| granted.is_none()) {
         complain!("the broker refused {filter}");

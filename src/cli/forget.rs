@@ -4,9 +4,7 @@
 //! the agent runs.
 
 use super::print::{complain, say};
-use super::{ExitCode, ask, load};
-use crate::agent::broker_tls;
-use crate::clock::Clock;
+use super::{ExitCode, ask, at_broker, load};
 use crate::mqtt::visit::forget;
 use std::path::Path;
 
@@ -20,28 +18,18 @@ pub(super) fn forget_session(file: &Path) -> ExitCode {
         return ExitCode::Failed;
     }
     let (client, url) = (&config.mqtt.client_id, &config.mqtt.url);
-    let tls = match broker_tls(&config, &Clock::new(None)) {
-        Ok(tls) => tls,
-        Err(error) => {
-            complain!("[mqtt]: {error}");
-            return ExitCode::Failed;
-        }
-    };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain!("the system refuses a connection: {error}");
-            return ExitCode::Failed;
-        }
-    };
-    match runtime.block_on(forget(&config.mqtt, tls.as_ref())) {
-        Ok(()) => {
+    match at_broker(&config, async |tls| forget(&config.mqtt, tls).await) {
+        Ok(Ok(())) => {
             say!("{url} keeps nothing for {client} any more");
             ExitCode::Done
         }
-        Err(not) => {
+        Ok(Err(not)) => {
             let remedy = if not.remedy.is_empty() { String::new() } else { format!("; {}", not.remedy) };
             complain!("the session of {client} is not ended: {}{remedy}", not.why);
+            ExitCode::Failed
+        }
+        Err(why) => {
+            complain!("{why}");
             ExitCode::Failed
         }
     }

@@ -15,10 +15,13 @@ mod profiles;
 mod run;
 mod status;
 
+use crate::clock::Clock;
 use clap::{CommandFactory, Parser, Subcommand};
 use print::complain;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process;
+use std::sync::Arc;
 
 /// What the process's exit says. The unit file does not restart on those that a restart cannot cure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -198,8 +201,30 @@ pub fn main() -> process::ExitCode {
 
 /// Loads the configuration or says what is wrong with it.
 fn load(path: &std::path::Path) -> Result<crate::config::Config, ExitCode> {
-    crate::config::Config::load(path).map_err(|error| {
+    load_noting(path).map(|(config, _)| config)
+}
+
+/// [`load`], and the paths of the keys that file or environment set.
+fn load_noting(path: &std::path::Path) -> Result<(crate::config::Config, BTreeSet<String>), ExitCode> {
+    crate::config::Config::load_noting(path).map_err(|error| {
         complain!("{error}");
         ExitCode::Configuration
     })
+}
+
+/// Does something at the broker, with the TLS that the configuration asks for, on a runtime of its own.
+///
+/// # Errors
+/// It cannot even be begun, and why.
+fn at_broker<T>(
+    config: &crate::config::Config,
+    work: impl AsyncFnOnce(Option<&Arc<rustls::ClientConfig>>) -> T,
+) -> Result<T, String> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let tls = crate::agent::broker_tls(config, &Clock::new(None)).map_err(|error| format!("[mqtt]: {error}"))?;
+    let done = runtime.block_on(work(tls.as_ref()));
+    // A name that does not resolve must not hold up the end.
+    runtime.shutdown_background();
+    Ok(done)
 }

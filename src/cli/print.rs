@@ -3,7 +3,10 @@
 
 use super::ExitCode;
 use std::fmt::Arguments;
+use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 /// A line on standard output.
 macro_rules! say {
@@ -29,6 +32,11 @@ pub(super) fn out(words: Arguments<'_>) {
 pub(super) fn err(words: Arguments<'_>) {
     // There is nobody left to tell.
     let _ = io::stderr().lock().write_fmt(words);
+}
+
+/// A file that was asked for, new or written over, readable by its owner alone.
+pub(super) fn private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 fn ended(result: io::Result<()>) {

@@ -46,9 +46,9 @@ fn look(config: &Config, json: bool) -> ExitCode {
         Err(error) => error,
     };
     complain!("no agent answers: {error}; is it running? look at: systemctl status tidegate");
-    match View::open(&config.journal.path) {
-        Ok(view) if json => say!("{}", serde_json::json!({ "running": false, "journal": view.facts() })),
-        Ok(view) => say_text!("{}", alone(&view.facts())),
+    match View::open(&config.journal.path).and_then(|view| view.facts()) {
+        Ok(facts) if json => say!("{}", serde_json::json!({ "running": false, "journal": facts })),
+        Ok(facts) => say_text!("{}", alone(&facts)),
         Err(error) => complain!("{error}"),
     }
     ExitCode::NotRunning

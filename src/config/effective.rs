@@ -1,9 +1,12 @@
 //! The configuration that is in effect, key by key, as the file would say it: what `config show` prints, what `config diff`
 //! and a reload compare. What it prints is itself a configuration, with the same meaning.
 
+use super::form::word_of;
 use super::parse::{duration_text, size_text};
-use super::{BodyFormat, Config, CredentialsSource, OnFull, Ordering, QueueConfig, RouteConfig};
-use crate::record::identity::Grouping;
+use super::queues::{BODIES, ORDERINGS};
+use super::routes::GROUPINGS;
+use super::sections::ON_FULL;
+use super::{Config, CredentialsSource, QueueConfig, RouteConfig};
 use std::fmt::Display;
 use std::path::Path;
 
@@ -70,7 +73,7 @@ impl Rows {
 }
 
 /// A basic string of TOML.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {
@@ -125,11 +128,7 @@ impl Config {
         journal.text("max_bytes", size_text(from.max_bytes));
         journal.maybe("max_age", from.max_age.map(duration_text));
         journal.text("min_free", size_text(from.min_free));
-        let on_full = match from.on_full {
-            OnFull::DropOldest => "drop-oldest",
-            OnFull::Stop => "stop",
-        };
-        journal.text("on_full", on_full);
+        journal.text("on_full", word_of(&ON_FULL, &from.on_full));
         journal.text("linger", duration_text(from.linger));
         [gateway.rows, mqtt.rows, journal.rows].concat()
     }
@@ -150,20 +149,11 @@ fn of_queue(queue: &QueueConfig) -> Vec<Setting> {
     }
     rows.raw("allow_plain_http", queue.allow_plain_http);
     rows.path("ca_file", queue.ca_file.as_deref());
-    let body = match queue.body {
-        BodyFormat::CloudEvents => "cloudevents",
-        BodyFormat::Raw => "raw",
-        BodyFormat::Microshare => "microshare",
-    };
-    rows.text("body", body);
+    rows.text("body", word_of(&BODIES, &queue.body));
     rows.maybe("rectype", queue.rectype.as_ref());
     rows.raw("gap_records", queue.gap_records);
     if queue.url.fifo {
-        let ordering = match queue.ordering {
-            Ordering::Strict => "strict",
-            Ordering::Packed => "packed",
-        };
-        rows.text("ordering", ordering);
+        rows.text("ordering", word_of(&ORDERINGS, &queue.ordering));
     }
     rows.raw("max_in_flight", queue.max_in_flight);
     rows.text("batch_bytes", size_text(queue.batch_bytes as u64));
@@ -180,13 +170,7 @@ fn of_route(route: &RouteConfig, nth: usize) -> Vec<Setting> {
         [queue] => rows.text("queue", queue),
         queues => rows.list("queues", queues.iter()),
     }
-    let group = match options.grouping {
-        Grouping::Device => "device",
-        Grouping::Topic => "topic",
-        Grouping::Gateway => "gateway",
-        Grouping::Application => "application",
-    };
-    rows.text("group", group);
+    rows.text("group", word_of(&GROUPINGS, &options.grouping));
     rows.maybe("key", options.record_id.then_some("record-id"));
     rows.maybe("device", options.device.as_ref());
     rows.maybe("id", options.id.as_ref());

@@ -79,6 +79,11 @@ pub(super) fn plain_text<'f>(form: &Form<'f>) -> Result<&'f str, Wrong> {
     }
 }
 
+/// The word for a value, of the table that reads it.
+pub(super) fn word_of<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> &'static str {
+    words.iter().find(|(_, known)| known == value).map(|(word, _)| *word).expect("every value has its word")
+}
+
 /// What to say about a word that is not among those expected.
 pub(super) fn not_a_word(text: &str, words: &[&str]) -> Wrong {
     let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();

@@ -81,6 +81,12 @@ pub(super) fn queues<'d>(reader: &mut Reader<'d>, root: &'d DeTable<'d>) -> Queu
     out
 }
 
+/// Words of `body`.
+pub(super) const BODIES: [(&str, BodyFormat); 3] =
+    [("cloudevents", BodyFormat::CloudEvents), ("raw", BodyFormat::Raw), ("microshare", BodyFormat::Microshare)];
+/// Words of `ordering`.
+pub(super) const ORDERINGS: [(&str, Ordering); 2] = [("strict", Ordering::Strict), ("packed", Ordering::Packed)];
+
 fn queue(mut section: Section<'_, '_>, name: &str) -> Option<QueueConfig> {
     let url = section.text("url", |text| QueueUrl::parse(text).map_err(Wrong::because));
     if url.is_none() && !section.has("url") {
@@ -91,9 +97,7 @@ fn queue(mut section: Section<'_, '_>, name: &str) -> Option<QueueConfig> {
     let endpoint = endpoint(&mut section, url.as_ref());
     let ca_file = section.path("ca_file").map(|file| file.value);
     let credentials = credentials(&mut section);
-    let formats =
-        [("cloudevents", BodyFormat::CloudEvents), ("raw", BodyFormat::Raw), ("microshare", BodyFormat::Microshare)];
-    let body = section.choice("body", &formats);
+    let body = section.choice("body", &BODIES);
     let body = body.map_or(BodyFormat::CloudEvents, |body| body.value);
     let gap_records = section.boolean("gap_records").map_or(body == BodyFormat::CloudEvents, |gaps| gaps.value);
     let rectype = section.text("rectype", |text| text.parse::<Template>().map_err(Wrong::expected));
@@ -224,7 +228,7 @@ fn credentials(section: &mut Section<'_, '_>) -> Option<CredentialsSource> {
 
 /// FIFO queues only: a Standard queue keeps no order that could be strict or packed.
 fn ordering(section: &mut Section<'_, '_>, url: Option<&Located<QueueUrl>>) -> Option<Ordering> {
-    let ordering = section.choice("ordering", &[("strict", Ordering::Strict), ("packed", Ordering::Packed)])?;
+    let ordering = section.choice("ordering", &ORDERINGS)?;
     if url.is_some_and(|url| !url.value.fifo) {
         let wrong = Wrong::because("has no meaning on a Standard queue, which keeps no order");
         section.reader.problem(&ordering.at, None, wrong.suggest("remove it, or use a queue whose name ends in .fifo"));

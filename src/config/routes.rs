@@ -15,7 +15,8 @@ use crate::record::profile::{Profile, ProfileInfo, ProfileOptions, REGISTRY};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-const GROUPINGS: [(&str, Grouping); 4] = [
+/// Words of `group`.
+pub(super) const GROUPINGS: [(&str, Grouping); 4] = [
     ("device", Grouping::Device),
     ("topic", Grouping::Topic),
     ("gateway", Grouping::Gateway),

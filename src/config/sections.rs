@@ -38,6 +38,8 @@ const UNACKED_BYTES: u64 = 8 << 20;
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// A commit that waits longer is no gain and delays every ack.
 const LINGER_MAX: Duration = Duration::from_secs(1);
+/// Words of `on_full`.
+pub(super) const ON_FULL: [(&str, OnFull); 2] = [("drop-oldest", OnFull::DropOldest), ("stop", OnFull::Stop)];
 /// Prefix of record types: the project's own word.
 const TYPE_PREFIX: &str = "tidegate";
 /// Session keys that network servers publish in join and uplink events when a join server is in use.
@@ -158,7 +160,7 @@ pub(super) fn journal(mut section: Section<'_, '_>) -> JournalConfig {
     let max_bytes = section.size("max_bytes", JOURNAL_BYTES_MIN..=JOURNAL_BYTES_MAX);
     let max_age = section.duration("max_age", JOURNAL_AGE_MIN..=JOURNAL_AGE_MAX);
     let min_free = section.size("min_free", 0..=JOURNAL_BYTES_MAX);
-    let on_full = section.choice("on_full", &[("drop-oldest", OnFull::DropOldest), ("stop", OnFull::Stop)]);
+    let on_full = section.choice("on_full", &ON_FULL);
     let linger = section.duration("linger", Duration::ZERO..=LINGER_MAX);
     section.finish(|key| match key {
         "max_size" | "size" => Some("did you mean \"max_bytes\"?"),

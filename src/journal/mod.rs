@@ -232,7 +232,8 @@ impl Journal {
     }
 
     /// The file of what can never be sent; it may be moved away at any time.
-    pub fn quarantine_file(&self) -> PathBuf {
+    #[cfg(test)]
+    pub(crate) fn quarantine_file(&self) -> PathBuf {
         self.0.quarantine.file()
     }
 

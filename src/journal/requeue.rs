@@ -26,11 +26,23 @@ pub struct Requeued {
     pub refused: Vec<(u64, String)>,
 }
 
+/// What the writer says: all of it is durable in the log and out of quarantine, or what is wrong.
+type Answer = Result<(), String>;
+
 /// What the writer is asked.
 #[derive(Debug)]
 pub(super) struct Request {
     entries: Vec<Quarantined>,
-    answer: mpsc::SyncSender<Result<(), String>>,
+    answer: mpsc::SyncSender<Answer>,
+}
+
+impl Requeued {
+    /// This, if the writer says so; `answer` is `None` when there was nothing to ask it, and holds `None` when it is `silent`.
+    fn if_so(self, answer: Option<Option<Answer>>, silent: &str) -> Result<Requeued, JournalError> {
+        let silent = || Err(format!("{silent}; what was not requeued is still in quarantine"));
+        let answer = answer.map_or(Ok(()), |answer| answer.unwrap_or_else(silent));
+        answer.map(|()| self).map_err(JournalError::Generation)
+    }
 }
 
 impl Journal {
@@ -61,21 +73,12 @@ impl Journal {
     /// The disk refuses, or the writer ended; what was not requeued is still in quarantine.
     pub fn requeue(&self, numbers: Option<&[u64]>) -> Result<Requeued, JournalError> {
         let (outcome, answer) = self.ask(numbers)?;
-        match answer.map(|answer| answer.recv_timeout(ANSWER_TIME)) {
-            None | Some(Ok(Ok(()))) => Ok(outcome),
-            Some(Ok(Err(error))) => Err(JournalError::Generation(error)),
-            Some(Err(_)) => Err(JournalError::Generation(
-                "the journal's writer does not answer; what was not requeued is still in quarantine".to_owned(),
-            )),
-        }
+        let silent = "the journal's writer does not answer";
+        outcome.if_so(answer.map(|answer| answer.recv_timeout(ANSWER_TIME).ok()), silent)
     }
 
     /// Hands a request to the writer; the channel has its answer once all of it is durable.
-    #[expect(clippy::type_complexity, reason = "used twice, below and above")]
-    fn ask(
-        &self,
-        numbers: Option<&[u64]>,
-    ) -> Result<(Requeued, Option<mpsc::Receiver<Result<(), String>>>), JournalError> {
+    fn ask(&self, numbers: Option<&[u64]>) -> Result<(Requeued, Option<mpsc::Receiver<Answer>>), JournalError> {
         let (chosen, mut outcome) = self.chosen(numbers)?;
         let (mut entries, mut names) = (Vec::new(), Vec::new());
         for entry in chosen {
@@ -136,13 +139,7 @@ impl Opened {
         self.writer(Duration::ZERO, inbox, committed, Arc::new(AtomicBool::new(true))).run();
         journal.stop_keeping();
         journal.keep();
-        match answer.map(|answer| answer.try_recv()) {
-            None | Some(Ok(Ok(()))) => Ok(outcome),
-            Some(Ok(Err(error))) => Err(JournalError::Generation(error)),
-            Some(Err(_)) => Err(JournalError::Generation(
-                "the disk refuses, as the log above says; what was not requeued is still in quarantine".to_owned(),
-            )),
-        }
+        outcome.if_so(answer.map(|answer| answer.try_recv().ok()), "the disk refuses, as the log above says")
     }
 }
 

@@ -80,14 +80,32 @@ impl View {
         let lanes = state.map(|state| state.lanes).unwrap_or_default();
         let books: Result<Vec<LaneBook>, _> = lanes.into_iter().map(LaneState::into_book).collect();
         let folders = folders(&path.join("log"))?;
-        let mut view = View { path: path.to_owned(), origin, high, books: books.unwrap_or_default(), folders };
-        view.catch_up()?;
-        Ok(view)
+        Ok(View { path: path.to_owned(), origin, high, books: books.unwrap_or_default(), folders })
     }
 
-    /// What was appended after the state file was last written.
-    fn catch_up(&mut self) -> Result<(), JournalError> {
-        let mut books = std::mem::take(&mut self.books);
+    /// What there is. Reads what was appended after the state file was last written.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn facts(&self) -> Result<ViewFacts, JournalError> {
+        let lanes = self.caught_up()?.iter().map(LaneFacts::of).collect();
+        Ok(ViewFacts {
+            path: self.path.clone(),
+            journal_id: self.origin.as_ref().map(|(id, _)| id.clone()),
+            epoch: self.origin.as_ref().map(|(_, epoch)| *epoch),
+            generations: self.folders.len(),
+            bytes: files::disk_bytes(&self.path),
+            quarantine: self.quarantined().map_or(0, |all| all.len()),
+            lanes,
+        })
+    }
+
+    /// The books with what the state file does not know yet.
+    fn caught_up(&self) -> Result<Vec<LaneBook>, JournalError> {
+        let mut books = self.books.clone();
+        if books.is_empty() {
+            return Ok(books);
+        }
         self.each(self.high + 1, &mut |record, _| {
             for slot in &record.slots {
                 if let Some(book) = books.iter_mut().find(|book| book.id == slot.lane) {
@@ -96,21 +114,7 @@ impl View {
             }
             ControlFlow::Continue(())
         })?;
-        self.books = books;
-        Ok(())
-    }
-
-    /// What there is.
-    pub fn facts(&self) -> ViewFacts {
-        ViewFacts {
-            path: self.path.clone(),
-            journal_id: self.origin.as_ref().map(|(id, _)| id.clone()),
-            epoch: self.origin.as_ref().map(|(_, epoch)| *epoch),
-            generations: self.folders.len(),
-            bytes: files::disk_bytes(&self.path),
-            quarantine: self.quarantined().map_or(0, |all| all.len()),
-            lanes: self.books.iter().map(LaneFacts::of).collect(),
-        }
+        Ok(books)
     }
 
     /// Numbers from the first that is still there to the newest that the state file knows.

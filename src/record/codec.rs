@@ -56,16 +56,16 @@ struct Envelope<'a> {
     #[serde(with = "serde_bytes", borrow)]
     b: Cow<'a, [u8]>,
     m: u64,
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     c: bool,
     #[serde(borrow)]
     t: Cow<'a, str>,
     #[serde(with = "serde_bytes", borrow)]
     p: Cow<'a, [u8]>,
     q: u8,
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     r: bool,
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     u: bool,
     #[serde(default, skip_serializing_if = "is_zero")]
     i: u16,
@@ -83,14 +83,9 @@ struct Envelope<'a> {
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     et: Option<Cow<'a, str>>,
     ts: TimeSource,
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     rq: bool,
     l: Vec<(LaneId, u64)>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]

@@ -5,7 +5,7 @@
 //! are served, by what the kernel says of the peer, whatever the file's permissions are.
 
 use super::Board;
-use super::server::{self, CONNECTION_TIME, CONNECTIONS_MAX, Door};
+use super::server::{CONNECTION_TIME, Connections, Door, REFUSED_PAUSE};
 use crate::journal::{Journal, JournalError, Requeued};
 use http::StatusCode;
 use http_body_util::{BodyExt, Limited};
@@ -23,24 +23,22 @@ pub const SOCKET: &str = "control";
 /// Largest body of a request: a few thousand numbers.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 const BIND_RETRY: Duration = Duration::from_secs(60);
+/// A change waits for the disk.
+const CHANGE_TIME: Duration = CONNECTION_TIME.saturating_mul(4);
 
 /// Serves the socket in `folder` until cancelled. The journal is open, so nobody else's socket is there; where none can be
 /// made (a FAT file system, a full disk) commands that only look still work.
-#[allow(clippy::disallowed_methods, reason = "one task per connection, ended with the server that agent.rs owns")]
 pub async fn serve(folder: PathBuf, board: Arc<Board>) -> Infallible {
     let (path, listener) = bind(&folder.join(SOCKET)).await;
     let _gone = Removed(path);
-    let mut connections = tokio::task::JoinSet::new();
+    let mut connections = Connections::default();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                while connections.try_join_next().is_some() {}
-                if connections.len() < CONNECTIONS_MAX && is_owner(&stream) {
-                    let serve = server::serve_connection(stream, board.clone(), Door::Control);
-                    connections.spawn(async move { drop(tokio::time::timeout(4 * CONNECTION_TIME, serve).await) });
-                }
+            Ok((stream, _)) if is_owner(&stream) => {
+                connections.take(stream, &board, &Door::Control, CHANGE_TIME);
             }
-            Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+            Ok(_) => {}
+            Err(_) => tokio::time::sleep(REFUSED_PAUSE).await,
         }
     }
 }

@@ -13,7 +13,6 @@
 
 use super::token::Token;
 use super::{Board, control};
-use crate::config::StatusConfig;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -22,16 +21,20 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
-pub(super) const CONNECTIONS_MAX: usize = 32;
+const CONNECTIONS_MAX: usize = 32;
 pub(super) const CONNECTION_TIME: Duration = Duration::from_secs(10);
 /// Largest head of a request; hyper would hold 400 KiB for each connection.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 const BIND_RETRY: Duration = Duration::from_secs(10);
+/// After a connection that the system refuses, out of descriptors most likely: leave what there is to the stages.
+pub(super) const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// Before a wrong token is answered: with so many connections at a time, few can be tried.
 const WRONG_TOKEN: Duration = Duration::from_secs(1);
 
@@ -48,29 +51,43 @@ pub enum Door {
 
 /// Serves the board until cancelled. An address that cannot be had is said once and tried again: the agent's work does
 /// not hang on its status.
-#[allow(clippy::disallowed_methods, reason = "one task per connection, ended with the server that agent.rs owns")]
-pub async fn serve(listen: SocketAddr, config: StatusConfig, board: Arc<Board>) -> Infallible {
-    let door = door(&config, &board).await;
+pub async fn serve(listen: SocketAddr, token_file: Option<PathBuf>, board: Arc<Board>) -> Infallible {
+    let door = door(token_file.as_deref(), &board).await;
     let listener = bind(listen).await;
-    let mut connections = tokio::task::JoinSet::new();
+    let mut connections = Connections::default();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                while connections.try_join_next().is_some() {}
-                if connections.len() < CONNECTIONS_MAX {
-                    let serve = serve_connection(stream, board.clone(), door.clone());
-                    connections.spawn(async move { drop(tokio::time::timeout(CONNECTION_TIME, serve).await) });
-                }
-            }
-            // Out of descriptors, most likely: leave what there is to the stages.
-            Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+            Ok((stream, _)) => connections.take(stream, &board, &door, CONNECTION_TIME),
+            Err(_) => tokio::time::sleep(REFUSED_PAUSE).await,
+        }
+    }
+}
+
+/// The connections that a server has open, ended with it.
+#[derive(Default)]
+pub(super) struct Connections(JoinSet<()>);
+
+impl Connections {
+    /// Serves one more, for so long at most; hangs up when there are too many.
+    #[allow(clippy::disallowed_methods, reason = "one task per connection, ended with the server that agent.rs owns")]
+    pub(super) fn take(
+        &mut self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        board: &Arc<Board>,
+        door: &Door,
+        time: Duration,
+    ) {
+        while self.0.try_join_next().is_some() {}
+        if self.0.len() < CONNECTIONS_MAX {
+            let serve = serve_connection(stream, board.clone(), door.clone());
+            self.0.spawn(async move { drop(tokio::time::timeout(time, serve).await) });
         }
     }
 }
 
 /// The door that the configuration asks for: never an open one because a token cannot be read.
-async fn door(config: &StatusConfig, board: &Board) -> Door {
-    let Some(file) = &config.token_file else { return Door::Loopback };
+async fn door(token_file: Option<&Path>, board: &Board) -> Door {
+    let Some(file) = token_file else { return Door::Loopback };
     loop {
         match Token::read(file) {
             Ok(token) => {

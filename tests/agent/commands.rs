@@ -1,26 +1,15 @@
 //! The technician's commands, as processes: what they print, how they end, and that they disturb nothing.
 
-use crate::support::{LONG, PROGRAM, Publisher, QUEUE, config, fleet, mosquitto, online, stub};
+use crate::support::{LONG, PROGRAM, Publisher, QUEUE, config, fleet, mosquitto, online, said, stub, tidegate};
 use proving::agent::{AgentConfig, AgentProcess};
 use proving::stub::{AccessKey, Fault, SqsStub, When};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
 /// Runs the program; what it printed, and how it ended.
 fn run(arguments: &[&str]) -> (String, String, i32) {
-    let Output { stdout, stderr, status } = Command::new(PROGRAM).args(arguments).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (text(stdout), text(stderr), status.code().unwrap())
-}
-
-/// A command about an agent's configuration, off the test's own threads.
-async fn about(agent: &AgentProcess, arguments: &[&str]) -> (String, String, i32) {
-    let path = agent.config_path().to_string_lossy().into_owned();
-    let mut all: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-    all.extend(["--config".to_owned(), path]);
-    let ran = move || run(&all.iter().map(String::as_str).collect::<Vec<_>>());
-    tokio::task::spawn_blocking(ran).await.unwrap()
+    said(Command::new(PROGRAM).args(arguments).output().unwrap())
 }
 
 fn prepared(config: AgentConfig) -> AgentProcess {
@@ -49,11 +38,11 @@ fn profiles_are_listed_shown_and_found_by_their_slips() {
 async fn the_policy_names_the_queue_and_a_wrong_key_is_refused() {
     let stub = stub();
     let agent = prepared(config("127.0.0.1:1".parse().unwrap(), &stub));
-    let (policy, hint, code) = about(&agent, &["policy"]).await;
+    let (policy, hint, code) = tidegate(&agent, &["policy"]).await;
     let policy: serde_json::Value = serde_json::from_str(&policy).unwrap();
     assert!(code == 0 && hint.contains("Paste it"), "{hint}");
     assert!(policy["Statement"][0]["Resource"].as_str().is_some_and(|arn| arn.ends_with(QUEUE)), "{policy}");
-    let (_, error, code) = about(&agent, &["policy", "--kms-key", "alias/site"]).await;
+    let (_, error, code) = tidegate(&agent, &["policy", "--kms-key", "alias/site"]).await;
     assert!(code == 1 && error.contains("arn:aws:kms:REGION:ACCOUNT:key/ID"), "{error}");
 }
 
@@ -71,7 +60,7 @@ async fn a_download_is_imported_closed_to_others_and_its_secret_is_never_shown()
     ] {
         std::fs::write(&download, text).unwrap();
         let (from, to) = (download.to_string_lossy(), place.to_string_lossy());
-        let (said, error, code) = about(&agent, &["credentials", "import", &from, "--to", &to]).await;
+        let (said, error, code) = tidegate(&agent, &["credentials", "import", &from, "--to", &to]).await;
         assert_eq!(code, 0, "{error}");
         assert!(said.contains("AKIAIOSFODNN7EXAMPLE") && said.contains("Delete the download"), "{said}");
         assert!(!said.contains(secret) && !error.contains(secret));
@@ -80,7 +69,8 @@ async fn a_download_is_imported_closed_to_others_and_its_secret_is_never_shown()
     }
     std::fs::write(&download, "hello").unwrap();
     let (_, error, code) =
-        about(&agent, &["credentials", "import", &download.to_string_lossy(), "--to", &place.to_string_lossy()]).await;
+        tidegate(&agent, &["credentials", "import", &download.to_string_lossy(), "--to", &place.to_string_lossy()])
+            .await;
     assert!(code == 1 && error.contains("rootkey.csv"), "{error}");
     assert!(std::fs::read_to_string(&place).unwrap().contains(secret), "what was there stays");
 }
@@ -102,14 +92,14 @@ async fn a_file_is_explained_and_nothing_is_sent() {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/rak-wisgateos/rx.json");
     let sample = sample.to_string_lossy();
     let topic = "application/hq tower/device/02f1e2d3c4b5a601/rx";
-    let (said, _, code) = about(&agent, &["explain", &sample, "--topic", topic, "--profile", "rak"]).await;
+    let (said, _, code) = tidegate(&agent, &["explain", &sample, "--topic", topic, "--profile", "rak"]).await;
     assert_eq!(code, 0, "{said}");
     for what in ["rak", "lw.02f1e2d3c4b5a601.1.", "frame:", "of 1047552 bytes", "Nothing was sent", "\"data_encode\""] {
         assert!(said.contains(what), "{what} in\n{said}");
     }
-    let (said, _, _) = about(&agent, &["explain", &sample, "--topic", "x/y"]).await;
+    let (said, _, _) = tidegate(&agent, &["explain", &sample, "--topic", "x/y"]).await;
     assert!(said.contains("none takes this topic"), "{said}");
-    let (_, error, code) = about(&agent, &["explain", &sample]).await;
+    let (_, error, code) = tidegate(&agent, &["explain", &sample]).await;
     assert!(code == 1 && error.contains("--topic"), "{error}");
     assert_eq!(stub.log(QUEUE).len(), 0, "nothing was sent");
 }
@@ -119,7 +109,7 @@ async fn the_brokers_next_message_is_explained_beside_the_running_agent() {
     let (broker, stub) = (mosquitto().await, stub());
     let mut agent = online(config(broker.addr(), &stub)).await;
     let mut fleet = fleet(broker.addr(), 3, None);
-    let explained = about(&agent, &["explain", "--count", "2", "--json"]);
+    let explained = tidegate(&agent, &["explain", "--count", "2", "--json"]);
     let publish = async {
         // Until the guest is there: what came before it came is not its.
         loop {
@@ -153,7 +143,7 @@ async fn check_walks_the_whole_way_beside_the_agent_and_sends_only_when_asked() 
     {
         std::fs::set_permissions(file.path(), PermissionsExt::from_mode(0o600)).unwrap();
     }
-    let checked = about(&agent, &["check", "--listen", "2"]);
+    let checked = tidegate(&agent, &["check", "--listen", "2"]);
     let (said, error, code) = tokio::select! { said = checked => said, () = publish => unreachable!() };
     println!("{said}");
     for step in ["configuration", "keys of main", "✓ broker", "filter application", "route 1", "queue main: reach"] {
@@ -166,7 +156,7 @@ async fn check_walks_the_whole_way_beside_the_agent_and_sends_only_when_asked() 
     assert_eq!(code, if files.is_empty() { 0 } else { 7 });
     let before = stub.log(QUEUE).iter().filter(|arrival| arrival.body.contains("check --send")).count();
     assert_eq!(before, 0, "nothing was sent");
-    let (said, _, _) = about(&agent, &["check", "--listen", "1", "--send"]).await;
+    let (said, _, _) = tidegate(&agent, &["check", "--listen", "1", "--send"]).await;
     assert!(line(&said, "permission to send").starts_with('✓'), "{said}");
     let sent = stub.log(QUEUE).into_iter().find(|arrival| arrival.body.contains("check --send")).expect("a record");
     assert!(sent.body.contains("\"type\":\"tidegate.test\"") && sent.group.as_deref() == Some("tidegate.test"));
@@ -178,7 +168,7 @@ async fn check_walks_the_whole_way_beside_the_agent_and_sends_only_when_asked() 
 async fn with_fault(stub: &SqsStub, agent: &AgentProcess, fault: Fault) -> String {
     stub.faults().clear();
     stub.faults().push(fault, When::Always);
-    let (said, _, code) = about(agent, &["check", "--listen", "1"]).await;
+    let (said, _, code) = tidegate(agent, &["check", "--listen", "1"]).await;
     assert_eq!(code, 7, "{said}");
     said
 }
@@ -201,7 +191,7 @@ async fn each_fault_of_the_queue_has_its_own_line_and_remedy() {
     }
     stub.faults().clear();
     stub.close().await;
-    let (said, _, code) = about(&agent, &["check", "--listen", "1"]).await;
+    let (said, _, code) = tidegate(&agent, &["check", "--listen", "1"]).await;
     assert!(code == 7 && line(&said, "queue main: reach").starts_with('✗'), "{said}");
     assert!(line(&said, "queue main: clock").contains("not tried"), "{said}");
 }
@@ -212,19 +202,19 @@ async fn each_fault_on_this_side_has_its_own_line_and_remedy() {
     let mut configuration = config("127.0.0.1:1".parse().unwrap(), &stub);
     configuration.queues[0].key = AccessKey::agent();
     let agent = prepared(configuration);
-    let (said, _, code) = about(&agent, &["check", "--listen", "1"]).await;
+    let (said, _, code) = tidegate(&agent, &["check", "--listen", "1"]).await;
     assert!(code == 7 && line(&said, " broker").starts_with('✗'), "{said}");
     assert!(line(&said, "route 1").contains("not tried: no broker"), "{said}");
     let keys =
         std::fs::read_dir(agent.folder()).unwrap().flatten().find(|f| f.path().extension().is_some_and(|e| e == "csv"));
     let keys = keys.expect("the credentials").path();
     std::fs::set_permissions(&keys, PermissionsExt::from_mode(0o644)).unwrap();
-    let (said, _, _) = about(&agent, &["check", "--offline"]).await;
+    let (said, _, _) = tidegate(&agent, &["check", "--offline"]).await;
     assert!(said.contains("chmod 640") && line(&said, "– broker").contains("offline"), "{said}");
     std::fs::write(&keys, "nonsense").unwrap();
-    let (said, _, _) = about(&agent, &["check", "--offline"]).await;
+    let (said, _, _) = tidegate(&agent, &["check", "--offline"]).await;
     assert!(line(&said, "keys of main").starts_with('✗') && said.contains("credentials import"), "{said}");
-    let (json, _, code) = about(&agent, &["check", "--offline", "--json"]).await;
+    let (json, _, code) = tidegate(&agent, &["check", "--offline", "--json"]).await;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert!(code == 7 && json["ok"] == false && json["steps"].as_array().is_some_and(|s| s.len() > 5), "{json}");
 }
@@ -302,7 +292,7 @@ async fn a_bundle_has_what_helps_and_no_secret_wherever_one_was_planted() {
     let pasted = "# password = \"planted-comment\"\n# mqtt://roof:planted-in-url@10.0.0.1\n";
     std::fs::write(agent.config_path(), format!("{pasted}{text}")).unwrap();
     let out = agent.folder().join("bundle.tar");
-    let (said, error, code) = about(&agent, &["bundle", "--out", out.to_str().unwrap()]).await;
+    let (said, error, code) = tidegate(&agent, &["bundle", "--out", out.to_str().unwrap()]).await;
     assert_eq!(code, 0, "{error}");
     let bytes = std::fs::read(&out).unwrap();
     let holds = |what: &str| bytes.windows(what.len()).any(|window| window == what.as_bytes());
@@ -315,6 +305,6 @@ async fn a_bundle_has_what_helps_and_no_secret_wherever_one_was_planted() {
     }
     // A configuration that does not load is one of the reasons for a bundle.
     std::fs::write(agent.config_path(), "[mqtt]\nurl = 5\n").unwrap();
-    let (said, _, code) = about(&agent, &["bundle", "--out", out.to_str().unwrap()]).await;
+    let (said, _, code) = tidegate(&agent, &["bundle", "--out", out.to_str().unwrap()]).await;
     assert!(code == 0 && said.contains("config-problems.txt"), "{said}");
 }

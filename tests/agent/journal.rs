@@ -2,21 +2,11 @@
 //! takes out of quarantine arrives.
 
 use crate::support::{
-    LONG, PROGRAM, Publisher, QUEUE, arrived, assert_books, config, drained, fleet, lane, mosquitto, online, stub,
+    LONG, Publisher, QUEUE, arrived, assert_books, config, drained, fleet, lane, mosquitto, online, stub, tidegate,
 };
 use proving::agent::AgentProcess;
 use proving::stub::{Fault, When};
 use serde_json::Value;
-use std::process::Output;
-
-/// Runs `tidegate WORDS --config …`; what it printed, and how it ended.
-async fn tidegate(agent: &AgentProcess, words: &[&str]) -> (String, String, i32) {
-    let mut command = tokio::process::Command::new(PROGRAM);
-    command.args(words).arg("--config").arg(agent.config_path());
-    let Output { stdout, stderr, status } = command.output().await.unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (text(stdout), text(stderr), status.code().unwrap())
-}
 
 async fn done(agent: &AgentProcess, words: &[&str]) -> String {
     let (said, error, code) = tidegate(agent, words).await;

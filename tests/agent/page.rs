@@ -1,27 +1,14 @@
 //! What people and machines are shown agrees with itself and with what happened.
 
-use crate::support::{LONG, PROGRAM, QUEUE, config, drained, fleet, lane, mosquitto, online, stub};
+use crate::support::{LONG, PROGRAM, QUEUE, ask, config, drained, fleet, lane, mosquitto, online, stub};
 use proving::agent::AgentProcess;
 use proving::stub::{Fault, When};
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::process::{Command, Stdio};
 
-/// A request to the agent's own server: status line and headers, and the body.
-fn ask(agent: &AgentProcess, request: &str) -> (String, String) {
-    let text = std::fs::read_to_string(agent.config_path()).unwrap();
-    let at = text.split("listen = \"").nth(1).unwrap().split('"').next().unwrap();
-    let mut stream = TcpStream::connect(at).unwrap();
-    write!(stream, "{request}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.to_lowercase(), body.to_owned())
-}
-
 fn get(agent: &AgentProcess, path: &str) -> String {
-    let (head, body) = ask(agent, &format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1"));
+    let (head, body) = ask(agent.status_addr(), &format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1"));
     assert!(head.starts_with("http/1.1 200"), "{path}: {head}\n{body}");
     body
 }
@@ -109,14 +96,15 @@ async fn the_server_is_read_only_and_strict_and_answers_no_other_name() {
     let mut agent = AgentProcess::start(PROGRAM, config("127.0.0.1:1".parse().unwrap(), &stub)).await.unwrap();
     agent.wait_status("up", LONG, |s| s["journal"].is_object()).await.unwrap();
     for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
-        let (head, _) = ask(&agent, &format!("{method} / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0"));
+        let (head, _) =
+            ask(agent.status_addr(), &format!("{method} / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0"));
         assert!(head.starts_with("http/1.1 405"), "{method}: {head}");
     }
     for host in ["evil.example", "evil.example:8377", "127.0.0.1.evil.example", "[::2]"] {
-        let (head, body) = ask(&agent, &format!("GET /status.json HTTP/1.1\r\nHost: {host}"));
+        let (head, body) = ask(agent.status_addr(), &format!("GET /status.json HTTP/1.1\r\nHost: {host}"));
         assert!(head.starts_with("http/1.1 421") && !body.contains("queues"), "{host}: {head}");
     }
-    let (head, _) = ask(&agent, "GET / HTTP/1.1\r\nHost: localhost:8377");
+    let (head, _) = ask(agent.status_addr(), "GET / HTTP/1.1\r\nHost: localhost:8377");
     for line in [
         "content-security-policy: default-src 'none'; style-src 'self'",
         "x-content-type-options: nosniff",
@@ -127,8 +115,8 @@ async fn the_server_is_read_only_and_strict_and_answers_no_other_name() {
     ] {
         assert!(head.contains(line), "{line} in\n{head}");
     }
-    let (head, body) = ask(&agent, "GET /readyz HTTP/1.1\r\nHost: localhost");
+    let (head, body) = ask(agent.status_addr(), "GET /readyz HTTP/1.1\r\nHost: localhost");
     assert!(head.starts_with("http/1.1 503") && body.contains("broker"), "{head}\n{body}");
-    let (head, _) = ask(&agent, "GET /nothing HTTP/1.1\r\nHost: localhost");
+    let (head, _) = ask(agent.status_addr(), "GET /nothing HTTP/1.1\r\nHost: localhost");
     assert!(head.starts_with("http/1.1 404"), "{head}");
 }

@@ -2,24 +2,14 @@
 //! that close early.
 
 use crate::support::{
-    CLIENT_ID, LONG, PROGRAM, Publisher, QUEUE, arrived, config, drained, fleet, mosquitto, online, stub,
+    CLIENT_ID, LONG, PROGRAM, Publisher, QUEUE, arrived, ask, config, drained, fleet, mosquitto, online, stub, tidegate,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use proving::agent::AgentProcess;
 use serde_json::Value;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Command, Output, Stdio};
-
-/// Runs `tidegate WORDS --config …`, off the test's own threads; what it printed, and how it ended.
-async fn tidegate(agent: &AgentProcess, words: &[&str]) -> (String, String, i32) {
-    let mut command = tokio::process::Command::new(PROGRAM);
-    command.args(words).arg("--config").arg(agent.config_path());
-    let Output { stdout, stderr, status } = command.output().await.unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (text(stdout), text(stderr), status.code().unwrap())
-}
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_configuration_is_shown_whole_and_compared_with_defaults_files_and_the_running_agent() {
@@ -66,16 +56,6 @@ async fn the_brokers_session_is_ended_only_when_no_agent_needs_it() {
     agent.term(LONG).await.unwrap();
     let (_, error, code) = tidegate(&agent, &["forget-session"]).await;
     assert!(code == 1 && error.contains("is not ended"), "{error}");
-}
-
-/// Status, headers and body of an answer.
-fn ask(at: SocketAddr, request: &str) -> (String, String) {
-    let mut stream = TcpStream::connect(at).unwrap();
-    write!(stream, "{request}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.to_lowercase(), body.to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,6 +8,7 @@ use crate::agent::broker_tls;
 use crate::cli::print::{complain, say};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::config::effective::quoted;
 use crate::mqtt::visit::visit;
 use crate::record::Message;
 use crate::record::profile::Profile;
@@ -239,11 +240,6 @@ fn text(options: &InitOptions, broker: &str, queue: &str, credentials: &str, rou
         out.push_str("queue = \"main\"\n");
     }
     out
-}
-
-/// A TOML string; JSON's escapes are among TOML's.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 /// What was there is kept beside it.

@@ -1,15 +1,14 @@
 //! `tidegate journal export`: records with their payloads, as lines of JSON or as the envelopes themselves.
 
 use super::super::ExitCode;
-use super::super::print::{complain, err};
+use super::super::print::{complain, err, private};
+use super::quarantine::entries;
 use super::record::Line;
 use super::{Choice, failed};
 use crate::journal::View;
 use crate::record::codec;
-use std::fs::OpenOptions;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::ops::ControlFlow;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug)]
@@ -42,10 +41,7 @@ pub(super) fn export(view: &View, choice: &Choice, out: &Path, format: Format) -
 
 /// Writes what is in quarantine to `out`.
 pub(super) fn quarantine(view: &View, out: &Path, format: Format) -> Result<ExitCode, ExitCode> {
-    let entries = view.quarantined().map_err(|error| {
-        complain!("the quarantine cannot be read: {error}");
-        ExitCode::Failed
-    })?;
+    let entries = entries(view)?;
     let mut sink = Sink::open(out)?;
     let written = entries.iter().try_for_each(|entry| match format {
         Format::Ndjson => sink.line(&Line::quarantined(view, entry, true).json()),
@@ -65,7 +61,7 @@ impl Sink {
         let to: Box<dyn Write> = if out == Path::new("-") {
             Box::new(io::stdout())
         } else {
-            match OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(out) {
+            match private(out) {
                 Ok(file) => Box::new(file),
                 Err(error) => {
                     complain!("cannot write {}: {error}; name another place with --out", out.display());

@@ -3,7 +3,7 @@
 use super::super::ExitCode;
 use super::super::print::{complain, say, say_text};
 use super::record::{HEAD, Line};
-use super::{Choice, failed};
+use super::{Choice, Shown, failed};
 use crate::journal::View;
 use std::ops::ControlFlow;
 
@@ -42,7 +42,7 @@ pub(super) fn list(view: &View, choice: &Choice, limit: usize, json: bool) -> Re
 }
 
 /// Shows one record; its payload on request, and then last and as it is.
-pub(super) fn show(view: &View, number: u64, payload: bool) -> Result<ExitCode, ExitCode> {
+pub(super) fn show(view: &View, &Shown { number, payload, .. }: &Shown) -> Result<ExitCode, ExitCode> {
     let mut found = false;
     view.each(number, &mut |record, _| {
         if record.number == number {
@@ -70,21 +70,5 @@ pub(super) fn say_payload(payload: &[u8], shown: bool) {
             let hex: String = payload.iter().map(|byte| format!("{byte:02x}")).collect();
             say!("{:<14} in hex\n{hex}", "payload");
         }
-    }
-}
-
-impl Choice {
-    /// Whether a record is among what was chosen.
-    pub(super) fn takes(
-        &self,
-        view: &View,
-        record: &crate::record::Record,
-        lane: Option<crate::record::LaneId>,
-    ) -> bool {
-        record
-            .slots
-            .iter()
-            .filter(|slot| lane.is_none_or(|lane| lane == slot.lane))
-            .any(|slot| self.all || view.waits(record, slot.lane))
     }
 }

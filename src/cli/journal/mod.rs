@@ -13,6 +13,7 @@ use super::print::complain;
 use super::{ConfigFile, ExitCode, load};
 use crate::config::Config;
 use crate::journal::{JournalError, View};
+use crate::record::{LaneId, Record};
 use clap::Subcommand;
 use std::path::Path;
 
@@ -32,15 +33,7 @@ pub(super) enum JournalCommand {
         json: bool,
     },
     /// Show one record.
-    Show {
-        #[command(flatten)]
-        file: ConfigFile,
-        /// Its number, as `list` gives it.
-        number: u64,
-        /// Its payload, too.
-        #[arg(long)]
-        payload: bool,
-    },
+    Show(Shown),
     /// Read all of it, and say what cannot be read back. Changes nothing.
     Verify {
         #[command(flatten)]
@@ -70,6 +63,18 @@ pub(super) enum JournalCommand {
     Quarantine(quarantine::QuarantineCommand),
 }
 
+/// Which record, and how much of it.
+#[derive(clap::Args, Debug)]
+pub(super) struct Shown {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Its number, as `list` gives it.
+    number: u64,
+    /// Its payload, too.
+    #[arg(long)]
+    payload: bool,
+}
+
 /// Which records.
 #[derive(clap::Args, Debug)]
 pub(super) struct Choice {
@@ -90,9 +95,7 @@ pub(super) fn journal(command: &JournalCommand) -> ExitCode {
         JournalCommand::List { file, choice, limit, json } => {
             looked(&file.config, |view| list::list(view, choice, *limit, *json))
         }
-        JournalCommand::Show { file, number, payload } => {
-            looked(&file.config, |view| list::show(view, *number, *payload))
-        }
+        JournalCommand::Show(shown) => looked(&shown.file.config, |view| list::show(view, shown)),
         JournalCommand::Verify { file, json } => looked(&file.config, |view| verify::verify(view, *json)),
         JournalCommand::Export { file, choice, out, format, quarantine } => {
             looked(&file.config, |view| match quarantine {
@@ -131,12 +134,21 @@ fn failed(error: &JournalError) -> ExitCode {
 
 impl Choice {
     /// The lane of the chosen queue, if one is.
-    fn lane(&self, view: &View) -> Result<Option<crate::record::LaneId>, ExitCode> {
+    fn lane(&self, view: &View) -> Result<Option<LaneId>, ExitCode> {
         let Some(name) = &self.queue else { return Ok(None) };
         view.lane(name).map(Some).ok_or_else(|| {
             let known = view.lane_names().join(", ");
             complain!("the journal knows no queue {name:?}; it knows: {known}");
             ExitCode::Failed
         })
+    }
+
+    /// Whether a record is among what was chosen.
+    fn takes(&self, view: &View, record: &Record, lane: Option<LaneId>) -> bool {
+        record
+            .slots
+            .iter()
+            .filter(|slot| lane.is_none_or(|lane| lane == slot.lane))
+            .any(|slot| self.all || view.waits(record, slot.lane))
     }
 }

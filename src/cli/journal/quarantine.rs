@@ -4,7 +4,7 @@ use super::super::print::{complain, say, say_text};
 use super::super::{ConfigFile, ExitCode, ask, load};
 use super::list::say_payload;
 use super::record::Line;
-use super::{failed, view};
+use super::{Shown, failed, view};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::journal::{Journal, JournalError, Quarantined, Requeued, View};
@@ -24,15 +24,7 @@ pub(crate) enum QuarantineCommand {
         json: bool,
     },
     /// Show one record, and why it cannot be sent.
-    Show {
-        #[command(flatten)]
-        file: ConfigFile,
-        /// Its number.
-        number: u64,
-        /// Its payload, too.
-        #[arg(long)]
-        payload: bool,
-    },
+    Show(Shown),
     /// Send records after all: they go to the end of their queue's lane, marked as possible duplicates.
     Requeue {
         #[command(flatten)]
@@ -70,13 +62,14 @@ impl Which {
 pub(super) fn quarantine(command: &QuarantineCommand) -> Result<ExitCode, ExitCode> {
     match command {
         QuarantineCommand::List { file, json } => list(&view(&load(&file.config)?)?, *json),
-        QuarantineCommand::Show { file, number, payload } => show(&view(&load(&file.config)?)?, *number, *payload),
+        QuarantineCommand::Show(shown) => show(&view(&load(&shown.file.config)?)?, shown),
         QuarantineCommand::Requeue { file, which } => change(&load(&file.config)?, which, true),
         QuarantineCommand::Drop { file, which } => change(&load(&file.config)?, which, false),
     }
 }
 
-fn entries(view: &View) -> Result<Vec<Quarantined>, ExitCode> {
+/// What is in it, or why it cannot be told.
+pub(super) fn entries(view: &View) -> Result<Vec<Quarantined>, ExitCode> {
     view.quarantined().map_err(|error| {
         complain!("the quarantine cannot be read: {error}");
         ExitCode::Failed
@@ -101,7 +94,7 @@ fn list(view: &View, json: bool) -> Result<ExitCode, ExitCode> {
     Ok(ExitCode::Done)
 }
 
-fn show(view: &View, number: u64, payload: bool) -> Result<ExitCode, ExitCode> {
+fn show(view: &View, &Shown { number, payload, .. }: &Shown) -> Result<ExitCode, ExitCode> {
     let entries = entries(view)?;
     let mut found = entries.iter().filter(|entry| entry.record.number == number).peekable();
     if found.peek().is_none() {
@@ -164,14 +157,9 @@ fn alone(config: &Config, which: &Which, requeue: bool) -> Result<Requeued, Exit
         }
         error => failed(&error),
     })?;
-    let outcome = if requeue {
-        opened.requeue(which.numbers())
-    } else {
-        let journal = opened.journal.clone();
-        let outcome = journal.drop_quarantined(which.numbers());
-        journal.stop_keeping();
-        journal.keep();
-        outcome
+    let outcome = match requeue {
+        true => opened.requeue(which.numbers()),
+        false => opened.journal.drop_quarantined(which.numbers()),
     };
     outcome.map_err(|error| failed(&error))
 }

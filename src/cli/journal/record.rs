@@ -36,7 +36,7 @@ pub(super) struct Line<'a> {
     positions: BTreeMap<String, u64>,
     /// The queues that it waits for.
     waiting: Vec<String>,
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     requeued: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<&'a str>,
@@ -44,11 +44,6 @@ pub(super) struct Line<'a> {
     payload_base64: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     quarantined: Option<Cause<'a>>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 /// Why it is in quarantine.

@@ -1,10 +1,12 @@
 //! What the tests share: an agent between its peers, a flow that goes on while things break, and the judgement.
 
+mod command;
 pub(crate) mod disk;
 mod flow;
 mod hands;
 mod publisher;
 
+pub(crate) use command::{ask, said, tidegate};
 pub(crate) use flow::Flow;
 pub(crate) use hands::Hands;
 pub(crate) use proving::checker::adopt;

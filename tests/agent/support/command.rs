@@ -1,0 +1,30 @@
+//! Commands as processes, and requests to a status server.
+
+use super::PROGRAM;
+use proving::agent::AgentProcess;
+use std::io::{Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::process::Output;
+
+/// Runs `tidegate WORDS --config …` about an agent, off the test's own threads; what it printed, and how it ended.
+pub(crate) async fn tidegate(agent: &AgentProcess, words: &[&str]) -> (String, String, i32) {
+    let mut command = tokio::process::Command::new(PROGRAM);
+    command.args(words).arg("--config").arg(agent.config_path());
+    said(command.output().await.unwrap())
+}
+
+/// What a process printed, and how it ended.
+pub(crate) fn said(Output { stdout, stderr, status }: Output) -> (String, String, i32) {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(stdout), text(stderr), status.code().unwrap())
+}
+
+/// A request, without its end: status line and headers in lower case, and the body.
+pub(crate) fn ask(at: impl ToSocketAddrs, request: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(at).unwrap();
+    write!(stream, "{request}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_lowercase(), body.to_owned())
+}
