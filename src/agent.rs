@@ -26,7 +26,7 @@ use crate::link::LinkWatch;
 use crate::mqtt::{Intake, IntakeError, IntakeOptions};
 use crate::shutdown;
 use crate::sqs::client::{SenderError, SqsSender};
-use crate::status::{Board, control, history, server};
+use crate::status::{Board, Histories, control, history, server};
 use crate::tls::TlsError;
 use futures_util::FutureExt;
 pub(crate) use open::options as journal_options;
@@ -90,6 +90,7 @@ pub async fn run(config: Config, file: &Path) -> Result<(), AgentError> {
     if let Some(period) = sd_notify::watchdog_enabled() {
         helpers.spawn(feed_watchdog(period / 2));
     }
+    let histories = Histories::default();
     // What ran before a reload: gone back to when the new configuration turns out not to start.
     let mut before: Option<Config> = None;
     loop {
@@ -97,7 +98,7 @@ pub async fn run(config: Config, file: &Path) -> Result<(), AgentError> {
         let (running, again) = (prepared.config.clone(), hangups.clone());
         let (file, clock_, stop_) = (file.to_owned(), clock.clone(), stop.clone());
         let orders = Orders { file, clock: clock_, stop: stop_, hangups, next: next_sender };
-        match (run_once(prepared, &clock, orders).await, before.take()) {
+        match (run_once(prepared, &clock, orders, histories.clone()).await, before.take()) {
             (Ok(()), _) => {}
             (Err(error), None) => return Err(error),
             (Err(error), Some(old)) => {
@@ -120,9 +121,9 @@ pub async fn run(config: Config, file: &Path) -> Result<(), AgentError> {
 }
 
 /// Runs one configuration, until a stop or until a reload has another one.
-async fn run_once(prepared: Prepared, clock: &Clock, orders: Orders) -> Result<(), AgentError> {
+async fn run_once(prepared: Prepared, clock: &Clock, orders: Orders, histories: Histories) -> Result<(), AgentError> {
     let Prepared { config, senders, broker_tls } = prepared;
-    let board = Arc::new(Board::new(&config, clock));
+    let board = Arc::new(Board::new(&config, clock, histories));
     let mut helpers = JoinSet::new();
     let (halt_sender, stop) = watch::channel(false);
     let (retry_sender, retry) = watch::channel(0);

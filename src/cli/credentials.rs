@@ -1,4 +1,7 @@
 //! `tidegate credentials import`: puts the IAM console's download where the agent reads it, readable by nobody else.
+//!
+//! As a systemd credential the file belongs to root alone, and the agent's user sees a copy in memory that systemd makes at
+//! each start: somebody who breaks out of the agent's sandbox finds no key on the disk.
 
 use super::ExitCode;
 use super::print::{complain, say};
@@ -12,14 +15,21 @@ use std::path::{Path, PathBuf};
 
 /// Where the package's configuration looks.
 const DEFAULT_PLACE: &str = "/etc/tidegate/credentials.csv";
-/// Where systemd looks for a credential of this name (`LoadCredential=credentials.csv`).
-const CREDENTIAL_STORE: &str = "/etc/credstore/credentials.csv";
+/// In systemd's store of credentials, whose folder later versions search by themselves.
+const CREDENTIAL_STORE: &str = "/etc/credstore/tidegate.credentials.csv";
+/// Hands it to the unit.
+const DROP_IN: &str = "/etc/systemd/system/tidegate.service.d/credentials.conf";
+/// Where systemd makes the copies; nobody writes there by hand.
+const HANDED_OVER: &str = "/run/credentials";
+/// As the configuration names it then.
+const AS_CREDENTIAL: &str = "$CREDENTIALS_DIRECTORY/credentials.csv";
 /// The user that the package's unit runs as.
 const SERVICE_USER: &str = "tidegate";
 /// A download has one line of header and one of keys.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// Checks `file` and writes it to `to`, or to where the configuration's first queue reads it, or into systemd's store.
+/// Checks `file` and writes it to `to`, or to where the configuration's first queue reads it, or into systemd's store (also
+/// where the configuration reads what comes from there).
 pub(super) fn import(file: &Path, to: Option<&Path>, config: &Path, systemd: bool) -> ExitCode {
     let bytes = match read(file) {
         Ok(bytes) => bytes,
@@ -35,22 +45,24 @@ pub(super) fn import(file: &Path, to: Option<&Path>, config: &Path, systemd: boo
             return ExitCode::Failed;
         }
     };
-    let place = match (to, systemd) {
-        (Some(to), _) => to.to_owned(),
-        (None, true) => CREDENTIAL_STORE.into(),
-        (None, false) => configured(config),
-    };
-    if let Err(error) = place_file(&place, &bytes) {
+    let place = to.map_or_else(|| configured(config), Path::to_owned);
+    let systemd = systemd || to.is_none() && place.starts_with(HANDED_OVER);
+    let (place, owner) = if systemd { (CREDENTIAL_STORE.into(), None) } else { (place, service_user()) };
+    let placed = place_file(&place, &bytes, owner).map_err(|error| (&*place, error));
+    let placed = placed.and_then(|()| match systemd {
+        true => place_drop_in(Path::new(DROP_IN), &place).map_err(|error| (Path::new(DROP_IN), error)),
+        false => Ok(()),
+    });
+    if let Err((place, error)) = placed {
         complain!("cannot write {}: {error}; run it as root, or name another place with --to", place.display());
         return ExitCode::Failed;
     }
     say!("access key {} is in {} (readable by its owner alone)", key.id(), place.display());
     if systemd {
-        say!(
-            "In the unit: LoadCredential=credentials.csv, and in the configuration:\n\
-             credentials_file = \"/run/credentials/tidegate.service/credentials.csv\"\n\
-             systemd hands it over at the start only: after the next rotation, systemctl restart tidegate."
-        );
+        say!("{DROP_IN} hands it to the unit. In the configuration:");
+        say!("    credentials_file = \"{AS_CREDENTIAL}\"");
+        say!("then: systemctl daemon-reload && systemctl restart tidegate");
+        say!("systemd hands it over at a start only: after each rotation import it again, and restart.");
     } else {
         say!("A running agent takes it within seconds. `tidegate check` says whether the queue does.");
     }
@@ -81,8 +93,24 @@ fn same_file(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
-/// Written beside and renamed, so that a running agent never reads half a file.
-fn place_file(place: &Path, bytes: &[u8]) -> io::Result<()> {
+/// What makes systemd hand the file at `place` to the unit.
+fn drop_in(place: &Path) -> String {
+    format!(
+        "# By tidegate credentials import --systemd.\n[Service]\nLoadCredential=credentials.csv:{}\n",
+        place.display()
+    )
+}
+
+fn place_drop_in(file: &Path, place: &Path) -> io::Result<()> {
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    // No secret: systemd's own tools read it for whoever asks.
+    std::fs::write(file, drop_in(place))
+}
+
+/// Written beside and renamed, so that a running agent never reads half a file. Root gives it to `owner`.
+fn place_file(place: &Path, bytes: &[u8], owner: Option<(Uid, Gid)>) -> io::Result<()> {
     let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
     let mut name = place.file_name().unwrap_or_default().to_owned();
@@ -91,7 +119,7 @@ fn place_file(place: &Path, bytes: &[u8]) -> io::Result<()> {
     let _ = std::fs::remove_file(&beside);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
     let written = (|| {
-        if let Some((user, group)) = service_user().filter(|_| rustix::process::geteuid().is_root()) {
+        if let Some((user, group)) = owner.filter(|_| rustix::process::geteuid().is_root()) {
             rustix::fs::fchown(&file, Some(user), Some(group))?;
         }
         file.write_all(bytes)?;
@@ -128,8 +156,8 @@ mod tests {
     fn a_file_is_replaced_whole_and_nobody_else_may_read_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let place = folder.path().join("keys/credentials.csv");
-        place_file(&place, b"one").expect("written");
-        place_file(&place, b"two").expect("written again");
+        place_file(&place, b"one", None).expect("written");
+        place_file(&place, b"two", None).expect("written again");
         assert_eq!(std::fs::read(&place).expect("there"), b"two");
         assert_eq!(std::fs::metadata(&place).expect("there").permissions().mode() & 0o777, 0o600);
         assert_eq!(
@@ -137,6 +165,16 @@ mod tests {
             1,
             "nothing beside"
         );
+    }
+
+    #[test]
+    fn the_unit_gets_what_the_configuration_then_names() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("tidegate.service.d/credentials.conf");
+        place_drop_in(&file, Path::new(CREDENTIAL_STORE)).expect("written");
+        let text = std::fs::read_to_string(file).expect("there");
+        let name = Path::new(AS_CREDENTIAL).file_name().expect("a name").to_string_lossy();
+        assert!(text.ends_with(&format!("[Service]\nLoadCredential={name}:{CREDENTIAL_STORE}\n")), "{text}");
     }
 
     #[test]

@@ -165,7 +165,7 @@ enum Credentials {
         /// Where to put it; default: where the configuration reads it.
         #[arg(long, value_name = "PATH")]
         to: Option<PathBuf>,
-        /// Put it into systemd's credential store instead, for LoadCredential.
+        /// Put it into systemd's credential store instead, and have the unit load it from there.
         #[arg(long, conflicts_with = "to")]
         systemd: bool,
     },

@@ -181,6 +181,14 @@ tidegate.toml:3:8: journal.path: found "~/journal"; expected a path; "~" has no 
    → write the whole path"##,
         ),
         (
+            said_after("\"credentials.csv\"", "\"$HOME/credentials.csv\""),
+            r##"
+tidegate.toml:4:20: queues.main.credentials_file: found "$HOME/credentials.csv"; expected a path; $CREDENTIALS_DIRECTORY is the only variable known here
+ 4 | credentials_file = "$HOME/credentials.csv"
+   |                    ^^^^^^^^^^^^^^^^^^^^^^^
+   → $CREDENTIALS_DIRECTORY/credentials.csv"##,
+        ),
+        (
             said_of("[gateway]\nid = \"HQ Tower Roof\"\nsite = \"\"\n"),
             r##"
 tidegate.toml:2:6: gateway.id: found "HQ Tower Roof"; expected 1 to 64 letters, digits, ".", "_" or "-"

@@ -32,7 +32,7 @@ use form::At;
 use parse::Wrong;
 use problem::Source;
 pub(crate) use problem::nearest;
-use reader::{Reader, VARIABLE_PREFIX};
+use reader::{CREDENTIALS_VARIABLE, Reader, VARIABLE_PREFIX};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -283,7 +283,7 @@ impl Config {
         })?;
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
-            .filter(|(name, _)| name.starts_with(VARIABLE_PREFIX))
+            .filter(|(name, _)| name.starts_with(VARIABLE_PREFIX) || name == CREDENTIALS_VARIABLE)
             .collect();
         let (config, keys) = read(text, path, &environment);
         Ok((config.map_err(ConfigError::Problems)?, keys.set))

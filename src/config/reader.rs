@@ -13,6 +13,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::de::DeTable;
 
+/// Where systemd tells a unit that its credentials lie (`LoadCredential=`, systemd 247).
+pub(super) const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
+/// Where they lie for the package's unit.
+const UNIT_CREDENTIALS: &str = "/run/credentials/tidegate.service";
 /// Start of the name of every environment variable that overrides a key.
 pub(super) const VARIABLE_PREFIX: &str = "TIDEGATE_";
 
@@ -224,14 +228,22 @@ impl<'d> Section<'d, '_> {
         })
     }
 
-    /// A path; a relative one counts from the configuration's folder.
+    /// A path; a relative one counts from the configuration's folder, and one behind `$CREDENTIALS_DIRECTORY/` from where
+    /// systemd puts a unit's credentials.
     pub(super) fn path(&mut self, key: &'static str) -> Option<Located<PathBuf>> {
-        let base = self.reader.base;
+        let (base, credentials) = (self.reader.base, self.reader.environment.get(CREDENTIALS_VARIABLE));
         self.text(key, |text| {
             if text.starts_with('~') {
                 return Err(Wrong::expected("a path; \"~\" has no meaning here").suggest("write the whole path"));
             }
-            Ok(base.join(text))
+            let Some(variable) = text.strip_prefix('$') else { return Ok(base.join(text)) };
+            let name = variable.strip_prefix(CREDENTIALS_VARIABLE).and_then(|rest| rest.strip_prefix('/'));
+            let Some(name) = name.filter(|name| !name.is_empty()) else {
+                let wrong = Wrong::expected(format!("a path; ${CREDENTIALS_VARIABLE} is the only variable known here"));
+                return Err(wrong.suggest(format!("${CREDENTIALS_VARIABLE}/credentials.csv")));
+            };
+            // Commands that are run by hand have no such variable, and look where the package's unit has them.
+            Ok(Path::new(credentials.map_or(UNIT_CREDENTIALS, String::as_str)).join(name))
         })
     }
 

@@ -41,6 +41,15 @@ fn relative_paths_count_from_the_files_folder() {
 }
 
 #[test]
+fn a_systemd_credential_is_looked_for_where_systemd_says_and_by_hand_where_the_packages_unit_has_it() {
+    let text = MINIMAL.replace("\"credentials.csv\"", "\"$CREDENTIALS_DIRECTORY/keys.csv\"");
+    let path = |variables: &[_]| parse_with(&text, variables).expect("a configuration").queues.remove(0).credentials;
+    let told = path(&[("CREDENTIALS_DIRECTORY", "/run/credentials/gate.service")]);
+    assert_eq!(told, CredentialsSource::CsvFile("/run/credentials/gate.service/keys.csv".into()));
+    assert_eq!(path(&[]), CredentialsSource::CsvFile("/run/credentials/tidegate.service/keys.csv".into()));
+}
+
+#[test]
 fn line_ends_tabs_and_a_byte_order_mark_are_taken() {
     let text = format!("\u{feff}{}", MINIMAL.replace('\n', "\r\n").replace(" = ", "\t=\t"));
     parse(&text).expect("a configuration");

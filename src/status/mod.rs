@@ -95,8 +95,11 @@ pub struct Board {
     clock: Clock,
     started_ms: u64,
     stages: Mutex<Stages>,
-    histories: Mutex<HashMap<String, History>>,
+    histories: Histories,
 }
+
+/// What each queue did, by name; shared, so that it outlives a reload.
+pub type Histories = Arc<Mutex<HashMap<String, History>>>;
 
 #[derive(Debug, Default, Clone)]
 struct Stages {
@@ -110,8 +113,8 @@ struct Stages {
 }
 
 impl Board {
-    /// A board for what is configured.
-    pub fn new(config: &Config, clock: &Clock) -> Board {
+    /// A board for what is configured, that goes on with `histories`.
+    pub fn new(config: &Config, clock: &Clock, histories: Histories) -> Board {
         Board {
             gateway: config.gateway.id.clone(),
             config: crate::config::effective::as_file(&config.settings(), |_| ""),
@@ -120,7 +123,7 @@ impl Board {
             clock: clock.clone(),
             started_ms: clock.now().boottime_ms,
             stages: Mutex::default(),
-            histories: Mutex::default(),
+            histories,
         }
     }
 

@@ -251,7 +251,7 @@ mod tests {
         let text = "[queues.main]\nurl = \"https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo\"\n\
                     credentials_file = \"key.csv\"\n[[routes]]\nprofile = \"chirpstack-v4\"\nqueue = \"main\"\n";
         let config = Config::parse(text, "tidegate.toml".as_ref(), &Default::default()).expect("a configuration");
-        let board = Arc::new(Board::new(&config, &Clock::new(None)));
+        let board = Arc::new(Board::new(&config, &Clock::new(None), Default::default()));
         // A pipe of one byte: what the peer could write is what the server took.
         let (peer, wire) = tokio::io::duplex(1);
         let (mut answers, mut requests) = tokio::io::split(peer);

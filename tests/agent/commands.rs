@@ -214,6 +214,17 @@ async fn each_fault_on_this_side_has_its_own_line_and_remedy() {
     std::fs::write(&keys, "nonsense").unwrap();
     let (said, _, _) = tidegate(&agent, &["check", "--offline"]).await;
     assert!(line(&said, "keys of main").starts_with('✗') && said.contains("credentials import"), "{said}");
+    assert!(line(&said, "status page").contains("for this machine alone"), "{said}");
+    let text = std::fs::read_to_string(agent.config_path()).unwrap();
+    std::fs::write(agent.config_path(), text.replace("[status]", "[status]\ntoken_file = \"token\"")).unwrap();
+    let (said, _, _) = tidegate(&agent, &["check", "--offline"]).await;
+    assert!(line(&said, "status page").starts_with('✗') && said.contains("token: No such file"), "{said}");
+    std::fs::write(agent.config_path().with_file_name("token"), "too short").unwrap();
+    let (said, _, _) = tidegate(&agent, &["check", "--offline"]).await;
+    assert!(line(&said, "status page").contains("less than 16 characters"), "{said}");
+    std::fs::write(agent.config_path().with_file_name("token"), "long enough for a token").unwrap();
+    let (said, _, _) = tidegate(&agent, &["check", "--offline"]).await;
+    assert!(line(&said, "status page").starts_with('✓') && said.contains("chmod 640"), "{said}");
     let (json, _, code) = tidegate(&agent, &["check", "--offline", "--json"]).await;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert!(code == 7 && json["ok"] == false && json["steps"].as_array().is_some_and(|s| s.len() > 5), "{json}");

@@ -24,6 +24,7 @@ mod outage;
 mod page;
 mod power_loss;
 mod profiles;
+mod quick_start;
 mod reload;
 mod rude_clock;
 mod rude_endpoint;

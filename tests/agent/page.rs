@@ -1,17 +1,11 @@
 //! What people and machines are shown agrees with itself and with what happened.
 
-use crate::support::{LONG, PROGRAM, QUEUE, ask, config, drained, fleet, lane, mosquitto, online, stub};
+use crate::support::{LONG, PROGRAM, QUEUE, ask, config, drained, fleet, get, lane, mosquitto, online, stub};
 use proving::agent::AgentProcess;
 use proving::stub::{Fault, When};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
-
-fn get(agent: &AgentProcess, path: &str) -> String {
-    let (head, body) = ask(agent.status_addr(), &format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1"));
-    assert!(head.starts_with("http/1.1 200"), "{path}: {head}\n{body}");
-    body
-}
 
 /// Samples by name and labels; every line is checked against the exposition format.
 fn metrics(text: &str) -> BTreeMap<String, f64> {

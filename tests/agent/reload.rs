@@ -1,7 +1,7 @@
 //! SIGHUP: a bad file changes nothing, a change that would strand records is refused, a good one takes effect without loss.
 
 use crate::support::{
-    AUDIT, LONG, QUEUE, arrived, assert_clean, config, drained, fleet, lane, mosquitto, online, stub, until_online,
+    AUDIT, LONG, QUEUE, arrived, assert_clean, config, drained, fleet, get, lane, mosquitto, online, stub, until_online,
 };
 use proving::agent::{AgentProcess, QueueTarget};
 use proving::checker::Rules;
@@ -98,6 +98,12 @@ async fn a_change_that_would_strand_records_is_refused_until_they_are_sent() {
     std::fs::write(agent.config_path(), elsewhere).unwrap();
     agent.retry().unwrap();
     refused(&mut agent, "journal.path is another one").await;
+    let charted = |agent: &AgentProcess| get(agent, "/").contains("Waiting, last hour: at most 40");
+    let begun = std::time::Instant::now();
+    while !charted(&agent) {
+        assert!(begun.elapsed() < LONG, "the chart has what waits");
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
     stub.faults().clear();
     agent.rewrite(one).unwrap();
     agent.retry().unwrap();
@@ -106,5 +112,6 @@ async fn a_change_that_would_strand_records_is_refused_until_they_are_sent() {
     agent.retry().unwrap();
     agent.wait_status("one queue", LONG, |s| s["queues"].as_array().map(Vec::len) == Some(1)).await.unwrap();
     assert_eq!(stub.accepted(AUDIT).len(), 40);
+    assert!(charted(&agent), "the page's charts go on over a reload");
     arrived(&stub, &mut agent, &fleet.published()).await;
 }

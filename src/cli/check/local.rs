@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::config::{Config, CredentialsSource};
 use crate::journal::place;
 use crate::sqs::credentials::parse_csv;
+use crate::status::token::Token;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -21,8 +22,8 @@ pub(super) fn steps(file: &Path, config: &Config) -> Vec<Step> {
     let (queues, routes) = (count(config.queues.len(), "queue"), count(config.routes.len(), "route"));
     let read = format!("{}: {queues}, {routes}", file.display());
     let mut steps = vec![Step::good("configuration", read)];
-    // That keys are missing is told once, with how to get them there.
-    let there = |(key, path): &(&str, PathBuf)| *key != "credentials_file" || path.exists();
+    // That keys or the token are missing is told once, with how to get them there.
+    let there = |(key, path): &(&str, PathBuf)| !["credentials_file", "token_file"].contains(key) || path.exists();
     steps.extend(secrets(config).into_iter().filter(there).map(|(key, path)| secret(key, &path)));
     steps.extend(config.queues.iter().map(|queue| match &queue.credentials {
         CredentialsSource::CsvFile(path) => keys(&queue.name, path),
@@ -31,6 +32,7 @@ pub(super) fn steps(file: &Path, config: &Config) -> Vec<Step> {
             Step::open(format!("keys of {}", queue.name), found, "")
         }
     }));
+    steps.extend(page(config));
     steps.push(clock());
     steps.extend(journal(config));
     steps
@@ -39,7 +41,9 @@ pub(super) fn steps(file: &Path, config: &Config) -> Vec<Step> {
 /// Files that hold a secret, with the key that names them; each once.
 fn secrets(config: &Config) -> Vec<(&'static str, PathBuf)> {
     let mqtt = &config.mqtt;
-    let own = [("password_file", &mqtt.password_file), ("client_key_file", &mqtt.client_key_file)];
+    let token = config.status.listen.and(config.status.token_file.clone());
+    let own =
+        [("password_file", &mqtt.password_file), ("client_key_file", &mqtt.client_key_file), ("token_file", &token)];
     let mut all: Vec<(&str, PathBuf)> =
         own.into_iter().filter_map(|(key, path)| path.clone().map(|path| (key, path))).collect();
     for queue in &config.queues {
@@ -76,6 +80,22 @@ fn keys(queue: &str, path: &Path) -> Step {
             Err(error) => Step::bad(step, format!("{}: {error}", path.display()), import),
         },
     }
+}
+
+/// Who may look at the status page.
+fn page(config: &Config) -> Option<Step> {
+    let listen = config.status.listen?;
+    let step = "status page";
+    Some(match &config.status.token_file {
+        None => Step::good(step, format!("http://{listen}/, for this machine alone")),
+        Some(file) => match Token::read(file) {
+            Ok(_) => Step::good(step, format!("http://{listen}/, for whoever has the token in {}", file.display())),
+            Err(error) => {
+                let found = format!("nobody gets in: token_file {}: {error}", file.display());
+                Step::bad(step, found, "put a token of at least 16 characters there, readable by the agent's user")
+            }
+        },
+    })
 }
 
 fn clock() -> Step {

@@ -47,7 +47,7 @@ fn board() -> Arc<Board> {
                     credentials_file = \"key.csv\"\n[[routes]]\nprofile = \"chirpstack-v4\"\nqueue = \"main\"\n";
         let config = Config::parse(text, Path::new("tidegate.toml"), &BTreeMap::new());
         let config = config.unwrap_or_else(|problems| panic!("{problems:?}"));
-        Arc::new(Board::new(&config, &Clock::new(None)))
+        Arc::new(Board::new(&config, &Clock::new(None), Default::default()))
     };
     BOARD.get_or_init(make).clone()
 }

@@ -28,3 +28,10 @@ pub(crate) fn ask(at: impl ToSocketAddrs, request: &str) -> (String, String) {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head.to_lowercase(), body.to_owned())
 }
+
+/// A page of an agent's status server.
+pub(crate) fn get(agent: &AgentProcess, path: &str) -> String {
+    let (head, body) = ask(agent.status_addr(), &format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1"));
+    assert!(head.starts_with("http/1.1 200"), "{path}: {head}\n{body}");
+    body
+}

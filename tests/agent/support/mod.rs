@@ -6,7 +6,7 @@ mod flow;
 mod hands;
 mod publisher;
 
-pub(crate) use command::{ask, said, tidegate};
+pub(crate) use command::{ask, get, said, tidegate};
 pub(crate) use flow::Flow;
 pub(crate) use hands::Hands;
 pub(crate) use proving::checker::adopt;
