@@ -17,6 +17,14 @@ if [ -n "$said" ]; then
     echo "$said"
     exit 1
 fi
+# With the drop-in that hands it the keys, too.
+mkdir "$work/tidegate.service.d"
+printf '[Service]\nLoadCredential=credentials.csv:/etc/credstore/tidegate.credentials.csv\n' >"$work/tidegate.service.d/credentials.conf"
+said=$(systemd-analyze verify "$work/tidegate.service" 2>&1) || true
+if [ -n "$said" ]; then
+    echo "$said"
+    exit 1
+fi
 systemd-analyze security --offline=true --threshold="$(echo "$most" | tr -d .)" systemd/tidegate.service |
     sed -n 's/^→ //p'
 # The threshold is in tenths, and --offline has its exit code; the pipe above hides it.

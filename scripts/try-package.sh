@@ -39,6 +39,14 @@ inside getent passwd tidegate >/dev/null || fail "no user was made"
 inside tidegate --version
 inside tidegate profiles rak >/dev/null || fail "it does not run"
 
+# Keys as a systemd credential: root's alone, and a drop-in that systemd understands.
+printf 'Access key ID,Secret access key\nAKIAIOSFODNN7EXAMPLE,wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n' >"$system/tmp/keys.csv"
+inside tidegate credentials import --systemd /tmp/keys.csv
+credstore=/etc/credstore/tidegate.credentials.csv
+drop_in=/etc/systemd/system/tidegate.service.d/credentials.conf
+[ "$(inside stat -c '%U:%G %a' $credstore)" = "root:root 600" ] || fail "the credential is open"
+grep -qx "LoadCredential=credentials.csv:$credstore" "$system$drop_in" || fail "the unit does not get the credential"
+
 # Somebody configures it, and the journal has something in it.
 echo '# ours' >>"$system/etc/tidegate/tidegate.toml"
 mkdir -p "$system/var/lib/tidegate/journal"
@@ -74,4 +82,5 @@ grep -q 'keeps nothing for purged-one' "$system/tmp/purged" || fail "the purge d
 grep -q 'as purged-one (p2, c1' "$broker_log" || fail "the broker saw no clean session of that client"
 [ ! -e "$system/var/lib/tidegate" ] || fail "the purge left the journal"
 [ ! -e "$system/etc/tidegate" ] || fail "the purge left the configuration"
+[ ! -e "$system$credstore" ] && [ ! -e "$system$drop_in" ] || fail "the purge left the keys"
 echo "try-package: installed, upgraded, removed and purged $deb"
