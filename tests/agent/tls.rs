@@ -1,7 +1,7 @@
 //! TLS to the broker: a CA of one's own, a client certificate, user and password; and a wrong CA is said in words.
 
 use crate::support::{
-    LONG, PROGRAM, QUEUE, arrived, assert_clean, config, online, seed, stub, until_online, until_remarked,
+    LONG, PROGRAM, QUEUE, arrived, assert_clean, config, lane, online, seed, stub, until_online, until_remarked,
 };
 use proving::agent::AgentProcess;
 use proving::broker::{Mosquitto, MosquittoOptions, TlsListener};
@@ -89,6 +89,53 @@ async fn a_custom_ca_a_client_certificate_and_a_password_lead_to_delivery() {
     let mut fleet = sensors(&broker);
     fleet.publish(300).await.unwrap();
     let published = fleet.published();
+    let delivered = arrived(&stub, &mut agent, &published).await;
+    assert_clean(&published, &delivered, Rules::FIFO, &agent);
+}
+
+/// The build to prove: another one than that of the tests, such as a cross-built one behind an emulator, by
+/// `TIDEGATE_PROGRAM` (`scripts/try-arm.sh`).
+fn program() -> PathBuf {
+    std::env::var_os("TIDEGATE_PROGRAM").map_or_else(|| PROGRAM.into(), PathBuf::from)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_a_thousand_messages_come_in_order_through_a_kill_and_an_outage_and_under_another_build() {
+    let (papers, mut stub) = (Papers::issue(), stub());
+    let broker = papers.broker().await;
+    let mut configuration = config(broker.addr(), &stub);
+    configuration.broker_url = url(&broker);
+    configuration.mqtt_extra = papers.settings(&papers.path("ca.pem"));
+    let mut agent = AgentProcess::start(program(), configuration).await.unwrap();
+    until_online(&mut agent).await;
+    let mut fleet = sensors(&broker);
+    fleet.publish(300).await.unwrap();
+    stub.wait_for(QUEUE, LONG, |counters| counters.accepted >= 100).await.unwrap();
+    agent.kill().await.unwrap();
+    // The broker holds these.
+    fleet.publish(200).await.unwrap();
+    stub.close().await;
+    agent.restart().await.unwrap();
+    until_online(&mut agent).await;
+    fleet.publish(200).await.unwrap();
+    agent.wait_status("an outage's backlog", LONG, |s| lane(s, "waiting") >= 200).await.unwrap();
+    // What one build wrote, the other goes on with, and back.
+    agent.term(LONG).await.unwrap();
+    agent.set_program(PROGRAM);
+    agent.restart().await.unwrap();
+    until_online(&mut agent).await;
+    let before = lane(&agent.status().await.unwrap(), "appended");
+    fleet.publish(100).await.unwrap();
+    agent.wait_status("the other build's", LONG, |s| lane(s, "appended") >= before + 100).await.unwrap();
+    agent.term(LONG).await.unwrap();
+    agent.set_program(program());
+    agent.restart().await.unwrap();
+    stub.open().unwrap();
+    agent.retry().unwrap();
+    until_online(&mut agent).await;
+    fleet.publish(200).await.unwrap();
+    let published = fleet.published();
+    assert_eq!(published.confirmed(), 1000);
     let delivered = arrived(&stub, &mut agent, &published).await;
     assert_clean(&published, &delivered, Rules::FIFO, &agent);
 }

@@ -57,6 +57,11 @@ impl AgentProcess {
         Ok(())
     }
 
+    /// From the next start on it is another build of the agent that goes on with the folder.
+    pub fn set_program(&mut self, program: impl Into<PathBuf>) {
+        self.program = program.into();
+    }
+
     /// Waits until the status server answers; the error quotes the agent's last words.
     pub async fn wait_ready(&mut self, within: Duration) -> Result<()> {
         let addr = self.status_addr();
