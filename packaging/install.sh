@@ -3,17 +3,37 @@
 #
 #     ./install.sh            install or upgrade
 #     ./install.sh remove     remove the program; configuration and journal stay
+#     ./install.sh purge      remove those as well, and end the session that the broker keeps
 set -eu
 cd "$(dirname "$0")"
 if [ "$(id -u)" -ne 0 ]; then
     echo "install: run it as root" >&2
     exit 1
 fi
-if [ "${1:-}" = remove ]; then
+case ${1:-} in
+    '' | remove | purge) ;;
+    *)
+        echo "install: there is no $1; see the head of install.sh" >&2
+        exit 2
+        ;;
+esac
+if [ -n "${1:-}" ]; then
     systemctl disable --now tidegate 2>/dev/null || true
+    if [ "$1" = purge ]; then
+        # While program and configuration are there: or the broker would queue for this client for ever.
+        timeout 30 /usr/bin/tidegate forget-session ||
+            echo "install: the broker may still keep a session for this client and queue for it; end it there, or its queue grows"
+        rm -rf /var/lib/tidegate /etc/tidegate /etc/systemd/system/tidegate.service.d/credentials.conf
+        rm -f /etc/credstore/tidegate.credentials.csv
+        rmdir /etc/systemd/system/tidegate.service.d 2>/dev/null || true
+    fi
     rm -f /usr/bin/tidegate /etc/systemd/system/tidegate.service
     systemctl daemon-reload 2>/dev/null || true
-    echo "install: removed; /etc/tidegate and /var/lib/tidegate stay"
+    if [ "$1" = purge ]; then
+        echo "install: removed, with configuration and journal"
+    else
+        echo "install: removed; /etc/tidegate and /var/lib/tidegate stay"
+    fi
     exit 0
 fi
 if ! grep -q '^tidegate:' /etc/passwd; then

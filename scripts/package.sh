@@ -89,6 +89,9 @@ if [ "$libc" = static ]; then
     # No documents there but the licences: flash is dear.
     rm -rf "$ipk/data/usr/share/lintian"
     find "$ipk/data/usr/share/doc/tidegate" -type f ! -name copyright -delete
+    # /var is RAM there; /srv is on the flash that lies over the root file system.
+    sed -i 's|^path = "/var/lib/tidegate/journal"|path = "/srv/tidegate/journal"|' "$ipk/data/etc/tidegate/tidegate.toml"
+    grep -q '^path = "/srv/' "$ipk/data/etc/tidegate/tidegate.toml"
     install -D -m 755 packaging/openwrt/tidegate.init "$ipk/data/etc/init.d/tidegate"
     control "$openwrt" '' >"$ipk/control/control"
     echo /etc/tidegate/tidegate.toml >"$ipk/control/conffiles"
@@ -99,13 +102,17 @@ grep -q '^tidegate:' /etc/passwd || echo 'tidegate:*:8377:8377:tidegate:/var/run
 grep -q '^tidegate:' /etc/group || echo 'tidegate:x:8377:' >>/etc/group
 chown root:tidegate /etc/tidegate /etc/tidegate/tidegate.toml
 chmod 0750 /etc/tidegate
-echo "tidegate: set journal.path to a folder on flash that tidegate may write, then: /etc/init.d/tidegate enable; /etc/init.d/tidegate start"
+mkdir -p -m 0700 /srv/tidegate
+chown tidegate:tidegate /srv/tidegate
+echo "tidegate: edit /etc/tidegate/tidegate.toml, then: tidegate check; /etc/init.d/tidegate enable; /etc/init.d/tidegate start"
 POSTINST
     cat >"$ipk/control/prerm" <<'PRERM'
 #!/bin/sh
 [ -n "$IPKG_INSTROOT" ] && exit 0
 /etc/init.d/tidegate stop
 /etc/init.d/tidegate disable
+# An upgrade goes on with the broker's session; whoever goes for good has to end it while the program is there.
+[ "$1" = upgrade ] || echo "tidegate: /srv/tidegate stays. If it is not to come back: tidegate forget-session beforehand, or the broker queues for ever"
 exit 0
 PRERM
     chmod 755 "$ipk/control/postinst" "$ipk/control/prerm"

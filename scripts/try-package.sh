@@ -84,3 +84,24 @@ grep -q 'as purged-one (p2, c1' "$broker_log" || fail "the broker saw no clean s
 [ ! -e "$system/etc/tidegate" ] || fail "the purge left the configuration"
 [ ! -e "$system$credstore" ] && [ ! -e "$system$drop_in" ] || fail "the purge left the keys"
 echo "try-package: installed, upgraded, removed and purged $deb"
+
+# The tarball beside it: the same life, by its own script.
+tarball=$(ls "$(dirname "$deb")"/tidegate-*-x86_64-unknown-linux-gnu.tar.xz)
+rm -rf "$system/tmp/tarball"
+mkdir "$system/tmp/tarball"
+tar -xJf "$tarball" --strip-components=1 -C "$system/tmp/tarball"
+inside /tmp/tarball/install.sh
+[ "$(inside stat -c '%U:%G %a' /etc/tidegate/tidegate.toml)" = "root:tidegate 640" ] || fail "the tarball's configuration is open"
+inside tidegate --version
+mkdir -p "$system/var/lib/tidegate/journal"
+printf '[mqtt]\nurl = "mqtt://127.0.0.1:18839"\nclient_id = "purged-two"\n[queues.main]\nurl = "https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo"\ncredentials_file = "credentials.csv"\n[[routes]]\nprofile = "rak"\nqueue = "main"\n' \
+    >"$system/etc/tidegate/tidegate.toml"
+inside /tmp/tarball/install.sh
+grep -q purged-two "$system/etc/tidegate/tidegate.toml" || fail "the tarball's upgrade lost the configuration"
+inside /tmp/tarball/install.sh remove
+[ ! -e "$system/usr/bin/tidegate" ] && [ -e "$system/var/lib/tidegate/journal" ] || fail "the tarball's removal is not clean"
+inside /tmp/tarball/install.sh
+inside /tmp/tarball/install.sh purge | tee "$system/tmp/purged"
+grep -q 'keeps nothing for purged-two' "$system/tmp/purged" || fail "the tarball's purge did not end the broker's session"
+[ ! -e "$system/etc/tidegate" ] && [ ! -e "$system/var/lib/tidegate" ] || fail "the tarball's purge left something"
+echo "try-package: installed, upgraded, removed and purged $tarball"
