@@ -55,7 +55,8 @@ fn sizes(native: &Path) -> Outcome<bool> {
         let name = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (file, limit) = match name.ends_with(".deb") {
             true => (entry, PACKAGE_BYTES),
-            false => (entry.join("release/tidegate"), BINARY_BYTES),
+            false if name.contains("-linux-") => (entry.join("release/tidegate"), BINARY_BYTES),
+            false => continue,
         };
         let Ok(facts) = file.metadata() else { continue };
         megabytes(&name, facts.len(), limit);

@@ -9,6 +9,12 @@
 //! The modules stand in the order in which data flows; each stage knows only the next one's words.
 #![forbid(unsafe_code)]
 
+// Positions, counts and times are 64 bits wide on every target, and shared between threads.
+#[cfg(not(target_has_atomic = "64"))]
+compile_error!("tidegate needs 64-bit atomic operations, which ARMv5 and ARMv6 do not have");
+// Lengths on disk and on the wire are u32 and must fit into memory's own.
+const _: () = assert!(usize::BITS >= u32::BITS);
+
 pub mod clock;
 pub mod config;
 pub mod link;
