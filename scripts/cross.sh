@@ -13,7 +13,7 @@
 # The compiler (Debian's, of the version below), the targets' standard libraries and zig, which links, go into .arm/ (1.7 GB)
 # and touch nothing else. For the musl targets Debian has no standard library: it is built from its source package, once.
 # Every file's SHA-256 is pinned. The armhf index did not match its signature when it was pinned, so that one hash is trust
-# on first use. Binaries come out in target/TARGET/PROFILE/tidegate.
+# on first use. Binaries come out in target/TARGET/PROFILE/tidegate. Ends with 77 when the archive does not have the compiler.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -71,7 +71,7 @@ fetch() {
         if ! curl -fsS --retry 3 -m 300 -o "$file" "$archive/$2"; then
             echo "cross: $2 cannot be had from the security archive. An update may have replaced it: then set the new version" >&2
             echo "cross: and hashes in scripts/cross.sh. With an archive of your own set DEBIAN_SECURITY_ARCHIVE" >&2
-            exit 1
+            exit 77
         fi
         echo "$1  $file" | sha256sum -c --quiet || {
             echo "cross: $file is not what was pinned" >&2

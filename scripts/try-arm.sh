@@ -5,6 +5,8 @@
 #
 #     scripts/try-arm.sh TARGET [BINARY]     TARGET as for scripts/cross.sh, built before
 #
+# DEMO=no leaves the demo out, which is built optimised.
+#
 # Emulation proves instructions, sizes and system calls of that architecture; not its speed, memory or flash.
 set -eu
 cd "$(dirname "$0")/.."
@@ -70,4 +72,4 @@ echo "try-arm: sync shell in force: no sync_file_range in $(wc -l <"$work/calls"
 [ "$syncs" -gt 0 ]
 
 PATH=$PATH:/usr/sbin TIDEGATE_PROGRAM=$wrapper cargo test --quiet --locked --test agent -- over_tls_a_thousand
-exec cargo run --release --locked --example demo -- --agent "$wrapper" --rate 60
+[ "${DEMO:-yes}" = no ] || exec cargo run --release --locked --example demo -- --agent "$wrapper" --rate 60
