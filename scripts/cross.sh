@@ -13,7 +13,7 @@
 # The compiler (Debian's, of the version below), the targets' standard libraries and zig, which links, go into .arm/ (1.7 GB)
 # and touch nothing else. For the musl targets Debian has no standard library: it is built from its source package, once.
 # Every file's SHA-256 is pinned. The armhf index did not match its signature when it was pinned, so that one hash is trust
-# on first use. Binaries come out in target/TARGET/PROFILE/tidegate. Ends with 77 when the archive does not have the compiler.
+# on first use. Binaries come out in target/TARGET/PROFILE/tidegate. Ends with 77 when compiler or linker cannot be had.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -59,7 +59,7 @@ done
 if [ -n "$missing" ]; then
     echo "cross: installing$missing"
     if [ "$(id -u)" -eq 0 ]; then root=; else root=sudo; fi
-    $root apt-get install -y -qq $missing >/dev/null
+    { $root apt-get install -y -qq $missing || { $root apt-get update -qq && $root apt-get install -y -qq $missing; }; } >/dev/null
 fi
 
 # Fetches a package by its hash, once.
@@ -68,7 +68,7 @@ fetch() {
     if ! [ -s "$file" ] || ! echo "$1  $file" | sha256sum -c --quiet 2>/dev/null; then
         archive=$(apt-get indextargets --format '$(SITE) $(RELEASE)' | awk -v suite=$suite '$2 == suite { print $1; exit }')
         archive=${DEBIAN_SECURITY_ARCHIVE:-$archive}
-        if ! curl -fsS --retry 3 -m 300 -o "$file" "$archive/$2"; then
+        if ! curl -fsS --retry 2 --connect-timeout 20 -m 300 -o "$file" "$archive/$2"; then
             echo "cross: $2 cannot be had from the security archive. An update may have replaced it: then set the new version" >&2
             echo "cross: and hashes in scripts/cross.sh. With an archive of your own set DEBIAN_SECURITY_ARCHIVE" >&2
             exit 77
@@ -103,7 +103,10 @@ fi
 if [ ! -x "$arm/venv/bin/cargo-zigbuild" ]; then
     echo "cross: installing zig $ziglang and cargo-zigbuild $zigbuild into .arm"
     python3 -m venv --clear "$arm/venv"
-    "$arm/venv/bin/pip" install -q --disable-pip-version-check "ziglang==$ziglang" "cargo-zigbuild==$zigbuild"
+    "$arm/venv/bin/pip" install -q --disable-pip-version-check "ziglang==$ziglang" "cargo-zigbuild==$zigbuild" || {
+        echo "cross: the Python package index does not have them" >&2
+        exit 77
+    }
 fi
 
 # The standard library of a target that Debian does not build, from its source package, which has its dependencies with it.

@@ -26,13 +26,14 @@ esac
 }
 missing=
 command -v "$qemu" >/dev/null || missing=qemu-user-static
-[ -d "$libraries" ] || missing="$missing $package"
+# A static binary does not look at them.
+case $target in *musl*) ;; *) [ -d "$libraries" ] || missing="$missing $package" ;; esac
 if [ -n "$missing" ]; then
     echo "try-arm: installing $missing"
     if [ "$(id -u)" -eq 0 ]; then root=; else root=sudo; fi
-    $root apt-get install -y -qq $missing >/dev/null
+    { $root apt-get install -y -qq $missing || { $root apt-get update -qq && $root apt-get install -y -qq $missing; }; } >/dev/null
 fi
-# A static binary does not look at the libraries. The process is replaced, so that signals reach the emulated agent.
+# The process is replaced, so that signals reach the emulated agent.
 wrapper=$PWD/target/tidegate-$target
 printf '#!/bin/sh\nexec %s -L %s "%s" "$@"\n' "$qemu" "$libraries" "$binary" >"$wrapper"
 chmod +x "$wrapper"
