@@ -58,8 +58,7 @@ for library in libz3-4 libxml2 libedit2; do
 done
 if [ -n "$missing" ]; then
     echo "cross: installing$missing"
-    if [ "$(id -u)" -eq 0 ]; then root=; else root=sudo; fi
-    { $root apt-get install -y -qq $missing || { $root apt-get update -qq && $root apt-get install -y -qq $missing; }; } >/dev/null
+    scripts/debian.sh $missing
 fi
 
 # Fetches a package by its hash, once.

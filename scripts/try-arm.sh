@@ -30,8 +30,7 @@ command -v "$qemu" >/dev/null || missing=qemu-user-static
 case $target in *musl*) ;; *) [ -d "$libraries" ] || missing="$missing $package" ;; esac
 if [ -n "$missing" ]; then
     echo "try-arm: installing $missing"
-    if [ "$(id -u)" -eq 0 ]; then root=; else root=sudo; fi
-    { $root apt-get install -y -qq $missing || { $root apt-get update -qq && $root apt-get install -y -qq $missing; }; } >/dev/null
+    scripts/debian.sh $missing
 fi
 # The process is replaced, so that signals reach the emulated agent.
 wrapper=$PWD/target/tidegate-$target

@@ -25,6 +25,12 @@ if [ ! -e "$system/made" ]; then
     touch "$system/made"
 fi
 inside() { chroot "$system" "$@"; }
+# A configuration whose session at the test's broker is the client's of that name.
+purged_configuration() {
+    printf '[mqtt]\nurl = "mqtt://127.0.0.1:18839"\nclient_id = "%s"\n' "$1"
+    printf '[queues.main]\nurl = "https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo"\ncredentials_file = "credentials.csv"\n'
+    printf '[[routes]]\nprofile = "rak"\nqueue = "main"\n'
+}
 fail() {
     echo "try-package: $1" >&2
     exit 1
@@ -75,8 +81,7 @@ mosquitto -c "$system/tmp/mosquitto.conf" >"$broker_log" 2>&1 &
 broker=$!
 trap 'kill "$broker" 2>/dev/null || true' EXIT
 for try in 1 2 3 4 5 6 7 8 9 10; do grep -q 'running' "$broker_log" && break || sleep 0.5; done
-printf '[mqtt]\nurl = "mqtt://127.0.0.1:18839"\nclient_id = "purged-one"\n[queues.main]\nurl = "https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo"\ncredentials_file = "credentials.csv"\n[[routes]]\nprofile = "rak"\nqueue = "main"\n' \
-    >"$system/var/lib/tidegate/.purge/tidegate.toml"
+purged_configuration purged-one >"$system/var/lib/tidegate/.purge/tidegate.toml"
 inside dpkg --purge tidegate | tee "$system/tmp/purged"
 grep -q 'keeps nothing for purged-one' "$system/tmp/purged" || fail "the purge did not end the broker's session"
 grep -q 'as purged-one (p2, c1' "$broker_log" || fail "the broker saw no clean session of that client"
@@ -94,8 +99,7 @@ inside /tmp/tarball/install.sh
 [ "$(inside stat -c '%U:%G %a' /etc/tidegate/tidegate.toml)" = "root:tidegate 640" ] || fail "the tarball's configuration is open"
 inside tidegate --version
 mkdir -p "$system/var/lib/tidegate/journal"
-printf '[mqtt]\nurl = "mqtt://127.0.0.1:18839"\nclient_id = "purged-two"\n[queues.main]\nurl = "https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo"\ncredentials_file = "credentials.csv"\n[[routes]]\nprofile = "rak"\nqueue = "main"\n' \
-    >"$system/etc/tidegate/tidegate.toml"
+purged_configuration purged-two >"$system/etc/tidegate/tidegate.toml"
 inside /tmp/tarball/install.sh
 grep -q purged-two "$system/etc/tidegate/tidegate.toml" || fail "the tarball's upgrade lost the configuration"
 inside /tmp/tarball/install.sh remove

@@ -4,11 +4,10 @@
 //! gateway is put back before the comparison (folders, the broker's port), and numbers and widths are not compared.
 //! `TIDEGATE_TRANSCRIPT=FILE` writes what was said here, for the README.
 
-use crate::support::{LONG, PROGRAM, QUEUE, fleet, mosquitto, said, stub};
+use crate::support::{Authority, LONG, PROGRAM, QUEUE, fleet, mosquitto, said, stub};
 use proving::agent::credentials_csv;
 use proving::port::HeldPort;
 use proving::stub::{AccessKey, SqsStub};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -89,12 +88,9 @@ impl Gateway {
 
 /// Answers for AWS behind an HTTP proxy's CONNECT, with a certificate of our CA in `folder`.
 async fn aws(folder: &Path, stub: SocketAddr) -> SocketAddr {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let ca = Authority::new();
     std::fs::write(folder.join("ca.pem"), ca.pem()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new([AWS.to_owned()]).unwrap().signed_by(&key, &ca).unwrap();
+    let (certificate, key) = ca.issue(AWS);
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let chain = vec![CertificateDer::from(certificate.der().to_vec())];
     let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();

@@ -1,13 +1,14 @@
 //! TLS to the broker: a CA of one's own, a client certificate, user and password; and a wrong CA is said in words.
 
 use crate::support::{
-    LONG, PROGRAM, QUEUE, arrived, assert_clean, config, lane, online, seed, stub, until_online, until_remarked,
+    Authority, LONG, PROGRAM, QUEUE, arrived, assert_clean, config, lane, online, seed, stub, until_online,
+    until_remarked,
 };
-use proving::agent::AgentProcess;
+use proving::agent::{AgentConfig, AgentProcess};
 use proving::broker::{Mosquitto, MosquittoOptions, TlsListener};
 use proving::checker::Rules;
 use proving::fleet::{Fleet, FleetOptions};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use proving::stub::SqsStub;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -21,14 +22,10 @@ struct Papers {
 impl Papers {
     fn issue() -> Papers {
         let papers = Papers { folder: tempfile::tempdir().unwrap() };
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "site CA");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let ca = Authority::new();
         papers.write("ca.pem", &ca.pem());
-        for (name, names) in [("broker", vec!["127.0.0.1".to_owned()]), ("client", vec!["gateway".to_owned()])] {
-            let key = KeyPair::generate().unwrap();
-            let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &ca).unwrap();
+        for (name, host) in [("broker", "127.0.0.1"), ("client", "gateway")] {
+            let (certificate, key) = ca.issue(host);
             papers.write(&format!("{name}.pem"), &certificate.pem());
             papers.write(&format!("{name}-key.pem"), &key.serialize_pem());
         }
@@ -55,6 +52,14 @@ impl Papers {
         Mosquitto::start(&MosquittoOptions { tls: Some(tls), users, ..MosquittoOptions::default() }).await.unwrap()
     }
 
+    /// From that broker over TLS to the stub's FIFO queue.
+    fn configuration(&self, broker: &Mosquitto, stub: &SqsStub) -> AgentConfig {
+        let mut configuration = config(broker.addr(), stub);
+        configuration.broker_url = format!("mqtts://{}", broker.tls_addr().expect("a TLS listener"));
+        configuration.mqtt_extra = self.settings(&self.path("ca.pem"));
+        configuration
+    }
+
     /// Further lines of `[mqtt]`, trusting `ca`.
     fn settings(&self, ca: &Path) -> String {
         let at = |name: &str| self.path(name).display().to_string();
@@ -69,10 +74,6 @@ impl Papers {
     }
 }
 
-fn url(broker: &Mosquitto) -> String {
-    format!("mqtts://{}", broker.tls_addr().expect("a TLS listener"))
-}
-
 fn sensors(broker: &Mosquitto) -> Fleet {
     let credentials = Some((USER.0.to_owned(), USER.1.to_owned()));
     Fleet::new(FleetOptions { credentials, seed: seed(), ..FleetOptions::new(broker.addr(), 20) })
@@ -82,9 +83,7 @@ fn sensors(broker: &Mosquitto) -> Fleet {
 async fn a_custom_ca_a_client_certificate_and_a_password_lead_to_delivery() {
     let (papers, stub) = (Papers::issue(), stub());
     let broker = papers.broker().await;
-    let mut configuration = config(broker.addr(), &stub);
-    configuration.broker_url = url(&broker);
-    configuration.mqtt_extra = papers.settings(&papers.path("ca.pem"));
+    let configuration = papers.configuration(&broker, &stub);
     let mut agent = online(configuration).await;
     let mut fleet = sensors(&broker);
     fleet.publish(300).await.unwrap();
@@ -103,9 +102,7 @@ fn program() -> PathBuf {
 async fn over_tls_a_thousand_messages_come_in_order_through_a_kill_and_an_outage_and_under_another_build() {
     let (papers, mut stub) = (Papers::issue(), stub());
     let broker = papers.broker().await;
-    let mut configuration = config(broker.addr(), &stub);
-    configuration.broker_url = url(&broker);
-    configuration.mqtt_extra = papers.settings(&papers.path("ca.pem"));
+    let configuration = papers.configuration(&broker, &stub);
     let mut agent = AgentProcess::start(program(), configuration).await.unwrap();
     until_online(&mut agent).await;
     let mut fleet = sensors(&broker);
@@ -144,9 +141,7 @@ async fn over_tls_a_thousand_messages_come_in_order_through_a_kill_and_an_outage
 async fn a_wrong_ca_is_said_and_mended_without_losing_what_the_session_holds() {
     let (papers, stub) = (Papers::issue(), stub());
     let (broker, stranger) = (papers.broker().await, Papers::issue());
-    let mut configuration = config(broker.addr(), &stub);
-    configuration.broker_url = url(&broker);
-    configuration.mqtt_extra = papers.settings(&papers.path("ca.pem"));
+    let configuration = papers.configuration(&broker, &stub);
     let mut agent = online(configuration.clone()).await;
     assert!(agent.term(LONG).await.unwrap().success());
 

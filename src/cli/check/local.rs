@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::config::{Config, CredentialsSource};
 use crate::journal::place;
 use crate::sqs::credentials::parse_csv;
-use crate::status::token::Token;
+use crate::status::token::{TOKEN_CHARS_MIN, Token};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -92,7 +92,9 @@ fn page(config: &Config) -> Option<Step> {
             Ok(_) => Step::good(step, format!("http://{listen}/, for whoever has the token in {}", file.display())),
             Err(error) => {
                 let found = format!("nobody gets in: token_file {}: {error}", file.display());
-                Step::bad(step, found, "put a token of at least 16 characters there, readable by the agent's user")
+                let next =
+                    format!("put a token of at least {TOKEN_CHARS_MIN} characters there, readable by the agent's user");
+                Step::bad(step, found, next)
             }
         },
     })

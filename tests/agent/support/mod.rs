@@ -1,11 +1,13 @@
 //! What the tests share: an agent between its peers, a flow that goes on while things break, and the judgement.
 
+mod certificates;
 mod command;
 pub(crate) mod disk;
 mod flow;
 mod hands;
 mod publisher;
 
+pub(crate) use certificates::Authority;
 pub(crate) use command::{ask, get, said, tidegate};
 pub(crate) use flow::Flow;
 pub(crate) use hands::Hands;
