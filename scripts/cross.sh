@@ -11,9 +11,9 @@
 #
 # What cannot run it: ARMv5 and ARMv6, which have no 64-bit atomics, and ARMv7 without NEON is not tried.
 # The compiler (Debian's, of the version below), the targets' standard libraries and zig, which links, go into .arm/ (1.7 GB)
-# and touch nothing else. For the musl targets Debian has no standard library: it is built from its source package, once.
-# Every file's SHA-256 is pinned. The armhf index did not match its signature when it was pinned, so that one hash is trust
-# on first use. Binaries come out in target/TARGET/PROFILE/tidegate. Ends with 77 when compiler or linker cannot be had.
+# and touch nothing else. The standard libraries are built from Debian's source package, once, in 80 s each: for size, and
+# because Debian has none for musl. Every file's SHA-256 is pinned. Binaries come out in target/TARGET/PROFILE/tidegate.
+# Ends with 77 when compiler or linker cannot be had.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -84,8 +84,6 @@ fetch 8fefe1d6377fe4082f5a9d2a47e095e2d20319eaab9754bd2f0275155c9adf90 $rust/rus
 fetch e38dbeaaad673fc63fb47c5140cf34da271ac71c3ecafc828b762c2fb01fe77a $rust/libstd-rust-web-dev_${version}_amd64.deb
 fetch 3755f30434ae29574c91b0beb86632bee401607b0ac35c3e52810f9a53fae0d1 $rust/libstd-rust-web-1.96_${version}_amd64.deb
 fetch 729ec3e943d320515c2bbdc96acfffd7ce34861e62bd5c42726bf586d644dfe2 pool/updates/main/l/llvm-toolchain-22/libllvm22_${llvm#*:}_amd64.deb
-fetch 02419380801b9f61391294823659b17b90f7a863ca3bbccb9140d2f0f8a2c910 $rust/libstd-rust-web-dev_${version}_arm64.deb
-fetch b9f9dd1d03a903680f918cb2bba00a2a3d76558545d5e6a8061072ab461bb989 $rust/libstd-rust-web-dev_${version}_armhf.deb
 fetch 9de8597c464d0a9283672973ed7e50092b49a92b95861429043fe8b57468a208 $rust/rust-web-src_${version}_all.deb
 if [ ! -e "$arm/ready" ]; then
     echo "cross: unpacking the compiler into .arm"
@@ -108,17 +106,19 @@ if [ ! -x "$arm/venv/bin/cargo-zigbuild" ]; then
     }
 fi
 
-# The standard library of a target that Debian does not build, from its source package, which has its dependencies with it.
+# The standard library of a target, from Debian's source package, which has its dependencies with it: for size, and without
+# what prints backtraces, which a stripped program has no names for.
 standard_library() {
     library=$tc/usr/lib/rustlib/$1/lib
-    if ls "$library"/libstd-*.rlib >/dev/null 2>&1; then return; fi
+    made=$library/for-size
+    if [ -e "$made" ]; then return; fi
     echo "cross: building the standard library for $1 (once)"
     source=$tc/usr/lib/rustlib/src/rust
     work=$arm/std/$1
     rm -rf "$work"
     mkdir -p "$work/src" "$work/.cargo"
     echo '#![no_std]' >"$work/src/lib.rs"
-    printf '[package]\nname = "empty"\nversion = "0.0.0"\nedition = "2021"\n[workspace]\n[profile.release]\nopt-level = "s"\n' \
+    printf '[package]\nname = "empty"\nversion = "0.0.0"\nedition = "2021"\n[workspace]\n[profile.release]\nopt-level = "s"\ncodegen-units = 1\n' \
         >"$work/Cargo.toml"
     printf '[source.crates-io]\nreplace-with = "vendored"\n[source.vendored]\ndirectory = "%s"\n' "$source/library/vendor" \
         >"$work/.cargo/config.toml"
@@ -130,16 +130,19 @@ standard_library() {
     (cd "$work" && RUSTC=$tc/bin/rustc RUSTC_WRAPPER=$work/wrapper RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$work/target \
         RUSTFLAGS="-Cembed-bitcode=yes -Zforce-unstable-if-unmarked --remap-path-prefix=$source=/rustc" \
         cargo build -q --release --target "$1" -Zbuild-std=std,panic_abort,panic_unwind,proc_macro,test \
-        -Zbuild-std-features=backtrace,panic-unwind)
+        -Zbuild-std-features=panic-unwind)
     rm -rf "$library"
     mkdir -p "$library"
     cp "$work/target/$1/release/deps"/*.rlib "$library"
     rm -rf "$library"/libempty-*.rlib "$work"
+    # cargo does not see that what it built is for another library.
+    rm -rf "target/$1"
+    touch "$made"
 }
 
 for target in $targets; do
     plain=${target%.2.28}
-    case $target in *musl*) standard_library "$target" ;; esac
+    standard_library "$plain"
     echo "cross: $target, profile $profile"
     # zig brings the C start-up files and libc; the paths of this machine stay out of the binary.
     PATH=$arm/venv/bin:$PATH RUSTC=$tc/bin/rustc \
