@@ -349,8 +349,10 @@ impl<T> Writer<T> {
         Ok(())
     }
 
+    /// In one picture with the books: whoever sees there that a record was appended or a hole announced can read it, too.
     fn publish(&self, records: Vec<Arc<Record>>) {
         let shared = &self.journal.0;
+        let high = records.last().expect("a commit has records").number;
         {
             let mut books = locked(&shared.books);
             for slot in records.iter().flat_map(|record| &record.slots) {
@@ -358,10 +360,9 @@ impl<T> Writer<T> {
                 book.next = slot.position + 1;
             }
             books.iter_mut().for_each(|book| book.holes.announced());
+            shared.remember(records.into_iter());
+            shared.durable.send_replace(high);
         }
-        let high = records.last().expect("a commit has records").number;
-        shared.remember(records.into_iter());
-        shared.durable.send_replace(high);
         shared.dirty();
     }
 

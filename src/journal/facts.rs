@@ -87,11 +87,14 @@ pub struct JournalFacts {
 impl Journal {
     /// What is going on.
     pub fn facts(&self) -> JournalFacts {
-        let lanes = locked(&self.0.books).iter().map(LaneFacts::of).collect();
+        let (durable, lanes) = {
+            let books = locked(&self.0.books);
+            (*self.0.durable.borrow(), books.iter().map(LaneFacts::of).collect())
+        };
         JournalFacts {
             journal_id: self.0.id.to_string(),
             epoch: self.0.epoch,
-            durable: *self.0.durable.borrow(),
+            durable,
             generations: self.0.log.firsts().len(),
             bytes: self.0.log.disk_bytes(),
             max_bytes: self.0.bounds.max_bytes,

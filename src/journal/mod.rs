@@ -311,7 +311,7 @@ impl Shared {
         // The snapshot is taken under the file's lock: a later write never holds an older picture.
         let prepared = {
             let mut books = locked(&self.books);
-            // The writer enters a commit into the books before it raises the high water: what is idle here is idle.
+            // The writer raises the high water in one picture with the books: what is idle here is idle.
             let high = *self.durable.borrow();
             books.iter_mut().for_each(|book| book.idle_up_to(high));
             state::fit(|room| State {

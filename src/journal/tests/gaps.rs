@@ -165,3 +165,26 @@ fn what_an_evicted_gap_record_announced_is_announced_again() {
     add_up(&facts);
     rig.end(false);
 }
+
+/// Otherwise whoever waits for a hole to be announced, and then reads, may find no announcement.
+#[test]
+fn whenever_the_books_say_that_a_record_was_appended_it_can_be_read() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&JournalOptions { generation_bytes: 1 << 20, ..options(dir.path()) });
+    let journal = rig.journal.clone();
+    let looker = std::thread::spawn(move || {
+        let mut appended = 0;
+        while appended < 1_000 {
+            appended = locked(&journal.0.books)[0].next - 1;
+            let durable = *journal.0.durable.borrow();
+            assert!(durable >= appended, "{appended} in the books, {durable} to be read");
+        }
+    });
+    let id = rig.lane().id();
+    for n in 1..=1_000 {
+        rig.send(n..=n, &[id]);
+        rig.await_tickets(vec![n]);
+    }
+    looker.join().unwrap();
+    rig.end(false);
+}
