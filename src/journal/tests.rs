@@ -5,6 +5,8 @@ mod bounds;
 mod damage;
 mod gaps;
 mod marks;
+// Its recorder is for 64-bit Linux alone.
+#[cfg(target_pointer_width = "64")]
 mod power_cut;
 mod samples;
 

@@ -8,8 +8,8 @@ use crate::sqs::client::SqsSender;
 use crate::sqs::connector::proxy::ProxySettings;
 use proving::stub::{AccessKey, Arrival, Fate, Fault as Told, QueueOptions, SqsStub, StubOptions, When};
 
-/// A bound for what takes a moment.
-const LONG: Duration = Duration::from_secs(60);
+/// A bound for what takes a moment, and half a minute under emulation.
+const LONG: Duration = Duration::from_secs(300);
 
 /// One way in which a batch fails in part.
 #[derive(Clone, Copy, Debug)]
