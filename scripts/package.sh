@@ -54,7 +54,9 @@ scripts/licences.py "${target%.2.28}" >"$doc/copyright"
 } | gzip -9n >"$doc/changelog.gz"
 chmod 644 "$doc/copyright" "$doc/changelog.gz"
 
-install -D -m 644 packaging/lintian-overrides "$root/usr/share/lintian/overrides/tidegate"
+overrides=$root/usr/share/lintian/overrides/tidegate
+install -D -m 644 packaging/lintian-overrides "$overrides"
+if [ "$libc" = static ]; then printf '# For any libc: that is what it is for.\ntidegate: statically-linked-binary *\n' >>"$overrides"; fi
 description='store-and-forward agent: local MQTT broker to AWS SQS'
 control() {
     printf 'Package: tidegate\nVersion: %s\nArchitecture: %s\nMaintainer: the tidegate authors <tidegate@localhost>\n' "$version" "$1"
