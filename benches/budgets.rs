@@ -99,6 +99,13 @@ fn count(status: &serde_json::Value, of: &str) -> u64 {
     status["journal"]["lanes"][0][of].as_u64().unwrap_or_default()
 }
 
+/// Prints what stays resident after the records that were drained last.
+async fn at_rest(agent: &AgentProcess, kind: usize) -> Outcome<()> {
+    tokio::time::sleep(REST).await;
+    megabytes("resident after them, drained", agent.memory()?.resident, DRAINED_BYTES[kind]);
+    Ok(())
+}
+
 async fn backlog(program: &Path, kind: usize, records: usize) -> Outcome<()> {
     let broker = Mosquitto::start(&MosquittoOptions::default()).await?;
     let mut stub = SqsStub::start(StubOptions::default())?;
@@ -110,8 +117,7 @@ async fn backlog(program: &Path, kind: usize, records: usize) -> Outcome<()> {
     fleet.publish(DRAINED).await?;
     agent.wait_status("drained", LONG, |s| count(s, "accepted") == DRAINED as u64).await?;
     megabytes("resident at the peak of 25,000 in a burst", agent.memory()?.peak, PEAK_BYTES[kind]);
-    tokio::time::sleep(REST).await;
-    megabytes("resident after them, drained", agent.memory()?.resident, DRAINED_BYTES[kind]);
+    at_rest(&agent, kind).await?;
 
     stub.close().await;
     let begun = Instant::now();
@@ -136,8 +142,7 @@ async fn backlog(program: &Path, kind: usize, records: usize) -> Outcome<()> {
     let status = agent.wait_status("drained", LONG, |s| count(s, "accepted") == all).await?;
     println!("drained at {:.0} per second", records as f64 / begun.elapsed().as_secs_f64());
     megabytes("resident while they drained: peak", agent.memory()?.peak, PEAK_BYTES[kind]);
-    tokio::time::sleep(REST).await;
-    megabytes("resident after them, drained", agent.memory()?.resident, DRAINED_BYTES[kind]);
+    at_rest(&agent, kind).await?;
     if count(&status, "appended") != all || stub.counters(QUEUE).accepted != all {
         return Err(format!("not all of {all} arrived: {status:#}").into());
     }

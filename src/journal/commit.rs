@@ -353,6 +353,8 @@ impl<T> Writer<T> {
     fn publish(&self, records: Vec<Arc<Record>>) {
         let shared = &self.journal.0;
         let high = records.last().expect("a commit has records").number;
+        // Before the books: nobody reads beyond the high water, and who settles need not wait for it.
+        shared.remember(records.iter().cloned());
         {
             let mut books = locked(&shared.books);
             for slot in records.iter().flat_map(|record| &record.slots) {
@@ -360,7 +362,6 @@ impl<T> Writer<T> {
                 book.next = slot.position + 1;
             }
             books.iter_mut().for_each(|book| book.holes.announced());
-            shared.remember(records.into_iter());
             shared.durable.send_replace(high);
         }
         shared.dirty();
