@@ -11,7 +11,8 @@
 //! - `TIDEGATE_RIG_CLOCK=FILE` names a file of three or four numbers, read at every look at the clock: milliseconds added
 //!   to the wall clock, milliseconds added to the time since boot (which never becomes less than 0), the number of the
 //!   boot (0: the real one), and the milliseconds that each commit's sync takes longer (none: 0), as on a card that stalls.
-//! - `TIDEGATE_RIG_GENERATION=BYTES` closes a generation after so many bytes, so that a short run rotates and trims often.
+//! - `TIDEGATE_RIG_GENERATION=BYTES` closes a generation after so many bytes, and a good part of one as soon as nothing comes
+//!   for a moment, so that a short run rotates, rests and trims often.
 
 #[cfg(feature = "rig")]
 pub mod fuzz;
@@ -77,6 +78,12 @@ mod inert {
     /// Payload bytes of a generation: the usual, in a build that ships.
     #[inline(always)]
     pub(crate) const fn generation_bytes() -> Option<u64> {
+        None
+    }
+
+    /// How long nothing comes until a burst is over: the usual, in a build that ships.
+    #[inline(always)]
+    pub(crate) const fn quiet() -> Option<std::time::Duration> {
         None
     }
 
@@ -156,6 +163,11 @@ mod live {
         std::env::var("TIDEGATE_RIG_GENERATION").ok()?.parse().ok()
     }
 
+    /// How long nothing comes until a burst is over, when that is not to be the usual.
+    pub(crate) fn quiet() -> Option<std::time::Duration> {
+        generation_bytes().map(|_| std::time::Duration::from_millis(20))
+    }
+
     fn parse(text: &str) -> Option<Shift> {
         let mut words = text.split_ascii_whitespace();
         let wall_ms = words.next()?.parse().ok()?;
@@ -169,11 +181,11 @@ mod live {
 #[cfg(not(feature = "rig"))]
 pub use inert::armed;
 #[cfg(not(feature = "rig"))]
-pub(crate) use inert::{generation_bytes, hurried, shift};
+pub(crate) use inert::{generation_bytes, hurried, quiet, shift};
 #[cfg(feature = "rig")]
 pub use live::{arm, armed, hurry};
 #[cfg(feature = "rig")]
-pub(crate) use live::{generation_bytes, hurried, shift};
+pub(crate) use live::{generation_bytes, hurried, quiet, shift};
 
 /// How far the clocks are moved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

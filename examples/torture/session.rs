@@ -64,6 +64,7 @@ impl Session {
             // Nothing but blocks: a cut may keep or lose it, and neither says anything of the records.
             reserve_bytes: 0,
             generation_bytes: bounds.generation_bytes,
+            quiet: Duration::from_millis(1),
             lanes: LANES.map(str::to_owned).to_vec(),
             silent: Vec::new(),
         };

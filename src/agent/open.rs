@@ -4,7 +4,7 @@ use super::OPEN_RETRY;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::journal::{
-    Bounds, GENERATION_BYTES, Journal, JournalError, JournalOptions, OpenReport, Opened, RESERVE_BYTES, place,
+    Bounds, GENERATION_BYTES, Journal, JournalError, JournalOptions, OpenReport, Opened, QUIET, RESERVE_BYTES, place,
 };
 use crate::mqtt::{self, repeats::Recogniser};
 use crate::status::Board;
@@ -61,6 +61,7 @@ pub(crate) fn options(config: &Config) -> JournalOptions {
         },
         reserve_bytes: RESERVE_BYTES,
         generation_bytes: crate::rig::generation_bytes().unwrap_or(GENERATION_BYTES),
+        quiet: crate::rig::quiet().unwrap_or(QUIET),
         lanes: config.queues.iter().map(|queue| queue.name.clone()).collect(),
         silent: silent.map(|queue| queue.name.clone()).collect(),
     }

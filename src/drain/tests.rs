@@ -151,6 +151,7 @@ fn loaded(groups: &[u8], bytes: usize) -> Rig {
         bounds: Bounds { max_bytes: 1 << 30, max_age: None, min_free: 0, on_full: OnFull::DropOldest },
         reserve_bytes: 0,
         generation_bytes: 64 * 1024,
+        quiet: Duration::from_millis(1),
         lanes: vec!["main".into()],
         silent: vec![],
     };

@@ -90,7 +90,7 @@ impl Oldest {
     }
 
     fn read(&mut self, shared: &Shared, number: u64) -> Result<Option<Record>, JournalError> {
-        if self.reading.as_ref().is_none_or(|reading| !reading.covers(number)) {
+        if self.reading.as_ref().is_none_or(|reading| !reading.serves(number)) {
             self.reading = None;
             self.reading = shared.log.reading(number)?;
         }

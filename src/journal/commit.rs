@@ -76,18 +76,21 @@ pub(super) struct Numbering {
 #[derive(Debug)]
 pub struct Writer<T> {
     pub(super) journal: Journal,
-    inbox: UnboundedReceiver<Append<T>>,
+    pub(super) inbox: UnboundedReceiver<Append<T>>,
     committed: UnboundedSender<Vec<T>>,
     linger: Duration,
     stop: Arc<AtomicBool>,
     pub(super) next: u64,
-    active: Option<Arc<Generation>>,
+    pub(super) active: Option<Arc<Generation>>,
+    /// What the newest generation holds, be it open or closed.
     pub(super) active_bytes: u64,
+    /// Written since the writer rested last: see [`super::rest`].
+    pub(super) restless_bytes: u64,
     last_group: usize,
     /// The search for what is too old, where age is a bound.
     pub(super) oldest: Option<Oldest>,
     /// Nothing runs on it: the thread waits in it for two things at once.
-    waiting: tokio::runtime::Runtime,
+    pub(super) waiting: tokio::runtime::Runtime,
 }
 
 impl<T> Writer<T> {
@@ -104,8 +107,20 @@ impl<T> Writer<T> {
         let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let waiting = waiting.expect("a runtime without sockets asks nothing of the system");
         let oldest = journal.0.bounds.max_age.map(Oldest::new);
-        let (next, last_group) = (tail.next, 0);
-        Writer { journal, inbox, committed, linger, stop, next, active, active_bytes, last_group, oldest, waiting }
+        Writer {
+            journal,
+            inbox,
+            committed,
+            linger,
+            stop,
+            next: tail.next,
+            active,
+            active_bytes,
+            restless_bytes: active_bytes,
+            last_group: 0,
+            oldest,
+            waiting,
+        }
     }
 
     /// Commits until the other end of the inbox is gone, or, on a disk that refuses, until told to stop.
@@ -140,28 +155,6 @@ impl<T> Writer<T> {
         }
         // What is still to be announced goes with the last commit.
         self.commit(Vec::new());
-    }
-
-    /// Waits for something to keep, or (`Some(None)`) to announce or to evict. `None`: nothing will come any more.
-    fn wait(&mut self) -> Option<Option<Append<T>>> {
-        let (inbox, shared) = (&mut self.inbox, &self.journal.0);
-        // Where nothing waits, nothing grows old: then nobody is woken.
-        let waits = || locked(&shared.books).iter().any(|book| book.waiting() > 0);
-        let pause = self.oldest.as_ref().filter(|_| waits()).map(Oldest::pause);
-        self.waiting.block_on(async {
-            let look = async {
-                match pause {
-                    Some(pause) => tokio::time::sleep(pause).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                append = inbox.recv() => append.map(Some),
-                () = shared.noted.notified() => Some(None),
-                () = look => Some(None),
-            }
-        })
     }
 
     fn collect(&mut self, first: Append<T>) -> Vec<Append<T>> {
@@ -321,6 +314,7 @@ impl<T> Writer<T> {
         }
         self.active()?.append(frames)?;
         self.active_bytes += bytes;
+        self.restless_bytes += bytes;
         Ok(())
     }
 
@@ -344,6 +338,8 @@ impl<T> Writer<T> {
         let fresh = self.journal.0.log.start(self.facts())?;
         self.active = Some(fresh);
         self.active_bytes = 0;
+        // What the closed one held in memory is free now, in many small pieces.
+        lean_heap::trim();
         self.journal.0.dirty();
         self.restock();
         Ok(())

@@ -173,6 +173,7 @@ impl Folder {
             bounds: super::Bounds { max_bytes: 1 << 30, max_age: None, min_free: 0, on_full: OnFull::DropOldest },
             reserve_bytes: 0,
             generation_bytes: 40_000,
+            quiet: super::QUIET,
             lanes: LANES.map(str::to_owned).into(),
             silent: Vec::new(),
         };

@@ -191,7 +191,7 @@ impl Lane {
         }
         // The index of the generation is kept for the next call: a held-up window is read again record by record.
         let mut again = locked(&self.again);
-        if again.as_ref().is_none_or(|reading| !reading.covers(number)) {
+        if again.as_ref().is_none_or(|reading| !reading.serves(number)) {
             *again = self.journal.0.log.reading(number)?;
         }
         let Some(reading) = &*again else { return Ok(None) };
@@ -293,7 +293,7 @@ impl Reader {
             self.reading = None;
             return Ok(Some(record));
         }
-        if self.reading.as_ref().is_none_or(|reading| !reading.covers(self.number)) {
+        if self.reading.as_ref().is_none_or(|reading| !reading.serves(self.number)) {
             // Let go of the last one first, so that it can be closed or forgotten.
             self.reading = None;
             self.reading = self.lane.journal.0.log.reading(self.number)?;

@@ -31,7 +31,7 @@ const CARRY_COMMIT: usize = 256;
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) first: u64,
-    /// First number of the next generation; `u64::MAX` while there is none. Set before a record of the next one can be
+    /// First number of the next generation; `u64::MAX` while this one is active. Set before a record of the next one can be
     /// durable, so that nobody takes its numbers for missing ones of this one.
     end: AtomicU64,
     dir: PathBuf,
@@ -61,6 +61,12 @@ impl Reading {
     /// Whether `number` belongs to this generation.
     pub(super) fn covers(&self, number: u64) -> bool {
         (self.slot.first..self.slot.end()).contains(&number)
+    }
+
+    /// Whether `number` is to be read here. Not once the writer has closed what is read through its handle: the database
+    /// would stay in memory for this reader alone, and is read from its bytes as well.
+    pub(super) fn serves(&self, number: u64) -> bool {
+        self.covers(number) && !(matches!(self.source, Source::Active(_)) && self.slot.is_closed())
     }
 
     /// The envelope of a record; `None` when it is missing or damaged.
@@ -133,9 +139,27 @@ impl Log {
         Ok(Log { dir, row: Mutex::new(row) })
     }
 
+    /// How many generations are held open by anyone.
+    #[cfg(test)]
+    pub(super) fn open_generations(&self) -> usize {
+        locked(&self.row).values().filter(|slot| locked(&slot.active).strong_count() > 0).count()
+    }
+
+    #[cfg(test)]
+    pub(super) fn newest_is_closed(&self) -> bool {
+        locked(&self.row).last_key_value().is_some_and(|(_, slot)| slot.is_closed())
+    }
+
     /// First numbers of all generations, ascending.
     pub(super) fn firsts(&self) -> Vec<u64> {
         locked(&self.row).keys().copied().collect()
+    }
+
+    /// Ends the newest generation: the next one will begin at `next`, whenever it is started.
+    pub(super) fn end(&self, next: u64) {
+        if let Some((_, newest)) = locked(&self.row).last_key_value() {
+            newest.end.store(next, Release);
+        }
     }
 
     /// Makes a new generation, the active one.
@@ -188,8 +212,8 @@ impl Log {
         let Some(slot) = slot else { return Ok(None) };
         let active = locked(&slot.active).upgrade();
         let source = match active {
-            Some(generation) => Source::Active(generation),
-            None => Source::Closed(slot.closed(slot.end())?),
+            Some(generation) if !slot.is_closed() => Source::Active(generation),
+            _ => Source::Closed(slot.closed(slot.end())?),
         };
         Ok(Some(Reading { source, slot }))
     }
@@ -252,6 +276,11 @@ impl Slot {
 
     fn end(&self) -> u64 {
         self.end.load(Acquire)
+    }
+
+    /// Whether the writer appends nothing to it any more.
+    fn is_closed(&self) -> bool {
+        self.end() != u64::MAX
     }
 
     /// The index of the closed generation, which should hold every number below `end`.

@@ -37,6 +37,7 @@ pub mod place;
 mod quarantine;
 mod requeue;
 mod reserve;
+mod rest;
 mod retention;
 mod room;
 mod state;
@@ -47,7 +48,7 @@ mod view;
 pub use commit::{Writer, WriterHealth};
 pub use facts::{EvictionFacts, JournalFacts, LaneFacts};
 pub use lane::{Lane, MaybeSent, ReadRecord, Reader};
-pub use open::{GENERATION_BYTES, JournalOptions, OpenReport, Opened};
+pub use open::{GENERATION_BYTES, JournalOptions, OpenReport, Opened, QUIET};
 pub use quarantine::{QuarantineCounts, Quarantined, QuarantinedName};
 pub use requeue::Requeued;
 pub use reserve::RESERVE_BYTES;
@@ -176,6 +177,7 @@ struct Shared {
     bounds: Bounds,
     reserve: Reserve,
     generation_bytes: u64,
+    quiet: Duration,
     log: Log,
     /// Lowest number that a lane needs by the state on disk.
     durable_need: AtomicU64,

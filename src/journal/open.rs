@@ -50,6 +50,8 @@ pub struct JournalOptions {
     pub reserve_bytes: u64,
     /// Payload bytes after which a generation is closed.
     pub generation_bytes: u64,
+    /// After so long without a record, a good part of a generation is closed early, to have its memory back.
+    pub quiet: Duration,
     /// Names of the configured queues, one lane each.
     pub lanes: Vec<String>,
     /// Those of them whose queues take no gap records: their holes are counted, and not announced.
@@ -58,6 +60,8 @@ pub struct JournalOptions {
 
 /// Payload bytes of a generation unless a test says otherwise: memory and blast radius of a damaged one.
 pub const GENERATION_BYTES: u64 = 4 * 1024 * 1024;
+/// Without a record for so long, a burst is over, unless a test says otherwise.
+pub const QUIET: Duration = Duration::from_secs(2);
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
@@ -226,6 +230,7 @@ impl Journal {
             reserve,
             evicted: Mutex::default(),
             generation_bytes: options.generation_bytes,
+            quiet: options.quiet,
             log,
             durable_need: AtomicU64::new(0),
             books: Mutex::new(books),

@@ -8,6 +8,7 @@ mod marks;
 // Its recorder is for 64-bit Linux alone.
 #[cfg(target_pointer_width = "64")]
 mod power_cut;
+mod rest;
 mod samples;
 
 use super::books::Outcome;
@@ -39,6 +40,7 @@ fn options(path: &Path) -> JournalOptions {
         bounds: Bounds { max_bytes: 1 << 30, max_age: None, min_free: 0, on_full: OnFull::DropOldest },
         reserve_bytes: 0,
         generation_bytes: SMALL_GENERATION,
+        quiet: Duration::from_millis(1),
         lanes: vec![MAIN.into(), "audit".into()],
         silent: vec![],
     }

@@ -1,0 +1,89 @@
+//! What the writer gives back after a burst, and that nothing is lost by it.
+
+use super::*;
+use proptest::prelude::*;
+
+/// Waits for what the writer and its readers do in their own time.
+fn await_that(what: &str, holds: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < until, "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn after_a_burst_the_generation_is_closed_and_its_records_are_read_from_the_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let mut rig = start(&JournalOptions { quiet: Duration::from_millis(300), ..options.clone() });
+    let journal = rig.journal.clone();
+    let log = &journal.0.log;
+    rig.append(1..=40);
+    locked(&rig.journal.0.recent).records.clear();
+    // Both read in the open generation now, and must not be what keeps it open.
+    let (mut reader, again) = (rig.lane().reader(), rig.lane());
+    assert_eq!(reader.read(10, 1 << 20).unwrap().len(), 10);
+    assert_eq!(again.reread(1).unwrap().unwrap().number, 1);
+    await_that("the writer lets go", || log.newest_is_closed());
+    assert_eq!(reader.read(1, 1 << 20).unwrap().len(), 1);
+    assert_eq!(again.reread(2).unwrap().unwrap().number, 2);
+    await_that("nobody holds it", || log.open_generations() == 0);
+    assert_eq!(read_all(&mut reader), plain(12..=40));
+    rig.append(41..=41);
+    assert_eq!(log.firsts(), [1, 41]);
+    assert_eq!(read_all(&mut reader), plain(41..=41));
+    assert_eq!(rig.facts().damaged, 0);
+    drop((journal, reader, again));
+    rig.end(true);
+    let rig = start(&options);
+    assert_eq!(rig.read_all(), plain(1..=41));
+    rig.end(false);
+}
+
+#[test]
+fn a_few_records_go_on_into_the_same_generation_however_long_nothing_came() {
+    let (quiet, busy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (mut quiet, mut busy) = (start(&options(quiet.path())), start(&options(busy.path())));
+    quiet.append(1..=5);
+    busy.append(1..=40);
+    await_that("the busy one rests", || busy.journal.0.log.open_generations() == 0);
+    assert_eq!(quiet.journal.0.log.open_generations(), 1);
+    quiet.append(6..=6);
+    assert_eq!(quiet.journal.0.log.firsts(), [1]);
+    quiet.end(false);
+    busy.end(false);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    /// Bursts of any size with rests between them, read with any lag: every record once and in order, also after a crash.
+    #[test]
+    fn however_often_it_rests_every_record_is_read_once_and_in_order(
+        bursts in prop::collection::vec((1u64..120, any::<bool>(), 0usize..100), 1..8),
+    ) {
+        let dir = crate::testing::fast_dir();
+        let mut rig = start(&options(dir.path()));
+        let mut reader = rig.lane().reader();
+        let (mut last, mut read) = (0, Vec::new());
+        for (count, rests, lag) in bursts {
+            rig.append(last + 1..=last + count);
+            last += count;
+            locked(&rig.journal.0.recent).records.clear();
+            read.extend(reader.read(lag, 1 << 20).unwrap().iter().map(|read| read.record.number));
+            if rests {
+                // Part of the input: longer than what the writer takes for the end of a burst.
+                std::thread::sleep(Duration::from_millis(3));
+            }
+        }
+        read.extend(read_all(&mut reader).into_iter().map(|(_, number)| number));
+        prop_assert_eq!(&read, &(1..=last).collect::<Vec<_>>());
+        prop_assert_eq!(rig.facts().damaged, 0);
+        drop(reader);
+        rig.end(true);
+        let rig = start(&options(dir.path()));
+        prop_assert_eq!(rig.read_all(), plain(1..=last));
+        rig.end(false);
+    }
+}
