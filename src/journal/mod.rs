@@ -376,6 +376,11 @@ impl Shared {
         }
     }
 
+    /// Whoever still needs one of the newest records reads it from the disk.
+    fn forget(&self) {
+        *locked(&self.recent) = Recent::default();
+    }
+
     fn recall(&self, number: u64) -> Option<Arc<Record>> {
         let recent = locked(&self.recent);
         let first = recent.records.front()?.number;

@@ -59,7 +59,7 @@ pub struct JournalOptions {
 }
 
 /// Payload bytes of a generation unless a test says otherwise: memory and blast radius of a damaged one.
-pub const GENERATION_BYTES: u64 = 4 * 1024 * 1024;
+pub const GENERATION_BYTES: u64 = 2 * 1024 * 1024;
 /// Without a record for so long, a burst is over, unless a test says otherwise.
 pub const QUIET: Duration = Duration::from_secs(2);
 

@@ -13,7 +13,7 @@ use super::commit::Writer;
 use super::log::locked;
 
 /// Of a generation: with less in it, another one is not worth its folder.
-const WORTH: u64 = 4;
+const WORTH: u64 = 8;
 
 /// What ended the waiting.
 enum Woken<T> {
@@ -79,6 +79,8 @@ impl<T> Writer<T> {
             self.active = None;
         }
         self.restless_bytes = 0;
+        // Few and small, but scattered among what the burst has freed: each would hold a page of it back.
+        self.journal.0.forget();
         lean_heap::trim();
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Timing {
     /// Once the large message is acknowledged: longest wait for the broker to close the connection. Closing first would
     /// reset it and could take that ack away, so a broker under load is given time.
     pub(super) lower: Duration,
+    /// Much waits for the journal: longest wait for a commit before more is read.
+    pub(super) patience: Duration,
     /// At a stop: longest wait for commits and acks.
     pub(super) stop: Duration,
     /// At a stop: longest wait for the disconnect to leave.
@@ -52,6 +54,7 @@ impl Timing {
         refused_again: Duration::from_secs(300),
         raised: Duration::from_secs(60),
         lower: Duration::from_secs(10),
+        patience: Duration::from_millis(250),
         stop: Duration::from_secs(5),
         leave: Duration::from_secs(1),
         save: Duration::from_secs(600),

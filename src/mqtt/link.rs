@@ -5,6 +5,11 @@
 //! while it is pending, through the client's queue, which has room for an ack of every packet id; so nothing here waits
 //! for the event loop that it drives.
 //!
+//! A broker may send without end, and faster than any disk is. While a sixteenth of `max_unacked_bytes` waits for the
+//! journal, `poll` is not driven until a commit comes, so that the rest waits at the broker and not in our memory; for a
+//! quarter of a second at most, because pings are its part, too. A journal that takes longer is stuck: then it is read on,
+//! up to the bound.
+//!
 //! At the end of a connection it is offline first, and then what the event loop had read already is appended under the
 //! dead connection's number: no ack can follow, and nothing that reached us is thrown away (the broker's session may be
 //! gone by the next connection, and a QoS 0 message never comes again).
@@ -19,6 +24,9 @@ use tokio::time::Instant;
 
 /// Room for an ack of every packet id and for every SUBSCRIBE.
 const REQUESTS: usize = 65_536 + 1_024;
+
+/// Of `max_unacked_bytes`: with so much waiting, more is not read for a moment.
+const MUCH: u64 = 16;
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -69,6 +77,8 @@ pub(super) struct Link {
     pub(super) again: Option<Instant>,
     /// Whether the broker was asked for its own count.
     pub(super) count_asked: bool,
+    /// Whether a commit is waited for before more is read: not once it was waited for in vain.
+    patient: bool,
 }
 
 impl Link {
@@ -97,6 +107,7 @@ impl Link {
             again: None,
             lowering: None,
             count_asked: false,
+            patient: true,
         }
     }
 
@@ -185,18 +196,21 @@ impl Intake {
                 let mut poll = std::pin::pin!(event_loop.poll());
                 loop {
                     let wake = self.wake(link);
+                    let enough = self.has_enough(link);
                     tokio::select! {
                         biased;
                         _ = stop.wait_for(|stop| *stop), if !link.stopping() => self.begin_stop(link)?,
                         tickets = self.tickets.recv() => {
                             let tickets = tickets.ok_or(End::JournalGone)?;
                             self.committed(&tickets);
+                            link.patient = true;
                             link.acknowledge(&tickets)?;
                             self.leave_if_done(link);
                         }
                         outcome = self.memory.changed() => self.remembered(outcome),
                         () = wait(wake) => self.woken(link)?,
-                        polled = &mut poll => break polled,
+                        () = tokio::time::sleep(self.timing.patience), if enough => link.patient = false,
+                        polled = &mut poll, if !enough => break polled,
                     }
                 }
             };
@@ -241,6 +255,12 @@ impl Intake {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Whether the journal is to catch up first. Every ticket may end that, so what is waited for is taken in anew with each.
+    fn has_enough(&self, link: &Link) -> bool {
+        let much = self.options.config.max_unacked_bytes / MUCH;
+        link.online && link.patient && !link.stopping() && link.lowering.is_none() && self.unacked.bytes > much
     }
 
     fn wake(&self, link: &Link) -> Option<Instant> {

@@ -15,7 +15,7 @@ pub(super) struct Recent<V> {
 impl<V: Copy> Recent<V> {
     /// Holds at most `capacity` hashes.
     pub(super) fn new(capacity: usize) -> Recent<V> {
-        Recent { capacity, values: HashMap::new(), order: VecDeque::new(), stamp: 0 }
+        Recent { capacity, values: HashMap::new(), order: VecDeque::with_capacity(capacity + 1), stamp: 0 }
     }
 
     /// The value last set for `hash`, unless it was forgotten.

@@ -4,6 +4,7 @@ use super::rude::{again, publish, retained};
 use super::support::Rig;
 use crate::mqtt::IntakeState;
 use rumqttc::mqttbytes::v4::Packet;
+use std::time::Duration;
 
 #[tokio::test]
 async fn acks_come_only_after_the_commit_and_in_the_order_of_receipt() {
@@ -23,6 +24,31 @@ async fn acks_come_only_after_the_commit_and_in_the_order_of_receipt() {
     assert_eq!(peer.acks(1).await, [9]);
     let status = rig.shared.snapshot();
     assert_eq!((status.unacked_messages, status.unacked_bytes, status.received), (0, 0, 3));
+}
+
+#[tokio::test]
+async fn a_flood_waits_at_the_broker_until_a_commit_comes() {
+    let mut rig = Rig::start(|setup| {
+        setup.config.max_unacked_bytes = 64 << 10;
+        setup.timing.patience = Duration::from_secs(3600);
+    })
+    .await;
+    let (mut peer, _) = rig.broker.welcome(false).await;
+    // More than a sixteenth of the bound, in one write each: what was read together is handed on together.
+    let flood: Vec<Packet> = (1..=40).map(|id| publish(id, "t/a", &[7; 1024])).collect();
+    peer.send(&flood).await;
+    let mut taken = 0;
+    while taken < flood.len() {
+        let before = taken;
+        rig.journal.record().await;
+        taken += 1;
+        while tokio::time::timeout(Duration::from_millis(100), rig.journal.record()).await.is_ok() {
+            taken += 1;
+        }
+        assert!(taken - before <= 5, "{} were taken without a commit", taken - before);
+        rig.journal.commit(taken - before);
+    }
+    assert_eq!(peer.acks(40).await, (1..=40).collect::<Vec<u16>>());
 }
 
 #[tokio::test]

@@ -154,6 +154,7 @@ async fn a_broker_that_sends_and_never_reads_is_bounded() {
     let mut rig = Rig::start(|setup| {
         setup.timing.slow = setup.timing.quick;
         setup.config.max_unacked_bytes = 256 << 10;
+        setup.timing.patience = Duration::from_millis(1);
     })
     .await;
     let (mut peer, _) = rig.broker.welcome(false).await;
