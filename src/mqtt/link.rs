@@ -2,8 +2,7 @@
 //!
 //! `poll` is pinned: dropping it for a timer would restart an attempt to connect, and a broker that takes longer than the
 //! timer would never be reached. It is dropped only together with the connection. Acks, the stop and timers are handled
-//! while it is pending, through the client's queue, which has room for an ack of every packet id; so nothing here waits
-//! for the event loop that it drives.
+//! while it is pending ([`acks`] says how); nothing here waits for the event loop that it drives.
 //!
 //! A broker may send without end, and faster than any disk is. While a sixteenth of `max_unacked_bytes` waits for the
 //! journal, `poll` is not driven until a commit comes, so that the rest waits at the broker and not in our memory; for a
@@ -14,16 +13,17 @@
 //! dead connection's number: no ack can follow, and nothing that reached us is thrown away (the broker's session may be
 //! gone by the next connection, and a QoS 0 message never comes again).
 
+use super::acks::{self, Acks};
 use super::outage::{self, Cause, Outage};
 use super::size::Limit;
 use super::{Intake, IntakeState, PendingAck, options, wait};
 use rumqttc::mqttbytes::v4::Packet;
-use rumqttc::{AsyncClient, Event, EventLoop, MqttState, Outgoing, Publish, QoS};
+use rumqttc::{AsyncClient, Event, EventLoop, MqttState, Outgoing};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Room for an ack of every packet id and for every SUBSCRIBE.
-const REQUESTS: usize = 65_536 + 1_024;
+/// Room for every SUBSCRIBE, and some.
+const REQUESTS: usize = 1_024;
 
 /// Of `max_unacked_bytes`: with so much waiting, more is not read for a moment.
 const MUCH: u64 = 16;
@@ -37,8 +37,6 @@ pub(super) enum End {
     Full,
     /// The message for which the packet limit was raised is acknowledged, or did not come.
     Lower,
-    /// The client library took no more acks.
-    AckRefused,
     /// As told.
     Stopped,
     /// The journal's end of a channel is gone.
@@ -69,9 +67,7 @@ pub(super) struct Link {
     pub(super) session_kept: bool,
     /// Packet id of the last message that only the raised limit admitted.
     pub(super) oversize: Option<u16>,
-    /// Acks handed to the client library, and those seen to leave.
-    acked: u64,
-    flushed: u64,
+    acks: Acks,
     stopping: Option<Stopping>,
     /// When refused filters are asked for again.
     pub(super) again: Option<Instant>,
@@ -101,8 +97,7 @@ impl Link {
             limit,
             session_kept: false,
             oversize: None,
-            acked: 0,
-            flushed: 0,
+            acks: Acks::default(),
             stopping: None,
             again: None,
             lowering: None,
@@ -112,21 +107,14 @@ impl Link {
     }
 
     /// Acknowledges what came on this connection; in order, because tickets come in order.
-    fn acknowledge(&mut self, tickets: &[PendingAck]) -> Result<(), End> {
+    fn acknowledge(&mut self, tickets: &[PendingAck]) {
         let leaving = self.leaving();
         let stale = crate::rig::armed(crate::rig::Sabotage::StaleAcks);
         let due = |ticket: &&PendingAck| (ticket.connection == self.number || stale) && ticket.qos > 0;
-        if !self.online || leaving || self.lowering.is_some() {
-            return Ok(());
+        if self.online && !leaving && self.lowering.is_none() {
+            tickets.iter().filter(due).for_each(|ticket| self.acks.add(ticket.packet_id, ticket.qos));
+            self.acks.wake(&self.client);
         }
-        for ticket in tickets.iter().filter(due) {
-            let mut ack =
-                Publish::new("", if ticket.qos == 1 { QoS::AtLeastOnce } else { QoS::ExactlyOnce }, Vec::new());
-            ack.pkid = ticket.packet_id;
-            self.client.try_ack(&ack).map_err(|_| End::AckRefused)?;
-            self.acked += 1;
-        }
-        Ok(())
     }
 
     fn leaving(&self) -> bool {
@@ -193,7 +181,8 @@ impl Intake {
     ) -> Result<std::convert::Infallible, End> {
         loop {
             let polled = {
-                let mut poll = std::pin::pin!(event_loop.poll());
+                let due = link.acks.take();
+                let mut poll = std::pin::pin!(acks::poll(event_loop, due, self.timing.connect));
                 loop {
                     let wake = self.wake(link);
                     let enough = self.has_enough(link);
@@ -204,7 +193,7 @@ impl Intake {
                             let tickets = tickets.ok_or(End::JournalGone)?;
                             self.committed(&tickets);
                             link.patient = true;
-                            link.acknowledge(&tickets)?;
+                            link.acknowledge(&tickets);
                             self.leave_if_done(link);
                         }
                         outcome = self.memory.changed() => self.remembered(outcome),
@@ -242,7 +231,7 @@ impl Intake {
             Event::Outgoing(Outgoing::Subscribe(id) | Outgoing::Unsubscribe(id)) => self.subscriptions.sent(id),
             Event::Outgoing(Outgoing::PubAck(id) | Outgoing::PubRec(id)) => {
                 self.recogniser.flushed(id);
-                link.flushed += 1;
+                link.acks.left(id);
                 self.leave_if_done(link);
                 if link.limit == Limit::Raised && link.oversize == Some(id) {
                     // Left as at a stop, or a reset could take the ack away that was just sent.
@@ -315,7 +304,7 @@ impl Intake {
     /// Disconnects at a stop, once everything received is durable and its acks have left.
     fn leave_if_done(&mut self, link: &mut Link) {
         let Some(stopping) = link.stopping.filter(|stopping| !stopping.leaving) else { return };
-        if stopping.appended <= self.unacked.committed && link.acked == link.flushed {
+        if stopping.appended <= self.unacked.committed && link.acks.have_left() {
             link.leave(Instant::now() + self.timing.leave);
         }
     }

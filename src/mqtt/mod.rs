@@ -20,6 +20,7 @@
 //! would make [`repeats`] take its redelivery for a repeat.
 #![allow(clippy::disallowed_types, reason = "the one folder that speaks to the broker")]
 
+mod acks;
 mod backoff;
 mod link;
 mod memory;
@@ -239,7 +240,6 @@ impl Intake {
                 self.limit = Limit::Normal;
                 return Until::At(Instant::now());
             }
-            End::AckRefused => Outage::quick("more acks than packet ids", ""),
             End::Stopped | End::JournalGone => return Until::At(Instant::now()),
         };
         let wait = self.backoff.next(outage.pace, &self.timing, random());

@@ -51,6 +51,27 @@ async fn a_flood_waits_at_the_broker_until_a_commit_comes() {
     assert_eq!(peer.acks(40).await, (1..=40).collect::<Vec<u16>>());
 }
 
+/// Against a broker that keeps to no window: its acks must not wait for what it goes on to send.
+#[tokio::test]
+async fn acks_do_not_wait_behind_a_flood() {
+    let mut rig = Rig::start(|setup| {
+        // Nothing more is read, and so nothing polled, with 400 messages unacknowledged.
+        setup.config.max_unacked_bytes = 16 * 400 * 264;
+        setup.timing.patience = Duration::from_secs(3600);
+    })
+    .await;
+    let (mut peer, _) = rig.broker.welcome(false).await;
+    let flood = |ids: std::ops::RangeInclusive<u16>| ids.map(|id| publish(id, "t/a", b"12345")).collect::<Vec<_>>();
+    peer.send(&flood(1..=400)).await;
+    for _ in 0..400 {
+        rig.journal.record().await;
+    }
+    // Both are there when the agent looks next: the commit, and more than it reads.
+    rig.journal.commit(400);
+    peer.send(&flood(401..=4_000)).await;
+    assert_eq!(peer.acks(400).await, (1..=400).collect::<Vec<u16>>());
+}
+
 #[tokio::test]
 async fn a_late_commit_of_a_dead_connection_acks_nothing_on_the_next_one() {
     for session_present in [true, false] {
