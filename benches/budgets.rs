@@ -4,9 +4,9 @@
 //!
 //! The agent that ships (built here unless named) journals a backlog (1 M records unless told otherwise) while its queue is
 //! away, is killed, starts again and drains, all in a memory cgroup of 64 MB where that can be made (as root). It ends
-//! non-zero when it is not drained or a record is missing, and when a size is over its limit; memory and times are printed
-//! only, because they depend on the machine. `--sizes` looks at what `scripts/cross.sh` and `scripts/package.sh` left in `target`, and
-//! at nothing else.
+//! non-zero when it is not drained, when a record is missing or there twice, and when a size is over its limit; memory and
+//! times are printed only, because they depend on the machine. `--sizes` looks at what `scripts/cross.sh` and
+//! `scripts/package.sh` left in `target`, and at nothing else.
 #![allow(clippy::print_stdout, reason = "figures, for whoever runs it")]
 #![allow(clippy::disallowed_methods, reason = "the agent's edges are not those of its peers")]
 
@@ -115,14 +115,14 @@ async fn backlog(program: &Path, kind: usize, records: usize) -> Outcome<()> {
     agent.wait_status("online", LONG, |s| s["intake"]["routes"][0]["filters"][0]["granted"] == true).await?;
     let mut fleet = Fleet::new(FleetOptions::new(broker.addr(), 200));
     fleet.publish(DRAINED).await?;
-    agent.wait_status("drained", LONG, |s| count(s, "accepted") == DRAINED as u64).await?;
+    agent.wait_status("drained", LONG, |s| count(s, "accepted") >= DRAINED as u64).await?;
     megabytes("resident at the peak of 25,000 in a burst", agent.memory()?.peak, PEAK_BYTES[kind]);
     at_rest(&agent, kind).await?;
 
     stub.close().await;
     let begun = Instant::now();
     fleet.publish(records).await?;
-    agent.wait_status("journaled", LONG, |s| count(s, "waiting") == records as u64).await?;
+    agent.wait_status("journaled", LONG, |s| count(s, "waiting") >= records as u64).await?;
     let (took, size) = (begun.elapsed(), agent.status().await?["journal"]["bytes"].as_u64().unwrap_or_default());
     println!(
         "{records} records waiting ({} MB, {:.0} per second)",
@@ -139,12 +139,12 @@ async fn backlog(program: &Path, kind: usize, records: usize) -> Outcome<()> {
     stub.wait_for(QUEUE, LONG, |counters| counters.received > before).await?;
     row("start to first send, all of them waiting", begun.elapsed().as_secs_f64(), FIRST_SEND.as_secs_f64(), "s");
     let all = (DRAINED + records) as u64;
-    let status = agent.wait_status("drained", LONG, |s| count(s, "accepted") == all).await?;
+    let status = agent.wait_status("drained", LONG, |s| count(s, "accepted") >= all).await?;
     println!("drained at {:.0} per second", records as f64 / begun.elapsed().as_secs_f64());
     megabytes("resident while they drained: peak", agent.memory()?.peak, PEAK_BYTES[kind]);
     at_rest(&agent, kind).await?;
     if count(&status, "appended") != all || stub.counters(QUEUE).accepted != all {
-        return Err(format!("not all of {all} arrived: {status:#}").into());
+        return Err(format!("{all} were to arrive, each once: {status:#}").into());
     }
     Ok(())
 }

@@ -6,7 +6,7 @@
 
 use crate::support::{
     Flow, LONG, PROGRAM, QUEUE, arrived, assert_books, assert_clean, assert_understood, config, drained, fleet,
-    mosquitto, plain, seed, stub, tail,
+    mosquitto, online, plain, seed, stub, tail,
 };
 use proving::agent::AgentProcess;
 use proving::broker::{EmbeddedBroker, EmbeddedOptions};
@@ -29,6 +29,28 @@ async fn twenty_kills_behind_mosquitto_lose_repeat_and_reorder_nothing() {
 async fn twenty_kills_behind_the_embedded_broker_lose_repeat_and_reorder_nothing() {
     let broker = EmbeddedBroker::start(EmbeddedOptions::default()).await.unwrap();
     twenty_kills(broker.addr()).await;
+}
+
+/// More has come than a start looks through; what was durable must be acknowledged by then, or it is recorded again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_in_a_flood_brings_nothing_back_that_is_not_recognised() {
+    let (stub, broker) = (stub(), mosquitto().await);
+    let mut agent = online(config(broker.addr(), &stub)).await;
+    assert!(agent.term(LONG).await.unwrap().success());
+    let mut fleet = fleet(broker.addr(), 50, None);
+    fleet.publish(20_000).await.unwrap();
+    agent.spawn().unwrap();
+    let many = |s: &serde_json::Value| s["journal"]["durable"].as_u64() >= Some(12_000);
+    agent.wait_status("many taken", LONG, many).await.unwrap();
+    agent.kill().await.unwrap();
+    agent.spawn().unwrap();
+    let published = fleet.published();
+    let delivered = arrived(&stub, &mut agent, &published).await;
+    let verdict = assert_clean(&published, &delivered, Rules::FIFO, &agent);
+    assert_eq!((verdict.duplicated_marked, delivered.len()), (0, 20_000));
+    let status = drained(&mut agent, 20_000).await;
+    println!("repeats recognised: {}", status["intake"]["repeats"]);
+    assert_eq!(status["queues"][0]["lane"]["appended"], 20_000, "each once: {status:#}");
 }
 
 async fn twenty_kills(broker: SocketAddr) {
