@@ -195,7 +195,7 @@ fn a_reader_in_the_active_generation_notices_that_it_was_closed() {
     // More than is kept in memory, so that the log itself is read; the reader stops in its middle.
     let kept = RECENT_BYTES as u64 / 700;
     rig.append(1..=30);
-    locked(&rig.journal.0.recent).records.clear();
+    rig.journal.0.forget();
     let head: Vec<u64> = reader.read(10, 1 << 20).unwrap().iter().map(|read| read.position).collect();
     assert_eq!(head, (1..=10).collect::<Vec<_>>());
     rig.append(31..=2 * kept);
@@ -212,7 +212,7 @@ fn a_generation_that_cannot_be_read_now_takes_no_record_of_the_one_before_it_alo
     let mut rig = start(&options(dir.path()));
     rig.append(1..=600);
     let firsts = rig.journal.0.log.firsts();
-    locked(&rig.journal.0.recent).records.clear();
+    rig.journal.0.forget();
     let second = std::fs::read_dir(dir.path().join("log")).unwrap().map(|entry| entry.unwrap().path());
     let second =
         second.into_iter().find(|path| path.to_str().unwrap().contains(&format!("{:020}", firsts[1]))).unwrap();

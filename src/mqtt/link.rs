@@ -108,10 +108,9 @@ impl Link {
 
     /// Acknowledges what came on this connection; in order, because tickets come in order.
     fn acknowledge(&mut self, tickets: &[PendingAck]) {
-        let leaving = self.leaving();
         let stale = crate::rig::armed(crate::rig::Sabotage::StaleAcks);
         let due = |ticket: &&PendingAck| (ticket.connection == self.number || stale) && ticket.qos > 0;
-        if self.online && !leaving && self.lowering.is_none() {
+        if self.online && !self.leaving() && self.lowering.is_none() {
             tickets.iter().filter(due).for_each(|ticket| self.acks.add(ticket.packet_id, ticket.qos));
             self.acks.wake(&self.client);
         }
@@ -198,7 +197,7 @@ impl Intake {
                         }
                         outcome = self.memory.changed() => self.remembered(outcome),
                         () = wait(wake) => self.woken(link)?,
-                        () = tokio::time::sleep(self.timing.patience), if enough => link.patient = false,
+                        () = wait(enough.then(|| Instant::now() + self.timing.patience)) => link.patient = false,
                         polled = &mut poll, if !enough => break polled,
                     }
                 }
@@ -246,7 +245,7 @@ impl Intake {
         Ok(())
     }
 
-    /// Whether the journal is to catch up first. Every ticket may end that, so what is waited for is taken in anew with each.
+    /// Whether the journal is to catch up before more is read.
     fn has_enough(&self, link: &Link) -> bool {
         let much = self.options.config.max_unacked_bytes / MUCH;
         link.online && link.patient && !link.stopping() && link.lowering.is_none() && self.unacked.bytes > much

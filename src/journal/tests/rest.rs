@@ -20,7 +20,7 @@ fn after_a_burst_the_generation_is_closed_and_its_records_are_read_from_the_byte
     let journal = rig.journal.clone();
     let log = &journal.0.log;
     rig.append(1..=40);
-    locked(&rig.journal.0.recent).records.clear();
+    rig.journal.0.forget();
     // Both read in the open generation now, and must not be what keeps it open.
     let (mut reader, again) = (rig.lane().reader(), rig.lane());
     assert_eq!(reader.read(10, 1 << 20).unwrap().len(), 10);
@@ -70,7 +70,7 @@ proptest! {
         for (count, rests, lag) in bursts {
             rig.append(last + 1..=last + count);
             last += count;
-            locked(&rig.journal.0.recent).records.clear();
+            rig.journal.0.forget();
             read.extend(reader.read(lag, 1 << 20).unwrap().iter().map(|read| read.record.number));
             if rests {
                 // Part of the input: longer than what the writer takes for the end of a burst.

@@ -15,6 +15,7 @@ pub(super) struct Recent<V> {
 impl<V: Copy> Recent<V> {
     /// Holds at most `capacity` hashes.
     pub(super) fn new(capacity: usize) -> Recent<V> {
+        // In one piece: grown by doubling, it would end larger than it needs to be.
         Recent { capacity, values: HashMap::new(), order: VecDeque::with_capacity(capacity + 1), stamp: 0 }
     }
 

@@ -34,7 +34,7 @@ async fn a_flood_waits_at_the_broker_until_a_commit_comes() {
     })
     .await;
     let (mut peer, _) = rig.broker.welcome(false).await;
-    // More than a sixteenth of the bound, in one write each: what was read together is handed on together.
+    // Ten times a sixteenth of the bound, in one write.
     let flood: Vec<Packet> = (1..=40).map(|id| publish(id, "t/a", &[7; 1024])).collect();
     peer.send(&flood).await;
     let mut taken = 0;

@@ -134,6 +134,13 @@ pub(crate) fn assert_clean(
     verdict
 }
 
+/// Waits for everything that the broker acknowledged; it must have come clean, on a FIFO queue, and no record twice.
+pub(crate) async fn arrived_once(stub: &SqsStub, agent: &mut AgentProcess, published: &Published) {
+    let delivered = arrived(stub, agent, published).await;
+    let verdict = assert_clean(published, &delivered, Rules::FIFO, agent);
+    assert_eq!((verdict.duplicated_marked, delivered.len()), (0, published.confirmed()), "{verdict}");
+}
+
 /// What the stub saw of it all: raw sends, absorbed resends; and that nothing puzzled it.
 pub(crate) fn assert_understood(stub: &SqsStub) {
     let counters = stub.counters(QUEUE);
