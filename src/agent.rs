@@ -156,6 +156,10 @@ async fn run_once(prepared: Prepared, clock: &Clock, orders: Orders, histories: 
         routes: prepare::routes(&config, &journal),
         journal: journal.id(),
         durable: journal.durable_number(),
+        note_open_acks: {
+            let journal = journal.clone();
+            Arc::new(move |acks, soon| journal.note_open_acks(acks, soon))
+        },
         clock: clock.clone(),
         memory: config.journal.path.join("intake"),
         retry: retry.clone(),

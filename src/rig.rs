@@ -13,6 +13,7 @@
 //!   boot (0: the real one), and the milliseconds that each commit's sync takes longer (none: 0), as on a card that stalls.
 //! - `TIDEGATE_RIG_GENERATION=BYTES` closes a generation after so many bytes, and a good part of one as soon as nothing comes
 //!   for a moment, so that a short run rotates, rests and trims often.
+//! - `TIDEGATE_RIG_MACHINE=FOLDER` is where the marks of the machine are looked for instead of `/`.
 
 #[cfg(feature = "rig")]
 pub mod fuzz;
@@ -37,11 +38,13 @@ pub enum Sabotage {
     CursorFirst,
     /// The state file leaves out the holes that no gap record announces yet, so a crash keeps them from ever being told.
     ForgetHoles,
+    /// A delivery whose topic and bytes came before is taken for a repeat, whatever the broker says of it.
+    SameIsRepeat,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Sabotage; 7] = [
+    pub const ALL: [Sabotage; 8] = [
         Sabotage::AckEarly,
         Sabotage::StaleAcks,
         Sabotage::Overtake,
@@ -49,6 +52,7 @@ impl Sabotage {
         Sabotage::ForgetParked,
         Sabotage::CursorFirst,
         Sabotage::ForgetHoles,
+        Sabotage::SameIsRepeat,
     ];
 
     /// Its name on a command line.
@@ -61,6 +65,7 @@ impl Sabotage {
             Sabotage::ForgetParked => "forget-parked",
             Sabotage::CursorFirst => "cursor-first",
             Sabotage::ForgetHoles => "forget-holes",
+            Sabotage::SameIsRepeat => "same-is-repeat",
         }
     }
 }
@@ -78,6 +83,12 @@ mod inert {
     /// Payload bytes of a generation: the usual, in a build that ships.
     #[inline(always)]
     pub(crate) const fn generation_bytes() -> Option<u64> {
+        None
+    }
+
+    /// Where the marks of the machine are looked for: the usual place, in a build that ships.
+    #[inline(always)]
+    pub(crate) const fn machine() -> Option<std::path::PathBuf> {
         None
     }
 
@@ -163,6 +174,11 @@ mod live {
         std::env::var("TIDEGATE_RIG_GENERATION").ok()?.parse().ok()
     }
 
+    /// Where the marks of the machine are looked for, when that is not to be the usual place.
+    pub(crate) fn machine() -> Option<PathBuf> {
+        std::env::var_os("TIDEGATE_RIG_MACHINE").map(PathBuf::from)
+    }
+
     /// How long nothing comes until a burst is over, when that is not to be the usual.
     pub(crate) fn quiet() -> Option<std::time::Duration> {
         generation_bytes().map(|_| std::time::Duration::from_millis(20))
@@ -181,11 +197,11 @@ mod live {
 #[cfg(not(feature = "rig"))]
 pub use inert::armed;
 #[cfg(not(feature = "rig"))]
-pub(crate) use inert::{generation_bytes, hurried, quiet, shift};
+pub(crate) use inert::{generation_bytes, hurried, machine, quiet, shift};
 #[cfg(feature = "rig")]
 pub use live::{arm, armed, hurry};
 #[cfg(feature = "rig")]
-pub(crate) use live::{generation_bytes, hurried, quiet, shift};
+pub(crate) use live::{generation_bytes, hurried, machine, quiet, shift};
 
 /// How far the clocks are moved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

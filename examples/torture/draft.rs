@@ -46,6 +46,7 @@ pub(crate) fn draft(seed: u64, n: u64, lanes: [LaneId; 2]) -> Draft {
             time_source: TimeSource::Arrival,
         },
         lanes: lanes.into_iter().zip(to).filter_map(|(lane, goes)| goes.then_some(lane)).collect(),
+        duplicate: None,
     }
 }
 

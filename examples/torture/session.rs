@@ -67,6 +67,7 @@ impl Session {
             quiet: Duration::from_millis(1),
             lanes: LANES.map(str::to_owned).to_vec(),
             silent: Vec::new(),
+            machine: "/".into(),
         };
         let opened = guarded(|| {
             let mut opened = Journal::open(&options, &Clock::new(None)).map_err(|error| error.to_string())?;

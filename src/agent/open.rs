@@ -6,7 +6,8 @@ use crate::config::Config;
 use crate::journal::{
     Bounds, GENERATION_BYTES, Journal, JournalError, JournalOptions, OpenReport, Opened, QUIET, RESERVE_BYTES, place,
 };
-use crate::mqtt::{self, repeats::Recogniser};
+use crate::mqtt::{self, repeats::Recogniser, topic::matches};
+use crate::record::Draft;
 use crate::status::Board;
 use tokio::sync::watch;
 
@@ -19,9 +20,8 @@ pub(super) async fn open_journal(
 ) -> Result<Option<(Opened, Recogniser)>, JournalError> {
     let mut said = String::new();
     loop {
-        let options = options(config);
-        let clock = clock.clone();
-        let open = tokio::task::spawn_blocking(move || open_once(&options, &clock)).await;
+        let (options, config, clock) = (options(config), config.clone(), clock.clone());
+        let open = tokio::task::spawn_blocking(move || open_once(&options, &config, &clock)).await;
         let error = match open {
             Ok(Ok(opened)) => {
                 board.wait_for(None);
@@ -64,14 +64,26 @@ pub(crate) fn options(config: &Config) -> JournalOptions {
         quiet: crate::rig::quiet().unwrap_or(QUIET),
         lanes: config.queues.iter().map(|queue| queue.name.clone()).collect(),
         silent: silent.map(|queue| queue.name.clone()).collect(),
+        machine: crate::rig::machine().unwrap_or_else(|| "/".into()),
     }
 }
 
-fn open_once(options: &JournalOptions, clock: &Clock) -> Result<(Opened, Recogniser), JournalError> {
+fn open_once(options: &JournalOptions, config: &Config, clock: &Clock) -> Result<(Opened, Recogniser), JournalError> {
     let mut opened = Journal::open(options, clock)?;
-    let mut recogniser = mqtt::recall(&options.path.join("intake"), opened.journal.id());
-    opened.over_long().into_iter().for_each(|delivery| recogniser.seed_over_long(delivery));
-    opened.each_of_tail(&mut |record| recogniser.seed(record));
+    let (run, ids) = (opened.journal.run(), (&*config.mqtt.url, &*config.mqtt.client_id));
+    let mut recogniser = mqtt::recall(&options.path.join("intake"), ids, run, opened.report.former);
+    opened.heads().into_iter().for_each(|delivery| recogniser.seed_head(delivery));
+    if let Some(acks) = opened.open_acks() {
+        recogniser.seed_acks(acks);
+    }
+    let readers = config.routes.clone();
+    opened.each_of_tail(&mut |record| {
+        // A record of an older release has the id that it gave; a redelivery of it is read by today's rules.
+        let Draft { message, received, identity, .. } = &record.draft;
+        let reader = readers.iter().find(|route| route.topics.iter().any(|filter| matches(filter, &message.topic)));
+        let today = reader.and_then(|route| route.profile.of(message).identify(message, *received, run.journal).key);
+        recogniser.seed(record, today.as_deref().filter(|today| Some(*today) != identity.key.as_deref()));
+    });
     Ok((opened, recogniser))
 }
 
@@ -84,8 +96,13 @@ pub(super) fn say_opened(report: &OpenReport, journal: &Journal) {
             "the journal's state file is damaged: what is still on disk is sent again, marked as possible duplicates"
         );
     }
-    if report.new_id && !report.made {
-        tracing::warn!(journal = %journal.id(), "this card was cloned or its state lost: the journal goes on under a new id");
+    if report.copied {
+        tracing::warn!(journal = %journal.id(), "this journal was on another machine before: it goes on under a new id");
+    } else if report.new_id && !report.made {
+        tracing::warn!(journal = %journal.id(), "the journal's id is lost with its state: it goes on under a new one");
+    }
+    if report.machine_unknown {
+        tracing::info!(journal = %journal.id(), "nothing tells this machine from another; the journal keeps its id");
     }
     if report.missing > 0 {
         tracing::error!(

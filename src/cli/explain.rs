@@ -8,7 +8,7 @@ use crate::config::{Config, RouteConfig};
 use crate::mqtt::topic::matches;
 use crate::mqtt::visit::visit;
 use crate::record::profile::{Profile, ProfileOptions};
-use crate::record::{Draft, JournalId, KeyKind, LaneId, Message, Record, Slot, TimeSource};
+use crate::record::{Draft, JournalId, KeyKind, LaneId, Message, Record, Run, Slot, TimeSource};
 use crate::sqs::Entry;
 use crate::sqs::entry::{Rendering, render};
 use crate::sqs::limits::ENTRY_BYTES;
@@ -125,8 +125,8 @@ fn one(config: &Config, forced: Option<&Profile>, message: Message) -> Value {
     let lanes: Vec<usize> = lanes(config, of_route);
     let ids: Vec<LaneId> = lanes.iter().map(|lane| LaneId(*lane as u16)).collect();
     let slots = ids.iter().map(|lane| Slot { lane: *lane, position: 1 }).collect();
-    let draft = Draft { received, message, profile: name.clone(), identity, lanes: ids };
-    let record = Record::number(draft, JOURNAL, 1, 1, BootId::default(), slots);
+    let draft = Draft { received, message, profile: name.clone(), identity, lanes: ids, duplicate: None };
+    let record = Record::number(draft, Run { journal: JOURNAL, epoch: 1, random: 0 }, 1, BootId::default(), slots);
     let identity = &record.draft.identity;
     json!({
         "topic": record.draft.message.topic,

@@ -4,6 +4,7 @@ use super::print::{complain, say, say_text};
 use super::{ExitCode, ask, load};
 use crate::config::Config;
 use crate::journal::{View, ViewFacts};
+use crate::status::history::span;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
@@ -103,9 +104,22 @@ fn alone(facts: &ViewFacts) -> String {
 /// How long the backlog will take, where something waits.
 fn outlook(of: &Value) -> String {
     match (of["says"].as_str(), of["eta_s"].as_u64()) {
-        (Some("draining"), Some(eta)) => format!(", drained in {}", crate::status::history::span(eta)),
+        (Some("draining"), Some(eta)) => format!(", drained in {}", span(eta)),
         (Some("growing"), _) => ", more comes than goes".to_owned(),
         _ => String::new(),
+    }
+}
+
+/// Whether the broker kept our session, and how often it did not.
+fn session(intake: &Value) -> String {
+    let word = match intake["session_kept"].as_bool() {
+        Some(true) => "kept",
+        Some(false) => "new",
+        None => "-",
+    };
+    match intake["sessions_lost"].as_u64() {
+        Some(lost @ 1..) => format!("{word} (lost {lost} times)"),
+        _ => word.to_owned(),
     }
 }
 
@@ -131,14 +145,27 @@ fn table(snapshot: &Value) -> String {
     let intake = &snapshot["intake"];
     let _ = writeln!(
         out,
-        "{:<10} {} {}, received {}, repeats {}, not yet durable {}",
+        "{:<10} {} {}, session {}, received {}, repeats {}, not yet durable {}",
         "broker",
         text(&intake["url"]),
         text(&intake["state"]),
+        session(intake),
         text(&intake["received"]),
         text(&intake["repeats"]),
         text(&intake["unacked_messages"]),
     );
+    for (index, route) in intake["routes"].as_array().into_iter().flatten().enumerate() {
+        let last = route["last_message_s"].as_u64().map_or("none yet".to_owned(), |ago| format!("{} ago", span(ago)));
+        let _ = writeln!(
+            out,
+            "{:<10} {} ({}): messages {}, with QoS 0 {}, last {last}",
+            "route",
+            index + 1,
+            text(&route["profile"]),
+            text(&route["messages"]),
+            text(&route["qos0"]),
+        );
+    }
     let journal = &snapshot["journal"];
     let _ = writeln!(
         out,

@@ -118,6 +118,8 @@ pub struct MqttConfig {
     pub keep_alive: Duration,
     /// Largest payload that is journaled; a larger message is counted, its head kept in quarantine.
     pub max_payload_bytes: u64,
+    /// A filter of a resumed session under which nothing came for so long is subscribed again, once per connection; 0: never.
+    pub resubscribe_after: Duration,
     /// Most payload bytes received and not yet acknowledged, whatever window the broker keeps.
     pub max_unacked_bytes: u64,
 }

@@ -33,6 +33,8 @@ const JOURNAL_AGE_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
 /// Base64 of this and the envelope around it still fit an SQS message of 1 MiB.
 const PAYLOAD_BYTES_MAX: u64 = 700 << 10;
 /// Enough for a burst, little beside the 24 MB that the agent may use.
+/// Longer than most sensors' interval; what it costs is the retained messages once more.
+const RESUBSCRIBE_AFTER: Duration = Duration::from_secs(300);
 const UNACKED_BYTES: u64 = 8 << 20;
 /// Shorter than the idle time-out of every NAT and broker seen.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -88,6 +90,7 @@ pub(super) fn mqtt(mut section: Section<'_, '_>, gateway_id: &str) -> MqttConfig
     }
     let tls = tls_files(&mut section, &address);
     let keep_alive = section.duration("keep_alive", Duration::from_secs(5)..=Duration::from_secs(3600));
+    let resubscribe_after = section.duration("resubscribe_after", Duration::ZERO..=Duration::from_secs(24 * 3600));
     let payload = section.size("max_payload_bytes", 1 << 10..=PAYLOAD_BYTES_MAX);
     let unacked = section.size("max_unacked_bytes", 64 << 10..=256 << 20);
     let max_payload_bytes = payload.map_or(PAYLOAD_BYTES_MAX, |bytes| bytes.value);
@@ -108,6 +111,7 @@ pub(super) fn mqtt(mut section: Section<'_, '_>, gateway_id: &str) -> MqttConfig
         client_cert_file,
         client_key_file,
         keep_alive: keep_alive.map_or(KEEP_ALIVE, |time| time.value),
+        resubscribe_after: resubscribe_after.map_or(RESUBSCRIBE_AFTER, |time| time.value),
         max_payload_bytes,
         max_unacked_bytes: unacked.map_or(UNACKED_BYTES, |bytes| bytes.value),
     }

@@ -154,6 +154,7 @@ fn loaded(groups: &[u8], bytes: usize) -> Rig {
         quiet: Duration::from_millis(1),
         lanes: vec!["main".into()],
         silent: vec![],
+        machine: "/".into(),
     };
     let opened = Journal::open(&options, &Clock::new(None)).unwrap();
     let lane = opened.journal.lane("main").unwrap();
@@ -194,6 +195,7 @@ fn draft(group: &str, key: &str, lane: &Lane, bytes: usize) -> Draft {
             time_source: TimeSource::Arrival,
         },
         lanes: vec![lane.id()],
+        duplicate: None,
     }
 }
 

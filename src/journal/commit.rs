@@ -9,9 +9,8 @@
 use super::age::Oldest;
 use super::generation::{Facts, Generation, GenerationError, LaneFact};
 use super::log::{framed, locked};
-use super::quarantine::Cause;
 use super::retention::Bound;
-use super::{Append, Item, Journal, JournalError, gap_record};
+use super::{Append, Item, Journal, JournalError, Ticket, gap_record};
 use crate::clock::BootId;
 use crate::record::{Draft, LaneId, Record, Slot, codec};
 use serde::Serialize;
@@ -93,7 +92,7 @@ pub struct Writer<T> {
     pub(super) waiting: tokio::runtime::Runtime,
 }
 
-impl<T> Writer<T> {
+impl<T: Ticket> Writer<T> {
     pub(super) fn new(
         journal: Journal,
         tail: Tail,
@@ -130,22 +129,24 @@ impl<T> Writer<T> {
             let mut drafts = Vec::new();
             let mut tickets = Vec::with_capacity(group.len());
             for Append { item, ticket } in group {
-                tickets.push(ticket);
                 match item {
-                    Item::Record(draft) => drafts.push(*draft),
+                    Item::Record(draft) => drafts.push((*draft, tickets.len())),
                     Item::Repeat => {}
-                    Item::Oversize { draft, bytes, delivery } => {
+                    Item::Head { draft, why, bytes, delivery } => {
                         // Committed first, so that the tickets of what came before do not wait for nothing.
-                        if !self.commit(std::mem::take(&mut drafts)) || !self.keep_oversize(*draft, bytes, delivery) {
+                        if !self.commit(std::mem::take(&mut drafts), &mut tickets)
+                            || !self.keep_head(*draft, why, bytes, delivery)
+                        {
                             return;
                         }
                     }
                 }
+                tickets.push(ticket);
             }
             if crate::rig::armed(crate::rig::Sabotage::AckEarly) {
                 let _ = self.committed.send(std::mem::take(&mut tickets));
             }
-            if !self.commit(drafts) {
+            if !self.commit(drafts, &mut tickets) {
                 return;
             }
             if !tickets.is_empty() {
@@ -154,7 +155,7 @@ impl<T> Writer<T> {
             }
         }
         // What is still to be announced goes with the last commit.
-        self.commit(Vec::new());
+        self.commit(Vec::new(), &mut []);
     }
 
     fn collect(&mut self, first: Append<T>) -> Vec<Append<T>> {
@@ -164,7 +165,7 @@ impl<T> Writer<T> {
             std::thread::sleep(FLOOD_LINGER);
         }
         let size = |append: &Append<T>| match &append.item {
-            Item::Record(draft) | Item::Oversize { draft, .. } => weight(draft),
+            Item::Record(draft) | Item::Head { draft, .. } => weight(draft),
             Item::Repeat => 0,
         };
         let mut bytes = size(&first);
@@ -178,8 +179,10 @@ impl<T> Writer<T> {
         group
     }
 
-    /// Commits drafts and whatever gap records wait. `false`: told to stop before the disk took them.
-    fn commit(&mut self, drafts: Vec<Draft>) -> bool {
+    /// Commits drafts, each with the place of its ticket, and whatever gap records wait; the tickets learn their numbers.
+    /// `false`: told to stop before the disk took them.
+    fn commit(&mut self, drafts: Vec<(Draft, usize)>, tickets: &mut [T]) -> bool {
+        let (drafts, places): (Vec<Draft>, Vec<usize>) = drafts.into_iter().unzip();
         let bytes: usize = drafts.iter().map(weight).sum();
         if !self.insist_on_room(bytes as u64) {
             return false;
@@ -188,6 +191,12 @@ impl<T> Writer<T> {
         // The state on disk has every hole before its gap record is committed: see `gaps`.
         if !announcements.is_empty() && !self.insist(|writer| writer.journal.0.write_state()) {
             return false;
+        }
+        for (number, place) in (self.next + announcements.len() as u64..).zip(places) {
+            // None is there where the sabotage gave them back early.
+            if let Some(ticket) = tickets.get_mut(place) {
+                ticket.numbered(number);
+            }
         }
         let (requeues, requests) = self.requeues();
         let boot = self.journal.0.clock.boot();
@@ -214,13 +223,13 @@ impl<T> Writer<T> {
         let drafts = books.iter_mut().flat_map(|book| {
             let (id, name) = (book.id, book.name.clone());
             let holes = book.holes.leave().iter();
-            holes.map(|hole| gap_record::draft(shared.id, now, (id, &name), hole)).collect::<Vec<_>>()
+            holes.map(|hole| gap_record::draft(shared.run.journal, now, (id, &name), hole)).collect::<Vec<_>>()
         });
         drafts.collect()
     }
 
     /// Repeats a step until it succeeds. `false`: told to stop in between.
-    fn insist(&mut self, mut step: impl FnMut(&mut Self) -> Result<(), JournalError>) -> bool {
+    pub(super) fn insist(&mut self, mut step: impl FnMut(&mut Self) -> Result<(), JournalError>) -> bool {
         self.insist_unless_stopped(|writer| step(writer).map(|()| None))
     }
 
@@ -287,6 +296,7 @@ impl<T> Writer<T> {
     fn number(&self, drafts: Vec<Numbering>) -> Vec<Arc<Record>> {
         let shared = &self.journal.0;
         let mut next: HashMap<LaneId, u64> = locked(&shared.books).iter().map(|book| (book.id, book.next)).collect();
+        let mut open_acks = locked(&shared.open_acks).clone();
         let numbered = drafts.into_iter().zip(self.next..).map(|(Numbering { draft, boot, requeued }, number)| {
             let mut slots = Vec::with_capacity(draft.lanes.len());
             for lane in &draft.lanes {
@@ -294,8 +304,8 @@ impl<T> Writer<T> {
                 slots.push(Slot { lane: *lane, position: *position });
                 *position += 1;
             }
-            let record = Record::number(draft, shared.id, shared.epoch, number, boot, slots);
-            Arc::new(Record { requeued, ..record })
+            let open_acks = open_acks.take();
+            Arc::new(Record { requeued, open_acks, ..Record::number(draft, shared.run, number, boot, slots) })
         });
         numbered.collect()
     }
@@ -330,7 +340,7 @@ impl<T> Writer<T> {
     fn facts(&self) -> Facts {
         let fact = |book: &super::LaneBook| LaneFact { id: book.id, name: book.name.clone(), next: book.next };
         let lanes = locked(&self.journal.0.books).iter().map(fact).collect();
-        Facts { format: 1, first: self.next, epoch: self.journal.0.epoch, lanes }
+        Facts { format: 1, first: self.next, epoch: self.journal.epoch(), lanes }
     }
 
     /// Closes the active generation and starts the next one; what all lanes are past goes now.
@@ -361,33 +371,6 @@ impl<T> Writer<T> {
             shared.durable.send_replace(high);
         }
         shared.dirty();
-    }
-
-    fn keep_oversize(&mut self, draft: Draft, bytes: u64, delivery: u64) -> bool {
-        let topic = draft.message.topic.clone();
-        let text = format!("payload of {bytes} bytes is larger than mqtt.max_payload_bytes");
-        let record = Record::number(
-            draft,
-            self.journal.id(),
-            self.journal.epoch(),
-            self.next,
-            self.journal.0.clock.boot(),
-            vec![],
-        );
-        let cause = Cause { code: "oversize", text: &text, place: None, whole: Some((bytes, delivery)) };
-        self.insist(|writer| {
-            let quarantine = &writer.journal.0.quarantine;
-            let kept =
-                quarantine.keep(&record, cause).map_err(|source| JournalError::io(&writer.journal.0.path, source))?;
-            tracing::error!(
-                topic,
-                bytes,
-                kept,
-                "message too large to be journaled: its head is in quarantine, the rest is lost"
-            );
-            // A full quarantine must not stop the intake: the message is counted either way.
-            Ok(())
-        })
     }
 }
 

@@ -92,8 +92,8 @@ impl Journal {
             (*self.0.durable.borrow(), books.iter().map(LaneFacts::of).collect())
         };
         JournalFacts {
-            journal_id: self.0.id.to_string(),
-            epoch: self.0.epoch,
+            journal_id: self.id().to_string(),
+            epoch: self.epoch(),
             durable,
             generations: self.0.log.firsts().len(),
             bytes: self.0.log.disk_bytes(),

@@ -176,6 +176,7 @@ impl Folder {
             quiet: super::QUIET,
             lanes: LANES.map(str::to_owned).into(),
             silent: Vec::new(),
+            machine: "/".into(),
         };
         match Journal::open(&options, &Clock::new(None)) {
             Ok(opened) => Some(opened),

@@ -49,6 +49,7 @@ pub(super) fn draft(journal: JournalId, now: Moment, lane: (LaneId, &str), hole:
             time_source: TimeSource::Arrival,
         },
         lanes: vec![lane.0],
+        duplicate: None,
     }
 }
 

@@ -129,7 +129,7 @@ impl Lane {
     /// The mark is not durable: the positions must not be attempted.
     pub fn mark(&self, positions: &[u64]) -> Result<(), JournalError> {
         let now = self.journal.0.clock.now().boottime_ms;
-        let (epoch, boot) = (self.journal.0.epoch, self.journal.0.clock.boot());
+        let (epoch, boot) = (self.journal.epoch(), self.journal.0.clock.boot());
         let _alone = locked(&self.marking);
         let unwritten = self.book(|book| {
             for &position in positions {
@@ -151,7 +151,7 @@ impl Lane {
     /// Whether attempting `positions` needs a new mark first. When it does not, they are noted as attempted.
     pub fn needs_mark(&self, positions: &[u64]) -> bool {
         let now = self.journal.0.clock.now().boottime_ms;
-        let epoch = self.journal.0.epoch;
+        let epoch = self.journal.epoch();
         self.book(|book| {
             let needed = positions.iter().any(|position| book.needs_mark(*position, epoch, now));
             if !needed {
@@ -200,7 +200,7 @@ impl Lane {
 
     /// `attempted`: positions up to here may have been attempted in this epoch too.
     fn maybe_sent(&self, position: u64, record_epoch: u64, attempted: u64) -> MaybeSent {
-        let before = self.journal.0.epoch + u64::from(position <= attempted);
+        let before = self.journal.epoch() + u64::from(position <= attempted);
         match self.book(|book| book.maybe_sent(position, record_epoch, before)) {
             None => MaybeSent::No,
             Some(mark) if mark.boot == self.journal.0.clock.boot() => MaybeSent::Since(mark.since_ms),

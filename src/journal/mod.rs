@@ -16,6 +16,7 @@
 //! `reserve` ([`reserve`]).
 
 mod age;
+mod append;
 pub mod books;
 mod closed;
 mod commit;
@@ -28,6 +29,7 @@ pub(crate) mod fuzz;
 mod gap_record;
 mod gaps;
 mod generation;
+mod heads;
 mod lane;
 mod lane_state;
 mod log;
@@ -35,6 +37,7 @@ mod open;
 mod origin;
 pub mod place;
 mod quarantine;
+mod report;
 mod requeue;
 mod reserve;
 mod rest;
@@ -45,23 +48,26 @@ mod state;
 mod tests;
 mod view;
 
+pub use append::{Append, Item, Ticket, Unjournaled};
 pub use commit::{Writer, WriterHealth};
 pub use facts::{EvictionFacts, JournalFacts, LaneFacts};
 pub use lane::{Lane, MaybeSent, ReadRecord, Reader};
-pub use open::{GENERATION_BYTES, JournalOptions, OpenReport, Opened, QUIET};
+pub use open::{GENERATION_BYTES, JournalOptions, Opened, QUIET};
 pub use quarantine::{QuarantineCounts, Quarantined, QuarantinedName};
+pub use report::OpenReport;
 pub use requeue::Requeued;
 pub use reserve::RESERVE_BYTES;
 pub use retention::{Bound, Bounds};
 pub use view::{Soundness, View, ViewFacts};
 
 use crate::clock::Clock;
-use crate::record::{Draft, JournalId, LaneId, Record};
+use crate::record::{JournalId, LaneId, OpenAcks, Record, Run};
 use books::{LaneBook, Outcome};
 use gaps::{About, Hole, Reason};
 use generation::GenerationError;
 use lane_state::LaneState;
 use log::{Log, locked};
+use origin::Machine;
 use reserve::Reserve;
 use state::{State, StateError, StateFile};
 use std::collections::VecDeque;
@@ -136,42 +142,16 @@ impl From<StateError> for JournalError {
     }
 }
 
-/// What the intake asks the journal to keep, in order of receipt.
-#[derive(Debug)]
-pub struct Append<T> {
-    /// What it is.
-    pub item: Item,
-    /// Given back, in order, once the item and all before it have reached stable storage.
-    pub ticket: T,
-}
-
-/// One thing to keep.
-#[derive(Debug)]
-pub enum Item {
-    /// A new record.
-    Record(Box<Draft>),
-    /// A repeat of something appended before: nothing to write, but its ticket waits for what stands before it.
-    Repeat,
-    /// A message too large to be journaled: its head (as the draft's payload) goes to the quarantine.
-    Oversize {
-        /// The message with only the head of its payload.
-        draft: Box<Draft>,
-        /// Size of the whole payload.
-        bytes: u64,
-        /// Hash by which the broker's redelivery of it is recognised; kept with the head ([`Opened::over_long`]).
-        delivery: u64,
-    },
-}
-
 /// An open journal; cheap to clone. The lock is held until the last clone is gone.
 #[derive(Clone, Debug)]
 pub struct Journal(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    id: JournalId,
-    epoch: u64,
-    fingerprint: u64,
+    run: Run,
+    machine: Machine,
+    /// What intake says of the acks that are open; goes to disk with each commit and each state.
+    open_acks: Mutex<Option<OpenAcks>>,
     path: PathBuf,
     clock: Clock,
     bounds: Bounds,
@@ -220,12 +200,26 @@ struct KeeperFlags {
 impl Journal {
     /// The journal's id.
     pub fn id(&self) -> JournalId {
-        self.0.id
+        self.0.run.journal
+    }
+
+    /// This open of it.
+    pub fn run(&self) -> Run {
+        self.0.run
+    }
+
+    /// Takes what intake knows of open acks: it goes to disk with the next commit and the next state, and with `soon` within
+    /// a second even where nothing else moves.
+    pub fn note_open_acks(&self, acks: OpenAcks, soon: bool) {
+        *locked(&self.0.open_acks) = Some(acks);
+        if soon {
+            self.0.dirty();
+        }
     }
 
     /// Which open this is.
     pub fn epoch(&self) -> u64 {
-        self.0.epoch
+        self.0.run.epoch
     }
 
     /// The journal's folder.
@@ -316,11 +310,15 @@ impl Shared {
             // The writer raises the high water in one picture with the books: what is idle here is idle.
             let high = *self.durable.borrow();
             books.iter_mut().for_each(|book| book.idle_up_to(high));
+            let open_acks = locked(&self.open_acks).clone();
             state::fit(|room| State {
-                journal: self.id,
-                epoch: self.epoch,
+                journal: self.run.journal,
+                epoch: self.run.epoch,
                 high,
-                fingerprint: self.fingerprint,
+                fingerprint: 0,
+                machine: self.machine.clone(),
+                run: self.run.random,
+                open_acks: open_acks.clone(),
                 last_good_s: self.clock.last_good_s(),
                 lanes: books.iter().map(|book| LaneState::of(book, room)).collect(),
             })?

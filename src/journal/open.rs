@@ -12,14 +12,15 @@ use super::files;
 use super::format::check_format;
 use super::generation::{Facts, LaneFact};
 use super::log::Log;
-use super::origin::{draw_id, machine_fingerprint};
+use super::origin::{Machine, Place, draw, draw_id};
 use super::quarantine::Quarantine;
+use super::report::OpenReport;
 use super::reserve::Reserve;
 use super::retention::Bounds;
 use super::state::{Found, State, StateFile};
-use super::{Append, Journal, JournalError, Keeper, Recent, Shared, gap_record};
+use super::{Append, Journal, JournalError, Keeper, Recent, Shared, Ticket, gap_record};
 use crate::clock::{BootId, Clock};
-use crate::record::{JournalId, LaneId, Record, codec};
+use crate::record::{JournalId, LaneId, OpenAcks, Record, Run, codec};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -56,32 +57,14 @@ pub struct JournalOptions {
     pub lanes: Vec<String>,
     /// Those of them whose queues take no gap records: their holes are counted, and not announced.
     pub silent: Vec<String>,
+    /// Where the marks of the machine are looked for: `/`, but for tests.
+    pub machine: PathBuf,
 }
 
 /// Payload bytes of a generation unless a test says otherwise: memory and blast radius of a damaged one.
 pub const GENERATION_BYTES: u64 = 2 * 1024 * 1024;
 /// Without a record for so long, a burst is over, unless a test says otherwise.
 pub const QUIET: Duration = Duration::from_secs(2);
-
-/// What was found.
-#[derive(Clone, Debug, Default)]
-pub struct OpenReport {
-    /// There was no journal before.
-    pub made: bool,
-    /// The state file was damaged: cursors start at the oldest record, everything may be sent again.
-    pub state_lost: bool,
-    /// The card was cloned or the state lost: a new journal id was drawn.
-    pub new_id: bool,
-    /// Numbers below the recorded high water that the newest generation should hold and does not.
-    pub missing: u64,
-    /// Records of the last commit before a crash of which only damaged frames are left: unacknowledged, if it was the crash
-    /// that tore them, as is likely; lost, if the disk damaged them afterwards.
-    pub in_doubt: u64,
-    /// It lies in RAM.
-    pub in_ram: bool,
-    /// Lanes with waiting records that no configured queue drains.
-    pub stranded: Vec<String>,
-}
 
 /// An open journal that nobody writes to yet.
 #[derive(Debug)]
@@ -93,6 +76,8 @@ pub struct Opened {
     tail: Tail,
     /// The newest generations as they were, oldest first.
     newest: Vec<Counted>,
+    /// What the state file said of open acks.
+    open_acks: Option<OpenAcks>,
 }
 
 impl Opened {
@@ -105,13 +90,18 @@ impl Opened {
         }
     }
 
-    /// Hashes of the deliveries of messages too large to be journaled whose heads are in quarantine, oldest first.
-    pub fn over_long(&self) -> Vec<u64> {
+    /// Hashes of the deliveries of messages that were not journaled and whose heads are in quarantine, oldest first.
+    pub fn heads(&self) -> Vec<u64> {
         self.journal.0.quarantine.deliveries()
     }
 
+    /// What the state file said of acks that were open, if it said anything; each record of the tail may say more.
+    pub fn open_acks(&self) -> Option<&OpenAcks> {
+        self.open_acks.as_ref()
+    }
+
     /// The writer; to be run on a thread of its own. `stop` ends its waiting on a disk that refuses.
-    pub fn writer<T>(
+    pub fn writer<T: Ticket>(
         self,
         linger: Duration,
         inbox: UnboundedReceiver<Append<T>>,
@@ -189,15 +179,23 @@ impl Journal {
         report.in_doubt = tail.in_doubt;
 
         let last = tail.last.max(high);
-        let fingerprint = machine_fingerprint();
+        let mut machine = Machine::look(&options.machine, path);
+        let mut open_acks = None;
         let (id, epoch, mut books) = match old {
             Some((state, books)) => {
                 if let Some(last_good_s) = state.last_good_s {
                     clock.learn(last_good_s, i64::MAX);
                 }
-                let cloned = state.fingerprint != fingerprint && state.fingerprint != 0 && fingerprint != 0;
-                report.new_id = cloned;
-                (if cloned { draw_id() } else { state.journal }, state.epoch.max(tail.epoch) + 1, books)
+                let place = machine.compare(&state.machine);
+                report.copied = place == Place::Another;
+                report.machine_unknown = place == Place::Unknown;
+                report.new_id = report.copied;
+                report.former = report.copied.then_some(state.journal);
+                if !report.copied {
+                    machine = machine.noting(&state.machine);
+                }
+                open_acks = state.open_acks;
+                (if report.copied { draw_id() } else { state.journal }, state.epoch.max(tail.epoch) + 1, books)
             }
             None if report.state_lost => {
                 let epoch = tail.epoch + EPOCH_LEAP;
@@ -221,9 +219,9 @@ impl Journal {
 
         let reserve = Reserve::new(path, options.reserve_bytes);
         let journal = Journal(Arc::new(Shared {
-            id,
-            epoch,
-            fingerprint,
+            run: Run { journal: id, epoch, random: draw() },
+            machine,
+            open_acks: Mutex::new(open_acks.clone()),
             path: path.clone(),
             clock: clock.clone(),
             bounds: options.bounds,
@@ -244,7 +242,7 @@ impl Journal {
             health: Mutex::new(WriterHealth::Fine),
             _lock: lock,
         }));
-        // The epoch is durable from here on; only now may a number be given.
+        // Epoch and run are durable from here on; only now may a number be given.
         journal.0.write_state()?;
         if let Err(error) = journal.0.reserve.make(options.bounds.min_free) {
             tracing::warn!(%error, "the journal's reserve for a full disk cannot be made now");
@@ -259,7 +257,7 @@ impl Journal {
             None => None,
         };
         let active = active.map(|generation| (generation, tail.bytes));
-        Ok(Opened { journal, report, tail: Tail { next: last + 1, active }, newest })
+        Ok(Opened { journal, report, tail: Tail { next: last + 1, active }, newest, open_acks })
     }
 }
 
@@ -272,7 +270,7 @@ fn carry_over(
     let log = &journal.0.log;
     // Without its facts nothing is known of its lanes: it is closed as it is.
     let Some(facts) = log.facts(first) else { return Ok(None) };
-    Ok(Some(log.carry_over(Facts { epoch: journal.0.epoch, ..facts }, closed, last)?))
+    Ok(Some(log.carry_over(Facts { epoch: journal.epoch(), ..facts }, closed, last)?))
 }
 
 fn take_lock(path: &Path) -> Result<File, JournalError> {

@@ -8,7 +8,7 @@
 use super::commit::{Numbering, Writer};
 use super::log::locked;
 use super::quarantine::{Quarantined, QuarantinedName};
-use super::{Journal, JournalError, Opened};
+use super::{Journal, JournalError, Opened, Ticket};
 use serde::Serialize;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
@@ -143,7 +143,7 @@ impl Opened {
     }
 }
 
-impl<T> Writer<T> {
+impl<T: Ticket> Writer<T> {
     /// What is to go back into the log now, and who asked for it.
     pub(super) fn requeues(&self) -> (Vec<Numbering>, Vec<Request>) {
         let requests = std::mem::take(&mut *locked(&self.journal.0.requeues));

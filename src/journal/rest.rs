@@ -8,6 +8,7 @@
 //! Nobody is woken where nothing moves: the timer runs once after such a burst.
 
 use super::Append;
+use super::Ticket;
 use super::age::Oldest;
 use super::commit::Writer;
 use super::log::locked;
@@ -25,7 +26,7 @@ enum Woken<T> {
     Quiet,
 }
 
-impl<T> Writer<T> {
+impl<T: Ticket> Writer<T> {
     /// Waits for something to keep, or (`Some(None)`) to announce or to evict. `None`: nothing will come any more.
     pub(super) fn wait(&mut self) -> Option<Option<Append<T>>> {
         loop {

@@ -5,6 +5,7 @@
 //! announced ([`super::gaps`]). Reading what is given up, for its times and groups, may take a moment of the disk's; it
 //! happens on the writer's thread, at a bound alone.
 
+use super::Ticket;
 use super::books::Outcome;
 use super::commit::Writer;
 use super::gaps::{About, Hole, Reason};
@@ -24,7 +25,7 @@ struct Given {
     again: Vec<Hole>,
 }
 
-impl<T> Writer<T> {
+impl<T: Ticket> Writer<T> {
     /// Makes room for a commit by the bounds' policy. `Ok(Some(bound))`: stopped at it.
     pub(super) fn make_room(&mut self, bytes: u64) -> Result<Option<Bound>, JournalError> {
         loop {

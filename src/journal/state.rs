@@ -7,7 +7,8 @@
 
 use super::files;
 use super::lane_state::{LaneState, Room};
-use crate::record::JournalId;
+use super::origin::Machine;
+use crate::record::{JournalId, OpenAcks};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -41,9 +42,18 @@ pub(super) struct State {
     /// Highest number known to be durable.
     #[serde(rename = "h")]
     pub(super) high: u64,
-    /// Hash of machine id and first MAC address; 0 when neither could be read.
+    /// What 0.1.0 told the machine by; it takes 0 for "unknown".
     #[serde(rename = "f")]
     pub(super) fingerprint: u64,
+    /// What the machine is told by.
+    #[serde(rename = "o", default)]
+    pub(super) machine: Machine,
+    /// Random bits of the newest open.
+    #[serde(rename = "u", default)]
+    pub(super) run: u64,
+    /// Whose acks are open.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub(super) open_acks: Option<OpenAcks>,
     /// Last good time, seconds since 1970.
     #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
     pub(super) last_good_s: Option<i64>,
@@ -197,7 +207,17 @@ mod tests {
     use crate::record::LaneId;
 
     fn state(epoch: u64) -> State {
-        State { journal: JournalId(7), epoch, high: 3, fingerprint: 9, last_good_s: Some(5), lanes: vec![] }
+        State {
+            journal: JournalId(7),
+            epoch,
+            high: 3,
+            fingerprint: 0,
+            machine: Machine::default(),
+            run: 11,
+            open_acks: Some(OpenAcks { session: 1, through: 3, open: vec![2] }),
+            last_good_s: Some(5),
+            lanes: vec![],
+        }
     }
 
     fn reopen(path: &Path) -> (StateFile, Found) {

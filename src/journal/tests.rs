@@ -14,7 +14,7 @@ mod samples;
 use super::books::Outcome;
 use super::*;
 use crate::config::OnFull;
-use crate::record::{Identity, KeyKind, Message, TimeSource};
+use crate::record::{Draft, Identity, KeyKind, Message, TimeSource};
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
@@ -43,6 +43,7 @@ fn options(path: &Path) -> JournalOptions {
         quiet: Duration::from_millis(1),
         lanes: vec![MAIN.into(), "audit".into()],
         silent: vec![],
+        machine: "/".into(),
     }
 }
 
@@ -88,6 +89,7 @@ fn draft(n: u64, lanes: &[LaneId]) -> Draft {
             time_source: TimeSource::Arrival,
         },
         lanes: lanes.to_vec(),
+        duplicate: None,
     }
 }
 
@@ -442,7 +444,8 @@ fn a_newest_generation_that_cannot_be_carried_over_is_read_where_it_is() {
 fn bare_frames(numbers: std::ops::RangeInclusive<u64>, id: JournalId, lane: LaneId, epoch: u64) -> Vec<u8> {
     let frames = numbers.flat_map(|number| {
         let slots = vec![crate::record::Slot { lane, position: number }];
-        let record = Record::number(draft(number, &[lane]), id, epoch, number, Clock::new(None).boot(), slots);
+        let run = Run { journal: id, epoch, random: 1 };
+        let record = Record::number(draft(number, &[lane]), run, number, Clock::new(None).boot(), slots);
         log::framed(number, None, &crate::record::codec::encode(&record))
     });
     frames.flat_map(|(_, _, value)| value).collect()
@@ -520,13 +523,13 @@ fn a_message_too_large_to_be_journaled_is_known_again_after_a_restart() {
     for n in 1..=3 {
         let mut head = draft(n, &[]);
         head.message.payload = vec![n as u8; 4096].into();
-        let item = Item::Oversize { draft: Box::new(head), bytes: 5_000_000, delivery: 70 + n };
+        let item = Item::Head { draft: Box::new(head), why: Unjournaled::Oversize, bytes: 5_000_000, delivery: 70 + n };
         rig.inbox.as_ref().unwrap().send(Append { item, ticket: n }).unwrap();
         rig.await_tickets(vec![n]);
     }
     rig.end(true);
     let opened = Journal::open(&options(dir.path()), &Clock::new(None)).unwrap();
-    assert_eq!(opened.over_long(), [71, 72, 73]);
+    assert_eq!(opened.heads(), [71, 72, 73]);
     assert_eq!(opened.journal.facts().quarantine.entries, 3);
 }
 

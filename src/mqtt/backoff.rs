@@ -29,9 +29,13 @@ pub(super) struct Timing {
     pub(super) refused_again: Duration,
     /// A raised packet limit is lowered after this when the large message does not come.
     pub(super) raised: Duration,
-    /// Once the large message is acknowledged: longest wait for the broker to close the connection. Closing first would
-    /// reset it and could take that ack away, so a broker under load is given time.
-    pub(super) lower: Duration,
+    /// After a goodbye: longest wait for the broker to close the connection. Closing first would reset it and could take
+    /// acks away, so a broker under load is given time.
+    pub(super) part: Duration,
+    /// Closed acks are noted at most so long after they closed.
+    pub(super) note_acks: Duration,
+    /// Once filters are exchanged, equal deliveries are put down to it for so long: the broker may have queued both.
+    pub(super) exchanged: Duration,
     /// Much waits for the journal: longest wait for a commit before more is read.
     pub(super) patience: Duration,
     /// At a stop: longest wait for commits and acks.
@@ -53,7 +57,9 @@ impl Timing {
         connect: Duration::from_secs(15),
         refused_again: Duration::from_secs(300),
         raised: Duration::from_secs(60),
-        lower: Duration::from_secs(10),
+        part: Duration::from_secs(10),
+        note_acks: Duration::from_millis(300),
+        exchanged: Duration::from_secs(10),
         patience: Duration::from_millis(250),
         stop: Duration::from_secs(5),
         leave: Duration::from_secs(1),

@@ -14,8 +14,10 @@
 //! gone by the next connection, and a QoS 0 message never comes again).
 
 use super::acks::{self, Acks};
+use super::arrivals::Arrivals;
 use super::outage::{self, Cause, Outage};
 use super::size::Limit;
+use super::subscriptions::Ask;
 use super::{Intake, IntakeState, PendingAck, options, wait};
 use rumqttc::mqttbytes::v4::Packet;
 use rumqttc::{AsyncClient, Event, EventLoop, MqttState, Outgoing};
@@ -37,6 +39,8 @@ pub(super) enum End {
     Full,
     /// The message for which the packet limit was raised is acknowledged, or did not come.
     Lower,
+    /// Left politely, to come back at once: see [`super::arrivals`].
+    SecondVisit,
     /// As told.
     Stopped,
     /// The journal's end of a channel is gone.
@@ -49,8 +53,23 @@ struct Stopping {
     /// Appends that must be committed first.
     appended: u64,
     deadline: Instant,
+    /// The broker was asked for an answer behind all acks.
+    asked: bool,
     /// The disconnect is on its way.
     leaving: bool,
+}
+
+/// A polite end, after which another connection follows at once.
+#[derive(Clone, Copy, Debug)]
+struct Parting {
+    deadline: Instant,
+    second_visit: bool,
+}
+
+impl Parting {
+    fn end(self) -> End {
+        if self.second_visit { End::SecondVisit } else { End::Lower }
+    }
 }
 
 /// One connection.
@@ -61,8 +80,14 @@ pub(super) struct Link {
     pub(super) online: bool,
     pub(super) since: Instant,
     limit: Limit,
-    /// The message over the packet limit is acknowledged: the connection ends when the broker closes it, or then.
-    lowering: Option<Instant>,
+    /// Nothing more is wanted here: the connection ends when the broker closes it, or then.
+    parting: Option<Parting>,
+    /// What has come.
+    pub(super) arrivals: Arrivals,
+    /// When equal deliveries are not any more put down to an exchange of filters.
+    pub(super) exchanged: Option<Instant>,
+    /// When closed acks are noted, at the latest.
+    note_acks: Option<Instant>,
     /// Whether the broker had kept our session.
     pub(super) session_kept: bool,
     /// Packet id of the last message that only the raised limit admitted.
@@ -80,7 +105,7 @@ pub(super) struct Link {
 impl Link {
     /// The claim to the ack of a message that came here.
     pub(super) fn ticket(&self, packet_id: u16, qos: u8, bytes: u64) -> PendingAck {
-        PendingAck { connection: self.number, packet_id, qos, bytes }
+        PendingAck { connection: self.number, packet_id, qos, bytes, place: 0, number: 0 }
     }
 
     /// Whether new QoS 1 messages are left to the broker.
@@ -100,7 +125,10 @@ impl Link {
             acks: Acks::default(),
             stopping: None,
             again: None,
-            lowering: None,
+            parting: None,
+            arrivals: Arrivals::new(Instant::now(), false, true),
+            exchanged: None,
+            note_acks: None,
             count_asked: false,
             patient: true,
         }
@@ -110,7 +138,7 @@ impl Link {
     fn acknowledge(&mut self, tickets: &[PendingAck]) {
         let stale = crate::rig::armed(crate::rig::Sabotage::StaleAcks);
         let due = |ticket: &&PendingAck| (ticket.connection == self.number || stale) && ticket.qos > 0;
-        if self.online && !self.leaving() && self.lowering.is_none() {
+        if self.online && !self.leaving() && self.parting.is_none() {
             tickets.iter().filter(due).for_each(|ticket| self.acks.add(ticket.packet_id, ticket.qos));
             self.acks.wake(&self.client);
         }
@@ -118,6 +146,13 @@ impl Link {
 
     fn leaving(&self) -> bool {
         self.stopping.is_some_and(|stopping| stopping.leaving)
+    }
+
+    /// Says goodbye and waits for the broker to close. Closing first, over messages that were not read, would be a reset,
+    /// and a reset makes the broker forget the acks that it has not read yet.
+    fn part(&mut self, deadline: Instant, second_visit: bool) {
+        self.parting = Some(Parting { deadline, second_visit });
+        let _ = self.client.try_disconnect();
     }
 
     fn leave(&mut self, deadline: Instant) {
@@ -134,6 +169,7 @@ impl Intake {
     /// Connects and stays connected as long as it lasts.
     pub(super) async fn connection(&mut self, stop: &mut watch::Receiver<bool>) -> End {
         self.memory.doubt_filters();
+        self.memory.keep_asked(self.subscriptions.maybe_soon());
         let doubted = self.memory.settled().await;
         self.remembered(doubted);
         let password = match self.password().await {
@@ -160,6 +196,7 @@ impl Intake {
                 end = End::JournalGone;
             }
         }
+        self.note_open_acks();
         self.backoff.ended(link.number != 0, link.since.elapsed(), &self.timing);
         self.blame_count(&end);
         end
@@ -205,8 +242,10 @@ impl Intake {
             match polled {
                 Ok(event) => self.event(event, link, &mut event_loop.state)?,
                 Err(_) if link.leaving() => return Err(End::Stopped),
-                Err(_) if link.lowering.is_some() => return Err(End::Lower),
                 Err(error) => {
+                    if let Some(parting) = link.parting {
+                        return Err(parting.end());
+                    }
                     let config = &self.options.config;
                     let connected = link.number != 0;
                     return Err(End::Failed(outage::cause(&error, &config.url, &config.client_id, connected)));
@@ -224,22 +263,23 @@ impl Intake {
             }
             Event::Incoming(Packet::SubAck(suback)) => self.granted(&suback, link),
             Event::Incoming(Packet::UnsubAck(unsuback)) => {
-                self.subscriptions.released(unsuback.pkid);
+                if self.subscriptions.released(unsuback.pkid) {
+                    // The answer behind all acks: the broker has them.
+                    link.leave(Instant::now() + self.timing.leave);
+                    return Ok(());
+                }
                 self.keep_filters(link);
             }
             Event::Outgoing(Outgoing::Subscribe(id) | Outgoing::Unsubscribe(id)) => self.subscriptions.sent(id),
             Event::Outgoing(Outgoing::PubAck(id) | Outgoing::PubRec(id)) => {
                 self.recogniser.flushed(id);
+                link.note_acks.get_or_insert_with(|| Instant::now() + self.timing.note_acks);
                 link.acks.left(id);
                 self.leave_if_done(link);
                 if link.limit == Limit::Raised && link.oversize == Some(id) {
-                    // Left as at a stop, or a reset could take the ack away that was just sent.
-                    link.lowering = Some(Instant::now() + self.timing.lower);
-                    let _ = link.client.try_disconnect();
+                    link.part(Instant::now() + self.timing.part, false);
                 }
             }
-            // The broker closes now, and only then do we: a socket closed over messages that were not read is reset, and
-            // a reset makes the broker forget the acks that it has not read yet.
             _ => {}
         }
         Ok(())
@@ -248,20 +288,35 @@ impl Intake {
     /// Whether the journal is to catch up before more is read.
     fn has_enough(&self, link: &Link) -> bool {
         let much = self.options.config.max_unacked_bytes / MUCH;
-        link.online && link.patient && !link.stopping() && link.lowering.is_none() && self.unacked.bytes > much
+        link.online && link.patient && !link.stopping() && link.parting.is_none() && self.unacked.bytes > much
     }
 
     fn wake(&self, link: &Link) -> Option<Instant> {
         let raised = (link.online && link.limit == Limit::Raised).then(|| link.since + self.timing.raised);
         let stopping = link.stopping.map(|stopping| stopping.deadline);
-        [self.saver.due(), raised, stopping, link.again, link.lowering].into_iter().flatten().min()
+        let parting = link.parting.map(|parting| parting.deadline);
+        let free = link.online && link.parting.is_none() && link.stopping.is_none();
+        let visit = link.arrivals.visit_at().filter(|_| free);
+        let silent = link.arrivals.ask_at(self.options.config.resubscribe_after).filter(|_| free);
+        let due =
+            [self.saver.due(), raised, stopping, link.again, parting, visit, silent, link.exchanged, link.note_acks];
+        due.into_iter().flatten().min()
     }
 
     fn woken(&mut self, link: &mut Link) -> Result<(), End> {
         let now = Instant::now();
         self.save_if_due();
-        if link.lowering.is_some_and(|deadline| deadline <= now) {
-            return Err(End::Lower);
+        if link.note_acks.take_if(|at| *at <= now).is_some() {
+            self.note_open_acks();
+        }
+        if let Some(parting) = link.parting {
+            return if parting.deadline <= now { Err(parting.end()) } else { Ok(()) };
+        }
+        if link.exchanged.take_if(|at| *at <= now).is_some() {
+            self.recogniser.exchanging(false);
+        }
+        if link.online && link.stopping.is_none() {
+            self.look_after(now, link);
         }
         if link.again.is_some_and(|again| again <= now) {
             link.again = None;
@@ -276,11 +331,12 @@ impl Intake {
             return Err(End::Lower);
         }
         match link.stopping {
+            None => Ok(()),
             Some(stopping) if stopping.deadline <= now && stopping.leaving => Err(End::Stopped),
             Some(stopping) if stopping.deadline <= now => {
                 tracing::warn!(
                     messages = self.unacked.messages,
-                    "stopping with messages that are not durable yet; the broker keeps them"
+                    "stopping before the broker has every ack; what it has none for comes again"
                 );
                 link.leave(now + self.timing.leave);
                 Ok(())
@@ -295,16 +351,39 @@ impl Intake {
             return Err(End::Stopped);
         }
         let deadline = Instant::now() + self.timing.stop;
-        link.stopping = Some(Stopping { appended: self.unacked.appended, deadline, leaving: false });
+        link.stopping = Some(Stopping { appended: self.unacked.appended, deadline, asked: false, leaving: false });
         self.leave_if_done(link);
         Ok(())
     }
 
-    /// Disconnects at a stop, once everything received is durable and its acks have left.
+    /// At a stop, once everything received is durable and its acks have left: asks for an answer behind them, and leaves when
+    /// it comes. Acks that stand in a socket's buffer when we are gone are lost, and their messages would come again.
     fn leave_if_done(&mut self, link: &mut Link) {
-        let Some(stopping) = link.stopping.filter(|stopping| !stopping.leaving) else { return };
-        if stopping.appended <= self.unacked.committed && link.acks.have_left() {
-            link.leave(Instant::now() + self.timing.leave);
+        let committed = self.unacked.committed;
+        let done = |stopping: &Stopping| !stopping.asked && stopping.appended <= committed;
+        let have_left = link.acks.have_left();
+        if let Some(stopping) = link.stopping.as_mut().filter(|stopping| done(stopping) && have_left) {
+            stopping.asked = true;
+            self.ask(vec![Ask::Barrier], link);
+        }
+    }
+
+    /// What a connection asks for in the long run: silent filters once more, and a second visit.
+    fn look_after(&mut self, now: Instant, link: &mut Link) {
+        if link.arrivals.ask_at(self.options.config.resubscribe_after).is_some_and(|at| at <= now) {
+            let filters = self.options.routes.iter().flat_map(|route| &route.filters);
+            let silent = link.arrivals.silent(filters);
+            if !silent.is_empty() {
+                tracing::info!(filters = silent.join(", "), "nothing came on a resumed session; subscribing again");
+                self.ask(self.subscriptions.again(&silent), link);
+            }
+        }
+        let idle = self.unacked.messages == 0 && link.acks.have_left();
+        if link.arrivals.second_visit(now, idle) {
+            tracing::info!(
+                "connecting once more: brokers hold messages back behind QoS 0 traffic until the next connection"
+            );
+            link.part(now + self.timing.part, true);
         }
     }
 }

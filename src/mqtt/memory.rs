@@ -1,5 +1,5 @@
-//! Small files that intake keeps across restarts: the filters that the broker's session holds, and the table of what was
-//! seen last on each topic.
+//! Small files that intake keeps across restarts: the filters that the broker's session holds, those that it may hold, the
+//! table of what was seen last on each topic, how far replays had come, and whether the broker lets us see what it drops.
 //!
 //! A file is there whole or not at all: it is written under another name, synced, renamed, and the folder synced. What
 //! cannot be read back (torn, damaged, of another release or journal) counts as absent, which is always safe here: the
@@ -7,10 +7,12 @@
 //!
 //! The file of filters exists only while it is known to be true. It is removed before each attempt to connect and written
 //! once the broker has confirmed every filter; otherwise a session that the broker lost and made anew, followed by a
-//! crash before we subscribed, would be taken for one that still holds our filters, and stay silent for ever.
+//! crash before we subscribed, would be taken for one that still holds our filters, and stay silent for ever. What was ever
+//! asked for, and is not known to be released, stands in a file of its own: a crash between two filters leaves none behind.
+//! The file of replays exists only between an orderly end and the next start: after a crash none is due.
 
-use super::repeats::{Recogniser, Seen};
-use crate::record::JournalId;
+use super::repeats::{Last, Recogniser, Replays, Seen, session};
+use crate::record::{JournalId, Run};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, VecDeque};
@@ -20,7 +22,10 @@ use std::path::{Path, PathBuf};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 const FILTERS: &str = "filters";
+const ASKED: &str = "asked";
 const SEEN: &str = "seen";
+const REPLAYS: &str = "replays";
+const COUNT_REFUSED: &str = "count-refused";
 
 /// Opens every file: name and format version.
 const MAGIC: &[u8; 8] = b"tgmqtt\x00\x01";
@@ -41,23 +46,57 @@ struct Filters {
     filters: BTreeSet<String>,
 }
 
+/// What the session may hold.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Asked {
+    /// Every filter that was asked for and is not known to be released.
+    pub(super) filters: BTreeSet<String>,
+    /// Whether there was a session: the broker answered at least once.
+    pub(super) session: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AskedFile {
+    url: String,
+    client_id: String,
+    #[serde(flatten)]
+    asked: Asked,
+}
+
 #[derive(Serialize, Deserialize)]
 struct SeenFile {
     journal: JournalId,
     through: u64,
     acked_through: u64,
+    /// Hash of a topic, and of its last payload.
     topics: Vec<(u64, u64)>,
+    /// Beside each of them, since 0.2.0: bits of lanes, and the SUBSCRIBE whose replay has reached it.
+    #[serde(default)]
+    values: Vec<(u64, u32)>,
+    #[serde(default)]
+    leaves_flag: bool,
 }
 
-/// The recogniser as the last run of `journal` left it; then [`Recogniser::seed`] it with the journal's tail: the last
-/// [`super::repeats::KEYS`] records, or as many as there still are. Blocks on the disk.
-pub fn recall(folder: &Path, journal: JournalId) -> Recogniser {
-    let saved = read::<SeenFile>(&folder.join(SEEN)).filter(|file| file.journal == journal);
-    Recogniser::new(saved.map(|file| Seen {
-        through: file.through,
-        acked_through: file.acked_through,
-        topics: file.topics,
-    }))
+impl SeenFile {
+    fn into_seen(self) -> Seen {
+        let SeenFile { through, acked_through, topics, values, leaves_flag, .. } = self;
+        // 0.1.0 kept no lanes: what it recorded went wherever its topic goes.
+        let values = values.into_iter().chain(std::iter::repeat((u64::MAX, 0)));
+        let last = topics
+            .into_iter()
+            .zip(values)
+            .map(|((topic, payload), (lanes, replayed))| (topic, Last { payload, lanes, replayed }));
+        Seen { through, acked_through, topics: last.collect(), leaves_flag }
+    }
+}
+
+/// The recogniser as the last run of a journal left it, for the client `client_id` of the broker at `url`; then
+/// [`Recogniser::seed`] it with the journal's tail: the last [`super::repeats::KEYS`] records, or as many as there still
+/// are. `former`: the id that the journal had before it was drawn anew. Blocks on the disk.
+pub fn recall(folder: &Path, (url, client_id): (&str, &str), run: Run, former: Option<JournalId>) -> Recogniser {
+    let ours = |file: &SeenFile| file.journal == run.journal || Some(file.journal) == former;
+    let saved = read::<SeenFile>(&folder.join(SEEN)).filter(ours);
+    Recogniser::new(saved.map(SeenFile::into_seen), session(url, client_id), run)
 }
 
 #[derive(Debug)]
@@ -74,13 +113,15 @@ pub(super) struct Memory {
     journal: JournalId,
     url: String,
     client_id: String,
+    /// What the file of asked filters holds, once this run has written it.
+    asked_kept: Option<Asked>,
     running: Option<JoinHandle<Result<(), MemoryError>>>,
     queued: VecDeque<Change>,
 }
 
 impl Memory {
     pub(super) fn new(folder: PathBuf, journal: JournalId, url: String, client_id: String) -> Memory {
-        Memory { folder, journal, url, client_id, running: None, queued: VecDeque::new() }
+        Memory { folder, journal, url, client_id, asked_kept: None, running: None, queued: VecDeque::new() }
     }
 
     /// The filters that this client's session held when the last run knew. Blocks for one small read.
@@ -88,6 +129,50 @@ impl Memory {
         read::<Filters>(&self.folder.join(FILTERS))
             .filter(|file| file.url == self.url && file.client_id == self.client_id)
             .map(|file| file.filters)
+    }
+
+    /// What this client's session may hold. Blocks for two small reads.
+    pub(super) fn asked(&self) -> Asked {
+        let ours = |file: &AskedFile| file.url == self.url && file.client_id == self.client_id;
+        let asked = read::<AskedFile>(&self.folder.join(ASKED)).filter(ours).map(|file| file.asked);
+        // 0.1.0 kept the filters alone, once the broker had confirmed them.
+        let confirmed = || self.filters().map(|filters| Asked { filters, session: true });
+        asked.or_else(confirmed).unwrap_or_default()
+    }
+
+    /// Keeps what the session may hold from here on.
+    pub(super) fn keep_asked(&mut self, asked: Asked) {
+        if self.asked_kept.as_ref() == Some(&asked) {
+            return;
+        }
+        self.asked_kept = Some(asked.clone());
+        let file = AskedFile { url: self.url.clone(), client_id: self.client_id.clone(), asked };
+        self.push(ASKED, encode(&file));
+    }
+
+    /// How far replays had come at the end of the last run, if that was an orderly one; told once. Blocks for a small read.
+    pub(super) fn take_replays(&mut self) -> Replays {
+        let replays = read::<Replays>(&self.folder.join(REPLAYS));
+        if replays.is_some() {
+            self.push(REPLAYS, None);
+        }
+        replays.unwrap_or_default()
+    }
+
+    /// Keeps how far replays have come, at an orderly end.
+    pub(super) fn keep_replays(&mut self, replays: &Replays) {
+        self.push(REPLAYS, encode(replays));
+    }
+
+    /// Whether this broker does not let us see what it drops, as an earlier run found. Blocks for a small read.
+    pub(super) fn count_refused(&self) -> bool {
+        read::<String>(&self.folder.join(COUNT_REFUSED)).is_some_and(|url| url == self.url)
+    }
+
+    /// Keeps that it does not.
+    pub(super) fn keep_count_refused(&mut self) {
+        let url = self.url.clone();
+        self.push(COUNT_REFUSED, encode(&url));
     }
 
     /// Keeps the filters that the broker's session holds.
@@ -103,8 +188,11 @@ impl Memory {
 
     /// Keeps what was seen last; everything in it is committed.
     pub(super) fn keep_seen(&mut self, seen: Seen) {
-        let Seen { through, acked_through, topics } = seen;
-        self.push(SEEN, encode(&SeenFile { journal: self.journal, through, acked_through, topics }));
+        let Seen { through, acked_through, topics, leaves_flag } = seen;
+        let values = topics.iter().map(|(_, last)| (last.lanes, last.replayed)).collect();
+        let topics = topics.into_iter().map(|(topic, last)| (topic, last.payload)).collect();
+        let journal = self.journal;
+        self.push(SEEN, encode(&SeenFile { journal, through, acked_through, topics, values, leaves_flag }));
     }
 
     /// Waits until one change is on disk; for ever when there is none. May be cancelled.
@@ -171,11 +259,14 @@ fn remove(folder: &Path, path: &Path) -> io::Result<()> {
 #[cfg(feature = "rig")]
 pub(crate) fn fuzz(folder: &Path) {
     let journal = read::<SeenFile>(&folder.join(SEEN)).map_or(JournalId(1), |file| file.journal);
-    let mut recogniser = recall(folder, journal);
+    let run = Run { journal, ..Run::default() };
+    let mut recogniser = recall(folder, ("mqtt://b", "tidegate"), run, None);
     recogniser.seeded(1);
-    recogniser.session_lost();
+    recogniser.connected(true);
+    recogniser.connected(false);
     let _ = recogniser.save(u64::MAX);
-    let _ = Memory::new(folder.to_owned(), journal, "mqtt://b".into(), "tidegate".into()).filters();
+    let memory = Memory::new(folder.to_owned(), journal, "mqtt://b".into(), "tidegate".into());
+    let _ = (memory.filters(), memory.asked(), memory.count_refused(), read::<Replays>(&folder.join(REPLAYS)));
 }
 
 /// Magic, CRC-32C of the rest, CBOR.
@@ -244,7 +335,9 @@ mod tests {
         #[test]
         fn a_damaged_file_counts_as_absent(at in any::<prop::sample::Index>(), flip in 1u8..) {
             let folder = tempfile::tempdir().expect("folder");
-            let file = SeenFile { journal: JournalId(1), through: 9, acked_through: 4, topics: vec![(1, 2), (3, 4)] };
+            let topics = vec![(1, 2), (3, 4)];
+            let values = vec![(1, 0), (u64::MAX, 7)];
+            let file = SeenFile { journal: JournalId(1), through: 9, acked_through: 4, topics, values, leaves_flag: true };
             let mut bytes = encode(&file).expect("encodes");
             let at = at.index(bytes.len());
             bytes[at] ^= flip;

@@ -21,6 +21,7 @@
 #![allow(clippy::disallowed_types, reason = "the one folder that speaks to the broker")]
 
 mod acks;
+mod arrivals;
 mod backoff;
 mod link;
 mod memory;
@@ -45,9 +46,9 @@ pub use status::{FilterStatus, IntakeShared, IntakeState, IntakeStatus, LastMess
 
 use crate::clock::{Clock, Moment};
 use crate::config::MqttConfig;
-use crate::journal::Append;
-use crate::record::{Identity, JournalId, LaneId, Message};
-use backoff::{Backoff, Timing};
+use crate::journal::{Append, Ticket};
+use crate::record::{Identity, JournalId, LaneId, Message, OpenAcks};
+use backoff::{Backoff, Pace, Timing};
 use link::End;
 use memory::Memory;
 use outage::{Cause, Outage};
@@ -65,6 +66,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// Reads a message's identity, and names the profile that read it. Must not fail or block: it runs between two polls.
 pub type Identify = Arc<dyn Fn(&Message, Moment) -> (Identity, &'static str) + Send + Sync>;
+
+/// Takes whose acks are open: to disk with the next commit, or within a second where the flag is set.
+pub type NoteOpenAcks = Arc<dyn Fn(OpenAcks, bool) + Send + Sync>;
 
 /// The journal's last durable number: everything up to it has reached stable storage.
 pub type Durable = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -101,6 +105,8 @@ pub struct IntakeOptions {
     pub journal: JournalId,
     /// Its last durable number.
     pub durable: Durable,
+    /// Keeps whose acks are open.
+    pub note_open_acks: NoteOpenAcks,
     /// The process's clock.
     pub clock: Clock,
     /// Folder for small files, made when missing.
@@ -122,6 +128,16 @@ pub struct PendingAck {
     pub qos: u8,
     /// What the message counts for against `max_unacked_bytes`.
     pub bytes: u64,
+    /// Names the record for [`repeats`]; 0: none.
+    pub place: u64,
+    /// The number that the journal gave to the record; 0 until it has.
+    pub number: u64,
+}
+
+impl Ticket for PendingAck {
+    fn numbered(&mut self, number: u64) {
+        self.number = number;
+    }
 }
 
 /// The task. Made by [`Intake::new`], run by [`Intake::run`].
@@ -143,6 +159,8 @@ pub struct Intake {
     /// CONNACKs so far: the number of the present connection.
     connections: u64,
     counts: receive::Counts,
+    /// The next connection is a second visit: see [`arrivals`].
+    second_visit: bool,
 }
 
 /// What ends a pause.
@@ -170,10 +188,12 @@ impl Intake {
         let (clock, url) = (options.clock.clone(), config.url.clone());
         let shared = Arc::new(IntakeShared::new(clock, url, &options.routes, options.show_payloads));
         let (url, client_id) = (config.url.clone(), config.client_id.clone());
-        let memory = Memory::new(options.memory.clone(), options.journal, url, client_id);
+        let mut memory = Memory::new(options.memory.clone(), options.journal, url, client_id);
         let wanted = options.routes.iter().flat_map(|route| route.filters.iter().cloned()).collect();
+        recogniser.replays_go_on(memory.take_replays());
+        let counts = receive::Counts::new(memory.count_refused());
         let intake = Intake {
-            subscriptions: Subscriptions::new(wanted, memory.filters()),
+            subscriptions: Subscriptions::new(wanted, memory.filters(), memory.asked()),
             shared: shared.clone(),
             options,
             appends,
@@ -187,7 +207,8 @@ impl Intake {
             limit: Limit::Normal,
             releases: BTreeSet::new(),
             connections: 0,
-            counts: receive::Counts::default(),
+            counts,
+            second_visit: false,
         };
         Ok((intake, shared))
     }
@@ -219,6 +240,8 @@ impl Intake {
             End::Failed(Cause::Outage(outage)) => outage,
             End::Failed(Cause::Raise(bytes)) => {
                 self.limit = Limit::Raised;
+                // What the broker was sending us because we subscribed does not come a second time by itself.
+                self.subscriptions.forget_fresh();
                 Outage::quick(format!("a message of {bytes} bytes is over the limit; taking it to the quarantine"), "")
             }
             End::Failed(Cause::Release(packet_id)) => {
@@ -240,6 +263,10 @@ impl Intake {
                 self.limit = Limit::Normal;
                 return Until::At(Instant::now());
             }
+            End::SecondVisit => {
+                self.second_visit = true;
+                return Until::At(Instant::now());
+            }
             End::Stopped | End::JournalGone => return Until::At(Instant::now()),
         };
         let wait = self.backoff.next(outage.pace, &self.timing, random());
@@ -252,7 +279,7 @@ impl Intake {
         if outage.remedy.is_empty() && self.backoff.failures() >= 3 {
             "see the broker's log; another client may use the same client id".clone_into(&mut outage.remedy);
         }
-        let person = outage.pace == backoff::Pace::Slow;
+        let person = outage.pace == Pace::Slow;
         let Outage { why, remedy, .. } = outage.clone();
         if self.shared.enter(outage.into()) {
             match person {
@@ -297,6 +324,8 @@ impl Intake {
 
     async fn finish(&mut self) {
         self.save_now();
+        self.note_open_acks();
+        self.memory.keep_replays(&self.recogniser.replays());
         match timeout(self.timing.stop, self.memory.settled()).await {
             Ok(outcome) => self.remembered(outcome),
             Err(_) => tracing::warn!("intake's small files were not kept in time; nothing is lost by it"),

@@ -12,10 +12,8 @@ pub(super) struct Outage {
     pub(super) why: String,
     /// What a person can do; empty when nothing is to be done.
     pub(super) remedy: String,
-    /// How urgent the next attempt is.
+    /// How urgent the next attempt is; [`Pace::Slow`] where nothing goes on until a person acts.
     pub(super) pace: Pace,
-    /// Whether nothing goes on until a person acts.
-    pub(super) blocked: bool,
 }
 
 /// What an error of the client library asks for.
@@ -31,7 +29,7 @@ pub(super) enum Cause {
 
 impl Outage {
     pub(super) fn quick(why: impl Into<String>, remedy: impl Into<String>) -> Outage {
-        Outage { why: why.into(), remedy: remedy.into(), pace: Pace::Quick, blocked: false }
+        Outage { why: why.into(), remedy: remedy.into(), pace: Pace::Quick }
     }
 
     pub(super) fn slow(why: impl Into<String>, remedy: impl Into<String>) -> Outage {
@@ -66,6 +64,8 @@ fn state_cause(error: &StateError, url: &str, connected: bool) -> Cause {
             TooLarge::Raise => return Cause::Raise(*bytes),
             TooLarge::Blocked => blocked(*bytes),
         },
+        // A return code that MQTT 3.1.1 does not have; as MQTT 5 writes it.
+        StateError::Deserialization(mqttbytes::Error::InvalidConnectReturnCode(code @ 0x80..)) => mqtt5_only(*code),
         StateError::Unsolicited(packet_id) => return Cause::Release(*packet_id),
         StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)) => io_outage(error, url),
         StateError::ConnectionAborted => Outage::quick("the broker closed the connection", ""),
@@ -91,8 +91,8 @@ fn refused(code: ConnectReturnCode, client_id: &str) -> Outage {
             "set mqtt.username and mqtt.password_file, or allow this client in the broker",
         ),
         ConnectReturnCode::BadClientId => Outage::slow(
-            format!("the broker refused the client id {client_id}"),
-            "set mqtt.client_id to one that the broker accepts, and keep it: the session hangs on it",
+            format!("the broker refused the client id {client_id} ({} characters)", client_id.chars().count()),
+            "set mqtt.client_id to one that the broker accepts (some take at most 23 letters and digits), and keep it: the session hangs on it",
         ),
         ConnectReturnCode::RefusedProtocolVersion => {
             Outage::slow("the broker refused MQTT 3.1.1", "enable MQTT 3.1.1 in the broker")
@@ -127,6 +127,14 @@ fn not_mqtt(url: &str, what: &str) -> Outage {
     )
 }
 
+fn mqtt5_only(code: u8) -> Outage {
+    let what = match code {
+        0x84 => "the broker takes MQTT 5 only".to_owned(),
+        code => format!("the broker refused us with 0x{code:02x}, a code of MQTT 5"),
+    };
+    Outage::slow(what, "enable MQTT 3.1.1 in the broker: tidegate speaks MQTT 3.1.1")
+}
+
 fn blocked(packet_bytes: usize) -> Outage {
     let most = TAKEN_BYTES >> 20;
     Outage {
@@ -139,7 +147,6 @@ fn blocked(packet_bytes: usize) -> Outage {
              remove the message by ending this client's session in the broker (which drops what else it holds)"
         ),
         pace: Pace::Slow,
-        blocked: true,
     }
 }
 
@@ -168,7 +175,7 @@ mod tests {
     fn a_broker_that_is_not_up_yet_is_tried_again_soon() {
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         let Cause::Outage(outage) = read(ConnectionError::Io(refused)) else { panic!("an outage") };
-        assert_eq!((outage.pace, outage.blocked), (Pace::Quick, false));
+        assert_eq!(outage.pace, Pace::Quick);
         assert!(outage.why.contains("mqtt://broker:1883"));
     }
 
@@ -177,8 +184,15 @@ mod tests {
         let limit = |bytes| state(StateError::Deserialization(mqttbytes::Error::PayloadSizeLimitExceeded(bytes)));
         assert_eq!(limit(5_000_000), Cause::Raise(5_000_000));
         let Cause::Outage(outage) = limit(20_000_000) else { panic!("an outage") };
-        assert!(outage.blocked && outage.why.contains("20000000"), "{outage:?}");
+        assert!(outage.pace == Pace::Slow && outage.why.contains("20000000"), "{outage:?}");
         assert!(outage.remedy.contains("message_size_limit") && outage.remedy.contains("max_packet_size"));
+    }
+
+    #[test]
+    fn a_broker_of_mqtt_5_alone_is_called_so() {
+        let refused = StateError::Deserialization(mqttbytes::Error::InvalidConnectReturnCode(0x84));
+        let Cause::Outage(outage) = state(refused) else { panic!("an outage") };
+        assert!(outage.pace == Pace::Slow && outage.why.contains("MQTT 5 only"), "{outage:?}");
     }
 
     #[test]

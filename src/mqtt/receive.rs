@@ -1,18 +1,21 @@
 //! From a PUBLISH to an append, and from a ticket back to the count of what is not durable yet.
 
 use super::link::{End, Link};
-use super::repeats::Verdict;
+use super::repeats::Delivery;
 use super::size::{HEAD_BYTES, Limit};
 use super::topic::matches;
 use super::{Intake, PendingAck};
-use crate::journal::{Append, Item};
-use crate::record::{Draft, Message};
+use crate::journal::{Append, Item, Unjournaled};
+use crate::record::{Draft, Identity, KeyKind, Message, TimeSource};
 use bytes::Bytes;
 use rumqttc::{Publish, QoS};
 use tokio::time::Instant;
 
 /// The broker's count of messages that it dropped, where it is a Mosquitto.
 pub(super) const BROKER_COUNT: &str = "$SYS/broker/publish/messages/dropped";
+
+/// Connections in a row that may die over the question for the broker's own count before it is not asked any more.
+pub(super) const COUNT_REFUSALS: u8 = 2;
 
 /// What a message counts for beside topic and payload: its envelope in memory. Bounds a flood of empty messages.
 const ENVELOPE_BYTES: u64 = 256;
@@ -34,10 +37,14 @@ pub(super) struct Unacked {
     pub(super) committed: u64,
 }
 
+/// Heads of messages of no route that are kept, per topic prefix and in all, in one run: enough to see what they are, and
+/// never so many that they fill the quarantine.
+const UNROUTED_HEADS: (u64, u64) = (4, 32);
+
 /// What is logged once or now and then.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    unrouted_logged: bool,
+    unrouted_heads: u64,
     oversize_logged: bool,
     /// Rise of the broker's own loss that is not logged yet, and when the last one was.
     loss: u64,
@@ -46,17 +53,34 @@ pub(super) struct Counts {
     pub(super) count_refusals: u8,
 }
 
+impl Counts {
+    /// `refused`: an earlier run found that the broker does not let us see its count.
+    pub(super) fn new(refused: bool) -> Counts {
+        Counts { count_refusals: if refused { COUNT_REFUSALS } else { 0 }, ..Counts::default() }
+    }
+}
+
 impl Intake {
     /// Takes a message that came on `link`.
     pub(super) fn receive(&mut self, publish: Publish, link: &mut Link) -> Result<(), End> {
-        let route = self.options.routes.iter().position(|route| {
-            let mut filters = route.filters.iter();
-            filters.any(|filter| matches(filter, &publish.topic))
+        let routes = self.options.routes.iter().enumerate();
+        let mut of_route = routes.filter_map(|(index, route)| {
+            let filter = route.filters.iter().position(|filter| matches(filter, &publish.topic))?;
+            Some((index, filter))
         });
+        let route = of_route.next();
+        let filter = route.map(|(index, filter)| self.options.routes[index].filters[filter].as_str());
+        link.arrivals.came(Instant::now(), publish.qos == QoS::AtMostOnce, filter);
         if publish.topic == BROKER_COUNT {
             self.broker_count(&publish.payload);
             if route.is_none() {
-                return Ok(());
+                // With QoS 1 it has an ack in its turn, like everything else.
+                let qos = publish.qos as u8;
+                return match qos {
+                    0 => Ok(()),
+                    _ if link.stopping() => Ok(()),
+                    _ => self.append(Item::Repeat, link.ticket(publish.pkid, qos, 0)),
+                };
             }
         }
         if link.stopping() && publish.qos != QoS::AtMostOnce {
@@ -72,7 +96,7 @@ impl Intake {
         });
         match route {
             Some(route) => self.routed(route, publish, link),
-            None => self.unrouted(&publish, link),
+            None => self.unrouted(publish, link),
         }
     }
 
@@ -82,12 +106,23 @@ impl Intake {
             self.unacked.bytes = self.unacked.bytes.saturating_sub(ticket.bytes);
             self.unacked.messages = self.unacked.messages.saturating_sub(1);
             self.unacked.committed += 1;
+            if ticket.place != 0 {
+                self.recogniser.numbered(ticket.place, ticket.number);
+            }
         }
         self.show_unacked();
         self.write_snapshot();
+        self.note_open_acks();
     }
 
-    fn routed(&mut self, index: usize, publish: Publish, link: &Link) -> Result<(), End> {
+    /// Tells the journal whose acks are open, if that changed: it goes to disk with the next commit, or soon.
+    pub(super) fn note_open_acks(&mut self) {
+        if let Some((acks, soon)) = self.recogniser.open_acks() {
+            (self.options.note_open_acks)(acks, soon);
+        }
+    }
+
+    fn routed(&mut self, (index, filter): (usize, usize), publish: Publish, link: &Link) -> Result<(), End> {
         let received = self.options.clock.now();
         let qos = publish.qos as u8;
         let size = publish.payload.len();
@@ -101,48 +136,88 @@ impl Intake {
             );
         }
         // The payload still shares the read buffer; only what is kept is copied out of it.
-        let message = Message {
-            topic: publish.topic,
-            payload: publish.payload,
-            qos: qos.min(1),
-            retain: publish.retain,
-            dup: publish.dup,
-            packet_id: publish.pkid,
-        };
+        let message = message(publish);
         let (identity, profile) = (route.identify)(&message, received);
         let (profile, lanes) = (profile.to_owned(), route.lanes.clone());
-        let mut draft = Box::new(Draft { received, message, profile, identity, lanes });
-        let over_long = size as u64 > self.options.config.max_payload_bytes;
-        let (verdict, delivery) = match over_long {
-            true => self.recogniser.judge_over_long(&draft, link.session_kept),
-            false => (self.recogniser.judge(&draft, link.session_kept), 0),
-        };
-        let (item, kept) = match verdict {
-            Verdict::Repeat => (Item::Repeat, 0),
-            Verdict::New if over_long => {
-                draft.message.payload = Bytes::copy_from_slice(&draft.message.payload[..HEAD_BYTES.min(size)]);
-                self.oversize(&draft, size);
-                (Item::Oversize { draft, bytes: size as u64, delivery }, HEAD_BYTES.min(size) + topic_bytes)
-            }
-            Verdict::New => {
-                draft.message.payload = Bytes::copy_from_slice(&draft.message.payload);
-                (Item::Record(draft), size + topic_bytes)
-            }
-        };
-        self.shared.count(|status| status.repeats += u64::from(verdict == Verdict::Repeat));
-        let bytes = if verdict == Verdict::Repeat { repeat_bytes(qos) } else { kept as u64 + ENVELOPE_BYTES };
-        self.append(item, link.ticket(publish.pkid, qos, bytes))
+        let mut draft = Box::new(Draft { received, message, profile, identity, lanes, duplicate: None });
+        let delivery =
+            Delivery { filter: &route.filters[filter], connection: link.number, session_kept: link.session_kept };
+        if size as u64 > self.options.config.max_payload_bytes {
+            let (again, hash) = self.recogniser.judge_head(&draft, delivery);
+            let kept = (!again).then_some((Unjournaled::Oversize, hash));
+            return self.head(draft, kept, qos, link);
+        }
+        let verdict = self.recogniser.judge(&draft, delivery);
+        let repeat = verdict.is_repeat();
+        self.shared.count(|status| {
+            status.repeats += u64::from(repeat);
+            status.possible_duplicates += u64::from(verdict.duplicate.is_some());
+        });
+        if repeat {
+            return self.append(Item::Repeat, link.ticket(draft.message.packet_id, qos, repeat_bytes(qos)));
+        }
+        draft.message.payload = Bytes::copy_from_slice(&draft.message.payload);
+        (draft.lanes, draft.duplicate) = (verdict.lanes, verdict.duplicate);
+        let bytes = (size + topic_bytes) as u64 + ENVELOPE_BYTES;
+        let ticket = link.ticket(draft.message.packet_id, qos, bytes);
+        self.append(Item::Record(draft), PendingAck { place: verdict.place, ..ticket })
     }
 
-    /// No route wants it: the filters have changed, and the broker had queued it under one that was dropped. Nobody asked
-    /// for it, so it is not kept; it is acknowledged in its turn, or it would come again for ever.
-    fn unrouted(&mut self, publish: &Publish, link: &Link) -> Result<(), End> {
-        self.shared.count(|status| status.unrouted += 1);
-        if !std::mem::replace(&mut self.counts.unrouted_logged, true) {
-            tracing::warn!(topic = publish.topic, "messages of no route are acknowledged and not kept");
-        }
+    /// No route wants it: the filters have changed and the broker had queued it, or the broker publishes it under another
+    /// name than it was asked for. It is acknowledged in its turn, or it would come again for ever; it is counted by the
+    /// beginning of its topic, and of the first ones the head is kept.
+    fn unrouted(&mut self, publish: Publish, link: &Link) -> Result<(), End> {
+        let received = self.options.clock.now();
         let qos = publish.qos as u8;
-        self.append(Item::Repeat, link.ticket(publish.pkid, qos, repeat_bytes(qos)))
+        let message = message(publish);
+        let of_prefix = self.shared.unrouted(&message.topic, received.boottime_ms);
+        if of_prefix == 1 {
+            tracing::error!(
+                topic = message.topic,
+                "messages of no route are acknowledged and not journaled; name their topics in a route, then reload: systemctl reload tidegate"
+            );
+        }
+        let keep = of_prefix <= UNROUTED_HEADS.0 && self.counts.unrouted_heads < UNROUTED_HEADS.1;
+        self.counts.unrouted_heads += u64::from(keep);
+        let identity = Identity {
+            key: None,
+            key_kind: KeyKind::Arrival,
+            group: "unrouted".to_owned(),
+            device: None,
+            record_type: "raw".to_owned(),
+            event_time: None,
+            time_source: TimeSource::Arrival,
+        };
+        let profile = "unrouted".to_owned();
+        let draft = Box::new(Draft { received, message, profile, identity, lanes: Vec::new(), duplicate: None });
+        let delivery = Delivery { filter: "", connection: link.number, session_kept: link.session_kept };
+        let kept = match keep {
+            true => Some(self.recogniser.judge_head(&draft, delivery)),
+            false => None,
+        };
+        let kept = kept.filter(|(again, _)| !again).map(|(_, hash)| (Unjournaled::Unrouted, hash));
+        self.head(draft, kept, qos, link)
+    }
+
+    /// Hands over the head of a message that is not journaled, unless it was kept before, and the claim to its ack.
+    fn head(
+        &mut self,
+        mut draft: Box<Draft>,
+        kept: Option<(Unjournaled, u64)>,
+        qos: u8,
+        link: &Link,
+    ) -> Result<(), End> {
+        let (packet_id, size) = (draft.message.packet_id, draft.message.payload.len());
+        let Some((why, delivery)) = kept else {
+            return self.append(Item::Repeat, link.ticket(packet_id, qos, repeat_bytes(qos)));
+        };
+        draft.message.payload = Bytes::copy_from_slice(&draft.message.payload[..HEAD_BYTES.min(size)]);
+        let bytes = (draft.message.payload.len() + draft.message.topic.len()) as u64 + ENVELOPE_BYTES;
+        if why == Unjournaled::Oversize {
+            self.oversize(&draft, size);
+        }
+        let ticket = link.ticket(packet_id, qos, bytes);
+        self.append(Item::Head { draft, why, bytes: size as u64, delivery }, ticket)
     }
 
     fn append(&mut self, item: Item, ticket: PendingAck) -> Result<(), End> {
@@ -187,5 +262,16 @@ impl Intake {
     fn show_unacked(&self) {
         let Unacked { bytes, messages, .. } = self.unacked;
         self.shared.count(|status| (status.unacked_bytes, status.unacked_messages) = (bytes, messages));
+    }
+}
+
+fn message(publish: Publish) -> Message {
+    Message {
+        topic: publish.topic,
+        payload: publish.payload,
+        qos: (publish.qos as u8).min(1),
+        retain: publish.retain,
+        dup: publish.dup,
+        packet_id: publish.pkid,
     }
 }

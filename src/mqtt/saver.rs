@@ -66,7 +66,7 @@ impl Intake {
             Ok(()) => self.saver.failed = false,
             Err(error) if !self.saver.failed => {
                 self.saver.failed = true;
-                tracing::warn!(%error, "intake cannot keep its small files; retained messages may repeat after a restart");
+                tracing::warn!(%error, "intake cannot keep its small files; retained messages may come twice after a restart");
             }
             Err(_) => {}
         }

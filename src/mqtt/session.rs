@@ -1,18 +1,20 @@
 //! What is said between CONNACK and the first messages: which session this is, and which filters it shall hold.
 //!
 //! The broker's own count is asked for at every connection, because only a SUBSCRIBE brings its present value, and last,
-//! because a broker may cut the connection over it instead of refusing; then it is not asked for again in this run.
+//! because a broker may cut the connection over it instead of refusing; then it is not asked for again, in later runs
+//! neither. With QoS 1: a QoS 0 subscription in a kept session makes Mosquitto hold back QoS 1 messages ([`super::arrivals`]).
 
+use super::arrivals::Arrivals;
 use super::link::{End, Link};
-use super::receive::BROKER_COUNT;
+use super::receive::{BROKER_COUNT, COUNT_REFUSALS};
 use super::subscriptions::{Ask, Grant};
 use super::{Intake, IntakeState};
 use rumqttc::mqttbytes::v4::{ConnAck, Packet, SubAck, SubscribeFilter, SubscribeReasonCode};
 use rumqttc::{MqttState, Publish, QoS};
 use tokio::time::Instant;
 
-/// Connections in a row that may die over the question for the broker's own count before it is not asked any more.
-const COUNT_REFUSALS: u8 = 2;
+/// A filter that no session holds.
+const NO_FILTER: &str = "tidegate/none";
 
 impl Intake {
     pub(super) fn connected(&mut self, connack: &ConnAck, link: &mut Link) {
@@ -22,21 +24,27 @@ impl Intake {
         link.since = Instant::now();
         link.session_kept = connack.session_present;
         let (connection, session_kept) = (link.number, link.session_kept);
-        if !session_kept {
-            self.recogniser.session_lost();
-            if !self.subscriptions.held().is_empty() {
-                tracing::warn!("the broker lost our session, and with it what it held for us; subscribing again");
-            }
+        let second = std::mem::take(&mut self.second_visit);
+        link.arrivals = Arrivals::new(link.since, session_kept, second);
+        let lost = self.subscriptions.lost(session_kept);
+        if lost {
+            tracing::error!(
+                client_id = self.options.config.client_id,
+                "the broker did not keep our session: what it held for us is lost; let it keep sessions over a restart (persistence), then see `tidegate status`"
+            );
         }
+        self.recogniser.connected(session_kept);
         let asks = self.subscriptions.connected(session_kept);
         for filter in self.subscriptions.held() {
             self.shared.answered(filter, Grant::AtLeastOnce);
         }
-        self.shared.count(|status| (status.connections, status.session_kept) = (connection, Some(session_kept)));
+        let now_ms = self.options.clock.now().boottime_ms;
+        self.shared.session(connection, session_kept, lost, now_ms);
         if self.shared.enter(IntakeState::Online) {
             tracing::info!(connection, session_kept, "connected to the broker");
         }
         self.ask(asks, link);
+        self.recogniser.exchanging(self.subscriptions.exchanging());
         self.keep_filters(link);
     }
 
@@ -60,10 +68,18 @@ impl Intake {
                     link.client.try_subscribe_many(filters.iter().map(|path| filter(path, QoS::AtLeastOnce)))
                 }
                 Ask::Unsubscribe(filter) => link.client.try_unsubscribe(filter.as_str()),
-                Ask::BrokerCount(topic) => link.client.try_subscribe_many([filter(topic, QoS::AtMostOnce)]),
+                Ask::BrokerCount(topic) => link.client.try_subscribe_many([filter(topic, QoS::AtLeastOnce)]),
+                // The count need not be queued for us while we are away.
+                Ask::Barrier if self.subscriptions.wants(BROKER_COUNT) => link.client.try_unsubscribe(NO_FILTER),
+                Ask::Barrier => link.client.try_unsubscribe(BROKER_COUNT),
             };
             match handed {
-                Ok(()) => self.subscriptions.asked(ask),
+                Ok(()) => {
+                    if let Ask::Subscribe(filters) = &ask {
+                        filters.iter().for_each(|filter| self.recogniser.subscribing(filter));
+                    }
+                    self.subscriptions.asked(ask);
+                }
                 Err(error) => tracing::error!(%error, ?ask, "a filter could not be asked for"),
             }
         }
@@ -104,6 +120,16 @@ impl Intake {
         if !self.subscriptions.settled() {
             return;
         }
+        let surplus = self.subscriptions.surplus();
+        if !surplus.is_empty() {
+            // Every SUBSCRIBE is answered: now what is gone may go.
+            self.ask(surplus, link);
+            return;
+        }
+        if link.exchanged.is_none() && self.recogniser.is_exchanging() {
+            link.exchanged = Some(Instant::now() + self.timing.exchanged);
+        }
+        self.memory.keep_asked(self.subscriptions.maybe());
         self.memory.keep_filters(self.subscriptions.held().clone());
         link.again = self.subscriptions.incomplete().then(|| Instant::now() + self.timing.refused_again);
         if !std::mem::replace(&mut link.count_asked, true) && self.counts.count_refusals < COUNT_REFUSALS {
@@ -115,6 +141,7 @@ impl Intake {
         if matches!(end, End::Failed(_)) && self.subscriptions.waits_for_count() {
             self.counts.count_refusals += 1;
             if self.counts.count_refusals == COUNT_REFUSALS {
+                self.memory.keep_count_refused();
                 tracing::info!(topic = BROKER_COUNT, "the broker does not let us see what it drops");
             }
         }

@@ -1,6 +1,7 @@
 //! What intake shows: its state in words, counts since the start, and one row per route.
 
 use super::Route;
+use super::backoff::Pace;
 use super::outage::Outage;
 use super::subscriptions::Grant;
 use crate::clock::Clock;
@@ -43,6 +44,19 @@ pub struct FilterStatus {
     pub filter: String,
     /// Whether the broker granted it; `None` until it said so.
     pub granted: Option<bool>,
+    /// With which QoS; 0 cannot be held back.
+    pub granted_qos: Option<u8>,
+}
+
+/// Messages of no route, by the beginning of their topics.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct UnroutedStatus {
+    /// The first two levels; `…` where there are too many to count apart.
+    pub prefix: String,
+    /// Messages since the start.
+    pub messages: u64,
+    /// Seconds since the last one.
+    pub last_s: u64,
 }
 
 /// One route.
@@ -74,16 +88,24 @@ pub struct IntakeStatus {
     pub connections: u64,
     /// Whether the broker had kept our session at the last CONNACK.
     pub session_kept: Option<bool>,
+    /// Since the start: connections on which the broker had lost a session of ours, and what it held for us with it.
+    pub sessions_lost: u64,
+    /// Seconds since the last of them.
+    pub session_lost_s: Option<u64>,
     /// Messages received since the start, whatever became of them.
     pub received: u64,
     /// Of them repeats of a record that the journal already had.
     pub repeats: u64,
+    /// Of them recorded, though they may repeat a record: those say so.
+    pub possible_duplicates: u64,
     /// Of them over `max_payload_bytes`; their heads are in the quarantine.
     pub oversize: u64,
     /// Of them with QoS 0.
     pub qos0: u64,
-    /// Of them on topics of no route, acknowledged and not kept.
+    /// Of them on topics of no route, acknowledged and not journaled.
     pub unrouted: u64,
+    /// Which, the latest first.
+    pub unrouted_topics: Vec<UnroutedStatus>,
     /// Received and not yet on stable storage.
     pub unacked_messages: u64,
     /// Their bytes, as counted against `max_unacked_bytes`.
@@ -111,6 +133,8 @@ pub struct LastMessage {
 
 /// Messages that are remembered for people.
 const RECENT: usize = 20;
+/// Prefixes of topics of no route that are counted apart.
+const PREFIXES: usize = 16;
 /// Longest topic that is remembered whole.
 const RECENT_TOPIC_BYTES: usize = 200;
 /// Bytes of a payload that are shown.
@@ -123,6 +147,9 @@ pub(super) struct Shown {
     since_ms: u64,
     /// Boot time of each route's last message.
     last_message_ms: Vec<Option<u64>>,
+    session_lost_ms: Option<u64>,
+    /// Prefix, messages, boot time of the last one.
+    unrouted: Vec<(String, u64, u64)>,
 }
 
 /// The status that intake writes and others read.
@@ -143,11 +170,15 @@ impl IntakeShared {
             url,
             connections: 0,
             session_kept: None,
+            sessions_lost: 0,
+            session_lost_s: None,
             received: 0,
             repeats: 0,
+            possible_duplicates: 0,
             oversize: 0,
             qos0: 0,
             unrouted: 0,
+            unrouted_topics: Vec::new(),
             unacked_messages: 0,
             unacked_bytes: 0,
             broker_dropped: None,
@@ -159,6 +190,8 @@ impl IntakeShared {
             status,
             since_ms: clock.now().boottime_ms,
             last_message_ms: vec![None; routes.len()],
+            session_lost_ms: None,
+            unrouted: Vec::new(),
         };
         IntakeShared { clock, show_payloads, shown: Mutex::new(shown) }
     }
@@ -168,9 +201,18 @@ impl IntakeShared {
         let now_ms = self.clock.now().boottime_ms;
         let shown = self.lock();
         let mut status = shown.status.clone();
-        status.state_for_s = now_ms.saturating_sub(shown.since_ms) / 1000;
+        let ago_s = |at_ms: u64| now_ms.saturating_sub(at_ms) / 1000;
+        status.state_for_s = ago_s(shown.since_ms);
+        status.session_lost_s = shown.session_lost_ms.map(ago_s);
+        let of = |(prefix, messages, last_ms): &(String, u64, u64)| UnroutedStatus {
+            prefix: prefix.clone(),
+            messages: *messages,
+            last_s: ago_s(*last_ms),
+        };
+        status.unrouted_topics = shown.unrouted.iter().map(of).collect();
+        status.unrouted_topics.sort_by_key(|topic| topic.last_s);
         for (row, last) in status.routes.iter_mut().zip(&shown.last_message_ms) {
-            row.last_message_s = last.map(|last| now_ms.saturating_sub(last) / 1000);
+            row.last_message_s = last.map(ago_s);
         }
         status
     }
@@ -218,12 +260,48 @@ impl IntakeShared {
         qos == 0 && row.qos0 == 1
     }
 
+    /// A CONNACK.
+    pub(super) fn session(&self, connection: u64, kept: bool, lost: bool, boottime_ms: u64) {
+        let mut shown = self.lock();
+        (shown.status.connections, shown.status.session_kept) = (connection, Some(kept));
+        if lost {
+            shown.status.sessions_lost += 1;
+            shown.session_lost_ms = Some(boottime_ms);
+        }
+    }
+
+    /// A message came on a topic of no route; how many of its prefix came so far, this one included.
+    pub(super) fn unrouted(&self, topic: &str, boottime_ms: u64) -> u64 {
+        let mut shown = self.lock();
+        shown.status.unrouted += 1;
+        let second = topic.match_indices('/').nth(1).map_or(topic.len(), |(at, _)| at);
+        let prefix = &topic[..topic.floor_char_boundary(second.min(RECENT_TOPIC_BYTES))];
+        let known = shown.unrouted.iter().position(|(known, ..)| known == prefix);
+        let index = known.unwrap_or_else(|| {
+            // Beyond so many, what else comes is counted in one row.
+            let prefix = if shown.unrouted.len() + 1 < PREFIXES { prefix } else { "…" };
+            shown.unrouted.iter().position(|(known, ..)| known == prefix).unwrap_or_else(|| {
+                shown.unrouted.push((prefix.to_owned(), 0, 0));
+                shown.unrouted.len() - 1
+            })
+        });
+        let (_, messages, last_ms) = &mut shown.unrouted[index];
+        *messages += 1;
+        *last_ms = boottime_ms;
+        *messages
+    }
+
     /// The broker answered about a filter.
     pub(super) fn answered(&self, filter: &str, grant: Grant) {
         let mut shown = self.lock();
         let filters = shown.status.routes.iter_mut().flat_map(|row| &mut row.filters);
         for row in filters.filter(|row| row.filter == filter) {
             row.granted = Some(grant != Grant::Refused);
+            row.granted_qos = match grant {
+                Grant::AtLeastOnce => Some(1),
+                Grant::AtMostOnce => Some(0),
+                Grant::Refused => None,
+            };
         }
     }
 
@@ -245,7 +323,11 @@ impl IntakeShared {
 
 impl RouteStatus {
     fn of(route: &Route) -> RouteStatus {
-        let filters = route.filters.iter().map(|filter| FilterStatus { filter: filter.clone(), granted: None });
+        let filters = route.filters.iter().map(|filter| FilterStatus {
+            filter: filter.clone(),
+            granted: None,
+            granted_qos: None,
+        });
         RouteStatus {
             profile: route.profile.clone(),
             filters: filters.collect(),
@@ -258,8 +340,8 @@ impl RouteStatus {
 
 impl From<Outage> for IntakeState {
     fn from(outage: Outage) -> IntakeState {
-        let Outage { why, remedy, blocked, .. } = outage;
-        if blocked { IntakeState::Blocked { why, remedy } } else { IntakeState::Offline { why, remedy } }
+        let Outage { why, remedy, pace } = outage;
+        if pace == Pace::Slow { IntakeState::Blocked { why, remedy } } else { IntakeState::Offline { why, remedy } }
     }
 }
 
@@ -275,6 +357,17 @@ mod tests {
         assert_eq!(rises, [0, 0, 3, 2, 0, 3]);
         let status = shared.snapshot();
         assert_eq!((status.broker_dropped, status.broker_dropped_since_start), (Some(5), 8));
+    }
+
+    #[test]
+    fn what_no_route_takes_is_counted_by_prefix_in_a_bounded_list() {
+        let shared = IntakeShared::new(Clock::new(None), "mqtt://b".into(), &[], false);
+        let topics = (0..40).map(|n| format!("a/{n}/x")).chain(["spBv1/0/G/NDATA/N".into(), "ä".repeat(300)]);
+        let counts: Vec<u64> = topics.chain(["a/3".into(), "a/3/y".into()]).map(|t| shared.unrouted(&t, 5)).collect();
+        assert_eq!(counts[counts.len() - 2..], [2, 3]);
+        let status = shared.snapshot();
+        assert_eq!((status.unrouted, status.unrouted_topics.len()), (44, PREFIXES));
+        assert_eq!(status.unrouted_topics.iter().map(|topic| topic.messages).sum::<u64>(), 44);
     }
 
     #[test]

@@ -3,7 +3,12 @@
 //! A SUBSCRIBE makes the broker send its retained messages again, so it is sent only for filters that the session does
 //! not hold as far as we know: all of them when the session is new, otherwise those that were added or refused. A filter
 //! counts as held from the SUBACK that grants it.
+//!
+//! What is new is subscribed first, and only when the broker has answered is released what is gone: what is published in
+//! between comes under one of them, or twice, and never not at all. What was ever asked for is remembered until the broker
+//! has released it, so that no crash leaves a filter behind that nobody knows of.
 
+use super::memory::Asked;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 /// Most filters in one SUBSCRIBE; some brokers refuse more.
@@ -16,8 +21,10 @@ pub(super) enum Ask {
     Subscribe(Vec<String>),
     /// UNSUBSCRIBE.
     Unsubscribe(String),
-    /// SUBSCRIBE with QoS 0 to what the broker counts about itself; not part of the routes.
+    /// SUBSCRIBE to what the broker counts about itself; not part of the routes.
     BrokerCount(&'static str),
+    /// UNSUBSCRIBE of what is not held: when it is answered, the broker has everything that was sent before.
+    Barrier,
 }
 
 /// What a SUBACK says about one filter.
@@ -56,6 +63,12 @@ impl Grant {
 pub(super) struct Subscriptions {
     wanted: BTreeSet<String>,
     held: BTreeSet<String>,
+    /// What the session may hold: asked for by this run or an earlier one, and not released.
+    maybe: BTreeSet<String>,
+    /// Whether the broker had a session of ours, as far as we know.
+    session: bool,
+    /// Asked for on the present connection.
+    fresh: BTreeSet<String>,
     answers: HashMap<String, Grant>,
     /// Handed to the client library, in order; it has not said under which packet id they leave.
     asked: VecDeque<Ask>,
@@ -64,31 +77,86 @@ pub(super) struct Subscriptions {
 }
 
 impl Subscriptions {
-    /// `held`: what the session held when the last run knew, if it did.
-    pub(super) fn new(wanted: BTreeSet<String>, held: Option<BTreeSet<String>>) -> Subscriptions {
+    /// `held`: what the session held when the last run knew, if it did; the third: what it may hold.
+    pub(super) fn new(
+        wanted: BTreeSet<String>,
+        held: Option<BTreeSet<String>>,
+        Asked { filters, session }: Asked,
+    ) -> Subscriptions {
         let held = held.unwrap_or_default();
-        Subscriptions { wanted, held, answers: HashMap::new(), asked: VecDeque::new(), sent: HashMap::new() }
+        let maybe = filters.union(&held).cloned().collect();
+        let (answers, asked, sent) = (HashMap::new(), VecDeque::new(), HashMap::new());
+        Subscriptions { wanted, held, maybe, session, fresh: BTreeSet::new(), answers, asked, sent }
+    }
+
+    /// Whether a CONNACK says that the broker has lost a session of ours.
+    pub(super) fn lost(&self, session_present: bool) -> bool {
+        self.session && !session_present
     }
 
     /// A CONNACK: what to ask for.
     pub(super) fn connected(&mut self, session_present: bool) -> Vec<Ask> {
+        self.session = true;
         self.asked.clear();
         self.sent.clear();
+        self.fresh.clear();
         if !session_present {
             self.held.clear();
+            self.maybe.clear();
         }
-        let dropped = self.held.difference(&self.wanted).cloned().map(Ask::Unsubscribe).collect::<Vec<_>>();
-        dropped.into_iter().chain(self.missing()).collect()
+        let missing = self.missing();
+        if missing.is_empty() { self.surplus() } else { missing }
+    }
+
+    /// UNSUBSCRIBEs for what the session may hold and no route wants; to be sent once every SUBSCRIBE is answered.
+    pub(super) fn surplus(&self) -> Vec<Ask> {
+        self.maybe.difference(&self.wanted).cloned().map(Ask::Unsubscribe).collect()
+    }
+
+    /// Whether filters are being exchanged: a message may come under an old one and under a new one.
+    pub(super) fn exchanging(&self) -> bool {
+        !self.fresh.is_empty() && !self.maybe.is_subset(&self.wanted)
+    }
+
+    /// What was asked for on the present connection is not taken for held any more.
+    pub(super) fn forget_fresh(&mut self) {
+        for filter in std::mem::take(&mut self.fresh) {
+            self.held.remove(&filter);
+        }
+    }
+
+    /// What the session may hold once the next connection is made.
+    pub(super) fn maybe_soon(&self) -> Asked {
+        Asked { filters: self.maybe.union(&self.wanted).cloned().collect(), session: self.session }
+    }
+
+    /// What the session may hold.
+    pub(super) fn maybe(&self) -> Asked {
+        Asked { filters: self.maybe.clone(), session: self.session }
+    }
+
+    /// Whether a route asks for this very filter.
+    pub(super) fn wants(&self, filter: &str) -> bool {
+        self.wanted.contains(filter)
+    }
+
+    /// SUBSCRIBEs for these filters, whatever is held.
+    pub(super) fn again(&self, filters: &[String]) -> Vec<Ask> {
+        filters.chunks(FILTERS_PER_PACKET).map(|chunk| Ask::Subscribe(chunk.to_vec())).collect()
     }
 
     /// SUBSCRIBEs for the filters that the session does not hold.
     pub(super) fn missing(&self) -> Vec<Ask> {
         let missing: Vec<_> = self.wanted.difference(&self.held).cloned().collect();
-        missing.chunks(FILTERS_PER_PACKET).map(|chunk| Ask::Subscribe(chunk.to_vec())).collect()
+        self.again(&missing)
     }
 
     /// `ask` was handed to the client library.
     pub(super) fn asked(&mut self, ask: Ask) {
+        if let Ask::Subscribe(filters) = &ask {
+            self.fresh.extend(filters.iter().cloned());
+            self.maybe.extend(filters.iter().cloned());
+        }
         self.asked.push_back(ask);
     }
 
@@ -107,10 +175,15 @@ impl Subscriptions {
         filters.into_iter().zip(grants).map(|(filter, grant)| self.answered(filter, grant)).collect()
     }
 
-    /// An UNSUBACK.
-    pub(super) fn released(&mut self, packet_id: u16) {
-        if let Some(Ask::Unsubscribe(filter)) = self.sent.remove(&packet_id) {
-            self.held.remove(&filter);
+    /// An UNSUBACK; `true` when it answers a barrier.
+    pub(super) fn released(&mut self, packet_id: u16) -> bool {
+        match self.sent.remove(&packet_id) {
+            Some(Ask::Unsubscribe(filter)) => {
+                self.held.remove(&filter);
+                self.maybe.remove(&filter);
+                false
+            }
+            ask => ask == Some(Ask::Barrier),
         }
     }
 
@@ -161,27 +234,45 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_asked_turns_what_is_held_into_what_is_wanted(wanted in names(), held in names(), present: bool) {
-            let mut subscriptions = Subscriptions::new(wanted.clone(), Some(held.clone()));
-            let mut session = if present { held } else { BTreeSet::new() };
-            for (index, ask) in subscriptions.connected(present).into_iter().enumerate() {
-                let id = index as u16 + 1;
-                subscriptions.asked(ask.clone());
-                subscriptions.sent(id);
-                match ask {
-                    Ask::Subscribe(filters) => {
-                        prop_assert!(!filters.is_empty() && filters.len() <= FILTERS_PER_PACKET);
-                        subscriptions.granted(id, &vec![Grant::AtLeastOnce; filters.len()]);
-                        for filter in filters {
-                            prop_assert!(session.insert(filter), "a needless SUBSCRIBE brings retained messages again");
+        fn what_is_asked_turns_what_is_held_into_what_is_wanted(
+            wanted in names(), held in names(), maybe in names(), present: bool,
+        ) {
+            let maybe: BTreeSet<String> = maybe.union(&held).cloned().collect();
+            let mut subscriptions = Subscriptions::new(
+                wanted.clone(),
+                Some(held.clone()),
+                Asked { filters: maybe.clone(), session: true },
+            );
+            let mut session = if present { maybe } else { BTreeSet::new() };
+            let sure = if present { held } else { BTreeSet::new() };
+            let mut asks = subscriptions.connected(present);
+            let mut id = 0;
+            while !asks.is_empty() {
+                let mut kinds = BTreeSet::new();
+                for ask in asks {
+                    id += 1;
+                    subscriptions.asked(ask.clone());
+                    subscriptions.sent(id);
+                    kinds.insert(matches!(ask, Ask::Subscribe(_)));
+                    match ask {
+                        Ask::Subscribe(filters) => {
+                            prop_assert!(!filters.is_empty() && filters.len() <= FILTERS_PER_PACKET);
+                            subscriptions.granted(id, &vec![Grant::AtLeastOnce; filters.len()]);
+                            for filter in filters {
+                                prop_assert!(!sure.contains(&filter), "a needless SUBSCRIBE brings retained messages again");
+                                session.insert(filter);
+                            }
                         }
+                        Ask::Unsubscribe(filter) => {
+                            prop_assert!(wanted.is_subset(&session), "what is new is subscribed before anything goes");
+                            prop_assert!(!subscriptions.released(id));
+                            prop_assert!(session.remove(&filter));
+                        }
+                        Ask::BrokerCount(_) | Ask::Barrier => prop_assert!(false, "not a route"),
                     }
-                    Ask::Unsubscribe(filter) => {
-                        subscriptions.released(id);
-                        prop_assert!(session.remove(&filter));
-                    }
-                    Ask::BrokerCount(_) => prop_assert!(false, "not a route"),
                 }
+                prop_assert_eq!(kinds.len(), 1, "the grant comes in between");
+                asks = subscriptions.surplus();
             }
             prop_assert!(subscriptions.settled() && !subscriptions.incomplete());
             prop_assert_eq!(&session, &wanted);
@@ -192,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_refused_filter_is_asked_for_again_and_news_only_once() {
-        let mut subscriptions = Subscriptions::new(set(&["a", "b"]), None);
+        let mut subscriptions = Subscriptions::new(set(&["a", "b"]), None, Asked::default());
         for round in 0..2 {
             let asks = subscriptions.connected(round > 0);
             assert_eq!(
@@ -210,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_suback_with_too_few_codes_grants_nothing_beyond_them() {
-        let mut subscriptions = Subscriptions::new(set(&["a", "b"]), None);
+        let mut subscriptions = Subscriptions::new(set(&["a", "b"]), None, Asked::default());
         let asks = subscriptions.connected(false);
         subscriptions.asked(asks[0].clone());
         subscriptions.sent(1);
@@ -220,7 +311,7 @@ mod tests {
 
     #[test]
     fn answers_to_a_dead_connection_are_not_taken_for_the_new_one() {
-        let mut subscriptions = Subscriptions::new(set(&["a"]), None);
+        let mut subscriptions = Subscriptions::new(set(&["a"]), None, Asked::default());
         subscriptions.asked(subscriptions.missing()[0].clone());
         subscriptions.sent(1);
         subscriptions.connected(false);

@@ -18,9 +18,15 @@
 //! | `t` | topic | `d` | device, if known |
 //! | `p` | payload | `ty` | type, without prefix |
 //! | `l` | lanes: [lane, position] … | `et`, `ts` | event time, if any; its source: e g a |
-//! | `rq` | it came back out of quarantine, if so | | |
+//! | `rq` | it came back out of quarantine, if so | `pd`, `po` | kind of possible duplicate, if so: s d; of which id |
+//! | `oa` | open acks: [session, number, [open …]], on a commit's first record | | |
+//!
+//! `pd`, `po` and `oa` came after 0.1.0, which ignores them.
 
-use super::{Draft, Identity, JournalId, KeyKind, LaneId, Message, Record, Slot, TimeSource};
+use super::{
+    Draft, DuplicateKind, Identity, JournalId, KeyKind, LaneId, Message, OpenAcks, PossibleDuplicate, Record, Slot,
+    TimeSource,
+};
 use crate::clock::{BootId, Moment};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -85,6 +91,12 @@ struct Envelope<'a> {
     ts: TimeSource,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     rq: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pd: Option<DuplicateKind>,
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    po: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    oa: Option<Cow<'a, OpenAcks>>,
     l: Vec<(LaneId, u64)>,
 }
 
@@ -121,6 +133,9 @@ pub fn encode(record: &Record) -> Vec<u8> {
         et: identity.event_time.as_deref().map(Cow::Borrowed),
         ts: identity.time_source,
         rq: record.requeued,
+        pd: draft.duplicate.as_ref().map(|duplicate| duplicate.kind),
+        po: draft.duplicate.as_ref().and_then(|duplicate| duplicate.of.as_deref()).map(Cow::Borrowed),
+        oa: record.open_acks.as_ref().map(Cow::Borrowed),
         l: record.slots.iter().map(|slot| (slot.lane, slot.position)).collect(),
     };
     let mut out = Vec::with_capacity(message.payload.len() + message.topic.len() + 320);
@@ -184,22 +199,29 @@ impl Envelope<'_> {
             dup: self.u,
             packet_id: self.i,
         };
+        // 0.1.0 wrote no kind: what came with DUP and without an identity was a possible duplicate.
+        let unmarked = (self.u && !self.kk.identifies()).then_some(DuplicateKind::Redelivery);
+        let of = self.po.map(Cow::into_owned);
+        let duplicate = self.pd.or(unmarked).map(|kind| PossibleDuplicate { kind, of });
         let draft = Draft {
             received: Moment { wall_ms: self.w, boottime_ms: self.m, trusted: self.c },
             message,
             profile: self.f.into_owned(),
             identity,
             lanes: self.l.iter().map(|(lane, _)| *lane).collect(),
+            duplicate,
         };
         let slots = self.l.into_iter().map(|(lane, position)| Slot { lane, position }).collect();
-        let requeued = self.rq;
-        Ok(Record { journal: self.j, epoch: self.e, number: self.n, boot: BootId(boot), key, slots, requeued, draft })
+        let (requeued, open_acks) = (self.rq, self.oa.map(Cow::into_owned));
+        let (journal, epoch, number) = (self.j, self.e, self.n);
+        Ok(Record { journal, epoch, number, boot: BootId(boot), key, slots, requeued, open_acks, draft })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Run;
     use proptest::prelude::*;
     use serde_cbor::Value;
     use std::collections::BTreeMap;
@@ -228,13 +250,19 @@ mod tests {
 
     prop_compose! {
         fn any_record()(message in any_message(), identity in any_identity(), wall_ms: i64, boottime_ms: u64, trusted: bool,
-                ids: [u64; 3], boot: [u8; 16], places in prop::collection::btree_map(any::<u16>(), any::<u64>(), 1..4))
+                ids: [u64; 4], boot: [u8; 16], mark in prop::option::of(any::<bool>()), of in prop::option::of(".{1,60}"),
+                acks in prop::option::of(any::<(u64, u64, Vec<u64>)>()), requeued: bool, places in prop::collection::btree_map(any::<u16>(), any::<u64>(), 1..4))
                 -> Record {
             let slots: Vec<_> = places.into_iter().map(|(l, position)| Slot { lane: LaneId(l), position }).collect();
             let received = Moment { wall_ms, boottime_ms, trusted };
             let lanes = slots.iter().map(|slot| slot.lane).collect();
-            let draft = Draft { received, message, profile: "generic".to_owned(), identity, lanes };
-            Record::number(draft, JournalId(ids[0]), ids[1], ids[2], BootId(boot), slots)
+            let marked = message.dup && !identity.key_kind.identifies();
+            let kind = mark.map(|resend| if resend { DuplicateKind::Resend } else { DuplicateKind::Redelivery });
+            let duplicate = kind.or(marked.then_some(DuplicateKind::Redelivery)).map(|kind| PossibleDuplicate { kind, of });
+            let draft = Draft { received, message, profile: "generic".to_owned(), identity, lanes, duplicate };
+            let run = Run { journal: JournalId(ids[0]), epoch: ids[1], random: ids[3] };
+            let open_acks = acks.map(OpenAcks::from);
+            Record { open_acks, requeued, ..Record::number(draft, run, ids[2], BootId(boot), slots) }
         }
     }
 
@@ -278,7 +306,8 @@ mod tests {
             packet_id: 513,
         };
         let identity = Identity {
-            key: Some("c.0123456789abcdef.00".to_owned()),
+            // Of the content: an identity for 0.1.0, none any more; the record keeps it as its key.
+            key: None,
             key_kind: KeyKind::Content,
             group: "m".to_owned(),
             device: Some("m".to_owned()),
@@ -288,9 +317,14 @@ mod tests {
         };
         let received = Moment { wall_ms: 1_770_797_730_162, boottime_ms: 61_005, trusted: true };
         let lanes = vec![LaneId(0), LaneId(3)];
-        let draft = Draft { received, message, profile: "generic".to_owned(), identity, lanes };
+        let duplicate = Some(PossibleDuplicate { kind: DuplicateKind::Redelivery, of: None });
+        let draft = Draft { received, message, profile: "generic".to_owned(), identity, lanes, duplicate };
         let slots = vec![Slot { lane: LaneId(0), position: 7 }, Slot { lane: LaneId(3), position: 70_000 }];
-        Record::number(draft, JournalId(0x0123_4567_89ab_cdef), 2, 1_000, BootId([0xb0; 16]), slots)
+        let run = Run { journal: JournalId(0x0123_4567_89ab_cdef), epoch: 2, random: 0 };
+        Record {
+            key: "c.0123456789abcdef.00".to_owned(),
+            ..Record::number(draft, run, 1_000, BootId([0xb0; 16]), slots)
+        }
     }
 
     /// Released: if this fails, journals in the field can no longer be read.
@@ -301,17 +335,28 @@ mod tests {
         616d6274796c73656e736f722e73746174656265747818323032362d30322d31315430383a31353a33302e3132305a627473\
         6165616c8282000782031a00011170";
 
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    fn unhex(text: &str) -> Vec<u8> {
+        let pairs = (0..text.len() / 2).map(|i| &text[2 * i..2 * i + 2]);
+        pairs.map(|pair| u8::from_str_radix(pair, 16).expect("hex")).collect()
     }
 
     #[test]
-    fn format_v1_is_written_and_read_byte_for_byte_as_released() {
-        assert_eq!(hex(&encode(&golden_record())), GOLDEN_V1);
-        let bytes: Vec<u8> = (0..GOLDEN_V1.len() / 2)
-            .map(|i| u8::from_str_radix(&GOLDEN_V1[2 * i..2 * i + 2], 16).expect("hex"))
-            .collect();
-        assert_eq!(decode(&bytes).expect("a released record"), golden_record());
+    fn format_v1_is_read_byte_for_byte_as_released() {
+        assert_eq!(decode(&unhex(GOLDEN_V1)).expect("a released record"), golden_record());
+    }
+
+    /// As it is written today: what 0.1.0 wrote, and the keys that it ignores.
+    #[test]
+    fn what_is_written_today_is_what_0_1_0_wrote_and_some_keys_more() {
+        let acks = OpenAcks { session: 5, through: 998, open: vec![990, 997] };
+        let record = Record { open_acks: Some(acks), ..golden_record() };
+        let keys = |bytes: &[u8]| -> BTreeMap<Value, Value> { serde_cbor::from_slice(bytes).expect("a map") };
+        let (mut today, released) = (keys(&encode(&record)), keys(&unhex(GOLDEN_V1)));
+        for key in ["pd", "oa"] {
+            assert!(today.remove(&Value::Text(key.to_owned())).is_some());
+        }
+        assert_eq!(today, released);
+        assert_eq!(decode(&encode(&record)).expect("an envelope"), record);
     }
 
     #[test]

@@ -83,9 +83,9 @@ impl KeyKind {
         }
     }
 
-    /// Whether two deliveries with one key are one record: the key comes from the message, not from its arrival.
+    /// Whether the key is an identity: what cannot be equal for two readings.
     pub fn identifies(self) -> bool {
-        matches!(self, KeyKind::Native | KeyKind::Frame | KeyKind::Content)
+        matches!(self, KeyKind::Native | KeyKind::Frame)
     }
 }
 
@@ -134,6 +134,104 @@ pub struct Identity {
     pub time_source: TimeSource,
 }
 
+/// Why a record may tell the consumer again what it has already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum DuplicateKind {
+    /// The very same record, under the same id.
+    #[serde(rename = "s")]
+    Resend,
+    /// A delivery of the broker's that may repeat an earlier one, recorded under an id of its own.
+    #[serde(rename = "d")]
+    Redelivery,
+}
+
+impl DuplicateKind {
+    /// The word that the attribute `duplicatekind` carries.
+    pub fn word(self) -> &'static str {
+        match self {
+            DuplicateKind::Resend => "resend",
+            DuplicateKind::Redelivery => "redelivery",
+        }
+    }
+}
+
+/// The mark of a record that may be a duplicate.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PossibleDuplicate {
+    /// Why.
+    pub kind: DuplicateKind,
+    /// The id of the record that it equals, where one is known; only for [`DuplicateKind::Redelivery`].
+    pub of: Option<String>,
+}
+
+/// One open of one journal: what records without an identity are named after, so that no two of them share a name, not
+/// even when a card is copied and both copies go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Run {
+    /// The journal.
+    pub journal: JournalId,
+    /// Count of its opens.
+    pub epoch: u64,
+    /// 64 random bits, drawn at this open and durable before its first record.
+    pub random: u64,
+}
+
+impl Run {
+    /// The id of a record without an identity: `a.{journal}.{epoch}.{number}.{run}`.
+    pub fn arrival_key(&self, number: u64) -> String {
+        format!("a.{}.{}.{number}.{:016x}", self.journal, self.epoch, self.random)
+    }
+}
+
+/// Which records' acks are still open: what the broker may deliver again. Kept as a number and a short list.
+///
+/// Of the records that came in `session`, the ack of each one up to `through` is closed, except of those in `open`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "(u64, u64, Vec<u64>)", into = "(u64, u64, Vec<u64>)")]
+pub struct OpenAcks {
+    /// Hash of broker URL and client id: whose acks these are.
+    pub session: u64,
+    /// Highest number whose ack is closed; 0: none.
+    pub through: u64,
+    /// Numbers below it whose ack is open, rising; at most [`OpenAcks::MOST`].
+    pub open: Vec<u64>,
+}
+
+impl OpenAcks {
+    /// Longest list; where more are open, the oldest are taken for closed: what is closed too early is recorded again,
+    /// and says so.
+    pub const MOST: usize = 64;
+
+    /// Whether the ack of a record is closed, as far as this tells.
+    pub fn closes(&self, number: u64) -> bool {
+        number <= self.through && self.open.binary_search(&number).is_err()
+    }
+
+    /// What both tell: an ack that either knows to be closed is closed. Of two sessions, `other` is the later one.
+    #[must_use]
+    pub fn and(self, other: OpenAcks) -> OpenAcks {
+        if self.session != other.session {
+            return other;
+        }
+        let (more, less) = if self.through > other.through { (self, other) } else { (other, self) };
+        let open = more.open.iter().copied().filter(|number| !less.closes(*number)).collect();
+        OpenAcks { open, ..more }
+    }
+}
+
+impl From<(u64, u64, Vec<u64>)> for OpenAcks {
+    fn from((session, through, mut open): (u64, u64, Vec<u64>)) -> OpenAcks {
+        open.sort_unstable();
+        OpenAcks { session, through, open }
+    }
+}
+
+impl From<OpenAcks> for (u64, u64, Vec<u64>) {
+    fn from(acks: OpenAcks) -> Self {
+        (acks.session, acks.through, acks.open)
+    }
+}
+
 /// A message with its identity and destination, on its way to the journal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Draft {
@@ -147,6 +245,8 @@ pub struct Draft {
     pub identity: Identity,
     /// The lanes it goes to; never empty, no lane twice.
     pub lanes: Vec<LaneId>,
+    /// Set when intake cannot tell it from a repeat.
+    pub duplicate: Option<PossibleDuplicate>,
 }
 
 /// A record's place in one lane.
@@ -175,19 +275,19 @@ pub struct Record {
     pub slots: Vec<Slot>,
     /// It was in quarantine before, under another number.
     pub requeued: bool,
+    /// Whose acks were open before its commit; on a commit's first record only.
+    pub open_acks: Option<OpenAcks>,
     /// The rest, as it came. `identity.key` repeats `key` where the message carried one.
     pub draft: Draft,
 }
 
 impl Record {
-    /// Numbers a draft. Records without a key of their own get one here: it names journal, epoch and number, so it is
-    /// never used twice, not even after a damaged tail was lost.
-    pub fn number(draft: Draft, journal: JournalId, epoch: u64, number: u64, boot: BootId, slots: Vec<Slot>) -> Record {
-        let key = draft.identity.key.clone().unwrap_or_else(|| {
-            let letter = if draft.identity.key_kind == KeyKind::Retained { 'r' } else { 'a' };
-            format!("{letter}.{journal}.{epoch}.{number}")
-        });
-        Record { journal, epoch, number, boot, key, slots, requeued: false, draft }
+    /// Numbers a draft. Records without an identity get a key here: it names journal, epoch, number and run, so it is
+    /// never used twice, not even after a damaged tail was lost or a card was copied.
+    pub fn number(draft: Draft, run: Run, number: u64, boot: BootId, slots: Vec<Slot>) -> Record {
+        let key = draft.identity.key.clone().unwrap_or_else(|| run.arrival_key(number));
+        let Run { journal, epoch, .. } = run;
+        Record { journal, epoch, number, boot, key, slots, requeued: false, open_acks: None, draft }
     }
 
     /// Its position in `lane`, if it goes there.
@@ -195,9 +295,10 @@ impl Record {
         self.slots.iter().find(|slot| slot.lane == lane).map(|slot| slot.position)
     }
 
-    /// Whether the consumer may have it already without us being able to tell: a redelivery that matched nothing we know,
-    /// of a message without an identity of its own, or a record that came back out of quarantine.
-    pub fn maybe_redelivered(&self) -> bool {
-        self.requeued || self.draft.message.dup && !self.draft.identity.key_kind.identifies()
+    /// Why the consumer may have it already, by what is known when it is recorded: a delivery that intake could not tell
+    /// from a repeat, or a record that came back out of quarantine.
+    pub fn possible_duplicate(&self) -> Option<&PossibleDuplicate> {
+        const REQUEUED: PossibleDuplicate = PossibleDuplicate { kind: DuplicateKind::Resend, of: None };
+        self.draft.duplicate.as_ref().or(self.requeued.then_some(&REQUEUED))
     }
 }

@@ -28,7 +28,7 @@ use crate::config::BodyFormat;
 use crate::record::extract::{Scalar, extract};
 use crate::record::pointer::Pointer;
 use crate::record::redact::redact;
-use crate::record::{LaneId, Record, TimeSource};
+use crate::record::{DuplicateKind, LaneId, Record, TimeSource};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use body::Payload;
@@ -158,6 +158,9 @@ struct Facts<'a> {
     time_source: &'static str,
     key_kind: &'static str,
     possible_duplicate: bool,
+    /// Why, and which id the record equals where one is known; only beside `possible_duplicate`.
+    duplicate_kind: Option<&'static str>,
+    duplicate_of: Option<&'a str>,
 }
 
 impl<'a> Facts<'a> {
@@ -180,6 +183,10 @@ impl<'a> Facts<'a> {
             Some(template) => Some(template.of(record, &kind, rendering.gateway_id, rendering.site)),
             None => enveloped.then(own).flatten(),
         };
+        // A mark of the intake says more than the drain's: it may name the other id.
+        let marked = record.possible_duplicate();
+        let resent = rendering.possible_duplicate.then_some(DuplicateKind::Resend);
+        let duplicate = marked.map(|mark| mark.kind).or(resent);
         // An id must be there and differ from every other's, or a FIFO queue swallows the record.
         let unique = || format!("a.{}.{}.{}", record.journal, record.epoch, record.number);
         Ok(Facts {
@@ -200,7 +207,9 @@ impl<'a> Facts<'a> {
             topic: &record.draft.message.topic,
             time_source: identity.time_source.word(),
             key_kind: identity.key_kind.word(),
-            possible_duplicate: record.maybe_redelivered() || rendering.possible_duplicate,
+            possible_duplicate: duplicate.is_some(),
+            duplicate_kind: duplicate.map(DuplicateKind::word),
+            duplicate_of: marked.and_then(|mark| mark.of.as_deref()),
         })
     }
 }
@@ -242,14 +251,16 @@ fn raw_attributes(facts: &Facts, content_type: &str, base64: bool) -> Vec<(&'sta
         ("sequence", Some(&facts.sequence)),
         ("gateway", Some(facts.gateway)),
         ("possibleduplicate", facts.possible_duplicate.then_some("true")),
+        ("duplicateof", facts.duplicate_of),
+        ("duplicatekind", facts.duplicate_kind),
     ])
 }
 
-/// Leaves out what is absent or empty, which SQS refuses, and percent-encodes characters that it refuses.
+/// Leaves out what is absent or empty, which SQS refuses, and percent-encodes characters that it refuses. SQS takes so many
+/// attributes: the last ones are left out where there are more.
 fn attributes<const N: usize>(pairs: [(&'static str, Option<&str>); N]) -> Vec<(&'static str, String)> {
-    const { assert!(N <= ATTRIBUTES) };
     let present = pairs.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)));
-    present.map(|(name, value)| (name, percent_encoded(value, takes))).collect()
+    present.take(ATTRIBUTES).map(|(name, value)| (name, percent_encoded(value, takes))).collect()
 }
 
 /// `text` as a group or deduplication id: unchanged when it is legal, else encoded and ended by a hash of the original,

@@ -17,6 +17,10 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// A lost session is remarked on for so long.
+const SESSION_LOST_LATELY_S: u64 = 24 * 3600;
+/// Messages of no route are remarked on for so long after the last one.
+const UNROUTED_LATELY_S: u64 = 3600;
 /// An eviction is remarked on for so long.
 const EVICTED_LATELY_S: u64 = 3600;
 
@@ -262,6 +266,7 @@ fn remarks(status: &StatusSnapshot) -> Vec<(Health, String)> {
         Some((url, IntakeState::Connecting)) => all.push((Health::Waiting, format!("broker {url}: connecting"))),
         _ => {}
     }
+    all.extend(status.intake.iter().flat_map(losses));
     for (url, filter) in refused_filters(status) {
         let why = format!("broker {url}: it refused the filter {filter}, nothing of it comes");
         all.push((Health::Act, joined(&why, "let this client read it in the broker's ACL")));
@@ -312,6 +317,36 @@ fn remarks(status: &StatusSnapshot) -> Vec<(Health, String)> {
     }
     if !status.clock_plausible {
         all.push((Health::Waiting, "the clock is wrong; times are corrected once it is right".to_owned()));
+    }
+    all
+}
+
+/// What the broker loses, or leaves us without a claim to; none of it heals by itself.
+fn losses(intake: &IntakeStatus) -> Vec<(Health, String)> {
+    let mut all = Vec::new();
+    let url = &intake.url;
+    if let Some(ago_s) = intake.session_lost_s.filter(|ago_s| *ago_s < SESSION_LOST_LATELY_S) {
+        let (times, ago) = (intake.sessions_lost, history::span(ago_s));
+        let why = format!(
+            "broker {url} did not keep our session ({times} times since the start, the last {ago} ago): what it held for us is lost"
+        );
+        let remedy = "let it keep sessions over a restart (Mosquitto: persistence true), or use a broker that can; a broker in memory cannot";
+        all.push((Health::Act, joined(&why, remedy)));
+    }
+    for topic in intake.unrouted_topics.iter().filter(|topic| topic.last_s < UNROUTED_LATELY_S) {
+        let (prefix, messages) = (&topic.prefix, topic.messages);
+        let why =
+            format!("{messages} messages under {prefix} belong to no route: they are acknowledged and not journaled");
+        let remedy = "name their topics in a route (tidegate journal quarantine list shows the first ones), then: systemctl reload tidegate";
+        all.push((Health::Act, joined(&why, remedy)));
+    }
+    let weak = intake.routes.iter().flat_map(|route| &route.filters).filter(|filter| filter.granted_qos == Some(0));
+    for filter in weak {
+        let why = format!(
+            "broker {url}: it granted the filter {} with QoS 0 only: what it sends is not held back for us",
+            filter.filter
+        );
+        all.push((Health::Act, joined(&why, "let the broker grant QoS 1 to this client")));
     }
     all
 }

@@ -100,9 +100,27 @@ fn broker(out: &mut String, snapshot: &StatusSnapshot) {
     fact(out, "Address", &intake.url);
     fact(out, "Received since the start", &intake.received.to_string());
     fact(out, "Of them repeats", &intake.repeats.to_string());
+    fact(out, "Of them marked as possible duplicates", &intake.possible_duplicates.to_string());
     loss(out, "Of them with QoS 0", intake.qos0);
+    loss(out, "Of them of no route", intake.unrouted);
+    loss(out, "Of them too large", intake.oversize);
     loss(out, "Dropped by the broker", intake.broker_dropped_since_start);
-    out.push_str("</dl></section>\n");
+    let session = match intake.session_kept {
+        Some(true) => "kept by the broker",
+        Some(false) => "made anew at the last connection",
+        None => "not known yet",
+    };
+    fact(out, "Session", session);
+    loss(out, "Sessions lost by the broker", intake.sessions_lost);
+    out.push_str("</dl>");
+    out.push_str("<table><tr><th>route</th><th>messages</th><th>with QoS 0</th><th>last</th></tr>");
+    for (index, route) in intake.routes.iter().enumerate() {
+        let last = route.last_message_s.map_or("none yet".to_owned(), |ago| format!("{} ago", span(ago)));
+        let (number, profile) = (index + 1, escaped(&route.profile));
+        let (messages, weak) = (route.messages, route.qos0);
+        let _ = write!(out, "<tr><td>{number} ({profile})</td><td>{messages}</td><td>{weak}</td><td>{last}</td></tr>");
+    }
+    out.push_str("</table></section>\n");
 }
 
 fn state_of(state: &DrainState) -> String {

@@ -22,6 +22,17 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     ("tidegate_messages_repeated_total", "counter", "Of them repeats of a record that the journal had."),
     ("tidegate_messages_qos0_total", "counter", "Of them with QoS 0, which no broker holds back."),
     ("tidegate_messages_oversize_total", "counter", "Of them over mqtt.max_payload_bytes."),
+    ("tidegate_messages_unrouted_total", "counter", "Of them on topics of no route: acknowledged and not journaled."),
+    (
+        "tidegate_messages_possible_duplicate_total",
+        "counter",
+        "Of them recorded with possibleduplicate, because they may repeat a record.",
+    ),
+    (
+        "tidegate_sessions_lost_total",
+        "counter",
+        "Connections on which the broker had lost our session, and what it held for us.",
+    ),
     ("tidegate_messages_unacknowledged", "gauge", "Received and not yet on stable storage."),
     ("tidegate_journal_bytes", "gauge", "Bytes of the journal on disk."),
     ("tidegate_journal_max_bytes", "gauge", "Its bound."),
@@ -65,6 +76,9 @@ pub fn render(snapshot: &StatusSnapshot) -> String {
         out.put("tidegate_messages_repeated_total", &[], intake.repeats as f64);
         out.put("tidegate_messages_qos0_total", &[], intake.qos0 as f64);
         out.put("tidegate_messages_oversize_total", &[], intake.oversize as f64);
+        out.put("tidegate_messages_unrouted_total", &[], intake.unrouted as f64);
+        out.put("tidegate_messages_possible_duplicate_total", &[], intake.possible_duplicates as f64);
+        out.put("tidegate_sessions_lost_total", &[], intake.sessions_lost as f64);
         out.put("tidegate_messages_unacknowledged", &[], intake.unacked_messages as f64);
     }
     if let Some(journal) = &snapshot.journal {

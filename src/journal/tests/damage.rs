@@ -237,32 +237,71 @@ fn one_damaged_slot_of_the_state_costs_a_write_and_nothing_else() {
     }
 }
 
+/// The journal's options on a board with this serial number; `None`: a machine that tells nothing of itself.
+fn on_board(journal: &Path, machine: &Path, serial: Option<&str>) -> JournalOptions {
+    let tree = machine.join("proc/device-tree");
+    fs::create_dir_all(&tree).unwrap();
+    match serial {
+        Some(serial) => fs::write(tree.join("serial-number"), serial).unwrap(),
+        None => drop(fs::remove_file(tree.join("serial-number"))),
+    }
+    JournalOptions { machine: machine.to_owned(), ..options(journal) }
+}
+
 #[test]
-fn a_cloned_card_goes_on_under_a_new_id_and_sends_what_it_has() {
-    let dir = crate::testing::fast_dir();
-    let mut rig = start(&options(dir.path()));
+fn a_copied_card_goes_on_under_a_new_id_and_sends_what_it_has() {
+    let (dir, machine) = (crate::testing::fast_dir(), tempfile::tempdir().unwrap());
+    let on = |serial| on_board(dir.path(), machine.path(), serial);
+    let mut rig = start(&on(Some("board-one")));
     rig.append(1..=20);
     let id = rig.journal.id();
     rig.end(false);
-    state_of_another_machine(dir.path());
-    let rig = start(&options(dir.path()));
-    assert!(rig.report.new_id && rig.journal.id() != id);
+    let rig = start(&on(None));
+    assert!(rig.report.machine_unknown && !rig.report.new_id && rig.journal.id() == id, "no evidence keeps the id");
+    rig.end(false);
+    let rig = start(&on(Some("board-two")));
+    assert!(rig.report.copied && rig.report.new_id && rig.journal.id() != id);
     assert_eq!(rig.read_all(), plain(1..=20));
     let new = rig.journal.id();
     rig.end(false);
-    let rig = start(&options(dir.path()));
-    assert!(!rig.report.new_id && rig.journal.id() == new, "and keeps it");
+    let rig = start(&on(Some("board-two")));
+    assert!(!rig.report.new_id && !rig.report.machine_unknown && rig.journal.id() == new, "and keeps it");
     rig.end(false);
 }
 
-/// Writes the state anew with the fingerprint of another machine.
-fn state_of_another_machine(journal: &Path) {
-    let (mut file, found) = state::StateFile::open(&journal.join("state")).unwrap();
-    let state::Found::State(state) = found else { panic!("{found:?}") };
-    assert_ne!(state.fingerprint, 0, "this machine can be told from others");
-    let state = State { fingerprint: state.fingerprint ^ 1, ..state };
-    for _ in 0..2 {
-        file.write(state::fit(|_| state.clone()).unwrap()).unwrap();
+#[test]
+fn two_copies_of_a_journal_never_give_one_id_to_two_records() {
+    let (one, two) = (crate::testing::fast_dir(), crate::testing::fast_dir());
+    let mut rig = start(&options(one.path()));
+    rig.append(1..=3);
+    rig.end(false);
+    copy(one.path(), two.path());
+    let keys = [one.path(), two.path()].map(|path| {
+        let mut rig = start(&options(path));
+        let lane = rig.lane().id();
+        let mut anonymous = draft(4, &[lane]);
+        anonymous.identity.key = None;
+        anonymous.identity.key_kind = KeyKind::Arrival;
+        let item = Item::Record(Box::new(anonymous));
+        rig.inbox.as_ref().unwrap().send(Append { item, ticket: 4 }).unwrap();
+        rig.await_tickets(vec![4]);
+        let (journal, key) = (rig.journal.id(), rig.journal.0.recall(4).expect("just written").key.clone());
+        rig.end(false);
+        (journal, key)
+    });
+    assert_eq!(keys[0].0, keys[1].0, "nothing tells these two apart");
+    assert_ne!(keys[0].1, keys[1].1);
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            fs::create_dir_all(&to).unwrap();
+            copy(&from, &to);
+        } else {
+            fs::copy(from, to).unwrap();
+        }
     }
 }
 

@@ -39,7 +39,8 @@ fn write_sample(path: &Path) {
             rig.await_tickets((n - 9..=n).collect());
         }
     }
-    let item = Item::Oversize { draft: Box::new(draft(151, &[main])), bytes: 20_000_000, delivery: 7 };
+    let item =
+        Item::Head { draft: Box::new(draft(151, &[main])), why: Unjournaled::Oversize, bytes: 20_000_000, delivery: 7 };
     rig.inbox.as_ref().unwrap().send(Append { item, ticket: 151 }).unwrap();
     rig.await_tickets(vec![151]);
     let records = rig.lane().reader().read(150, 1 << 20).unwrap();

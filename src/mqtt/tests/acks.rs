@@ -2,8 +2,10 @@
 
 use super::rude::{again, publish, retained};
 use super::support::Rig;
+use crate::journal::{Item, Unjournaled};
 use crate::mqtt::IntakeState;
-use rumqttc::mqttbytes::v4::Packet;
+use crate::mqtt::status::UnroutedStatus;
+use rumqttc::mqttbytes::v4::{Packet, UnsubAck};
 use std::time::Duration;
 
 #[tokio::test]
@@ -202,16 +204,32 @@ async fn retained_messages_that_come_again_are_repeats_and_qos_0_is_never_acked(
 }
 
 #[tokio::test]
-async fn a_message_of_no_route_is_acked_in_its_turn_and_not_kept() {
+async fn a_message_of_no_route_is_acked_in_its_turn_and_its_head_kept() {
     let mut rig = Rig::start(|_| {}).await;
     let (mut peer, _) = rig.broker.welcome(false).await;
     peer.send(&[publish(1, "t/a", b"mine"), publish(2, "dropped/topic", b"nobody's")]).await;
     rig.journal.record().await;
-    rig.journal.repeat().await;
+    let Item::Head { draft, why, bytes, .. } = rig.journal.next().await else { panic!("a head") };
+    assert_eq!((why, bytes, &*draft.message.payload), (Unjournaled::Unrouted, 8, &b"nobody's"[..]));
     peer.quiet().await;
     rig.journal.commit(2);
     assert_eq!(peer.acks(2).await, [1, 2]);
-    assert_eq!(rig.shared.snapshot().unrouted, 1);
+    let many: Vec<Packet> = (3..=20).map(|id| publish(id, "dropped/topic/deep", b"more")).collect();
+    peer.send(&many).await;
+    for n in 3..=20 {
+        let item = rig.journal.next().await;
+        assert_eq!(
+            matches!(item, Item::Head { .. }),
+            n < 6,
+            "the first few show what they are, the quarantine is small"
+        );
+    }
+    rig.journal.commit(18);
+    assert_eq!(peer.acks(18).await, (3..=20).collect::<Vec<_>>());
+    let status = rig.shared.snapshot();
+    let of = |topic: &UnroutedStatus| (topic.prefix.clone(), topic.messages);
+    assert_eq!(status.unrouted, 19);
+    assert_eq!(status.unrouted_topics.iter().map(of).collect::<Vec<_>>(), [("dropped/topic".to_owned(), 19)]);
 }
 
 #[tokio::test]
@@ -253,7 +271,10 @@ async fn a_stop_waits_for_commits_acks_what_is_durable_and_takes_nothing_new() {
     peer.quiet().await;
     rig.journal.commit(2);
     assert_eq!(peer.acks(2).await, [1, 2]);
-    assert_eq!(peer.next().await, Some(Packet::Disconnect));
+    let Some(Packet::Unsubscribe(behind)) = peer.next().await else { panic!("a question behind the acks") };
+    peer.quiet().await;
+    peer.send(&[Packet::UnsubAck(UnsubAck::new(behind.pkid))]).await;
+    assert_eq!(peer.next().await, Some(Packet::Disconnect), "once the broker has every ack");
     peer.closed().await;
     rig.journal.nothing_more();
     rig.ended().await;

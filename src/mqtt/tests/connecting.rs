@@ -42,8 +42,8 @@ async fn a_refused_connack_is_said_clearly_and_retried_ever_more_slowly() {
     for (gap, least) in gaps.iter().zip([20, 40, 80, 80]) {
         assert!(*gap >= Duration::from_millis(least), "{gaps:?}");
     }
-    let status = rig.shows("the refusal", |status| matches!(status.state, IntakeState::Offline { .. })).await;
-    let IntakeState::Offline { why, remedy } = status.state else { panic!("offline") };
+    let status = rig.shows("the refusal", |status| matches!(status.state, IntakeState::Blocked { .. })).await;
+    let IntakeState::Blocked { why, remedy } = status.state else { panic!("blocked") };
     assert!(why.contains("refused user name or password") && remedy.contains("mqtt.password_file"), "{why}: {remedy}");
 }
 
@@ -56,7 +56,7 @@ async fn who_says_that_the_broker_was_mended_need_not_wait() {
         peer.connect().await;
         peer.connack(ConnectReturnCode::BadUserNamePassword, false).await;
         peer.closed().await;
-        rig.shows("the refusal", |status| matches!(status.state, IntakeState::Offline { .. })).await;
+        rig.shows("the refusal", |status| matches!(status.state, IntakeState::Blocked { .. })).await;
         rig.retry();
     }
     rig.broker.welcome(false).await;
@@ -72,7 +72,7 @@ async fn user_and_password_reach_the_broker_and_an_unreadable_file_is_said() {
         setup.timing.slow = setup.timing.quick;
     })
     .await;
-    let status = rig.shows("the missing file", |status| matches!(status.state, IntakeState::Offline { .. })).await;
+    let status = rig.shows("the missing file", |status| matches!(status.state, IntakeState::Blocked { .. })).await;
     assert!(format!("{:?}", status.state).contains("password_file"), "{:?}", status.state);
     std::fs::write(&path, "s3cret\n").expect("written");
     let login = rig.broker.accept().await.connect().await.login.expect("a login");

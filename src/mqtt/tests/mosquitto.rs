@@ -5,7 +5,7 @@ use super::support::{config, route};
 use crate::clock::{BootId, Clock};
 use crate::journal::{Append, Item};
 use crate::mqtt::{Intake, IntakeOptions, IntakeShared, IntakeState, PendingAck, recall};
-use crate::record::{JournalId, Record};
+use crate::record::{JournalId, Record, Run};
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 const MESSAGES: usize = 3_000;
+const RUN: Run = Run { journal: JournalId(1), epoch: 1, random: 0 };
 
 /// Killed when the test ends, however it ends.
 struct Mosquitto(Child);
@@ -55,7 +56,7 @@ async fn journal(
         for Append { item, ticket } in waiting.drain(..) {
             if let Item::Record(draft) = item {
                 let number = records.len() as u64 + 1;
-                records.push(Record::number(*draft, JournalId(1), 1, number, BootId::default(), Vec::new()));
+                records.push(Record::number(*draft, RUN, number, BootId::default(), Vec::new()));
             }
             batch.push(ticket);
         }
@@ -78,6 +79,7 @@ impl Agent {
             tls: None,
             routes: vec![route("dev/+/up")],
             journal: JournalId(1),
+            note_open_acks: Arc::new(|_, _| {}),
             durable: {
                 let records = records.clone();
                 Arc::new(move || records.lock().expect("whole").len() as u64)
@@ -86,8 +88,9 @@ impl Agent {
             memory: folder.join("intake"),
             retry: watch::channel(0).1,
         };
-        let mut recogniser = recall(&options.memory, options.journal);
-        records.lock().expect("whole").iter().for_each(|record| recogniser.seed(record));
+        let ids = (&*options.config.url, &*options.config.client_id);
+        let mut recogniser = recall(&options.memory, ids, RUN, None);
+        records.lock().expect("whole").iter().for_each(|record| recogniser.seed(record, None));
         let (appends, journal_appends) = mpsc::unbounded_channel();
         let (journal_tickets, tickets) = mpsc::unbounded_channel();
         let (intake, shared) = Intake::new(options, recogniser, appends, tickets).expect("a good configuration");

@@ -142,7 +142,7 @@ async fn refusals_without_end_are_waited_out() {
         peer.connack(code, false).await;
         peer.closed().await;
     }
-    let status = rig.shows("the refusal", |status| matches!(status.state, IntakeState::Offline { .. })).await;
+    let status = rig.shows("the refusal", |status| matches!(status.state, IntakeState::Blocked { .. })).await;
     assert!(format!("{:?}", status.state).contains("refused"), "{:?}", status.state);
     goes_on(&mut rig, "at last").await;
 }

@@ -7,7 +7,7 @@ use crate::mqtt::{HEAD_BYTES, IntakeState};
 
 async fn oversize(rig: &mut Rig) -> (Vec<u8>, u64) {
     match rig.journal.next().await {
-        Item::Oversize { draft, bytes, .. } => (draft.message.payload.to_vec(), bytes),
+        Item::Head { draft, bytes, .. } => (draft.message.payload.to_vec(), bytes),
         other => panic!("not over-size: {other:?}"),
     }
 }
@@ -55,7 +55,7 @@ async fn a_larger_packet_is_taken_with_the_limit_raised_for_one_connection() {
 /// A broker that is slow to close is left after a while, and the reset takes the ack with it that was seen to leave.
 #[tokio::test]
 async fn a_large_message_whose_ack_was_lost_with_its_connection_is_counted_once() {
-    let mut rig = Rig::start(|setup| setup.timing.lower = std::time::Duration::from_millis(20)).await;
+    let mut rig = Rig::start(|setup| setup.timing.part = std::time::Duration::from_millis(20)).await;
     let large = publish(2, "t/a", &vec![1; 1_100_000]);
     let (mut peer, _) = rig.broker.welcome(false).await;
     peer.send(std::slice::from_ref(&large)).await;

@@ -6,7 +6,7 @@ use crate::config::{BrokerAddress, MqttConfig};
 use crate::journal::{Append, Item};
 use crate::mqtt::backoff::Timing;
 use crate::mqtt::{Intake, IntakeOptions, IntakeShared, IntakeState, IntakeStatus, PendingAck, Route, recall};
-use crate::record::{Identity, JournalId, KeyKind, LaneId, Message, TimeSource};
+use crate::record::{Identity, JournalId, KeyKind, LaneId, Message, Run, TimeSource};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,7 @@ pub(in crate::mqtt) fn config(port: u16) -> MqttConfig {
         client_cert_file: None,
         client_key_file: None,
         keep_alive: Duration::from_secs(30),
+        resubscribe_after: Duration::from_secs(300),
         max_payload_bytes: 700 << 10,
         max_unacked_bytes: 8 << 20,
     }
@@ -130,7 +131,7 @@ impl Rig {
         change: impl FnOnce(&mut Setup),
     ) -> Rig {
         let quick = (Duration::from_millis(5), Duration::from_millis(20));
-        let timing = Timing { quick, lower: Duration::from_secs(1), ..Timing::DEFAULT };
+        let timing = Timing { quick, part: Duration::from_secs(1), ..Timing::DEFAULT };
         let mut setup = Setup { config: config(broker.port()), timing, filters: vec!["t/#"] };
         change(&mut setup);
         let (retry, retried) = watch::channel(0);
@@ -143,11 +144,14 @@ impl Rig {
             routes: setup.filters.iter().map(|filter| route(filter)).collect(),
             journal: JournalId(1),
             durable: Arc::new(|| 0),
+            note_open_acks: Arc::new(|_, _| {}),
             clock: Clock::new(None),
             memory: folder.path().join("intake"),
             retry: retried,
         };
-        let recogniser = recall(&options.memory, options.journal);
+        let run = Run { journal: options.journal, epoch: 1, random: 0 };
+        let ids = (&*options.config.url, &*options.config.client_id);
+        let recogniser = recall(&options.memory, ids, run, None);
         let (mut intake, shared) = Intake::new(options, recogniser, appends, tickets).expect("a good configuration");
         intake.timing = setup.timing;
         let (stop, stopped) = watch::channel(false);

@@ -77,6 +77,8 @@ pub(super) fn structured(facts: &Facts, payload: &Payload) -> String {
     document.member("timesource", facts.time_source);
     document.member("keykind", facts.key_kind);
     document.flag("possibleduplicate", facts.possible_duplicate);
+    document.optional("duplicatekind", facts.duplicate_kind);
+    document.optional("duplicateof", facts.duplicate_of);
     match payload {
         Payload::Json(text) => json::push_verbatim(document.name("data"), text),
         Payload::Text(text) => document.member("data", text),

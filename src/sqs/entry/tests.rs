@@ -1,7 +1,7 @@
 //! What a consumer gets: bodies and attributes, byte for byte, for whatever a device sent.
 
 use super::*;
-use crate::record::{Draft, Identity, JournalId, KeyKind, Message, Slot};
+use crate::record::{Draft, Identity, JournalId, KeyKind, Message, PossibleDuplicate, Run, Slot};
 use crate::sqs::limits::ENTRY_BYTES;
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -29,9 +29,11 @@ pub(super) fn record(payload: &[u8]) -> Record {
         time_source: TimeSource::Event,
     };
     let received = Moment { wall_ms: 1_770_797_730_162, boottime_ms: 60_000, trusted: true };
-    let draft = Draft { received, message, profile: "chirpstack-v4".into(), identity, lanes: vec![LANE] };
+    let draft =
+        Draft { received, message, profile: "chirpstack-v4".into(), identity, lanes: vec![LANE], duplicate: None };
     let slots = vec![Slot { lane: LaneId(1), position: 9 }, Slot { lane: LANE, position: 123_456 }];
-    Record::number(draft, JournalId(5), 1, 200_000, BootId([1; 16]), slots)
+    let run = Run { journal: JournalId(5), epoch: 1, random: 9 };
+    Record::number(draft, run, 200_000, BootId([1; 16]), slots)
 }
 
 pub(super) fn rendering(format: BodyFormat) -> Rendering<'static> {
@@ -233,10 +235,32 @@ fn a_possible_duplicate_says_so_whoever_noticed_it() {
     assert!(!rendered(&record(b"1"), BodyFormat::CloudEvents).body.contains("possibleduplicate"));
     let resent = Rendering { possible_duplicate: true, ..rendering(BodyFormat::CloudEvents) };
     assert!(render(&record(b"1"), &resent).unwrap().body.contains(mark));
-    let mut redelivered = record(b"1");
-    redelivered.draft.message.dup = true;
-    redelivered.draft.identity.key_kind = KeyKind::Arrival;
-    assert!(rendered(&redelivered, BodyFormat::CloudEvents).body.contains(mark));
+    let with = |duplicate, requeued| {
+        let draft = Draft { duplicate, ..record(b"1").draft };
+        Record { draft, requeued, ..record(b"1") }
+    };
+    let redelivery = |of: Option<&str>| {
+        let of = of.map(str::to_owned);
+        with(Some(PossibleDuplicate { kind: DuplicateKind::Redelivery, of }), false)
+    };
+    let body = |record: &Record, resent| {
+        render(record, &Rendering { possible_duplicate: resent, ..rendering(BodyFormat::CloudEvents) }).unwrap().body
+    };
+    let why = |body: &str| {
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        let text = |name: &str| body[name].as_str().map(str::to_owned);
+        assert_eq!(body["possibleduplicate"], true);
+        (text("duplicatekind").expect("always beside it"), text("duplicateof"))
+    };
+    let (resend, again) = ("resend".to_owned(), "redelivery".to_owned());
+    assert_eq!(why(&body(&record(b"1"), true)), (resend.clone(), None));
+    assert_eq!(why(&body(&with(None, true), false)), (resend, None), "back out of quarantine");
+    assert_eq!(why(&body(&redelivery(None), false)), (again.clone(), None));
+    assert_eq!(why(&body(&redelivery(Some("a.1")), true)), (again, Some("a.1".to_owned())), "what says more");
+    let raw = rendered(&redelivery(Some("a.1")), BodyFormat::Raw).attributes;
+    let of = |name| raw.iter().find(|(known, _)| *known == name).map(|(_, value)| &**value);
+    assert_eq!((of("possibleduplicate"), of("duplicateof")), (Some("true"), Some("a.1")));
+    assert!(raw.len() <= crate::sqs::limits::ATTRIBUTES);
 }
 
 #[test]
