@@ -5,7 +5,7 @@ use super::print::{complain, say, say_text};
 use super::{ExitCode, at_broker, load};
 use crate::clock::{BootId, Clock};
 use crate::config::{Config, RouteConfig};
-use crate::mqtt::topic::matches;
+use crate::mqtt::topic::route_of;
 use crate::mqtt::visit::visit;
 use crate::record::profile::{Profile, ProfileOptions};
 use crate::record::{Draft, JournalId, KeyKind, LaneId, Message, Record, Run, Slot, TimeSource};
@@ -111,8 +111,7 @@ fn of_broker(config: &Config, options: &ExplainOptions) -> Result<Vec<Message>, 
 
 /// Everything there is to say of a message.
 fn one(config: &Config, forced: Option<&Profile>, message: Message) -> Value {
-    let route =
-        config.routes.iter().position(|route| route.topics.iter().any(|filter| matches(filter, &message.topic)));
+    let route = route_of(config.routes.iter().map(|route| &route.topics), &message.topic);
     let of_route = route.map(|index| &config.routes[index]);
     let Some(profile) = forced.or(of_route.map(|route| &route.profile)) else {
         return json!({ "topic": message.topic, "route": Value::Null });

@@ -59,6 +59,30 @@ pub fn matches(filter: &str, topic: &str) -> bool {
     levels.next().is_none()
 }
 
+/// Whether a subscription to a valid filter may deliver a message on this topic: the filter matches as it is written, or
+/// with slashes for its dots. RabbitMQ makes slashes of a topic's dots, so `spBv1.0/+/NDATA/+` gets `spBv1/0/G/NDATA/N`.
+pub fn matches_delivered(filter: &str, topic: &str) -> bool {
+    let filter = unshared(filter);
+    matches(filter, topic) || (filter.contains('.') && matches(&filter.replace('.', "/"), topic))
+}
+
+/// Which of some routes, each with its filters, takes a delivery on this topic: one with a filter that matches as it is
+/// written, else one with a filter that matches with slashes for its dots; the first of them.
+///
+/// Two routes may meet in the second form alone. That is no mistake in a configuration: only one broker's topics look so.
+pub fn route_of<'a, R, F>(routes: R, topic: &str) -> Option<usize>
+where
+    R: IntoIterator<Item = F, IntoIter: Clone>,
+    F: IntoIterator<Item = &'a String>,
+{
+    let routes = routes.into_iter();
+    let takes = |by: fn(&str, &str) -> bool| {
+        let mut routes = routes.clone();
+        routes.position(|filters| filters.into_iter().any(|filter| by(filter, topic)))
+    };
+    takes(matches).or_else(|| takes(matches_delivered))
+}
+
 /// Whether there is a topic that both of two valid filters match.
 pub fn intersect(a: &str, b: &str) -> bool {
     let (a, b) = (unshared(a), unshared(b));
@@ -140,6 +164,34 @@ mod tests {
         }
 
         #[test]
+        fn a_filter_delivers_what_it_matches_with_dots_or_with_slashes_for_them(
+                levels in prop::collection::vec("a|b|a[.]b|[.]|[+]|b[.]", 1..4), hash: bool,
+                topic in "(a|b|[.])?(/(a|b|a[.]b|[.])?){0,5}", share: bool) {
+            let plain = levels.join("/") + if hash { "/#" } else { "" };
+            let filter = if share { format!("$share/g.1/{plain}") } else { plain.clone() };
+            prop_assume!(!topic.is_empty());
+            let slashed = plain.replace('.', "/");
+            prop_assert_eq!(filter_problem(&slashed), None, "what is made of a valid filter is one");
+            prop_assert_eq!(matches_delivered(&filter, &topic), matches(&plain, &topic) || matches(&slashed, &topic));
+            // What a broker makes of a topic that the filter matches.
+            if matches(&filter, &topic) && !hash && !plain.contains('+') {
+                prop_assert!(matches_delivered(&filter, &topic.replace('.', "/")));
+            }
+            if !plain.contains('.') {
+                prop_assert_eq!(matches_delivered(&filter, &topic), matches(&filter, &topic));
+            }
+        }
+
+        #[test]
+        fn a_route_that_matches_as_written_goes_before_one_that_matches_with_slashes(
+                routes in prop::collection::vec(prop::collection::vec("(a|b|a[.]b|[+])(/(a|b|a[.]b|[+])){0,2}", 1..3), 1..4),
+                topic in "(a|b|a[.]b)(/(a|b|a[.]b)){0,3}") {
+            let by = |by: fn(&str, &str) -> bool| routes.iter().position(|route| route.iter().any(|f| by(f, &topic)));
+            let route = route_of(routes.iter(), &topic);
+            prop_assert_eq!(route, by(matches).or(by(matches_delivered)));
+        }
+
+        #[test]
         fn a_filter_intersects_itself(filter in any_filter()) {
             prop_assert!(intersect(&filter, &filter));
         }
@@ -170,6 +222,20 @@ mod tests {
         for filter in ["#", "+", "/", "a//b", "a/+/#", "$SYS/#", "$share/g/a/#", "Büro/+"] {
             assert_eq!(filter_problem(filter), None, "{filter}");
         }
+    }
+
+    #[test]
+    fn a_topic_whose_dots_a_broker_made_slashes_is_taken() {
+        assert!(matches_delivered("spBv1.0/+/NDATA/+", "spBv1/0/G/NDATA/N"));
+        assert!(matches_delivered("spBv1.0/+/NDATA/+", "spBv1.0/G/NDATA/N"));
+        assert!(matches_delivered("$share/g.1/a.b", "a/b") && !matches_delivered("a/b", "a.b"));
+        assert!(!matches_delivered("spBv1.0/+/NDATA/+", "spBv1/0/G/DDATA/N/D"));
+        let routes = [vec!["a.b".to_owned()], vec!["a/b".to_owned()]];
+        assert_eq!(route_of(&routes, "a/b"), Some(1), "as it is written goes first");
+        assert_eq!(route_of(&routes, "a.b"), Some(0));
+        assert_eq!(route_of(&routes[..1], "a/b"), Some(0));
+        assert_eq!(route_of(&routes, "c"), None);
+        assert!(!intersect("a.b", "a/b"), "no mistake in a configuration");
     }
 
     #[test]
