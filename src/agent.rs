@@ -14,6 +14,7 @@
 //! by the broker, flights by the next run.
 #![allow(clippy::disallowed_methods, reason = "the one place that starts tasks and threads")]
 
+mod names;
 mod open;
 mod prepare;
 mod reload;
@@ -21,7 +22,7 @@ mod reload;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::drain::{Drain, DrainOptions, DrainShared};
-use crate::journal::{JournalError, Lane};
+use crate::journal::{Journal, JournalError, Lane, OpenReport};
 use crate::link::LinkWatch;
 use crate::mqtt::{Intake, IntakeError, IntakeOptions};
 use crate::shutdown;
@@ -97,8 +98,8 @@ pub async fn run(config: Config, file: &Path) -> Result<(), AgentError> {
         let (next_sender, next) = oneshot::channel();
         let (running, again) = (prepared.config.clone(), hangups.clone());
         let (file, clock_, stop_) = (file.to_owned(), clock.clone(), stop.clone());
-        let orders = Orders { file, clock: clock_, stop: stop_, hangups, next: next_sender };
-        match (run_once(prepared, &clock, orders, histories.clone()).await, before.take()) {
+        let orders = Orders { file: file.clone(), clock: clock_, stop: stop_, hangups, next: next_sender };
+        match (run_once(prepared, &file, &clock, orders, histories.clone()).await, before.take()) {
             (Ok(()), _) => {}
             (Err(error), None) => return Err(error),
             (Err(error), Some(old)) => {
@@ -121,7 +122,13 @@ pub async fn run(config: Config, file: &Path) -> Result<(), AgentError> {
 }
 
 /// Runs one configuration, until a stop or until a reload has another one.
-async fn run_once(prepared: Prepared, clock: &Clock, orders: Orders, histories: Histories) -> Result<(), AgentError> {
+async fn run_once(
+    prepared: Prepared,
+    file: &Path,
+    clock: &Clock,
+    orders: Orders,
+    histories: Histories,
+) -> Result<(), AgentError> {
     let Prepared { config, senders, broker_tls } = prepared;
     let board = Arc::new(Board::new(&config, clock, histories));
     let mut helpers = JoinSet::new();
@@ -139,6 +146,7 @@ async fn run_once(prepared: Prepared, clock: &Clock, orders: Orders, histories: 
     let journal = opened.journal.clone();
     open::say_opened(&opened.report, &journal);
     board.opened(&journal, opened.report.in_ram);
+    let config = settle_names(config, &opened.report, &journal, file, &board).await?;
     let (folder, asked) = (config.journal.path.clone(), board.clone());
     helpers.spawn(async move { match control::serve(folder, asked).await {} });
 
@@ -204,6 +212,21 @@ async fn run_once(prepared: Prepared, clock: &Clock, orders: Orders, histories: 
     // With the last clone goes the journal's lock: a reload opens it anew.
     helpers.shutdown().await;
     outcome
+}
+
+/// The configuration with the names in use, which the disk now keeps and the board shows.
+async fn settle_names(
+    config: Config,
+    report: &OpenReport,
+    journal: &Journal,
+    file: &Path,
+    board: &Board,
+) -> Result<Config, AgentError> {
+    let (report, id, file) = (report.clone(), journal.id(), file.to_owned());
+    let settled = tokio::task::spawn_blocking(move || names::settle(config, &report, id, &file)).await;
+    let (config, remark) = settled.map_err(std::io::Error::other)?;
+    board.named(&config, remark);
+    Ok(config)
 }
 
 /// Drains a lane; should a drain end by a panic, the next one goes on at the lane's cursor.

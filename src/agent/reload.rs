@@ -7,9 +7,10 @@
 
 use super::prepare::Prepared;
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::config::effective::difference;
+use crate::config::{Config, host_name};
 use crate::journal::LaneFacts;
+use crate::mqtt::names::{self, Kept};
 use crate::status::Board;
 use sd_notify::NotifyState;
 use std::path::{Path, PathBuf};
@@ -89,6 +90,9 @@ fn judge(file: &Path, clock: &Clock, running: &Config, board: &Board) -> Reload 
         Ok(new) => new,
         Err(error) => return Reload::Refused(error.to_string()),
     };
+    // The names in use, which may have been settled after this configuration was read.
+    let running = &board.names().put_into(running.clone());
+    let new = named(new, running);
     let changes = difference(&running.settings(), &new.settings());
     if changes.is_empty() {
         return Reload::Same;
@@ -101,17 +105,23 @@ fn judge(file: &Path, clock: &Clock, running: &Config, board: &Board) -> Reload 
         Err(error) => Reload::Refused(error.to_string()),
         Ok(prepared) => {
             changes.iter().take(LINES_MAX).for_each(|change| tracing::info!(change, "configuration changed"));
-            let (was, is) = (&running.mqtt, &prepared.config.mqtt);
-            if (&was.client_id, &was.url) != (&is.client_id, &is.url) {
-                tracing::warn!(
-                    broker = was.url,
-                    client_id = was.client_id,
-                    "the broker keeps the session of before, and goes on filling it: `tidegate forget-session` ends it"
-                );
-            }
             Reload::Next(Box::new(prepared))
         }
     }
+}
+
+/// The new configuration with its names: given, else kept with the journal that it names, else those in use.
+fn named(new: Config, running: &Config) -> Config {
+    let same = new.journal.path == running.journal.path;
+    let stored = (!same).then(|| names::kept(&new.journal.path, &new.mqtt.url)).flatten();
+    let kept = stored.unwrap_or_else(|| Kept {
+        url: running.mqtt.url.clone(),
+        client_id: running.mqtt.client_id.clone(),
+        gateway_id: Some(running.gateway.id.clone()),
+        copy_of: None,
+        seeded: false,
+    });
+    names::choose(&new.given, &host_name(), Some(&kept)).put_into(new)
 }
 
 /// Why a new configuration would leave records behind; `lanes` is `None` while the journal is not open, when nobody can

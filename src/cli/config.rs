@@ -4,6 +4,7 @@ use super::print::{complain, say, say_text};
 use super::{ConfigFile, ExitCode, ask, load, load_noting};
 use crate::config::effective::{Setting, as_file, difference};
 use crate::config::{Config, DEFAULT_TOML};
+use crate::mqtt::names;
 use clap::Subcommand;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -43,7 +44,12 @@ pub(super) fn config(command: &ConfigCommand) -> ExitCode {
 
 fn show(file: &Path) -> Result<(), ExitCode> {
     let (config, set) = load_noting(file)?;
-    let comment = |setting: &Setting| if set.contains(&setting.path()) { "" } else { "  # default" };
+    let kept = names::kept(&config.journal.path, &config.mqtt.url).is_some();
+    let comment = |setting: &Setting| match &*setting.path() {
+        path if set.contains(path) => "",
+        "gateway.id" | "mqtt.client_id" if kept => "  # kept with the journal",
+        _ => "  # default",
+    };
     say_text!("{}", as_file(&config.settings(), comment));
     Ok(())
 }

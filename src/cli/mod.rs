@@ -16,6 +16,7 @@ mod run;
 mod status;
 
 use crate::clock::Clock;
+use crate::config::{Config, DEFAULT_PATH};
 use clap::{CommandFactory, Parser, Subcommand};
 use print::complain;
 use std::collections::BTreeSet;
@@ -71,7 +72,7 @@ struct Cli {
 #[derive(clap::Args, Debug)]
 struct ConfigFile {
     /// The configuration.
-    #[arg(long, short, value_name = "FILE", default_value = "/etc/tidegate/tidegate.toml")]
+    #[arg(long, short, value_name = "FILE", default_value = DEFAULT_PATH)]
     config: PathBuf,
 }
 
@@ -199,27 +200,27 @@ pub fn main() -> process::ExitCode {
     code.into()
 }
 
-/// Loads the configuration or says what is wrong with it.
-fn load(path: &std::path::Path) -> Result<crate::config::Config, ExitCode> {
+/// Loads the configuration, with the names that its journal keeps, or says what is wrong with it.
+fn load(path: &std::path::Path) -> Result<Config, ExitCode> {
     load_noting(path).map(|(config, _)| config)
 }
 
 /// [`load`], and the paths of the keys that file or environment set.
-fn load_noting(path: &std::path::Path) -> Result<(crate::config::Config, BTreeSet<String>), ExitCode> {
-    crate::config::Config::load_noting(path).map_err(|error| {
-        complain!("{error}");
-        ExitCode::Configuration
-    })
+fn load_noting(path: &std::path::Path) -> Result<(Config, BTreeSet<String>), ExitCode> {
+    match Config::load_noting(path) {
+        Ok((config, set)) => Ok((crate::mqtt::names::resolved(config), set)),
+        Err(error) => {
+            complain!("{error}");
+            Err(ExitCode::Configuration)
+        }
+    }
 }
 
 /// Does something at the broker, with the TLS that the configuration asks for, on a runtime of its own.
 ///
 /// # Errors
 /// It cannot even be begun, and why.
-fn at_broker<T>(
-    config: &crate::config::Config,
-    work: impl AsyncFnOnce(Option<&Arc<rustls::ClientConfig>>) -> T,
-) -> Result<T, String> {
+fn at_broker<T>(config: &Config, work: impl AsyncFnOnce(Option<&Arc<rustls::ClientConfig>>) -> T) -> Result<T, String> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let tls = crate::agent::broker_tls(config, &Clock::new(None)).map_err(|error| format!("[mqtt]: {error}"))?;

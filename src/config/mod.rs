@@ -7,6 +7,7 @@
 //! refused. All problems are reported at once, each with line, column, the offending text, what was expected and a
 //! suggestion; where the file is no TOML, only that is reported, because the rest would be guesses.
 
+mod broker;
 pub mod effective;
 mod form;
 mod parse;
@@ -22,6 +23,7 @@ mod mistakes;
 #[cfg(test)]
 mod tests;
 
+pub use broker::BrokerAddress;
 pub use problem::{ConfigError, ConfigProblem, Place};
 
 use crate::record::pointer::Pointer;
@@ -33,6 +35,7 @@ use parse::Wrong;
 use problem::Source;
 pub(crate) use problem::nearest;
 use reader::{CREDENTIALS_VARIABLE, Reader, VARIABLE_PREFIX};
+pub(crate) use sections::host_name;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -42,6 +45,9 @@ use toml::de::DeTable;
 /// Every key with its default, unit and reason: what `tidegate config default` prints, what the package installs, and
 /// the reference.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");
+
+/// Where the package installs it, and where every command looks unless told otherwise.
+pub const DEFAULT_PATH: &str = "/etc/tidegate/tidegate.toml";
 
 /// The sections that there are.
 const SECTIONS: [&str; 7] = ["gateway", "mqtt", "journal", "queues", "records", "routes", "status"];
@@ -63,6 +69,19 @@ pub struct Config {
     pub routes: Vec<RouteConfig>,
     /// The status server.
     pub status: StatusConfig,
+    /// Which names file or environment gave: the others follow from the host name, or from what the journal keeps.
+    pub given: GivenNames,
+}
+
+/// The names as they were given; `None`: not at all.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct GivenNames {
+    /// `gateway.id`
+    pub gateway_id: Option<String>,
+    /// `gateway.site`
+    pub site: Option<String>,
+    /// `mqtt.client_id`
+    pub client_id: Option<String>,
 }
 
 /// `[gateway]`
@@ -72,27 +91,6 @@ pub struct GatewayConfig {
     pub id: String,
     /// The CloudEvents source's first part; default: id.
     pub site: String,
-}
-
-/// How the broker is reached.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum BrokerAddress {
-    /// `mqtt://host:port`
-    Tcp {
-        /// Host name or address.
-        host: String,
-        /// Port; 1883 by default.
-        port: u16,
-    },
-    /// `mqtts://host:port`
-    Tls {
-        /// Host name or address, as in the broker's certificate.
-        host: String,
-        /// Port; 8883 by default.
-        port: u16,
-    },
-    /// `unix:///path`
-    Unix(PathBuf),
 }
 
 /// `[mqtt]`
@@ -336,7 +334,13 @@ fn read(text: &str, path: &Path, environment: &BTreeMap<String, String>) -> (Res
     reader.finish_environment(&SECTIONS);
     let mut problems = reader.problems;
     if problems.is_empty() {
-        let config = Config { gateway, mqtt, journal, queues: queues.queues, records, routes, status };
+        let given = |path: &str, value: &str| reader.set.contains(path).then(|| value.to_owned());
+        let given = GivenNames {
+            gateway_id: given("gateway.id", &gateway.id),
+            site: given("gateway.site", &gateway.site),
+            client_id: given("mqtt.client_id", &mqtt.client_id),
+        };
+        let config = Config { gateway, mqtt, journal, queues: queues.queues, records, routes, status, given };
         return (Ok(config), Keys { asked: reader.asked, set: reader.set });
     }
     problems.sort_by_key(|problem| match problem.place {

@@ -71,7 +71,7 @@ pub(super) fn gateway(mut section: Section<'_, '_>) -> GatewayConfig {
 }
 
 /// The kernel's host name as a label.
-fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     let name = rustix::system::uname();
     let label = parse::label_of(&name.nodename().to_string_lossy());
     if label.is_empty() { "gateway".to_owned() } else { label }

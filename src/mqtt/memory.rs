@@ -21,7 +21,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-const FILTERS: &str = "filters";
+pub(super) const FILTERS: &str = "filters";
 const ASKED: &str = "asked";
 const SEEN: &str = "seen";
 const REPLAYS: &str = "replays";
@@ -33,7 +33,7 @@ const MAGIC: &[u8; 8] = b"tgmqtt\x00\x01";
 /// A file could not be kept. Nothing is lost by it, see the module.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot keep {}: {source}; check that the folder is writable and has space", path.display())]
-pub(super) struct MemoryError {
+pub(crate) struct MemoryError {
     path: PathBuf,
     source: io::Error,
 }
@@ -279,7 +279,14 @@ fn encode<T: Serialize>(value: &T) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+/// Keeps one more small file of the folder, at once. Blocks.
+pub(super) fn keep<T: Serialize>(folder: &Path, name: &str, value: &T) -> Result<(), MemoryError> {
+    let path = folder.join(name);
+    let Some(bytes) = encode(value) else { return Ok(()) };
+    replace(folder, &path, &bytes).map_err(|source| MemoryError { path, source })
+}
+
+pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     let bytes = fs::read(path).ok()?;
     let (crc, body) = bytes.strip_prefix(MAGIC)?.split_at_checked(4)?;
     (crc == crc32c::crc32c(body).to_be_bytes()).then(|| serde_cbor::from_slice(body).ok())?

@@ -25,6 +25,7 @@ mod arrivals;
 mod backoff;
 mod link;
 mod memory;
+pub mod names;
 mod options;
 mod outage;
 mod receive;
@@ -188,6 +189,7 @@ impl Intake {
         let (clock, url) = (options.clock.clone(), config.url.clone());
         let shared = Arc::new(IntakeShared::new(clock, url, &options.routes, options.show_payloads));
         let (url, client_id) = (config.url.clone(), config.client_id.clone());
+        shared.count(|status| status.client_id.clone_from(&client_id));
         let mut memory = Memory::new(options.memory.clone(), options.journal, url, client_id);
         let wanted = options.routes.iter().flat_map(|route| route.filters.iter().cloned()).collect();
         recogniser.replays_go_on(memory.take_replays());

@@ -84,6 +84,8 @@ pub struct IntakeStatus {
     pub state_for_s: u64,
     /// The broker, as configured.
     pub url: String,
+    /// The client id there: the broker's session hangs on it.
+    pub client_id: String,
     /// Connections that reached a CONNACK since the start.
     pub connections: u64,
     /// Whether the broker had kept our session at the last CONNACK.
@@ -168,6 +170,7 @@ impl IntakeShared {
             state: IntakeState::Connecting,
             state_for_s: 0,
             url,
+            client_id: String::new(),
             connections: 0,
             session_kept: None,
             sessions_lost: 0,

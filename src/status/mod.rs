@@ -10,12 +10,13 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::drain::{DrainShared, DrainState, DrainStatus};
 use crate::journal::{Journal, JournalFacts, LaneFacts, WriterHealth, place};
+use crate::mqtt::names::Names;
 use crate::mqtt::{IntakeShared, IntakeState, IntakeStatus};
 use history::{History, Outlook, Point};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A lost session is remarked on for so long.
 const SESSION_LOST_LATELY_S: u64 = 24 * 3600;
@@ -91,15 +92,30 @@ pub struct QueueStatus {
 /// Where the stages can be looked at; filled while the agent starts.
 #[derive(Debug)]
 pub struct Board {
-    gateway: String,
-    /// What is in effect, as a file.
-    config: String,
+    named: Mutex<Named>,
     queues: Vec<(String, String)>,
     path: PathBuf,
     clock: Clock,
     started_ms: u64,
     stages: Mutex<Stages>,
     histories: Histories,
+}
+
+/// The names in use, and what hangs on them: settled once the journal is open.
+#[derive(Debug, Clone)]
+struct Named {
+    names: Names,
+    /// What is in effect, as a file.
+    config: String,
+    /// What a person has to decide about them.
+    remark: Option<String>,
+}
+
+impl Named {
+    fn of(config: &Config, remark: Option<String>) -> Named {
+        let text = crate::config::effective::as_file(&config.settings(), |_| "");
+        Named { names: Names::of(config), config: text, remark }
+    }
 }
 
 /// What each queue did, by name; shared, so that it outlives a reload.
@@ -120,8 +136,7 @@ impl Board {
     /// A board for what is configured, that goes on with `histories`.
     pub fn new(config: &Config, clock: &Clock, histories: Histories) -> Board {
         Board {
-            gateway: config.gateway.id.clone(),
-            config: crate::config::effective::as_file(&config.settings(), |_| ""),
+            named: Mutex::new(Named::of(config, None)),
             queues: config.queues.iter().map(|queue| (queue.name.clone(), queue.url.text.clone())).collect(),
             path: config.journal.path.clone(),
             clock: clock.clone(),
@@ -135,9 +150,23 @@ impl Board {
         look(&mut self.stages.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    fn names_lock(&self) -> MutexGuard<'_, Named> {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The configuration in effect, as a file.
-    pub fn config(&self) -> &str {
-        &self.config
+    pub fn config(&self) -> String {
+        self.names_lock().config.clone()
+    }
+
+    /// The names in use.
+    pub fn names(&self) -> Names {
+        self.names_lock().names.clone()
+    }
+
+    /// The names are settled; with what a person has to decide about them.
+    pub fn named(&self, config: &Config, remark: Option<String>) {
+        *self.names_lock() = Named::of(config, remark);
     }
 
     /// The agent cannot go on yet, and why.
@@ -227,9 +256,10 @@ impl Board {
             });
             QueueStatus { name: name.clone(), url: url.clone(), lane, drain, outlook }
         });
+        let named = self.names_lock().clone();
         let mut snapshot = StatusSnapshot {
             version: env!("CARGO_PKG_VERSION"),
-            gateway: self.gateway.clone(),
+            gateway: named.names.gateway_id,
             uptime_s: now_ms.saturating_sub(self.started_ms) / 1000,
             health: Health::Fine,
             remarks: Vec::new(),
@@ -239,7 +269,7 @@ impl Board {
             journal,
         };
         let mut remarks = remarks(&snapshot);
-        let act = [stages.waiting_for, stages.page_closed, stages.reload];
+        let act = [stages.waiting_for, stages.page_closed, stages.reload, named.remark];
         remarks.extend(act.into_iter().flatten().map(|why| (Health::Act, why)));
         remarks.sort_by_key(|(health, _)| std::cmp::Reverse(*health));
         snapshot.health = remarks.first().map_or(Health::Fine, |(health, _)| *health);

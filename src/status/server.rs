@@ -154,7 +154,7 @@ async fn answer(
             let kind = "text/plain; version=0.0.4; charset=utf-8";
             made(board, kind, |board| Some(crate::telemetry::metrics::render(&board.snapshot()))).await
         }
-        "/config.toml" if matches!(door, Door::Control) => (StatusCode::OK, TEXT, board.config().to_owned()),
+        "/config.toml" if matches!(door, Door::Control) => (StatusCode::OK, TEXT, board.config()),
         "/livez" => (StatusCode::OK, TEXT, "live\n".into()),
         "/readyz" => ready(board).await,
         _ => (StatusCode::NOT_FOUND, TEXT, "not found\n".into()),

@@ -1,0 +1,74 @@
+//! Where the broker is, and whether two addresses may mean one.
+
+use crate::sqs::url::is_loopback_host;
+use std::path::PathBuf;
+
+/// How the broker is reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BrokerAddress {
+    /// `mqtt://host:port`
+    Tcp {
+        /// Host name or address.
+        host: String,
+        /// Port; 1883 by default.
+        port: u16,
+    },
+    /// `mqtts://host:port`
+    Tls {
+        /// Host name or address, as in the broker's certificate.
+        host: String,
+        /// Port; 8883 by default.
+        port: u16,
+    },
+    /// `unix:///path`
+    Unix(PathBuf),
+}
+
+impl BrokerAddress {
+    /// Whether both may mean one broker, as far as their texts tell: this machine has many names, and a broker several
+    /// doors.
+    pub fn may_be(&self, other: &BrokerAddress) -> bool {
+        let host = |address: &BrokerAddress| match address {
+            BrokerAddress::Tcp { host, .. } | BrokerAddress::Tls { host, .. } if !is_loopback_host(host) => {
+                Some(host.to_ascii_lowercase())
+            }
+            _ => None,
+        };
+        let one_door = match (self, other) {
+            (BrokerAddress::Tcp { port, .. }, BrokerAddress::Tcp { port: other, .. })
+            | (BrokerAddress::Tls { port, .. }, BrokerAddress::Tls { port: other, .. }) => port == other,
+            (BrokerAddress::Unix(path), BrokerAddress::Unix(other)) => path == other,
+            _ => true,
+        };
+        host(self) == host(other) && one_door
+    }
+
+    /// The broker of a URL; `None`: it is none.
+    pub fn of(url: &str) -> Option<BrokerAddress> {
+        super::parse::broker_url(url).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_broker_has_many_names_and_two_doors() {
+        let of = |url: &str| BrokerAddress::of(url).expect(url);
+        for (one, other, may) in [
+            ("mqtt://localhost:1883", "mqtt://127.0.0.1", true),
+            ("mqtt://localhost:1883", "mqtts://[::1]:8883", true),
+            ("mqtt://localhost:1883", "unix:///run/broker.sock", true),
+            ("mqtt://Broker.lan", "mqtts://broker.LAN", true),
+            ("mqtt://localhost:1883", "mqtt://localhost:1884", false),
+            ("mqtt://localhost:1883", "mqtt://broker.lan:1883", false),
+            ("mqtt://broker.lan", "unix:///run/broker.sock", false),
+            ("unix:///run/a.sock", "unix:///run/b.sock", false),
+        ] {
+            assert_eq!(of(one).may_be(&of(other)), may, "{one} {other}");
+            assert_eq!(of(other).may_be(&of(one)), may, "{other} {one}");
+        }
+        assert_eq!(BrokerAddress::of("http://x"), None);
+    }
+}

@@ -1,0 +1,322 @@
+//! The names in use, kept with the journal: the gateway's id and the client id at the broker.
+//!
+//! The broker's session hangs on the client id, and what waits there is lost to whoever comes under another one. So a name
+//! that the configuration does not give is drawn from the host name once and then stays, whatever the host is called
+//! later: a DHCP server, or a boot that is not that far yet, must not cost what waits. Only a name that is given changes
+//! it; that is deliberate, and said with the command that ends the session of before.
+//!
+//! They stand in `intake/names` in the journal's folder. A journal of 0.1.0 has no such file, but the filters of its
+//! session, and with them the client id that it used.
+
+use super::memory::{self, FILTERS};
+use crate::config::{BrokerAddress, Config, DEFAULT_PATH, GivenNames, host_name};
+use crate::record::JournalId;
+use crate::sqs::url::is_loopback_host;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+const NAMES: &str = "names";
+/// What stands before the gateway's id in a client id that nobody gave.
+const PREFIX: &str = "tidegate-";
+
+/// What was in use when the journal was open last.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Kept {
+    /// The broker.
+    pub url: String,
+    /// The client id there.
+    pub client_id: String,
+    /// The gateway's id; `None` where 0.1.0 left no trace of it.
+    pub gateway_id: Option<String>,
+    /// The client id of the gateway whose journal this one was copied from, until somebody gives `mqtt.client_id`.
+    #[serde(default)]
+    pub copy_of: Option<String>,
+    /// Guessed from what 0.1.0 left.
+    #[serde(skip)]
+    pub seeded: bool,
+}
+
+/// What 0.1.0 left: whose session held its filters.
+#[derive(Serialize, Deserialize)]
+struct Filters {
+    url: String,
+    client_id: String,
+}
+
+/// The names in use.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Names {
+    /// `gateway.id`
+    pub gateway_id: String,
+    /// `gateway.site`
+    pub site: String,
+    /// `mqtt.client_id`
+    pub client_id: String,
+}
+
+impl Names {
+    /// Those of a configuration.
+    pub fn of(config: &Config) -> Names {
+        let (gateway_id, site) = (config.gateway.id.clone(), config.gateway.site.clone());
+        Names { gateway_id, site, client_id: config.mqtt.client_id.clone() }
+    }
+
+    /// The configuration with these names.
+    pub fn put_into(self, mut config: Config) -> Config {
+        (config.gateway.id, config.gateway.site) = (self.gateway_id, self.site);
+        config.mqtt.client_id = self.client_id;
+        config
+    }
+}
+
+/// The rule: what is given, else what is kept, else what follows from the host name. Pure.
+pub fn choose(given: &GivenNames, host: &str, kept: Option<&Kept>) -> Names {
+    let kept_gateway = kept.and_then(|kept| kept.gateway_id.as_deref());
+    let gateway_id = given.gateway_id.as_deref().or(kept_gateway).unwrap_or(host).to_owned();
+    let site = given.site.clone().unwrap_or_else(|| gateway_id.clone());
+    let client_id = given.client_id.clone().or_else(|| kept.map(|kept| kept.client_id.clone()));
+    Names { client_id: client_id.unwrap_or_else(|| format!("{PREFIX}{gateway_id}")), gateway_id, site }
+}
+
+/// What a person should know about the names of this start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum News {
+    /// The host is called otherwise; the gateway's id stays.
+    Host,
+    /// The gateway's id was changed.
+    Gateway {
+        /// The id of before.
+        was: String,
+    },
+    /// Client id or broker were changed: the session of before stays at the broker.
+    Session {
+        /// The broker of before.
+        url: String,
+        /// The client id of before.
+        client_id: String,
+    },
+}
+
+/// What changed from `kept` to `names` at the broker `url`. Pure.
+pub fn news(given: &GivenNames, host: &str, kept: &Kept, names: &Names, url: &str) -> Vec<News> {
+    let mut news = Vec::new();
+    match &kept.gateway_id {
+        Some(id) if given.gateway_id.is_none() && id != host => news.push(News::Host),
+        Some(id) if *id != names.gateway_id && !kept.seeded => news.push(News::Gateway { was: id.clone() }),
+        _ => {}
+    }
+    if (&*kept.url, &kept.client_id) != (url, &names.client_id) {
+        news.push(News::Session { url: kept.url.clone(), client_id: kept.client_id.clone() });
+    }
+    news
+}
+
+/// What becomes of the client id of a journal that was copied from another gateway's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Copy {
+    /// Nobody gave one: this copy takes one of its own, and leaves that of the original alone.
+    Own {
+        /// The copy's.
+        client_id: String,
+        /// The original's.
+        of: String,
+    },
+    /// It is given, so only whoever gave it can change it.
+    Given {
+        /// What it could be changed to.
+        proposed: String,
+    },
+}
+
+/// At a broker that both can reach, two agents under one client id throw each other out. `None`: the broker is this
+/// machine's own, and knows no other. Pure.
+pub fn of_copy(
+    given: &GivenNames,
+    kept: Option<&Kept>,
+    names: &Names,
+    broker: &BrokerAddress,
+    journal: JournalId,
+) -> Option<Copy> {
+    if !is_remote(broker) {
+        return None;
+    }
+    let base = kept.and_then(|kept| kept.copy_of.as_ref()).unwrap_or(&names.client_id).clone();
+    let own = format!("{base}-{:08x}", journal.0 >> 32);
+    Some(match given.client_id {
+        Some(_) => Copy::Given { proposed: own },
+        None => Copy::Own { client_id: own, of: names.client_id.clone() },
+    })
+}
+
+fn is_remote(broker: &BrokerAddress) -> bool {
+    match broker {
+        BrokerAddress::Tcp { host, .. } | BrokerAddress::Tls { host, .. } => !is_loopback_host(host),
+        BrokerAddress::Unix(_) => false,
+    }
+}
+
+/// What is kept in a journal's folder; `url` is the broker that is configured. Needs no lock; blocks for a small read.
+pub fn kept(journal: &Path, url: &str) -> Option<Kept> {
+    let folder = journal.join("intake");
+    memory::read::<Kept>(&folder.join(NAMES)).or_else(|| {
+        let Filters { url, client_id } =
+            memory::read::<Filters>(&folder.join(FILTERS)).filter(|filters| filters.url == url)?;
+        let gateway_id = client_id.strip_prefix(PREFIX).map(str::to_owned);
+        Some(Kept { url, client_id, gateway_id, copy_of: None, seeded: true })
+    })
+}
+
+/// Keeps the names. The journal must be open, and ours. Blocks.
+///
+/// # Errors
+/// The disk refuses; the text names the file.
+pub fn keep(journal: &Path, kept: &Kept) -> Result<(), String> {
+    memory::keep(&journal.join("intake"), NAMES, kept).map_err(|error| error.to_string())
+}
+
+/// The configuration with the names that its journal keeps. Blocks for a small read.
+pub fn resolved(config: Config) -> Config {
+    let kept = kept(&config.journal.path, &config.mqtt.url);
+    choose(&config.given, &host_name(), kept.as_ref()).put_into(config)
+}
+
+/// The whole command that ends a session; `file` is the configuration that tells where the broker is.
+pub fn forget_command(client_id: &str, file: &Path) -> String {
+    let mut command = format!("tidegate forget-session --client-id {}", word(client_id));
+    if file != Path::new(DEFAULT_PATH) {
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        command += &format!(" --config {}", word(&file.display().to_string()));
+    }
+    command
+}
+
+/// The same at another broker than the file's.
+pub fn forget_command_at(url: &str, client_id: &str, file: &Path) -> String {
+    format!("TIDEGATE_MQTT_URL={} {}", word(url), forget_command(client_id, file))
+}
+
+/// As a shell reads it.
+fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@%+,=".contains(c);
+    let bare = !text.is_empty() && !text.starts_with('-') && text.chars().all(plain);
+    if bare { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn name() -> impl Strategy<Value = String> {
+        "[a-c]{1,2}"
+    }
+
+    fn given() -> impl Strategy<Value = GivenNames> {
+        let maybe = || prop::option::of(name());
+        (maybe(), maybe(), maybe()).prop_map(|(gateway_id, site, client_id)| GivenNames { gateway_id, site, client_id })
+    }
+
+    /// A start: what it chose, and what it leaves.
+    fn start(given: &GivenNames, host: &str, kept: Option<&Kept>) -> (Names, Kept) {
+        let names = choose(given, host, kept);
+        let (client_id, gateway_id) = (names.client_id.clone(), Some(names.gateway_id.clone()));
+        (names, Kept { url: "mqtt://b".into(), client_id, gateway_id, copy_of: None, seeded: false })
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_changes_only_when_another_one_is_given(starts in prop::collection::vec((given(), name()), 1..8)) {
+            let mut kept: Option<Kept> = None;
+            for (given, host) in starts {
+                let (names, next) = start(&given, &host, kept.as_ref());
+                prop_assert_eq!(given.gateway_id.as_ref().unwrap_or(&names.gateway_id), &names.gateway_id);
+                prop_assert_eq!(given.client_id.as_ref().unwrap_or(&names.client_id), &names.client_id);
+                prop_assert_eq!(given.site.as_ref().unwrap_or(&names.gateway_id), &names.site);
+                match &kept {
+                    None => {
+                        prop_assert_eq!(given.gateway_id.as_ref().unwrap_or(&host), &names.gateway_id);
+                        let follows = format!("tidegate-{}", names.gateway_id);
+                        prop_assert_eq!(given.client_id.as_ref().unwrap_or(&follows), &names.client_id);
+                    }
+                    Some(kept) => {
+                        prop_assert!(given.client_id.is_some() || names.client_id == kept.client_id);
+                        prop_assert!(given.gateway_id.is_some() || Some(&names.gateway_id) == kept.gateway_id.as_ref());
+                        let news = news(&given, &host, kept, &names, &kept.url);
+                        let session = news.iter().any(|news| matches!(news, News::Session { .. }));
+                        prop_assert_eq!(session, names.client_id != kept.client_id, "an old session is never left unsaid");
+                        let gateway = news.iter().any(|news| matches!(news, News::Gateway { .. }));
+                        prop_assert_eq!(gateway, Some(&names.gateway_id) != kept.gateway_id.as_ref());
+                    }
+                }
+                prop_assert!(kept.is_none() || news(&given, &host, &next, &names, &next.url).iter().all(|n| *n == News::Host));
+                kept = Some(next);
+            }
+        }
+
+        #[test]
+        fn what_is_kept_is_read_back_and_what_is_damaged_falls_back_on_the_filters(
+            at in any::<prop::sample::Index>(), flip in 1u8.., client in "(tidegate-)?[a-z]{1,8}", other: bool,
+        ) {
+            let folder = tempfile::tempdir().expect("folder");
+            let intake = folder.path().join("intake");
+            let (_, mut kept_) = start(&GivenNames::default(), "host", None);
+            kept_.copy_of = other.then(|| client.clone());
+            keep(folder.path(), &kept_).expect("kept");
+            prop_assert_eq!(kept(folder.path(), "mqtt://elsewhere"), Some(kept_));
+            let mut bytes = std::fs::read(intake.join(NAMES)).expect("there");
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            std::fs::write(intake.join(NAMES), bytes).expect("written");
+            prop_assert_eq!(kept(folder.path(), "mqtt://b"), None);
+            let filters = Filters { url: "mqtt://b".into(), client_id: client.clone() };
+            memory::keep(&intake, FILTERS, &filters).expect("kept");
+            let seed = kept(folder.path(), "mqtt://b").expect("0.1.0's");
+            prop_assert_eq!(&seed.client_id, &client);
+            prop_assert_eq!(seed.gateway_id.as_deref(), client.strip_prefix("tidegate-"));
+            prop_assert_eq!(choose(&GivenNames::default(), "host", Some(&seed)).client_id, client);
+            prop_assert_eq!(kept(folder.path(), "mqtt://elsewhere"), None, "another broker's session");
+        }
+
+        #[test]
+        fn a_copy_takes_a_name_of_its_own_only_at_a_broker_that_the_original_can_reach(
+            given in given(), host in name(), id: u64, local in 0usize..4, again: bool,
+        ) {
+            let tcp = |host: &str| BrokerAddress::Tcp { host: host.into(), port: 1883 };
+            let own = [tcp("localhost"), tcp("127.1.2.3"), BrokerAddress::Tls { host: "::1".into(), port: 1 },
+                BrokerAddress::Unix("/s".into())];
+            let names = choose(&given, &host, None);
+            prop_assert_eq!(of_copy(&given, None, &names, &own[local], JournalId(id)), None);
+            let (_, mut kept) = start(&given, &host, None);
+            kept.copy_of = again.then(|| "first".into());
+            let base = if again { "first" } else { &names.client_id };
+            let expected = format!("{base}-{}", &JournalId(id).to_string()[..8]);
+            match of_copy(&given, Some(&kept), &names, &tcp("broker.lan"), JournalId(id)) {
+                Some(Copy::Own { client_id, of }) => {
+                    prop_assert!(given.client_id.is_none());
+                    prop_assert_eq!((client_id, of), (expected, names.client_id));
+                }
+                Some(Copy::Given { proposed }) => {
+                    prop_assert!(given.client_id.is_some());
+                    prop_assert_eq!(proposed, expected);
+                }
+                None => prop_assert!(false, "a broker of both"),
+            }
+        }
+
+        #[test]
+        fn a_shell_reads_the_command_as_it_is_meant(client in "[ -~]{1,20}") {
+            let command = forget_command(&client, Path::new("/etc/tidegate/tidegate.toml"));
+            let words = command.strip_prefix("tidegate forget-session --client-id ").expect("no file to name");
+            let printed = std::process::Command::new("sh").args(["-c", &format!("printf %s {words}")]).output();
+            prop_assert_eq!(printed.expect("a shell").stdout, client.into_bytes());
+        }
+    }
+
+    #[test]
+    fn the_command_names_a_file_that_is_not_the_usual_one_and_a_broker_that_is_not_the_files() {
+        let file = Path::new("/srv/a b.toml");
+        assert_eq!(forget_command("x", file), "tidegate forget-session --client-id x --config '/srv/a b.toml'");
+        let at = forget_command_at("mqtt://old:1883", "x", Path::new(DEFAULT_PATH));
+        assert_eq!(at, "TIDEGATE_MQTT_URL=mqtt://old:1883 tidegate forget-session --client-id x");
+    }
+}
