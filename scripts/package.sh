@@ -114,7 +114,7 @@ POSTINST
 /etc/init.d/tidegate stop
 /etc/init.d/tidegate disable
 # An upgrade goes on with the broker's session; whoever goes for good has to end it while the program is there.
-[ "$1" = upgrade ] || echo "tidegate: /srv/tidegate stays. If it is not to come back: tidegate forget-session beforehand, or the broker queues for ever"
+[ "$1" = upgrade ] || echo "tidegate: /srv/tidegate stays. If it is not to come back: tidegate forget-session before the removal, or the broker queues for ever"
 exit 0
 PRERM
     chmod 755 "$ipk/control/postinst" "$ipk/control/prerm"

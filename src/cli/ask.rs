@@ -1,17 +1,99 @@
 //! Asks the running agent: by its control socket, or where that is not to be had, by the status server.
 
 use crate::config::Config;
+use crate::mqtt::Heard;
+use crate::record::Message;
 use crate::status::control::SOCKET;
 use crate::status::token::read_line;
+use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// A change waits for the disk.
 const CHANGE_TIME: Duration = Duration::from_secs(60);
 const ANSWER_BYTES: u64 = 4 * 1024 * 1024;
+
+/// What there is of an agent on a journal.
+#[derive(Debug)]
+pub(super) enum Agent {
+    /// Nobody answers.
+    None,
+    /// It runs, and this is its status.
+    Runs(Box<Value>),
+    /// Something runs and does not say how it goes: why.
+    Mute(String),
+}
+
+/// Asks for the agent on this configuration's journal.
+pub(super) fn agent(config: &Config) -> Agent {
+    let here = control(config, ANSWER_TIME).map(drop);
+    let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    match (here, get(config, "/status.json")) {
+        (here, Ok((200, body))) => match serde_json::from_slice::<Value>(&body) {
+            Ok(status) if here.is_ok() || is_of(&status, config) => Agent::Runs(Box::new(status)),
+            Err(error) if here.is_ok() => Agent::Mute(error.to_string()),
+            // Another program at our address, or another journal's agent.
+            _ => Agent::None,
+        },
+        (Ok(()), Ok((status, _))) => Agent::Mute(format!("the answer is {status}")),
+        (Ok(()), Err(error)) => Agent::Mute(error.to_string()),
+        (Err(_), Ok((401, _))) => Agent::Mute("it wants the token of status.token_file; run this as root".to_owned()),
+        (Err(error), _) | (_, Err(error)) if denied(&error) => Agent::Mute(format!("{error}; run this as root")),
+        (Err(_), _) => Agent::None,
+    }
+}
+
+/// Whether the status is that of the agent on this configuration's journal; one that has not opened it yet may be.
+fn is_of(status: &Value, config: &Config) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    match status["journal"]["path"].as_str() {
+        Some(path) => real(Path::new(path)) == real(&config.journal.path),
+        None => status["gateway"].is_string(),
+    }
+}
+
+/// The next messages that the running agent receives on `filters`: at most `count`, and what came when the time is over.
+///
+/// # Errors
+/// It cannot be asked, or does not know the question.
+pub(super) fn messages(
+    config: &Config,
+    filters: &[String],
+    count: usize,
+    within: Duration,
+) -> Result<Vec<Message>, String> {
+    let stop = "or stop it, and ask again: systemctl stop tidegate";
+    let socket = control(config, within + ANSWER_TIME)
+        .map_err(|error| format!("the running agent's control socket: {error}; run this as root, {stop}"))?;
+    let query = messages_query(filters, count, within);
+    let request = format!("GET /messages?{query} HTTP/1.1\r\nHost: control\r\nConnection: close\r\n\r\n");
+    match exchange(socket, request.as_bytes()) {
+        Ok((200, body)) => {
+            let heard: Vec<Heard> = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+            Ok(heard.into_iter().filter_map(Heard::message).collect())
+        }
+        Ok((404, _)) => {
+            Err("the running agent is of an older release: systemctl restart tidegate, then ask again".to_owned())
+        }
+        Ok((status, body)) => Err(format!("the agent answers {status}: {}", String::from_utf8_lossy(&body).trim())),
+        Err(error) => Err(format!("the agent was asked, and did not answer to the end ({error}); ask again")),
+    }
+}
+
+/// The question for messages, as the control socket reads it.
+pub(crate) fn messages_query(filters: &[String], count: usize, within: Duration) -> String {
+    let filters: String = filters.iter().map(|filter| format!("filter={}&", encoded(filter))).collect();
+    format!("{filters}count={count}&within={}", within.as_secs())
+}
+
+fn encoded(text: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(byte);
+    text.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
 
 /// An answer: its status, and its body.
 pub(super) type Answer = (u16, Vec<u8>);
@@ -55,11 +137,6 @@ pub(super) fn change(config: &Config, what: &str, body: &str) -> io::Result<Opti
     let head =
         format!("POST {what} HTTP/1.1\r\nHost: control\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
     exchange(socket, format!("{head}{body}").as_bytes()).map(Some)
-}
-
-/// Whether an agent runs on this journal.
-pub(super) fn is_running(config: &Config) -> bool {
-    control(config, ANSWER_TIME).is_ok()
 }
 
 fn control(config: &Config, time: Duration) -> io::Result<UnixStream> {

@@ -1,8 +1,9 @@
 //! `tidegate explain`: what would become of a message: profile, identity, queues, and the exact SQS entry. Nothing is sent
-//! and nothing is journaled.
+//! and nothing is journaled. A running agent hands over its next messages; only where none runs, a guest goes to the broker.
 
+use super::ask::Agent;
 use super::print::{complain, say, say_text};
-use super::{ExitCode, at_broker, load};
+use super::{ExitCode, ask, at_broker, load};
 use crate::clock::{BootId, Clock};
 use crate::config::{Config, RouteConfig};
 use crate::mqtt::topic::route_of;
@@ -92,21 +93,36 @@ fn of_file(file: &Path, topic: Option<&str>) -> Result<Message, String> {
     Ok(Message { topic: topic.to_owned(), payload: payload.into(), qos: 1, retain: false, dup: false, packet_id: 0 })
 }
 
+/// The next messages: those of the running agent, or where none runs, those that a guest gets.
 fn of_broker(config: &Config, options: &ExplainOptions) -> Result<Vec<Message>, String> {
     let own = || config.routes.iter().flat_map(|route| route.topics.iter().cloned()).collect();
     let filters: Vec<String> = options.topic.clone().map_or_else(own, |topic| vec![topic]);
-    let within = Duration::from_secs(options.wait);
-    let seen = at_broker(config, async |tls| visit(&config.mqtt, tls, &filters, within, options.count.into()).await)?;
+    let (within, count) = (Duration::from_secs(options.wait), options.count.into());
+    let (messages, of_agent) = match ask::agent(config) {
+        Agent::None => (as_guest(config, &filters, within, count)?, ""),
+        Agent::Mute(why) => return Err(format!("an agent runs, and cannot be asked: {why}")),
+        Agent::Runs(_) => (
+            ask::messages(config, &filters, count, within)?,
+            ", and the running agent gets only what its routes subscribe to",
+        ),
+    };
+    match messages.is_empty() {
+        true => Err(format!(
+            "nothing came on {} within {} s{of_agent}; wait longer with --wait",
+            filters.join(", "),
+            options.wait
+        )),
+        false => Ok(messages),
+    }
+}
+
+fn as_guest(config: &Config, filters: &[String], within: Duration, count: usize) -> Result<Vec<Message>, String> {
+    let seen = at_broker(config, async |tls| visit(&config.mqtt, tls, filters, within, count).await)?;
     let seen = seen.map_err(|refused| format!("{}: {}", refused.why, refused.remedy))?;
     if let Some((filter, _)) = seen.granted.iter().find(|(_, granted)| granted.is_none()) {
         complain!("the broker refused {filter}");
     }
-    match seen.messages.is_empty() {
-        true => {
-            Err(format!("nothing came on {} within {} s; wait longer with --wait", filters.join(", "), options.wait))
-        }
-        false => Ok(seen.messages),
-    }
+    Ok(seen.messages)
 }
 
 /// Everything there is to say of a message.

@@ -15,6 +15,9 @@ mod profiles;
 mod run;
 mod status;
 
+#[cfg(test)]
+pub(crate) use ask::messages_query;
+
 use crate::clock::Clock;
 use crate::config::{Config, DEFAULT_PATH};
 use clap::{CommandFactory, Parser, Subcommand};
@@ -150,8 +153,14 @@ enum Command {
     /// Look into the journal, of a stopped agent or beside a running one; empty its quarantine.
     #[command(subcommand)]
     Journal(journal::JournalCommand),
-    /// End the session that the broker keeps for the agent, when it is not to come back.
-    ForgetSession(ConfigFile),
+    /// End a session that the broker keeps: the agent's, when it is not to come back, or that of a former client id.
+    ForgetSession {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Whose session; default: the agent's own.
+        #[arg(long, value_name = "ID", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        client_id: Option<String>,
+    },
 }
 
 #[derive(Subcommand, Debug)]
@@ -195,7 +204,7 @@ pub fn main() -> process::ExitCode {
         Command::Profiles { name, json } => profiles::profiles(name.as_deref(), json),
         Command::Config(command) => config::config(&command),
         Command::Journal(command) => journal::journal(&command),
-        Command::ForgetSession(file) => forget::forget_session(&file.config),
+        Command::ForgetSession { file, client_id } => forget::forget_session(&file.config, client_id.as_deref()),
     };
     code.into()
 }

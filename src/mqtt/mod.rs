@@ -35,6 +35,7 @@ mod session;
 mod size;
 mod status;
 mod subscriptions;
+mod tap;
 pub mod topic;
 pub mod visit;
 
@@ -44,6 +45,7 @@ pub use memory::recall;
 pub use options::{IntakeError, check};
 pub use size::{HEAD_BYTES, TAKEN_BYTES};
 pub use status::{FilterStatus, IntakeShared, IntakeState, IntakeStatus, LastMessage, RouteStatus};
+pub use tap::{Heard, Listener};
 
 use crate::clock::{Clock, Moment};
 use crate::config::MqttConfig;

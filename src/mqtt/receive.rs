@@ -90,6 +90,7 @@ impl Intake {
         if packet_bytes > Limit::Normal.packet_bytes(self.options.config.max_payload_bytes) {
             link.oversize = Some(publish.pkid);
         }
+        self.shared.taps.came(&publish);
         self.shared.count(|status| {
             status.received += 1;
             status.qos0 += u64::from(publish.qos == QoS::AtMostOnce);

@@ -4,6 +4,7 @@ use super::Route;
 use super::backoff::Pace;
 use super::outage::Outage;
 use super::subscriptions::Grant;
+use super::tap::{Listener, Taps};
 use crate::clock::Clock;
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -161,6 +162,7 @@ pub struct IntakeShared {
     /// Whether beginnings of payloads are kept for people.
     show_payloads: bool,
     shown: Mutex<Shown>,
+    pub(super) taps: Taps,
 }
 
 impl IntakeShared {
@@ -196,7 +198,7 @@ impl IntakeShared {
             session_lost_ms: None,
             unrouted: Vec::new(),
         };
-        IntakeShared { clock, show_payloads, shown: Mutex::new(shown) }
+        IntakeShared { clock, show_payloads, shown: Mutex::new(shown), taps: Taps::default() }
     }
 
     /// What intake shows now.
@@ -218,6 +220,11 @@ impl IntakeShared {
             row.last_message_s = last.map(ago_s);
         }
         status
+    }
+
+    /// Listens for the next `count` messages on `filters`. `None`: too many listen already.
+    pub fn listen(&self, filters: Vec<String>, count: usize) -> Option<Listener> {
+        self.taps.listen(filters, count)
     }
 
     /// Sets the state; true if it changed.
@@ -299,11 +306,10 @@ impl IntakeShared {
         let mut shown = self.lock();
         let filters = shown.status.routes.iter_mut().flat_map(|row| &mut row.filters);
         for row in filters.filter(|row| row.filter == filter) {
-            row.granted = Some(grant != Grant::Refused);
-            row.granted_qos = match grant {
-                Grant::AtLeastOnce => Some(1),
-                Grant::AtMostOnce => Some(0),
-                Grant::Refused => None,
+            (row.granted, row.granted_qos) = match grant {
+                Grant::AtLeastOnce => (Some(true), Some(1)),
+                Grant::AtMostOnce => (Some(true), Some(0)),
+                Grant::Refused => (Some(false), None),
             };
         }
     }

@@ -1,23 +1,29 @@
-//! A guest at the broker: looks at what is there and leaves, for `check` and `explain`.
+//! A guest at the broker: looks at what is there and leaves, for `check`, `init` and `explain` where no agent runs that
+//! could be asked.
 //!
-//! It comes under a client id of its own with a clean session. With the agent's id it would throw the agent out, and with
-//! a session of its own the broker would go on queueing for a guest that never returns. It acknowledges what it is given,
-//! keeps at most so many messages, and stays for at most so long.
+//! It comes under an id that it draws, so that it throws nobody out. But some brokers give clients other ids, Mosquitto's
+//! `use_username_as_clientid` the user's name: there a guest stands in the agent's own session, and a clean session would
+//! delete what waits in it. So it knocks first, with a session that is to be kept, and acknowledges nothing: "session
+//! present" for an id that nobody knew a moment ago means such a broker, and it leaves at once. Otherwise it comes again
+//! under the same id with a clean session, which ends the one that the knock made, and which the broker forgets by itself
+//! however the guest leaves. It keeps at most so many messages, and stays for at most so long.
 //!
-//! [`forget`] alone comes under the agent's own client id: to end the session that the broker keeps for it.
+//! [`forget`] alone comes under a client id that is somebody's: to end the session that the broker keeps for it.
 
 use super::options;
 use super::outage::{Cause, cause};
 use super::size::Limit;
 use crate::config::MqttConfig;
 use crate::record::Message;
-use rumqttc::{AsyncClient, Event, Packet, QoS, SubscribeReasonCode};
+use rumqttc::{AsyncClient, Event, EventLoop, Packet, QoS, SubscribeReasonCode};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// Longest attempt to connect.
 const CONNECT: Duration = Duration::from_secs(15);
+/// Longest wait for the broker's end of a connection that we leave.
+const LEAVE: Duration = Duration::from_millis(200);
 /// Requests that the client library queues; one per filter and an end.
 const REQUESTS: usize = 1024;
 
@@ -39,11 +45,12 @@ pub struct NotVisited {
     pub remedy: String,
 }
 
-/// Connects, subscribes to `filters`, and keeps what comes `within` that time, at most `most` messages: it leaves
-/// when it has them all.
+/// Subscribes to `filters`, and keeps what comes `within` that time, at most `most` messages: it leaves when it has them
+/// all.
 ///
 /// # Errors
-/// No connection, in the agent's own words; what was seen before a later loss of the connection is given all the same.
+/// No connection, in the agent's own words, or a broker that changes client ids; what was seen before a later loss of the
+/// connection is given all the same.
 pub async fn visit(
     config: &MqttConfig,
     tls: Option<&Arc<rustls::ClientConfig>>,
@@ -51,22 +58,107 @@ pub async fn visit(
     within: Duration,
     most: usize,
 ) -> Result<Visit, NotVisited> {
-    let guest = MqttConfig {
-        client_id: format!("tidegate-guest-{:08x}", getrandom::u32().unwrap_or_default()),
-        ..config.clone()
-    };
-    let stay = Stay { filters, within, most };
-    stay.at(&guest, tls).await
+    let guest = guest(config);
+    if knock(&guest, tls).await? {
+        return Err(NotVisited {
+            why: format!(
+                "{} knows a client id that was drawn this moment: it changes client ids (use_username_as_clientid or the like), and we stood in the agent's own session; we left at once and acknowledged nothing",
+                config.url
+            ),
+            remedy: "start the agent and ask again, or take that setting away at the broker".to_owned(),
+        });
+    }
+    Stay { filters, within, most }.at(Call::new(&guest, tls, Session::Clean).await?).await
 }
 
-/// Ends the session that the broker keeps for the agent, and with it the messages that wait there: whoever connects under
-/// its client id with a clean session does. Never while the agent runs, which it would throw out.
+/// Ends the session that the broker keeps for `config.client_id`, and with it the messages that wait there: whoever
+/// connects under it with a clean session does. Never while an agent runs under it, which it would throw out.
 ///
 /// # Errors
 /// No connection.
 pub async fn forget(config: &MqttConfig, tls: Option<&Arc<rustls::ClientConfig>>) -> Result<(), NotVisited> {
-    let stay = Stay { filters: &[], within: Duration::ZERO, most: 0 };
-    stay.at(config, tls).await.map(drop)
+    Call::new(config, tls, Session::Clean).await?.leave().await;
+    Ok(())
+}
+
+/// Whether the broker gives clients other ids than they ask for, as far as a stranger can tell: then nothing can be done
+/// there under one id that does not hit another.
+///
+/// # Errors
+/// No connection.
+pub async fn changes_ids(config: &MqttConfig, tls: Option<&Arc<rustls::ClientConfig>>) -> Result<bool, NotVisited> {
+    let guest = guest(config);
+    let changes = knock(&guest, tls).await?;
+    if !changes {
+        forget(&guest, tls).await?;
+    }
+    Ok(changes)
+}
+
+/// The configuration under an id that nobody knows.
+fn guest(config: &MqttConfig) -> MqttConfig {
+    let client_id = format!("tidegate-guest-{:08x}", getrandom::u32().unwrap_or_default());
+    MqttConfig { client_id, ..config.clone() }
+}
+
+/// Comes with a session that is to be kept, and leaves; whether the broker had one already.
+async fn knock(guest: &MqttConfig, tls: Option<&Arc<rustls::ClientConfig>>) -> Result<bool, NotVisited> {
+    let call = Call::new(guest, tls, Session::Kept).await?;
+    let present = call.session_present;
+    call.leave().await;
+    Ok(present)
+}
+
+/// What becomes of the session when the connection ends. Only of a clean one anything is acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Session {
+    Clean,
+    Kept,
+}
+
+/// A connection that the broker has accepted.
+struct Call {
+    client: AsyncClient,
+    events: EventLoop,
+    session_present: bool,
+}
+
+impl Call {
+    async fn new(
+        config: &MqttConfig,
+        tls: Option<&Arc<rustls::ClientConfig>>,
+        session: Session,
+    ) -> Result<Call, NotVisited> {
+        let password = match &config.password_file {
+            Some(path) => Some(options::read_password(path).map_err(|o| NotVisited { why: o.why, remedy: o.remedy })?),
+            None => None,
+        };
+        let mut options = options::build(config, tls, password, Limit::Raised);
+        options.set_clean_session(session == Session::Clean).set_manual_acks(session == Session::Kept);
+        let (client, mut events) = AsyncClient::new(options, REQUESTS);
+        events.network_options.set_connection_timeout(CONNECT.as_secs());
+        let deadline = Instant::now() + CONNECT;
+        loop {
+            match timeout_at(deadline, events.poll()).await {
+                Ok(Ok(Event::Incoming(Packet::ConnAck(connack)))) => {
+                    return Ok(Call { client, events, session_present: connack.session_present });
+                }
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(not_visited(&error, config)),
+                Err(_) => {
+                    let why = format!("no answer from {} within {} s", config.url, CONNECT.as_secs());
+                    return Err(NotVisited { why, remedy: "is it an MQTT broker?".to_owned() });
+                }
+            }
+        }
+    }
+
+    /// Said politely, the broker publishes no will and logs no error; that it was heard does not matter.
+    async fn leave(mut self) {
+        let _ = self.client.try_disconnect();
+        let until = Instant::now() + LEAVE;
+        let _ = timeout_at(until, async { while self.events.poll().await.is_ok() {} }).await;
+    }
 }
 
 /// What somebody wants at the broker.
@@ -77,40 +169,18 @@ struct Stay<'a> {
 }
 
 impl Stay<'_> {
-    /// Goes there with a clean session.
-    async fn at(&self, guest: &MqttConfig, tls: Option<&Arc<rustls::ClientConfig>>) -> Result<Visit, NotVisited> {
+    async fn at(&self, mut call: Call) -> Result<Visit, NotVisited> {
         let Stay { filters, within, most } = *self;
-        let password = match &guest.password_file {
-            Some(path) => Some(options::read_password(path).map_err(|o| NotVisited { why: o.why, remedy: o.remedy })?),
-            None => None,
-        };
-        let mut options = options::build(guest, tls, password, Limit::Raised);
-        options.set_clean_session(true).set_manual_acks(false);
-        let (client, mut events) = AsyncClient::new(options, REQUESTS);
-        events.network_options.set_connection_timeout(CONNECT.as_secs());
         let mut visit =
             Visit { granted: filters.iter().map(|filter| (filter.clone(), None)).collect(), messages: vec![] };
-        let mut deadline = Instant::now() + CONNECT;
-        let (mut connected, mut answered) = (false, 0);
-        while !connected || visit.messages.len() < most || answered < filters.len() {
-            let event = match timeout_at(deadline, events.poll()).await {
-                Ok(Ok(event)) => event,
-                Ok(Err(error)) if !connected => return Err(not_visited(&error, guest)),
-                Err(_) if !connected => {
-                    let why = format!("no answer from {} within {} s", guest.url, CONNECT.as_secs());
-                    return Err(NotVisited { why, remedy: "is it an MQTT broker?".to_owned() });
-                }
-                // The connection was lost, or the time is over.
-                Ok(Err(_)) | Err(_) => break,
-            };
+        for filter in filters {
+            let _ = call.client.try_subscribe(filter, QoS::AtLeastOnce);
+        }
+        let (deadline, mut answered) = (Instant::now() + within, 0);
+        while visit.messages.len() < most || answered < filters.len() {
+            // The connection was lost, or the time is over.
+            let Ok(Ok(event)) = timeout_at(deadline, call.events.poll()).await else { break };
             match event {
-                Event::Incoming(Packet::ConnAck(_)) => {
-                    connected = true;
-                    deadline = Instant::now() + within;
-                    for filter in filters {
-                        let _ = client.try_subscribe(filter, QoS::AtLeastOnce);
-                    }
-                }
                 // One packet per filter, so the answers come in that order.
                 Event::Incoming(Packet::SubAck(suback)) => {
                     for code in suback.return_codes {
@@ -135,10 +205,7 @@ impl Stay<'_> {
                 _ => {}
             }
         }
-        // Said politely, the broker publishes no will and logs no error; that it was heard does not matter.
-        let _ = client.try_disconnect();
-        let _ = timeout_at(Instant::now() + Duration::from_millis(200), async { while events.poll().await.is_ok() {} })
-            .await;
+        call.leave().await;
         Ok(visit)
     }
 }

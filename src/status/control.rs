@@ -1,12 +1,17 @@
 //! The control socket: how commands on this machine ask the running agent, `control` in the journal's folder.
 //!
-//! It answers what the status server answers, and `GET /config.toml` with the configuration in effect; and it does what changes something: `POST /quarantine/requeue` and
-//! `POST /quarantine/drop`, each with a JSON list of numbers, or `null` for all of them. Only the agent's own user and root
-//! are served, by what the kernel says of the peer, whatever the file's permissions are.
+//! It answers what the status server answers; `GET /config.toml` with the configuration in effect; and
+//! `GET /messages?filter=…&count=…&within=…` with the next messages that the agent receives on these filters (each
+//! percent-encoded, several may be given), as soon as there are `count` of them or `within` seconds are over. And it does
+//! what changes something: `POST /quarantine/requeue` and `POST /quarantine/drop`, each with a JSON list of numbers, or
+//! `null` for all of them. Only the agent's own user and root are served, by what the kernel says of the peer, whatever the
+//! file's permissions are.
 
 use super::Board;
 use super::server::{CONNECTION_TIME, Connections, Door, REFUSED_PAUSE};
 use crate::journal::{Journal, JournalError, Requeued};
+use crate::mqtt::Heard;
+use crate::mqtt::topic::filter_problem;
 use http::StatusCode;
 use http_body_util::{BodyExt, Limited};
 use hyper::Request;
@@ -17,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::timeout;
 
 /// The socket's name in the journal's folder.
 pub const SOCKET: &str = "control";
@@ -25,6 +31,11 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 const BIND_RETRY: Duration = Duration::from_secs(60);
 /// A change waits for the disk.
 const CHANGE_TIME: Duration = CONNECTION_TIME.saturating_mul(4);
+/// Most messages that one request may wait for, and how long.
+const MESSAGES_MAX: usize = 1000;
+const WITHIN_MAX_S: u64 = 3600;
+/// A connection lasts as long as the longest wait, and some. Whoever hangs up ends it.
+const CONTROL_TIME: Duration = Duration::from_secs(WITHIN_MAX_S + 60);
 
 /// Serves the socket in `folder` until cancelled. The journal is open, so nobody else's socket is there; where none can be
 /// made (a FAT file system, a full disk) commands that only look still work.
@@ -35,7 +46,7 @@ pub async fn serve(folder: PathBuf, board: Arc<Board>) -> Infallible {
     loop {
         match listener.accept().await {
             Ok((stream, _)) if is_owner(&stream) => {
-                connections.take(stream, &board, &Door::Control, CHANGE_TIME);
+                connections.take(stream, &board, &Door::Control, CONTROL_TIME);
             }
             Ok(_) => {}
             Err(_) => tokio::time::sleep(REFUSED_PAUSE).await,
@@ -77,6 +88,11 @@ fn is_owner(stream: &UnixStream) -> bool {
 
 /// Does what a request asks for. `None`: it is nothing of ours.
 pub(super) async fn change(request: Request<Incoming>, board: &Board) -> Option<(StatusCode, String)> {
+    let late = || Some((StatusCode::SERVICE_UNAVAILABLE, "the disk takes too long\n".to_owned()));
+    timeout(CHANGE_TIME, changed(request, board)).await.unwrap_or_else(|_| late())
+}
+
+async fn changed(request: Request<Incoming>, board: &Board) -> Option<(StatusCode, String)> {
     let requeue = match request.uri().path() {
         "/quarantine/requeue" => true,
         "/quarantine/drop" => false,
@@ -96,6 +112,74 @@ pub(super) async fn change(request: Request<Incoming>, board: &Board) -> Option<
     })
 }
 
+/// What `GET /messages` asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Asked {
+    filters: Vec<String>,
+    count: usize,
+    within: Duration,
+}
+
+impl Asked {
+    fn parse(query: &str) -> Option<Asked> {
+        let mut asked = Asked { filters: Vec::new(), count: 1, within: Duration::ZERO };
+        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            match name {
+                "filter" => asked.filters.push(decoded(value)?),
+                "count" => asked.count = value.parse().ok().filter(|count| (1..=MESSAGES_MAX).contains(count))?,
+                "within" => {
+                    let seconds = value.parse().ok().filter(|seconds| *seconds <= WITHIN_MAX_S)?;
+                    asked.within = Duration::from_secs(seconds);
+                }
+                _ => return None,
+            }
+        }
+        let valid = |filter: &String| filter_problem(filter).is_none();
+        (!asked.filters.is_empty() && asked.filters.iter().all(valid)).then_some(asked)
+    }
+}
+
+/// Text without its percent-encoding.
+fn decoded(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        out.push(match byte {
+            b'%' => {
+                let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
+                rest = &rest[2..];
+                u8::from_str_radix(digits, 16).ok()?
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(out).ok()
+}
+
+/// The next messages that the agent receives, as a JSON list; those that came when the time is over.
+pub(super) async fn messages(query: &str, board: &Board) -> (StatusCode, String) {
+    let Some(Asked { filters, count, within }) = Asked::parse(query) else {
+        return (StatusCode::BAD_REQUEST, "filter, count and within, as the documents say\n".to_owned());
+    };
+    let Some(intake) = board.intake_shared() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the agent is not that far yet\n".to_owned());
+    };
+    let Some(mut listener) = intake.listen(filters, count) else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many listen already\n".to_owned());
+    };
+    // A reload ends this server, and with it the wait.
+    drop(intake);
+    let mut heard: Vec<Heard> = Vec::new();
+    let all = async {
+        while let Some(message) = listener.next().await {
+            heard.push(message.into());
+        }
+    };
+    let _ = timeout(within, all).await;
+    (StatusCode::OK, serde_json::to_string(&heard).unwrap_or_default())
+}
+
 fn act(journal: &Journal, requeue: bool, numbers: Option<&[u64]>) -> Result<Requeued, JournalError> {
     if requeue { journal.requeue(numbers) } else { journal.drop_quarantined(numbers) }
 }
@@ -103,4 +187,30 @@ fn act(journal: &Journal, requeue: bool, numbers: Option<&[u64]>) -> Result<Requ
 async fn numbers(body: Incoming) -> Option<Option<Vec<u64>>> {
     let body = Limited::new(body, BODY_BYTES_MAX).collect().await.ok()?;
     serde_json::from_slice(&body.to_bytes()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_question_is_read_as_the_command_writes_it(
+            filters in prop::collection::vec("[a-z/ü%&=+ ]{0,8}#?", 1..4), count in 0usize..1100, within in 0u64..4000,
+        ) {
+            let query = crate::cli::messages_query(&filters, count, Duration::from_secs(within));
+            let asked = Asked::parse(&query);
+            let good = filters.iter().all(|filter| filter_problem(filter).is_none())
+                && (1..=MESSAGES_MAX).contains(&count)
+                && within <= WITHIN_MAX_S;
+            let expected = Asked { filters, count, within: Duration::from_secs(within) };
+            prop_assert_eq!(asked, good.then_some(expected), "{}", query);
+        }
+
+        #[test]
+        fn any_question_is_read_to_an_end(query in "(filter=|count=|within=|&|%|[0-9a-f#+]){0,12}") {
+            let _ = Asked::parse(&query);
+        }
+    }
 }

@@ -199,6 +199,11 @@ impl Board {
         self.stages(|stages| stages.intake = Some(shared));
     }
 
+    /// The intake, once it runs.
+    pub fn intake_shared(&self) -> Option<Arc<IntakeShared>> {
+        self.stages(|stages| stages.intake.clone())
+    }
+
     /// A drain runs.
     pub fn drain(&self, queue: &str, shared: Arc<DrainShared>) {
         self.stages(|stages| stages.drains.push((queue.to_owned(), shared)));

@@ -155,6 +155,10 @@ async fn answer(
             made(board, kind, |board| Some(crate::telemetry::metrics::render(&board.snapshot()))).await
         }
         "/config.toml" if matches!(door, Door::Control) => (StatusCode::OK, TEXT, board.config()),
+        "/messages" if matches!(door, Door::Control) => {
+            let (status, body) = control::messages(request.uri().query().unwrap_or_default(), &board).await;
+            (status, TEXT, body)
+        }
         "/livez" => (StatusCode::OK, TEXT, "live\n".into()),
         "/readyz" => ready(board).await,
         _ => (StatusCode::NOT_FOUND, TEXT, "not found\n".into()),

@@ -1,7 +1,9 @@
-//! The broker, seen as a guest: reach, login, granted filters, and what comes on each route.
+//! The broker: reach, login, granted filters, the session, and what comes on each route. The running agent knows it all;
+//! only where none runs, a guest looks.
 
-use super::Step;
+use super::{Step, running};
 use crate::agent::broker_tls;
+use crate::cli::ask::{self, Agent};
 use crate::clock::Clock;
 use crate::config::{Config, RouteConfig};
 use crate::mqtt::topic::matches;
@@ -13,6 +15,24 @@ use std::time::Duration;
 const MESSAGES: usize = 200;
 
 pub(super) async fn steps(config: &Config, clock: &Clock, listen: Duration) -> Vec<Step> {
+    match ask::agent(config) {
+        Agent::Runs(status) if running::all_heard(&status) => running::steps(config, &status),
+        Agent::Runs(_) => {
+            tokio::time::sleep(listen).await;
+            match ask::agent(config) {
+                Agent::Runs(status) => running::steps(config, &status),
+                _ => not_tried(config, Step::bad("broker", "the agent has just ended", "systemctl status tidegate")),
+            }
+        }
+        Agent::Mute(why) => {
+            let found = format!("an agent runs, and does not say how it goes: {why}");
+            not_tried(config, Step::bad("broker", found, "sudo tidegate check"))
+        }
+        Agent::None => as_guest(config, clock, listen).await,
+    }
+}
+
+async fn as_guest(config: &Config, clock: &Clock, listen: Duration) -> Vec<Step> {
     let tls = match broker_tls(config, clock) {
         Ok(tls) => tls,
         Err(error) => return not_tried(config, Step::bad("broker", format!("[mqtt]: {error}"), "name the right file")),
@@ -24,22 +44,43 @@ pub(super) async fn steps(config: &Config, clock: &Clock, listen: Duration) -> V
     };
     let mut steps = vec![Step::good("broker", format!("{} takes us in", config.mqtt.url))];
     for (filter, qos) in &seen.granted {
+        let step = format!("filter {filter}");
         steps.push(match qos {
-            Some(0) => {
-                let next = "let the broker grant QoS 1: with 0 it cannot hold anything back for us";
-                Step::bad(format!("filter {filter}"), "granted with QoS 0", next)
-            }
-            Some(_) => Step::good(format!("filter {filter}"), "granted with QoS 1"),
-            None => Step::bad(format!("filter {filter}"), "refused", "allow it in the broker's access list"),
+            Some(0) => weak_grant(step),
+            Some(_) => Step::good(step, "granted with QoS 1"),
+            None => refused(step),
         });
     }
     steps.extend(config.routes.iter().enumerate().map(|(index, route)| heard(index, route, &seen, listen)));
     steps.push(Step::open(
         "persistent session",
         format!("a guest cannot see that of {}", config.mqtt.client_id),
-        "`tidegate status` says whether the broker kept it",
+        "the running agent knows it: systemctl start tidegate, then check again",
     ));
     steps
+}
+
+pub(super) fn weak_grant(step: String) -> Step {
+    let next = "let the broker grant QoS 1: with 0 it cannot hold anything back for us";
+    Step::bad(step, "granted with QoS 0", next)
+}
+
+pub(super) fn refused(step: String) -> Step {
+    Step::bad(step, "refused", "allow it in the broker's access list")
+}
+
+pub(super) fn of_route(index: usize, route: &RouteConfig) -> String {
+    format!("route {} ({})", index + 1, route.profile.name())
+}
+
+pub(super) fn silent(step: String, how_long: &str) -> Step {
+    let next = "wait for a sensor, or listen longer (--listen 60); a granted filter does not prove that we may read it";
+    Step::open(step, format!("silent {how_long}"), next)
+}
+
+pub(super) fn weak_messages(step: String, found: String, route: &RouteConfig) -> Step {
+    let next = format!("QoS 0 is lost while the agent is away. At the publisher: {}", route.profile.info().qos);
+    Step::bad(step, found, next)
 }
 
 fn not_tried(config: &Config, why: Step) -> Vec<Step> {
@@ -50,21 +91,14 @@ fn not_tried(config: &Config, why: Step) -> Vec<Step> {
 
 /// What came on a route, and how it was published.
 fn heard(index: usize, route: &RouteConfig, seen: &Visit, listen: Duration) -> Step {
-    let step = format!("route {} ({})", index + 1, route.profile.name());
+    let step = of_route(index, route);
     let own = |message: &&Message| route.topics.iter().any(|filter| matches(filter, &message.topic));
     let came: Vec<&Message> = seen.messages.iter().filter(own).collect();
     let kept = came.iter().filter(|message| message.retain).count();
     let weak = came.iter().filter(|message| message.qos == 0).count();
     if came.is_empty() {
-        let found = format!("silent for {} s", listen.as_secs());
-        let next =
-            "wait for a sensor, or listen longer (--listen 60); a granted filter does not prove that we may read it";
-        return Step::open(step, found, next);
+        return silent(step, &format!("for {} s", listen.as_secs()));
     }
     let found = format!("{} messages, {kept} of them retained, {weak} with QoS 0", came.len());
-    if weak > 0 {
-        let next = format!("QoS 0 is lost while the agent is away. At the publisher: {}", route.profile.info().qos);
-        return Step::bad(step, found, next);
-    }
-    Step::good(step, found)
+    if weak > 0 { weak_messages(step, found, route) } else { Step::good(step, found) }
 }

@@ -1,11 +1,13 @@
 //! `tidegate check`: walks the real path in order, a line per step, each with the next thing to do.
 //!
-//! It works beside the running agent: a guest's connection to the broker, no lock on the journal, and one call to each
-//! queue that sends nothing (`--send`: one marked test record, the only sure probe with two permissions).
+//! It works beside the running agent, which is asked about the broker (a guest connects only where none runs), with no lock
+//! on the journal, and one call to each queue that sends nothing (`--send`: one marked test record, the only sure probe with
+//! two permissions).
 
 mod broker;
 mod local;
 mod queue;
+mod running;
 
 use super::{ExitCode, load};
 use crate::cli::print::{say, say_text};
@@ -67,7 +69,7 @@ pub(super) struct CheckOptions {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// How long to listen for messages of each route.
+    /// How long to listen for messages of each route; a running agent that had some on all of them is not waited for.
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     listen: u64,
 }

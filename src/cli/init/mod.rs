@@ -1,14 +1,14 @@
 //! `tidegate init`: a few questions (or flags), a look at the broker's live topics, and a commented configuration that
-//! loads. Nothing is overwritten unasked.
+//! loads. Nothing is overwritten unasked. An agent that runs at that broker is listened to; only where none does, a guest
+//! connects.
 
 mod propose;
 
-use super::ExitCode;
-use crate::agent::broker_tls;
+use super::{ExitCode, at_broker};
+use crate::cli::ask::{self, Agent};
 use crate::cli::print::{complain, say};
-use crate::clock::Clock;
-use crate::config::Config;
 use crate::config::effective::quoted;
+use crate::config::{BrokerAddress, Config};
 use crate::mqtt::visit::visit;
 use crate::record::Message;
 use crate::record::profile::Profile;
@@ -83,7 +83,7 @@ fn made(file: &Path, options: &InitOptions, answers: &mut Answers) -> Result<Exi
         }
     }
     let broker = answers.or(options.broker.clone(), "The broker?", BROKER)?;
-    let routes = routes(options, &broker, answers)?;
+    let routes = routes(file, options, &broker, answers)?;
     let queue = queue(options, answers)?;
     let credentials = match &options.credentials {
         Some(path) => path.display().to_string(),
@@ -148,7 +148,7 @@ fn queue(options: &InitOptions, answers: &mut Answers) -> Result<String, String>
 }
 
 /// The routes: named, or proposed from what the broker carries.
-fn routes(options: &InitOptions, broker: &str, answers: &mut Answers) -> Result<Vec<Proposal>, String> {
+fn routes(file: &Path, options: &InitOptions, broker: &str, answers: &mut Answers) -> Result<Vec<Proposal>, String> {
     let named = |name: &str| {
         let known = Profile::names().into_iter().find(|known| *known == name);
         let profile = known.ok_or_else(|| format!("there is no profile \"{name}\": `tidegate profiles` lists them"))?;
@@ -158,7 +158,7 @@ fn routes(options: &InitOptions, broker: &str, answers: &mut Answers) -> Result<
     if let Some(name) = &options.profile {
         return named(name);
     }
-    let seen = if options.listen == 0 { Vec::new() } else { look(options, broker) };
+    let seen = if options.listen == 0 { Vec::new() } else { look(file, options, broker) };
     let proposals = propose(&seen);
     for proposal in &proposals {
         let weak = if proposal.qos0 > 0 { format!(", {} with QoS 0", proposal.qos0) } else { String::new() };
@@ -173,7 +173,7 @@ fn routes(options: &InitOptions, broker: &str, answers: &mut Answers) -> Result<
 }
 
 /// What the broker carries, as far as it can be seen: that it cannot is said, and no reason to stop.
-fn look(options: &InitOptions, broker: &str) -> Vec<Message> {
+fn look(file: &Path, options: &InitOptions, broker: &str) -> Vec<Message> {
     let queue = "https://sqs.eu-west-1.amazonaws.com/123456789012/any";
     let routes = [Proposal { profile: "auto", topics: vec!["#".into()], messages: 0, qos0: 0, example: String::new() }];
     let text = text(options, broker, queue, CREDENTIALS, &routes);
@@ -183,28 +183,57 @@ fn look(options: &InitOptions, broker: &str) -> Vec<Message> {
         );
         return Vec::new();
     };
-    say!("Looking at what {broker} carries, for {} s …", options.listen);
-    let seen =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string()).and_then(
-            |runtime| {
-                let tls = broker_tls(&config, &Clock::new(None)).map_err(|error| error.to_string())?;
-                let within = Duration::from_secs(options.listen);
-                let seen = runtime.block_on(visit(&config.mqtt, tls.as_ref(), &["#".to_owned()], within, MESSAGES));
-                runtime.shutdown_background();
-                seen.map_err(|refused| format!("{}; {}", refused.why, refused.remedy))
-            },
-        );
+    let within = Duration::from_secs(options.listen);
+    let seen = match running(file, &config) {
+        Ok(Some(agent)) => {
+            say!(
+                "Listening to the running agent for {} s; only what its routes subscribe to is seen …",
+                options.listen
+            );
+            ask::messages(&agent, &["#".to_owned()], MESSAGES, within)
+        }
+        Ok(None) => {
+            say!("Looking at what {broker} carries, for {} s …", options.listen);
+            let seen =
+                at_broker(&config, async |tls| visit(&config.mqtt, tls, &["#".to_owned()], within, MESSAGES).await);
+            seen.and_then(|seen| seen.map_err(|refused| format!("{}; {}", refused.why, refused.remedy)))
+                .map(|seen| seen.messages)
+        }
+        Err(why) => Err(why),
+    };
     match seen {
-        Ok(seen) if seen.messages.is_empty() => {
+        Ok(seen) if seen.is_empty() => {
             say!("Nothing came.");
             Vec::new()
         }
-        Ok(seen) => seen.messages,
+        Ok(seen) => seen,
         Err(why) => {
             complain!("not looked at: {why}");
             Vec::new()
         }
     }
+}
+
+/// The configuration of an agent that is at this broker now: that of the file which is to be replaced, or one on the usual
+/// journal.
+///
+/// # Errors
+/// One runs, and where it is connected cannot be told.
+fn running(file: &Path, proposed: &Config) -> Result<Option<Config>, String> {
+    for config in Config::load(file).ok().into_iter().chain([proposed.clone()]) {
+        match ask::agent(&config) {
+            Agent::None => {}
+            Agent::Mute(why) => return Err(format!("an agent runs, and cannot be asked: {why}")),
+            Agent::Runs(status) => {
+                let url = status["intake"]["url"].as_str();
+                let at = url.and_then(BrokerAddress::of);
+                if at.is_none_or(|at| at.may_be(&proposed.mqtt.address)) {
+                    return Ok(Some(config));
+                }
+            }
+        }
+    }
+    Ok(None)
 }
 
 fn text(options: &InitOptions, broker: &str, queue: &str, credentials: &str, routes: &[Proposal]) -> String {

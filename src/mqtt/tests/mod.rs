@@ -9,3 +9,4 @@ mod rude;
 mod sessions;
 mod sizes;
 pub(super) mod support;
+mod visits;

@@ -1,0 +1,157 @@
+//! The broker as the running agent sees it: nobody else connects. Pure.
+
+use super::Step;
+use crate::config::{Config, RouteConfig};
+use serde_json::Value;
+
+/// What the agent's status tells about the broker and each route.
+pub(super) fn steps(config: &Config, status: &Value) -> Vec<Step> {
+    let intake = &status["intake"];
+    let mut steps = vec![broker(status)];
+    if !takes_this(config, intake) {
+        let found = "the running agent has another broker or other routes than this file";
+        steps.push(Step::open("configuration in effect", found, "systemctl reload tidegate; tidegate check"));
+    }
+    let empty = Vec::new();
+    let routes = intake["routes"].as_array().unwrap_or(&empty);
+    for filter in routes.iter().flat_map(|route| route["filters"].as_array().unwrap_or(&empty)) {
+        steps.push(granted(filter));
+    }
+    for (index, route) in config.routes.iter().enumerate() {
+        let row = routes.iter().find(|row| filters(row).eq(route.topics.iter().map(String::as_str)));
+        steps.push(heard(index, route, row));
+    }
+    steps.push(session(intake));
+    steps
+}
+
+/// Whether every configured route had a message since the agent's start.
+pub(super) fn all_heard(status: &Value) -> bool {
+    let routes = status["intake"]["routes"].as_array();
+    routes.is_some_and(|routes| routes.iter().all(|route| route["messages"].as_u64() > Some(0)))
+}
+
+fn broker(status: &Value) -> Step {
+    let intake = &status["intake"];
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let (url, client) = (text(&intake["url"]), text(&intake["client_id"]));
+    let found = |what: &str| format!("{url} as {client}, by the running agent: {what}");
+    match intake["state"].as_str() {
+        Some("online") => Step::good("broker", found("connected")),
+        Some(state @ ("offline" | "blocked")) => {
+            Step::bad("broker", found(&format!("{state}, {}", text(&intake["why"]))), text(&intake["remedy"]))
+        }
+        Some(state) => Step::open("broker", found(state), "ask again in a moment: tidegate check"),
+        None => {
+            let remarks = status["remarks"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let why = format!("the running agent is not that far yet: {}", remarks.collect::<Vec<_>>().join("; "));
+            Step::open("broker", why, "tidegate status")
+        }
+    }
+}
+
+fn takes_this(config: &Config, intake: &Value) -> bool {
+    let rows = intake["routes"].as_array().into_iter().flatten();
+    let same = rows.flat_map(filters).eq(config.routes.iter().flat_map(|route| &route.topics));
+    intake["url"] == *config.mqtt.url && same
+}
+
+fn filters(row: &Value) -> impl Iterator<Item = &str> {
+    row["filters"].as_array().into_iter().flatten().filter_map(|filter| filter["filter"].as_str())
+}
+
+fn granted(filter: &Value) -> Step {
+    let step = format!("filter {}", filter["filter"].as_str().unwrap_or("-"));
+    match (filter["granted"].as_bool(), filter["granted_qos"].as_u64()) {
+        (Some(true), Some(0)) => super::broker::weak_grant(step),
+        (Some(true), _) => Step::good(step, "granted with QoS 1"),
+        (Some(false), _) => super::broker::refused(step),
+        (None, _) => Step::open(step, "not granted yet", "ask again once the agent is connected"),
+    }
+}
+
+/// What came on a route since the agent's start.
+fn heard(index: usize, route: &RouteConfig, row: Option<&Value>) -> Step {
+    let step = super::broker::of_route(index, route);
+    let Some(row) = row else {
+        return Step::open(step, "the running agent does not have it yet", "systemctl reload tidegate");
+    };
+    let of = |name: &str| row[name].as_u64().unwrap_or_default();
+    let Some(ago) = row["last_message_s"].as_u64() else {
+        return super::broker::silent(step, "since the agent's start");
+    };
+    let weak = of("qos0");
+    let found =
+        format!("{} messages since the agent's start, {weak} of them with QoS 0, the last {ago} s ago", of("messages"));
+    if weak > 0 { super::broker::weak_messages(step, found, route) } else { Step::good(step, found) }
+}
+
+fn session(intake: &Value) -> Step {
+    let client = intake["client_id"].as_str().unwrap_or("-");
+    let step = "persistent session";
+    match intake["session_kept"].as_bool() {
+        Some(true) => Step::good(step, format!("the broker had kept that of {client}")),
+        Some(false) => {
+            let found = format!("the broker had none of {client} when the agent connected last");
+            let next = "well at the first start; if it happens again, the broker forgets: see the README's \"Broker settings\"";
+            Step::open(step, found, next)
+        }
+        None => Step::open(step, "not known before the agent has connected", ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Mark;
+    use super::*;
+    use serde_json::json;
+
+    fn config() -> Config {
+        let text = "[gateway]\nid = \"g\"\n[queues.main]\ncredentials = \"aws-chain\"\n\
+                    url = \"https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo\"\n\
+                    [[routes]]\nprofile = \"plain\"\ntopics = [\"a/#\", \"b\"]\nqueue = \"main\"\n";
+        Config::parse(text, "tidegate.toml".as_ref(), &Default::default()).expect("a configuration")
+    }
+
+    fn intake(grant: Value, messages: u64, qos0: u64) -> Value {
+        let (granted, qos) = (&grant[0], &grant[1]);
+        let last = (messages > 0).then_some(7);
+        let filter = |filter: &str| json!({ "filter": filter, "granted": granted, "granted_qos": qos });
+        json!({ "intake": {
+            "state": "online", "url": "mqtt://127.0.0.1:1883", "client_id": "tidegate-g", "session_kept": true,
+            "routes": [{ "messages": messages, "qos0": qos0, "last_message_s": last, "filters": [filter("a/#"), filter("b")] }],
+        } })
+    }
+
+    fn marks(status: &Value) -> Vec<Mark> {
+        steps(&config(), status).iter().map(|step| step.mark).collect()
+    }
+
+    #[test]
+    fn the_agents_word_is_told_step_by_step() {
+        use Mark::{Bad, Good, Open};
+        let well = intake(json!([true, 1]), 3, 0);
+        assert_eq!(marks(&well), [Good, Good, Good, Good, Good]);
+        assert!(all_heard(&well));
+        let weak = intake(json!([true, 0]), 3, 1);
+        assert_eq!(marks(&weak), [Good, Bad, Bad, Bad, Good]);
+        let silent = intake(json!([false, null]), 0, 0);
+        assert_eq!(marks(&silent), [Good, Bad, Bad, Open, Good]);
+        assert!(!all_heard(&silent));
+        let mut away = intake(json!([null, null]), 0, 0);
+        (away["intake"]["state"], away["intake"]["why"]) = ("offline".into(), "nothing listens".into());
+        (away["intake"]["remedy"], away["intake"]["session_kept"]) = ("start the broker".into(), Value::Null);
+        assert_eq!(marks(&away), [Bad, Open, Open, Open, Open]);
+        assert_eq!(steps(&config(), &away)[0].next, "start the broker");
+        let starting = json!({ "gateway": "g", "intake": null, "remarks": ["journal: the disk refuses"] });
+        assert!(steps(&config(), &starting)[0].found.contains("the disk refuses"));
+        assert!(!marks(&starting).contains(&Bad) && !all_heard(&starting));
+        let mut other = well;
+        other["intake"]["routes"][0]["filters"][0]["filter"] = "c".into();
+        let said = steps(&config(), &other);
+        assert!(
+            said.iter().any(|step| step.step == "configuration in effect" && step.next.contains("reload")),
+            "{said:?}"
+        );
+    }
+}

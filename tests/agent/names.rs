@@ -1,0 +1,147 @@
+//! The names in use stay with the journal: a host that is called otherwise after a restart costs nothing, and what is
+//! changed on purpose says how the session of before is ended.
+
+use crate::support::{
+    CLIENT_ID, LONG, PROGRAM, Publisher, config, drained, mosquitto, stub, tidegate, until_logged, until_online,
+};
+use proving::agent::AgentProcess;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Messages that come while the agent is away.
+const AWAY: u64 = 5;
+
+/// Whether a host name of its own can be given to a process here; if not, that is printed.
+fn can_rename() -> bool {
+    let tried = Command::new("unshare").args(["--uts", "hostname", "tidegate-test"]).output();
+    let can = tried.as_ref().is_ok_and(|output| output.status.success());
+    if !can {
+        println!("SKIPPED: a host name of its own cannot be had here, run as root: {tried:?}");
+    }
+    can
+}
+
+/// The agent on a host of that name.
+fn on_host(agent: &AgentProcess, name: &str) -> PathBuf {
+    let script = agent.folder().join(format!("on-{name}"));
+    let text = format!("#!/bin/sh\nexec unshare --uts sh -c 'hostname {name}; exec \"$0\" \"$@\"' {PROGRAM} \"$@\"\n");
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+    script
+}
+
+/// Rewrites the agent's file.
+fn edit(agent: &AgentProcess, from: &str, to: &str) {
+    let text = std::fs::read_to_string(agent.config_path()).unwrap();
+    assert!(text.contains(from), "{from} in\n{text}");
+    std::fs::write(agent.config_path(), text.replace(from, to)).unwrap();
+}
+
+/// An agent whose file gives no name.
+fn nameless(broker: SocketAddr, stub: &proving::stub::SqsStub) -> AgentProcess {
+    let agent = AgentProcess::prepare(PROGRAM, config(broker, stub)).unwrap();
+    edit(&agent, "id = \"hq-tower-roof\"\n", "");
+    agent
+}
+
+async fn start(agent: &mut AgentProcess) {
+    agent.spawn().unwrap();
+    agent.wait_ready(LONG).await.unwrap();
+    until_online(agent).await;
+}
+
+async fn publish(broker: SocketAddr, away: &str) {
+    let mut publisher = Publisher::new(broker);
+    for n in 0..AWAY {
+        let payload = format!("{{\"deduplicationId\":\"{away}-{n}\"}}");
+        publisher.publish("application/1/device/02f1e2d3c4b5a601/event/up", payload).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_is_called_otherwise_keeps_its_session_and_what_waits_there() {
+    if !can_rename() {
+        return;
+    }
+    let (broker, stub) = (mosquitto().await, stub());
+    let mut agent = nameless(broker.addr(), &stub);
+    agent.set_program(on_host(&agent, "localhost"));
+    start(&mut agent).await;
+    assert!(agent.term(LONG).await.unwrap().success());
+    publish(broker.addr(), "first").await;
+    agent.set_program(on_host(&agent, "gateway-17"));
+    start(&mut agent).await;
+    let status = drained(&mut agent, AWAY).await;
+    assert_eq!(status["intake"]["received"], AWAY, "{AWAY} of {AWAY}");
+    assert_eq!(
+        (&status["gateway"], &status["intake"]["client_id"]),
+        (&"localhost".into(), &"tidegate-localhost".into())
+    );
+    until_logged(&mut agent, "the host is called otherwise").await;
+    // A reload keeps them, too, and so does every command.
+    edit(&agent, "[mqtt]\n", "[mqtt]\nkeep_alive = \"1 min\"\n");
+    agent.retry().unwrap();
+    agent.wait_status("the second run", LONG, |s| s["journal"]["epoch"] == 3).await.unwrap();
+    until_online(&mut agent).await;
+    assert_eq!(agent.status().await.unwrap()["intake"]["client_id"], "tidegate-localhost");
+    let (shown, _, _) = tidegate(&agent, &["config", "show"]).await;
+    assert!(shown.contains("client_id = \"tidegate-localhost\"  # kept with the journal"), "{shown}");
+}
+
+/// 0.1.0 left the filters of its session, and no names.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_client_id_that_an_older_release_used_goes_on() {
+    if !can_rename() {
+        return;
+    }
+    let (broker, stub) = (mosquitto().await, stub());
+    let mut agent = nameless(broker.addr(), &stub);
+    agent.set_program(on_host(&agent, "localhost"));
+    start(&mut agent).await;
+    assert!(agent.term(LONG).await.unwrap().success());
+    publish(broker.addr(), "first").await;
+    std::fs::remove_file(agent.journal_path().join("intake/names")).unwrap();
+    agent.set_program(on_host(&agent, "gateway-17"));
+    start(&mut agent).await;
+    let status = drained(&mut agent, AWAY).await;
+    assert_eq!((&status["intake"]["received"], &status["gateway"]), (&AWAY.into(), &"localhost".into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_is_given_is_taken_and_the_old_session_is_ended_by_the_command_that_is_logged() {
+    let (broker, stub) = (mosquitto().await, stub());
+    let mut agent = AgentProcess::start(PROGRAM, config(broker.addr(), &stub)).await.unwrap();
+    until_online(&mut agent).await;
+    // Another gateway id alone leaves the session as it is.
+    edit(&agent, "id = \"hq-tower-roof\"", "id = \"annex\"");
+    agent.retry().unwrap();
+    agent.wait_status("the new name", LONG, |s| s["gateway"] == "annex").await.unwrap();
+    until_online(&mut agent).await;
+    let status = agent.status().await.unwrap();
+    assert_eq!((&status["intake"]["client_id"], &status["intake"]["session_kept"]), (&CLIENT_ID.into(), &true.into()));
+    edit(&agent, "[mqtt]\n", "[mqtt]\nclient_id = \"annex\"\n");
+    agent.retry().unwrap();
+    agent.wait_status("the new id", LONG, |s| s["intake"]["client_id"] == "annex").await.unwrap();
+    until_online(&mut agent).await;
+    let command = format!("tidegate forget-session --client-id {CLIENT_ID} --config {}", agent.config_path().display());
+    until_logged(&mut agent, &command).await;
+    publish(broker.addr(), "kept").await;
+    let status = drained(&mut agent, AWAY).await;
+    assert_eq!(status["intake"]["received"], AWAY, "the old session is not ours any more");
+    // Word for word, beside the running agent.
+    let words: Vec<&str> = command.split(' ').skip(1).take(3).collect();
+    let (said, error, code) = tidegate(&agent, &words).await;
+    assert!(code == 0 && said.contains(CLIENT_ID), "{said}{error}");
+    let (_, error, code) = tidegate(&agent, &["forget-session", "--client-id", "annex"]).await;
+    assert!(code == 1 && error.contains("stop it first"), "{error}");
+    let status = agent.status().await.unwrap();
+    assert_eq!((&status["intake"]["state"], &status["intake"]["connections"]), (&"online".into(), &1.into()));
+    // Given no more, it stays.
+    edit(&agent, "client_id = \"annex\"\n", "");
+    assert!(agent.term(LONG).await.unwrap().success());
+    start(&mut agent).await;
+    let status = agent.status().await.unwrap();
+    assert_eq!((&status["intake"]["client_id"], &status["intake"]["session_kept"]), (&"annex".into(), &true.into()));
+}
