@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::journal::{
     Bounds, GENERATION_BYTES, Journal, JournalError, JournalOptions, OpenReport, Opened, QUIET, RESERVE_BYTES, place,
 };
-use crate::mqtt::{self, repeats::Recogniser, topic::matches};
+use crate::mqtt::{self, repeats::Recogniser, topic::route_of};
 use crate::record::Draft;
 use crate::status::Board;
 use tokio::sync::watch;
@@ -80,7 +80,7 @@ fn open_once(options: &JournalOptions, config: &Config, clock: &Clock) -> Result
     opened.each_of_tail(&mut |record| {
         // A record of an older release has the id that it gave; a redelivery of it is read by today's rules.
         let Draft { message, received, identity, .. } = &record.draft;
-        let reader = readers.iter().find(|route| route.topics.iter().any(|filter| matches(filter, &message.topic)));
+        let reader = route_of(readers.iter().map(|route| &route.topics), &message.topic).map(|index| &readers[index]);
         let today = reader.and_then(|route| route.profile.of(message).identify(message, *received, run.journal).key);
         recogniser.seed(record, today.as_deref().filter(|today| Some(*today) != identity.key.as_deref()));
     });

@@ -3,7 +3,7 @@
 use super::link::{End, Link};
 use super::repeats::Delivery;
 use super::size::{HEAD_BYTES, Limit};
-use super::topic::matches;
+use super::topic::{matches, matches_delivered};
 use super::{Intake, PendingAck};
 use crate::journal::{Append, Item, Unjournaled};
 use crate::record::{Draft, Identity, KeyKind, Message, TimeSource};
@@ -63,12 +63,7 @@ impl Counts {
 impl Intake {
     /// Takes a message that came on `link`.
     pub(super) fn receive(&mut self, publish: Publish, link: &mut Link) -> Result<(), End> {
-        let routes = self.options.routes.iter().enumerate();
-        let mut of_route = routes.filter_map(|(index, route)| {
-            let filter = route.filters.iter().position(|filter| matches(filter, &publish.topic))?;
-            Some((index, filter))
-        });
-        let route = of_route.next();
+        let route = self.route_of(&publish.topic);
         let filter = route.map(|(index, filter)| self.options.routes[index].filters[filter].as_str());
         link.arrivals.came(Instant::now(), publish.qos == QoS::AtMostOnce, filter);
         if publish.topic == BROKER_COUNT {
@@ -99,6 +94,16 @@ impl Intake {
             Some(route) => self.routed(route, publish, link),
             None => self.unrouted(publish, link),
         }
+    }
+
+    /// Places of the route and of its filter that take a topic: as it was asked for, else as a broker may have renamed it.
+    fn route_of(&self, topic: &str) -> Option<(usize, usize)> {
+        let under = |takes: fn(&str, &str) -> bool| {
+            let mut routes = self.options.routes.iter().enumerate();
+            routes
+                .find_map(|(index, route)| Some((index, route.filters.iter().position(|filter| takes(filter, topic))?)))
+        };
+        under(matches).or_else(|| under(matches_delivered))
     }
 
     /// Tickets came back: their appends are durable. Acks are [`Link`]'s part.
