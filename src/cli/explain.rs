@@ -168,11 +168,12 @@ fn lanes(config: &Config, route: Option<&RouteConfig>) -> Vec<usize> {
 
 fn because(kind: KeyKind) -> &'static str {
     match kind {
-        KeyKind::Native => "the network server's own unique id",
-        KeyKind::Frame => "device, session, counter, port, bytes and time of the radio frame",
-        KeyKind::Content => "topic and bytes: a time, a counter or an id in them tells equal readings apart",
-        KeyKind::Retained => "nothing in it; retained: a repeat if it equals the topic's last payload",
-        _ => "nothing in it tells it from an equal one: each arrival is a record of its own",
+        KeyKind::Native => "a unique id in it, and a hash of its bytes",
+        KeyKind::Frame => "the radio frame: device, session, counter, port, bytes and time; and a hash of its bytes",
+        KeyKind::Retained => {
+            "no identity in it; retained: a replay if it equals the topic's last value after a subscription"
+        }
+        _ => "no identity in it: each delivery is a record of its own, unless MQTT says that it comes again",
     }
 }
 

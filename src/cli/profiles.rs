@@ -41,11 +41,13 @@ fn table() -> String {
             [] => "the route names them".to_owned(),
             topics => topics.join(" "),
         };
-        for (what, text) in [("topics", &*topics), ("key", info.key), ("group", info.group)] {
-            let _ = writeln!(out, "{:width$}    {what:6} {text}", "");
+        let lines = [("topics", &*topics), ("key", info.key), ("redelivery", info.redelivery), ("group", info.group)];
+        for (what, text) in lines {
+            let _ = writeln!(out, "{:width$}    {what:10} {text}", "");
         }
     }
-    out.push_str("\nWrite the name into a route: profile = \"rak\". `tidegate profiles NAME` says more of one.\n");
+    out.push_str("\nKey: what makes the SQS id. Redelivery: what one is recognised by; all else is a new record.\n");
+    out.push_str("Write the name into a route: profile = \"rak\". `tidegate profiles NAME` says more of one.\n");
     out
 }
 
@@ -54,8 +56,10 @@ fn in_full(info: &ProfileInfo) -> String {
     if info.documents_only {
         out.push_str("  Known from documents alone: look at what `tidegate status` shows of it, and tell us.\n");
     }
-    for (what, text) in [("key", info.key), ("group", info.group), ("time", info.time), ("QoS", info.qos)] {
-        let _ = writeln!(out, "  {what:6} {text}");
+    let ProfileInfo { key, redelivery, group, time, qos, .. } = info;
+    let lines = [("SQS id", key), ("redelivery", redelivery), ("group", group), ("time", time), ("QoS", qos)];
+    for (what, text) in lines {
+        let _ = writeln!(out, "  {what:10} {text}");
     }
     let topics = match info.default_topics {
         [] => "[\"site/+/up\"]   # yours: there is no default".to_owned(),
@@ -76,6 +80,7 @@ fn one_json(info: &ProfileInfo) -> serde_json::Value {
         "summary": info.summary,
         "topics": info.default_topics,
         "key": info.key,
+        "redelivery": info.redelivery,
         "group": info.group,
         "time": info.time,
         "qos": info.qos,
@@ -94,8 +99,11 @@ mod tests {
         let queue = "[queues.main]\nurl = \"https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo\"\n\
                      credentials_file = \"/c.csv\"\n";
         for info in REGISTRY {
-            assert!(table().contains(&format!("{} ", info.name)), "{}", info.name);
-            let shown = in_full(info);
+            let (listed, shown) = (table(), in_full(info));
+            assert!(listed.contains(&format!("{} ", info.name)), "{}", info.name);
+            for text in [&listed, &shown] {
+                assert!(text.contains(info.key) && text.contains(info.redelivery), "{}", info.name);
+            }
             for section in shown.split("[[routes]]\n").skip(1) {
                 let section = section.split("\n\n").next().expect("a section");
                 let config =
@@ -110,7 +118,7 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/profiles.md");
         let document = std::fs::read_to_string(path).expect("the document");
         let mut table = String::from(
-            "| Profile | Topics by default | Key | Group | Time, else the arrival | The publisher's QoS |\n|---|---|---|---|---|---|\n",
+            "| Profile | Topics by default | Key: what makes the SQS id | A redelivery is recognised by | Group | Time, else the arrival | The publisher's QoS |\n|---|---|---|---|---|---|---|\n",
         );
         for info in REGISTRY {
             let topics = match info.default_topics {
@@ -118,8 +126,8 @@ mod tests {
                 topics => format!("`{}`", topics.join("`, `")),
             };
             let mark = if info.documents_only { " ¹" } else { "" };
-            let ProfileInfo { name, key, group, time, qos, .. } = info;
-            let _ = writeln!(table, "| `{name}`{mark} | {topics} | {key} | {group} | {time} | {qos} |");
+            let ProfileInfo { name, key, redelivery, group, time, qos, .. } = info;
+            let _ = writeln!(table, "| `{name}`{mark} | {topics} | {key} | {redelivery} | {group} | {time} | {qos} |");
         }
         assert!(document.contains(&table), "docs/profiles.md has another table; it should have:\n{table}");
     }

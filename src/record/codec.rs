@@ -251,7 +251,8 @@ mod tests {
     prop_compose! {
         fn any_record()(message in any_message(), identity in any_identity(), wall_ms: i64, boottime_ms: u64, trusted: bool,
                 ids: [u64; 4], boot: [u8; 16], mark in prop::option::of(any::<bool>()), of in prop::option::of(".{1,60}"),
-                acks in prop::option::of(any::<(u64, u64, Vec<u64>)>()), requeued: bool, places in prop::collection::btree_map(any::<u16>(), any::<u64>(), 1..4))
+                acks in prop::option::of(any::<(u64, u64, Vec<u64>)>()), requeued: bool, of_content_key in "c[.][a-z0-9]{1,40}",
+                places in prop::collection::btree_map(any::<u16>(), any::<u64>(), 1..4))
                 -> Record {
             let slots: Vec<_> = places.into_iter().map(|(l, position)| Slot { lane: LaneId(l), position }).collect();
             let received = Moment { wall_ms, boottime_ms, trusted };
@@ -262,7 +263,11 @@ mod tests {
             let draft = Draft { received, message, profile: "generic".to_owned(), identity, lanes, duplicate };
             let run = Run { journal: JournalId(ids[0]), epoch: ids[1], random: ids[3] };
             let open_acks = acks.map(OpenAcks::from);
-            Record { open_acks, requeued, ..Record::number(draft, run, ids[2], BootId(boot), slots) }
+            let record = Record::number(draft, run, ids[2], BootId(boot), slots);
+            // A key of content was made by 0.1.0 alone, of the message: no identity any more, and still the key.
+            let of_content = record.draft.identity.key_kind == KeyKind::Content;
+            let key = if of_content { of_content_key } else { record.key.clone() };
+            Record { open_acks, requeued, key, ..record }
         }
     }
 

@@ -47,6 +47,12 @@ impl EventTime {
         (EARLIEST_S..LATEST_S).contains(&seconds).then_some(EventTime { seconds, fraction })
     }
 
+    /// Whether it tells apart what happened within one second. A fraction of zeros does not: whoever writes whole seconds may
+    /// write them so.
+    pub fn is_fine(&self) -> bool {
+        self.fraction.bytes().any(|digit| digit != b'0')
+    }
+
     /// Whether it can be shown as the event's time: not more than a day after the receipt, where the clock of the
     /// receipt can be trusted.
     pub fn believable(&self, received: Moment) -> bool {
@@ -261,6 +267,20 @@ mod tests {
         assert!(at.believable(receipt(1_770_797_730_000, true)), "24 h ahead");
         assert!(!at.believable(receipt(1_770_797_729_999, true)), "1 ms more");
         assert!(at.believable(receipt(0, false)), "a clock that is not trusted judges nothing");
+    }
+
+    #[test]
+    fn only_a_fraction_that_is_not_zero_is_finer_than_a_second() {
+        for (text, fine) in [
+            ("2026-02-11T08:15:30Z", false),
+            ("2026-02-11T08:15:30.000Z", false),
+            ("2026-02-11T08:15:30.001Z", true),
+            ("1770797730", false),
+            ("1770797730000", false),
+            ("1770797730120", true),
+        ] {
+            assert_eq!(EventTime::parse(text).expect("an instant").is_fine(), fine, "{text}");
+        }
     }
 
     #[test]

@@ -1,16 +1,23 @@
 //! Key and group rules: pure, the same for every profile.
 //!
-//! A *false* duplicate loses a reading, a missed one only repeats it, so every rule here answers a doubt with a new key:
+//! An **identity** is what cannot be equal for two readings, and only an identity makes a key here. A false repeat loses a
+//! reading, a missed one only repeats it, so whatever leaves a doubt has none:
 //!
-//! 1. [`native`]: the network server's own unique id, the kind of event in front (ids are shared across kinds).
-//! 2. [`Frame::key`]: a radio frame. It takes the time in, because counters, ports and bytes repeat after a re-join.
-//! 3. [`content`]: topic and bytes, only where the body carries a time or a counter or an id, so that two equal readings
-//!    never share it. It names the journal: two sites share topics.
-//! 4. retained and 5. arrival have no key here: theirs needs the record's number ([`super::Record::number`]).
+//! 1. [`id`]: a network server's own unique id, the kind of event in front (ids are shared across kinds); or an id that the
+//!    operator points to.
+//! 2. [`Frame`]: a radio frame, with a session that one join made or with a time finer than a second. Counters, ports and
+//!    bytes alone come again after a re-join.
 //!
-//! Keys depend on the message alone (and the journal, once), never on the time of receipt, so a redelivery gets the key
-//! of its first delivery. One key has one group: native ids and content belong to one message, and a frame's key covers
-//! the group. Everything written here is legal in SQS whatever the bytes that came in.
+//! Content, counters and coarse times are none: a lamp says `ON` twice, a counter starts over at a boot. Such records get
+//! their key with their number ([`super::Record::number`]).
+//!
+//! Every key ends in a hash of the payload ([`payload_hash`]), added in one place ([`Ladder::climb`]): a redelivery has equal
+//! bytes, so one id with other bytes (a relay and the device behind it) is another reading without a rule of its own. Only
+//! `key = "record-id"` leaves it out, by the operator's choice.
+//!
+//! Keys depend on the message alone (and, for the operator's ids, on the journal), never on the time of receipt nor on how
+//! it was delivered. Neither group nor, where the payload tells the device, topic is part of one: an uplink that a server
+//! publishes on two topics is one record. Everything written here is legal in SQS whatever the bytes that came in.
 
 use super::{Identity, JournalId, KeyKind, Message, TimeSource, event_time::EventTime};
 use crate::clock::Moment;
@@ -23,6 +30,9 @@ pub const ID_CHARS_MAX: usize = 128;
 /// Hex digits of the hash that replaces the end of a longer text, and of the keys made of hashes: 128 bits.
 const HASH_DIGITS: usize = 32;
 
+/// Hex digits of the payload's hash, at the end of every key.
+const PAYLOAD_DIGITS: usize = 16;
+
 /// What SQS takes in deduplication and group ids besides letters and digits, less `%` and `~`, which are ours: the first
 /// marks an escaped byte, the second a cut-off text, and neither may be imitated by what a topic or payload says.
 const PLAIN: &[u8] = b"!\"#$&'()*+,-./:;<=>?@[\\]^_`{|}";
@@ -30,7 +40,7 @@ const PLAIN: &[u8] = b"!\"#$&'()*+,-./:;<=>?@[\\]^_`{|}";
 /// Writes any text as an SQS id of 1 to 128 characters: what SQS does not take is percent-encoded, what is too long
 /// ends in a hash of the whole. Different texts give different ids; the empty text gives `~`.
 pub fn sqs_id(text: &str) -> String {
-    bounded(escape(text, PLAIN))
+    bounded(escape(text, PLAIN), ID_CHARS_MAX)
 }
 
 fn escape(text: &str, plain: &[u8]) -> String {
@@ -45,13 +55,13 @@ fn escape(text: &str, plain: &[u8]) -> String {
     out
 }
 
-/// `text` is ASCII.
-fn bounded(mut text: String) -> String {
+/// `text` is ASCII; `most` leaves room for a hash.
+fn bounded(mut text: String, most: usize) -> String {
     if text.is_empty() {
         text.push('~');
-    } else if text.len() > ID_CHARS_MAX {
+    } else if text.len() > most {
         let hash = hash(&[text.as_bytes()], HASH_DIGITS);
-        text.truncate(ID_CHARS_MAX - HASH_DIGITS - 1);
+        text.truncate(most - HASH_DIGITS - 1);
         text.push('~');
         text.push_str(&hash);
     }
@@ -66,72 +76,93 @@ pub fn hash(fields: &[&[u8]], digits: usize) -> String {
         sha.update((field.len() as u64).to_be_bytes());
         sha.update(field);
     }
-    let mut out = String::with_capacity(64);
-    for byte in sha.finalize() {
+    hex(&sha.finalize(), digits)
+}
+
+/// The first 16 hex digits of the payload's SHA-256, as `sha256sum` prints it.
+pub fn payload_hash(payload: &[u8]) -> String {
+    hex(&Sha256::digest(payload), PAYLOAD_DIGITS)
+}
+
+fn hex(bytes: &[u8], digits: usize) -> String {
+    let mut out = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
         let _ = write!(out, "{byte:02x}");
     }
     out.truncate(digits);
     out
 }
 
-/// Rung 1: the parts joined by dots, dots inside a part escaped, so that no two lists of parts give one key.
-pub fn native(parts: &[&str]) -> String {
-    let plain: Vec<u8> = PLAIN.iter().copied().filter(|byte| *byte != b'.').collect();
-    bounded(parts.iter().map(|part| escape(part, &plain)).collect::<Vec<_>>().join("."))
+/// An id for [`Ladder`]: the parts joined by dots, dots inside a part escaped, so that no two lists of parts give one id.
+/// It leaves room for the payload's hash.
+pub fn id(parts: &[&str]) -> String {
+    bounded(joined(parts), ID_CHARS_MAX - PAYLOAD_DIGITS - 1)
 }
 
-/// Rung 2: what tells one radio frame of a device from the next.
+/// A key that stands as it is: as [`id`], for [`Ladder::literal`].
+pub fn literal(parts: &[&str]) -> String {
+    bounded(joined(parts), ID_CHARS_MAX)
+}
+
+fn joined(parts: &[&str]) -> String {
+    let plain: Vec<u8> = PLAIN.iter().copied().filter(|byte| *byte != b'.').collect();
+    parts.iter().map(|part| escape(part, &plain)).collect::<Vec<_>>().join(".")
+}
+
+/// What tells one radio frame of a device from the next, beside its bytes.
 #[derive(Clone, Debug)]
 pub struct Frame<'a> {
     /// Kind of event: `up` …
     pub kind: &'a str,
     /// Device EUI, lower-case hex.
     pub eui: &'a str,
-    /// Session (`devAddr` or session key id); empty where the profile has none.
-    pub session: &'a str,
+    /// Session that one join made, by the id of its keys; a `devAddr` is none, it comes again.
+    pub session: Option<&'a str>,
     /// Frame counter; an absent one is 0.
     pub counter: u64,
     /// LoRaWAN port; an absent one is 0.
     pub port: u64,
     /// The decrypted bytes.
     pub raw: &'a [u8],
-    /// When it was received. Not optional: without it a frame after a re-join looks like the one before.
-    pub time: &'a EventTime,
+    /// When it was received.
+    pub time: Option<&'a EventTime>,
 }
 
 impl Frame<'_> {
-    /// `lw.{eui}.{counter}.{h32}`. `group` is the record's: a frame that is grouped another way is another record.
-    pub fn key(&self, group: &str) -> String {
-        let (counter, port, time) = (self.counter.to_be_bytes(), self.port.to_be_bytes(), self.time.to_string());
-        let (kind, eui, session) = (self.kind.as_bytes(), self.eui.as_bytes(), self.session.as_bytes());
-        let fields = [kind, eui, session, &counter, &port, self.raw, time.as_bytes(), group.as_bytes()];
-        native(&["lw", self.eui, &self.counter.to_string(), &hash(&fields, HASH_DIGITS)])
+    /// `lw.{eui}.{counter}.{h32}`. `None` without a session and without a time finer than a second: such a frame looks after
+    /// a re-join like the one before it, and two of one second like one.
+    pub fn id(&self) -> Option<String> {
+        let session = self.session.filter(|session| !session.is_empty());
+        if session.is_none() && !self.time.is_some_and(EventTime::is_fine) {
+            return None;
+        }
+        let (counter, port) = (self.counter.to_be_bytes(), self.port.to_be_bytes());
+        let (session, time) = (session.unwrap_or_default(), self.time.map(EventTime::to_string).unwrap_or_default());
+        let (kind, eui) = (self.kind.as_bytes(), self.eui.as_bytes());
+        let fields = [kind, eui, session.as_bytes(), &counter, &port, self.raw, time.as_bytes()];
+        Some(id(&["lw", self.eui, &self.counter.to_string(), &hash(&fields, HASH_DIGITS)]))
     }
 }
 
-/// Rung 3: `c.{journal}.{h32}` over topic and bytes.
-pub fn content(message: &Message, journal: JournalId) -> String {
-    format!("c.{journal}.{}", hash(&[message.topic.as_bytes(), &message.payload], HASH_DIGITS))
-}
-
-/// What a profile found to tell a message by; [`Ladder::climb`] takes the first rung that is there.
-#[derive(Clone, Debug, Default)]
+/// What a profile found to know a message by, made by [`id`]; [`Ladder::climb`] takes the first that is there.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Ladder {
-    /// Rung 1.
+    /// A key without the payload's hash, by the operator's choice; made by [`literal`].
+    pub literal: Option<String>,
+    /// A network server's own id, or one that the operator points to.
     pub native: Option<String>,
-    /// Rung 2.
+    /// A radio frame.
     pub frame: Option<String>,
-    /// Whether the body carries a time, a counter or an id: rung 3.
-    pub content: bool,
 }
 
 impl Ladder {
-    /// The key, where the message carries one, and its rung.
-    pub fn climb(self, message: &Message, journal: JournalId) -> (Option<String>, KeyKind) {
+    /// The key, where the message carries an identity, and its kind.
+    pub fn climb(self, message: &Message) -> (Option<String>, KeyKind) {
+        let hashed = |id: String| format!("{id}.{}", payload_hash(&message.payload));
         match self {
-            Ladder { native: Some(key), .. } => (Some(key), KeyKind::Native),
-            Ladder { frame: Some(key), .. } => (Some(key), KeyKind::Frame),
-            Ladder { content: true, .. } => (Some(content(message, journal)), KeyKind::Content),
+            Ladder { literal: Some(key), .. } => (Some(key), KeyKind::Native),
+            Ladder { native: Some(id), .. } => (Some(hashed(id)), KeyKind::Native),
+            Ladder { frame: Some(id), .. } => (Some(hashed(id)), KeyKind::Frame),
             _ if message.retain => (None, KeyKind::Retained),
             _ => (None, KeyKind::Arrival),
         }
@@ -213,7 +244,9 @@ mod tests {
         #[test]
         fn any_text_becomes_a_legal_id(text in ".{0,300}", parts in prop::collection::vec(".{0,90}", 1..4)) {
             prop_assert!(legal(&sqs_id(&text)));
-            prop_assert!(legal(&native(&parts.iter().map(|p| &**p).collect::<Vec<_>>())));
+            let id = id(&parts.iter().map(|p| &**p).collect::<Vec<_>>());
+            let (key, _) = Ladder { native: Some(id), ..Ladder::default() }.climb(&message("t", b"", false));
+            prop_assert!(legal(&key.expect("a key")));
         }
 
         #[test]
@@ -224,7 +257,7 @@ mod tests {
         #[test]
         fn different_parts_become_different_keys(a in prop::collection::vec("[a.%~]{0,3}", 1..4),
                 b in prop::collection::vec("[a.%~]{0,3}", 1..4)) {
-            let key = |parts: &[String]| native(&parts.iter().map(|p| &**p).collect::<Vec<_>>());
+            let key = |parts: &[String]| id(&parts.iter().map(|p| &**p).collect::<Vec<_>>());
             prop_assert_eq!(key(&a) == key(&b), a == b);
         }
 
@@ -244,41 +277,60 @@ mod tests {
         }
 
         #[test]
-        fn a_frame_that_differs_in_anything_has_another_key(counter in 0_u64..3, port in 0_u64..3, raw in 0_u8..3,
-                session in "[ab]", second in 0_i64..3, group in "[ab]") {
-            let time = EventTime::from_nanos(1_770_797_730, 0).expect("an instant");
-            let base = Frame { kind: "up", eui: "02f1e2d3c4b5a601", session: "a", counter: 0, port: 0, raw: &[0], time: &time };
-            let other_time = EventTime::from_nanos(1_770_797_730 + second, 0).expect("an instant");
+        fn a_frame_that_differs_in_anything_has_another_id(counter in 0_u64..3, port in 0_u64..3, raw in 0_u8..3,
+                session in "[ab]", second in 0_i64..3) {
+            let at = |second: i64| EventTime::from_nanos(1_770_797_730 + second, 1).expect("an instant");
+            let (time, other_time) = (at(0), at(second));
+            let base = Frame { session: Some("a"), ..frame(Some(&time)) };
             let raw_bytes = [raw];
-            let other = Frame { session: &session, counter, port, raw: &raw_bytes, time: &other_time, ..base.clone() };
-            let same = (counter, port, raw, &*session, second, &*group) == (0, 0, 0, "a", 0, "a");
-            prop_assert_eq!(base.key("a") == other.key(&group), same);
+            let other =
+                Frame { session: Some(&session), counter, port, raw: &raw_bytes, time: Some(&other_time), ..base.clone() };
+            let same = (counter, port, raw, &*session, second) == (0, 0, 0, "a", 0);
+            prop_assert_eq!(base.id() == other.id(), same);
             let prefix = format!("lw.02f1e2d3c4b5a601.{counter}.");
-            prop_assert!(other.key(&group).starts_with(&prefix));
+            prop_assert!(other.id().expect("a session").starts_with(&prefix));
         }
+
+        #[test]
+        fn other_bytes_make_another_key_whatever_the_id(a in "[ab]{0,3}", b in "[ab]{0,3}", long in 0_usize..200) {
+            let ladder = Ladder { native: Some(id(&["x", &"y".repeat(long)])), ..Ladder::default() };
+            let key = |payload: &str| ladder.clone().climb(&message("t", payload.as_bytes(), false)).0.expect("a key");
+            prop_assert_eq!(key(&a) == key(&b), a == b);
+            prop_assert!(key(&a).ends_with(&payload_hash(a.as_bytes())));
+        }
+    }
+
+    fn frame(time: Option<&EventTime>) -> Frame<'_> {
+        Frame { kind: "up", eui: "02f1e2d3c4b5a601", session: None, counter: 0, port: 0, raw: &[0], time }
+    }
+
+    #[test]
+    fn a_frame_counts_with_a_session_or_a_fraction_of_a_second_and_not_without() {
+        let at = |nanos| EventTime::from_nanos(1_770_797_730, nanos).expect("an instant");
+        assert_eq!(frame(None).id(), None);
+        assert_eq!(frame(Some(&at(0))).id(), None, "whole seconds");
+        let padded = EventTime::parse("2026-02-11T08:15:30.000Z").expect("an instant");
+        assert_eq!(frame(Some(&padded)).id(), None, "whole seconds, written with a fraction");
+        assert_eq!(Frame { session: Some(""), ..frame(Some(&at(0))) }.id(), None, "no session");
+        assert!(frame(Some(&at(1))).id().is_some());
+        assert!(Frame { session: Some("a"), ..frame(None) }.id().is_some());
+        let whole = at(0);
+        let timed = Frame { session: Some("a"), ..frame(Some(&whole)) };
+        assert_ne!(timed.id(), Frame { session: Some("a"), ..frame(None) }.id(), "where there is a time it stays in");
     }
 
     #[test]
     fn the_ladder_takes_the_first_rung_that_is_there() {
         let (live, kept) = (message("t", b"1", false), message("t", b"1", true));
-        let climb = |ladder: Ladder, m: &Message| ladder.climb(m, JournalId(1));
-        let (native, frame) = (Some("n".to_owned()), Some("f".to_owned()));
-        let all = Ladder { native: native.clone(), frame: frame.clone(), content: true };
-        assert_eq!(climb(all, &kept), (native, KeyKind::Native), "native before retained");
-        assert_eq!(climb(Ladder { frame: frame.clone(), content: true, native: None }, &kept), (frame, KeyKind::Frame));
-        let by_content = climb(Ladder { content: true, ..Ladder::default() }, &kept);
-        assert_eq!(by_content, (Some(content(&kept, JournalId(1))), KeyKind::Content));
-        assert_eq!(climb(Ladder::default(), &kept), (None, KeyKind::Retained));
-        assert_eq!(climb(Ladder::default(), &live), (None, KeyKind::Arrival));
-    }
-
-    #[test]
-    fn content_keys_tell_topics_bytes_and_journals_apart() {
-        let key = |topic, payload, journal| content(&message(topic, payload, false), JournalId(journal));
-        assert_eq!(key("a", b"1", 1), key("a", b"1", 1));
-        for other in [key("b", b"1", 1), key("a", b"2", 1), key("a", b"1", 2), key("a1", b"", 1)] {
-            assert_ne!(key("a", b"1", 1), other);
-        }
+        let of = |name: &str| Some(name.to_owned());
+        let hashed = |name: &str| Some(format!("{name}.6b86b273ff34fce1"));
+        let all = Ladder { literal: of("l"), native: of("n"), frame: of("f") };
+        assert_eq!(all.clone().climb(&kept), (of("l"), KeyKind::Native), "literally, and before retained");
+        let all = Ladder { literal: None, ..all };
+        assert_eq!(all.clone().climb(&kept), (hashed("n"), KeyKind::Native));
+        assert_eq!(Ladder { native: None, ..all }.climb(&kept), (hashed("f"), KeyKind::Frame));
+        assert_eq!(Ladder::default().climb(&kept), (None, KeyKind::Retained));
+        assert_eq!(Ladder::default().climb(&live), (None, KeyKind::Arrival));
     }
 
     #[test]

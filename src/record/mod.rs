@@ -51,19 +51,19 @@ pub struct Message {
     pub packet_id: u16,
 }
 
-/// The rung of the identity ladder that a key stands on.
+/// What a record's key is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum KeyKind {
-    /// The network server's own unique id.
+    /// The network server's own unique id, or one that the operator points to, and the payload's hash.
     #[serde(rename = "n")]
     Native,
-    /// A radio frame: device, session, counter, port, bytes and time.
+    /// A radio frame: device, session, counter, port, bytes and time, and the payload's hash.
     #[serde(rename = "f")]
     Frame,
-    /// Topic and bytes, where the body carries a time or a counter.
+    /// Topic and bytes: journals of version 0.1.0 hold such records, no new one is made. It is no identity.
     #[serde(rename = "c")]
     Content,
-    /// A retained message that was not a repeat of the last one on its topic.
+    /// Nothing but its arrival, by a message with RETAIN that was not a replay.
     #[serde(rename = "r")]
     Retained,
     /// Nothing but its arrival: every delivery is a record of its own.
@@ -83,7 +83,7 @@ impl KeyKind {
         }
     }
 
-    /// Whether the key is an identity: what cannot be equal for two readings.
+    /// Whether the key is an identity: it comes from the message, and cannot be equal for two readings.
     pub fn identifies(self) -> bool {
         matches!(self, KeyKind::Native | KeyKind::Frame)
     }
@@ -120,7 +120,7 @@ pub struct Identity {
     /// The record key when the message carries one; `None` for [`KeyKind::Arrival`] and [`KeyKind::Retained`], whose
     /// key needs the record's number.
     pub key: Option<String>,
-    /// The rung that the key stands on.
+    /// What it is made of.
     pub key_kind: KeyKind,
     /// Message group: 1 to 128 characters of SQS's set.
     pub group: String,

@@ -3,8 +3,8 @@
 //!
 //! Source: the server's published schema of its gateway events. Frames are still encrypted and name no device, so the
 //! gateway is what they are grouped by; a frame that two gateways heard is two records, as it is two messages. An id in
-//! them counts per gateway and comes again, so the content is the key where a time stands beside it. `state/…` is
-//! retained.
+//! them counts per gateway and comes again, and statistics come in whole seconds: nothing here is an identity. `state/…`
+//! is retained.
 
 use super::facts::{self, Facts, level_after};
 use crate::record::Message;

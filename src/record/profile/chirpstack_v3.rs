@@ -1,9 +1,9 @@
 //! ChirpStack 3 application events: `application/{id}/device/{eui}/event/{kind}`, before 3.11 `…/{eui}/rx`.
 //!
 //! Source: the server's documentation of its integrations and its published schema. No event has an id of its own.
-//! EUIs and addresses are base64 of their bytes, or hex where the marshaler is `json_v3`; a time stands in the first `rxInfo`
-//! (where the gateway knows it) or in `publishedAt` (late releases), which is later. A frame without any time stands on the
-//! arrival rung. The server publishes at QoS 0 unless told otherwise.
+//! EUIs are base64 of their bytes, or hex where the marshaler is `json_v3`; a time stands in the first `rxInfo` (where the
+//! gateway knows it) or in `publishedAt` (late releases), which is later. `devAddr` is no session that one join made, so a
+//! frame without a time finer than a second has no identity. The server publishes at QoS 0 unless told otherwise.
 
 use super::facts::{self, Facts, RawFrame, eui_or_base64, last_level, level_after, number};
 use crate::record::Message;
@@ -36,7 +36,6 @@ pub(super) fn read(message: &Message) -> Facts {
 }
 
 fn frame(payload: &[u8]) -> Option<RawFrame> {
-    let [session, counter, port, data] = extract(payload, [&["devAddr"], &["fCnt"], &["fPort"], &["data"]]);
-    let session = facts::text(session).unwrap_or_default();
-    Some(RawFrame { session, counter: number(counter), port: number(port), raw: facts::base64(data)? })
+    let [counter, port, data] = extract(payload, [&["fCnt"], &["fPort"], &["data"]]);
+    Some(RawFrame { session: None, counter: number(counter), port: number(port), raw: facts::base64(data)? })
 }

@@ -1,12 +1,13 @@
 //! ChirpStack 4 application events: `application/{id}/device/{eui}/event/{kind}`, JSON or protobuf.
 //!
 //! - One topic carries either encoding, with no marker, so it is told per message by its first bytes. Both are read into
-//!   the same facts, and the key is made of those: one event in both encodings is one record.
+//!   the same facts, and the server's part of a key is made of those; the payload's hash behind it is each one's own.
 //! - `deduplicationId` is unique per event *of a kind*: the log of a failed codec shares its uplink's, an acknowledgement
-//!   and a status that of the uplink that brought them. So the kind stands in every key. One uplink may also cause
-//!   several `location` and `integration` events; their keys tell them apart by what they report.
-//! - `txack` has no such id: the queue item's stands in, or for a downlink that was never queued its 32-bit random
-//!   number, which alone is too short to be unique and so is joined by device and time. `log` is known by its context.
+//!   and a status that of the uplink that brought them. So the kind stands in every key. One uplink may also cause several
+//!   `location` and `integration` events, and that of a relay shares its id with the one it brought: their bytes differ.
+//! - `txack` has no such id: the queue item's stands in. For a downlink that was never queued there is a 32-bit random
+//!   number, too short to be unique: it counts only with a device and a time finer than a second. `log` is known by its
+//!   context, where its time is as fine: one queue item may fail more than once.
 //! - Members at their default are left out by servers before December 2022, in JSON as in protobuf: absent is zero.
 //! - ChirpStack never retains; where somebody made it do so, the native key still recognises the event.
 
@@ -15,7 +16,7 @@ mod protobuf;
 use crate::clock::Moment;
 use crate::record::event_time::EventTime;
 use crate::record::extract::{Scalar, extract};
-use crate::record::identity::{self, Frame, Grouping, Ladder, hash, native, shown_time};
+use crate::record::identity::{self, Frame, Grouping, Ladder, shown_time};
 use crate::record::{Identity, JournalId, Message};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -72,8 +73,7 @@ struct Facts {
     time: Option<EventTime>,
     dev_eui: String,
     application_id: String,
-    /// `up`, for the frame rung.
-    dev_addr: String,
+    /// `up`, for its frame.
     f_cnt: u32,
     f_port: u32,
     /// `None` when it cannot be read.
@@ -81,16 +81,8 @@ struct Facts {
     /// `txack`.
     queue_item_id: String,
     downlink_id: u32,
-    f_cnt_down: u32,
-    /// `log`.
-    code: String,
-    description: String,
-    context_id: String,
-    /// `integration`.
-    integration_name: String,
-    event_type: String,
-    /// `location`: the bits of latitude and longitude as 64-bit floats, which both encodings carry.
-    position: [u64; 2],
+    /// `log`: the name of an id and the id.
+    context: Option<(&'static str, String)>,
 }
 
 /// The profile `chirpstack-v4`.
@@ -109,12 +101,12 @@ impl ChirpstackV4 {
         let application = [&*facts.application_id, topic.application].into_iter().find(|text| !text.is_empty());
         let group = self.grouping.group(&message.topic, device.as_deref(), application, journal);
         let ladder = Ladder {
-            native: topic.kind.and_then(|kind| native_key(kind, &facts)),
-            frame: frame_key(topic.kind, &facts, device.as_deref(), &group),
-            content: facts.time.is_some(),
+            native: topic.kind.and_then(|kind| native(kind, &facts, device.as_deref())),
+            frame: frame(topic.kind, &facts, device.as_deref()),
+            ..Ladder::default()
         };
         let record_type = topic.kind.map_or("raw", Kind::record_type);
-        let key = ladder.climb(message, journal);
+        let key = ladder.climb(message);
         Identity::new(key, group, device, record_type, shown_time(facts.time.as_ref(), received))
     }
 }
@@ -143,43 +135,31 @@ fn given(id: &str) -> bool {
     !id.is_empty() && id != NIL_UUID
 }
 
-/// Rung 1, where the event carries an id.
-fn native_key(kind: Kind, facts: &Facts) -> Option<String> {
-    let time = facts.time.as_ref().map(EventTime::to_string).unwrap_or_default();
-    let word = kind.word();
-    let f_cnt_down = facts.f_cnt_down.to_string();
-    let id = &*facts.deduplication_id;
+/// The server's own id, where the event carries one that is unique.
+fn native(kind: Kind, facts: &Facts, device: Option<&str>) -> Option<String> {
+    let id = |parts: &[&str]| Some(identity::id(&[&["cs4", kind.word()], parts].concat()));
+    let fine = facts.time.as_ref().filter(|time| time.is_fine());
+    // A 32-bit random number.
+    let of_downlink = |number: &str| id(&[number, device?, &fine?.to_string()]);
     match kind {
-        Kind::TxAck if given(&facts.queue_item_id) => Some(native(&["cs4", word, &facts.queue_item_id, &f_cnt_down])),
-        Kind::TxAck if facts.downlink_id != 0 => {
-            let h8 = hash(&[facts.dev_eui.as_bytes(), time.as_bytes()], 8);
-            Some(native(&["cs4", word, &facts.downlink_id.to_string(), &f_cnt_down, &h8]))
-        }
-        Kind::Log if given(&facts.context_id) => {
-            let h8 = hash(&[facts.dev_eui.as_bytes(), time.as_bytes(), facts.description.as_bytes()], 8);
-            Some(native(&["cs4", word, &facts.context_id, &facts.code, &h8]))
-        }
-        Kind::TxAck | Kind::Log => None,
-        _ if !given(id) => None,
-        Kind::Location => {
-            let [latitude, longitude] = facts.position.map(u64::to_be_bytes);
-            Some(native(&["cs4", word, id, &hash(&[time.as_bytes(), &latitude, &longitude], 8)]))
-        }
-        Kind::Integration => {
-            let fields = [time.as_bytes(), facts.integration_name.as_bytes(), facts.event_type.as_bytes()];
-            Some(native(&["cs4", word, id, &hash(&fields, 8)]))
-        }
-        Kind::Up | Kind::Join | Kind::Ack | Kind::Status => Some(native(&["cs4", word, id])),
+        Kind::TxAck if given(&facts.queue_item_id) => id(&[&facts.queue_item_id]),
+        Kind::TxAck if facts.downlink_id != 0 => of_downlink(&facts.downlink_id.to_string()),
+        Kind::TxAck => None,
+        Kind::Log => match (&facts.context, fine) {
+            (Some((DOWNLINK, number)), _) => of_downlink(number),
+            (Some((_, context)), Some(_)) if given(context) => id(&[context]),
+            _ => None,
+        },
+        _ if given(&facts.deduplication_id) => id(&[&facts.deduplication_id]),
+        _ => None,
     }
 }
 
-/// Rung 2: an uplink whose id is missing. Not without its time, nor when its bytes cannot be read.
-fn frame_key(kind: Option<Kind>, facts: &Facts, device: Option<&str>, group: &str) -> Option<String> {
-    let (Some(Kind::Up), Some(eui), Some(time), Some(raw)) = (kind, device, &facts.time, &facts.data) else {
-        return None;
-    };
-    let (counter, port) = (u64::from(facts.f_cnt), u64::from(facts.f_port));
-    Some(Frame { kind: "up", eui, session: &facts.dev_addr, counter, port, raw, time }.key(group))
+/// The frame of an uplink whose id is missing; not when its bytes cannot be read.
+fn frame(kind: Option<Kind>, facts: &Facts, device: Option<&str>) -> Option<String> {
+    let (Some(Kind::Up), Some(eui), Some(raw)) = (kind, device, &facts.data) else { return None };
+    let (counter, port, time) = (u64::from(facts.f_cnt), u64::from(facts.f_port), facts.time.as_ref());
+    Frame { kind: "up", eui, session: None, counter, port, raw, time }.id()
 }
 
 /// Reads whichever encoding it is. ChirpStack's JSON starts with `{`, which in protobuf would be the start of a group,
@@ -211,44 +191,27 @@ fn read_json(kind: Option<Kind>, payload: &[u8]) -> Facts {
     };
     match kind {
         Some(Kind::Up) if !given(&facts.deduplication_id) => {
-            let [address, f_cnt, f_port, data] = extract(payload, [&["devAddr"][..], &["fCnt"], &["fPort"], &["data"]]);
+            let [f_cnt, f_port, data] = extract(payload, [&["fCnt"], &["fPort"], &["data"]]);
             let data = STANDARD.decode(text(data)).ok();
-            Facts { dev_addr: text(address), f_cnt: number(f_cnt), f_port: number(f_port), data, ..facts }
+            Facts { f_cnt: number(f_cnt), f_port: number(f_port), data, ..facts }
         }
         Some(Kind::TxAck) => {
-            let [item, downlink, f_cnt] = extract(payload, [&["queueItemId"], &["downlinkId"], &["fCntDown"]]);
-            Facts { queue_item_id: text(item), downlink_id: number(downlink), f_cnt_down: number(f_cnt), ..facts }
+            let [item, downlink] = extract(payload, [&["queueItemId"], &["downlinkId"]]);
+            Facts { queue_item_id: text(item), downlink_id: number(downlink), ..facts }
         }
         Some(Kind::Log) => {
             let context = |name| ["context", name];
-            let [code, description] = extract(payload, [&["code"], &["description"]]);
             let ids = extract(payload, CONTEXT_IDS.map(context).each_ref().map(|path| &path[..]));
-            let context_id = ids.into_iter().map(text).find(|id| !id.is_empty()).unwrap_or_default();
-            Facts { code: text(code), description: text(description), context_id, ..facts }
-        }
-        Some(Kind::Location) => {
-            let places = extract(payload, [&["location", "latitude"], &["location", "longitude"]]);
-            Facts { position: places.map(degrees), ..facts }
-        }
-        Some(Kind::Integration) => {
-            let [name, event_type] = extract(payload, [&["integrationName"], &["eventType"]]);
-            Facts { integration_name: text(name), event_type: text(event_type), ..facts }
+            let named = CONTEXT_IDS.into_iter().zip(ids.map(text));
+            Facts { context: named.into_iter().find(|(_, id)| !id.is_empty()), ..facts }
         }
         _ => facts,
     }
 }
 
 /// What the context of a log may be known by, in the order in which it is looked for.
-const CONTEXT_IDS: [&str; 3] = ["deduplication_id", "queue_item_id", "downlink_id"];
-
-/// The bits of a number as a 64-bit float, absent being zero: part of a hash, never shown.
-fn degrees(scalar: Option<Scalar<'_>>) -> u64 {
-    let value: f64 = match scalar {
-        Some(Scalar::Number(digits)) => digits.parse().unwrap_or_default(),
-        _ => 0.0,
-    };
-    value.to_bits()
-}
+const CONTEXT_IDS: [&str; 3] = ["deduplication_id", "queue_item_id", DOWNLINK];
+const DOWNLINK: &str = "downlink_id";
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,7 @@
 //! What a profile reads of a message, and how an identity is made of it: the same for all profiles.
 //!
-//! A profile says what stands where ([`Facts`]); which rung of the ladder that reaches, and what the group is called,
-//! is decided here and in [`super::super::identity`]. A frame stands on its rung only with an EUI and a time: without
-//! the time a frame after a re-join looks like the one before it, and without the EUI nobody knows whose it is.
+//! A profile says what stands where ([`Facts`]); whether that is an identity, and what the group is called, is decided here
+//! and in [`super::super::identity`]. A frame is one only with an EUI: without it nobody knows whose it is.
 
 use crate::clock::Moment;
 use crate::record::event_time::EventTime;
@@ -25,8 +24,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// A radio frame as a network server tells it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct RawFrame {
-    /// `devAddr` or session key id; empty where the server tells none.
-    pub(super) session: String,
+    /// Id of the session's keys, which one join made; `None` where the server tells none. A `devAddr` is not meant.
+    pub(super) session: Option<String>,
     /// Frame counter; an absent one is 0.
     pub(super) counter: u64,
     /// LoRaWAN port; an absent one is 0.
@@ -44,12 +43,12 @@ pub(super) struct Facts {
     pub(super) within: Option<String>,
     /// The network server's application.
     pub(super) application: Option<String>,
-    /// The key that the server's own id makes.
+    /// The server's own id, kind of event in front, made by [`id`](crate::record::identity::id).
     pub(super) native: Option<String>,
+    /// A key that stands as it is, by the operator's choice, made by [`literal`](crate::record::identity::literal).
+    pub(super) literal: Option<String>,
     /// The radio frame.
     pub(super) frame: Option<RawFrame>,
-    /// Whether something beside the time (a counter, a precise local time) tells two equal readings apart.
-    pub(super) counted: bool,
     /// When it happened.
     pub(super) time: Option<EventTime>,
     /// Class of the record; empty is `raw`.
@@ -65,19 +64,16 @@ impl Facts {
         received: Moment,
         journal: JournalId,
     ) -> Identity {
-        let Facts { device, within, application, native, frame, counted, time, record_type } = self;
+        let Facts { device, within, application, native, literal, frame, time, record_type } = self;
         let device = device.filter(|device| (1..=DEVICE_BYTES_MAX).contains(&device.len()));
         let grouped_by = within.or_else(|| device.clone());
         let group = grouping.group(&message.topic, grouped_by.as_deref(), application.as_deref(), journal);
-        let frame = match (&device, &time, frame) {
-            (Some(device), Some(time), Some(frame)) if eui(device).is_some() => {
-                let RawFrame { session, counter, port, raw } = frame;
-                Some(Frame { kind: "up", eui: device, session: &session, counter, port, raw: &raw, time }.key(&group))
-            }
-            _ => None,
-        };
-        let ladder = Ladder { native, frame, content: time.is_some() || counted };
-        let key = ladder.climb(message, journal);
+        let frame = frame.zip(device.as_deref()).filter(|(_, device)| eui(device).is_some());
+        let frame = frame.and_then(|(RawFrame { session, counter, port, raw }, eui)| {
+            let (session, time) = (session.as_deref(), time.as_ref());
+            Frame { kind: "up", eui, session, counter, port, raw: &raw, time }.id()
+        });
+        let key = Ladder { literal, native, frame }.climb(message);
         let record_type = if record_type.is_empty() { "raw" } else { record_type };
         Identity::new(key, group, device, record_type, shown_time(time.as_ref(), received))
     }

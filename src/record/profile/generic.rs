@@ -1,16 +1,16 @@
 //! Any payload: what tells a message comes from the configuration, as JSON pointers or a level of the topic.
 //!
-//! A pointer that finds nothing is as good as none. A message stands on the content rung when its time (a believable
-//! instant, 2015 to 2099), counter or id was found, so that a redelivery is recognised; whoever sets a counter says that
-//! it does not come back to the same value with the same bytes on the same topic while the journal remembers it.
-//! Everything else is known by its arrival alone, and two equal readings stay two.
+//! A pointer that finds nothing is as good as none. Only an `id` makes an identity: whoever points to one says that no two
+//! readings of a device have the same, ever. It may count per device, so the device (else the topic) and the journal
+//! stand beside it. A time or a counter makes none: counters start over at a boot, times are coarse, and two equal
+//! readings stay two. `counter` is still taken in a configuration, and not read.
 
 use super::ProfileOptions;
 use super::facts::{DEVICE_BYTES_MAX, state_or_raw};
 use crate::clock::Moment;
 use crate::record::event_time::EventTime;
 use crate::record::extract::{Scalar, extract};
-use crate::record::identity::{Ladder, eui, shown_time};
+use crate::record::identity::{self, Ladder, eui, shown_time};
 use crate::record::pointer::Pointer;
 use crate::record::{Identity, JournalId, Message};
 use std::fmt;
@@ -66,10 +66,7 @@ impl Generic {
             Some(DeviceAt::Pointer(pointer)) => Some(pointer),
             _ => None,
         };
-        let [device, id, time, counter] = read(
-            &message.payload,
-            [device_pointer, options.id.as_ref(), options.time.as_ref(), options.counter.as_ref()],
-        );
+        let [device, id, time] = read(&message.payload, [device_pointer, options.id.as_ref(), options.time.as_ref()]);
         let device = match options.device {
             Some(DeviceAt::TopicLevel(level)) => message.topic.split('/').nth(level.get() - 1).map(str::to_owned),
             _ => device,
@@ -78,18 +75,27 @@ impl Generic {
         let device = device.map(|device| eui(&device).unwrap_or(device));
         let device = device.filter(|device| (1..=DEVICE_BYTES_MAX).contains(&device.len()));
         let time = time.as_deref().and_then(EventTime::parse);
-        let ladder = Ladder { content: time.is_some() || id.is_some() || counter.is_some(), ..Ladder::default() };
+        let native = id.map(|id| native(journal, device.as_deref(), &message.topic, &id));
         let group = options.grouping.group(&message.topic, device.as_deref(), None, journal);
-        let key = ladder.climb(message, journal);
+        let key = Ladder { native, ..Ladder::default() }.climb(message);
         let record_type = options.record_type.as_deref().unwrap_or_else(|| state_or_raw(&message.payload));
         Identity::new(key, group, device, record_type, shown_time(time.as_ref(), received))
     }
 }
 
+/// `id.{journal}.{device}.{id}`; `t.{topic}` where no device is known, so that a topic is not taken for a device.
+fn native(journal: JournalId, device: Option<&str>, topic: &str, id: &str) -> String {
+    let journal = journal.to_string();
+    match device {
+        Some(device) => identity::id(&["id", &journal, device, id]),
+        None => identity::id(&["id", &journal, "t", topic, id]),
+    }
+}
+
 /// The texts or digits at the pointers that are set.
-fn read(payload: &[u8], pointers: [Option<&Pointer>; 4]) -> [Option<String>; 4] {
+fn read(payload: &[u8], pointers: [Option<&Pointer>; 3]) -> [Option<String>; 3] {
     if pointers.iter().all(Option::is_none) {
-        return [const { None }; 4];
+        return [const { None }; 3];
     }
     // A pointer that is not set must not be taken for the empty one, which is the whole payload.
     let found = extract(payload, pointers.map(|pointer| pointer.map_or(&[][..], Pointer::levels)));
@@ -121,6 +127,7 @@ mod tests {
             options: ProfileOptions {
                 grouping: Grouping::Device,
                 device: Some("/id".parse().expect("a place")),
+                id: pointer("/event"),
                 time: pointer("/ts"),
                 counter: pointer("/seq"),
                 ..ProfileOptions::default()
@@ -138,14 +145,41 @@ mod tests {
         }
 
         #[test]
-        fn equal_messages_with_a_counter_share_a_key_and_others_do_not(a in 0_u8..3, b in 0_u8..3, v in 0_u8..2, w in 0_u8..2) {
-            let key = |seq: u8, value: u8| {
-                let payload = format!(r#"{{"id":"m","seq":{seq},"v":{value}}}"#);
+        fn equal_ids_of_a_device_with_equal_bytes_share_a_key_and_others_do_not(
+                a in 0_u8..3, b in 0_u8..3, v in 0_u8..2, w in 0_u8..2, d in 0_u8..3, e in 0_u8..3) {
+            let key = |event: u8, value: u8, device: u8| {
+                let payload = format!(r#"{{"id":"m{device}","event":{event},"v":{value}}}"#);
                 let identity = by_pointers().identify(&message("t", payload.as_bytes()), RECEIVED, JournalId(1));
-                (identity.key.expect("a content key"), identity.group)
+                identity.key.expect("an id")
             };
-            prop_assert_eq!(key(a, v) == key(b, w), (a, v) == (b, w));
+            prop_assert_eq!(key(a, v, d) == key(b, w, e), (a, v, d) == (b, w, e));
         }
+
+        #[test]
+        fn a_time_and_a_counter_make_no_identity(seq: u32, fraction in 0_u32..1000, retain: bool) {
+            let payload = format!(r#"{{"id":"m","seq":{seq},"ts":"2026-02-11T08:15:30.{fraction:03}Z"}}"#);
+            let message = Message { retain, ..message("t", payload.as_bytes()) };
+            let identity = by_pointers().identify(&message, RECEIVED, JournalId(1));
+            let kind = if retain { KeyKind::Retained } else { KeyKind::Arrival };
+            prop_assert_eq!((identity.key, identity.key_kind), (None, kind));
+        }
+    }
+
+    #[test]
+    fn an_id_counts_for_its_device_or_else_for_its_topic() {
+        let key = |device: Option<&str>, topic: &str, journal: u64| {
+            let device = device.map(|place| place.parse().expect("a place"));
+            let options = ProfileOptions { device, id: "/e".parse().ok(), ..ProfileOptions::default() };
+            let of = message(topic, br#"{"e":"7.1","d":"a"}"#);
+            Generic { options }.identify(&of, RECEIVED, JournalId(journal)).key.expect("an id")
+        };
+        let hash = identity::payload_hash(br#"{"e":"7.1","d":"a"}"#);
+        assert_eq!(key(Some("/d"), "x/y", 1), format!("id.0000000000000001.a.7%2E1.{hash}"));
+        assert_eq!(key(Some("/d"), "x/y", 1), key(Some("/d"), "z", 1), "whatever the topic");
+        assert_eq!(key(None, "x/y", 1), format!("id.0000000000000001.t.x/y.7%2E1.{hash}"));
+        assert_ne!(key(None, "x/y", 1), key(None, "z", 1));
+        assert_ne!(key(None, "a", 1), key(Some("/d"), "a", 1), "a topic is no device");
+        assert_ne!(key(Some("/d"), "x", 1), key(Some("/d"), "x", 2), "two journals share devices");
     }
 
     #[test]

@@ -2,14 +2,15 @@
 //!
 //! Source: the platform's documentation of its streaming integrations. `id` is the record's key there; `event_type` says
 //! create, update or delete. With `id` alone an update within five minutes of its create would be taken for a repeat and
-//! swallowed by the queue, so the key has event, `updateDate` and `checksum` in it (the whole content where neither
-//! stands). `key = "record-id"` on a route asks for one record per id, literally, and accepts just that.
+//! swallowed by the queue, so event, `updateDate` and `checksum` belong to the identity. A checksum without a date is none:
+//! it comes again when a value returns to what it was. A record is created once, so its creation needs no date.
+//! `key = "record-id"` on a route asks for one record per id, literally, and accepts just that.
 //! Grouped by device, so that a record's events keep their order; `recType` is kept as it is, for routing.
 
 use super::facts::{self, Facts};
 use crate::record::Message;
 use crate::record::extract::extract;
-use crate::record::identity::{eui, hash, native};
+use crate::record::identity::{self, eui, hash};
 
 /// Reads a message; `record_id`: the id alone is the key.
 pub(super) fn read(message: &Message, record_id: bool) -> Facts {
@@ -28,24 +29,21 @@ pub(super) fn read(message: &Message, record_id: bool) -> Facts {
             &["obj", "tstamp"],
         ],
     );
-    let native = facts::text(id).map(|id| {
-        let (checksum, updated) = (facts::text(checksum), facts::word(updated));
-        let told = match (&checksum, &updated) {
-            (None, None) => hash(&[&message.payload], 32),
-            _ => {
-                let fields = [checksum.unwrap_or_default(), updated.unwrap_or_default()];
-                hash(&fields.each_ref().map(String::as_bytes), 32)
-            }
-        };
-        match record_id {
-            true => native(&["ms", &id]),
-            false => native(&["ms", &facts::text(event).unwrap_or_default(), &id, &told]),
+    let (event, updated) = (facts::text(event).unwrap_or_default(), facts::word(updated));
+    let (literal, native) = match facts::text(id) {
+        Some(id) if record_id => (Some(identity::literal(&["ms", &id])), None),
+        Some(id) if updated.is_some() || event == "create" => {
+            let fields = [facts::text(checksum), updated].map(Option::unwrap_or_default);
+            let told = hash(&fields.each_ref().map(String::as_bytes), 32);
+            (None, Some(identity::id(&["ms", &event, &id, &told])))
         }
-    });
+        _ => (None, None),
+    };
     let device = [iot, own, health].into_iter().find_map(facts::text);
     Facts {
         device: device.map(|device| eui(&device).unwrap_or(device)),
         native,
+        literal,
         time: [at, own_at, stamp].into_iter().find_map(facts::time),
         record_type: "microshare.record",
         ..Facts::default()

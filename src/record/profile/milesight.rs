@@ -1,8 +1,9 @@
 //! Milesight gateways (Linovision's are the same): JSON on topics that the installer chose.
 //!
-//! Source: the maker's support articles and application guide. There is no session, as with RAK. With a payload codec only
-//! the decoded object is published: no EUI, counter or time, so two equal readings are equal bytes and stand on the
-//! arrival rung; the device is then taken from the topic, where the installer has put `$deveui` into it.
+//! Source: the maker's support articles and application guide. There is no session, as with RAK: a frame is
+//! an identity by its time, where that is finer than a second. With a payload codec only the decoded object is published: no
+//! EUI, counter or time, so two equal readings are equal bytes and have none; the device is then taken from the topic, where
+//! the installer has put `$deveui` into it.
 
 use super::facts::{self, Facts, RawFrame, number};
 use crate::record::Message;
@@ -18,7 +19,7 @@ pub(super) fn read(message: &Message) -> Facts {
     // A counter at 0 is published; without one this is a decoded object, whatever its members are called.
     let frame = counter.and_then(|counter| {
         let raw = facts::base64(data)?;
-        Some(RawFrame { session: String::new(), counter: number(Some(counter)), port: number(port), raw })
+        Some(RawFrame { session: None, counter: number(Some(counter)), port: number(port), raw })
     });
     let of_topic = || message.topic.split('/').find_map(eui);
     Facts {

@@ -1,7 +1,7 @@
 //! Profiles: how one network server's topics and payloads are read. One file per network server.
 //!
-//! A profile never fails a record: what it cannot read falls to the next rung of the ladder ([`super::identity`]), and a
-//! payload that it does not know at all is still a record, grouped by its topic.
+//! A profile never fails a record: what it cannot read makes no identity ([`super::identity`]), and a payload that it does
+//! not know at all is still a record, grouped by its topic.
 //!
 //! A new profile is a file beside this one and a row of [`REGISTRY`]; the compiler and the tests ask for the rest.
 
@@ -28,6 +28,8 @@ mod zigbee2mqtt;
 #[cfg(test)]
 mod all_samples;
 #[cfg(test)]
+mod sameness;
+#[cfg(test)]
 mod samples;
 
 use super::identity::Grouping;
@@ -52,7 +54,7 @@ pub struct ProfileOptions {
     pub id: Option<Pointer>,
     /// Where the event's time stands.
     pub time: Option<Pointer>,
-    /// Where a counter stands.
+    /// Where a counter stands: taken in a configuration, and not read; it makes no identity.
     pub counter: Option<Pointer>,
     /// Class of every record.
     pub record_type: Option<String>,
@@ -69,14 +71,16 @@ pub struct ProfileInfo {
     pub summary: &'static str,
     /// Topic filters of a route that names none, disjoint; when empty, the route must name them.
     pub default_topics: &'static [&'static str],
-    /// Whether `device`, `id`, `time`, `counter` and `type` are read (else the profile knows its payloads itself).
+    /// Whether `device`, `id`, `time` and `type` are read (else the profile knows its payloads itself).
     pub reads_pointers: bool,
     /// Whether it knows applications ([`Grouping::Application`]).
     pub knows_applications: bool,
     /// Whether nobody has seen its messages on a gateway yet.
     pub documents_only: bool,
-    /// What the key is made of, in words.
+    /// What makes the SQS id, in words.
     pub key: &'static str,
+    /// What a redelivery is recognised by, in words.
+    pub redelivery: &'static str,
     /// What the default group is, in words.
     pub group: &'static str,
     /// Where the event's time is looked for, in this order; else it is the arrival's.
@@ -195,9 +199,9 @@ impl Profile {
         }
     }
 
-    /// Reads a message's identity. Never fails: what cannot be read falls to the next rung of the ladder.
+    /// Reads a message's identity. Never fails: where it cannot be read, there is none.
     ///
-    /// The key depends on the message and `journal` alone; `received` decides only whether a time is shown.
+    /// The key depends on topic, payload and `journal` alone; `received` decides only whether a time is shown.
     pub fn identify(&self, message: &Message, received: Moment, journal: JournalId) -> Identity {
         match self {
             Profile::ChirpstackV4(profile) => profile.identify(message, received, journal),

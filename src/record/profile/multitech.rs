@@ -1,8 +1,8 @@
 //! MultiTech mPower and mLinux: `lora/{device EUI}/up` and, the very same message, `lora/{application EUI}/{device EUI}/up`.
 //!
 //! Source: the maker's own bridge and application examples. The default topics take each uplink once; who subscribes to
-//! both gets one record, because the key is made of the frame and not of the topic. `time` is UTC (`tmms` counts from the
-//! GPS epoch and is not read). Published at QoS 1.
+//! both gets one record in a queue, because the key is made of frame and bytes and not of the topic. `time` is UTC in
+//! microseconds (`tmms` counts from the GPS epoch and is not read); without it there is no identity. Published at QoS 1.
 
 use super::facts::{self, Facts, RawFrame, last_level, number};
 use crate::record::Message;
@@ -31,7 +31,6 @@ pub(super) fn read(message: &Message) -> Facts {
 }
 
 fn frame(payload: &[u8]) -> Option<RawFrame> {
-    let [session, counter, port, data] = extract(payload, [&["devaddr"], &["fcnt"], &["port"], &["data"]]);
-    let session = facts::text(session).unwrap_or_default();
-    Some(RawFrame { session, counter: number(counter), port: number(port), raw: facts::base64(data)? })
+    let [counter, port, data] = extract(payload, [&["fcnt"], &["port"], &["data"]]);
+    Some(RawFrame { session: None, counter: number(counter), port: number(port), raw: facts::base64(data)? })
 }

@@ -1,7 +1,8 @@
 //! RAK WisGate OS, its own network server: `application/{name}/device/{eui}/{rx,join,ack,status}`.
 //!
 //! Source: the maker's guide to its MQTT broker. There is no unique id and no session: after a re-join device, counter, port
-//! and bytes repeat, and only `timestamp`, in whole seconds, tells the frames apart. `data_encode` says how the bytes are
+//! and bytes repeat, and `timestamp` counts whole seconds. So nothing here is an identity, unless a release writes the
+//! fraction of the second as well. `data_encode` says how the bytes are
 //! written. A status has no time. The QoS is set in the gateway's page.
 
 use super::facts::{self, Facts, RawFrame, last_level, level_after, number};
@@ -38,5 +39,5 @@ fn frame(payload: &[u8]) -> Option<RawFrame> {
         Some("hexstring") => facts::hex(data)?,
         _ => facts::base64(data)?,
     };
-    Some(RawFrame { session: String::new(), counter: number(counter), port: number(port), raw })
+    Some(RawFrame { session: None, counter: number(counter), port: number(port), raw })
 }

@@ -1,25 +1,22 @@
 //! Sparkplug B: `spBv1.0/{group}/{N,D}{BIRTH,DATA,DEATH}/{node}[/{device}]` in protobuf, `spBv1.0/STATE/{host}` in JSON.
 //!
-//! Source: the published specification, chapters on topics and payloads. A key is made of group, node, device, type,
-//! timestamp, `seq` (0 to 255, then again) and bytes; without a timestamp, as in some deaths, there is none. Metrics are
-//! often known by alias alone, their names stand in the birth: both travel as they are, in order per node and device.
-//! Devices are grouped with their node's name, because only that makes them unique. Published at QoS 0.
+//! Source: the published specification, chapters on topics and payloads. `seq` (0 to 255, then again) is a counter and the
+//! timestamp a coarse time, so nothing here is an identity. Metrics are often known by alias alone, their names stand in
+//! the birth: both travel as they are, in order per node and device. Devices are grouped with their node's name, because
+//! only that makes them unique. Published at QoS 0.
 
 use super::facts::{self, Facts};
 use crate::record::Message;
 use crate::record::event_time::EventTime;
 use crate::record::extract::extract;
-use crate::record::identity::{hash, native};
 use prost::Message as _;
 
-/// Of a payload, the two members that tell it from the next; metrics are skipped.
+/// Of a payload, the one member that is read; metrics are skipped.
 #[derive(prost::Message)]
 struct Payload {
     /// ms since 1970.
     #[prost(uint64, optional, tag = "1")]
     timestamp: Option<u64>,
-    #[prost(uint64, optional, tag = "3")]
-    seq: Option<u64>,
 }
 
 /// Reads a message.
@@ -38,19 +35,10 @@ pub(super) fn read(message: &Message) -> Facts {
         _ => "raw",
     };
     let payload = Payload::decode(&*message.payload).unwrap_or_default();
-    let key = payload.timestamp.filter(|_| record_type != "raw").map(|timestamp| {
-        let (at, seq) = (timestamp.to_string(), payload.seq.unwrap_or_default().to_string());
-        let h8 = hash(&[&message.payload], 8);
-        match device {
-            Some(device) => native(&["spb", group, node, device, kind, &at, &seq, &h8]),
-            None => native(&["spb", group, node, kind, &at, &seq, &h8]),
-        }
-    });
     Facts {
         device: Some(device.unwrap_or(node).to_owned()),
         within: Some(device.map_or_else(|| format!("{group}/{node}"), |device| format!("{group}/{node}/{device}"))),
         application: Some(group.to_owned()),
-        native: key,
         time: payload.timestamp.and_then(|ms| EventTime::parse(&ms.to_string())),
         record_type,
         ..Facts::default()

@@ -2,14 +2,14 @@
 //!
 //! Source: the stack's documentation of its data formats and MQTT server. The unique id is a ULID in one of the
 //! `correlation_ids`, whose order varies: the entry that starts with `as:up:`, for uplinks also `gs:uplink:`, which stands
-//! alone in some. One id may stand in several messages (an uplink and what was solved from it), so kind is part of the
-//! key, and of everything but uplinks and joins the bytes are, too. Zeros are left out. The server publishes at QoS 0 and
-//! cannot do better.
+//! alone in some. One id may stand in several messages (an uplink and what was solved from it, a relay's and that of the
+//! device behind it), so kind and bytes are part of the key. Where an uplink has no such id, its frame counts with
+//! `session_key_id`, which each join makes anew. Zeros are left out. The server publishes at QoS 0 and cannot do better.
 
 use super::facts::{self, Facts, RawFrame, level_after, number};
 use crate::record::Message;
 use crate::record::extract::{Scalar, extract};
-use crate::record::identity::{eui, hash, native};
+use crate::record::identity::{self, eui};
 
 /// Entries of `correlation_ids` that are looked at; real ones have up to eight.
 const IDS: [&str; 16] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15"];
@@ -43,10 +43,7 @@ pub(super) fn read(message: &Message) -> Facts {
     Facts {
         device: facts::text(dev_eui).as_deref().and_then(eui).or_else(named),
         application: facts::text(application),
-        native: unique_id(kind, payload).map(|id| match kind {
-            "up" | "join" => native(&["tts", kind, &id]),
-            _ => native(&["tts", kind, &id, &hash(&[payload], 8)]),
-        }),
+        native: unique_id(kind, payload).map(|id| identity::id(&["tts", kind, &id])),
         frame: (kind == "up").then(|| frame(payload)).flatten(),
         time: facts::time(inner).or_else(|| facts::time(outer)),
         record_type,
@@ -74,6 +71,10 @@ fn frame(payload: &[u8]) -> Option<RawFrame> {
     let at = |name| ["uplink_message", name];
     let [session, counter, port, data] =
         extract(payload, [&at("session_key_id")[..], &at("f_cnt"), &at("f_port"), &at("frm_payload")]);
-    let session = facts::text(session).unwrap_or_default();
-    Some(RawFrame { session, counter: number(counter), port: number(port), raw: facts::base64(data)? })
+    Some(RawFrame {
+        session: facts::text(session),
+        counter: number(counter),
+        port: number(port),
+        raw: facts::base64(data)?,
+    })
 }

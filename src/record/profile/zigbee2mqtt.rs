@@ -1,8 +1,9 @@
 //! Zigbee2MQTT: `zigbee2mqtt/{friendly name}`, where a friendly name may hold slashes, spaces, any letter.
 //!
-//! Source: the bridge's documentation of its topics. States have no id and no counter; `last_seen`, which has to be
-//! switched on (`advanced: last_seen: epoch` or `ISO_8601`), makes a key of the content, and then the cached states that
-//! the bridge sends again when it starts are known as repeats. Without it, every message is a record of its own.
+//! Source: the bridge's documentation of its topics. States have no id and no counter, and `last_seen` (where it is
+//! switched on: `advanced: last_seen`) is no identity either: it stands still while a group of lamps is switched, and equal
+//! states are equal readings. So every message is a record of its own; what the bridge retains is known by the topic's last
+//! value.
 //! The device is its IEEE address where the message or the topic tells it (`include_device_information`), else its
 //! friendly name. `bridge/…` has no device.
 

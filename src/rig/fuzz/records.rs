@@ -2,7 +2,7 @@
 
 use crate::clock::{BootId, Moment};
 use crate::config::BodyFormat;
-use crate::record::identity::Grouping;
+use crate::record::identity::{Grouping, hash};
 use crate::record::profile::{Profile, ProfileOptions, REGISTRY};
 use crate::record::{Draft, Identity, JournalId, KeyKind, LaneId, Message, Record, Run, Slot, codec};
 use crate::sqs::Entry;
@@ -37,13 +37,14 @@ pub(super) fn codec_seeds() -> Vec<Vec<u8>> {
 /// A byte of options, the topic, a line end, the payload.
 ///
 /// Every profile reads any message, and the same one to the same key and group whenever it comes and however it is
-/// delivered; one key has one group; the record survives the journal; its entry is legal in every format or too large.
+/// delivered; no key returns with other bytes; a frame has one group; the record survives the journal; its entry is legal in every format or too large.
 pub(super) fn profiles(input: &[u8]) {
     let Some((flags, message)) = message(input) else { return };
     for profile in all_profiles(options(flags)) {
         let record = record(&profile, message.clone(), RECEIVED);
         check_identity(&profile, &message, &record.draft.identity);
         check_one_group(&profile, flags, &record);
+        check_one_payload(&profile, flags, &record);
         assert_eq!(codec::decode(&codec::encode(&record)).expect("what was written"), record);
         for format in [BodyFormat::CloudEvents, BodyFormat::Raw, BodyFormat::Microshare] {
             for fifo in [true, false] {
@@ -111,13 +112,15 @@ fn check_identity(profile: &Profile, message: &Message, identity: &Identity) {
     assert_eq!((&again.key, &again.group), (&identity.key, &identity.group), "whenever and however it comes");
 }
 
-/// Frame and content keys of other messages seen by this process, with their groups. Native ids are the network server's
-/// word that they belong to one event, so a message that lies about them proves nothing.
+/// Frame keys of other messages seen by this process, with their groups: a frame is one device's, and has its group. Native
+/// ids are the network server's word that they belong to one event, so a message that lies about them proves nothing.
 fn check_one_group(profile: &Profile, flags: u8, record: &Record) {
     static SEEN: Mutex<Option<HashMap<String, String>>> = Mutex::new(None);
     const SEEN_MAX: usize = 10_000;
     let identity = &record.draft.identity;
-    if !matches!(identity.key_kind, KeyKind::Frame | KeyKind::Content) {
+    // A server may publish one frame on two topics or for two applications: who groups by those has it in two groups.
+    let by_device = flags >> 6 == 0;
+    if identity.key_kind != KeyKind::Frame || !by_device {
         return;
     }
     let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -129,6 +132,25 @@ fn check_one_group(profile: &Profile, flags: u8, record: &Record) {
     let key = format!("{} {} {}", profile.name(), flags & 0b1111_1100, record.key);
     let group = seen.entry(key).or_insert_with(|| identity.group.clone());
     assert_eq!(*group, identity.group, "key {} has two groups", record.key);
+}
+
+/// The keys of other messages seen by this process, with their payloads.
+fn check_one_payload(profile: &Profile, flags: u8, record: &Record) {
+    static SEEN: Mutex<Option<HashMap<String, String>>> = Mutex::new(None);
+    const SEEN_MAX: usize = 10_000;
+    let identity = &record.draft.identity;
+    // `key = "record-id"` takes the id alone, by choice.
+    if !identity.key_kind.identifies() || (flags & 2 != 0 && profile.name() == "microshare") {
+        return;
+    }
+    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let seen = seen.get_or_insert_default();
+    if seen.len() >= SEEN_MAX {
+        seen.clear();
+    }
+    let payload = hash(&[&record.draft.message.payload], 64);
+    let first = seen.entry(record.key.clone()).or_insert_with(|| payload.clone());
+    assert_eq!(*first, payload, "key {} returns with other bytes", record.key);
 }
 
 fn check_entry(record: &Record, format: BodyFormat, fifo: bool) {
