@@ -5,6 +5,9 @@
 //! partial failure can let a later record overtake. With [`Ordering::Packed`] consecutive records share a batch; after
 //! a partial failure the group goes strictly for its next [`STRICT_AFTER_FAILURE`] records.
 //!
+//! A group here is what order is kept within ([`order_key`](crate::record::profile::order_key)): the record's own, or for
+//! records of an earlier release the one that it has today.
+//!
 //! Records that may have been sent already go before all others. A group that waits (in flight, or held back after a
 //! refusal) holds back no other one within the window of [`WINDOW`] positions.
 

@@ -4,6 +4,7 @@ use super::flight::{Fate, Landing, Seat};
 use super::settle::{self, Verdict};
 use super::task::Drain;
 use crate::journal::books::Outcome;
+use crate::record::profile::order_key;
 use crate::rig::{self, Sabotage};
 use crate::sqs::limits::LEAST_MESSAGE_BYTES;
 use crate::sqs::{BatchSender, Fault, FaultClass, classify};
@@ -122,7 +123,7 @@ impl<S: BatchSender> Drain<S> {
             _ => None,
         });
         let group =
-            |seat: &Seat| seat.record.as_ref().map_or("", |record| record.draft.identity.group.as_str()).to_owned();
+            |seat: &Seat| seat.record.as_ref().map_or_else(String::new, |record| order_key(record).into_owned());
         let (groups, verdicts): (Vec<String>, Vec<Verdict>) =
             judged.clone().map(|(seat, verdict)| (group(seat), verdict)).unzip();
         let names: Vec<&str> = groups.iter().map(String::as_str).collect();

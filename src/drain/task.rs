@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::config::{Ordering, QueueConfig, RecordsConfig};
 use crate::journal::{JournalError, Lane, MaybeSent, ReadRecord, Reader};
 use crate::record::Record;
+use crate::record::profile::order_key;
 use crate::rig::{self, Sabotage};
 use crate::sqs::limits::BATCH_ENTRIES;
 use crate::sqs::{BatchSender, FaultClass};
@@ -291,7 +292,7 @@ impl<S: BatchSender> Drain<S> {
             let record = &read.record;
             // A record of another boot is at least as old as this one.
             let received_ms = if record.boot == boot { record.draft.received.boottime_ms } else { 0 };
-            self.batcher.push(read.position, &record.draft.identity.group, bytes, doubt != Doubt::None);
+            self.batcher.push(read.position, &order_key(record), bytes, doubt != Doubt::None);
             let held = Held {
                 number: record.number,
                 received_ms: received_ms.min(now),

@@ -1,6 +1,7 @@
 //! A drain between a real journal and a scripted queue.
 
 mod faults;
+mod nodes;
 mod partial;
 
 use super::*;
@@ -59,6 +60,11 @@ struct Queue {
     overlaps: Mutex<usize>,
 }
 
+/// What order is kept within: the group, of Sparkplug's (which have levels) group and edge node.
+fn ordered_by(group: &str) -> String {
+    group.split('/').take(2).collect::<Vec<_>>().join("/")
+}
+
 impl Queue {
     fn take(&self, entry: &Entry) {
         let id = entry.dedup.clone().expect("a FIFO queue");
@@ -81,10 +87,10 @@ fn fault(class: FaultClass, never_sent: bool) -> SendOutcome {
 
 impl BatchSender for Queue {
     async fn send(&self, entries: &[Entry]) -> SendOutcome {
-        let groups: HashSet<&String> = entries.iter().map(|entry| &entry.group).collect();
+        let groups: HashSet<String> = entries.iter().map(|entry| ordered_by(&entry.group)).collect();
         for group in groups {
             let mut flying = self.flying.lock().unwrap();
-            let flights = flying.entry(group.clone()).or_default();
+            let flights = flying.entry(group).or_default();
             *self.overlaps.lock().unwrap() += usize::from(*flights > 0);
             *flights = 1;
         }
@@ -116,7 +122,7 @@ impl BatchSender for Queue {
             }
         }
         for entry in entries {
-            self.flying.lock().unwrap().insert(entry.group.clone(), 0);
+            self.flying.lock().unwrap().insert(ordered_by(&entry.group), 0);
         }
         outcome.unwrap_or(SendOutcome::Answer(answer))
     }
@@ -145,6 +151,12 @@ fn heavy(groups: &[u8], bytes: usize, pick: impl Fn(usize) -> bool) -> (Rig, Vec
 }
 
 fn loaded(groups: &[u8], bytes: usize) -> Rig {
+    let named = groups.iter().enumerate().map(|(n, group)| (format!("g{group}"), format!("k{n}")));
+    journaled(named.map(|(group, key)| move |lane: &Lane| draft(&group, &key, lane, bytes)))
+}
+
+/// A rig of the drafts that are made for its lane.
+fn journaled<D: FnOnce(&Lane) -> Draft>(drafts: impl Iterator<Item = D>) -> Rig {
     let dir = crate::testing::fast_dir();
     let options = JournalOptions {
         path: dir.path().join("journal"),
@@ -161,11 +173,10 @@ fn loaded(groups: &[u8], bytes: usize) -> Rig {
     let (inbox, receiver) = mpsc::unbounded_channel();
     let (committed, mut tickets) = mpsc::unbounded_channel();
     let mut keys = Vec::new();
-    for (n, group) in groups.iter().enumerate() {
-        let (group, key) = (format!("g{group}"), format!("k{n}"));
-        let item = Item::Record(Box::new(draft(&group, &key, &lane, bytes)));
-        inbox.send(Append { item, ticket: () }).unwrap();
-        keys.push((group, key));
+    for draft in drafts {
+        let draft = draft(&lane);
+        keys.push((draft.identity.group.clone(), draft.identity.key.clone().expect("a key")));
+        inbox.send(Append { item: Item::Record(Box::new(draft)), ticket: () }).unwrap();
     }
     drop(inbox);
     opened.writer(Duration::ZERO, receiver, committed, Arc::new(AtomicBool::new(false))).run();

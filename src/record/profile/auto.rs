@@ -39,7 +39,7 @@ fn chosen(topic: &str, payload: &[u8]) -> &'static str {
 fn by_topic(topic: &str, payload: &[u8]) -> Option<&'static str> {
     let levels: Vec<&str> = topic.split('/').take(12).collect();
     match levels[..] {
-        ["spBv1.0", ..] => return Some("sparkplug-b"),
+        ["spBv1.0", ..] | ["spBv1", "0", _, ..] => return Some("sparkplug-b"),
         ["zigbee2mqtt", _, ..] => return Some("zigbee2mqtt"),
         ["tele" | "stat", _, _, ..] => return Some("tasmota"),
         ["homie", _, _, ..] => return Some("homie"),

@@ -34,7 +34,7 @@ mod samples;
 
 use super::identity::Grouping;
 use super::pointer::Pointer;
-use super::{Identity, JournalId, Message};
+use super::{Draft, Identity, JournalId, Message, Record};
 use crate::clock::Moment;
 use auto::Auto;
 use chirpstack_v4::ChirpstackV4;
@@ -42,6 +42,7 @@ use facts::Facts;
 use generic::{DeviceAt, Generic};
 use presets::Preset;
 pub use registry::REGISTRY;
+use std::borrow::Cow;
 
 /// What a route's configuration says about reading, beside the profile's name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -130,6 +131,15 @@ pub enum Profile {
     Generic(Generic),
     /// One of the others, message by message.
     Auto(Auto),
+}
+
+/// What a lane keeps order within: a record's group, or, where an earlier release grouped it otherwise, today's.
+///
+/// The id of the group that SQS is told stays the stored one; what waits of the former group holds the new one back.
+pub fn order_key(record: &Record) -> Cow<'_, str> {
+    let Draft { message, profile, identity, .. } = &record.draft;
+    let of_node = (profile == "sparkplug-b").then(|| sparkplug_b::group_of_node(&message.topic, &identity.group));
+    of_node.flatten().map_or(Cow::Borrowed(&*identity.group), Cow::Owned)
 }
 
 impl Profile {

@@ -249,7 +249,7 @@ pub const REGISTRY: &[ProfileInfo] = &[
         documents_only: false,
         key: BY_NUMBER,
         redelivery: BY_MQTT,
-        group: "group, node and device",
+        group: "group and edge node, births, data and deaths of its devices too",
         time: "timestamp",
         qos: "0 by the specification (deaths 1): let the broker queue QoS 0",
         build: |o| Profile::rules("sparkplug-b", sparkplug_b::read, o),
