@@ -14,6 +14,7 @@ mod accounts;
 mod bad_input;
 mod broker;
 mod browser;
+mod cases;
 mod commands;
 mod delivery;
 mod demo;

@@ -6,7 +6,7 @@ use crate::agent::broker_tls;
 use crate::cli::ask::{self, Agent};
 use crate::clock::Clock;
 use crate::config::{Config, RouteConfig};
-use crate::mqtt::topic::matches;
+use crate::mqtt::topic::matches_delivered;
 use crate::mqtt::visit::{Visit, visit};
 use crate::record::Message;
 use std::time::Duration;
@@ -92,7 +92,7 @@ fn not_tried(config: &Config, why: Step) -> Vec<Step> {
 /// What came on a route, and how it was published.
 fn heard(index: usize, route: &RouteConfig, seen: &Visit, listen: Duration) -> Step {
     let step = of_route(index, route);
-    let own = |message: &&Message| route.topics.iter().any(|filter| matches(filter, &message.topic));
+    let own = |message: &&Message| route.topics.iter().any(|filter| matches_delivered(filter, &message.topic));
     let came: Vec<&Message> = seen.messages.iter().filter(own).collect();
     let kept = came.iter().filter(|message| message.retain).count();
     let weak = came.iter().filter(|message| message.qos == 0).count();

@@ -1,6 +1,6 @@
 //! What was seen at the broker, turned into routes. Pure.
 
-use crate::mqtt::topic::{intersect, matches};
+use crate::mqtt::topic::{intersect, matches_delivered};
 use crate::record::Message;
 use crate::record::profile::{Profile, ProfileOptions, REGISTRY};
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ pub(super) fn propose(seen: &[Message]) -> Vec<Proposal> {
 
 fn of_profile(profile: &'static str, messages: &[&Message]) -> Proposal {
     let own = filters_of(profile);
-    let covered = |message: &&&Message| own.iter().any(|filter| matches(filter, &message.topic));
+    let covered = |message: &&&Message| own.iter().any(|filter| matches_delivered(filter, &message.topic));
     let topics = match !own.is_empty() && messages.iter().filter(covered).count() > 0 {
         true => Vec::new(),
         false => {
@@ -113,6 +113,9 @@ mod tests {
         assert!(routes[0].topics.is_empty(), "its own");
         assert_eq!((routes[1].profile, &*routes[1].topics), ("plain", &["building/#".to_owned()][..]));
         assert_eq!(propose(&[]), []);
+        // As RabbitMQ gives it to a filter with dots.
+        let routes = propose(&[message("spBv1/0/G/NDATA/N", "", 0)]);
+        assert_eq!((routes[0].profile, routes[0].topics.len()), ("sparkplug-b", 0), "its own filters take it");
     }
 
     proptest! {
