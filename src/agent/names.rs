@@ -71,21 +71,21 @@ fn say(news: &News, names: &Names, url: &str, host: &str, file: &Path) {
             client_id,
             "records carry another gateway id from now on; the session at the broker stays"
         ),
-        News::Session { url: old, client_id: was } if old == url => tracing::warn!(
+        News::Session { url: None, client_id: was } => tracing::warn!(
             broker = url,
             was,
             client_id,
             "the broker keeps the session of before, and goes on filling it; end it: {}",
             forget_command(was, file)
         ),
-        News::Session { url: old, client_id: was } if was == client_id => tracing::warn!(
+        News::Session { url: Some(old), client_id: was } if was == client_id => tracing::warn!(
             was = old,
             broker = url,
             client_id,
-            "if that was another broker, it keeps our session, and goes on filling it; end it, with this agent stopped: {}",
+            "the broker of before keeps our session, and goes on filling it; end it, with this agent stopped: {}",
             forget_command_at(old, was, file)
         ),
-        News::Session { url: old, client_id: was } => tracing::warn!(
+        News::Session { url: Some(old), client_id: was } => tracing::warn!(
             was_broker = old,
             was,
             broker = url,
@@ -93,5 +93,51 @@ fn say(news: &News, names: &Names, url: &str, host: &str, file: &Path) {
             "the broker of before keeps the session of before, and goes on filling it; end it: {}",
             forget_command_at(old, was, file)
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: JournalId = JournalId(0x0123_4567_89ab_cdef);
+
+    /// A start on `folder`, with these lines in `[mqtt]`: the client id, and the remark.
+    fn start(folder: &Path, mqtt: &str, copied: bool) -> (String, Option<String>) {
+        let text = format!(
+            "[gateway]\nid = \"roof\"\n[mqtt]\n{mqtt}\n[journal]\npath = \"{}\"\n[queues.main]\ncredentials = \"aws-chain\"\n\
+             url = \"https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo\"\n\
+             [[routes]]\nprofile = \"rak\"\nqueue = \"main\"\n",
+            folder.display()
+        );
+        let config = Config::parse(&text, "tidegate.toml".as_ref(), &Default::default()).expect("a configuration");
+        let report = OpenReport { new_id: copied, ..OpenReport::default() };
+        let (config, remark) = settle(config, &report, ID, "/etc/tidegate/tidegate.toml".as_ref());
+        (config.mqtt.client_id, remark)
+    }
+
+    #[test]
+    fn a_copy_goes_on_under_its_own_client_id_until_somebody_decides() {
+        let folder = tempfile::tempdir().expect("folder");
+        let remote = "url = \"mqtt://broker.lan\"";
+        assert_eq!(start(folder.path(), remote, false), ("tidegate-roof".into(), None));
+        let (own, remark) = start(folder.path(), remote, true);
+        assert_eq!(own, "tidegate-roof-01234567");
+        let command = "tidegate forget-session --client-id tidegate-roof-01234567";
+        assert!(remark.as_ref().is_some_and(|remark| remark.ends_with(command)), "{remark:?}");
+        assert_eq!(start(folder.path(), remote, false), (own.clone(), remark), "over restarts");
+        for decided in [&*own, "tidegate-roof"] {
+            let given = format!("{remote}\nclient_id = \"{decided}\"");
+            assert_eq!(start(folder.path(), &given, false), (decided.into(), None));
+        }
+        assert_eq!(start(folder.path(), remote, false), ("tidegate-roof".into(), None));
+    }
+
+    #[test]
+    fn a_copy_with_its_own_broker_or_a_given_client_id_keeps_it_and_only_the_second_is_remarked_on() {
+        let folder = tempfile::tempdir().expect("folder");
+        assert_eq!(start(folder.path(), "", true), ("tidegate-roof".into(), None));
+        let (given, remark) = start(folder.path(), "url = \"mqtt://broker.lan\"\nclient_id = \"mine\"", true);
+        assert!(given == "mine" && remark.is_some_and(|remark| remark.contains("mine-01234567")));
     }
 }

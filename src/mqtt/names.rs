@@ -90,8 +90,8 @@ pub enum News {
     },
     /// Client id or broker were changed: the session of before stays at the broker.
     Session {
-        /// The broker of before.
-        url: String,
+        /// The broker of before, where it is another one.
+        url: Option<String>,
         /// The client id of before.
         client_id: String,
     },
@@ -105,10 +105,17 @@ pub fn news(given: &GivenNames, host: &str, kept: &Kept, names: &Names, url: &st
         Some(id) if *id != names.gateway_id && !kept.seeded => news.push(News::Gateway { was: id.clone() }),
         _ => {}
     }
-    if (&*kept.url, &kept.client_id) != (url, &names.client_id) {
-        news.push(News::Session { url: kept.url.clone(), client_id: kept.client_id.clone() });
+    let moved = !may_be_one(&kept.url, url);
+    if moved || kept.client_id != names.client_id {
+        news.push(News::Session { url: moved.then(|| kept.url.clone()), client_id: kept.client_id.clone() });
     }
     news
+}
+
+/// Whether two URLs may mean one broker: `localhost` and `127.0.0.1`, its plain door and the one with TLS.
+fn may_be_one(url: &str, other: &str) -> bool {
+    let both = BrokerAddress::of(url).zip(BrokerAddress::of(other));
+    both.map_or(url == other, |(one, other)| one.may_be(&other))
 }
 
 /// What becomes of the client id of a journal that was copied from another gateway's.
@@ -160,7 +167,7 @@ pub fn kept(journal: &Path, url: &str) -> Option<Kept> {
     let folder = journal.join("intake");
     memory::read::<Kept>(&folder.join(NAMES)).or_else(|| {
         let Filters { url, client_id } =
-            memory::read::<Filters>(&folder.join(FILTERS)).filter(|filters| filters.url == url)?;
+            memory::read::<Filters>(&folder.join(FILTERS)).filter(|filters| may_be_one(&filters.url, url))?;
         let gateway_id = client_id.strip_prefix(PREFIX).map(str::to_owned);
         Some(Kept { url, client_id, gateway_id, copy_of: None, seeded: true })
     })
@@ -254,30 +261,6 @@ mod tests {
         }
 
         #[test]
-        fn what_is_kept_is_read_back_and_what_is_damaged_falls_back_on_the_filters(
-            at in any::<prop::sample::Index>(), flip in 1u8.., client in "(tidegate-)?[a-z]{1,8}", other: bool,
-        ) {
-            let folder = tempfile::tempdir().expect("folder");
-            let intake = folder.path().join("intake");
-            let (_, mut kept_) = start(&GivenNames::default(), "host", None);
-            kept_.copy_of = other.then(|| client.clone());
-            keep(folder.path(), &kept_).expect("kept");
-            prop_assert_eq!(kept(folder.path(), "mqtt://elsewhere"), Some(kept_));
-            let mut bytes = std::fs::read(intake.join(NAMES)).expect("there");
-            let at = at.index(bytes.len());
-            bytes[at] ^= flip;
-            std::fs::write(intake.join(NAMES), bytes).expect("written");
-            prop_assert_eq!(kept(folder.path(), "mqtt://b"), None);
-            let filters = Filters { url: "mqtt://b".into(), client_id: client.clone() };
-            memory::keep(&intake, FILTERS, &filters).expect("kept");
-            let seed = kept(folder.path(), "mqtt://b").expect("0.1.0's");
-            prop_assert_eq!(&seed.client_id, &client);
-            prop_assert_eq!(seed.gateway_id.as_deref(), client.strip_prefix("tidegate-"));
-            prop_assert_eq!(choose(&GivenNames::default(), "host", Some(&seed)).client_id, client);
-            prop_assert_eq!(kept(folder.path(), "mqtt://elsewhere"), None, "another broker's session");
-        }
-
-        #[test]
         fn a_copy_takes_a_name_of_its_own_only_at_a_broker_that_the_original_can_reach(
             given in given(), host in name(), id: u64, local in 0usize..4, again: bool,
         ) {
@@ -302,6 +285,35 @@ mod tests {
                 None => prop_assert!(false, "a broker of both"),
             }
         }
+    }
+
+    proptest! {
+        // They sync files and start shells.
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn what_is_kept_is_read_back_and_what_is_damaged_falls_back_on_the_filters(
+            at in any::<prop::sample::Index>(), flip in 1u8.., client in "(tidegate-)?[a-z]{1,8}", other: bool,
+        ) {
+            let folder = tempfile::tempdir().expect("folder");
+            let intake = folder.path().join("intake");
+            let (_, mut kept_) = start(&GivenNames::default(), "host", None);
+            kept_.copy_of = other.then(|| client.clone());
+            keep(folder.path(), &kept_).expect("kept");
+            prop_assert_eq!(kept(folder.path(), "mqtt://elsewhere"), Some(kept_));
+            let mut bytes = std::fs::read(intake.join(NAMES)).expect("there");
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            std::fs::write(intake.join(NAMES), bytes).expect("written");
+            prop_assert_eq!(kept(folder.path(), "mqtt://b"), None);
+            let filters = Filters { url: "mqtt://b".into(), client_id: client.clone() };
+            memory::keep(&intake, FILTERS, &filters).expect("kept");
+            let seed = kept(folder.path(), "mqtt://b").expect("0.1.0's");
+            prop_assert_eq!(&seed.client_id, &client);
+            prop_assert_eq!(seed.gateway_id.as_deref(), client.strip_prefix("tidegate-"));
+            prop_assert_eq!(choose(&GivenNames::default(), "host", Some(&seed)).client_id, client);
+            prop_assert_eq!(kept(folder.path(), "mqtt://elsewhere"), None, "another broker's session");
+        }
 
         #[test]
         fn a_shell_reads_the_command_as_it_is_meant(client in "[ -~]{1,20}") {
@@ -310,6 +322,19 @@ mod tests {
             let printed = std::process::Command::new("sh").args(["-c", &format!("printf %s {words}")]).output();
             prop_assert_eq!(printed.expect("a shell").stdout, client.into_bytes());
         }
+    }
+
+    #[test]
+    fn another_name_of_the_same_broker_is_no_news() {
+        let (names, kept) = start(&GivenNames::default(), "host", None);
+        let said = |old: &str, new: &str| {
+            let kept = Kept { url: old.into(), ..kept.clone() };
+            news(&GivenNames::default(), "host", &kept, &names, new)
+        };
+        assert_eq!(said("mqtt://localhost:1883", "mqtts://127.0.0.1:8883"), []);
+        let old = "mqtt://old.lan:1883";
+        let session = News::Session { url: Some(old.into()), client_id: "tidegate-host".into() };
+        assert_eq!(said(old, "mqtt://localhost:1883"), [session]);
     }
 
     #[test]
