@@ -97,6 +97,7 @@ mod tests {
             profile: profile.to_owned(),
             identity,
             lanes: vec![LaneId(0)],
+            duplicate: None,
         };
         Record {
             journal: JournalId(1),
@@ -106,6 +107,7 @@ mod tests {
             key: "k".into(),
             slots: vec![],
             requeued: false,
+            open_acks: None,
             draft,
         }
     }
