@@ -7,7 +7,7 @@
 
 mod uplink;
 
-pub use uplink::{Device, EQUAL_READINGS, Uplink};
+pub use uplink::{Device, EQUAL_READINGS, Uplink, record_id};
 
 use crate::checker::{Item, Published};
 use crate::random::{Random, fresh_seed};

@@ -1,8 +1,10 @@
 //! One uplink, as ChirpStack v4 publishes it: 0.8 to 1.6 KB of JSON, every value invented.
 
+use crate::hex::hex;
 use crate::random::Random;
 use bytes::Bytes;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -21,10 +23,15 @@ pub struct Uplink {
     pub topic: String,
     /// JSON text.
     pub payload: Bytes,
-    /// Record id that identifies it: kind and `deduplicationId`.
+    /// Record id that identifies it; see [`record_id`].
     pub id: String,
     /// Device EUI, lower-case: its message group.
     pub eui: String,
+}
+
+/// The id of the record that an uplink becomes: kind, `deduplicationId`, and 16 hex digits of the payload's SHA-256.
+pub fn record_id(deduplication_id: &str, payload: &[u8]) -> String {
+    format!("cs4.up.{deduplication_id}.{}", hex(&Sha256::digest(payload)[..8]))
 }
 
 /// A sensor with a session and a frame counter.
@@ -56,11 +63,11 @@ impl Device {
         self.counter += 1;
         let id = random.uuid();
         let now = OffsetDateTime::now_utc().format(TIME).unwrap_or_default();
-        let payload = self.event(&id, &now, random);
+        let payload = self.event(&id, &now, random).to_string();
         Uplink {
             topic: format!("application/{APPLICATION}/device/{}/event/up", self.eui),
-            payload: Bytes::from(payload.to_string()),
-            id: format!("cs4.up.{id}"),
+            id: record_id(&id, payload.as_bytes()),
+            payload: Bytes::from(payload),
             eui: self.eui.clone(),
         }
     }
@@ -145,7 +152,7 @@ mod tests {
             .iter()
             .map(|u| {
                 let value: Value = serde_json::from_slice(&u.payload).unwrap();
-                assert!(u.id.ends_with(value["deduplicationId"].as_str().unwrap()));
+                assert_eq!(u.id, record_id(value["deduplicationId"].as_str().unwrap(), &u.payload));
                 assert_eq!(value["deviceInfo"]["devEui"], u.eui);
                 value["fCnt"].as_u64().unwrap()
             })

@@ -1,7 +1,7 @@
 //! The fleet against the real broker: what it counts as published is what a subscriber gets, over broker restarts.
 
 use proving::broker::{EmbeddedBroker, EmbeddedOptions, Mosquitto, MosquittoOptions};
-use proving::fleet::{Fleet, FleetOptions};
+use proving::fleet::{Fleet, FleetOptions, record_id};
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
@@ -29,7 +29,7 @@ async fn collect(events: &mut EventLoop, count: usize) -> HashMap<String, Vec<St
         let Ok(event) = events.poll().await else { continue };
         let Event::Incoming(Packet::Publish(publish)) = event else { continue };
         let value: Value = serde_json::from_slice(&publish.payload).unwrap();
-        let id = format!("cs4.up.{}", value["deduplicationId"].as_str().unwrap());
+        let id = record_id(value["deduplicationId"].as_str().unwrap(), &publish.payload);
         if seen.insert(id.clone()) {
             order.entry(value["deviceInfo"]["devEui"].as_str().unwrap().to_owned()).or_default().push(id);
         }
