@@ -29,6 +29,7 @@ mod power_loss;
 mod profiles;
 mod quick_start;
 mod reload;
+mod repeats;
 mod rude_clock;
 mod rude_endpoint;
 mod sabotage;

@@ -138,7 +138,7 @@ fn a_dup_of_a_session_that_was_not_kept_is_recorded() {
     assert!(!verdict.is_repeat() && verdict.duplicate.is_some());
 }
 
-/// Issue case: the readings "0", "0", "0" each came with id 1; the agent dies with the fourth in its socket.
+/// The readings "0", "0", "0" each came with id 1; the agent dies with the fourth in its socket.
 #[test]
 fn of_a_broker_that_uses_ids_again_nothing_is_skipped() {
     let mut recogniser = fresh();
