@@ -5,6 +5,7 @@ mod acks;
 mod connecting;
 mod mosquitto;
 mod nonsense;
+mod repeats;
 mod rude;
 mod sessions;
 mod sizes;
