@@ -1,6 +1,9 @@
 #!/bin/sh
 # Installs the peers that the tests run against: the Mosquitto broker, Chromium with its driver (Debian packages), and
-# ministack, an SQS emulator, beside the official parser of metrics (Python, in .peers/ministack); and iproute2. Does nothing that is already done, says what it installs, and may be run again any time.
+# ministack, an SQS emulator, beside the official parser of metrics (Python, in .peers/ministack); and iproute2. More brokers
+# go into .peers/ and are nowhere else: RabbitMQ and a newer Mosquitto (Debian packages, unpacked and not installed, so that no
+# service starts), aedes (npm), amqtt (PyPI), rumqttd (crates.io). Does nothing that is already done, says what it installs,
+# and may be run again any time.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 cd "$(dirname "$0")/.."
@@ -9,6 +12,11 @@ ministack=1.5.33
 hypercorn=0.18.0
 prometheus=0.23.1
 venv=.peers/ministack
+rabbitmq=3.10.8
+mosquitto=2.0.21
+aedes=0.51.3
+amqtt=0.12.1
+rumqttd=0.20.0
 
 root() {
     if [ "$(id -u)" -eq 0 ]; then
@@ -30,6 +38,27 @@ install_package() {
         exit 1
     fi
     rm -f "$log"
+}
+
+# unpack FOLDER PACKAGE... : what apt downloads, with the options in $sources, unpacked into a folder.
+unpack() {
+    folder=$1
+    shift
+    fresh=$(mktemp -d)
+    log=$fresh/log
+    # shellcheck disable=SC2086 # $sources are words, or none.
+    if ! { (cd "$fresh" && apt-get $sources download "$@") || {
+        [ -z "$sources" ] && root apt-get update -qq && (cd "$fresh" && apt-get download "$@")
+    }; } >"$log" 2>&1; then
+        cat "$log" >&2
+        rm -rf "$fresh"
+        return 1
+    fi
+    rm -rf "$folder" && mkdir -p "$folder"
+    for package in "$fresh"/*.deb; do
+        dpkg-deb -x "$package" "$folder"
+    done
+    rm -rf "$fresh"
 }
 
 if ! command -v mosquitto >/dev/null && [ ! -x /usr/sbin/mosquitto ]; then
@@ -62,4 +91,86 @@ if [ "$have" != "$ministack $hypercorn $prometheus" ]; then
         echo "peers: with an index of your own set PIP_INDEX_URL, behind a proxy set HTTPS_PROXY, then run this script again" >&2
         exit 1
     fi
+fi
+
+# -- brokers that nobody of us wrote --
+
+if [ ! -f ".peers/rabbitmq/unpacked-$rabbitmq" ]; then
+    echo "peers: unpacking RabbitMQ $rabbitmq with its Erlang in .peers/rabbitmq"
+    sources=
+    erlang=
+    for part in asn1 base crypto eldap inets mnesia os-mon parsetools public-key runtime-tools ssl syntax-tools tools xmerl; do
+        erlang="$erlang erlang-$part"
+    done
+    # shellcheck disable=SC2086 # One word for each package.
+    if ! unpack .peers/rabbitmq "rabbitmq-server=$rabbitmq-*" $erlang; then
+        echo "peers: RabbitMQ $rabbitmq is what Debian 12 has; its packages could not be downloaded" >&2
+        exit 1
+    fi
+    # Its start script knows only the place that the package is made for.
+    sed -i 's|ROOTDIR=/usr/lib/erlang$|ROOTDIR=${ERL_ROOTDIR:-/usr/lib/erlang}|' .peers/rabbitmq/usr/lib/erlang/bin/erl
+    rm -rf .peers/rabbitmq/usr/share .peers/rabbitmq/etc
+    touch ".peers/rabbitmq/unpacked-$rabbitmq"
+fi
+
+if [ ! -f ".peers/mosquitto-$mosquitto/unpacked" ]; then
+    echo "peers: unpacking Mosquitto $mosquitto, of Debian 12's backports, in .peers/mosquitto-$mosquitto"
+    # Lists of its own: what this machine installs from does not change.
+    apt=$(mktemp -d)
+    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' 'Codename: bookworm' 'Label: Debian' | head -n 1)
+    echo "deb ${mirror:-no-mirror} bookworm-backports main" >"$apt/sources.list"
+    sources="-o Dir::Etc::sourcelist=$apt/sources.list -o Dir::Etc::sourceparts=- -o Dir::State::lists=$apt/lists"
+    sources="$sources -o Dir::Cache=$apt/cache"
+    # shellcheck disable=SC2086 # $sources are words.
+    if ! { apt-get $sources update -qq >"$apt/log" 2>&1 &&
+        unpack ".peers/mosquitto-$mosquitto" "mosquitto=$mosquitto-*" "libmosquitto1=$mosquitto-*"; }; then
+        cat "$apt/log" >&2
+        echo "peers: Mosquitto $mosquitto could not be had from the backports of Debian 12" >&2
+        exit 1
+    fi
+    rm -rf "$apt"
+    # The one library beside its own that an installed Mosquitto of Debian 12 does not bring.
+    sources=
+    unpack ".peers/mosquitto-$mosquitto/websockets" libwebsockets17
+    mkdir -p ".peers/mosquitto-$mosquitto/lib"
+    find ".peers/mosquitto-$mosquitto" -name 'lib*.so*' -exec mv -t ".peers/mosquitto-$mosquitto/lib" {} +
+    rm -rf ".peers/mosquitto-$mosquitto/websockets" ".peers/mosquitto-$mosquitto/usr/share" ".peers/mosquitto-$mosquitto/etc"
+    touch ".peers/mosquitto-$mosquitto/unpacked"
+fi
+
+if ! grep -qs "\"version\": \"$aedes\"" .peers/aedes/node_modules/aedes/package.json; then
+    if ! command -v node >/dev/null; then
+        install_package nodejs
+    fi
+    if ! command -v npm >/dev/null; then
+        install_package npm
+    fi
+    echo "peers: installing aedes $aedes in .peers/aedes"
+    mkdir -p .peers/aedes
+    if ! npm install --prefix .peers/aedes --silent --no-audit --no-fund --no-save --ignore-scripts "aedes@$aedes"; then
+        echo "peers: npm could not install aedes: it needs the package registry of npm" >&2
+        exit 1
+    fi
+fi
+
+if [ ! -d ".peers/amqtt/amqtt-$amqtt.dist-info" ]; then
+    echo "peers: installing amqtt $amqtt in .peers/amqtt"
+    rm -rf .peers/amqtt
+    if ! "$venv/bin/python" -m pip install -q --disable-pip-version-check --target .peers/amqtt "amqtt==$amqtt"; then
+        echo "peers: pip could not install amqtt: it needs the Python package index" >&2
+        exit 1
+    fi
+fi
+
+# Not with --locked: the crate's own lock file names a version of `metrics` that this compiler refuses.
+if [ "$(.peers/rumqttd/bin/rumqttd --version 2>/dev/null)" != "rumqttd $rumqttd" ]; then
+    echo "peers: building rumqttd $rumqttd in .peers/rumqttd"
+    if ! CARGO_TARGET_DIR=.peers/rumqttd/build cargo install rumqttd --quiet --version "$rumqttd" --no-default-features \
+        --root .peers/rumqttd --config 'profile.release.opt-level=0' --config 'profile.release.lto=false' \
+        --config 'profile.release.codegen-units=16' --config 'profile.release.debug=false'; then
+        echo "peers: cargo could not install rumqttd" >&2
+        exit 1
+    fi
+    rm -rf .peers/rumqttd/build
 fi

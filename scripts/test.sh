@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs all tests, setting up what they need: the broker and the SQS emulator that they run against, where missing.
+# Runs all tests, setting up what they need: the brokers and the SQS emulator that they run against, where missing.
 # Arguments go on to cargo test: `scripts/test.sh --test agent`, `scripts/test.sh -- --ignored`.
 set -eu
 cd "$(dirname "$0")/.."

@@ -4,7 +4,7 @@
 //! instance: what it saved is there after a stop, and what it had saved is there after a kill.
 
 use crate::port::HeldPort;
-use crate::process::{self, Process};
+use crate::process::{self, Memory, Process};
 use crate::{Error, Result};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -16,6 +16,35 @@ use tokio::process::Command;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const REMEDY: &str = "run scripts/peers.sh, or install the package mosquitto";
+
+/// Which Mosquitto.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MosquittoRelease {
+    /// The one that is installed.
+    Installed,
+    /// One that was unpacked into this folder, with the libraries that it needs.
+    Unpacked(PathBuf),
+}
+
+impl MosquittoRelease {
+    /// The newer one that `scripts/peers.sh` unpacked under `repo`.
+    pub fn newer(repo: &Path) -> MosquittoRelease {
+        MosquittoRelease::Unpacked(repo.join(".peers/mosquitto-2.0.21"))
+    }
+
+    /// Its program, and where its own libraries are.
+    fn find(&self) -> Result<(PathBuf, Option<PathBuf>)> {
+        match self {
+            MosquittoRelease::Installed => Ok((process::find_program("mosquitto", REMEDY)?, None)),
+            MosquittoRelease::Unpacked(folder) => {
+                let program = folder.join("usr/sbin/mosquitto");
+                let missing =
+                    || Error::Missing { what: folder.display().to_string(), remedy: super::program::REMEDY.into() };
+                program.is_file().then(|| (program, Some(folder.join("lib")))).ok_or_else(missing)
+            }
+        }
+    }
+}
 
 /// A TLS listener beside the plain one, on a port of its own.
 #[derive(Clone, Debug)]
@@ -33,6 +62,8 @@ pub struct TlsListener {
 /// How Mosquitto is set up.
 #[derive(Clone, Debug)]
 pub struct MosquittoOptions {
+    /// Which one.
+    pub release: MosquittoRelease,
     /// `max_inflight_messages`.
     pub max_inflight: u32,
     /// `max_queued_messages`; 0: no count, bounded by `max_queued_bytes` alone.
@@ -55,6 +86,7 @@ impl Default for MosquittoOptions {
     /// Window 100, unlimited count within 1 GiB, saved after 1,000 changes, open to anybody.
     fn default() -> MosquittoOptions {
         MosquittoOptions {
+            release: MosquittoRelease::Installed,
             max_inflight: 100,
             max_queued_messages: 0,
             max_queued_bytes: 1 << 30,
@@ -71,6 +103,7 @@ impl Default for MosquittoOptions {
 #[derive(Debug)]
 pub struct Mosquitto {
     program: PathBuf,
+    libraries: Option<PathBuf>,
     folder: TempDir,
     port: HeldPort,
     tls_port: Option<HeldPort>,
@@ -80,7 +113,7 @@ pub struct Mosquitto {
 impl Mosquitto {
     /// Writes the configuration, starts it and waits until it accepts connections.
     pub async fn start(options: &MosquittoOptions) -> Result<Mosquitto> {
-        let program = process::find_program("mosquitto", REMEDY)?;
+        let (program, libraries) = options.release.find()?;
         let folder = tempfile::tempdir().map_err(Error::io("making a folder for mosquitto"))?;
         let port = HeldPort::take()?;
         let tls_port = options.tls.as_ref().map(|_| HeldPort::take()).transpose()?;
@@ -90,7 +123,7 @@ impl Mosquitto {
         write(folder.path(), "acl", &(options.acl.join("\n") + "\n"))?;
         let tls_addr = tls_port.as_ref().map(HeldPort::addr);
         write(folder.path(), "mosquitto.conf", &configuration(options, folder.path(), port.addr(), tls_addr))?;
-        let mut mosquitto = Mosquitto { program, folder, port, tls_port, process: None };
+        let mut mosquitto = Mosquitto { program, libraries, folder, port, tls_port, process: None };
         mosquitto.restart().await?;
         Ok(mosquitto)
     }
@@ -111,6 +144,9 @@ impl Mosquitto {
         self.kill().await?;
         let mut command = Command::new(&self.program);
         command.arg("-c").arg(self.folder.path().join("mosquitto.conf"));
+        if let Some(libraries) = &self.libraries {
+            command.env("LD_LIBRARY_PATH", libraries);
+        }
         let mut process = Process::start("mosquitto", &mut command, &self.folder.path().join("mosquitto.log"))?;
         process.wait_listening(self.addr(), PATIENCE).await?;
         self.process = Some(process);
@@ -159,6 +195,15 @@ impl Mosquitto {
     /// What it has logged, for a failing test.
     pub fn tail(&self) -> String {
         self.process.as_ref().map(Process::tail).unwrap_or_default()
+    }
+
+    /// Its memory since its last start.
+    pub fn memory(&self) -> Result<Memory> {
+        self.process.as_ref().ok_or_else(|| Error::peer("mosquitto", "it is not running"))?.memory()
+    }
+
+    pub(super) fn process(&self) -> Option<&Process> {
+        self.process.as_ref()
     }
 }
 

@@ -1,9 +1,11 @@
 //! The brokers: what a session keeps while its client is away, in which order it comes back, and what survives a kill.
 
-use proving::broker::{EmbeddedBroker, EmbeddedOptions, Mosquitto, MosquittoOptions};
+use proving::broker::{AnyBroker, BrokerKind, EmbeddedBroker, EmbeddedOptions, Mosquitto, MosquittoOptions};
 use rumqttc::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, QoS};
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::Path;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -44,23 +46,23 @@ async fn session(events: &mut EventLoop) -> bool {
     present
 }
 
-async fn subscribe(addr: SocketAddr, id: &str) {
-    let (client, mut events) = connect(addr, id, false, None);
+async fn subscribe(addr: SocketAddr, id: &str, credentials: Option<(&str, &str)>) {
+    let (client, mut events) = connect(addr, id, false, credentials);
     assert!(!session(&mut events).await);
     client.try_subscribe("t/#", QoS::AtLeastOnce).unwrap();
     until(&mut events, |packet| matches!(packet, Packet::SubAck(_))).await;
 }
 
-/// Publishes numbers `from..to` over `devices` topics, all acknowledged by the broker.
-async fn publish(addr: SocketAddr, devices: usize, from: usize, to: usize) {
-    let (client, mut events) = connect(addr, "publisher", true, None);
-    for n in from..to {
+/// Publishes numbers over `devices` topics, all acknowledged by the broker.
+async fn publish(addr: SocketAddr, devices: usize, numbers: Range<usize>, credentials: Option<(&str, &str)>) {
+    let (client, mut events) = connect(addr, "publisher", true, credentials);
+    for n in numbers.clone() {
         client.try_publish(format!("t/{}", n % devices), QoS::AtLeastOnce, false, n.to_string()).unwrap();
     }
     let mut acks = 0;
     until(&mut events, |packet| {
         acks += usize::from(matches!(packet, Packet::PubAck(_)));
-        acks == to - from
+        acks == numbers.len()
     })
     .await;
 }
@@ -94,8 +96,8 @@ impl Arrived {
 /// Cut with 60 unacknowledged messages, published on while away: everything comes back, in order, per topic.
 async fn a_cut_session_loses_and_reorders_nothing(addr: SocketAddr) {
     const DEVICES: usize = 20;
-    subscribe(addr, "agent").await;
-    publish(addr, DEVICES, 0, 500).await;
+    subscribe(addr, "agent", None).await;
+    publish(addr, DEVICES, 0..500, None).await;
     let mut arrived = Arrived::default();
     let (client, mut events) = connect(addr, "agent", false, None);
     assert!(session(&mut events).await);
@@ -111,7 +113,7 @@ async fn a_cut_session_loses_and_reorders_nothing(addr: SocketAddr) {
     })
     .await;
     drop((client, events));
-    publish(addr, DEVICES, 500, 2000).await;
+    publish(addr, DEVICES, 500..2000, None).await;
     let (client, mut events) = connect(addr, "agent", false, None);
     assert!(session(&mut events).await);
     until(&mut events, |packet| {
@@ -135,9 +137,9 @@ async fn the_embedded_broker_loses_and_reorders_nothing_over_a_cut() {
 async fn the_embedded_broker_resumes_without_subscribing_again_takes_over_and_forgets_when_asked() {
     let broker = EmbeddedBroker::start(EmbeddedOptions::default()).await.unwrap();
     let addr = broker.addr();
-    subscribe(addr, "agent").await;
+    subscribe(addr, "agent", None).await;
     for round in 0..4 {
-        publish(addr, 1, round, round + 1).await;
+        publish(addr, 1, round..round + 1, None).await;
         let (client, mut events) = connect(addr, "agent", false, None);
         assert!(session(&mut events).await, "round {round}");
         until(&mut events, |packet| {
@@ -187,12 +189,12 @@ async fn mosquitto_loses_and_reorders_nothing_over_a_cut() {
 async fn mosquitto_comes_back_on_its_port_with_what_it_had_saved() {
     let mut broker = Mosquitto::start(&MosquittoOptions::default()).await.unwrap();
     let addr = broker.addr();
-    subscribe(addr, "agent").await;
-    publish(addr, 5, 0, 50).await;
+    subscribe(addr, "agent", None).await;
+    publish(addr, 5, 0..50, None).await;
     broker.stop().await.unwrap();
     assert!(tokio::net::TcpStream::connect(addr).await.is_err(), "stopped");
     broker.restart().await.unwrap();
-    publish(addr, 5, 50, 100).await;
+    publish(addr, 5, 50..100, None).await;
     broker.save().await.unwrap();
     broker.kill().await.unwrap();
     broker.restart().await.unwrap();
@@ -221,5 +223,75 @@ async fn mosquitto_lets_in_who_has_the_password_and_nobody_else() {
         let (_client, mut events) = connect(broker.addr(), "b", true, wrong);
         let error = events.poll().await.unwrap_err();
         assert!(matches!(error, ConnectionError::ConnectionRefused(_)), "{error:?}");
+    }
+}
+
+/// Comes back on its port after a stop and after a kill, and keeps or forgets sessions as [`BrokerKind`] says; what an
+/// absent client is owed while the broker stays up, it gets.
+async fn is_what_it_says(kind: BrokerKind) {
+    let repo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut broker = AnyBroker::start(kind, &repo).await.unwrap();
+    let addr = broker.addr();
+    let credentials = broker.credentials();
+    subscribe(addr, "agent", credentials).await;
+    publish(addr, 3, 0..50, credentials).await;
+    let (client, mut events) = connect(addr, "agent", false, credentials);
+    assert!(session(&mut events).await, "{kind:?} keeps a session while it is up");
+    let mut arrived = Arrived::default();
+    let mut count = 0;
+    until(&mut events, |packet| {
+        let Packet::Publish(publish) = packet else { return false };
+        client.try_ack(publish).unwrap();
+        count += usize::from(arrived.note(packet));
+        count == 50
+    })
+    .await;
+    arrived.assert_complete(3, 50);
+    drop((client, events));
+    broker.stop().await.unwrap();
+    assert!(tokio::net::TcpStream::connect(addr).await.is_err(), "{kind:?} is stopped");
+    broker.restart().await.unwrap();
+    let (_client, mut events) = connect(addr, "agent", false, credentials);
+    assert_eq!(session(&mut events).await, kind.keeps_sessions(), "{kind:?}\n{}", broker.tail());
+    broker.kill().await.unwrap();
+    broker.restart().await.unwrap();
+    publish(addr, 1, 0..5, credentials).await;
+    assert!(broker.memory().unwrap().resident > 0);
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_newer_mosquitto_is_what_it_says() {
+    is_what_it_says(BrokerKind::NewerMosquitto).await;
+}
+
+#[tokio::test]
+async fn rabbitmq_is_what_it_says() {
+    is_what_it_says(BrokerKind::RabbitMq).await;
+}
+
+#[tokio::test]
+async fn aedes_is_what_it_says() {
+    is_what_it_says(BrokerKind::Aedes).await;
+}
+
+#[tokio::test]
+async fn amqtt_is_what_it_says() {
+    is_what_it_says(BrokerKind::Amqtt).await;
+}
+
+#[tokio::test]
+async fn rumqttd_is_what_it_says() {
+    is_what_it_says(BrokerKind::Rumqttd).await;
+}
+
+#[tokio::test]
+async fn a_broker_that_is_not_there_says_what_to_run() {
+    let nowhere = tempfile::tempdir().unwrap();
+    for kind in
+        [BrokerKind::NewerMosquitto, BrokerKind::RabbitMq, BrokerKind::Aedes, BrokerKind::Amqtt, BrokerKind::Rumqttd]
+    {
+        let missing = AnyBroker::start(kind, nowhere.path()).await.unwrap_err();
+        assert!(missing.to_string().contains("scripts/peers.sh"), "{missing}");
     }
 }

@@ -1,0 +1,119 @@
+//! Every broker behind one handle, so that one test runs over all of them.
+
+use super::program::{AEDES, AMQTT, ProgramBroker, RUMQTTD};
+use super::{Mosquitto, MosquittoOptions, MosquittoRelease, RabbitMq};
+use crate::process::{Memory, Process};
+use crate::{Error, Result};
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// A broker that somebody else wrote.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum BrokerKind {
+    /// Mosquitto of the distribution.
+    Mosquitto,
+    /// A newer Mosquitto.
+    NewerMosquitto,
+    /// RabbitMQ with its MQTT plugin.
+    RabbitMq,
+    /// aedes in memory, as in Node-RED.
+    Aedes,
+    /// amqtt, in Python.
+    Amqtt,
+    /// rumqttd, in Rust.
+    Rumqttd,
+}
+
+impl BrokerKind {
+    /// Whether a session, and what it holds, is there after a restart.
+    pub fn keeps_sessions(self) -> bool {
+        matches!(self, BrokerKind::Mosquitto | BrokerKind::NewerMosquitto | BrokerKind::RabbitMq)
+    }
+}
+
+/// A running broker of any kind; killed when dropped.
+#[derive(Debug)]
+pub struct AnyBroker(Broker);
+
+#[derive(Debug)]
+enum Broker {
+    Mosquitto(Mosquitto),
+    RabbitMq(Box<RabbitMq>),
+    Program(ProgramBroker),
+}
+
+impl AnyBroker {
+    /// Starts one from what `scripts/peers.sh` installed under `repo`; an error says what is missing.
+    pub async fn start(kind: BrokerKind, repo: &Path) -> Result<AnyBroker> {
+        let release = |release| MosquittoOptions { release, ..MosquittoOptions::default() };
+        Ok(AnyBroker(match kind {
+            BrokerKind::Mosquitto => Broker::Mosquitto(Mosquitto::start(&MosquittoOptions::default()).await?),
+            BrokerKind::NewerMosquitto => {
+                Broker::Mosquitto(Mosquitto::start(&release(MosquittoRelease::newer(repo))).await?)
+            }
+            BrokerKind::RabbitMq => Broker::RabbitMq(Box::new(RabbitMq::start(repo).await?)),
+            BrokerKind::Aedes => Broker::Program(ProgramBroker::start(AEDES, repo).await?),
+            BrokerKind::Amqtt => Broker::Program(ProgramBroker::start(AMQTT, repo).await?),
+            BrokerKind::Rumqttd => Broker::Program(ProgramBroker::start(RUMQTTD, repo).await?),
+        }))
+    }
+
+    /// Where it listens for MQTT, also while it is down.
+    pub fn addr(&self) -> SocketAddr {
+        match &self.0 {
+            Broker::Mosquitto(broker) => broker.addr(),
+            Broker::RabbitMq(broker) => broker.addr(),
+            Broker::Program(broker) => broker.addr(),
+        }
+    }
+
+    /// Starts it again on its port, with what it keeps on disk; kills it first when it is still running.
+    pub async fn restart(&mut self) -> Result<()> {
+        match &mut self.0 {
+            Broker::Mosquitto(broker) => broker.restart().await,
+            Broker::RabbitMq(broker) => broker.restart().await,
+            Broker::Program(broker) => broker.restart().await,
+        }
+    }
+
+    /// SIGTERM, and its end.
+    pub async fn stop(&mut self) -> Result<()> {
+        match &mut self.0 {
+            Broker::Mosquitto(broker) => broker.stop().await,
+            Broker::RabbitMq(broker) => broker.stop().await,
+            Broker::Program(broker) => broker.stop().await,
+        }
+    }
+
+    /// SIGKILL.
+    pub async fn kill(&mut self) -> Result<()> {
+        match &mut self.0 {
+            Broker::Mosquitto(broker) => broker.kill().await,
+            Broker::RabbitMq(broker) => broker.kill().await,
+            Broker::Program(broker) => broker.kill().await,
+        }
+    }
+
+    /// User and password that a client must give to be treated as a client of its own.
+    pub fn credentials(&self) -> Option<(&'static str, &'static str)> {
+        matches!(&self.0, Broker::Program(broker) if broker.wants_a_name()).then_some(("somebody", "word"))
+    }
+
+    /// What it has logged, for a failing test.
+    pub fn tail(&self) -> String {
+        self.process().map(Process::tail).unwrap_or_default()
+    }
+
+    /// Its memory.
+    pub fn memory(&self) -> Result<Memory> {
+        self.process().ok_or_else(|| Error::peer("broker", "it is not running"))?.memory()
+    }
+
+    fn process(&self) -> Option<&Process> {
+        match &self.0 {
+            Broker::Mosquitto(broker) => broker.process(),
+            Broker::RabbitMq(broker) => broker.process(),
+            Broker::Program(broker) => broker.process(),
+        }
+    }
+}
