@@ -13,6 +13,7 @@
 mod accounts;
 mod bad_input;
 mod broker;
+mod brokers;
 mod browser;
 mod cases;
 mod commands;

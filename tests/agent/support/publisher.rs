@@ -17,7 +17,15 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     pub(crate) fn new(broker: SocketAddr) -> Publisher {
+        Publisher::as_somebody(broker, None)
+    }
+
+    /// With user and password.
+    pub(crate) fn as_somebody(broker: SocketAddr, credentials: Option<(&str, &str)>) -> Publisher {
         let mut options = MqttOptions::new("test-publisher", broker.ip().to_string(), broker.port());
+        if let Some((user, password)) = credentials {
+            options.set_credentials(user, password);
+        }
         options.set_max_packet_size(PACKET_BYTES, PACKET_BYTES);
         let (client, events) = AsyncClient::new(options, 8);
         Publisher { client, events }

@@ -29,6 +29,12 @@ impl BrokerKind {
     pub fn keeps_sessions(self) -> bool {
         matches!(self, BrokerKind::Mosquitto | BrokerKind::NewerMosquitto | BrokerKind::RabbitMq)
     }
+
+    /// Whether what a client had not acknowledged when its connection broke is sent again on the next one. amqtt 0.12.1
+    /// forgets it.
+    pub fn sends_again(self) -> bool {
+        self != BrokerKind::Amqtt
+    }
 }
 
 /// A running broker of any kind; killed when dropped.
@@ -40,6 +46,12 @@ enum Broker {
     Mosquitto(Mosquitto),
     RabbitMq(Box<RabbitMq>),
     Program(ProgramBroker),
+}
+
+impl From<Mosquitto> for AnyBroker {
+    fn from(broker: Mosquitto) -> AnyBroker {
+        AnyBroker(Broker::Mosquitto(broker))
+    }
 }
 
 impl AnyBroker {
