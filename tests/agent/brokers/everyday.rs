@@ -7,18 +7,19 @@ use proving::rig::RigClock;
 
 async fn an_everyday_life(kind: BrokerKind) {
     let mut broker = broker(kind).await;
-    messages_live(&mut broker).await;
+    messages_live(&mut broker, kind).await;
     a_kill_with_messages_unacknowledged(&mut broker, kind).await;
-    an_absence(&mut broker).await;
+    an_absence(&mut broker, kind).await;
     equal_readings_in_a_row(&mut broker, kind).await;
-    equal_readings_during_an_absence(&mut broker).await;
+    equal_readings_during_an_absence(&mut broker, kind).await;
     broker.stop().await.unwrap();
 }
 
-async fn messages_live(broker: &mut AnyBroker) {
+async fn messages_live(broker: &mut AnyBroker, kind: BrokerKind) {
     let mut scene = Scene::set(broker, "live", |_| ()).await;
     scene.publish(0..MESSAGES).await;
-    assert_eq!(scene.assert_complete(MESSAGES).await, 0, "nothing came twice");
+    let again = scene.assert_complete(MESSAGES).await;
+    assert!(again == 0 || !kind.says_again(), "{again} came twice");
 }
 
 /// The disk is slow, so that the broker's window is full of what is not acknowledged when the agent dies. A broker that does
@@ -59,12 +60,13 @@ async fn a_kill_with_messages_unacknowledged(broker: &mut AnyBroker, kind: Broke
     assert!(missing.windows(2).all(|pair| pair[1] == pair[0] + 1), "only what was in the window: {missing:?}");
 }
 
-async fn an_absence(broker: &mut AnyBroker) {
+async fn an_absence(broker: &mut AnyBroker, kind: BrokerKind) {
     let mut scene = Scene::set(broker, "away", |_| ()).await;
     assert!(scene.agent.term(LONG).await.unwrap().success());
     scene.publish(0..MESSAGES).await;
     scene.agent.spawn().unwrap();
-    assert_eq!(scene.assert_complete(MESSAGES).await, 0, "nothing came twice");
+    let again = scene.assert_complete(MESSAGES).await;
+    assert!(again == 0 || !kind.says_again(), "{again} came twice");
 }
 
 /// "0" three times, each acknowledged before the next, so that a broker that hands out the lowest free packet id uses one
@@ -86,11 +88,11 @@ async fn equal_readings_in_a_row(broker: &mut AnyBroker, kind: BrokerKind) {
     let zeros = if kind.sends_again() { 4 } else { 3 };
     scene.until_settled(zeros + 1).await;
     let wanted: Vec<_> = std::iter::repeat_n(0, zeros as usize).chain([1]).collect();
-    assert_eq!(scene.numbers(), wanted, "each once");
+    assert_readings(&scene.numbers(), &wanted, kind);
 }
 
 /// What changes seldom, while nobody is there: each is a reading, whatever flags the broker sets on what it kept.
-async fn equal_readings_during_an_absence(broker: &mut AnyBroker) {
+async fn equal_readings_during_an_absence(broker: &mut AnyBroker, kind: BrokerKind) {
     let mut scene = Scene::set(broker, "quiet", |_| ()).await;
     assert!(scene.agent.term(LONG).await.unwrap().success());
     let (mut publisher, topic) = (scene.publisher(), scene.topic());
@@ -100,7 +102,18 @@ async fn equal_readings_during_an_absence(broker: &mut AnyBroker) {
     }
     scene.agent.spawn().unwrap();
     scene.until_settled(readings.len() as u64).await;
-    assert_eq!(scene.numbers(), readings, "each once");
+    assert_readings(&scene.numbers(), &readings, kind);
+}
+
+/// Each once; behind a broker that does not say what it sends again, each at least once.
+fn assert_readings(got: &[u64], wanted: &[u64], kind: BrokerKind) {
+    if kind.says_again() {
+        assert_eq!(got, wanted, "each once");
+    }
+    let times = |numbers: &[u64], n: u64| numbers.iter().filter(|number| **number == n).count();
+    for n in wanted {
+        assert!(times(got, *n) >= times(wanted, *n), "{got:?} for {wanted:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -121,4 +134,14 @@ async fn everyday_life_with_rabbitmq() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everyday_life_with_aedes() {
     an_everyday_life(BrokerKind::Aedes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everyday_life_with_amqtt() {
+    an_everyday_life(BrokerKind::Amqtt).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everyday_life_with_rumqttd() {
+    an_everyday_life(BrokerKind::Rumqttd).await;
 }

@@ -35,6 +35,12 @@ impl BrokerKind {
     pub fn sends_again(self) -> bool {
         self != BrokerKind::Amqtt
     }
+
+    /// Whether it says so when it does (DUP), under the same packet id. rumqttd 0.20.0 does neither; it also cuts the
+    /// connection of whoever asks for `$SYS`, so that it happens at every first connection.
+    pub fn says_again(self) -> bool {
+        self != BrokerKind::Rumqttd
+    }
 }
 
 /// A running broker of any kind; killed when dropped.
