@@ -6,6 +6,7 @@
 
 mod backlog;
 mod everyday;
+mod forgetful;
 mod restarts;
 
 use crate::support::{LONG, PROGRAM, Publisher, QUEUE, config, stub, tail, until_online};
