@@ -5,6 +5,7 @@
 //! so.
 
 mod backlog;
+mod dots;
 mod everyday;
 mod forgetful;
 mod restarts;
