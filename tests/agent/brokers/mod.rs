@@ -8,6 +8,7 @@ mod backlog;
 mod dots;
 mod everyday;
 mod forgetful;
+mod hold_back;
 mod restarts;
 
 use crate::support::{LONG, PROGRAM, Publisher, QUEUE, config, stub, tail, until_online};

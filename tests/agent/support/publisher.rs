@@ -37,6 +37,12 @@ impl Publisher {
         self.until(|packet| matches!(packet, Packet::PubAck(_))).await;
     }
 
+    /// Publishes with QoS 0, and waits until a message behind it is acknowledged: then the broker has it.
+    pub(crate) async fn publish_qos0(&mut self, topic: &str, payload: impl Into<Bytes>) {
+        self.client.publish_bytes(topic, QoS::AtMostOnce, false, payload.into()).await.unwrap();
+        self.publish("behind/qos0", "").await;
+    }
+
     async fn until(&mut self, done: impl Fn(&Packet) -> bool) {
         let waiting = async {
             loop {
