@@ -17,6 +17,7 @@ mod brokers;
 mod browser;
 mod cases;
 mod commands;
+mod copies;
 mod delivery;
 mod demo;
 mod disk;

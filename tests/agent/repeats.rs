@@ -142,7 +142,7 @@ async fn filters_that_change_under_load_cost_no_message() {
     });
     for round in 0..12 {
         let form = forms[round % 3];
-        agent.rewrite(plain(broker.addr(), &stub, form)).unwrap();
+        agent.reload(plain(broker.addr(), &stub, form)).unwrap();
         let taken = move |s: &Value| {
             let filters = s["intake"]["routes"][0]["filters"].as_array().cloned().unwrap_or_default();
             let granted = filters.iter().all(|filter| filter["granted"] == true);
