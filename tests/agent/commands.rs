@@ -94,7 +94,14 @@ async fn a_file_is_explained_and_nothing_is_sent() {
     let topic = "application/hq tower/device/02f1e2d3c4b5a601/rx";
     let (said, _, code) = tidegate(&agent, &["explain", &sample, "--topic", topic, "--profile", "rak"]).await;
     assert_eq!(code, 0, "{said}");
-    for what in ["rak", "lw.02f1e2d3c4b5a601.1.", "frame:", "of 1047552 bytes", "Nothing was sent", "\"data_encode\""] {
+    // Its time has whole seconds alone, and no session: no identity.
+    for what in ["rak", "a.0000000000000000.1.1.", "arrival:", "of 1047552 bytes", "Nothing was sent", "\"data_encode\""] {
+        assert!(said.contains(what), "{what} in\n{said}");
+    }
+    let frame = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/multitech/up-by-device.json");
+    let frame = ["explain", &frame.to_string_lossy(), "--topic", "lora/x/up", "--profile", "multitech"];
+    let (said, _, _) = tidegate(&agent, &frame).await;
+    for what in ["lw.", "frame:"] {
         assert!(said.contains(what), "{what} in\n{said}");
     }
     let (said, _, _) = tidegate(&agent, &["explain", &sample, "--topic", "x/y"]).await;
