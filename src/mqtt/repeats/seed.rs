@@ -9,7 +9,7 @@ use super::{HEADS, KEYS, Recogniser, Seen};
 use crate::record::{KeyKind, OpenAcks, Record, Run};
 
 impl Recogniser {
-    /// Starts from what was saved, if anything was. `session`: see [`session`]. Feed it the journal's tail next
+    /// Starts from what was saved, if anything was. `session`: see [`super::session`]. Feed it the journal's tail next
     /// ([`Recogniser::seed`]).
     pub fn new(saved: Option<Seen>, session: u64, run: Run) -> Recogniser {
         Recogniser {
