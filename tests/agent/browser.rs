@@ -88,6 +88,18 @@ impl Browser {
         self.of_session("/execute/sync", &json!({ "script": script, "args": [] }))
     }
 
+    /// What `script` says of a page that has its style. The page reloads itself: asked in that moment, it has none yet.
+    fn settled(&self, script: &str) -> Value {
+        let asked = std::time::Instant::now();
+        loop {
+            let seen = self.script(script);
+            if seen["rules"] != json!([]) || asked.elapsed() > LONG {
+                return seen;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
+
     fn screenshot(&self, file: &Path) {
         let picture = self.call("GET", &format!("/session/{}/screenshot", self.session), &json!({}));
         let bytes = STANDARD.decode(picture.as_str().expect("a picture")).unwrap();
@@ -120,7 +132,7 @@ fn look(agent: &AgentProcess, state: &str, says: &[&str]) {
             let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": colour }] });
             browser.devtools("Emulation.setEmulatedMedia", media);
             browser.of_session("/url", &json!({ "url": format!("http://{}/", agent.status_addr()) }));
-            let seen = browser.script(
+            let seen = browser.settled(
                 "const b = getComputedStyle(document.body).backgroundColor.match(/[0-9.]+/g).map(Number);
                  const t = getComputedStyle(document.body).color.match(/[0-9.]+/g).map(Number);
                  const light = c => (c[0] + c[1] + c[2]) / 3;

@@ -95,7 +95,9 @@ async fn a_file_is_explained_and_nothing_is_sent() {
     let (said, _, code) = tidegate(&agent, &["explain", &sample, "--topic", topic, "--profile", "rak"]).await;
     assert_eq!(code, 0, "{said}");
     // Its time has whole seconds alone, and no session: no identity.
-    for what in ["rak", "a.0000000000000000.1.1.", "arrival:", "of 1047552 bytes", "Nothing was sent", "\"data_encode\""] {
+    for what in
+        ["rak", "a.0000000000000000.1.1.", "arrival:", "of 1047552 bytes", "Nothing was sent", "\"data_encode\""]
+    {
         assert!(said.contains(what), "{what} in\n{said}");
     }
     let frame = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/multitech/up-by-device.json");
