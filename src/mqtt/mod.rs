@@ -328,7 +328,8 @@ impl Intake {
 
     async fn finish(&mut self) {
         self.save_now();
-        self.note_open_acks();
+        // Closed for good: the state is written once more after this.
+        (self.options.note_open_acks)(self.recogniser.open_acks_now(), true);
         self.memory.keep_replays(&self.recogniser.replays());
         match timeout(self.timing.stop, self.memory.settled()).await {
             Ok(outcome) => self.remembered(outcome),

@@ -153,7 +153,11 @@ impl Intake {
             let kept = (!again).then_some((Unjournaled::Oversize, hash));
             return self.head(draft, kept, qos, link);
         }
+        let left = self.recogniser.leaves_flag();
         let verdict = self.recogniser.judge(&draft, delivery);
+        if self.recogniser.leaves_flag() != left {
+            self.save_soon();
+        }
         let repeat = verdict.is_repeat();
         self.shared.count(|status| {
             status.repeats += u64::from(repeat);

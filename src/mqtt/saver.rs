@@ -39,6 +39,11 @@ impl Intake {
         }
     }
 
+    /// Something is known that must not wait for the next save.
+    pub(super) fn save_soon(&mut self) {
+        self.saver.due = Some(Instant::now());
+    }
+
     /// Takes a snapshot if it is time.
     pub(super) fn save_if_due(&mut self) {
         if self.saver.due.is_some_and(|due| due <= Instant::now()) {

@@ -107,13 +107,13 @@ fn broker(out: &mut String, snapshot: &StatusSnapshot) {
     loss(out, "Dropped by the broker", intake.broker_dropped_since_start);
     let session = match intake.session_kept {
         Some(true) => "kept by the broker",
-        Some(false) => "made anew at the last connection",
+        Some(false) => "new at the last connection",
         None => "not known yet",
     };
     fact(out, "Session", session);
     loss(out, "Sessions lost by the broker", intake.sessions_lost);
     out.push_str("</dl>");
-    out.push_str("<table><tr><th>route</th><th>messages</th><th>with QoS 0</th><th>last</th></tr>");
+    out.push_str("<table><tr><th>route</th><th>taken</th><th>QoS 0</th><th>last</th></tr>");
     for (index, route) in intake.routes.iter().enumerate() {
         let last = route.last_message_s.map_or("none yet".to_owned(), |ago| format!("{} ago", span(ago)));
         let (number, profile) = (index + 1, escaped(&route.profile));

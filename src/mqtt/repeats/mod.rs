@@ -349,9 +349,10 @@ impl Recogniser {
         changed.then(|| (self.open.kept(self.session), self.ids.show() != IdUse::Distinct))
     }
 
-    /// Whether [`Recogniser::open_acks`] would give something.
-    pub fn acks_changed(&self) -> bool {
-        self.acks_changed
+    /// Whose acks are open now, changed or not.
+    pub fn open_acks_now(&mut self) -> OpenAcks {
+        self.acks_changed = false;
+        self.open.kept(self.session)
     }
 
     /// What to save, or `None` if nothing changed since the last call. `durable`: the journal's last number now.
