@@ -5,7 +5,7 @@ use super::support::{config, route};
 use crate::clock::{BootId, Clock};
 use crate::journal::{Append, Item};
 use crate::mqtt::{Intake, IntakeOptions, IntakeShared, IntakeState, PendingAck, recall};
-use crate::record::{JournalId, Record, Run};
+use crate::record::{JournalId, Record, Run, Slot};
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -56,7 +56,8 @@ async fn journal(
         for Append { item, ticket } in waiting.drain(..) {
             if let Item::Record(draft) = item {
                 let number = records.len() as u64 + 1;
-                records.push(Record::number(*draft, RUN, number, BootId::default(), Vec::new()));
+                let slots = draft.lanes.iter().map(|lane| Slot { lane: *lane, position: number }).collect();
+                records.push(Record::number(*draft, RUN, number, BootId::default(), slots));
             }
             batch.push(ticket);
         }
@@ -178,6 +179,13 @@ async fn nothing_is_lost_reordered_or_doubled_over_kills_of_the_agent() {
     let payload = |record: &Record| String::from_utf8_lossy(&record.draft.message.payload).into_owned();
     let got: Vec<_> = records.lock().expect("whole").iter().map(payload).collect();
     let sent: Vec<_> = (0..MESSAGES).map(|number| number.to_string()).collect();
-    assert_eq!(got, sent);
+    let told = |record: &Record| {
+        let message = &record.draft.message;
+        (payload(record), message.packet_id, message.dup, record.draft.duplicate.clone())
+    };
+    if let Some(at) = (0..got.len()).find(|at| got.get(*at) != sent.get(*at)) {
+        let near: Vec<_> = records.lock().expect("whole")[at.saturating_sub(3)..].iter().take(9).map(told).collect();
+        panic!("{} records for {} messages; from {at}: {near:#?}", got.len(), sent.len());
+    }
     assert!(agent.shared.snapshot().session_kept == Some(true) && agent.shared.snapshot().unacked_messages == 0);
 }

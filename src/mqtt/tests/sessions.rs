@@ -78,7 +78,7 @@ async fn a_refused_filter_is_shown_and_asked_for_again() {
 #[tokio::test]
 async fn a_replay_goes_on_after_an_orderly_restart_for_values_that_were_committed() {
     for committed in [true, false] {
-        let mut rig = Rig::start(|setup| setup.timing.stop = Duration::from_millis(50)).await;
+        let mut rig = Rig::start(|setup| setup.timing.stop = Duration::from_millis(500)).await;
         let (mut peer, _) = rig.broker.welcome(false).await;
         let live = publish(0, "t/a", b"on");
         peer.send(std::slice::from_ref(&live)).await;
