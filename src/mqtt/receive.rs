@@ -275,7 +275,8 @@ impl Intake {
     }
 }
 
-fn message(publish: Publish) -> Message {
+/// What came, free of the client library's types.
+pub(super) fn message(publish: Publish) -> Message {
     Message {
         topic: publish.topic,
         payload: publish.payload,

@@ -12,6 +12,7 @@
 
 use super::options;
 use super::outage::{Cause, cause};
+use super::receive::message;
 use super::size::Limit;
 use crate::config::MqttConfig;
 use crate::record::Message;
@@ -193,14 +194,7 @@ impl Stay<'_> {
                     }
                 }
                 Event::Incoming(Packet::Publish(publish)) if visit.messages.len() < most => {
-                    visit.messages.push(Message {
-                        topic: publish.topic,
-                        payload: publish.payload,
-                        qos: (publish.qos as u8).min(1),
-                        retain: publish.retain,
-                        dup: publish.dup,
-                        packet_id: publish.pkid,
-                    })
+                    visit.messages.push(message(publish));
                 }
                 _ => {}
             }
