@@ -30,6 +30,7 @@ pub mod example;
 pub mod fleet;
 mod hex;
 pub mod http;
+pub mod ids;
 pub mod ministack;
 pub mod port;
 pub mod process;
