@@ -1,6 +1,6 @@
 //! Each fault, done to a world. It counts only what really happened: a fault that found nothing to break proves nothing.
 
-use crate::plan::Act;
+use crate::plan::{Act, Mix};
 use crate::world::{PATIENCE, Undo, World};
 use proving::Result;
 use proving::fleet::Fleet;
@@ -68,8 +68,13 @@ impl World {
             Act::KillInDoubt { later, reboot } => self.kill_in_doubt(*later, *reboot).await?,
             Act::Suspend { .. } | Act::SetWallClock { .. } => self.move_clock(act).await?,
             Act::KillBroker { away } => {
+                // What it sends or is told after the save it would not know of: a reading without an identity would come
+                // again as a new one. So it has sent all it may, and hears of nothing more.
+                self.broker_link.black_hole(true);
+                sleep(ON_THE_WIRE).await;
                 self.broker.save().await?;
                 self.broker.kill().await?;
+                self.broker_link.black_hole(false);
                 sleep(*away).await;
                 self.broker.restart().await?;
                 1
@@ -81,6 +86,7 @@ impl World {
                 1
             }
             Act::DoubleFault => unreachable!("needs the sensors: see double_fault"),
+            Act::ReloadFilters { times, pause, killed } => self.reload_filters(*times, *pause, *killed).await?,
             Act::FillDisk { full } => {
                 let failed = self.fill_disk().await?;
                 self.later(*full, Undo::FreeDisk);
@@ -173,6 +179,29 @@ impl World {
         Ok(1)
     }
 
+    /// Other filters for the same topics, by SIGHUP, again and again; counts those that came into effect.
+    async fn reload_filters(&mut self, times: u32, pause: Duration, killed: bool) -> Result<u64> {
+        for _ in 0..times {
+            // An agent that does not answer yet may not listen to signals yet either.
+            self.agent.wait_ready(PATIENCE).await?;
+            let config = self.next_filters();
+            self.agent.reload(config)?;
+            sleep(pause).await;
+        }
+        if killed {
+            self.agent.kill().await?;
+            self.agent.spawn()?;
+        }
+        let wanted = self.filters();
+        let asked = |s: &Value| {
+            let routes = s["intake"]["routes"].as_array();
+            let filters =
+                routes.into_iter().flatten().flat_map(|route| route["filters"].as_array().into_iter().flatten());
+            filters.filter_map(|filter| filter["filter"].as_str()).eq(wanted.iter().map(String::as_str))
+        };
+        self.agent.wait_status("other filters", PATIENCE, asked).await.map(|_| u64::from(times))
+    }
+
     async fn kill_in_doubt(&mut self, later: Duration, reboot: bool) -> Result<u64> {
         let name = proving::stub::Fault::AcceptThenDrop.name();
         let before = self.stub.faults().fired_of(name);
@@ -253,7 +282,8 @@ impl World {
         self.clock.sync_ms = DOUBLE_FAULT_SYNC_MS;
         self.clock.set()?;
         fleet.publish(DOUBLE_FAULT).await?;
-        let all = |s: &Value| s["intake"]["received"].as_u64() >= Some(before + DOUBLE_FAULT as u64);
+        let messages = (DOUBLE_FAULT * fleet.topics_each()) as u64;
+        let all = |s: &Value| s["intake"]["received"].as_u64() >= Some(before + messages);
         self.agent.wait_status("all received", PATIENCE, all).await?;
         self.broker_forgets().await?;
         // The first of them is a commit, the others are the next one, which has begun; what comes now is in a third.
@@ -273,6 +303,10 @@ impl World {
     /// The broker forgets everything, when all that it was given is durable with the agent. `false`: that never was, so
     /// something is lost already, and the run had better come to its judgement.
     async fn forgotten(&mut self, fleet: &mut Fleet) -> Result<bool> {
+        if self.shape.mix == Mix::Window {
+            // What it held back behind QoS 0 traffic comes on the next connection.
+            self.connected_anew().await?;
+        }
         // A broker hands over in order: once its last message has reached the queue, it holds nothing more.
         fleet.publish(1).await?;
         let last = fleet.last_id();
@@ -299,6 +333,18 @@ impl World {
         let before = self.agent.status().await?["intake"]["connections"].as_u64();
         self.broker.forget().await?;
         self.broker.restart().await?;
+        self.connection_after(before).await
+    }
+
+    /// Cuts the agent off from the broker, and waits until it is back.
+    pub(crate) async fn connected_anew(&mut self) -> Result<()> {
+        self.agent.wait_ready(PATIENCE).await?;
+        let before = self.agent.status().await?["intake"]["connections"].as_u64();
+        self.broker_link.cut();
+        self.connection_after(before).await
+    }
+
+    async fn connection_after(&mut self, before: Option<u64>) -> Result<()> {
         let another = |s: &Value| s["intake"]["connections"].as_u64() > before;
         self.agent.wait_status("another connection", PATIENCE, another).await?;
         self.online().await

@@ -2,11 +2,13 @@
 //! faults, judged by what a consumer of the queues sees.
 //!
 //! ```text
-//! fleet ──► Mosquitto ──► link (cut, frozen) ──► agent (killed, frozen, rebooted) ──► uplink (cut, …) ──► stub (faults)
-//!                                                  └─ clocks moved, disk full or slow
+//! fleets ─► Mosquitto ─► link (cut, frozen) ─► agent (killed, frozen, rebooted, reloaded) ─► uplink (cut, …) ─► stub (faults)
+//!                  └─ perhaps the lowest free packet ids  └─ clocks moved, disk full or slow
 //! ```
 //!
-//! Every seed is a world of its own and a plan of ten faults ([`plan`]); at its end everything is healed, everything must
+//! Beside a network server's uplinks, which carry an identity, meters and lamps publish equal readings in a row, of which only
+//! the broker's word tells whether one is a repeat. Every seed is a world of its own, with one lane or two, with QoS 1 alone or
+//! mixed, and a plan of eleven faults ([`plan`]); at its end everything is healed, everything must
 //! arrive, and lost, duplicated without saying so, out of order, missing without a gap record and false books are all 0.
 //! A class of fault that was never really injected over a round of seeds is a failure of the run. With `--sabotage` the
 //! agent breaks one promise on purpose, and the run fails unless it notices.
@@ -16,6 +18,7 @@
 mod acts;
 mod options;
 mod plan;
+mod routes;
 mod run;
 mod total;
 mod world;
@@ -102,11 +105,24 @@ fn tell(outcome: &Outcome) {
     let word = if outcome.is_clean() { "" } else { "  BROKEN" };
     let verdicts: Vec<String> =
         outcome.verdicts.iter().map(|v| format!("{v}, holes {}, marked {}", v.holes, v.duplicated_marked)).collect();
-    println!("seed {}: {} ({:.1} s){word}", outcome.seed, verdicts.join("; Standard: "), outcome.took.as_secs_f64());
+    let bare = &outcome.bare;
+    println!(
+        "seed {} ({}): {}; without identity: {} confirmed, lost {}, duplicated {}, out of order {}, marked {} ({:.1} s){word}",
+        outcome.seed,
+        outcome.shape.kinds().join(", "),
+        verdicts.join("; second queue: "),
+        bare.confirmed,
+        bare.lost,
+        bare.duplicated,
+        bare.out_of_order,
+        bare.marked,
+        outcome.took.as_secs_f64()
+    );
     if outcome.is_clean() {
         return;
     }
-    for text in outcome.offences.iter().chain(outcome.verdicts.iter().flat_map(|verdict| &verdict.details)) {
+    let details = outcome.verdicts.iter().flat_map(|verdict| &verdict.details).chain(&bare.details);
+    for text in outcome.offences.iter().chain(details) {
         println!("    {text}");
     }
     let file = std::env::temp_dir().join(format!("tidegate-chaos-{}.log", outcome.seed));

@@ -58,6 +58,8 @@ pub(crate) enum Act {
     FillDisk { full: Duration },
     /// Every sync takes so much longer for a while.
     SlowDisk { sync_ms: u64, slow: Duration },
+    /// SIGHUP, so many times, each with other filters for the same topics; then perhaps a SIGKILL.
+    ReloadFilters { times: u32, pause: Duration, killed: bool },
 }
 
 /// A kind of fault: its name in the verdict, and how one of it is drawn.
@@ -147,6 +149,7 @@ pub(crate) const CLASSES: &[Class] = &[
     class("queue deleted", |r| park(r, "AWS.SimpleQueueService.NonExistentQueue", 400)),
     class("key disabled", |r| park(r, "KMS.DisabledException", 400)),
     Class { name: "disk full", needs_disk: true, draw: |r| Act::FillDisk { full: between(r, 200, 1200) } },
+    class("filters reloaded", |r| Act::ReloadFilters { times: 2 + r.below(5) as u32, pause: between(r, 0, 200), killed: r.chance(0.4) }),
     class("disk slow", |r| { let sync_ms = 5 << r.below(8); Act::SlowDisk { sync_ms, slow: between(r, 300, 1200) } }),
 ];
 
@@ -161,13 +164,70 @@ pub(crate) struct Step {
     pub(crate) after: Duration,
 }
 
+/// Which lanes there are.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Lanes {
+    /// One, to a FIFO queue.
+    One,
+    /// The fleet's records go to a Standard queue, too.
+    Both,
+    /// The fleet publishes each uplink on two topics: one leads to this FIFO queue, the other to a second one.
+    Apart,
+}
+
+/// How QoS 0 and 1 are mixed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Mix {
+    /// QoS 1 alone.
+    None,
+    /// Some sensors publish with QoS 0; the broker queues that, too, and sends without a window.
+    NoWindow,
+    /// The same with a window: Mosquitto then holds QoS 1 messages back until the next connection, so no order can be judged.
+    Window,
+}
+
+/// What the world is like. Any round of seeds in a row sees each kind of each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Shape {
+    pub(crate) lanes: Lanes,
+    pub(crate) mix: Mix,
+    /// The broker gives each message the lowest packet id that is free.
+    pub(crate) small_ids: bool,
+}
+
+impl Shape {
+    /// What kinds it is of, in words.
+    pub(crate) fn kinds(self) -> [&'static str; 3] {
+        let lanes = match self.lanes {
+            Lanes::One => "one lane",
+            Lanes::Both => "two lanes, one of them Standard",
+            Lanes::Apart => "two lanes with routes of their own",
+        };
+        let mix = match self.mix {
+            Mix::None => "QoS 1 alone",
+            Mix::NoWindow => "QoS 0 and 1",
+            Mix::Window => "QoS 0 and 1 in a window",
+        };
+        [lanes, mix, if self.small_ids { "lowest free packet ids" } else { "counted packet ids" }]
+    }
+
+    fn of(seed: u64) -> Shape {
+        // Shifted against each other, and against the hands: over many seeds everything meets everything.
+        let turn = |shift: u64, kinds: u64| (seed + seed / shift) % kinds;
+        Shape {
+            lanes: [Lanes::One, Lanes::Both, Lanes::Apart][turn(3 * ROUND, 3) as usize],
+            mix: [Mix::NoWindow, Mix::None, Mix::Window][turn(ROUND, 3) as usize],
+            small_ids: turn(2 * ROUND, 2) == 0,
+        }
+    }
+}
+
 /// One run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) steps: Vec<Step>,
-    /// Records go to a Standard queue, too.
-    pub(crate) two_queues: bool,
+    pub(crate) shape: Shape,
 }
 
 /// The class that shows a sabotage: dealt to every seed of its run, on top of the hand.
@@ -177,6 +237,8 @@ pub(crate) fn bait(sabotage: &str) -> Option<&'static str> {
         "overtake" => "entry refused for now",
         "no-mark" => "killed in doubt, back after six minutes",
         "forget-parked" => "permission taken away",
+        // Equal readings are in every world, and need no fault.
+        "same-is-repeat" => "broker link cut",
         _ => return None,
     })
 }
@@ -200,8 +262,7 @@ pub(crate) fn plan(seed: u64, disk: bool, bait: Option<&str>) -> Plan {
             false => Step { class, act, burst, after },
         }
     });
-    let steps = steps.collect();
-    Plan { seed, steps, two_queues: random.chance(0.5) }
+    Plan { seed, steps: steps.collect(), shape: Shape::of(seed) }
 }
 
 fn shuffle(items: &mut [usize], random: &mut Random) {
@@ -222,13 +283,18 @@ mod tests {
             let dealt: BTreeSet<usize> =
                 (start..start + ROUND).flat_map(|seed| plan(seed, true, None).steps).map(|step| step.class).collect();
             assert_eq!(dealt.len(), CLASSES.len());
+            let shapes = || (start..start + ROUND).map(Shape::of);
+            let lanes: BTreeSet<Lanes> = shapes().map(|shape| shape.lanes).collect();
+            let mixes: BTreeSet<Mix> = shapes().map(|shape| shape.mix).collect();
+            let ids: BTreeSet<bool> = shapes().map(|shape| shape.small_ids).collect();
+            assert_eq!((lanes.len(), mixes.len(), ids.len()), (3, 3, 2), "from {start}");
         }
         assert_ne!(plan(3, true, None).steps, plan(3 + ROUND, true, None).steps);
     }
 
     #[test]
     fn a_bait_is_dealt_to_every_seed() {
-        for name in ["ack-early", "stale-acks", "overtake", "no-mark", "forget-parked"] {
+        for name in ["ack-early", "stale-acks", "overtake", "no-mark", "forget-parked", "same-is-repeat"] {
             let bait = bait(name);
             let dealt = |seed| plan(seed, false, bait).steps.iter().any(|step| Some(CLASSES[step.class].name) == bait);
             assert!(bait.is_some() && (0..10).all(dealt), "{name}");

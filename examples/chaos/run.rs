@@ -1,10 +1,11 @@
 //! One seed from its start to its judgement.
 
-use crate::plan::{Act, CLASSES, Plan};
-use crate::world::{AUDIT, BARE, QUEUE, Setting, World};
+use crate::plan::{Act, CLASSES, Lanes, Mix, Plan, Shape};
+use crate::world::{BARE, BARE_QOS0, QUEUE, Setting, World};
 use proving::Result;
-use proving::checker::{Rules, Verdict, adopt, judge, judge_bare};
+use proving::checker::{BareVerdict, Rules, Verdict, adopt, judge, judge_bare};
 use proving::fleet::Fleet;
+use proving::ids::SmallIds;
 use proving::stub::Arrival;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -25,8 +26,11 @@ pub(crate) struct Outcome {
     pub(crate) seed: u64,
     /// Of each queue.
     pub(crate) verdicts: Vec<Verdict>,
-    /// Messages without identity that the broker acknowledged.
-    pub(crate) bare: usize,
+    /// Of messages without identity.
+    pub(crate) bare: BareVerdict,
+    pub(crate) shape: Shape,
+    /// How often the broker gave a packet id that had meant another message.
+    pub(crate) reused_ids: u64,
     /// What else is wrong, in words.
     pub(crate) offences: Vec<String>,
     /// How often each class was really injected.
@@ -39,18 +43,20 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// Whether every promise was kept.
     pub(crate) fn is_clean(&self) -> bool {
-        self.offences.is_empty() && self.verdicts.iter().all(Verdict::is_clean)
+        self.offences.is_empty() && self.bare.is_clean() && self.verdicts.iter().all(Verdict::is_clean)
     }
 }
 
 /// Plays a plan in a world of its own.
 pub(crate) async fn run(setting: &Setting, plan: &Plan) -> Result<Outcome> {
     let start = Instant::now();
-    let mut world = World::start(setting, plan.seed, plan.two_queues).await?;
+    let mut world = World::start(setting, plan.seed, plan.shape).await?;
     let mut outcome = Outcome {
         seed: plan.seed,
         verdicts: Vec::new(),
-        bare: 0,
+        bare: BareVerdict::default(),
+        shape: plan.shape,
+        reused_ids: 0,
         offences: Vec::new(),
         tally: BTreeMap::new(),
         took: Duration::ZERO,
@@ -65,13 +71,16 @@ pub(crate) async fn run(setting: &Setting, plan: &Plan) -> Result<Outcome> {
         outcome.log = world.agent.log();
     }
     outcome.tally = std::mem::take(&mut world.tally);
+    outcome.reused_ids = world.small_ids.as_ref().map_or(0, SmallIds::reused);
     outcome.took = start.elapsed();
     Ok(outcome)
 }
 
 async fn play(world: &mut World, plan: &Plan, tell: bool, outcome: &mut Outcome) -> Result<()> {
     let mut fleet = world.fleet(plan.seed);
-    let mut bare = world.bare_fleet(plan.seed);
+    let mut bare = world.bare_fleet(plan.seed, false);
+    let mut weak = world.bare_fleet(plan.seed, true);
+    let weak_share = if plan.shape.mix == Mix::None { 0 } else { 5 };
     for step in &plan.steps {
         world.undo(tokio::time::Instant::now())?;
         let (class, start) = (CLASSES[step.class].name, Instant::now());
@@ -79,8 +88,9 @@ async fn play(world: &mut World, plan: &Plan, tell: bool, outcome: &mut Outcome)
             world.double_fault(class, &mut fleet).await?;
         } else if step.act.needs_quiet() {
             world.suffer(class, &step.act).await?;
-            let (keyed, bare) = tokio::join!(fleet.publish(step.burst), bare.publish(step.burst / 5));
-            keyed.and(bare)?;
+            let weak = weak.publish(step.burst * weak_share / 25);
+            let (keyed, bare, weak) = tokio::join!(fleet.publish(step.burst), bare.publish(step.burst / 5), weak);
+            keyed.and(bare).and(weak)?;
         } else {
             let over = AtomicBool::new(false);
             let suffer = async {
@@ -90,8 +100,9 @@ async fn play(world: &mut World, plan: &Plan, tell: bool, outcome: &mut Outcome)
                 suffered
             };
             let keyed = flow(&mut fleet, step.burst, &over);
-            let (keyed, bare, suffered) = tokio::join!(keyed, bare.publish(step.burst / 5), suffer);
-            keyed.and(bare).and(suffered)?;
+            let weak = weak.publish(step.burst * weak_share / 25);
+            let (keyed, bare, weak, suffered) = tokio::join!(keyed, bare.publish(step.burst / 5), weak, suffer);
+            keyed.and(bare).and(weak).and(suffered)?;
         }
         if tell {
             println!("seed {}: {:5.1} s  {class}: {:?}", plan.seed, start.elapsed().as_secs_f64(), step.act);
@@ -99,23 +110,44 @@ async fn play(world: &mut World, plan: &Plan, tell: bool, outcome: &mut Outcome)
     }
     world.heal().await?;
     fleet.publish(LAST).await?;
-    let (published, bare) = (fleet.published(), bare.published());
-    let count = published.confirmed() as u64;
-    let ended = world.drained(&fleet.last_id()).await;
-    let delivered = world.stub.accepted(QUEUE);
-    outcome.offences.extend(judge_bare(&bare, &delivered, BARE));
-    outcome.bare = bare.confirmed();
-    let mut all = published.clone();
-    adopt(&mut all, &delivered, BARE);
-    outcome.verdicts.push(judge(&all, &delivered, Rules::FIFO));
-    if plan.two_queues {
-        outcome.verdicts.push(judge(&published, &world.stub.accepted(AUDIT), Rules::STANDARD));
+    if plan.shape.mix == Mix::Window {
+        world.connected_anew().await?;
     }
+    let ended = world.drained(&fleet.last_id()).await;
+    let counts = judge_all(world, plan.shape, [&fleet, &bare, &weak], outcome);
     outcome.offences.extend(world.stub.unexpected().into_iter().map(|what| format!("the queue did not know: {what}")));
     outcome.offences.extend(world.stub.denied().into_iter().map(|what| format!("without permission: {what}")));
     outcome.offences.extend(arrivals(world, &outcome.verdicts));
-    books(&ended?, &[all.confirmed() as u64, count], &mut outcome.offences);
+    books(&ended?, &counts, &mut outcome.offences);
     Ok(())
+}
+
+/// Judges what each queue has; gives how many records each lane should have had.
+fn judge_all(world: &World, shape: Shape, fleets: [&Fleet; 3], outcome: &mut Outcome) -> [u64; 2] {
+    let [fleet, bare, weak] = fleets;
+    let (published, delivered) = (fleet.published(), world.stub.accepted(QUEUE));
+    let ordered = shape.mix != Mix::Window;
+    let mut all = published.clone();
+    for prefix in BARE {
+        let sent: Vec<_> = bare.sendings().iter().filter(|sent| sent.topic.starts_with(prefix)).cloned().collect();
+        outcome.bare.add(judge_bare(&sent, &delivered, prefix, ordered));
+        adopt(&mut all, &delivered, prefix);
+    }
+    // A broker sends QoS 0 past what waits in its queue.
+    outcome.bare.add(judge_bare(weak.sendings(), &delivered, BARE_QOS0, false));
+    adopt(&mut all, &delivered, BARE_QOS0);
+    let fifo = Rules { ordered, ..Rules::FIFO };
+    outcome.verdicts.push(judge(&all, &delivered, fifo));
+    let mut counts = [all.confirmed() as u64, published.confirmed() as u64];
+    if let Some(second) = world.second_queue() {
+        let (published, rules) = match shape.lanes {
+            Lanes::Apart => (fleet.published_copies(), fifo),
+            _ => (published, Rules::STANDARD),
+        };
+        counts[1] = published.confirmed() as u64;
+        outcome.verdicts.push(judge(&published, &world.stub.accepted(second), rules));
+    }
+    counts
 }
 
 /// When and how the first record came that was doubled: what the queue knows about it.

@@ -3,6 +3,7 @@
 use crate::options::Options;
 use crate::plan::{CLASSES, ROUND};
 use crate::run::Outcome;
+use proving::checker::BareVerdict;
 use std::collections::BTreeMap;
 
 /// Sums.
@@ -13,7 +14,10 @@ pub(crate) struct Total {
     pub(crate) offended: u64,
     first_offence: Option<u64>,
     published: usize,
-    bare: usize,
+    bare: BareVerdict,
+    /// Seeds of each kind of world.
+    shapes: BTreeMap<&'static str, u64>,
+    reused_ids: u64,
     delivered: usize,
     lost: usize,
     duplicated: usize,
@@ -31,17 +35,21 @@ impl Total {
             self.offended += 1;
             self.first_offence = Some(self.first_offence.map_or(outcome.seed, |first| first.min(outcome.seed)));
         }
-        for (index, verdict) in outcome.verdicts.iter().enumerate() {
+        for verdict in &outcome.verdicts {
             self.published += verdict.published;
             self.delivered += verdict.delivered;
             self.lost += verdict.lost;
             self.duplicated += verdict.duplicated;
             self.marked += verdict.duplicated_marked;
             self.holes += verdict.holes;
-            // The second queue is a Standard one, which keeps no order.
-            self.out_of_order += if index == 0 { verdict.out_of_order } else { 0 };
+            // A Standard queue keeps no order.
+            self.out_of_order += if verdict.is_ordered() { verdict.out_of_order } else { 0 };
         }
-        self.bare += outcome.bare;
+        self.bare.add(outcome.bare.clone());
+        self.reused_ids += outcome.reused_ids;
+        for kind in outcome.shape.kinds() {
+            *self.shapes.entry(kind).or_default() += 1;
+        }
         for (class, times) in &outcome.tally {
             *self.tally.entry(class).or_default() += times;
         }
@@ -53,7 +61,11 @@ impl Total {
         if let Some(name) = &options.sabotage {
             return self.tell_sabotage(name);
         }
-        println!("\ninjected:");
+        println!("\nworlds:");
+        for (kind, seeds) in &self.shapes {
+            println!("  {seeds:6}  {kind}");
+        }
+        println!("  packet ids given again: {}\ninjected:", self.reused_ids);
         let mut missing = Vec::new();
         for class in CLASSES.iter().filter(|class| options.disk || !class.needs_disk) {
             let times = self.tally.get(class.name).copied().unwrap_or(0);
@@ -71,19 +83,20 @@ impl Total {
         let good = self.offended == 0 && (missing.is_empty() || !whole_round);
         println!(
             "\nchaos: {} seeds ({:?}), {} faults, published {} (without identity {}), delivered {}, lost {}, duplicated unmarked {}, out of order {}, \
-             holes unannounced {}, seeds with an offence {}; marked duplicates {}, longest seed {:.1} s: {}",
+             holes unannounced {}, seeds with an offence {}; marked resends {}, marked redeliveries {}, longest seed {:.1} s: {}",
             self.seeds,
             options.seeds,
             self.tally.values().sum::<u64>(),
             self.published,
-            self.bare,
+            self.bare.confirmed,
             self.delivered,
-            self.lost,
-            self.duplicated,
-            self.out_of_order,
+            self.lost + self.bare.lost,
+            self.duplicated + self.bare.duplicated,
+            self.out_of_order + self.bare.out_of_order,
             self.holes,
             self.offended,
             self.marked,
+            self.bare.marked,
             self.longest_s,
             if good { "every promise kept" } else { "BROKEN" }
         );
@@ -97,7 +110,10 @@ impl Total {
         match self.first_offence {
             Some(seed) => println!(
                 "\nchaos: sabotage {name} caught at seed {seed}, after {} seeds: lost {}, duplicated unmarked {}, out of order {}",
-                self.seeds, self.lost, self.duplicated, self.out_of_order
+                self.seeds,
+                self.lost + self.bare.lost,
+                self.duplicated + self.bare.duplicated,
+                self.out_of_order + self.bare.out_of_order
             ),
             None => println!("\nchaos: sabotage {name} NOT CAUGHT within {} seeds", self.seeds),
         }

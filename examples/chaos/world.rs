@@ -1,10 +1,13 @@
 //! One world per seed: a real broker, a queue, links that can be cut, a disk that can be filled, and the agent between
 //! them as a process of its own. Everything in it goes when it is dropped, the agent first.
 
+use crate::plan::{Lanes, Mix, Shape};
+use crate::routes;
 use proving::Result;
 use proving::agent::{AgentConfig, AgentProcess, QueueTarget};
 use proving::broker::{Mosquitto, MosquittoOptions};
-use proving::fleet::{Fleet, FleetOptions};
+use proving::fleet::{Fleet, FleetOptions, WEAK};
+use proving::ids::SmallIds;
 use proving::proxy::{self, CuttingProxy};
 use proving::rig::{RigClock, SmallDisk};
 use proving::stub::{Arrival, Fate, QueueOptions, SqsStub, StubOptions};
@@ -19,6 +22,8 @@ use tokio::time::Instant;
 pub(crate) const QUEUE: &str = "site.fifo";
 /// The Standard queue of some.
 pub(crate) const AUDIT: &str = "audit";
+/// The second FIFO queue of others.
+pub(crate) const COPIES: &str = "copies.fifo";
 /// Size of the disk that can be filled: more than a run writes.
 const DISK_MIB: u32 = 48;
 /// A bound for what should take a moment, on a machine that is busy with other worlds.
@@ -28,9 +33,12 @@ const IDLE: Duration = Duration::from_secs(5);
 /// Small generations: a run of a thousand messages rotates and trims a few times.
 const GENERATION_BYTES: u64 = 400_000;
 const DEVICES: usize = 40;
-const BARE_DEVICES: usize = 5;
-/// Where the topics begin of sensors without identity.
-pub(crate) const BARE: &str = "bare/";
+pub(crate) const BARE_DEVICES: usize = 6;
+/// Where the topics begin of sensors without identity: meters, lamps, and both with QoS 0.
+pub(crate) const BARE: [&str; 2] = ["bare/", "zigbee2mqtt/"];
+pub(crate) const BARE_QOS0: &str = WEAK;
+/// The broker's window, where it has one.
+const WINDOW: u32 = 100;
 /// Messages per second while something goes wrong.
 const RATE: f64 = 500.0;
 
@@ -66,7 +74,11 @@ pub(crate) struct World {
     pub(crate) clock: RigClock,
     pub(crate) broker_link: CuttingProxy,
     pub(crate) uplink: CuttingProxy,
+    pub(crate) small_ids: Option<SmallIds>,
     pub(crate) broker: Mosquitto,
+    pub(crate) shape: Shape,
+    /// Which filters ask for the topics.
+    filters: usize,
     pub(crate) stub: SqsStub,
     pub(crate) due: Vec<(Instant, Undo)>,
     /// How often each class was really injected.
@@ -76,14 +88,16 @@ pub(crate) struct World {
 
 impl World {
     /// Starts everything; comes back when the agent takes messages.
-    pub(crate) async fn start(setting: &Setting, seed: u64, two_queues: bool) -> Result<World> {
+    pub(crate) async fn start(setting: &Setting, seed: u64, shape: Shape) -> Result<World> {
         let folder = tempfile::tempdir().map_err(|source| proving::Error::Io { what: "a folder".into(), source })?;
-        let queues = vec![(QUEUE.into(), QueueOptions::fifo()), (AUDIT.into(), QueueOptions::standard())];
+        let fifo = |name: &str| (name.into(), QueueOptions::fifo());
+        let queues = vec![fifo(QUEUE), (AUDIT.into(), QueueOptions::standard()), fifo(COPIES)];
         let stub = SqsStub::start(StubOptions { queues, seed, ..StubOptions::default() })?;
         // A round trip long enough for faults to find batches in the air.
         stub.set_latency(Duration::from_millis(15));
-        let broker = Mosquitto::start(&MosquittoOptions::default()).await?;
-        let broker_link = CuttingProxy::start(broker.addr())?;
+        let broker = Mosquitto::start(&broker_options(shape.mix)).await?;
+        let small_ids = if shape.small_ids { Some(SmallIds::start(broker.addr())?) } else { None };
+        let broker_link = CuttingProxy::start(small_ids.as_ref().map_or(broker.addr(), SmallIds::addr))?;
         let (uplink, endpoint) = proxy::in_front_of(&stub.endpoint())?;
         let clock = RigClock::new(folder.path().join("clock"))?;
         let queue = |name: &str, queue: &str| QueueTarget {
@@ -93,10 +107,15 @@ impl World {
             ..QueueTarget::on_stub(name, &stub, queue)
         };
         let mut config = AgentConfig::new(broker_link.addr(), queue("main", QUEUE));
-        if two_queues {
-            config.queues.push(queue("audit", AUDIT));
+        match shape.lanes {
+            Lanes::One => {}
+            Lanes::Both => config.queues.push(queue("audit", AUDIT)),
+            Lanes::Apart => {
+                config.queues.push(queue("copies", COPIES));
+                config.route_to = vec!["main".into()];
+            }
         }
-        config.extra = format!("[[routes]]\nprofile = \"generic\"\ntopics = [\"{BARE}#\"]\nqueue = \"main\"\n");
+        routes::put(&mut config, shape, 0);
         // A full disk is to be waited for: what is evicted would be lost as configured, and prove nothing.
         // In one half of the worlds a commit fails on the full disk, in the other the floor stops it before.
         let min_free = if seed.is_multiple_of(2) { "0 MiB" } else { "8 MiB" };
@@ -110,7 +129,21 @@ impl World {
             false => None,
         };
         let (due, tally) = (Vec::new(), BTreeMap::new());
-        let mut world = World { agent, disk, clock, broker_link, uplink, broker, stub, due, tally, _folder: folder };
+        let mut world = World {
+            agent,
+            disk,
+            clock,
+            broker_link,
+            uplink,
+            small_ids,
+            broker,
+            shape,
+            filters: 0,
+            stub,
+            due,
+            tally,
+            _folder: folder,
+        };
         world.agent.spawn()?;
         world.online().await?;
         Ok(world)
@@ -118,14 +151,37 @@ impl World {
 
     /// The sensors of this world: straight at the broker, faults of links are the agent's alone.
     pub(crate) fn fleet(&self, seed: u64) -> Fleet {
-        Fleet::new(FleetOptions { rate: Some(RATE), seed, ..FleetOptions::new(self.broker.addr(), DEVICES) })
+        let copies = self.shape.lanes == Lanes::Apart;
+        Fleet::new(FleetOptions { rate: Some(RATE), seed, copies, ..FleetOptions::new(self.broker.addr(), DEVICES) })
     }
 
     /// Sensors whose messages carry no identity; their records go to the FIFO queue alone.
-    pub(crate) fn bare_fleet(&self, seed: u64) -> Fleet {
+    pub(crate) fn bare_fleet(&self, seed: u64, qos0: bool) -> Fleet {
         let options = FleetOptions::new(self.broker.addr(), BARE_DEVICES);
-        let client_id = "bare-sensors".into();
-        Fleet::new(FleetOptions { rate: Some(RATE / 5.0), seed, client_id, bare: true, ..options })
+        let client_id = if qos0 { "weak-sensors" } else { "bare-sensors" }.into();
+        Fleet::new(FleetOptions { rate: Some(RATE / 5.0), seed, client_id, bare: true, qos0, ..options })
+    }
+
+    /// The queue beside the first, if there is one.
+    pub(crate) fn second_queue(&self) -> Option<&'static str> {
+        match self.shape.lanes {
+            Lanes::One => None,
+            Lanes::Both => Some(AUDIT),
+            Lanes::Apart => Some(COPIES),
+        }
+    }
+
+    /// The configuration in force, with other filters for the same topics.
+    pub(crate) fn next_filters(&mut self) -> AgentConfig {
+        self.filters += 1;
+        let mut config = self.agent.config().clone();
+        routes::put(&mut config, self.shape, self.filters);
+        config
+    }
+
+    /// The filters of all routes, in their order.
+    pub(crate) fn filters(&self) -> Vec<String> {
+        routes::filters(self.shape, self.filters)
     }
 
     /// Waits until the agent's filters are granted.
@@ -192,18 +248,20 @@ impl World {
 
     /// Whether the record has reached every queue that records go to.
     pub(crate) fn has_arrived(&self, id: &str) -> bool {
-        has_arrived(&self.stub, self.agent.config().queues.len(), id)
+        has_arrived(&self.stub, self.second_queue(), id)
     }
 
     /// Waits until the last record published has reached the queues and nothing waits any more, or nothing has moved for so
     /// long that nothing more will come; gives the last status.
     pub(crate) async fn drained(&mut self, last: &str) -> Result<Value> {
         self.online().await?;
+        // Where a broker holds messages back, the last one published need not be the last to come.
+        let late = self.shape.mix == Mix::Window;
         // Everything works again, and a lane that failed often need not wait out its pause of up to 30 s to learn it.
         self.agent.retry()?;
         let start = Instant::now();
         let still = std::sync::Mutex::new((String::new(), start));
-        let (stub, queues) = (&self.stub, self.agent.config().queues.len());
+        let (stub, second) = (&self.stub, self.second_queue());
         let ended = |s: &Value| {
             let lanes = s["journal"]["lanes"].as_array();
             let empty = lanes.is_some_and(|lanes| lanes.iter().all(|lane| lane["waiting"] == 0));
@@ -214,14 +272,20 @@ impl World {
                 *still = (now, Instant::now());
             }
             let patience = if idle { IDLE } else { PATIENCE };
-            idle && has_arrived(stub, queues, last) || still.1.elapsed() > patience
+            idle && !late && has_arrived(stub, second, last) || still.1.elapsed() > patience
         };
         self.agent.wait_status("drained", 3 * PATIENCE, ended).await
     }
 }
 
-/// Whether the first so many queues of the stub have kept the record.
-fn has_arrived(stub: &SqsStub, queues: usize, id: &str) -> bool {
+/// Whether every queue of the stub has kept the record.
+fn has_arrived(stub: &SqsStub, second: Option<&'static str>, id: &str) -> bool {
     let kept = |arrival: &Arrival| matches!(arrival.fate, Fate::Accepted(_)) && arrival.body.contains(id);
-    [QUEUE, AUDIT][..queues].iter().all(|queue| stub.log(queue).iter().rev().any(kept))
+    [Some(QUEUE), second].into_iter().flatten().all(|queue| stub.log(queue).iter().rev().any(kept))
+}
+
+fn broker_options(mix: Mix) -> MosquittoOptions {
+    let max_inflight = if mix == Mix::NoWindow { 0 } else { WINDOW };
+    let extra = if mix == Mix::None { "" } else { "queue_qos0_messages true" };
+    MosquittoOptions { max_inflight, extra: extra.into(), ..MosquittoOptions::default() }
 }

@@ -43,8 +43,10 @@ pub struct AgentConfig {
     pub broker_url: String,
     /// Further lines of `[mqtt]`.
     pub mqtt_extra: String,
-    /// The queues; the route leads to all of them.
+    /// The queues.
     pub queues: Vec<QueueTarget>,
+    /// Names of those that the one route leads to; empty: all.
+    pub route_to: Vec<String>,
     /// Further lines of `[journal]`, its path apart.
     pub journal_extra: String,
     /// Topic filters of the one route; empty: the profile's own.
@@ -65,6 +67,7 @@ impl AgentConfig {
             broker_url: format!("mqtt://{broker}"),
             mqtt_extra: String::new(),
             queues: vec![queue],
+            route_to: Vec::new(),
             journal_extra: String::new(),
             topics: Vec::new(),
             profile: "chirpstack-v4".into(),
@@ -94,7 +97,8 @@ impl AgentConfig {
         if !self.topics.is_empty() {
             line(format_args!("topics = {}", list(&self.topics)));
         }
-        let names: Vec<&String> = self.queues.iter().map(|queue| &queue.name).collect();
+        let all = || self.queues.iter().map(|queue| &queue.name).collect();
+        let names: Vec<&String> = if self.route_to.is_empty() { all() } else { self.route_to.iter().collect() };
         match names.as_slice() {
             [name] => line(format_args!("queue = {}\n", quoted(name))),
             names => line(format_args!("queues = {}\n", list(names))),

@@ -1,13 +1,71 @@
-//! The judge of messages without any identity: a bare number on a topic, often equal to the one before.
+//! The judge of messages without any identity: a bare number on a topic, a lamp that is switched within one second; often
+//! equal to the one before.
 //!
-//! Nobody can tell a redelivery that does not say so from a new reading, so how often a reading arrives too much is no
-//! offence. But one must never be taken for a repeat of another: each must arrive at least as often as the broker
-//! acknowledged it, and for the first time after the one before it.
+//! Here no id tells readings apart, so each topic is judged by order and count. What was put on the wire is a row of
+//! sendings; the broker has every acknowledged one, and any of the others. What was delivered is a row of records. The
+//! judge looks for the cheapest way to explain the second row by the first, left to right in both:
+//!
+//! - a record is the delivery of an equal sending, and each sending has one record: a reading counts once, however equal;
+//! - an acknowledged sending without a record is lost, one that was never acknowledged may be missing;
+//! - a record that is nobody's delivery must say that it may be a redelivery, and something equal must have been sent before;
+//!   a record that says so may still be the first of its reading, because whoever is in doubt marks.
+//!
+//! A reading that is lost in one place and too much in another is out of order. A queue's own repeats (one id twice) are
+//! judged where ids are ([`super::judge`]): here the first of them counts.
 
 use super::{DETAILS, Item, Published};
 use crate::consumer::Delivered;
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
+
+/// One reading on the wire, once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sending {
+    /// Topic.
+    pub topic: String,
+    /// Payload, JSON.
+    pub payload: String,
+    /// The broker acknowledged this very one.
+    pub confirmed: bool,
+}
+
+/// What came of it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct BareVerdict {
+    /// Sendings that the broker acknowledged.
+    pub confirmed: usize,
+    /// Records that say that they may be a redelivery.
+    pub marked: usize,
+    /// Acknowledged by the broker, and taken for something else or never delivered.
+    pub lost: usize,
+    /// Records that are no sending's and do not say so.
+    pub duplicated: usize,
+    /// Readings that came at another place of their row.
+    pub out_of_order: usize,
+    /// Records of what nobody sent.
+    pub strangers: usize,
+    /// The first few offences in words.
+    pub details: Vec<String>,
+}
+
+impl BareVerdict {
+    /// Whether there was no offence.
+    pub fn is_clean(&self) -> bool {
+        self.lost + self.duplicated + self.out_of_order + self.strangers == 0
+    }
+
+    /// Adds another one's counts and details.
+    pub fn add(&mut self, other: BareVerdict) {
+        self.confirmed += other.confirmed;
+        self.marked += other.marked;
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.out_of_order += other.out_of_order;
+        self.strangers += other.strangers;
+        self.details.extend(other.details);
+        self.details.truncate(DETAILS);
+    }
+}
 
 /// What was delivered from topics that begin with `prefix`, in its order.
 fn documents(delivered: &[Delivered], prefix: &str) -> Vec<Value> {
@@ -30,65 +88,229 @@ pub fn adopt(published: &mut Published, delivered: &[Delivered], prefix: &str) -
     odd
 }
 
-/// Judges `delivered` on topics below `prefix` against what was published there, its items' ids being
-/// `{topic}={payload}`. Gives the offences in words.
-pub fn judge_bare(published: &Published, delivered: &[Delivered], prefix: &str) -> Vec<String> {
-    let documents = documents(delivered, prefix);
-    let readings: Vec<_> =
-        documents.iter().map(|event| (text(&event["mqtttopic"]), event["data"].to_string())).collect();
-    judge_readings(published, &readings)
+/// Judges what was delivered on topics below `prefix` against what was sent there. `ordered`: the way to the queue keeps
+/// order; else only the counts of equal readings are held against each other.
+pub fn judge_bare(sent: &[Sending], delivered: &[Delivered], prefix: &str, ordered: bool) -> BareVerdict {
+    let mut rows: BTreeMap<&str, Row> = BTreeMap::new();
+    for sending in sent {
+        let payload = normal(serde_json::from_str(&sending.payload).unwrap_or_default());
+        rows.entry(&sending.topic).or_default().sent.push((payload, sending.confirmed));
+    }
+    let mut verdict = BareVerdict::default();
+    let mut seen = HashSet::new();
+    for event in documents(delivered, prefix) {
+        if !seen.insert(text(&event["id"])) {
+            continue;
+        }
+        let marked = event["possibleduplicate"] == true && event["duplicatekind"] == "redelivery";
+        match rows.get_mut(event["mqtttopic"].as_str().unwrap_or_default()) {
+            Some(row) => row.came.push((normal(event["data"].clone()), marked)),
+            None => verdict.strangers += 1,
+        }
+    }
+    for (topic, row) in rows {
+        verdict.add(row.judge(topic, ordered));
+    }
+    verdict
 }
 
-fn judge_readings(published: &Published, delivered: &[(String, String)]) -> Vec<String> {
-    let (mut missing, mut order) = (BTreeMap::<&str, i64>::new(), Vec::new());
-    for item in &published.items {
-        if !missing.contains_key(&*item.id) {
-            order.push(item);
-        }
-        *missing.entry(&*item.id).or_default() += i64::from(item.confirmed);
-    }
-    let (mut first, mut offences) = (HashMap::new(), Vec::new());
-    for (at, (topic, reading)) in delivered.iter().enumerate() {
-        let id = format!("{topic}={reading}");
-        match missing.get_mut(&*id) {
-            Some(missing) => {
-                *missing -= 1;
-                first.entry(id).or_insert(at);
+/// One text for one value, however it was written.
+fn normal(value: Value) -> String {
+    value.to_string()
+}
+
+/// One topic: what was sent on it, and whether that was acknowledged; what came of it, and whether that says that it may be
+/// a redelivery.
+#[derive(Debug, Default)]
+struct Row {
+    sent: Vec<(String, bool)>,
+    came: Vec<(String, bool)>,
+}
+
+impl Row {
+    fn judge(&self, topic: &str, ordered: bool) -> BareVerdict {
+        let (lost, extra) = if ordered { self.in_order() } else { self.by_count() };
+        let mut balance: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+        lost.iter().for_each(|payload| balance.entry(payload).or_default().0 += 1);
+        extra.iter().for_each(|payload| balance.entry(payload).or_default().1 += 1);
+        let mut verdict = BareVerdict {
+            confirmed: self.sent.iter().filter(|(_, confirmed)| *confirmed).count(),
+            marked: self.came.iter().filter(|(_, marked)| *marked).count(),
+            ..BareVerdict::default()
+        };
+        for (payload, (lost, extra)) in balance {
+            let moved = lost.min(extra);
+            verdict.out_of_order += moved;
+            verdict.lost += lost - moved;
+            match self.sent.iter().any(|(sent, _)| sent == payload) {
+                true => verdict.duplicated += extra - moved,
+                false => verdict.strangers += extra - moved,
             }
-            None => offences.push(format!("nobody published {id}")),
+            if verdict.details.len() < DETAILS {
+                verdict.details.push(format!("{topic}: {payload} {lost} times missing, {extra} times too much"));
+            }
         }
+        verdict
     }
-    let lost = missing.iter().filter(|(_, missing)| **missing > 0);
-    offences.extend(lost.take(DETAILS).map(|(id, missing)| format!("{id} arrived {missing} times too seldom")));
-    let mut latest: HashMap<&str, usize> = HashMap::new();
-    for item in order {
-        let Some(&at) = first.get(&*item.id) else { continue };
-        if latest.insert(&item.group, at).is_some_and(|before| before > at) {
-            offences.push(format!("{} came before the one before it", item.id));
+
+    /// The cheapest explanation: what is lost, and what came too much.
+    fn in_order(&self) -> (Vec<&str>, Vec<&str>) {
+        let (sent, came) = (&self.sent, &self.came);
+        let width = came.len() + 1;
+        // Cost of explaining the rest of `came` by the rest of `sent`, from the end.
+        let mut rest = vec![0u32; (sent.len() + 1) * width];
+        for i in (0..=sent.len()).rev() {
+            for k in (0..=came.len()).rev().filter(|k| (i, *k) != (sent.len(), came.len())) {
+                let steps = self.steps(i, k).map(|(cost, i, k)| cost + rest[i * width + k]);
+                rest[i * width + k] = steps.min().unwrap_or_default();
+            }
         }
+        let (mut i, mut k, mut lost, mut extra) = (0, 0, Vec::new(), Vec::new());
+        while let Some((cost, to, next)) = self.steps(i, k).min_by_key(|(cost, i, k)| cost + rest[i * width + k]) {
+            match (to > i, next > k) {
+                (true, false) if cost > 0 => lost.push(&*sent[i].0),
+                (false, true) if cost > 0 => extra.push(&*came[k].0),
+                _ => {}
+            }
+            (i, k) = (to, next);
+        }
+        (lost, extra)
     }
-    offences
+
+    /// What may be done with the next sending and the next record: its cost, and where one stands then.
+    fn steps(&self, i: usize, k: usize) -> impl Iterator<Item = (u32, usize, usize)> {
+        let (sent, came) = (self.sent.get(i), self.came.get(k));
+        let delivered = sent.zip(came).filter(|(sent, came)| sent.0 == came.0).map(|_| (0, i + 1, k + 1));
+        let missing = sent.map(|(_, confirmed)| (u32::from(*confirmed), i + 1, k));
+        let again = came.map(|(payload, marked)| {
+            let excused = *marked && self.sent[..i].iter().any(|(sent, _)| sent == payload);
+            (u32::from(!excused), i, k + 1)
+        });
+        [delivered, missing, again].into_iter().flatten()
+    }
+
+    /// What is lost and what came too much, whatever the order.
+    fn by_count(&self) -> (Vec<&str>, Vec<&str>) {
+        // Confirmed sendings, all sendings, unmarked records, all records.
+        let mut counts: BTreeMap<&str, [usize; 4]> = BTreeMap::new();
+        for (payload, confirmed) in &self.sent {
+            let count = counts.entry(payload).or_default();
+            (count[0], count[1]) = (count[0] + usize::from(*confirmed), count[1] + 1);
+        }
+        for (payload, marked) in &self.came {
+            let count = counts.entry(payload).or_default();
+            (count[2], count[3]) = (count[2] + usize::from(!*marked), count[3] + 1);
+        }
+        let times = |most: fn(&[usize; 4]) -> usize| {
+            counts.iter().flat_map(move |(payload, count)| std::iter::repeat_n(*payload, most(count))).collect()
+        };
+        let extra = |c: &[usize; 4]| if c[1] == 0 { c[3] } else { c[2].saturating_sub(c[1]) };
+        (times(|c| c[0].saturating_sub(c[3])), times(extra))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    fn published(readings: &[u32]) -> Published {
-        let item = |n: &u32| Item { id: format!("bare/a={n}"), group: "bare/a".into(), confirmed: true };
-        Published { items: readings.iter().map(item).collect() }
+    /// A row in letters: a capital is acknowledged when it is sent, and marked when it comes.
+    fn row(sent: &str, came: &str) -> Row {
+        let read = |text: &str| text.chars().map(|c| (c.to_ascii_lowercase().to_string(), c.is_uppercase())).collect();
+        Row { sent: read(sent), came: read(came) }
     }
 
-    fn judged(wanted: &[u32], got: &[u32]) -> Vec<String> {
-        let got: Vec<_> = got.iter().map(|n| ("bare/a".to_owned(), n.to_string())).collect();
-        judge_readings(&published(wanted), &got)
+    /// Lost, too much, out of order, strangers.
+    fn judged(sent: &str, came: &str) -> [usize; 4] {
+        let verdict = row(sent, came).judge("topic", true);
+        [verdict.lost, verdict.duplicated, verdict.out_of_order, verdict.strangers]
     }
 
     #[test]
-    fn repeats_are_forgiven_and_a_merged_or_early_reading_is_not() {
-        assert_eq!(judged(&[1, 1, 1, 2, 2], &[1, 1, 1, 1, 2, 1, 2]), [""; 0]);
-        assert_eq!(judged(&[1, 1, 1, 2], &[1, 1, 2]), ["bare/a=1 arrived 1 times too seldom"]);
-        assert_eq!(judged(&[1, 2], &[2, 1]), ["bare/a=2 came before the one before it"]);
-        assert_eq!(judged(&[1], &[1, 9]), ["nobody published bare/a=9"]);
+    fn equal_readings_are_told_by_order_and_count() {
+        assert_eq!(judged("AAAB", "aaab"), [0, 0, 0, 0]);
+        assert_eq!(judged("AAAB", "aab"), [1, 0, 0, 0], "one was taken for a repeat");
+        assert_eq!(judged("AAAB", "aaaab"), [0, 1, 0, 0], "a double that does not say so");
+        assert_eq!(judged("AAAB", "aaaAbA"), [0, 0, 0, 0], "doubles that say so, later ones too");
+        assert_eq!(judged("AAAB", "Aaab"), [0, 0, 0, 0], "a first one that is marked in doubt");
+        assert_eq!(judged("ABAB", "abab"), [0, 0, 0, 0]);
+        assert_eq!(judged("ABAB", "aabb"), [0, 0, 1, 0]);
+        assert_eq!(judged("AB", "ba"), [0, 0, 1, 0]);
+        assert_eq!(judged("AB", "Bab"), [0, 1, 0, 0], "a redelivery cannot come before what it repeats");
+        assert_eq!(judged("A", "az"), [0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn what_was_sent_again_without_an_answer_may_come_as_often_as_it_was_sent() {
+        for came in ["abcbc", "abbc", "abc"] {
+            assert_eq!(judged("AbcBC", came), [0, 0, 0, 0], "{came}");
+        }
+        assert_eq!(judged("AbcBC", "abcbcc"), [0, 1, 0, 0]);
+        assert_eq!(judged("AbcBC", "ab"), [1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn where_order_is_not_kept_counts_are() {
+        let judged = |sent, came| {
+            let verdict = row(sent, came).judge("topic", false);
+            [verdict.lost, verdict.duplicated, verdict.out_of_order, verdict.strangers]
+        };
+        assert_eq!(judged("AAB", "baaA"), [0, 0, 0, 0]);
+        assert_eq!(judged("AABbb", "abbb"), [1, 0, 0, 0]);
+        assert_eq!(judged("AAB", "baaaZ"), [0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn a_record_counts_once_however_often_the_queue_carried_it() {
+        let came = |id: &str, extra: &str| Delivered {
+            body: format!(r#"{{"id":"{id}","mqtttopic":"a/1","data":{{"b":1,"a":0}}{extra}}}"#).into(),
+            message_id: String::new(),
+            group: None,
+            dedup: None,
+            sequence_number: None,
+            attributes: BTreeMap::new(),
+        };
+        let sending = Sending { topic: "a/1".into(), payload: r#"{ "a": 0, "b": 1 }"#.into(), confirmed: true };
+        let again = r#","possibleduplicate":true,"duplicatekind":"resend""#;
+        let judged = |came: &[Delivered]| judge_bare(std::slice::from_ref(&sending), came, "a/", true);
+        assert!(judged(&[came("x", ""), came("x", again)]).is_clean());
+        assert_eq!(judged(&[came("x", ""), came("y", again)]).duplicated, 1, "another id, and no word of a redelivery");
+        let redelivery = r#","possibleduplicate":true,"duplicatekind":"redelivery""#;
+        assert!(judged(&[came("x", ""), came("y", redelivery)]).is_clean());
+        assert_eq!(judged(&[]).lost, 1);
+    }
+
+    proptest! {
+        /// Whatever a broker and a right agent do: what was never acknowledged is missing or not, what may be a redelivery
+        /// says so. Without one acknowledged reading, or with one more, it is an offence.
+        #[test]
+        fn nothing_honest_is_blamed_and_one_reading_more_or_less_is(
+            sent in prop::collection::vec((0u8..3, any::<bool>(), any::<bool>(), any::<bool>()), 1..40),
+            at in any::<prop::sample::Index>(),
+        ) {
+            let (mut row, mut plain) = (Row::default(), Row::default());
+            for (reading, confirmed, reached, again) in &sent {
+                let reading = reading.to_string();
+                row.sent.push((reading.clone(), *confirmed));
+                if *confirmed || *reached {
+                    row.came.push((reading.clone(), false));
+                }
+                if *again {
+                    let before = &row.sent[at.index(row.sent.len())].0;
+                    row.came.push((before.clone(), true));
+                }
+                plain.sent.push((reading.clone(), true));
+                plain.came.push((reading, false));
+            }
+            prop_assert!(row.judge("topic", true).is_clean() && row.judge("topic", false).is_clean());
+            let at = at.index(plain.came.len());
+            let taken = plain.came.remove(at);
+            prop_assert_eq!(plain.judge("topic", true).lost, 1);
+            prop_assert_eq!(plain.judge("topic", false).lost, 1);
+            plain.came.insert(at, taken.clone());
+            plain.came.insert(at, taken);
+            prop_assert_eq!(plain.judge("topic", true).duplicated, 1);
+            prop_assert_eq!(plain.judge("topic", false).duplicated, 1);
+        }
     }
 }

@@ -9,7 +9,7 @@
 mod bare;
 mod reading;
 
-pub use bare::{adopt, judge_bare};
+pub use bare::{BareVerdict, Sending, adopt, judge_bare};
 pub use reading::Reading;
 
 use crate::consumer::Delivered;
@@ -101,6 +101,11 @@ impl Verdict {
     pub fn is_clean(&self) -> bool {
         let offences = self.lost + self.duplicated + self.holes + self.clashes + self.strangers + self.unreadable;
         offences == 0 && (self.out_of_order == 0 || !self.ordered)
+    }
+
+    /// Whether order was to be kept.
+    pub fn is_ordered(&self) -> bool {
+        self.ordered
     }
 
     fn tell(&mut self, offence: impl FnOnce() -> String) {

@@ -7,9 +7,9 @@
 
 mod uplink;
 
-pub use uplink::{Device, EQUAL_READINGS, Uplink, record_id};
+pub use uplink::{APPLICATION, Device, EQUAL_READINGS, SWITCHED_AT_ONCE, Uplink, record_id};
 
-use crate::checker::{Item, Published};
+use crate::checker::{Item, Published, Sending};
 use crate::random::{Random, fresh_seed};
 use crate::{Error, Result};
 use rumqttc::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Outgoing, Packet, QoS};
@@ -21,6 +21,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 /// Pause before connecting again; a broker that restarts is back within a few of them.
 const RECONNECT: Duration = Duration::from_millis(50);
+
+/// Topics of QoS 0 begin with it.
+pub const WEAK: &str = "weak/";
+
+/// Second topics begin with it.
+pub const COPY: &str = "copy/";
 
 /// Which devices, how fast, to which broker.
 #[derive(Clone, Debug)]
@@ -42,6 +48,11 @@ pub struct FleetOptions {
     /// Sensors whose messages carry no identity at all, and often equal the one before ([`Device::bare_reading`]): to be
     /// judged by [`crate::checker::judge_bare`].
     pub bare: bool,
+    /// Publish with QoS 0, on topics below [`WEAK`]: sent is all that can be known of such a message, so nothing of it is
+    /// ever confirmed.
+    pub qos0: bool,
+    /// Publish each uplink on a second topic, too, below [`COPY`], right after the first.
+    pub copies: bool,
     /// How long the broker may stay away or acknowledge nothing before publishing is given up.
     pub patience: Duration,
 }
@@ -59,6 +70,8 @@ impl FleetOptions {
             window: 100,
             seed,
             bare: false,
+            qos0: false,
+            copies: false,
             patience: Duration::from_secs(60),
         }
     }
@@ -73,6 +86,10 @@ pub struct Fleet {
     items: Vec<Item>,
     /// Made and not acknowledged, by index in `items`.
     open: BTreeMap<usize, Uplink>,
+    /// The newest uplink, while its copy is still to be made.
+    to_copy: Option<Uplink>,
+    /// Everything that went to the client library, in order; kept for sensors without identity.
+    sendings: Vec<Sending>,
     acknowledged: watch::Sender<u64>,
 }
 
@@ -82,10 +99,17 @@ struct Session {
     /// Next index to send.
     next: usize,
     /// Given to the client and not yet seen on the wire, in order.
-    handed: VecDeque<usize>,
+    handed: VecDeque<Place>,
     /// On the wire, by packet id.
-    flying: HashMap<u16, usize>,
+    flying: HashMap<u16, Place>,
     connected: bool,
+}
+
+/// Where an uplink stands, in `items` and, if it is kept there, in `sendings`.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    item: usize,
+    sending: Option<usize>,
 }
 
 impl Fleet {
@@ -99,6 +123,8 @@ impl Fleet {
             random,
             items: Vec::new(),
             open: BTreeMap::new(),
+            to_copy: None,
+            sendings: Vec::new(),
             acknowledged: watch::Sender::new(0),
         }
     }
@@ -107,7 +133,7 @@ impl Fleet {
     /// the broker has acknowledged all of it. When the future is dropped, what it left open is published by the next
     /// call, or stays unconfirmed in [`Fleet::published`].
     pub async fn publish(&mut self, count: usize) -> Result<()> {
-        let end = self.items.len() + count;
+        let end = self.items.len() + count * self.topics_each();
         let mut last_progress = Instant::now();
         loop {
             let left = self.open.len() + end - self.items.len();
@@ -132,7 +158,24 @@ impl Fleet {
 
     /// What was published, in order: for the checker.
     pub fn published(&self) -> Published {
-        Published { items: self.items.clone() }
+        Published { items: self.items.iter().step_by(self.topics_each()).cloned().collect() }
+    }
+
+    /// What was published on second topics, in order; nothing without [`FleetOptions::copies`].
+    pub fn published_copies(&self) -> Published {
+        let copies = self.items.iter().skip(1).step_by(2).filter(|_| self.options.copies);
+        Published { items: copies.cloned().collect() }
+    }
+
+    /// Everything that may have reached the broker, in order, what was sent again included: for
+    /// [`crate::checker::judge_bare`].
+    pub fn sendings(&self) -> &[Sending] {
+        &self.sendings
+    }
+
+    /// Messages per uplink.
+    pub fn topics_each(&self) -> usize {
+        1 + usize::from(self.options.copies)
     }
 
     /// Record id of the newest uplink; empty before the first.
@@ -204,45 +247,75 @@ impl Fleet {
             }
             // Only what is open can be next: acknowledgements of this connection are for what it has sent.
             if let Some(uplink) = self.open.get(&session.next) {
-                let sent = session.client.try_publish(&uplink.topic, QoS::AtLeastOnce, false, uplink.payload.clone());
+                let qos = if self.options.qos0 { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+                let sent = session.client.try_publish(&uplink.topic, qos, false, uplink.payload.clone());
                 if sent.is_err() {
                     return None;
                 }
-                session.handed.push_back(session.next);
+                let sending = self.options.bare.then_some(self.sendings.len());
+                self.sendings.extend(sending.map(|_| Sending {
+                    topic: uplink.topic.clone(),
+                    payload: String::from_utf8_lossy(&uplink.payload).into_owned(),
+                    confirmed: false,
+                }));
+                session.handed.push_back(Place { item: session.next, sending });
             }
             session.next += 1;
         }
         None
     }
 
-    /// Makes the next uplink.
+    /// Makes the next uplink, or the copy of the one before.
     fn make(&mut self) {
-        let device = self.random.below(self.devices.len() as u64) as usize;
-        let uplink = match self.options.bare {
-            true => self.devices[device].bare_reading(),
-            false => self.devices[device].uplink(&mut self.random),
+        let uplink = match self.to_copy.take() {
+            Some(uplink) => Uplink { topic: format!("{COPY}{}", uplink.topic), ..uplink },
+            None => self.fresh(),
         };
         self.open.insert(self.items.len(), uplink.clone());
         self.items.push(Item { id: uplink.id, group: uplink.eui, confirmed: false });
+    }
+
+    fn fresh(&mut self) -> Uplink {
+        let device = self.random.below(self.devices.len() as u64) as usize;
+        let mut uplink = match self.options.bare {
+            true => self.devices[device].bare_reading(),
+            false => self.devices[device].uplink(&mut self.random),
+        };
+        if self.options.qos0 {
+            uplink.topic.insert_str(0, WEAK);
+        }
+        self.to_copy = self.options.copies.then(|| uplink.clone());
+        uplink
     }
 
     fn take(&mut self, event: Event, session: &mut Session) {
         match event {
             Event::Incoming(Packet::ConnAck(_)) => session.connected = true,
             Event::Outgoing(Outgoing::Publish(id)) => {
-                if let Some(index) = session.handed.pop_front() {
-                    session.flying.insert(id, index);
+                let Some(place) = session.handed.pop_front() else { return };
+                if self.options.qos0 {
+                    self.done(place.item);
+                } else {
+                    session.flying.insert(id, place);
                 }
             }
             Event::Incoming(Packet::PubAck(ack)) => {
-                if let Some(index) = session.flying.remove(&ack.pkid) {
-                    self.open.remove(&index);
-                    self.items[index].confirmed = true;
-                    self.acknowledged.send_modify(|n| *n += 1);
+                if let Some(Place { item, sending }) = session.flying.remove(&ack.pkid) {
+                    self.items[item].confirmed = true;
+                    if let Some(sending) = sending {
+                        self.sendings[sending].confirmed = true;
+                    }
+                    self.done(item);
                 }
             }
             _ => {}
         }
+    }
+
+    /// Nothing more is to be done about an uplink.
+    fn done(&mut self, item: usize) {
+        self.open.remove(&item);
+        self.acknowledged.send_modify(|n| *n += 1);
     }
 }
 

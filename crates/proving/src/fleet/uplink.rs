@@ -9,12 +9,17 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-const APPLICATION: &str = "e3b59e6c-2a1a-4c43-8a0c-0b3c7b1e6d52";
+/// The application of every device.
+pub const APPLICATION: &str = "e3b59e6c-2a1a-4c43-8a0c-0b3c7b1e6d52";
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]+00:00");
 
 /// Equal readings in a row of a sensor without identity.
 pub const EQUAL_READINGS: u32 = 4;
+/// Messages of a lamp under one time.
+pub const SWITCHED_AT_ONCE: u32 = 6;
+/// Times of lamps count from here.
+const LAMPS_SINCE_S: u64 = 1_767_225_600;
 
 /// A published event.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +47,7 @@ pub struct Device {
     address: String,
     counter: u32,
     floor: u64,
+    is_meter: bool,
 }
 
 impl Device {
@@ -55,6 +61,7 @@ impl Device {
             address: format!("01{:06x}", random.below(1 << 24)),
             counter: random.below(5000) as u32,
             floor,
+            is_meter: index.is_multiple_of(2),
         }
     }
 
@@ -72,12 +79,19 @@ impl Device {
         }
     }
 
-    /// Its next reading as a sensor without any identity sends it: a bare number on a topic of its own, the same one
-    /// [`EQUAL_READINGS`] times in a row.
+    /// Its next reading as a sensor without any identity sends it, on a topic of its own. Every other device is a meter: a
+    /// bare number, the same one [`EQUAL_READINGS`] times in a row. The others are lamps, switched on and off while their
+    /// time stands still for [`SWITCHED_AT_ONCE`] messages.
     pub fn bare_reading(&mut self) -> Uplink {
         self.counter += 1;
-        let topic = format!("bare/{}", self.eui);
-        let value = (self.counter / EQUAL_READINGS).to_string();
+        let (topic, value) = if self.is_meter {
+            (format!("bare/{}", self.eui), (self.counter / EQUAL_READINGS).to_string())
+        } else {
+            let state = if self.counter.is_multiple_of(2) { "ON" } else { "OFF" };
+            let seen = LAMPS_SINCE_S + u64::from(self.counter / SWITCHED_AT_ONCE);
+            let value = json!({ "state": state, "last_seen": seen * 1000 });
+            (format!("zigbee2mqtt/lamp-{}", self.eui), value.to_string())
+        };
         Uplink { id: format!("{topic}={value}"), eui: topic.clone(), topic, payload: value.into() }
     }
 
