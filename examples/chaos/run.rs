@@ -150,24 +150,41 @@ fn judge_all(world: &World, shape: Shape, fleets: [&Fleet; 3], outcome: &mut Out
     counts
 }
 
-/// When and how the first record came that was doubled: what the queue knows about it.
+/// When and how the first record came that was doubled, and the one on the first position that is missing: what the queue
+/// knows about them.
 fn arrivals(world: &World, verdicts: &[Verdict]) -> Vec<String> {
-    let doubled =
-        verdicts.iter().flat_map(|verdict| &verdict.details).find(|text| text.contains("was delivered again"));
-    let Some(id) = doubled.and_then(|text| text.split(' ').next()) else { return Vec::new() };
+    let details = || verdicts.iter().flat_map(|verdict| &verdict.details);
     let log = world.stub.log(QUEUE);
+    let word = |text: &str, at: usize| text.split(' ').nth(at).map(str::to_owned);
+    let doubled = details().find(|text| text.contains("was delivered again")).and_then(|text| word(text, 0));
+    let missing =
+        details().find(|text| text.starts_with("position ")).and_then(|text| word(text, 1)?.parse::<u64>().ok());
+    // A record on a missing position may have been absorbed as another's repeat.
+    let missing = missing.and_then(|position| {
+        let there = log.iter().find(|arrival| arrival.body.contains(&format!("-{position:020}")))?;
+        let event: Value = serde_json::from_str(&there.body).ok()?;
+        event["id"].as_str().map(str::to_owned)
+    });
     let start = log.first().map_or(0, |arrival| arrival.at_ms);
-    let of_it = log.iter().filter(|arrival| arrival.body.contains(id));
-    let tell = |arrival: &Arrival| {
-        let says = arrival.body.contains("possibleduplicate");
+    let tell = |id: &str, arrival: &Arrival| {
+        let event: Value = serde_json::from_str(&arrival.body).unwrap_or_default();
         format!(
-            "{id}: call {} at {} ms of the queue: {:?}, says so: {says}",
+            "{id}: call {} at {} ms of the queue: {:?}, sequence {}, recorded {}, kind of duplicate {}",
             arrival.call,
             arrival.at_ms - start,
-            arrival.fate
+            arrival.fate,
+            event["sequence"],
+            event["recordedtime"],
+            event["duplicatekind"],
         )
     };
-    of_it.map(tell).collect()
+    let of = |id: String| {
+        let mut lines: Vec<_> =
+            log.iter().filter(|arrival| arrival.body.contains(&id)).map(|arrival| tell(&id, arrival)).collect();
+        lines.truncate(8);
+        lines
+    };
+    doubled.into_iter().chain(missing).flat_map(of).collect()
 }
 
 /// Publishes `burst` messages, and then a few at a time until the fault is over: it needs something to break.
