@@ -240,6 +240,8 @@ impl Intake {
 
     /// What a connection's end means for the next one.
     fn wait_after(&mut self, end: End) -> Until {
+        // One that fails is none: the outage may leave a backlog of its own.
+        self.second_visit = matches!(end, End::SecondVisit);
         let outage = match end {
             End::Failed(Cause::Outage(outage)) => outage,
             End::Failed(Cause::Raise(bytes)) => {
@@ -267,11 +269,7 @@ impl Intake {
                 self.limit = Limit::Normal;
                 return Until::At(Instant::now());
             }
-            End::SecondVisit => {
-                self.second_visit = true;
-                return Until::At(Instant::now());
-            }
-            End::Stopped | End::JournalGone => return Until::At(Instant::now()),
+            End::SecondVisit | End::Stopped | End::JournalGone => return Until::At(Instant::now()),
         };
         let wait = self.backoff.next(outage.pace, &self.timing, random());
         self.enter(outage);

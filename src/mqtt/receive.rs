@@ -71,6 +71,7 @@ impl Intake {
             if route.is_none() {
                 // With QoS 1 it has an ack in its turn, like everything else.
                 let qos = publish.qos as u8;
+                self.recogniser.passed(publish.pkid, publish.dup);
                 return match qos {
                     0 => Ok(()),
                     _ if link.stopping() => Ok(()),
@@ -203,7 +204,10 @@ impl Intake {
         let delivery = Delivery { filter: "", connection: link.number, session_kept: link.session_kept };
         let kept = match keep {
             true => Some(self.recogniser.judge_head(&draft, delivery)),
-            false => None,
+            false => {
+                self.recogniser.passed(draft.message.packet_id, draft.message.dup);
+                None
+            }
         };
         let kept = kept.filter(|(again, _)| !again).map(|(_, hash)| (Unjournaled::Unrouted, hash));
         self.head(draft, kept, qos, link)
@@ -258,7 +262,7 @@ impl Intake {
 
     fn broker_count(&mut self, payload: &[u8]) {
         let Some(count) = std::str::from_utf8(payload).ok().and_then(|text| text.trim().parse().ok()) else { return };
-        self.counts.loss += self.shared.broker_dropped(count);
+        self.counts.loss = self.counts.loss.saturating_add(self.shared.broker_dropped(count));
         let quiet = self.counts.loss_logged.is_some_and(|last| last.elapsed() < self.timing.loss_log);
         if self.counts.loss > 0 && !quiet {
             self.counts.loss_logged = Some(Instant::now());

@@ -34,6 +34,8 @@ impl Intake {
             );
         }
         self.recogniser.connected(session_kept);
+        // Before anything new is appended: a kill must not bring back acks that a lost session has closed.
+        self.note_open_acks();
         let asks = self.subscriptions.connected(session_kept);
         for filter in self.subscriptions.held() {
             self.shared.answered(filter, Grant::AtLeastOnce);

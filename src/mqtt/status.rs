@@ -320,7 +320,7 @@ impl IntakeShared {
         // A smaller count is that of a broker that started anew.
         let rise = status.broker_dropped.map_or(0, |last| count.checked_sub(last).unwrap_or(count));
         status.broker_dropped = Some(count);
-        status.broker_dropped_since_start += rise;
+        status.broker_dropped_since_start = status.broker_dropped_since_start.saturating_add(rise);
         rise
     }
 
@@ -366,6 +366,13 @@ mod tests {
         assert_eq!(rises, [0, 0, 3, 2, 0, 3]);
         let status = shared.snapshot();
         assert_eq!((status.broker_dropped, status.broker_dropped_since_start), (Some(5), 8));
+    }
+
+    #[test]
+    fn no_count_that_a_broker_publishes_overflows_ours() {
+        let shared = IntakeShared::new(Clock::new(None), "mqtt://b".into(), &[], false);
+        [0, u64::MAX, 1, u64::MAX].into_iter().for_each(|count| drop(shared.broker_dropped(count)));
+        assert_eq!(shared.snapshot().broker_dropped_since_start, u64::MAX);
     }
 
     #[test]

@@ -183,6 +183,7 @@ impl Recogniser {
         let message = &draft.message;
         let again = message.dup && delivery.session_kept && self.heads.get(hash).is_some();
         let replay = message.retain && self.replay(&marks, delivery, message.dup) != Replay::New;
+        self.passed(marks.packet_id, message.dup);
         if !again && !replay {
             self.heads.set(hash, ());
             let retained = message.retain.then_some(delivery.filter);
@@ -207,6 +208,8 @@ impl Recogniser {
             if let Some(place) = repeats {
                 self.open.answer(marks.packet_id, place, delivery.connection);
                 self.counts_down();
+            } else {
+                self.passed(marks.packet_id, message.dup);
             }
             return Verdict::default();
         }
@@ -313,6 +316,10 @@ impl Recogniser {
         if marks.packet_id != 0 && (dup || equal.is_some()) {
             self.counts_down();
         }
+        if let Some(place) = equal.filter(|_| plain) {
+            // Until this one is acknowledged the broker may bring it once more.
+            self.open.came_again(place, connection);
+        }
         equal.filter(|_| plain)
     }
 
@@ -334,7 +341,13 @@ impl Recogniser {
 
     /// The record at `place` is durable under this number.
     pub fn numbered(&mut self, place: u64, number: u64) {
-        self.open.numbered(place, number);
+        self.acks_changed |= self.open.numbered(place, number);
+    }
+
+    /// A delivery that makes no record came under `packet_id`. Without DUP it is another message: the broker has the ack of
+    /// whichever record had the id.
+    pub fn passed(&mut self, packet_id: u16, dup: bool) {
+        self.acks_changed |= packet_id != 0 && !dup && self.open.given_away(packet_id);
     }
 
     /// The ack of `packet_id` was flushed on the present connection.

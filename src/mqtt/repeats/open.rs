@@ -14,6 +14,9 @@ use std::collections::{HashMap, VecDeque};
 /// Closed records that are remembered.
 const CLOSED: usize = 1_024;
 
+/// Most records that are remembered: every packet id once, and the closed ones.
+pub(super) const MOST: usize = u16::MAX as usize + CLOSED;
+
 /// A record that came with QoS 1.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -65,9 +68,7 @@ impl Open {
     /// Adds a record and gives its place. A record of the same id before it is closed.
     pub(super) fn add(&mut self, entry: Entry) -> u64 {
         let id = entry.packet_id;
-        if let Some(before) = self.by_id.get(&id).copied() {
-            self.close(before);
-        }
+        self.given_away(id);
         if entry.open {
             self.count += 1;
         } else {
@@ -76,13 +77,29 @@ impl Open {
         self.entries.push_back(entry);
         let place = self.gone + self.entries.len() as u64;
         self.by_id.insert(id, place);
+        if self.entries.len() > MOST {
+            // An ack that never leaves, of an id that never comes again: it must not hold on to all that came since.
+            self.close(self.gone + 1);
+        }
         self.trim();
         place
+    }
+
+    /// The broker gave `packet_id` to another message; whether that closed the record that had it.
+    pub(super) fn given_away(&mut self, packet_id: u16) -> bool {
+        self.by_id.get(&packet_id).copied().is_some_and(|before| self.close(before))
     }
 
     /// The delivery on the present connection under `packet_id` brought the record at `place`: its ack closes that.
     pub(super) fn due(&mut self, packet_id: u16, place: u64) {
         self.due.insert(packet_id, place);
+    }
+
+    /// A delivery on `connection` equals the open record at `place`.
+    pub(super) fn came_again(&mut self, place: u64, connection: u64) {
+        if let Some(index) = self.index(place) {
+            self.entries[index].connection = connection;
+        }
     }
 
     /// It brought the record again.
@@ -99,13 +116,15 @@ impl Open {
         self.due.remove(&packet_id).is_some_and(|place| self.close(place))
     }
 
-    /// The record at `place` is durable under this number.
-    pub(super) fn numbered(&mut self, place: u64, number: u64) {
-        let Some(index) = self.index(place) else { return };
+    /// The record at `place` is durable under this number; whether it was closed before.
+    pub(super) fn numbered(&mut self, place: u64, number: u64) -> bool {
+        let Some(index) = self.index(place) else { return false };
         self.entries[index].number = number;
-        if !self.entries[index].open {
+        let closed = !self.entries[index].open;
+        if closed {
             self.through = self.through.max(number);
         }
+        closed
     }
 
     /// Another connection: no ack of the one before will be flushed.
@@ -124,6 +143,12 @@ impl Open {
         self.close_where(|_| true);
     }
 
+    /// Whatever was recorded up to this number is closed.
+    pub(super) fn closed_through(&mut self, number: u64) {
+        self.close_all();
+        self.through = self.through.max(number);
+    }
+
     /// Closes the open ones that `which` names.
     pub(super) fn close_where(&mut self, which: impl Fn(&Entry) -> bool) {
         let places: Vec<u64> = self.open().filter(|(_, entry)| which(entry)).map(|(place, _)| place).collect();
@@ -135,6 +160,12 @@ impl Open {
     /// Whether a record with this content is remembered, open or closed.
     pub(super) fn any(&self, content: u64) -> bool {
         self.entries.iter().any(|entry| entry.content == content)
+    }
+
+    /// Records that are remembered.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.entries.len()
     }
 
     /// Open entries.

@@ -51,7 +51,7 @@ impl Retained {
 
     /// We ask for a filter: the broker sends what it retains under it.
     pub(super) fn subscribed(&mut self, filter: &str) {
-        self.subscribes += 1;
+        self.subscribes = self.subscribes.saturating_add(1);
         self.subscribed.insert(filter.to_owned(), self.subscribes);
     }
 
@@ -98,7 +98,10 @@ impl Retained {
 
     /// Takes over how far replays had come, without the values.
     pub(super) fn restore_replays(&mut self, replays: Replays, leaves_flag: bool) {
-        self.subscribes = replays.subscribed.values().copied().max().unwrap_or(0).max(replays.subscribes);
+        // After a crash only the topics tell how far the count had come. Begun anew it would meet their marks, and first
+        // replays would pass for second ones.
+        let reached = self.last.iter().map(|(_, last)| last.replayed);
+        self.subscribes = reached.chain(replays.subscribed.values().copied()).fold(replays.subscribes, u32::max);
         self.subscribed = replays.subscribed;
         self.leaves_flag |= leaves_flag;
     }

@@ -92,7 +92,8 @@ impl Recogniser {
             let word = &self.word;
             self.open.close_where(|entry| word.closes(entry.number));
         } else if self.word.session != 0 {
-            self.open.close_all();
+            // The first word of this session is to be told for the later one.
+            self.open.closed_through(durable);
         }
         let joins = match self.tail {
             Some(first) => first <= saved.through.saturating_add(1) && saved.through <= durable,

@@ -165,3 +165,45 @@ async fn a_replay_that_a_large_message_cuts_off_is_asked_for_again() {
     assert!(matches!(rig.journal.next().await, Item::Head { .. }));
     assert_eq!(rig.journal.record().await, b"1", "t/c");
 }
+
+/// Of a lost session nothing comes again. Unless the journal knows before the next commit, a kill then brings back acks that
+/// are open for ids which the new session gives to other messages.
+#[tokio::test]
+async fn what_a_lost_session_closes_is_told_to_the_journal_before_anything_new_comes() {
+    let mut rig = Rig::start(|_| {}).await;
+    let (mut peer, _) = rig.broker.welcome(false).await;
+    peer.send(&[publish(1, "t/a", b"0"), publish(2, "t/a", b"0")]).await;
+    for _ in 0..2 {
+        assert_eq!(rig.journal.record().await, b"0");
+    }
+    drop(peer);
+    let lost = rig.broker.accept().await;
+    rig.journal.commit(2);
+    drop(lost);
+    let (_peer, _) = rig.broker.welcome(false).await;
+    let noted = rig.noted.lock().expect("no panic").clone();
+    assert_eq!((noted.through, noted.open), (2, vec![]));
+}
+
+/// A second visit that fails is none: the backlog of the outage that it ran into is one of its own.
+#[tokio::test]
+async fn a_second_visit_that_the_broker_refuses_leaves_one_to_the_next_backlog() {
+    let mut rig = Rig::start(|_| {}).await;
+    drop(rig.broker.welcome(false).await);
+    for outage in [false, true] {
+        let (mut peer, _) = rig.broker.welcome(true).await;
+        let mut backlog: Vec<Packet> = (1..=30).map(|id| publish(id, "t/a", &[id as u8])).collect();
+        backlog.push(publish(0, "t/b", b"weak"));
+        peer.send(&backlog).await;
+        for _ in 0..31 {
+            rig.journal.record().await;
+        }
+        rig.journal.commit(31);
+        assert_eq!(peer.acks(30).await.len(), 30);
+        assert_eq!(peer.next().await, Some(Packet::Disconnect), "after an outage: {outage}");
+        drop(peer);
+        if !outage {
+            drop(rig.broker.accept().await);
+        }
+    }
+}

@@ -6,9 +6,9 @@ use crate::config::{BrokerAddress, MqttConfig};
 use crate::journal::{Append, Item};
 use crate::mqtt::backoff::Timing;
 use crate::mqtt::{Intake, IntakeOptions, IntakeShared, IntakeState, IntakeStatus, PendingAck, Route, recall};
-use crate::record::{Identity, JournalId, KeyKind, LaneId, Message, Run, TimeSource};
+use crate::record::{Identity, JournalId, KeyKind, LaneId, Message, OpenAcks, Run, TimeSource};
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -58,6 +58,8 @@ pub(in crate::mqtt) struct Journal {
     appends: mpsc::UnboundedReceiver<Append<PendingAck>>,
     tickets: mpsc::UnboundedSender<Vec<PendingAck>>,
     held: VecDeque<PendingAck>,
+    /// Records that were committed: their numbers count up.
+    last: u64,
 }
 
 impl Journal {
@@ -84,7 +86,11 @@ impl Journal {
 
     /// Commits the oldest `count` appends.
     pub(in crate::mqtt) fn commit(&mut self, count: usize) {
-        let tickets = self.held.drain(..count).collect();
+        let mut tickets: Vec<PendingAck> = self.held.drain(..count).collect();
+        for ticket in tickets.iter_mut().filter(|ticket| ticket.place != 0) {
+            self.last += 1;
+            ticket.number = self.last;
+        }
         // Intake may have stopped already; then nobody waits for them.
         let _ = self.tickets.send(tickets);
     }
@@ -106,6 +112,8 @@ pub(in crate::mqtt) struct Rig {
     pub(in crate::mqtt) journal: Journal,
     pub(in crate::mqtt) shared: Arc<IntakeShared>,
     pub(in crate::mqtt) folder: Arc<tempfile::TempDir>,
+    /// What the journal was told last of open acks.
+    pub(in crate::mqtt) noted: Arc<Mutex<OpenAcks>>,
     stop: watch::Sender<bool>,
     retry: watch::Sender<u64>,
     task: JoinHandle<()>,
@@ -137,6 +145,8 @@ impl Rig {
         let (retry, retried) = watch::channel(0);
         let (appends, journal_appends) = mpsc::unbounded_channel();
         let (journal_tickets, tickets) = mpsc::unbounded_channel();
+        let noted = Arc::new(Mutex::new(OpenAcks::default()));
+        let note = noted.clone();
         let options = IntakeOptions {
             show_payloads: false,
             config: setup.config,
@@ -144,7 +154,7 @@ impl Rig {
             routes: setup.filters.iter().map(|filter| route(filter)).collect(),
             journal: JournalId(1),
             durable: Arc::new(|| 0),
-            note_open_acks: Arc::new(|_, _| {}),
+            note_open_acks: Arc::new(move |acks, _| *note.lock().expect("no panic") = acks),
             clock: Clock::new(None),
             memory: folder.path().join("intake"),
             retry: retried,
@@ -155,8 +165,8 @@ impl Rig {
         let (mut intake, shared) = Intake::new(options, recogniser, appends, tickets).expect("a good configuration");
         intake.timing = setup.timing;
         let (stop, stopped) = watch::channel(false);
-        let journal = Journal { appends: journal_appends, tickets: journal_tickets, held: VecDeque::new() };
-        Rig { broker, journal, shared, folder, stop, retry, task: tokio::spawn(intake.run(stopped)) }
+        let journal = Journal { appends: journal_appends, tickets: journal_tickets, held: VecDeque::new(), last: 0 };
+        Rig { broker, journal, shared, folder, noted, stop, retry, task: tokio::spawn(intake.run(stopped)) }
     }
 
     pub(in crate::mqtt) fn stop(&self) {

@@ -2,7 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How a broker numbers packets, and what it says of a second delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,13 +21,19 @@ const WINDOW: usize = 8;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Publish { topic: u8, payload: u8, keyed: bool },
+    Publish {
+        topic: u8,
+        payload: u8,
+        keyed: bool,
+    },
     Send,
     Read,
     Commit,
     AckArrives,
     Drop,
     Kill,
+    /// The broker loses the session, and what it held.
+    Lose,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +59,11 @@ struct World {
     pending: Vec<(u64, Draft, Verdict, bool)>,
     /// Durable: the message's serial, and the record.
     journal: Vec<(u64, Record)>,
-    acks_on_disk: OpenAcks,
+    /// What the journal knows of open acks.
+    noted: Option<OpenAcks>,
+    /// Went with a session.
+    lost: BTreeSet<u64>,
+    session_kept: bool,
 }
 
 impl World {
@@ -73,7 +83,9 @@ impl World {
             recogniser,
             pending: Vec::new(),
             journal: Vec::new(),
-            acks_on_disk: OpenAcks::default(),
+            noted: None,
+            lost: BTreeSet::new(),
+            session_kept: false,
         }
     }
 
@@ -108,7 +120,8 @@ impl World {
             Step::Read => {
                 let Some((sent, dup)) = self.wire.pop_front() else { return };
                 let draft = Came { id: sent.id, dup, ..sent.came }.draft();
-                let verdict = self.recogniser.judge(&draft, on(self.connection));
+                let delivery = Delivery { session_kept: self.session_kept, ..on(self.connection) };
+                let verdict = self.recogniser.judge(&draft, delivery);
                 self.pending.push((sent.serial, draft, verdict, true));
             }
             Step::Commit => self.commit(),
@@ -120,26 +133,34 @@ impl World {
             Step::Drop => {
                 self.connection_ends();
                 self.pending.iter_mut().for_each(|(.., acked)| *acked = false);
-                self.connect();
+                self.connect(true);
+            }
+            Step::Lose => {
+                self.connection_ends();
+                self.pending.iter_mut().for_each(|(.., acked)| *acked = false);
+                let held = self.queue.drain(..).map(|(serial, _)| serial);
+                self.lost.extend(held.chain(self.inflight.drain(..).map(|sent| sent.serial)));
+                self.last_id = 0;
+                self.connect(false);
             }
             Step::Kill => {
                 self.connection_ends();
                 self.pending.clear();
                 self.recogniser = fresh();
-                self.recogniser.seed_acks(&self.acks_on_disk);
+                self.noted.iter().for_each(|acks| self.recogniser.seed_acks(acks));
                 for (_, record) in &self.journal {
                     self.recogniser.seed(record, None);
                 }
                 self.recogniser.seeded(self.journal.len() as u64);
                 self.connection = 0;
-                self.connect();
+                self.connect(true);
             }
             Step::Send => {}
         }
     }
 
     fn commit(&mut self) {
-        let mut word = self.recogniser.open_acks().map(|(acks, _)| acks);
+        let mut word = self.noted.clone();
         for (serial, draft, verdict, ours) in std::mem::take(&mut self.pending) {
             let id = draft.message.packet_id;
             if !verdict.is_repeat() {
@@ -155,9 +176,13 @@ impl World {
                 self.recogniser.flushed(id);
             }
         }
-        // Within a second of the last flush.
+        self.note();
+    }
+
+    /// Within a second that is durable: what a kill before that costs is the residue, see the module.
+    fn note(&mut self) {
         if let Some((acks, _)) = self.recogniser.open_acks() {
-            self.acks_on_disk = acks;
+            self.noted = Some(acks);
         }
     }
 
@@ -172,9 +197,11 @@ impl World {
         self.acks.clear();
     }
 
-    fn connect(&mut self) {
+    fn connect(&mut self, session_kept: bool) {
         self.connection += 1;
-        self.recogniser.connected(true);
+        self.session_kept = session_kept;
+        self.recogniser.connected(session_kept);
+        self.note();
         for index in 0..self.inflight.len() {
             let again = self.inflight[index];
             let sent = match self.kind {
@@ -202,7 +229,7 @@ impl World {
         }
         for serial in 1..=self.published {
             let of = records.get(&serial).map_or(&[][..], Vec::as_slice);
-            prop_assert!(!of.is_empty(), "message {} is lost", serial);
+            prop_assert!(!of.is_empty() || self.lost.contains(&serial), "message {} is lost", serial);
             for again in of.iter().skip(1) {
                 let mark = again.possible_duplicate();
                 prop_assert!(mark.is_some(), "message {} came twice, unmarked", serial);
@@ -225,6 +252,7 @@ fn step() -> impl Strategy<Value = Step> {
         5 => Just(Step::AckArrives),
         1 => Just(Step::Drop),
         1 => Just(Step::Kill),
+        1 => Just(Step::Lose),
     ]
 }
 
@@ -249,6 +277,10 @@ proptest! {
     fn a_broker_that_counts_costs_no_double_while_acks_arrive(steps in prop::collection::vec(step(), 0..200)) {
         let mut world = World::new(Kind::Counting);
         for step in steps {
+            if matches!(step, Step::Lose) {
+                // A start after it does not see that ids were begun anew, and takes none for a redelivery.
+                continue;
+            }
             if matches!(step, Step::Drop | Step::Kill) {
                 while !world.acks.is_empty() {
                     world.step(Step::AckArrives);
