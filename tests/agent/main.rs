@@ -41,3 +41,4 @@ mod standard;
 mod support;
 mod tls;
 mod tools;
+mod upgrade;

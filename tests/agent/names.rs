@@ -4,10 +4,11 @@
 use crate::support::{
     CLIENT_ID, LONG, PROGRAM, Publisher, config, drained, mosquitto, stub, tidegate, until_logged, until_online,
 };
+use crate::upgrade::released;
 use proving::agent::AgentProcess;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Messages that come while the agent is away.
@@ -25,8 +26,14 @@ fn can_rename() -> bool {
 
 /// The agent on a host of that name.
 fn on_host(agent: &AgentProcess, name: &str) -> PathBuf {
-    let script = agent.folder().join(format!("on-{name}"));
-    let text = format!("#!/bin/sh\nexec unshare --uts sh -c 'hostname {name}; exec \"$0\" \"$@\"' {PROGRAM} \"$@\"\n");
+    program_on_host(agent, Path::new(PROGRAM), name)
+}
+
+/// The same for another build of it.
+fn program_on_host(agent: &AgentProcess, program: &Path, name: &str) -> PathBuf {
+    let (script, program) = (agent.folder().join(format!("on-{name}")), program.display());
+    let text =
+        format!("#!/bin/sh\nexec unshare --uts sh -c 'hostname {name}; exec \"$0\" \"$@\"' '{program}' \"$@\"\n");
     std::fs::write(&script, text).unwrap();
     std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
     script
@@ -90,7 +97,7 @@ async fn a_host_that_is_called_otherwise_keeps_its_session_and_what_waits_there(
     assert!(shown.contains("client_id = \"tidegate-localhost\"  # kept with the journal"), "{shown}");
 }
 
-/// 0.1.0 left the filters of its session, and no names.
+/// 0.1.0, its own build, leaves the filters of its session, and no names.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_client_id_that_an_older_release_used_goes_on() {
     if !can_rename() {
@@ -98,15 +105,17 @@ async fn the_client_id_that_an_older_release_used_goes_on() {
     }
     let (broker, stub) = (mosquitto().await, stub());
     let mut agent = nameless(broker.addr(), &stub);
-    agent.set_program(on_host(&agent, "localhost"));
+    agent.set_program(program_on_host(&agent, &released(), "localhost"));
     start(&mut agent).await;
     assert!(agent.term(LONG).await.unwrap().success());
     publish(broker.addr(), "first").await;
-    std::fs::remove_file(agent.journal_path().join("intake/names")).unwrap();
+    assert!(!agent.journal_path().join("intake/names").exists());
     agent.set_program(on_host(&agent, "gateway-17"));
     start(&mut agent).await;
     let status = drained(&mut agent, AWAY).await;
-    assert_eq!((&status["intake"]["received"], &status["gateway"]), (&AWAY.into(), &"localhost".into()));
+    let intake = &status["intake"];
+    assert_eq!((&intake["received"], &status["gateway"]), (&AWAY.into(), &"localhost".into()));
+    assert_eq!((&intake["session_kept"], &intake["client_id"]), (&true.into(), &"tidegate-localhost".into()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
