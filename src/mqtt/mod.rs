@@ -37,6 +37,7 @@ mod status;
 mod subscriptions;
 mod tap;
 pub mod topic;
+mod unrouted;
 pub mod visit;
 
 #[cfg(feature = "rig")]

@@ -5,6 +5,7 @@ use super::backoff::Pace;
 use super::outage::Outage;
 use super::subscriptions::Grant;
 use super::tap::{Listener, Taps};
+use super::unrouted::{Unrouted, UnroutedStatus};
 use crate::clock::Clock;
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -47,17 +48,6 @@ pub struct FilterStatus {
     pub granted: Option<bool>,
     /// With which QoS; 0 cannot be held back.
     pub granted_qos: Option<u8>,
-}
-
-/// Messages of no route, by the beginning of their topics.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct UnroutedStatus {
-    /// The first two levels; `…` where there are too many to count apart.
-    pub prefix: String,
-    /// Messages since the start.
-    pub messages: u64,
-    /// Seconds since the last one.
-    pub last_s: u64,
 }
 
 /// One route.
@@ -136,8 +126,6 @@ pub struct LastMessage {
 
 /// Messages that are remembered for people.
 const RECENT: usize = 20;
-/// Prefixes of topics of no route that are counted apart.
-const PREFIXES: usize = 16;
 /// Longest topic that is remembered whole.
 const RECENT_TOPIC_BYTES: usize = 200;
 /// Bytes of a payload that are shown.
@@ -151,8 +139,7 @@ pub(super) struct Shown {
     /// Boot time of each route's last message.
     last_message_ms: Vec<Option<u64>>,
     session_lost_ms: Option<u64>,
-    /// Prefix, messages, boot time of the last one.
-    unrouted: Vec<(String, u64, u64)>,
+    unrouted: Unrouted,
 }
 
 /// The status that intake writes and others read.
@@ -196,7 +183,7 @@ impl IntakeShared {
             since_ms: clock.now().boottime_ms,
             last_message_ms: vec![None; routes.len()],
             session_lost_ms: None,
-            unrouted: Vec::new(),
+            unrouted: Unrouted::default(),
         };
         IntakeShared { clock, show_payloads, shown: Mutex::new(shown), taps: Taps::default() }
     }
@@ -207,15 +194,9 @@ impl IntakeShared {
         let shown = self.lock();
         let mut status = shown.status.clone();
         let ago_s = |at_ms: u64| now_ms.saturating_sub(at_ms) / 1000;
-        status.state_for_s = ago_s(shown.since_ms);
+        status.state_for_s = now_ms.saturating_sub(shown.since_ms) / 1000;
         status.session_lost_s = shown.session_lost_ms.map(ago_s);
-        let of = |(prefix, messages, last_ms): &(String, u64, u64)| UnroutedStatus {
-            prefix: prefix.clone(),
-            messages: *messages,
-            last_s: ago_s(*last_ms),
-        };
-        status.unrouted_topics = shown.unrouted.iter().map(of).collect();
-        status.unrouted_topics.sort_by_key(|topic| topic.last_s);
+        status.unrouted_topics = shown.unrouted.rows(now_ms);
         for (row, last) in status.routes.iter_mut().zip(&shown.last_message_ms) {
             row.last_message_s = last.map(ago_s);
         }
@@ -270,6 +251,13 @@ impl IntakeShared {
         qos == 0 && row.qos0 == 1
     }
 
+    /// A message came on a topic of no route; how many of its prefix came so far, this one included.
+    pub(super) fn unrouted(&self, topic: &str, boottime_ms: u64) -> u64 {
+        let mut shown = self.lock();
+        shown.status.unrouted += 1;
+        shown.unrouted.came(topic, boottime_ms)
+    }
+
     /// A CONNACK.
     pub(super) fn session(&self, connection: u64, kept: bool, lost: bool, boottime_ms: u64) {
         let mut shown = self.lock();
@@ -278,27 +266,6 @@ impl IntakeShared {
             shown.status.sessions_lost += 1;
             shown.session_lost_ms = Some(boottime_ms);
         }
-    }
-
-    /// A message came on a topic of no route; how many of its prefix came so far, this one included.
-    pub(super) fn unrouted(&self, topic: &str, boottime_ms: u64) -> u64 {
-        let mut shown = self.lock();
-        shown.status.unrouted += 1;
-        let second = topic.match_indices('/').nth(1).map_or(topic.len(), |(at, _)| at);
-        let prefix = &topic[..topic.floor_char_boundary(second.min(RECENT_TOPIC_BYTES))];
-        let known = shown.unrouted.iter().position(|(known, ..)| known == prefix);
-        let index = known.unwrap_or_else(|| {
-            // Beyond so many, what else comes is counted in one row.
-            let prefix = if shown.unrouted.len() + 1 < PREFIXES { prefix } else { "…" };
-            shown.unrouted.iter().position(|(known, ..)| known == prefix).unwrap_or_else(|| {
-                shown.unrouted.push((prefix.to_owned(), 0, 0));
-                shown.unrouted.len() - 1
-            })
-        });
-        let (_, messages, last_ms) = &mut shown.unrouted[index];
-        *messages += 1;
-        *last_ms = boottime_ms;
-        *messages
     }
 
     /// The broker answered about a filter.
@@ -371,19 +338,10 @@ mod tests {
     #[test]
     fn no_count_that_a_broker_publishes_overflows_ours() {
         let shared = IntakeShared::new(Clock::new(None), "mqtt://b".into(), &[], false);
-        [0, u64::MAX, 1, u64::MAX].into_iter().for_each(|count| drop(shared.broker_dropped(count)));
+        for count in [0, u64::MAX, 1, u64::MAX] {
+            shared.broker_dropped(count);
+        }
         assert_eq!(shared.snapshot().broker_dropped_since_start, u64::MAX);
-    }
-
-    #[test]
-    fn what_no_route_takes_is_counted_by_prefix_in_a_bounded_list() {
-        let shared = IntakeShared::new(Clock::new(None), "mqtt://b".into(), &[], false);
-        let topics = (0..40).map(|n| format!("a/{n}/x")).chain(["spBv1/0/G/NDATA/N".into(), "ä".repeat(300)]);
-        let counts: Vec<u64> = topics.chain(["a/3".into(), "a/3/y".into()]).map(|t| shared.unrouted(&t, 5)).collect();
-        assert_eq!(counts[counts.len() - 2..], [2, 3]);
-        let status = shared.snapshot();
-        assert_eq!((status.unrouted, status.unrouted_topics.len()), (44, PREFIXES));
-        assert_eq!(status.unrouted_topics.iter().map(|topic| topic.messages).sum::<u64>(), 44);
     }
 
     #[test]

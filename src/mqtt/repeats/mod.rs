@@ -29,6 +29,7 @@ mod ids;
 mod marks;
 mod open;
 mod recent;
+mod resumed;
 mod retained;
 mod seed;
 
@@ -39,9 +40,9 @@ pub use marks::session;
 use marks::{Marks, bits, hash};
 use open::{Entry, Open};
 use recent::Recent;
+use resumed::Resumed;
 pub use retained::{Last, Replays};
 use retained::{Replay, Retained};
-use std::collections::HashMap;
 
 /// Identities that are remembered.
 pub const KEYS: usize = 20_000;
@@ -92,15 +93,6 @@ pub struct Delivery<'a> {
     pub session_kept: bool,
 }
 
-/// On a resumed session: what may still come again.
-#[derive(Debug)]
-struct Resumed {
-    /// As many deliveries as acks were open; 0: what is equal from here on is another reading.
-    left: usize,
-    /// Content of open records → place.
-    equal: HashMap<u64, u64>,
-}
-
 /// Recognises repeats.
 #[derive(Debug)]
 pub struct Recogniser {
@@ -140,8 +132,7 @@ impl Recogniser {
         self.overlap = None;
         self.acks_changed = true;
         if kept {
-            let equal = self.open.open().map(|(place, entry)| (entry.content, place)).collect();
-            self.resumed = Some(Resumed { left: self.open.count(), equal });
+            self.resumed = Some(Resumed::of(&self.open));
         } else {
             self.open.close_all();
             self.ids.session_ended();
@@ -304,8 +295,7 @@ impl Recogniser {
     /// record that it equals.
     fn resume(&mut self, marks: &Marks, dup: bool, plain: bool, connection: u64) -> Option<u64> {
         let resumed = self.resumed.as_mut()?;
-        let equal = (resumed.left > 0).then(|| resumed.equal.get(&marks.content).copied()).flatten();
-        let equal = equal.filter(|place| self.open.get(*place).is_some_and(|entry| entry.open));
+        let equal = (resumed.left > 0).then(|| resumed.equal(marks.content, &self.open, connection)).flatten();
         if plain && equal.is_none() {
             // Something new: what is unacknowledged would have come before it.
             self.resumed = None;

@@ -1,6 +1,7 @@
 //! The recogniser among brokers that keep to MQTT and number their packets as they please: nothing that was published is
 //! lost, and nothing is recorded twice without saying so. Then each rule by itself.
 
+mod endings;
 mod rules;
 mod world;
 
@@ -68,4 +69,14 @@ fn on(connection: u64) -> Delivery<'static> {
 
 fn fresh() -> Recogniser {
     Recogniser::new(None, SESSION, RUN)
+}
+
+fn is_repeat(recogniser: &mut Recogniser, came: Came, connection: u64) -> bool {
+    recogniser.judge(&came.draft(), on(connection)).is_repeat()
+}
+
+fn mark(recogniser: &mut Recogniser, came: Came, connection: u64) -> Option<PossibleDuplicate> {
+    let verdict = recogniser.judge(&came.draft(), on(connection));
+    assert!(!verdict.is_repeat(), "{came:?} is recorded");
+    verdict.duplicate
 }

@@ -4,7 +4,7 @@ use super::rude::{again, publish, retained};
 use super::support::Rig;
 use crate::journal::{Item, Unjournaled};
 use crate::mqtt::IntakeState;
-use crate::mqtt::status::UnroutedStatus;
+use crate::mqtt::unrouted::UnroutedStatus;
 use rumqttc::mqttbytes::v4::{Packet, UnsubAck};
 use std::time::Duration;
 
