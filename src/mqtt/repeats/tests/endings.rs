@@ -81,6 +81,7 @@ fn the_word_of_a_new_session_outlives_that_of_the_one_before() {
 
 /// `cargo test --lib -- --ignored --nocapture cost`: what tens of thousands of open acks cost a delivery and a commit.
 #[test]
+#[expect(clippy::print_stdout, reason = "figures for a person")]
 #[ignore = "prints times"]
 fn cost() {
     for open in [100u32, 1_000, 10_000, 50_000, 65_000] {
