@@ -4,7 +4,9 @@ use crate::clock::{BootId, Moment};
 use crate::config::BodyFormat;
 use crate::record::identity::{Grouping, hash};
 use crate::record::profile::{Profile, ProfileOptions, REGISTRY};
-use crate::record::{Draft, Identity, JournalId, KeyKind, LaneId, Message, Record, Run, Slot, codec};
+use crate::record::{
+    Draft, DuplicateKind, Identity, JournalId, KeyKind, LaneId, Message, PossibleDuplicate, Record, Run, Slot, codec,
+};
 use crate::sqs::Entry;
 use crate::sqs::entry::{Rendering, Unsendable, render};
 use crate::sqs::limits::{ATTRIBUTES, ENTRY_BYTES, ID_CHARS, takes, takes_in_id};
@@ -96,8 +98,10 @@ fn all_profiles(options: ProfileOptions) -> impl Iterator<Item = Profile> {
 
 fn record(profile: &Profile, message: Message, received: Moment) -> Record {
     let identity = profile.identify(&message, received, JOURNAL);
-    let draft =
-        Draft { received, message, profile: profile.name().to_owned(), identity, lanes: vec![LANE], duplicate: None };
+    // As intake does with a delivery that says that it may be another one's repeat.
+    let unsure = message.dup && !identity.key_kind.identifies();
+    let duplicate = unsure.then_some(PossibleDuplicate { kind: DuplicateKind::Redelivery, of: None });
+    let draft = Draft { received, message, profile: profile.name().to_owned(), identity, lanes: vec![LANE], duplicate };
     let run = Run { journal: JOURNAL, epoch: 2, random: 9 };
     Record::number(draft, run, 41, BootId([7; 16]), vec![Slot { lane: LANE, position: 40 }])
 }
