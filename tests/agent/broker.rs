@@ -5,7 +5,7 @@ use crate::support::{
     fleet, mosquitto, online, stub, until_online, until_remarked,
 };
 use proving::agent::AgentProcess;
-use proving::broker::{EmbeddedBroker, EmbeddedOptions};
+use proving::broker::{EmbeddedBroker, EmbeddedOptions, Mosquitto, MosquittoOptions};
 use proving::checker::{Reading, Rules};
 use proving::port::HeldPort;
 use proving::proxy::CuttingProxy;
@@ -31,7 +31,9 @@ async fn a_broker_restarted_in_mid_stream_costs_nothing() {
 /// Each kill puts the broker back to its last save: it sends again what was acknowledged after it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_killed_in_mid_delivery_sends_again_and_every_record_is_recognised() {
-    let (stub, mut broker) = (stub(), mosquitto().await);
+    // Saved when told alone: what it saves by itself in between would bring less again.
+    let options = MosquittoOptions { autosave_after_changes: Some(1_000_000), ..MosquittoOptions::default() };
+    let (stub, mut broker) = (stub(), Mosquitto::start(&options).await.unwrap());
     let mut agent = online(config(broker.addr(), &stub)).await;
     assert!(agent.term(LONG).await.unwrap().success());
     let mut fleet = fleet(broker.addr(), 50, None);
