@@ -85,8 +85,10 @@ impl Opened {
     /// Reads them one by one, so that a start costs no memory.
     pub fn each_of_tail(&mut self, show: &mut dyn FnMut(&Record)) {
         for (closed, end) in std::mem::take(&mut self.newest) {
-            // For the key index alone.
-            let _ = each(&closed, end, &mut |record, _| show(record));
+            // For the key index alone: what cannot be read now waits for its reader, and a redelivery of it is recorded again.
+            if let Err(error) = each(&closed, end, &mut |record, _| show(record)) {
+                tracing::warn!(%error, end, "records before this number cannot be read now: redeliveries of them are not recognised");
+            }
         }
     }
 
