@@ -19,6 +19,7 @@ pub mod clock;
 pub mod config;
 pub mod link;
 pub mod tls;
+pub mod visible;
 
 pub mod mqtt;
 

@@ -89,7 +89,11 @@ impl Chosen {
         }
         let new = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(reader.name());
         if new {
-            tracing::info!(profile = reader.name(), topic, "chosen by topic and payload");
+            tracing::info!(
+                profile = reader.name(),
+                topic = &*crate::visible::line(topic),
+                "chosen by topic and payload"
+            );
         }
     }
 }

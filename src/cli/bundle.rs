@@ -5,9 +5,11 @@
 //! are not in it.
 
 use super::ExitCode;
-use super::print::{complain, private, say};
+use super::output::{NewFile, Owner};
+use super::print::{complain, say};
 use crate::clock::{Clock, rfc3339_ms};
 use crate::config::Config;
+use crate::visible;
 use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
@@ -115,8 +117,9 @@ fn tail(text: String) -> String {
     text[text.ceil_char_boundary(from)..].to_owned()
 }
 
-/// The text without what must not leave the gateway.
+/// The text without what must not leave the gateway, nor act on the terminal that it is looked at with.
 fn scrubbed(text: &str) -> String {
+    let text = visible::text(text);
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         out.push_str(&without_secret_words(&without_userinfo(&without_secret_values(line))));
@@ -177,15 +180,14 @@ fn without_secret_words(line: &str) -> String {
 }
 
 fn write(out: &Path, parts: &[(&'static str, String)]) -> io::Result<()> {
-    let file = private(out)?;
-    let mut archive = tar::Builder::new(file);
+    let mut archive = tar::Builder::new(NewFile::beside(out, 0o600, Owner::default())?);
     for (name, text) in parts {
         let mut header = tar::Header::new_gnu();
         header.set_size(text.len() as u64);
         header.set_mode(0o600);
         archive.append_data(&mut header, format!("tidegate-bundle/{name}"), text.as_bytes())?;
     }
-    archive.into_inner()?.sync_all()
+    archive.into_inner()?.put()
 }
 
 #[cfg(test)]

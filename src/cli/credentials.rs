@@ -4,13 +4,13 @@
 //! each start: somebody who breaks out of the agent's sandbox finds no key on the disk.
 
 use super::ExitCode;
+use super::output::{self, Owner};
 use super::print::{complain, say};
 use crate::config::{Config, CredentialsSource};
 use crate::sqs::credentials::parse_csv;
 use rustix::fs::{Gid, Uid};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Where the package's configuration looks.
@@ -106,37 +106,27 @@ fn place_drop_in(file: &Path, place: &Path) -> io::Result<()> {
         std::fs::create_dir_all(folder)?;
     }
     // No secret: systemd's own tools read it for whoever asks.
-    std::fs::write(file, drop_in(place))
+    output::write(file, 0o644, Owner::default(), drop_in(place).as_bytes())
 }
 
-/// Written beside and renamed, so that a running agent never reads half a file. Root gives it to `owner`.
+/// Never half a file, for the running agent's sake. Root gives it to `owner`.
 fn place_file(place: &Path, bytes: &[u8], owner: Option<(Uid, Gid)>) -> io::Result<()> {
-    let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let mut name = place.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let beside = folder.join(name);
-    let _ = std::fs::remove_file(&beside);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-    let written = (|| {
-        if let Some((user, group)) = owner.filter(|_| rustix::process::geteuid().is_root()) {
-            rustix::fs::fchown(&file, Some(user), Some(group))?;
-        }
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&beside, place)?;
-        File::open(folder)?.sync_all()
-    })();
-    if written.is_err() {
-        let _ = std::fs::remove_file(&beside);
+    if let Some(folder) = place.parent() {
+        std::fs::create_dir_all(folder)?;
     }
-    written
+    let (user, group) = owner.unzip();
+    output::write(place, 0o600, Owner { user, group }, bytes)
 }
 
 /// The service's user and group, where the package made them.
 pub(super) fn service_user() -> Option<(Uid, Gid)> {
     let users = std::fs::read_to_string("/etc/passwd").ok()?;
     user_of(&users, SERVICE_USER)
+}
+
+/// Their numbers.
+pub(super) fn service_user_ids() -> Option<(u32, u32)> {
+    service_user().map(|(user, group)| (user.as_raw(), group.as_raw()))
 }
 
 /// Of the lines of `/etc/passwd`, the ids of a user.

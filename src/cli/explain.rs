@@ -2,7 +2,7 @@
 //! and nothing is journaled. A running agent hands over its next messages; only where none runs, a guest goes to the broker.
 
 use super::ask::Agent;
-use super::print::{complain, say, say_text};
+use super::print::{complain, say_json, say_text};
 use super::{ExitCode, ask, at_broker, load};
 use crate::clock::{BootId, Clock};
 use crate::config::{Config, RouteConfig};
@@ -13,6 +13,7 @@ use crate::record::{Draft, JournalId, KeyKind, LaneId, Message, Record, Run, Slo
 use crate::sqs::Entry;
 use crate::sqs::entry::{Rendering, render};
 use crate::sqs::limits::ENTRY_BYTES;
+use crate::visible;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::io::Read;
@@ -67,7 +68,7 @@ pub(super) fn explain(config: &Path, options: &ExplainOptions) -> ExitCode {
     for message in messages {
         let explained = one(&config, forced.as_ref(), message);
         if options.json {
-            say!("{explained}");
+            say_json(&explained);
         } else {
             say_text!("{}", in_words(&explained));
         }
@@ -219,7 +220,7 @@ fn in_words(of: &Value) -> String {
         other => other.to_string(),
     };
     let mut out = String::new();
-    let mut line = |what: &str, says: &str| _ = writeln!(out, "{what:10} {says}");
+    let mut line = |what: &str, says: &str| _ = writeln!(out, "{what:10} {}", visible::line(says));
     line("topic", &text(&of["topic"]));
     if of["profile"].is_null() {
         line(

@@ -9,6 +9,7 @@ mod explain;
 mod forget;
 mod init;
 mod journal;
+mod output;
 mod policy;
 mod print;
 mod profiles;

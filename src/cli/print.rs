@@ -1,42 +1,59 @@
-//! What commands print. A reader that has seen enough (`tidegate journal list | head`) closes the pipe: that ends the
+//! What commands print, with nothing in it that a terminal acts on ([`crate::visible`]). A reader that has seen enough (`tidegate journal list | head`) closes the pipe: that ends the
 //! command quietly, where the standard macros would end it by a panic.
 
 use super::ExitCode;
-use std::fmt::Arguments;
-use std::fs::{File, OpenOptions};
+use crate::visible;
+use std::fmt::{Arguments, Display};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 
-/// A line on standard output.
+/// One line on standard output, whatever is in it.
 macro_rules! say {
-    ($($words:tt)*) => { $crate::cli::print::out(format_args!("{}\n", format_args!($($words)*))) };
+    ($($words:tt)*) => { $crate::cli::print::line(format_args!($($words)*)) };
 }
-/// Text on standard output, as it is.
+/// Lines on standard output. A value of other people's in them goes through [`crate::visible::line`] first.
 macro_rules! say_text {
-    ($($words:tt)*) => { $crate::cli::print::out(format_args!($($words)*)) };
+    ($($words:tt)*) => { $crate::cli::print::text(format_args!($($words)*)) };
 }
-/// A line on standard error.
+/// A line on standard error, or several where a text of ours has them.
 macro_rules! complain {
-    ($($words:tt)*) => { $crate::cli::print::err(format_args!("{}\n", format_args!($($words)*))) };
+    ($($words:tt)*) => { $crate::cli::print::err(format_args!($($words)*)) };
 }
 pub(super) use {complain, say, say_text};
 
-/// Use the macros.
-pub(super) fn out(words: Arguments<'_>) {
+/// Use [`say`].
+pub(super) fn line(words: Arguments<'_>) {
+    out(&format!("{}\n", visible::line(&words.to_string())));
+}
+
+/// Use [`say_text`].
+pub(super) fn text(words: Arguments<'_>) {
+    out(&visible::text(&words.to_string()));
+}
+
+/// JSON on a line of standard output, or on several where it is pretty.
+pub(super) fn say_json(json: &dyn Display) {
+    out(&format!("{}\n", visible::json(&json.to_string())));
+}
+
+/// Clears a terminal on standard output and goes to its upper left.
+pub(super) fn clear() {
+    out("\x1b[2J\x1b[H");
+}
+
+fn out(words: &str) {
     let mut out = io::stdout().lock();
-    ended(out.write_fmt(words).and_then(|()| out.flush()));
+    ended(out.write_all(words.as_bytes()).and_then(|()| out.flush()));
 }
 
-/// Use the macros.
+/// Use [`complain`].
 pub(super) fn err(words: Arguments<'_>) {
-    // There is nobody left to tell.
-    let _ = io::stderr().lock().write_fmt(words);
+    err_as_is(&format!("{}\n", visible::text(&words.to_string())));
 }
 
-/// A file that was asked for, new or written over, readable by its owner alone.
-pub(super) fn private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+/// Text of ours on standard error, with what a terminal acts on.
+pub(super) fn err_as_is(words: &str) {
+    // There is nobody left to tell.
+    let _ = io::stderr().lock().write_all(words.as_bytes());
 }
 
 fn ended(result: io::Result<()>) {
@@ -44,7 +61,7 @@ fn ended(result: io::Result<()>) {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(ExitCode::Done as i32),
         Err(error) => {
-            err(format_args!("standard output cannot be written: {error}\n"));
+            err(format_args!("standard output cannot be written: {error}"));
             std::process::exit(ExitCode::Failed as i32);
         }
     }

@@ -1,7 +1,7 @@
 //! `tidegate profiles`: every profile, with what a technician wants to know before choosing one.
 
 use super::ExitCode;
-use super::print::{complain, say, say_text};
+use super::print::{complain, say_json, say_text};
 use crate::config::nearest;
 use crate::record::profile::presets::Preset;
 use crate::record::profile::{ProfileInfo, REGISTRY};
@@ -12,14 +12,14 @@ use std::fmt::Write;
 pub(super) fn profiles(name: Option<&str>, as_json: bool) -> ExitCode {
     let Some(name) = name else {
         if as_json {
-            say!("{}", REGISTRY.iter().map(one_json).collect::<serde_json::Value>());
+            say_json(&REGISTRY.iter().map(one_json).collect::<serde_json::Value>());
         } else {
             say_text!("{}", table());
         }
         return ExitCode::Done;
     };
     match REGISTRY.iter().find(|info| info.name == name) {
-        Some(info) if as_json => say!("{}", one_json(info)),
+        Some(info) if as_json => say_json(&one_json(info)),
         Some(info) => say_text!("{}", in_full(info)),
         None => {
             let meant = nearest(name, REGISTRY.iter().map(|info| info.name));

@@ -1,10 +1,11 @@
 //! `tidegate status`: what the running agent says of itself, or what the journal tells without it.
 
-use super::print::{complain, say, say_text};
+use super::print::{clear, complain, say, say_json, say_text};
 use super::{ExitCode, ask, load};
 use crate::config::Config;
 use crate::journal::{View, ViewFacts};
 use crate::status::history::span;
+use crate::visible;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
@@ -13,8 +14,6 @@ use std::time::Duration;
 
 /// Between two looks of `--watch`.
 const WATCH: Duration = Duration::from_secs(2);
-/// Clears a terminal and goes to its upper left.
-const CLEAR: &str = "\x1b[2J\x1b[H";
 
 pub(super) fn status(file: &Path, json: bool, watch: bool) -> ExitCode {
     let config = match load(file) {
@@ -26,7 +25,7 @@ pub(super) fn status(file: &Path, json: bool, watch: bool) -> ExitCode {
     }
     loop {
         if io::stdout().is_terminal() {
-            say_text!("{CLEAR}");
+            clear();
         }
         look(&config, false);
         say!("");
@@ -37,7 +36,7 @@ pub(super) fn status(file: &Path, json: bool, watch: bool) -> ExitCode {
 fn look(config: &Config, json: bool) -> ExitCode {
     let error = match ask(config) {
         Ok(snapshot) if json => {
-            say!("{snapshot}");
+            say_json(&snapshot);
             return ExitCode::Done;
         }
         Ok(snapshot) => {
@@ -48,7 +47,7 @@ fn look(config: &Config, json: bool) -> ExitCode {
     };
     complain!("no agent answers: {error}; is it running? look at: systemctl status tidegate");
     match View::open(&config.journal.path).and_then(|view| view.facts()) {
-        Ok(facts) if json => say!("{}", serde_json::json!({ "running": false, "journal": facts })),
+        Ok(facts) if json => say_json(&serde_json::json!({ "running": false, "journal": facts })),
         Ok(facts) => say_text!("{}", alone(&facts)),
         Err(error) => complain!("{error}"),
     }
@@ -126,7 +125,7 @@ fn session(intake: &Value) -> String {
 /// The snapshot for people. What is missing in it is shown as `-`: an older agent may answer a newer command.
 fn table(snapshot: &Value) -> String {
     let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => visible::line(text).into_owned(),
         Value::Null => "-".to_owned(),
         other => other.to_string(),
     };

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Syncs a folder: entries created, renamed or removed in it are durable afterwards.
@@ -42,10 +43,17 @@ pub(super) fn create_dir(path: &Path) -> io::Result<()> {
     }
 }
 
+/// How a file of the journal is opened for writing: never through a link, which could lead anywhere.
+pub(crate) fn writing() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32);
+    options
+}
+
 /// Replaces a file as a whole: after a power cut it holds the old bytes or the new ones, never a mixture.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&fresh)?;
+    let mut file = writing().create(true).truncate(true).open(&fresh)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     drop(file);

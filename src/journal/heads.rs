@@ -23,7 +23,7 @@ impl<T: Ticket> Writer<T> {
             let kept =
                 quarantine.keep(&record, cause).map_err(|source| JournalError::io(&writer.journal.0.path, source))?;
             tracing::error!(
-                topic,
+                topic = &*crate::visible::line(&topic),
                 bytes,
                 kept,
                 code,

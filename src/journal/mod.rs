@@ -22,6 +22,7 @@ mod closed;
 mod commit;
 mod facts;
 pub(crate) mod files;
+pub mod folder;
 mod format;
 mod frame;
 #[cfg(feature = "rig")]
@@ -103,6 +104,9 @@ pub enum JournalError {
         /// What the system said.
         source: io::Error,
     },
+    /// Somebody else put something on the way, or in the folder.
+    #[error("journal not opened, because another user could have it write elsewhere: {0}")]
+    Planted(String),
     /// A generation could not be used.
     #[error("journal: {0}")]
     Generation(String),

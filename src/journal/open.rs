@@ -9,6 +9,7 @@ use super::books::{LaneBook, Mark};
 use super::closed::ClosedGeneration;
 use super::commit::{Tail, Writer, WriterHealth};
 use super::files;
+use super::folder::{self, Trusted};
 use super::format::check_format;
 use super::generation::{Facts, LaneFact};
 use super::log::Log;
@@ -22,7 +23,7 @@ use super::{Append, Journal, JournalError, Keeper, Recent, Shared, Ticket, gap_r
 use crate::clock::{BootId, Clock};
 use crate::record::{JournalId, LaneId, OpenAcks, Record, Run, codec};
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -162,6 +163,9 @@ impl Journal {
     fn open_once(options: &JournalOptions, clock: &Clock) -> Result<Opened, JournalError> {
         let path = &options.path;
         let io = |source| JournalError::io(path, source);
+        if let Some(why) = folder::planted(path, &Trusted::with(None)).map_err(io)? {
+            return Err(JournalError::Planted(why));
+        }
         files::create_dir(path).map_err(io)?;
         let lock = take_lock(path)?;
         let mut report =
@@ -277,7 +281,7 @@ fn carry_over(
 
 fn take_lock(path: &Path) -> Result<File, JournalError> {
     let lock_path = path.join("lock");
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&lock_path);
+    let file = files::writing().create(true).truncate(false).open(&lock_path);
     let file = file.map_err(|source| JournalError::io(&lock_path, source))?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),

@@ -11,7 +11,7 @@ use super::frame;
 use super::log::locked;
 use crate::record::{LaneId, Record, codec};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -193,7 +193,7 @@ impl Inner {
         files::create_dir(dir)?;
         let path = dir.join(FILE);
         let fresh = !path.exists();
-        let file = OpenOptions::new().append(true).create(true).open(&path)?;
+        let file = files::writing().append(true).create(true).open(&path)?;
         if fresh {
             file.sync_all()?;
             files::sync_dir(dir)?;

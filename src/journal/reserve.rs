@@ -6,7 +6,7 @@
 //! It is made again once the disk has that much to spare.
 
 use super::{files, place};
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -50,7 +50,7 @@ impl Reserve {
     }
 
     fn allocate(&self) -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&self.path)?;
+        let mut file = files::writing().create(true).truncate(true).open(&self.path)?;
         if rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, self.bytes).is_err() {
             // Not every file system can promise blocks; written ones are there.
             let piece = vec![0; PIECE];

@@ -10,7 +10,7 @@ use super::lane_state::{LaneState, Room};
 use super::origin::Machine;
 use crate::record::{JournalId, OpenAcks};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -85,7 +85,7 @@ impl StateFile {
     pub(super) fn open(path: &Path) -> Result<(StateFile, Found), StateError> {
         let io = |source| StateError::Io { path: path.to_owned(), source };
         let existed = path.exists();
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
+        let file = files::writing().read(true).create(true).truncate(false).open(path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
         if !existed || length == 0 {
             // Allocated once and only overwritten afterwards, so that a later fdatasync has no metadata to write.

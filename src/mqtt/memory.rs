@@ -240,7 +240,7 @@ fn apply(folder: &Path, change: Change) -> Result<(), MemoryError> {
 fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let fresh = path.with_extension("new");
-    let mut file = File::create(&fresh)?;
+    let mut file = crate::journal::files::writing().create(true).truncate(true).open(&fresh)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&fresh, path)?;

@@ -7,6 +7,7 @@ use super::topic::{matches, matches_delivered};
 use super::{Intake, PendingAck};
 use crate::journal::{Append, Item, Unjournaled};
 use crate::record::{Draft, Identity, KeyKind, Message, TimeSource};
+use crate::visible;
 use bytes::Bytes;
 use rumqttc::{Publish, QoS};
 use tokio::time::Instant;
@@ -138,7 +139,7 @@ impl Intake {
         if self.shared.came(index, received.boottime_ms, qos, (&publish.topic, &publish.payload)) {
             tracing::warn!(
                 profile = route.profile,
-                topic = publish.topic,
+                topic = &*visible::line(&publish.topic),
                 "a message came with QoS 0: the broker cannot hold it back; publish with QoS 1"
             );
         }
@@ -184,7 +185,7 @@ impl Intake {
         let of_prefix = self.shared.unrouted(&message.topic, received.boottime_ms);
         if of_prefix == 1 {
             tracing::error!(
-                topic = message.topic,
+                topic = &*visible::line(&message.topic),
                 "messages of no route are acknowledged and not journaled; name their topics in a route, then reload: systemctl reload tidegate"
             );
         }
@@ -252,7 +253,7 @@ impl Intake {
         if !std::mem::replace(&mut self.counts.oversize_logged, true) {
             let most = self.options.config.max_payload_bytes;
             tracing::error!(
-                topic = draft.message.topic,
+                topic = &*visible::line(&draft.message.topic),
                 bytes,
                 most,
                 "messages over mqtt.max_payload_bytes are not kept; their heads are in the quarantine"

@@ -232,6 +232,11 @@ impl Board {
         page::render(&snapshot, &histories, &recent, self.clock.now().boottime_ms / 1000)
     }
 
+    /// The snapshot as JSON. Looks at the disk, as [`Board::snapshot`].
+    pub fn json(&self) -> Option<String> {
+        serde_json::to_string(&self.snapshot()).ok().map(|json| crate::visible::json(&json).into_owned())
+    }
+
     /// A snapshot. Looks at the disk: keep it off the runtime's threads.
     pub fn snapshot(&self) -> StatusSnapshot {
         let stages = self.stages(|stages| stages.clone());

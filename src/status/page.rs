@@ -7,6 +7,7 @@ use super::history::{History, Point, Says, span};
 use super::{Health, QueueStatus, StatusSnapshot};
 use crate::drain::DrainState;
 use crate::mqtt::{IntakeState, LastMessage};
+use crate::visible;
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -239,14 +240,13 @@ fn records(out: &mut String, recent: &[LastMessage], now_s: u64) {
 /// Text of somebody else's, cut to [`TEXT_CHARS`].
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars().take(TEXT_CHARS) {
+    for c in visible::line(text).chars().take(TEXT_CHARS) {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            c if c.is_control() => out.push(' '),
             c => out.push(c),
         }
     }

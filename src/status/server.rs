@@ -149,7 +149,7 @@ async fn answer(
         },
         "/" => made(board, HTML, |board| Some(board.page())).await,
         "/page.css" => (StatusCode::OK, "text/css; charset=utf-8", super::page::STYLE.into()),
-        "/status.json" => made(board, "application/json", |board| serde_json::to_string(&board.snapshot()).ok()).await,
+        "/status.json" => made(board, "application/json", |board| board.json()).await,
         "/metrics" => {
             let kind = "text/plain; version=0.0.4; charset=utf-8";
             made(board, kind, |board| Some(crate::telemetry::metrics::render(&board.snapshot()))).await

@@ -4,6 +4,7 @@
 
 use crate::mqtt::IntakeState;
 use crate::status::{Health, StatusSnapshot};
+use crate::visible;
 use std::fmt::Write;
 
 /// A metric: name, kind, what it says.
@@ -150,7 +151,7 @@ impl Text {
         }
         self.out.push_str(name);
         for (index, (label, text)) in labels.iter().enumerate() {
-            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let text = visible::line(text).replace('\\', "\\\\").replace('"', "\\\"");
             let _ = write!(self.out, "{}{label}=\"{text}\"", if index == 0 { '{' } else { ',' });
         }
         let close = if labels.is_empty() { "" } else { "}" };

@@ -1,8 +1,10 @@
 //! What can be looked at without a network: the file, its secrets' files, the clock, the journal's disk.
 
 use super::Step;
+use crate::cli::credentials::service_user_ids;
 use crate::clock::Clock;
 use crate::config::{Config, CredentialsSource};
+use crate::journal::folder::{self, Trusted};
 use crate::journal::place;
 use crate::sqs::credentials::parse_csv;
 use crate::status::token::{TOKEN_CHARS_MIN, Token};
@@ -124,7 +126,7 @@ fn journal(config: &Config) -> Vec<Step> {
             "set journal.path to a folder on flash",
         )];
     };
-    let mut steps = Vec::new();
+    let mut steps = vec![owned(path)];
     steps.push(if place::in_ram(folder) {
         let media: Vec<String> = place::media().iter().map(|path| path.display().to_string()).collect();
         let next = format!("set journal.path to a folder on flash: {} can be written", media.join(", "));
@@ -161,6 +163,23 @@ fn journal(config: &Config) -> Vec<Step> {
         ),
     });
     steps
+}
+
+/// Who else could put something where the agent writes.
+fn owned(path: &Path) -> Step {
+    let step = "journal's folder of the agent alone";
+    let trusted = Trusted::with(service_user_ids());
+    match (folder::planted(path, &trusted), folder::open_to(path, &trusted)) {
+        (Ok(Some(why)), _) => Step::bad(step, why, "and give the journal a folder that only the agent can write"),
+        (Ok(None), Ok(Some((at, why)))) => {
+            let next = format!("chown and chmod {}, or set journal.path to a folder of the agent alone", at.display());
+            Step::bad(step, format!("{}: {why}", at.display()), next)
+        }
+        (Ok(None), Ok(None)) => Step::good(step, format!("nobody else can write on the way to {}", path.display())),
+        (Err(error), _) | (_, Err(error)) => {
+            Step::open(step, format!("{}: {error}", path.display()), "run this as root, or as the agent's user")
+        }
+    }
 }
 
 fn mib(bytes: u64) -> String {

@@ -10,7 +10,7 @@ mod queue;
 mod running;
 
 use super::{ExitCode, load};
-use crate::cli::print::{say, say_text};
+use crate::cli::print::{say, say_json, say_text};
 use crate::clock::Clock;
 use crate::config::Config;
 use serde::Serialize;
@@ -89,7 +89,7 @@ pub(super) fn check(config_file: &Path, options: &CheckOptions) -> ExitCode {
     }
     let bad = steps.iter().filter(|step| step.mark == Mark::Bad).count();
     if options.json {
-        say!("{}", serde_json::json!({ "ok": bad == 0, "steps": steps }));
+        say_json(&serde_json::json!({ "ok": bad == 0, "steps": steps }));
     } else {
         say_text!("{}", lines(&steps));
         say!(

@@ -6,6 +6,7 @@ mod propose;
 
 use super::{ExitCode, at_broker};
 use crate::cli::ask::{self, Agent};
+use crate::cli::output::{NewFile, Owner};
 use crate::cli::print::{complain, say};
 use crate::config::effective::quoted;
 use crate::config::{BrokerAddress, Config};
@@ -13,12 +14,11 @@ use crate::mqtt::visit::visit;
 use crate::record::Message;
 use crate::record::profile::Profile;
 use crate::sqs::url::QueueUrl;
+use crate::visible;
 use propose::{Proposal, propose};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
 use std::io::{self, BufRead, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -255,7 +255,7 @@ fn text(options: &InitOptions, broker: &str, queue: &str, credentials: &str, rou
     for route in routes {
         out.push('\n');
         if !route.example.is_empty() {
-            let example: String = route.example.chars().filter(|c| !c.is_control()).take(120).collect();
+            let example: String = visible::line(&route.example).chars().take(120).collect();
             let _ = writeln!(out, "# {} messages were seen, such as {example}", route.messages);
         }
         if route.qos0 > 0 {
@@ -273,19 +273,17 @@ fn text(options: &InitOptions, broker: &str, queue: &str, credentials: &str, rou
 
 /// What was there is kept beside it.
 fn write(file: &Path, text: &str) -> io::Result<()> {
+    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder)?;
+    }
+    // Of the service's group: closed to it, the service ends with exit code 3, and is not started again.
+    let group = super::credentials::service_user().map(|(_, group)| group);
+    let mut out = NewFile::beside(file, 0o640, Owner { user: None, group })?;
+    out.write_all(text.as_bytes())?;
     if file.exists() {
         let mut old = file.as_os_str().to_owned();
         old.push(".old");
         std::fs::rename(file, old)?;
     }
-    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)?;
-    }
-    let mut out = OpenOptions::new().write(true).create_new(true).mode(0o640).open(file)?;
-    // Made by root it would be closed to the service too, which ends with exit code 3 then, and is not started again.
-    if let Some((_, group)) = super::credentials::service_user().filter(|_| rustix::process::geteuid().is_root()) {
-        rustix::fs::fchown(&out, None, Some(group))?;
-    }
-    out.write_all(text.as_bytes())?;
-    out.sync_all()
+    out.put()
 }

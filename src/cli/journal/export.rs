@@ -1,13 +1,15 @@
 //! `tidegate journal export`: records with their payloads, as lines of JSON or as the envelopes themselves.
 
 use super::super::ExitCode;
-use super::super::print::{complain, err, private};
+use super::super::output::{NewFile, Owner};
+use super::super::print::{complain, err_as_is};
 use super::quarantine::entries;
 use super::record::Line;
 use super::{Choice, failed};
 use crate::journal::View;
 use crate::record::codec;
-use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
+use crate::visible;
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Stdout, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -20,7 +22,7 @@ pub(crate) enum Format {
 /// Writes what is chosen to `out`.
 pub(super) fn export(view: &View, choice: &Choice, out: &Path, format: Format) -> Result<ExitCode, ExitCode> {
     let lane = choice.lane(view)?;
-    let mut sink = Sink::open(out)?;
+    let mut sink = Sink::open(out, format)?;
     let (first, last) = view.span();
     let mut progress = Progress::new("records looked at");
     let mut written = Ok(());
@@ -42,7 +44,7 @@ pub(super) fn export(view: &View, choice: &Choice, out: &Path, format: Format) -
 /// Writes what is in quarantine to `out`.
 pub(super) fn quarantine(view: &View, out: &Path, format: Format) -> Result<ExitCode, ExitCode> {
     let entries = entries(view)?;
-    let mut sink = Sink::open(out)?;
+    let mut sink = Sink::open(out, format)?;
     let written = entries.iter().try_for_each(|entry| match format {
         Format::Ndjson => sink.line(&Line::quarantined(view, entry, true).json()),
         Format::Cbor => sink.bytes(&codec::encode(&entry.record)),
@@ -50,48 +52,72 @@ pub(super) fn quarantine(view: &View, out: &Path, format: Format) -> Result<Exit
     sink.end(written, out)
 }
 
-/// Where an export goes. Payloads are in it: a file is readable by its owner alone.
+/// Where an export goes.
 struct Sink {
-    to: BufWriter<Box<dyn Write>>,
+    to: To,
     records: u64,
 }
 
+enum To {
+    Stdout(BufWriter<Stdout>),
+    /// Payloads are in it: it is readable by its owner alone.
+    File(BufWriter<NewFile>),
+}
+
+impl To {
+    fn writer(&mut self) -> &mut dyn Write {
+        match self {
+            To::Stdout(out) => out,
+            To::File(file) => file,
+        }
+    }
+
+    fn end(self) -> io::Result<()> {
+        match self {
+            To::Stdout(mut out) => out.flush(),
+            To::File(file) => file.into_inner()?.put(),
+        }
+    }
+}
+
 impl Sink {
-    fn open(out: &Path) -> Result<Sink, ExitCode> {
-        let to: Box<dyn Write> = if out == Path::new("-") {
-            Box::new(io::stdout())
+    fn open(out: &Path, format: Format) -> Result<Sink, ExitCode> {
+        let to = if out != Path::new("-") {
+            let file = NewFile::beside(out, 0o600, Owner::default()).map_err(|error| {
+                complain!("cannot write {}: {error}; name another place with --out", out.display());
+                ExitCode::Failed
+            })?;
+            To::File(BufWriter::new(file))
+        } else if matches!(format, Format::Cbor) && io::stdout().is_terminal() {
+            complain!("CBOR is nothing for a terminal: name a file with --out");
+            return Err(ExitCode::Usage);
         } else {
-            match private(out) {
-                Ok(file) => Box::new(file),
-                Err(error) => {
-                    complain!("cannot write {}: {error}; name another place with --out", out.display());
-                    return Err(ExitCode::Failed);
-                }
-            }
+            To::Stdout(BufWriter::new(io::stdout()))
         };
-        Ok(Sink { to: BufWriter::new(to), records: 0 })
+        Ok(Sink { to, records: 0 })
     }
 
     fn line(&mut self, text: &str) -> io::Result<()> {
-        self.bytes(text.as_bytes())?;
-        self.to.write_all(b"\n")
+        self.bytes(visible::json(text).as_bytes())?;
+        self.to.writer().write_all(b"\n")
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.records += 1;
-        self.to.write_all(bytes)
+        self.to.writer().write_all(bytes)
     }
 
-    fn end(mut self, written: io::Result<()>, out: &Path) -> Result<ExitCode, ExitCode> {
-        match written.and_then(|()| self.to.flush()) {
+    fn end(self, written: io::Result<()>, out: &Path) -> Result<ExitCode, ExitCode> {
+        let records = self.records;
+        match written.and_then(|()| self.to.end()) {
             Ok(()) => {
-                complain!("{} records written", self.records);
+                complain!("{records} records written");
                 Ok(ExitCode::Done)
             }
             // Whoever reads has seen enough.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::Done),
             Err(error) => {
-                complain!("{} is not complete: {error}", out.display());
+                complain!("{} is not written: {error}; name a place with room with --out", out.display());
                 Err(ExitCode::Failed)
             }
         }
@@ -115,13 +141,13 @@ impl Progress {
         if self.shown && self.percent != Some(percent) {
             self.percent = Some(percent);
             let full = "#".repeat(percent as usize / 4);
-            err(format_args!("\r[{full:<25}] {percent:>3} %, {done} of {all} {}", self.what));
+            err_as_is(&format!("\r[{full:<25}] {percent:>3} %, {done} of {all} {}", self.what));
         }
     }
 
     pub(super) fn end(&self) {
         if self.percent.is_some() {
-            err(format_args!("\n"));
+            err_as_is("\n");
         }
     }
 }

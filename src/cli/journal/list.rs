@@ -1,7 +1,7 @@
 //! `tidegate journal list` and `show`.
 
 use super::super::ExitCode;
-use super::super::print::{complain, say, say_text};
+use super::super::print::{complain, say, say_json, say_text};
 use super::record::{HEAD, Line};
 use super::{Choice, Shown, failed};
 use crate::journal::View;
@@ -25,7 +25,7 @@ pub(super) fn list(view: &View, choice: &Choice, limit: usize, json: bool) -> Re
         shown += 1;
         let line = Line::of(view, record, false);
         match json {
-            true => say!("{}", line.json()),
+            true => say_json(&line.json()),
             false => say!("{}", line.row()),
         }
         ControlFlow::Continue(())
@@ -61,14 +61,14 @@ pub(super) fn show(view: &View, &Shown { number, payload, .. }: &Shown) -> Resul
     Err(ExitCode::Failed)
 }
 
-/// Text as it is, other bytes in hex.
+/// Text as it can be shown, other bytes in hex: `journal export` has all of them.
 pub(super) fn say_payload(payload: &[u8], shown: bool) {
     match (shown, std::str::from_utf8(payload)) {
         (false, _) => say!("{:<14} hidden; --payload shows it", "payload"),
-        (true, Ok(text)) => say!("{:<14}\n{text}", "payload"),
+        (true, Ok(text)) => say_text!("{:<14}\n{text}\n", "payload"),
         (true, Err(_)) => {
             let hex: String = payload.iter().map(|byte| format!("{byte:02x}")).collect();
-            say!("{:<14} in hex\n{hex}", "payload");
+            say_text!("{:<14} in hex\n{hex}\n", "payload");
         }
     }
 }

@@ -9,9 +9,11 @@ mod quarantine;
 mod record;
 mod verify;
 
+use super::credentials::service_user_ids;
 use super::print::complain;
 use super::{ConfigFile, ExitCode, load};
 use crate::config::Config;
+use crate::journal::folder::{self, Trusted};
 use crate::journal::{JournalError, View};
 use crate::record::{LaneId, Record};
 use clap::Subcommand;
@@ -115,7 +117,13 @@ fn looked(file: &Path, look: impl FnOnce(&View) -> Result<ExitCode, ExitCode>) -
 }
 
 fn view(config: &Config) -> Result<View, ExitCode> {
-    View::open(&config.journal.path).map_err(|error| failed(&error))
+    let path = &config.journal.path;
+    let planted = folder::planted(path, &Trusted::with(service_user_ids()));
+    // Where nobody can look, the view says why.
+    if let Ok(Some(why)) = planted {
+        return Err(failed(&JournalError::Planted(why)));
+    }
+    View::open(path).map_err(|error| failed(&error))
 }
 
 /// Says what the journal's trouble is.

@@ -1,6 +1,6 @@
 //! `tidegate journal quarantine …`: what can never be sent, and what to do with it.
 
-use super::super::print::{complain, say, say_text};
+use super::super::print::{complain, say, say_json, say_text};
 use super::super::{ConfigFile, ExitCode, ask, load};
 use super::list::say_payload;
 use super::record::Line;
@@ -80,7 +80,7 @@ fn list(view: &View, json: bool) -> Result<ExitCode, ExitCode> {
     let entries = entries(view)?;
     for entry in &entries {
         if json {
-            say!("{}", Line::quarantined(view, entry, false).json());
+            say_json(&Line::quarantined(view, entry, false).json());
             continue;
         }
         let queue = entry.place.and_then(|(lane, _)| view.lane_name(lane)).unwrap_or("-");

@@ -3,6 +3,7 @@
 use crate::clock::rfc3339_ms;
 use crate::journal::{Quarantined, View};
 use crate::record::Record;
+use crate::visible;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -127,7 +128,7 @@ impl<'a> Line<'a> {
                 serde_json::Value::String(text) => text.clone(),
                 other => other.to_string(),
             };
-            let _ = writeln!(out, "{:<14} {value}", name.replace('_', " "));
+            let _ = writeln!(out, "{:<14} {}", name.replace('_', " "), visible::line(&value));
         }
         out
     }

@@ -1,7 +1,7 @@
 //! `tidegate journal verify`.
 
 use super::super::ExitCode;
-use super::super::print::{say, say_text};
+use super::super::print::{say, say_json, say_text};
 use super::export::Progress;
 use super::failed;
 use crate::journal::View;
@@ -16,7 +16,7 @@ pub(super) fn verify(view: &View, json: bool) -> Result<ExitCode, ExitCode> {
     let missing: u64 = found.iter().flat_map(|one| &one.missing).map(|(from, to)| to - from + 1).sum();
     let sound = missing == 0 && facts.journal_id.is_some();
     if json {
-        say!("{}", serde_json::json!({ "sound": sound, "missing": missing, "journal": facts, "generations": found }));
+        say_json(&serde_json::json!({ "sound": sound, "missing": missing, "journal": facts, "generations": found }));
     } else {
         for one in &found {
             let from = one.first;

@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::sqs::connector::fault::{NetError, ProxyRefusal, find, one_line};
 use crate::sqs::credentials::FileError;
 use crate::sqs::{Fault, FaultClass, classify};
+use crate::visible;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sqs::error::SdkError;
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchError;
@@ -171,8 +172,7 @@ fn cause(error: &(dyn Error + 'static)) -> String {
 
 /// One line of bounded length out of a text from outside.
 pub(super) fn clip(text: &str) -> String {
-    let mut words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    words.retain(|c| !c.is_control());
+    let mut words = visible::line(&text.split_whitespace().collect::<Vec<_>>().join(" ")).into_owned();
     if let Some((cut, _)) = words.char_indices().nth(TEXT_CHARS) {
         words.truncate(cut);
         words.push('…');
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_text_from_outside_becomes_one_bounded_line() {
-        assert_eq!(clip(" a\r\n\tb\u{1b}[31m "), "a b[31m");
+        assert_eq!(clip(" a\r\n\tb\u{1b}[31m "), "a b\u{fffd}[31m");
         assert_eq!(clip(&"é".repeat(1000)).chars().count(), TEXT_CHARS + 1);
     }
 
@@ -228,7 +228,7 @@ mod tests {
         let error = SendMessageBatchError::generic(aws_sdk_sqs::error::ErrorMetadata::builder().code(code).build());
         let fault = refused(&error, 400);
         assert!(!fault.text.chars().any(char::is_control), "{fault:?}");
-        assert!(fault.text.len() < 1_000 && fault.code.is_some_and(|code| code.starts_with("Lost[31mxxx")));
+        assert!(fault.text.len() < 1_000 && fault.code.is_some_and(|code| code.starts_with("Lost\u{fffd}\u{fffd}[31mxxx")));
     }
 
     #[test]
