@@ -136,8 +136,8 @@ async fn run_once(
     let (retry_sender, retry) = watch::channel(0);
     helpers.spawn(orders.take(config.clone(), board.clone(), halt_sender, retry_sender));
     if let Some(listen) = config.status.listen {
-        let (token_file, board) = (config.status.token_file.clone(), board.clone());
-        helpers.spawn(async move { match server::serve(listen, token_file, board).await {} });
+        let (token_file, board, retry) = (config.status.token_file.clone(), board.clone(), retry.clone());
+        helpers.spawn(async move { match server::serve(listen, token_file, board, retry).await {} });
     }
     let Some((opened, recogniser)) = open::open_journal(&config, clock, &board, stop.clone()).await? else {
         helpers.shutdown().await;

@@ -43,6 +43,8 @@ pub(super) fn agent(config: &Config) -> Agent {
         (Ok(()), Err(error)) => Agent::Mute(error.to_string()),
         (Err(_), Ok((401, _))) => Agent::Mute("it wants the token of status.token_file; run this as root".to_owned()),
         (Err(error), _) | (_, Err(error)) if denied(&error) => Agent::Mute(format!("{error}; run this as root")),
+        // Busy, or closed because its token's file is bad.
+        (Err(_), Ok((503, said))) => Agent::Mute(format!("it answers {}", String::from_utf8_lossy(&said).trim())),
         (Err(_), _) => Agent::None,
     }
 }

@@ -5,10 +5,14 @@
 //! percent-encoded, several may be given), as soon as there are `count` of them or `within` seconds are over. And it does
 //! what changes something: `POST /quarantine/requeue` and `POST /quarantine/drop`, each with a JSON list of numbers, or
 //! `null` for all of them. Only the agent's own user and root are served, by what the kernel says of the peer, whatever the
-//! file's permissions are.
+//! file's permissions are. Slow ones make room for others as on the page ([`super::places`]); a wait for messages does not,
+//! and at most eight go on at a time.
 
 use super::Board;
-use super::server::{CONNECTION_TIME, Connections, Door, REFUSED_PAUSE};
+use super::connections::Connections;
+use super::door::Door;
+use super::places::Peer;
+use super::server::{CONNECTION_TIME, REFUSED_PAUSE, Site};
 use crate::journal::{Journal, JournalError, Requeued};
 use crate::mqtt::Heard;
 use crate::mqtt::topic::filter_problem;
@@ -28,6 +32,8 @@ use tokio::time::timeout;
 pub const SOCKET: &str = "control";
 /// Largest body of a request: a few thousand numbers.
 const BODY_BYTES_MAX: usize = 64 * 1024;
+/// The command sends it with the head.
+const BODY_TIME: Duration = Duration::from_secs(3);
 const BIND_RETRY: Duration = Duration::from_secs(60);
 /// A change waits for the disk.
 const CHANGE_TIME: Duration = CONNECTION_TIME.saturating_mul(4);
@@ -42,11 +48,12 @@ const CONTROL_TIME: Duration = Duration::from_secs(WITHIN_MAX_S + 60);
 pub async fn serve(folder: PathBuf, board: Arc<Board>) -> Infallible {
     let (path, listener) = bind(&folder.join(SOCKET)).await;
     let _gone = Removed(path);
+    let site = Site::new(board, Door::Control);
     let mut connections = Connections::default();
     loop {
         match listener.accept().await {
             Ok((stream, _)) if is_owner(&stream) => {
-                connections.take(stream, &board, &Door::Control, CONTROL_TIME);
+                connections.take(stream, Peer::Here, &site, CONTROL_TIME).await;
             }
             Ok(_) => {}
             Err(_) => tokio::time::sleep(REFUSED_PAUSE).await,
@@ -98,11 +105,11 @@ async fn changed(request: Request<Incoming>, board: &Board) -> Option<(StatusCod
         "/quarantine/drop" => false,
         _ => return None,
     };
+    let Ok(Some(numbers)) = timeout(BODY_TIME, numbers(request.into_body())).await else {
+        return Some((StatusCode::BAD_REQUEST, "a list of numbers, or null\n".to_owned()));
+    };
     let Some(journal) = board.journal() else {
         return Some((StatusCode::SERVICE_UNAVAILABLE, "the journal is not open yet\n".to_owned()));
-    };
-    let Some(numbers) = numbers(request.into_body()).await else {
-        return Some((StatusCode::BAD_REQUEST, "a list of numbers, or null\n".to_owned()));
     };
     let changed = tokio::task::spawn_blocking(move || act(&journal, requeue, numbers.as_deref())).await;
     Some(match changed.map_err(io::Error::other) {

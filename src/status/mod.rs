@@ -1,8 +1,11 @@
 //! The status: one snapshot behind everything that people look at.
 
+pub(crate) mod connections;
 pub mod control;
+pub(crate) mod door;
 pub mod history;
 pub mod page;
+mod places;
 mod remarks;
 pub mod server;
 pub mod token;

@@ -2,17 +2,37 @@
 //!
 //! Given as a bearer token or as the password of basic authentication (any user name), which every browser asks for by
 //! itself. Only its SHA-256 is kept, and compared in constant time: how long an answer takes tells nothing about it.
+//!
+//! A token counts as its file has it when a request comes ([`TokenFile`]): one that was taken back opens nothing more, and
+//! while the file holds none nobody gets in, and the board says so.
 
+use super::Board;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use sha2::{Digest, Sha256};
-use std::io;
-use std::path::Path;
+use std::convert::Infallible;
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use subtle::ConstantTimeEq;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
 
 /// Shorter ones can be guessed.
 pub const TOKEN_CHARS_MIN: usize = 16;
+/// What is read of the file; a longer line is no token.
+const FILE_BYTES_MAX: u64 = 4096;
+/// Looks that are waited for at a time.
+const WAITING_MAX: usize = 8;
+/// A file that takes longer cannot be read.
+const LOOK_TIME: Duration = Duration::from_secs(5);
+/// While the file is bad, it is looked at so often.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// A token, by its hash.
 #[derive(Clone)]
@@ -49,10 +69,143 @@ impl Token {
 /// The first line of a file, without blanks around it.
 ///
 /// # Errors
-/// It cannot be read.
+/// It cannot be read, is no file, or its first line is longer than 4 KiB or no text.
 pub fn read_line(file: &Path) -> io::Result<String> {
-    let text = std::fs::read_to_string(file)?;
-    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+    let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what);
+    // A pipe that nobody writes to would be waited for.
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(file)?;
+    if !file.metadata()?.is_file() {
+        return Err(invalid("it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    let line = match bytes.iter().position(|byte| *byte == b'\n') {
+        Some(end) => &bytes[..end],
+        None if bytes.len() as u64 == FILE_BYTES_MAX => return Err(invalid("its first line is longer than 4 KiB")),
+        None => &bytes,
+    };
+    Ok(std::str::from_utf8(line).map_err(|_| invalid("its first line is no text"))?.trim().to_owned())
+}
+
+/// The file of the page's token, looked at again for each request.
+pub(crate) struct TokenFile {
+    path: PathBuf,
+    board: Arc<Board>,
+    /// One look at a time: a file system that stands still must not take the runtime's threads one by one.
+    turn: Arc<Semaphore>,
+    /// So many wait for one at a time.
+    waiting: Semaphore,
+    /// How many have asked.
+    asked: AtomicU64,
+    last: Mutex<Last>,
+    /// Nobody gets in: what the last look found, and so at the beginning.
+    closed: watch::Sender<bool>,
+}
+
+/// What the last look found.
+#[derive(Default)]
+struct Last {
+    /// How many had asked when it began: it answers them, and nobody who came later.
+    asked: u64,
+    token: Option<Token>,
+}
+
+impl std::fmt::Debug for TokenFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TokenFile({})", self.path.display())
+    }
+}
+
+impl TokenFile {
+    /// A file that was not looked at yet; `board` is told what becomes of it.
+    pub(crate) fn new(path: PathBuf, board: Arc<Board>) -> Arc<TokenFile> {
+        let (turn, waiting) = (Arc::new(Semaphore::new(1)), Semaphore::new(WAITING_MAX));
+        let closed = watch::Sender::new(true);
+        Arc::new(TokenFile { path, board, turn, waiting, asked: AtomicU64::new(0), last: Mutex::default(), closed })
+    }
+
+    /// The token of this moment. `None`: nobody gets in, and the board says why.
+    pub(super) async fn look(self: &Arc<TokenFile>) -> Option<Token> {
+        let looked = async {
+            let _waiting = self.waiting.acquire().await.ok()?;
+            self.look_as(self.asked.fetch_add(1, SeqCst) + 1).await
+        };
+        match timeout(LOOK_TIME, looked).await {
+            Ok(token) => token,
+            Err(_) => {
+                self.say(Some(&io::Error::new(io::ErrorKind::TimedOut, "it takes too long to read")));
+                None
+            }
+        }
+    }
+
+    /// Waits until another look can be waited for.
+    pub(super) async fn ready(&self) {
+        drop(self.waiting.acquire().await);
+    }
+
+    /// Looks, unless a look that began after this one was asked for has been made meanwhile: however many ask at a time,
+    /// none of them waits for more than two.
+    async fn look_as(self: &Arc<TokenFile>, number: u64) -> Option<Token> {
+        let turn = self.turn.clone().acquire_owned().await.ok()?;
+        if let Last { asked, token } = &*self.last()
+            && *asked >= number
+        {
+            return token.clone();
+        }
+        let this = self.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let asked = this.asked.load(SeqCst);
+            let token = Token::read(&this.path);
+            this.say(token.as_ref().err());
+            *this.last() = Last { asked, token: token.as_ref().ok().cloned() };
+            token.ok()
+        });
+        read.await.ok().flatten()
+    }
+
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a look found a token.
+    pub(super) async fn opened(&self) {
+        // Never an error: `self` holds the sender.
+        let _ = self.closed.subscribe().wait_for(|closed| !closed).await;
+    }
+
+    /// Looks where no request makes it: at once, at each count of `hangups`, and while the file is bad, again and again.
+    pub(super) async fn watch(self: &Arc<TokenFile>, mut hangups: watch::Receiver<u64>) -> Infallible {
+        loop {
+            self.look().await;
+            let hangup = async {
+                if hangups.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            let again = async {
+                let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
+                sleep(LOOK_AGAIN).await;
+            };
+            tokio::select! {
+                () = hangup => {}
+                () = again => {}
+            }
+        }
+    }
+
+    fn say(&self, error: Option<&io::Error>) {
+        let file = self.path.display();
+        let why = error.map(|error| format!("the status page stays closed: status.token_file {file}: {error}"));
+        let was_closed = self.closed.send_replace(why.is_some());
+        match (self.board.page_closed(why.clone()), why) {
+            (true, Some(why)) => tracing::error!("{why}"),
+            (_, None) if was_closed => tracing::info!(%file, "the status page is open to whoever has the token"),
+            _ => {}
+        }
+    }
 }
 
 fn hash(bytes: &[u8]) -> [u8; 32] {
@@ -107,8 +260,20 @@ mod tests {
     }
 
     #[test]
-    fn a_short_token_is_refused() {
+    fn what_is_no_token_is_refused() {
         assert!(token("fifteen-letters\n").unwrap_err().to_string().contains("16"));
         assert!(token("").is_err());
+        assert!(token(&"x".repeat(4095)).is_ok() && token(&("x".repeat(4095) + "\nmore")).is_ok());
+        assert!(token(&"x".repeat(4096)).unwrap_err().to_string().contains("4 KiB"));
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Token::read(folder.path()).is_err());
+        assert!(Token::read("/dev/zero".as_ref()).unwrap_err().to_string().contains("regular file"));
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(Token::read(&pipe).unwrap_err().to_string().contains("regular file"));
     }
 }

@@ -228,7 +228,9 @@ mod tests {
         let error = SendMessageBatchError::generic(aws_sdk_sqs::error::ErrorMetadata::builder().code(code).build());
         let fault = refused(&error, 400);
         assert!(!fault.text.chars().any(char::is_control), "{fault:?}");
-        assert!(fault.text.len() < 1_000 && fault.code.is_some_and(|code| code.starts_with("Lost\u{fffd}\u{fffd}[31mxxx")));
+        assert!(
+            fault.text.len() < 1_000 && fault.code.is_some_and(|code| code.starts_with("Lost\u{fffd}\u{fffd}[31mxxx"))
+        );
     }
 
     #[test]

@@ -3,4 +3,9 @@
 
 mod escapes;
 mod folder;
+mod guessed_token;
 mod links;
+mod revoked_token;
+mod slow_control;
+mod slow_page;
+mod visitor;
