@@ -11,6 +11,7 @@
 #![allow(clippy::print_stdout, reason = "seeds, messages and figures, for whoever reads a test's output")]
 
 mod accounts;
+mod attacks;
 mod bad_input;
 mod broker;
 mod brokers;

@@ -1,0 +1,3 @@
+//! Attacks on an installed agent, tried: one file per promise.
+
+mod purge;
