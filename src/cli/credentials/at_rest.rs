@@ -2,7 +2,8 @@
 //!
 //! With a TPM they are encrypted by it, so that the card alone does not give them away. Bound to no PCR that firmware or
 //! kernel measure: an update must not keep the unit from starting, for an agent that does not run loses readings. Nothing is
-//! relied on before it was decrypted again here. Without a TPM they lie in plain, closed to all but root: systemd's host key
+//! relied on before it was decrypted again here. Power cuts must not either: to the TPM they look like guessing, and with an
+//! older systemd it locks, so it is not used there. Without a TPM they lie in plain, closed to all but root: systemd's host key
 //! would lie on the same card, so it keeps nobody out who has the card, and its loss would keep the unit from starting.
 
 use super::place_file;
@@ -21,6 +22,9 @@ pub(super) const DEFAULT_PLACE: &str = "/etc/tidegate/credentials.csv";
 /// Registers that the encryption is bound to, in the order of trial. None; where systemd cannot decrypt that again (252
 /// cannot: it looks for their bank all the same), one that neither firmware nor kernel writes.
 const PCRS: [&str; 2] = ["", "23"];
+
+/// The version from which systemd does not have the TPM guard against guessing what nobody can guess (its pull request 30728).
+const UNGUARDED_MIN: u32 = 256;
 
 /// The places of a system, and its program.
 #[derive(Clone, Debug)]
@@ -79,8 +83,13 @@ pub(super) fn no_systemd() -> Option<String> {
 
 /// Reads what `systemctl --version` says; what is not understood there is no reason. Pure.
 fn too_old(said: &str) -> Option<String> {
-    let version = said.strip_prefix("systemd ")?.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u32>().ok()?;
+    let version = version_in(said)?;
     (version < VERSION_MIN).then(|| format!("systemd {version} knows no credentials, {VERSION_MIN} and later do"))
+}
+
+/// Of a program of systemd.
+fn version_in(said: &str) -> Option<u32> {
+    said.strip_prefix("systemd ")?.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// How the keys were stored.
@@ -99,7 +108,8 @@ pub(super) enum Stored {
 /// # Errors
 /// What could not be written, and the system's reason.
 pub(super) fn store(places: &Places, bytes: &[u8]) -> Result<Stored, (PathBuf, io::Error)> {
-    let (stored, sealed) = match has_tpm(&places.creds).then(|| seal(&places.creds, bytes)) {
+    let sealed = || lockable(&places.creds).map_or_else(|| seal(&places.creds, bytes), Err);
+    let (stored, sealed) = match has_tpm(&places.creds).then(sealed) {
         None => (Stored::NoTpm, None),
         Some(Err(why)) => (Stored::Fallback(why), None),
         Some(Ok(sealed)) => (Stored::Tpm, Some(sealed)),
@@ -144,6 +154,20 @@ fn has_tpm(creds: &Path) -> bool {
 /// Pure.
 fn tpm_in(said: &str) -> bool {
     said.lines().enumerate().any(|(at, line)| at == 0 && line.trim() == "yes" || line.trim() == "+driver")
+}
+
+/// Why the TPM would refuse to decrypt after some power cuts; `None`: it would not. To the TPM each one is a failed try at
+/// what is guarded against guessing, and older systemds guard all.
+fn lockable(creds: &Path) -> Option<String> {
+    let said = Command::new(creds).arg("--version").stdin(Stdio::null()).output();
+    let version = said.ok().and_then(|said| version_in(&String::from_utf8_lossy(&said.stdout)));
+    if version.is_some_and(|version| version >= UNGUARDED_MIN) {
+        return None;
+    }
+    let version = version.map_or_else(|| "this systemd".to_owned(), |version| format!("systemd {version}"));
+    Some(format!(
+        "with {version} some power cuts would lock the TPM, and the agent would not start ({UNGUARDED_MIN} and later do without)"
+    ))
 }
 
 /// The bytes encrypted with the TPM, proven by decrypting them.
