@@ -1,6 +1,7 @@
 //! Nothing shows a secret, whatever the file with the key looks like; and a key need not touch the card on its way.
 
-use crate::support::{PROGRAM, config, prepared, said, stub, tidegate};
+use crate::support::{PROGRAM, config, said, stub, tidegate};
+use proving::agent::AgentProcess;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use tokio::io::AsyncWriteExt;
@@ -11,7 +12,7 @@ const SECRET: &str = "wJalrXUtnFEMI+K7MDENG+bPxRfiCYEXAMPLEKEY";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_with_exchanged_columns_is_refused_and_its_secret_is_shown_nowhere() {
     let stub = stub();
-    let agent = prepared(config("127.0.0.1:1".parse().unwrap(), &stub));
+    let agent = AgentProcess::prepare(PROGRAM, config("127.0.0.1:1".parse().unwrap(), &stub)).unwrap();
     let keys = std::fs::read_dir(agent.folder()).unwrap().flatten().map(|entry| entry.path());
     let keys = keys.into_iter().find(|path| path.extension().is_some_and(|e| e == "csv")).expect("the credentials");
     // The second one has nothing that looks like an id, as emulators have it: it works, and is not shown.
@@ -32,7 +33,7 @@ async fn a_file_with_exchanged_columns_is_refused_and_its_secret_is_shown_nowher
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_comes_in_by_standard_input() {
     let stub = stub();
-    let agent = prepared(config("127.0.0.1:1".parse().unwrap(), &stub));
+    let agent = AgentProcess::prepare(PROGRAM, config("127.0.0.1:1".parse().unwrap(), &stub)).unwrap();
     let place = agent.folder().join("keys/c.csv");
     let import = async |text: &str| {
         let mut child = tokio::process::Command::new(PROGRAM)
