@@ -17,14 +17,45 @@ case ${1:-} in
         exit 2
         ;;
 esac
+# Ends the broker's session as the agent's user and never as root, since it reads what that user may have written; and without
+# a terminal, into which other processes of that user could type.
+forget_session() {
+    [ -x /usr/bin/tidegate ] || return 1
+    command='timeout 30 /usr/bin/tidegate forget-session'
+    detached=
+    if command -v setsid >/dev/null; then detached=setsid; fi
+    # Busybox has a setpriv that cannot change the user.
+    if setpriv --help 2>/dev/null | grep -q -e --reuid; then
+        $detached setpriv --reuid tidegate --regid tidegate --init-groups --inh-caps=-all --no-new-privs $command </dev/null
+    elif command -v runuser >/dev/null; then
+        $detached runuser -u tidegate -- $command </dev/null
+    elif command -v su >/dev/null; then
+        $detached su -s /bin/sh -c "exec $command" tidegate </dev/null
+    else
+        echo "install: none of setpriv, runuser and su is here, and as root forget-session is not run"
+        return 1
+    fi
+}
 if [ -n "${1:-}" ]; then
     systemctl disable --now tidegate 2>/dev/null || true
     if [ "$1" = purge ]; then
         # While program and configuration are there: or the broker would queue for this client for ever.
-        timeout 30 /usr/bin/tidegate forget-session ||
+        if said=$(forget_session 2>&1); then
+            echo "$said"
+        else
+            echo "${said:-install: forget-session gave no answer}"
             echo "install: the broker may still keep a session for this client and queue for it; end it there, or its queue grows"
-        rm -rf /var/lib/tidegate /etc/tidegate /etc/systemd/system/tidegate.service.d/credentials.conf
-        rm -f /etc/credstore/tidegate.credentials.csv
+        fi
+        # Root's first: not every rm is safe from one who exchanges a folder for a link beside it.
+        if [ -d /var/lib/tidegate ]; then
+            chown -h root:root /var/lib/tidegate
+            chmod 0700 /var/lib/tidegate
+        fi
+        rm -rf /var/lib/tidegate || echo "install: something is left in /var/lib/tidegate, see above"
+        # The whole folder: passwords, tokens, former configurations and keys lie there.
+        rm -rf /etc/tidegate
+        rm -f /etc/credstore/tidegate.* /etc/credstore.encrypted/tidegate.*
+        rm -f /etc/systemd/system/tidegate.service.d/credentials.conf
         rmdir /etc/systemd/system/tidegate.service.d 2>/dev/null || true
     fi
     rm -f /usr/bin/tidegate /etc/systemd/system/tidegate.service

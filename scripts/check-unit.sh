@@ -19,10 +19,13 @@ verify() {
 # The program need not be installed here.
 sed 's|^ExecStart=/usr/bin/tidegate|ExecStart=/bin/true|' systemd/tidegate.service >"$work/tidegate.service"
 verify
-# With the drop-in that hands it the keys, too.
+# With the drop-ins that hand it the keys, too.
 mkdir "$work/tidegate.service.d"
-printf '[Service]\nLoadCredential=credentials.csv:/etc/credstore/tidegate.credentials.csv\n' >"$work/tidegate.service.d/credentials.conf"
-verify
+for credential in LoadCredential=credentials.csv:/etc/credstore/tidegate.credentials.csv \
+    LoadCredentialEncrypted=credentials.csv:/etc/credstore.encrypted/tidegate.credentials.csv; do
+    printf '[Service]\n%s\n' "$credential" >"$work/tidegate.service.d/credentials.conf"
+    verify
+done
 systemd-analyze security --offline=true --threshold="$(echo "$most" | tr -d .)" systemd/tidegate.service |
     sed -n 's/^→ //p'
 # The threshold is in tenths, and --offline has its exit code; the pipe above hides it.

@@ -105,7 +105,7 @@ grep -q '^tidegate:' /etc/group || echo 'tidegate:x:8377:' >>/etc/group
 chown root:tidegate /etc/tidegate /etc/tidegate/tidegate.toml
 chmod 0750 /etc/tidegate
 mkdir -p -m 0700 /srv/tidegate
-chown tidegate:tidegate /srv/tidegate
+chown -h tidegate:tidegate /srv/tidegate
 echo "tidegate: edit /etc/tidegate/tidegate.toml, then: tidegate check; /etc/init.d/tidegate enable; /etc/init.d/tidegate start"
 POSTINST
     cat >"$ipk/control/prerm" <<'PRERM'

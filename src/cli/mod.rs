@@ -170,7 +170,7 @@ enum Credentials {
     Import {
         #[command(flatten)]
         file: ConfigFile,
-        /// The .csv, as downloaded.
+        /// The .csv, as downloaded; "-" reads standard input.
         #[arg(value_name = "FILE")]
         download: PathBuf,
         /// Where to put it; default: where the configuration reads it.

@@ -5,7 +5,7 @@
 //! [`chain`](ChainKeys) keeps what it got for as long as the service's time says.
 //!
 //! Secrets stay inside [`AccessKey`] and the SDK's type; neither shows them in `Debug`, and no error repeats what stands in
-//! a file.
+//! a file. The SDK's type shows the id, whatever it is: [`AccessKey::shown`] is what may be printed.
 
 mod chain;
 mod csv;
@@ -138,7 +138,7 @@ impl CsvKeys {
             Ok(key) => {
                 let new = seen.key.as_ref().is_none_or(|old| old.access_key_id() != key.id());
                 if new && seen.key.is_some() {
-                    tracing::info!(key = key.id(), "credentials file has a new key");
+                    tracing::info!(key = key.shown(), "credentials file has a new key");
                 }
                 seen.key = Some(key.into_credentials());
             }

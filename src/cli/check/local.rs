@@ -1,12 +1,12 @@
 //! What can be looked at without a network: the file, its secrets' files, the clock, the journal's disk.
 
 use super::Step;
+use crate::cli::credentials::at_rest::Places;
 use crate::cli::credentials::service_user_ids;
 use crate::clock::Clock;
 use crate::config::{Config, CredentialsSource};
 use crate::journal::folder::{self, Trusted};
 use crate::journal::place;
-use crate::sqs::credentials::parse_csv;
 use crate::status::token::{TOKEN_CHARS_MIN, Token};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -27,13 +27,7 @@ pub(super) fn steps(file: &Path, config: &Config) -> Vec<Step> {
     // That keys or the token are missing is told once, with how to get them there.
     let there = |(key, path): &(&str, PathBuf)| !["credentials_file", "token_file"].contains(key) || path.exists();
     steps.extend(secrets(config).into_iter().filter(there).map(|(key, path)| secret(key, &path)));
-    steps.extend(config.queues.iter().map(|queue| match &queue.credentials {
-        CredentialsSource::CsvFile(path) => keys(&queue.name, path),
-        CredentialsSource::AwsChain => {
-            let found = "from the AWS chain, whatever it finds when a record is sent";
-            Step::open(format!("keys of {}", queue.name), found, "")
-        }
-    }));
+    steps.extend(super::keys::steps(config, &Places::of_system()));
     steps.extend(page(config));
     steps.push(clock());
     steps.extend(journal(config));
@@ -69,18 +63,6 @@ fn secret(key: &str, path: &Path) -> Step {
         Err(error) => {
             Step::bad(step, format!("{}: {error}", path.display()), "name the right file, and run this as root")
         }
-    }
-}
-
-fn keys(queue: &str, path: &Path) -> Step {
-    let step = format!("keys of {queue}");
-    let import = "tidegate credentials import FILE.csv, with the .csv as the IAM console gave it";
-    match std::fs::read(path).map_err(|error| error.to_string()) {
-        Err(error) => Step::bad(step, format!("{}: {error}", path.display()), import),
-        Ok(bytes) => match parse_csv(&bytes) {
-            Ok(key) => Step::good(step, format!("access key {} in {}", key.id(), path.display())),
-            Err(error) => Step::bad(step, format!("{}: {error}", path.display()), import),
-        },
     }
 }
 

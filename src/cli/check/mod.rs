@@ -5,6 +5,7 @@
 //! two permissions).
 
 mod broker;
+mod keys;
 mod local;
 mod queue;
 mod running;

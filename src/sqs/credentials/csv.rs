@@ -3,11 +3,24 @@
 //! Its header has had two forms, `Access key ID,Secret access key` and, for users made with a console login,
 //! `User name,Password,Access key ID,Secret access key,Console login link`; columns are found by name, so both are read,
 //! and so is what a spreadsheet makes of them: quotes, a byte order mark, CRLF, blank lines, semicolons.
+//!
+//! A file may be wrong in any way, so nothing of it is ever shown but what is shaped like a key id and no secret can be.
 
 use aws_credential_types::Credentials;
 use std::fmt;
 
-/// A long-lived access key. `Debug` shows its id alone.
+/// Characters of a key id, by AWS's documents; today's have 20.
+const ID_CHARS: std::ops::RangeInclusive<usize> = 16..=128;
+/// Characters of a secret: what has as many is never shown.
+const SECRET_CHARS: usize = 40;
+
+/// Whether a field is a key id by its looks: such a one is no secret, AWS logs it with every call.
+fn is_shaped_like_an_id(field: &str) -> bool {
+    let legal = field.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    legal && ID_CHARS.contains(&field.len()) && field.len() != SECRET_CHARS
+}
+
+/// A long-lived access key. `Debug` shows no more than [`shown`](AccessKey::shown).
 #[derive(Clone, PartialEq, Eq)]
 pub struct AccessKey {
     id: String,
@@ -15,9 +28,14 @@ pub struct AccessKey {
 }
 
 impl AccessKey {
-    /// The access key id, which is no secret: AWS logs it with every call.
-    pub fn id(&self) -> &str {
+    /// To tell two keys apart. Not to be shown: the file may have something else in that column.
+    pub(super) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// For people, behind the words "access key": the id, unless it looks like none (emulators take any).
+    pub fn shown(&self) -> &str {
+        if is_shaped_like_an_id(&self.id) { &self.id } else { "of an unusual form" }
     }
 
     /// For the SDK.
@@ -28,7 +46,7 @@ impl AccessKey {
 
 impl fmt::Debug for AccessKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AccessKey").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("AccessKey").field("id", &self.shown()).finish_non_exhaustive()
     }
 }
 
@@ -69,6 +87,9 @@ pub enum CsvError {
         "the key is a temporary one (its id begins with ASIA); use a long-lived key, or credentials = \"aws-chain\""
     )]
     Temporary,
+    /// Columns that were exchanged by hand.
+    #[error("the key id's column holds no key id: id and secret seem to be exchanged; use the .csv as downloaded")]
+    Swapped,
     /// A quote that is never closed.
     #[error("a quoted field has no end; use the .csv as downloaded")]
     OpenQuote,
@@ -102,6 +123,10 @@ pub fn parse_csv(bytes: &[u8]) -> Result<AccessKey, CsvError> {
         legal.then(|| value.to_owned()).ok_or(CsvError::BadField)
     };
     let key = AccessKey { id: field(id)?, secret: field(secret)? };
+    // No signature can name an id with a slash, and a service's answer would repeat it.
+    if !is_shaped_like_an_id(&key.id) && (is_shaped_like_an_id(&key.secret) || key.id.contains('/')) {
+        return Err(CsvError::Swapped);
+    }
     if key.id.len() >= 16 && key.id.starts_with("ASIA") {
         return Err(CsvError::Temporary);
     }

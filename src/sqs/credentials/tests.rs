@@ -54,12 +54,29 @@ fn a_file_without_one_usable_key_says_what_it_is_and_never_what_is_in_it() {
         ("User name,Password,Console sign-in URL\ngateway,hunter2,https://x\n".into(), CsvError::NoKeyColumn),
         (format!("AWSAccessKeyId={ID}\r\nAWSSecretKey={SECRET}\r\n"), CsvError::RootKey),
         (format!("{head}{ID},{SECRET}\0\n"), CsvError::NotText),
+        (format!("{head}{SECRET},{ID}\n"), CsvError::Swapped),
+        (format!("Secret access key,Access key ID\n{ID},{SECRET}\n"), CsvError::Swapped),
+        // Nothing in the other column that would tell; but no id has a slash.
+        (format!("{head}{SECRET},{SECRET}\n"), CsvError::Swapped),
     ] {
         let error = parse_csv(text.as_bytes()).expect_err(&text);
         assert_eq!(error, wanted, "{text:?}");
     }
     let utf16: Vec<u8> = [0xff, 0xfe].into_iter().chain(head.bytes().flat_map(|b| [b, 0])).collect();
     assert_eq!(parse_csv(&utf16), Err(CsvError::NotText));
+}
+
+#[test]
+fn an_emulators_key_works_and_its_id_is_not_shown() {
+    for id in ["test", "my-key.1", "000000000000"] {
+        let text = format!("Access key ID,Secret access key\n{id},test\n");
+        assert_eq!(key_of(&text), (id.into(), "test".into()));
+        let key = parse_csv(text.as_bytes()).unwrap();
+        assert_eq!(key.shown(), "of an unusual form");
+        assert!(!format!("{key:?}").contains(id), "{key:?}");
+    }
+    let text = format!("Access key ID,Secret access key\n{ID},test\n");
+    assert_eq!(parse_csv(text.as_bytes()).unwrap().shown(), ID, "which is no secret");
 }
 
 #[test]
@@ -231,5 +248,33 @@ proptest! {
         let must_quote = quote || secret.contains([',', '"', ';']);
         let field = if must_quote { format!("\"{}\"", secret.replace('"', "\"\"")) } else { secret.clone() };
         prop_assert_eq!(key_of(&format!("Access key ID,Secret access key\n{id},{field}\n")), (id, secret));
+    }
+
+    /// Whatever stands in whatever column of whatever table: what is made of it for people shows no secret.
+    #[test]
+    fn no_text_of_this_module_ever_contains_a_secret(
+        secret in "[A-Za-z0-9/+]{40}",
+        fields in proptest::collection::vec(prop_oneof!["[A-Z0-9]{0,24}", "test", Just(String::new())], 0..4),
+        at in 0_usize..5,
+        header in prop_oneof![
+            Just("Access key ID,Secret access key"),
+            Just("Secret access key,Access key ID"),
+            Just("User name,Password,Access key ID,Secret access key,Console login link"),
+            Just("Access key ID;Secret access key"),
+            Just(""),
+        ],
+        quote: bool,
+    ) {
+        let mut fields = fields;
+        fields.insert(at.min(fields.len()), if quote { format!("\"{secret}\"") } else { secret.clone() });
+        let text = format!("{header}\n{}\n", fields.join(if header.contains(';') { ";" } else { "," }));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.csv");
+        fs::write(&path, &text).unwrap();
+        let shown = match parse_csv(text.as_bytes()) {
+            Ok(key) => format!("{key:?} {} {:?}", key.shown(), Keys::Csv(CsvKeys::new(&path))),
+            Err(error) => format!("{error} {error:?} {0} {0:?}", read_csv(&path).expect_err("refused, too")),
+        };
+        prop_assert!(!shown.contains(&secret), "{text:?}: {shown}");
     }
 }

@@ -1,0 +1,103 @@
+//! The access keys: whether there are some, and what keeps them from whoever takes the card.
+
+use super::Step;
+use crate::cli::credentials::at_rest::{AtRest, HANDED_OVER, Places, at_rest};
+use crate::config::{Config, CredentialsSource};
+use crate::sqs::credentials::parse_csv;
+use std::path::{Path, PathBuf};
+
+const IMPORT: &str = "tidegate credentials import FILE.csv, with the .csv as the IAM console gave it";
+
+/// A line per queue, and how the keys lie on the disk.
+pub(super) fn steps(config: &Config, places: &Places) -> Vec<Step> {
+    let mut files: Vec<&PathBuf> = Vec::new();
+    let mut steps: Vec<Step> = Vec::new();
+    for queue in &config.queues {
+        match &queue.credentials {
+            CredentialsSource::CsvFile(path) => {
+                steps.push(keys(&queue.name, path));
+                if !files.contains(&path) {
+                    files.push(path);
+                }
+            }
+            CredentialsSource::AwsChain => {
+                let found = "from the AWS chain, whatever it finds when a record is sent";
+                steps.push(Step::open(format!("keys of {}", queue.name), found, ""));
+            }
+        }
+    }
+    // That a file is missing is told above.
+    let there = files.iter().filter(|file| file.starts_with(HANDED_OVER) || file.exists());
+    steps.extend(there.map(|file| match file.starts_with(HANDED_OVER) {
+        true => handed_over(&at_rest(&places.drop_in)),
+        false => Step::open("keys at rest", plain(file), ""),
+    }));
+    steps.extend(left_over(&files, places));
+    steps
+}
+
+fn keys(queue: &str, path: &Path) -> Step {
+    let step = format!("keys of {queue}");
+    match std::fs::read(path).map_err(|error| error.to_string()) {
+        Err(error) => Step::bad(step, format!("{}: {error}", path.display()), IMPORT),
+        Ok(bytes) => match parse_csv(&bytes) {
+            Ok(key) => Step::good(step, format!("access key {} in {}", key.shown(), path.display())),
+            Err(error) => Step::bad(step, format!("{}: {error}", path.display()), IMPORT),
+        },
+    }
+}
+
+fn plain(file: &Path) -> String {
+    format!("plain in {}: whoever takes the card has them", file.display())
+}
+
+/// How a credential that systemd hands over lies on the disk. Pure.
+fn handed_over((kind, file): &(AtRest, PathBuf)) -> Step {
+    let (step, place) = ("keys at rest", file.display());
+    match kind {
+        AtRest::Tpm => Step::good(step, format!("encrypted with this machine's TPM, in {place}")),
+        AtRest::HostKeyAndTpm => {
+            Step::good(step, format!("encrypted with this machine's TPM and host key, in {place}"))
+        }
+        AtRest::Plain => {
+            let found = format!("plain in {place}, readable by root alone: whoever takes the card has them");
+            Step::open(step, found, "")
+        }
+        AtRest::HostKey => {
+            let found = format!("encrypted in {place} with the host key, which lies on the same card");
+            Step::open(step, format!("{found}: whoever takes the card has them"), "")
+        }
+        AtRest::NoKey => {
+            let found = format!("encrypted in {place} with no key at all: whoever takes the card has them");
+            Step::open(step, found, "")
+        }
+        AtRest::OtherKey => {
+            Step::open(step, format!("encrypted in {place}, with a kind of key that is not known here"), "")
+        }
+        AtRest::NotOurs => {
+            let found = format!("handed over by the unit, and {place} does not say from where");
+            Step::open(step, found, "systemctl cat tidegate shows LoadCredential= or LoadCredentialEncrypted=")
+        }
+        AtRest::Unreadable(error) => Step::open(step, format!("{place}: {error}"), "run this as root"),
+    }
+}
+
+/// A plain copy at the package's place beside a systemd credential.
+fn left_over(files: &[&PathBuf], places: &Places) -> Option<Step> {
+    let (plain, drop_in) = (&places.plain, &places.drop_in);
+    let handed_over = files.iter().any(|file| file.starts_with(HANDED_OVER));
+    if !plain.exists() || !handed_over && !drop_in.exists() {
+        return None;
+    }
+    let (step, place) = ("no plain copy of the keys", plain.display());
+    Some(match files.contains(&plain) {
+        true => {
+            let found = format!("{} hands keys to the unit, and the configuration reads {place}", drop_in.display());
+            Step::bad(step, found, format!("tidegate credentials import --systemd {place}"))
+        }
+        false => Step::bad(step, format!("{place} lies beside what systemd hands to the unit"), format!("rm {place}")),
+    })
+}
+
+#[cfg(test)]
+mod tests;
