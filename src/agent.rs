@@ -22,7 +22,7 @@ mod reload;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::drain::{Drain, DrainOptions, DrainShared};
-use crate::journal::{Journal, JournalError, Lane, OpenReport};
+use crate::journal::{Closing, Journal, JournalError, Lane, OpenReport};
 use crate::link::LinkWatch;
 use crate::mqtt::{Intake, IntakeError, IntakeOptions};
 use crate::shutdown;
@@ -48,6 +48,8 @@ use tokio::task::JoinSet;
 const GRACE: Duration = Duration::from_secs(10);
 /// Before a drain that ended by a panic is started again.
 const DRAIN_RESTART: Duration = Duration::from_secs(1);
+/// A journal that a reload closes is waited for as long, and after that the next opening waits for it.
+const CLOSING: Duration = Duration::from_secs(60);
 /// Between attempts to open a journal that the disk refuses.
 const OPEN_RETRY: Duration = Duration::from_secs(5);
 
@@ -94,12 +96,22 @@ pub async fn run(config: Config, file: &Path) -> Result<(), AgentError> {
     let histories = Histories::default();
     // What ran before a reload: gone back to when the new configuration turns out not to start.
     let mut before: Option<Config> = None;
+    let mut closing: Option<Closing> = None;
     loop {
         let (next_sender, next) = oneshot::channel();
         let (running, again) = (prepared.config.clone(), hangups.clone());
         let (file, clock_, stop_) = (file.to_owned(), clock.clone(), stop.clone());
         let orders = Orders { file: file.clone(), clock: clock_, stop: stop_, hangups, next: next_sender };
-        match (run_once(prepared, &file, &clock, orders, histories.clone()).await, before.take()) {
+        let outcome = run_once(prepared, &file, &clock, orders, histories.clone(), &mut closing).await;
+        if let Some(closing) = &mut closing {
+            // A read under way holds the journal for as long as a card stalls, and the next run would find our own lock.
+            let mut stop = stop.clone();
+            tokio::select! {
+                _ = tokio::time::timeout(CLOSING, closing.wait()) => {}
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+        }
+        match (outcome, before.take()) {
             (Ok(()), _) => {}
             (Err(error), None) => return Err(error),
             (Err(error), Some(old)) => {
@@ -128,6 +140,7 @@ async fn run_once(
     clock: &Clock,
     orders: Orders,
     histories: Histories,
+    closing: &mut Option<Closing>,
 ) -> Result<(), AgentError> {
     let Prepared { config, senders, broker_tls } = prepared;
     let board = Arc::new(Board::new(&config, clock, histories));
@@ -139,11 +152,14 @@ async fn run_once(
         let (token_file, board, retry) = (config.status.token_file.clone(), board.clone(), retry.clone());
         helpers.spawn(async move { match server::serve(listen, token_file, board, retry).await {} });
     }
-    let Some((opened, recogniser)) = open::open_journal(&config, clock, &board, stop.clone()).await? else {
+    // What this process has had open is locked by a read of its own at most, or taken for a moment: neither ends the agent.
+    let ours = closing.is_some();
+    let Some((opened, recogniser)) = open::open_journal(&config, clock, &board, stop.clone(), ours).await? else {
         helpers.shutdown().await;
         return Ok(());
     };
     let journal = opened.journal.clone();
+    *closing = Some(journal.closing());
     open::say_opened(&opened.report, &journal);
     board.opened(&journal, opened.report.in_ram);
     let config = settle_names(config, &opened.report, &journal, file, &board).await?;

@@ -11,12 +11,14 @@ use crate::record::Draft;
 use crate::status::Board;
 use tokio::sync::watch;
 
-/// Opens the journal, trying again for as long as the disk refuses. `None`: stopped before it opened.
+/// Opens the journal, trying again for as long as the disk refuses; `ours`: also while it is held, because this process had
+/// it open before. `None`: stopped before it opened.
 pub(super) async fn open_journal(
     config: &Config,
     clock: &Clock,
     board: &Board,
     mut stop: watch::Receiver<bool>,
+    ours: bool,
 ) -> Result<Option<(Opened, Recogniser)>, JournalError> {
     let mut said = String::new();
     loop {
@@ -27,9 +29,8 @@ pub(super) async fn open_journal(
                 board.wait_for(None);
                 return Ok(Some(opened));
             }
-            Ok(Err(error @ (JournalError::Locked(_) | JournalError::Newer(_) | JournalError::NotSynced(_)))) => {
-                return Err(error);
-            }
+            Ok(Err(error @ JournalError::Locked(_))) if !ours => return Err(error),
+            Ok(Err(error @ (JournalError::Newer(_) | JournalError::NotSynced(_)))) => return Err(error),
             Ok(Err(error)) => error.to_string(),
             Err(panic) => panic.to_string(),
         };

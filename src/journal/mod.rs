@@ -146,6 +146,17 @@ impl From<StateError> for JournalError {
     }
 }
 
+/// The end of a journal in this process.
+#[derive(Debug)]
+pub struct Closing(watch::Receiver<()>);
+
+impl Closing {
+    /// Waits until the last clone is gone, and with it the lock.
+    pub async fn wait(&mut self) {
+        while self.0.changed().await.is_ok() {}
+    }
+}
+
 /// An open journal; cheap to clone. The lock is held until the last clone is gone.
 #[derive(Clone, Debug)]
 pub struct Journal(Arc<Shared>);
@@ -180,6 +191,8 @@ struct Shared {
     noted: tokio::sync::Notify,
     health: Mutex<WriterHealth>,
     _lock: std::fs::File,
+    /// The last field, so that it goes after the lock: who waits for it finds the journal unlocked.
+    closing: watch::Sender<()>,
 }
 
 /// Dense run of the newest records.
@@ -202,6 +215,11 @@ struct KeeperFlags {
 }
 
 impl Journal {
+    /// To be asked before the last clone is dropped, for whoever opens the same journal again.
+    pub fn closing(&self) -> Closing {
+        Closing(self.0.closing.subscribe())
+    }
+
     /// The journal's id.
     pub fn id(&self) -> JournalId {
         self.0.run.journal

@@ -247,6 +247,7 @@ impl Journal {
             noted: tokio::sync::Notify::new(),
             health: Mutex::new(WriterHealth::Fine),
             _lock: lock,
+            closing: watch::Sender::new(()),
         }));
         // Epoch and run are durable from here on; only now may a number be given.
         journal.0.write_state()?;

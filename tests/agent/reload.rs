@@ -1,7 +1,9 @@
 //! SIGHUP: a bad file changes nothing, a change that would strand records is refused, a good one takes effect without loss.
 
+use crate::support::disk::BadDisk;
 use crate::support::{
-    AUDIT, LONG, QUEUE, arrived, assert_clean, config, drained, fleet, get, lane, mosquitto, online, stub, until_online,
+    AUDIT, LONG, QUEUE, arrived, assert_clean, config, drained, fleet, get, lane, mosquitto, online, stub,
+    until_logged, until_online,
 };
 use proving::agent::{AgentProcess, QueueTarget};
 use proving::checker::Rules;
@@ -114,4 +116,35 @@ async fn a_change_that_would_strand_records_is_refused_until_they_are_sent() {
     assert_eq!(stub.accepted(AUDIT).len(), 40);
     assert!(charted(&agent), "the page's charts go on over a reload");
     arrived(&stub, &mut agent, &fleet.published()).await;
+}
+
+/// A card stalls in the middle of a read, and the configuration is changed: the read holds the journal, and its lock, until the
+/// card answers. The agent finds its own lock then, and must not take it for another process's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_the_card_stalls_delays_a_reload_and_never_ends_the_agent() {
+    let (broker, mut stub) = (mosquitto().await, stub());
+    let mut configuration = config(broker.addr(), &stub);
+    let disk = BadDisk::under(&mut configuration);
+    let mut agent = online(configuration).await;
+    stub.close().await;
+    let mut fleet = fleet(broker.addr(), 20, None);
+    fleet.publish(6000).await.unwrap();
+    agent.wait_status("journaled", LONG, |s| lane(s, "appended") == 6000).await.unwrap();
+    // What waits is read from the disk then, and not out of memory.
+    agent.restart().await.unwrap();
+    until_online(&mut agent).await;
+    disk.slow_reads(4000);
+    stub.open().unwrap();
+    let stalled = disk.stalled();
+    agent.wait_status("a stalled read", LONG, |_| stalled.exists()).await.unwrap();
+    std::fs::remove_file(&stalled).unwrap();
+    let changed = with_audit(&agent, &stub);
+    agent.reload(changed).unwrap();
+    until_logged(&mut agent, "configuration changed").await;
+    // The read that is under way ends when its four seconds are over; the next one is quick.
+    disk.mend();
+    agent.wait_status("the third run", LONG, |s| s["journal"]["epoch"] == 3).await.unwrap();
+    stub.wait_for(QUEUE, LONG, |counters| counters.accepted >= 6000).await.unwrap();
+    assert_clean(&fleet.published(), &stub.accepted(QUEUE), Rules::FIFO, &agent);
+    assert!(!agent.log().contains("is held by another process"), "{}", agent.log());
 }

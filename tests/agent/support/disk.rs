@@ -98,6 +98,18 @@ impl BadDisk {
         self.order(&format!("0 0 {}", error.raw_os_error()));
     }
 
+    /// Each read of a record takes so long.
+    pub(crate) fn slow_reads(&self, ms: u32) {
+        self.order(&format!("0 0 0 {ms}"));
+    }
+
+    /// Where it says that a read waits.
+    pub(crate) fn stalled(&self) -> PathBuf {
+        let mut path = self.orders.path().as_os_str().to_owned();
+        path.push(".stalled");
+        path.into()
+    }
+
     /// A disk as it should be.
     pub(crate) fn mend(&self) {
         self.order("0 0 0");
