@@ -98,12 +98,6 @@ mod inert {
         None
     }
 
-    /// Whether what only waits is left out: never, in a build that ships.
-    #[inline(always)]
-    pub(crate) const fn hurried() -> bool {
-        false
-    }
-
     /// How far the clocks are moved: not at all, in a build that ships.
     #[inline(always)]
     pub(crate) const fn shift() -> super::Shift {
@@ -116,7 +110,7 @@ mod live {
     use super::{Sabotage, Shift};
     use std::path::PathBuf;
     use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
+    use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
     static ARMED: AtomicU8 = AtomicU8::new(0);
 
@@ -139,19 +133,6 @@ mod live {
     /// Arms a fault for this process, until it ends.
     pub fn arm(sabotage: Sabotage) {
         ARMED.fetch_or(1 << sabotage as u8, Relaxed);
-    }
-
-    static HURRIED: AtomicBool = AtomicBool::new(false);
-
-    /// From here on, leaves out what only waits for slow disks and late threads: a fuzzer has neither, and a thousand
-    /// journals to open.
-    pub fn hurry() {
-        HURRIED.store(true, Relaxed);
-    }
-
-    /// Whether what only waits is left out.
-    pub(crate) fn hurried() -> bool {
-        HURRIED.load(Relaxed)
     }
 
     /// How far the clocks are moved now. A file that is being written keeps the last shift in force.
@@ -197,11 +178,11 @@ mod live {
 #[cfg(not(feature = "rig"))]
 pub use inert::armed;
 #[cfg(not(feature = "rig"))]
-pub(crate) use inert::{generation_bytes, hurried, machine, quiet, shift};
+pub(crate) use inert::{generation_bytes, machine, quiet, shift};
 #[cfg(feature = "rig")]
-pub use live::{arm, armed, hurry};
+pub use live::{arm, armed};
 #[cfg(feature = "rig")]
-pub(crate) use live::{generation_bytes, hurried, machine, quiet, shift};
+pub(crate) use live::{generation_bytes, machine, quiet, shift};
 
 /// How far the clocks are moved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

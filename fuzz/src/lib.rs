@@ -12,7 +12,6 @@ macro_rules! fuzz {
 
 /// With `TIDEGATE_FUZZ_SEEDS=FOLDER`, writes the target's seeds there, one file each, and ends the process.
 pub fn begin(name: &str) {
-    tidegate::rig::hurry();
     let Some(folder) = std::env::var_os("TIDEGATE_FUZZ_SEEDS").map(std::path::PathBuf::from) else { return };
     std::fs::create_dir_all(&folder).expect("a folder for the seeds");
     for (index, seed) in (tidegate::rig::fuzz::target(name).seeds)().iter().enumerate() {

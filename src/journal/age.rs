@@ -90,11 +90,10 @@ impl Oldest {
     }
 
     fn read(&mut self, shared: &Shared, number: u64) -> Result<Option<Record>, JournalError> {
-        if self.reading.as_ref().is_none_or(|reading| !reading.serves(number)) {
-            self.reading = None;
-            self.reading = shared.log.reading(number)?;
+        if self.reading.as_ref().is_none_or(|reading| !reading.covers(number)) {
+            self.reading = shared.log.reading(number);
         }
-        let Some(reading) = &self.reading else { return Ok(None) };
+        let Some(reading) = &mut self.reading else { return Ok(None) };
         match reading.read(number) {
             Ok(envelope) => Ok(envelope.and_then(|envelope| codec::decode(&envelope).ok())),
             Err(error) => {

@@ -3,31 +3,44 @@
 //! Measured here: a sled database with a few flipped bytes may open without an error, empty, and by opening it sled
 //! wipes the very bytes from which every record could still be read. So a database is never opened a second time. A
 //! closed generation is read by looking for our frames ([`super::frame`]) in its files: each carries a checksum, so what
-//! is found is sound, and damage costs the records it hits and no others. A page that sled rewrote stands several
-//! times; any copy will do, because a number is never given to two different records.
+//! is found is sound, and damage costs the records it hits and no others. A page that sled rewrote stands several times:
+//! the newest sound copy counts.
+//!
+//! **A file is still while it is indexed, and what moves all the same is noticed.** sled writes into free segments, which
+//! hold older copies of our frames, for as long as its database lives: its threads finish what was begun, and dropping the
+//! last handle splits pages that were read. So [`ClosedGeneration::closed`] scans only once nobody holds the lock that sled
+//! keeps on its file. A command in another process cannot wait for that: it takes [`ClosedGeneration::as_it_is`]. Either way a
+//! place in the index names a frame's header, and each read parses the frame anew: checksum, number and part. What stands
+//! there no longer is looked for again in all of the files, and only what such a look does not find is missing.
 //!
 //! A page that the medium refuses is not a page that is lost: a reader or a cable may be back in a moment. So for
 //! [`PATIENCE`] a scan that meets one fails, and is tried again; only what is refused for so long is believed to be gone.
 
 use super::commit::COMMIT_RECORDS;
 use super::frame::{self, HEADER_LEN, VALUE_MAX};
+use super::generation::SEGMENT_BYTES;
 use super::log::locked;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const PIECE: usize = 1024 * 1024;
+/// Looks at files that change while they are read, before the reader is told to come again.
+const LOOKS: usize = 3;
+/// How long sled's threads are waited for, once nobody of ours has the database open.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 const PAGE: usize = 4096;
 /// How long refused pages are waited for. A lane or an opening that needs them stands still for as long, and says why.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Since when files have been refusing pages.
 static REFUSING: Mutex<BTreeMap<PathBuf, Instant>> = Mutex::new(BTreeMap::new());
 
-/// Where a sound frame's body lies.
+/// Where a sound frame's header lies, and how long its body is.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     number: u64,
@@ -41,7 +54,12 @@ struct Place {
 /// An index of the sound records in a generation's files; the files stay open, their contents on disk.
 #[derive(Debug)]
 pub(super) struct ClosedGeneration {
-    files: Vec<File>,
+    files: Vec<(PathBuf, File)>,
+    index: Mutex<Arc<Index>>,
+}
+
+#[derive(Debug, Default)]
+struct Index {
     /// Sorted by number and part, each once.
     places: Vec<Place>,
     /// Every commit up to this number was complete before another began.
@@ -51,32 +69,58 @@ pub(super) struct ClosedGeneration {
 }
 
 impl ClosedGeneration {
+    /// Scans a generation that nobody writes to any more, once its database is really gone.
+    ///
+    /// # Errors
+    /// It is not gone, for longer than sled's threads need; or as [`ClosedGeneration::as_it_is`].
+    pub(super) fn closed(dir: &Path) -> io::Result<ClosedGeneration> {
+        until_gone(dir)?;
+        ClosedGeneration::as_it_is(dir)
+    }
+
     /// Scans every file in `dir` and in the folders below it. Reads all of them once, in pieces.
     ///
     /// # Errors
     /// The medium refuses, and has not done so for long enough to be believed.
-    pub(super) fn scan(dir: &Path) -> io::Result<ClosedGeneration> {
-        let mut found =
-            ClosedGeneration { files: Vec::new(), places: Vec::new(), committed: 0, broken: BTreeSet::new() };
+    pub(super) fn as_it_is(dir: &Path) -> io::Result<ClosedGeneration> {
+        let open = |path: PathBuf| File::open(&path).map(|file| (path, file));
+        let files: Vec<(PathBuf, File)> = all_files(dir)?.into_iter().map(open).collect::<io::Result<_>>()?;
+        let index = Mutex::new(Arc::new(Index::of(&files)?));
+        Ok(ClosedGeneration { files, index })
+    }
+
+    fn index(&self) -> Arc<Index> {
+        locked(&self.index).clone()
+    }
+}
+
+impl Index {
+    fn of(files: &[(PathBuf, File)]) -> io::Result<Index> {
+        let mut found = Index::default();
         let mut piece = vec![0; PIECE + VALUE_MAX];
-        for path in all_files(dir)? {
-            found.scan_file(&path, &mut piece)?;
+        let mut ages = Vec::with_capacity(files.len());
+        for (index, (path, file)) in files.iter().enumerate() {
+            found.scan_file(index as u16, path, file, &mut piece)?;
+            ages.push(segment_ages(file));
         }
-        found.places.sort_unstable_by_key(|place| (place.number, place.part));
+        // Of several copies the one that sled wrote last: the segment tells, and within one the offset.
+        let age = |place: &Place| {
+            let ages: &Vec<u64> = &ages[usize::from(place.file)];
+            (ages.get((place.at / SEGMENT_BYTES as u64) as usize).copied().unwrap_or(0), place.at)
+        };
+        found.places.sort_unstable_by_key(|place| (place.number, place.part, std::cmp::Reverse(age(place))));
         found.places.dedup_by_key(|place| (place.number, place.part));
         found.places.shrink_to_fit();
         Ok(found)
     }
 
-    fn scan_file(&mut self, path: &Path, piece: &mut [u8]) -> io::Result<()> {
-        let file = File::open(path)?;
+    fn scan_file(&mut self, index: u16, path: &Path, file: &File, piece: &mut [u8]) -> io::Result<()> {
         let length = file.metadata()?.len();
-        let index = self.files.len() as u16;
         let mut refused: Option<io::Error> = None;
         for at in (0..length).step_by(PIECE) {
             // A piece overlaps the next by one value, so that no frame is cut in two.
             let wanted = piece.len().min(usize::try_from(length - at).unwrap_or(usize::MAX));
-            refused = read_what_can_be(&file, &mut piece[..wanted], at).err().or(refused);
+            refused = read_what_can_be(file, &mut piece[..wanted], at).err().or(refused);
             let base = piece.as_ptr() as usize;
             for frame in frame::scan(&piece[..wanted], |number| _ = self.broken.insert(number)) {
                 self.committed = self.committed.max(frame.previous.unwrap_or(0));
@@ -86,11 +130,10 @@ impl ClosedGeneration {
                     parts: frame.parts,
                     file: index,
                     len: frame.body.len() as u16,
-                    at: at + (frame.body.as_ptr() as usize - base) as u64,
+                    at: at + (frame.body.as_ptr() as usize - base - HEADER_LEN) as u64,
                 });
             }
         }
-        self.files.push(file);
         match refused {
             Some(error) if !believes(&mut locked(&REFUSING), path, Some(Instant::now())) => {
                 let text = format!(
@@ -118,17 +161,33 @@ impl ClosedGeneration {
         (1..first.parts).all(|part| self.place(first.number, part).is_some())
     }
 
-    /// Numbers of which every part was found, ascending.
-    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
+    fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
         self.places.iter().filter(|place| place.part == 0 && self.is_whole(place)).map(|place| place.number)
+    }
+}
+
+/// What came of reading a record where the index says that it is.
+enum Gathered {
+    Whole(Vec<u8>),
+    /// Not in the index.
+    Missing,
+    /// Something else stands there by now.
+    Moved,
+}
+
+impl ClosedGeneration {
+    /// Numbers of which every part was found, ascending.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> + use<> {
+        self.index().numbers().collect::<Vec<u64>>().into_iter()
     }
 
     /// Where the last commit breaks off: the first number missing above all that is known to have been durable (`high`,
     /// or what a later commit says), with later ones behind it. sled writes a commit in pieces, in no order; what a cut
     /// leaves of one was never acknowledged, comes again, and must not stand before what is missing. `None`: it is whole.
     pub(super) fn breaks_off_at(&self, high: u64) -> Option<u64> {
-        let mut whole = self.committed.max(high);
-        for number in self.numbers().filter(|number| *number > self.committed.max(high)) {
+        let index = self.index();
+        let mut whole = index.committed.max(high);
+        for number in index.numbers().filter(|number| *number > index.committed.max(high)) {
             if number != whole + 1 {
                 return Some(whole + 1);
             }
@@ -140,27 +199,97 @@ impl ClosedGeneration {
     /// Records that may have been in the last commit, above all that is known to have been durable, and of which only
     /// damaged frames are left: torn by the cut, and never acknowledged, or damaged afterwards. Nothing tells which.
     pub(super) fn in_doubt(&self, high: u64) -> u64 {
-        let known = self.committed.max(high);
+        let index = self.index();
+        let known = index.committed.max(high);
         // Farther than any commit reaches, the number itself is damaged.
-        let near = self.broken.range(known + 1..=known + COMMIT_RECORDS as u64);
-        near.filter(|number| self.place(**number, 0).is_none_or(|first| !self.is_whole(first))).count() as u64
+        let near = index.broken.range(known.saturating_add(1)..=known.saturating_add(COMMIT_RECORDS as u64));
+        near.filter(|number| index.place(**number, 0).is_none_or(|first| !index.is_whole(first))).count() as u64
     }
 
     /// The envelope of a record; `None` when it or a part of it was not found.
     ///
     /// # Errors
-    /// The medium refuses now what it gave when it was scanned.
+    /// The medium refuses now what it gave when it was scanned, or the files change faster than they can be read.
     pub(super) fn read(&self, number: u64) -> io::Result<Option<Vec<u8>>> {
-        let Some(first) = self.place(number, 0).filter(|first| self.is_whole(first)) else { return Ok(None) };
-        let mut envelope = Vec::with_capacity(usize::from(first.len));
-        for part in 0..first.parts {
-            let place = self.place(number, part).expect("the record is whole");
-            let start = envelope.len();
-            envelope.resize(start + usize::from(place.len), 0);
-            self.files[usize::from(place.file)].read_exact_at(&mut envelope[start..], place.at)?;
+        let mut index = self.index();
+        for _ in 0..LOOKS {
+            match self.gather(&index, number)? {
+                Gathered::Whole(envelope) => return Ok(Some(envelope)),
+                Gathered::Missing => return Ok(None),
+                Gathered::Moved => {
+                    let folder = self.files.first().map(|(path, _)| path.display().to_string()).unwrap_or_default();
+                    tracing::info!(
+                        folder,
+                        number,
+                        "a closed generation is not as it was, its records are looked for again"
+                    );
+                    index = Arc::new(Index::of(&self.files)?);
+                    *locked(&self.index) = index.clone();
+                }
+            }
         }
-        Ok(Some(envelope))
+        Err(io::Error::other(format!("record {number} moves while it is read")))
     }
+
+    fn gather(&self, index: &Index, number: u64) -> io::Result<Gathered> {
+        let Some(first) = index.place(number, 0).filter(|first| index.is_whole(first)) else {
+            return Ok(Gathered::Missing);
+        };
+        let mut envelope = Vec::with_capacity(usize::from(first.len));
+        let mut value = Vec::new();
+        for part in 0..first.parts {
+            let place = index.place(number, part).expect("the record is whole");
+            value.resize(HEADER_LEN + usize::from(place.len), 0);
+            let (_, file) = &self.files[usize::from(place.file)];
+            match file.read_exact_at(&mut value, place.at) {
+                // Shorter than it was.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Gathered::Moved),
+                read => read?,
+            }
+            match frame::parse(&value) {
+                Ok(frame) if (frame.number, frame.part, frame.parts) == (number, part, first.parts) => {
+                    envelope.extend_from_slice(frame.body);
+                }
+                _ => return Ok(Gathered::Moved),
+            }
+        }
+        Ok(Gathered::Whole(envelope))
+    }
+}
+
+/// Waits until nobody has the database in `dir` open: sled holds a lock on its file until its last thread has let go.
+fn until_gone(dir: &Path) -> io::Result<()> {
+    let file = match File::open(dir.join("db")) {
+        Ok(file) => file,
+        // Its place is looked at by the scan.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let since = Instant::now();
+    loop {
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared) {
+            Ok(()) => return Ok(()),
+            Err(rustix::io::Errno::WOULDBLOCK) if since.elapsed() < LOCK_PATIENCE => std::thread::sleep(LOCK_PAUSE),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, "its database is still being closed"));
+            }
+            // A file system without locks: then sled has none either, and reads notice what moves.
+            Err(_) => return Ok(()),
+        }
+    }
+}
+
+/// When sled wrote each of a file's segments, as its own count: the beginning of a segment says so, whitened. Where it
+/// says nothing that can be, 0.
+fn segment_ages(file: &File) -> Vec<u64> {
+    let length = file.metadata().map_or(0, |about| about.len());
+    let age = |at: u64| {
+        let mut header = [0; 12];
+        file.read_exact_at(&mut header, at).ok()?;
+        let lsn = u64::from_le_bytes(header[4..].try_into().ok()?) ^ i64::MAX as u64;
+        (lsn <= i64::MAX as u64 && lsn.is_multiple_of(SEGMENT_BYTES as u64)).then_some(lsn)
+    };
+    (0..length).step_by(SEGMENT_BYTES).map(|at| age(at).unwrap_or(0)).collect()
 }
 
 /// Reads a piece. Pages that the medium refuses become zeros, so that one bad sector costs its own records only; the
@@ -232,10 +361,69 @@ mod tests {
         fs::create_dir(dir.path().join("blobs")).unwrap();
         fs::write(dir.path().join("blobs/1"), parts[1..].concat()).unwrap();
         fs::write(dir.path().join("blobs/2"), frame::split(3, None, &long).remove(1)).unwrap();
-        let closed = ClosedGeneration::scan(dir.path()).unwrap();
+        let closed = ClosedGeneration::closed(dir.path()).unwrap();
         assert_eq!(closed.numbers().collect::<Vec<_>>(), [1, 2]);
         assert_eq!(closed.read(1).unwrap().as_deref(), Some(&b"across the border"[..]));
         assert_eq!(closed.read(2).unwrap(), Some(long));
         assert_eq!(closed.read(3).unwrap(), None);
+    }
+
+    /// The bytes of records whose envelopes say which they are.
+    fn row(numbers: impl Iterator<Item = u64>) -> Vec<u8> {
+        numbers.flat_map(|number| frame::split(number, None, format!("record {number}").as_bytes()).remove(0)).collect()
+    }
+
+    #[test]
+    fn a_file_that_changes_under_its_index_gives_what_was_asked_for_or_says_that_it_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("db");
+        fs::write(&file, row(1..=20)).unwrap();
+        let closed = ClosedGeneration::closed(dir.path()).unwrap();
+        let said = |number: u64| closed.read(number).unwrap().map(|envelope| String::from_utf8(envelope).unwrap());
+        let whole = |number: u64| Some(format!("record {number}"));
+        // In place, as sled does: other sound frames, of the same length, stand where the index points.
+        for order in [(1..=20).rev().collect::<Vec<_>>(), (1..=20).map(|n| n % 20 + 1).collect()] {
+            fs::OpenOptions::new().write(true).open(&file).unwrap().write_all_at(&row(order.into_iter()), 0).unwrap();
+            (1..=20).for_each(|number| assert_eq!(said(number), whole(number)));
+        }
+        // Moved by a few bytes, and one of them gone.
+        let moved = [&b"TGfr"[..], &row((1..=20).filter(|number| *number != 7))].concat();
+        fs::OpenOptions::new().write(true).truncate(true).open(&file).unwrap().write_all_at(&moved, 0).unwrap();
+        (1..=20).for_each(|number| assert_eq!(said(number), whole(number).filter(|_| number != 7)));
+    }
+
+    #[test]
+    fn of_several_copies_the_one_that_sled_wrote_last_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let segment = |lsn: u64, body: &[u8]| {
+            let mut bytes = vec![0; 20];
+            bytes[4..12].copy_from_slice(&(lsn ^ i64::MAX as u64).to_le_bytes());
+            bytes.extend(frame::split(1, None, body).remove(0));
+            bytes.resize(SEGMENT_BYTES, 0);
+            bytes
+        };
+        let size = SEGMENT_BYTES as u64;
+        fs::write(
+            dir.path().join("db"),
+            [segment(3 * size, b"new"), segment(size, b"old"), segment(2 * size, b"mid")].concat(),
+        )
+        .unwrap();
+        let closed = ClosedGeneration::closed(dir.path()).unwrap();
+        assert_eq!(closed.read(1).unwrap().as_deref(), Some(&b"new"[..]));
+    }
+
+    #[test]
+    fn a_generation_is_not_indexed_while_its_database_is_open() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("db"), row(1..=2)).unwrap();
+        let holder = File::open(dir.path().join("db")).unwrap();
+        rustix::fs::flock(&holder, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        std::thread::scope(|scope| {
+            let scanned = scope.spawn(|| ClosedGeneration::closed(dir.path()));
+            assert!(ClosedGeneration::as_it_is(dir.path()).is_ok(), "a command does not wait");
+            assert!(!scanned.is_finished());
+            drop(holder);
+            assert_eq!(scanned.join().unwrap().unwrap().numbers().count(), 2);
+        });
     }
 }

@@ -78,7 +78,8 @@ pub(super) fn is_complete(dir: &Path) -> bool {
 #[derive(Debug)]
 pub(super) struct Generation {
     dir: PathBuf,
-    db: sled::Db,
+    /// `None` only while it is dropped.
+    db: Option<sled::Db>,
 }
 
 /// Frames to append: number, part, value.
@@ -97,7 +98,7 @@ impl Generation {
         let config =
             sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).segment_size(SEGMENT_BYTES).flush_every_ms(None);
         let db = guard(dir, || config.open())?;
-        let generation = Generation { dir: dir.to_owned(), db };
+        let generation = Generation { dir: dir.to_owned(), db: Some(db) };
         // The first flush proves that sled's sync comes through ours; an empty key cannot be a record's.
         let before = full_sync::calls();
         generation.guarded(|db| db.insert([], &[]).and_then(|_| db.flush()))?;
@@ -145,7 +146,17 @@ impl Generation {
     }
 
     fn guarded<T>(&self, call: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, GenerationError> {
-        guard(&self.dir, || call(&self.db))
+        guard(&self.dir, || call(self.db.as_ref().expect("it is there until it is dropped")))
+    }
+}
+
+impl Drop for Generation {
+    /// sled unwraps a last sync in its own `Drop`. Nothing of ours hangs on that sync: what was promised is durable.
+    fn drop(&mut self) {
+        let db = self.db.take();
+        if let Err(error) = guard(&self.dir, || Ok(drop(db))) {
+            tracing::warn!(%error, "a generation was closed all the same");
+        }
     }
 }
 
@@ -201,7 +212,7 @@ mod tests {
         assert_eq!(generation.read(400).unwrap(), None);
         drop(generation);
         assert_eq!(read_facts(&dir), Some(facts(4)));
-        let closed = ClosedGeneration::scan(&dir).unwrap();
+        let closed = ClosedGeneration::closed(&dir).unwrap();
         assert_eq!(closed.numbers().collect::<Vec<_>>(), (4..400).collect::<Vec<_>>());
         assert_eq!(closed.read(5).unwrap().as_deref(), Some(&b"short"[..]));
         assert_eq!(closed.read(6).unwrap(), Some(long));

@@ -191,10 +191,10 @@ impl Lane {
         }
         // The index of the generation is kept for the next call: a held-up window is read again record by record.
         let mut again = locked(&self.again);
-        if again.as_ref().is_none_or(|reading| !reading.serves(number)) {
-            *again = self.journal.0.log.reading(number)?;
+        if again.as_ref().is_none_or(|reading| !reading.covers(number)) {
+            *again = self.journal.0.log.reading(number);
         }
-        let Some(reading) = &*again else { return Ok(None) };
+        let Some(reading) = &mut *again else { return Ok(None) };
         Ok(reading.read(number)?.and_then(|envelope| codec::decode(&envelope).ok()).map(Arc::new))
     }
 
@@ -293,24 +293,32 @@ impl Reader {
             self.reading = None;
             return Ok(Some(record));
         }
-        if self.reading.as_ref().is_none_or(|reading| !reading.serves(self.number)) {
-            // Let go of the last one first, so that it can be closed or forgotten.
-            self.reading = None;
-            self.reading = self.lane.journal.0.log.reading(self.number)?;
+        if self.reading.as_ref().is_none_or(|reading| !reading.covers(self.number)) {
+            self.reading = self.lane.journal.0.log.reading(self.number);
         }
-        let Some(reading) = &self.reading else {
+        let Some(reading) = &mut self.reading else {
             self.number = self.lane.journal.0.log.firsts().first().copied().unwrap_or(durable + 1).max(self.number + 1);
             return Ok(None);
         };
         let envelope = match reading.read(self.number) {
             Ok(envelope) => envelope,
             Err(error) => {
-                // sled's errors stick to an open database: let go of it, the next call opens it again.
+                // The next call looks anew.
                 self.reading = None;
                 return Err(error);
             }
         };
-        match envelope.map(|envelope| codec::decode(&envelope)) {
+        let record = envelope.map(|envelope| codec::decode(&envelope));
+        // What this run wrote and saw durable is there: that it is not found says something of the looking.
+        if self.number >= self.lane.journal.0.began && !matches!(record, Some(Ok(_))) {
+            self.reading = None;
+            let text = format!(
+                "record {} was durable in this run and cannot be read back now; it is looked for again, and given up only at the next start",
+                self.number
+            );
+            return Err(JournalError::Generation(text));
+        }
+        match record {
             Some(Ok(record)) => return Ok(Some(Arc::new(record))),
             Some(Err(error)) => tracing::warn!(number = self.number, %error, "record does not decode, skipped"),
             None => {}

@@ -2,7 +2,8 @@
 //!
 //! A closed generation holds exactly the numbers from its first to the next one's first; what it should hold and does
 //! not is damaged. The active one is read through the writer's handle, a closed one from its bytes by an index that
-//! lives as long as a lane reads it. A folder without its note of facts and without records was not complete when the
+//! lives as long as a lane reads it. Nobody but the writer keeps a database open between two reads: whoever let go of it last
+//! would have sled write into a file that others already read ([`super::closed`]). A folder without its note of facts and without records was not complete when the
 //! power went, and holds nothing that was acknowledged; of two folders with one first number, the older is left from a
 //! carry-over that the newer one completed.
 
@@ -19,11 +20,7 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
 
-/// sled's threads may still be writing when the last handle is gone: before a number is believed to be missing, the
-/// bytes are looked at again after this pause.
-const SECOND_LOOK: Duration = Duration::from_millis(200);
 /// Records per commit while they are carried over.
 const CARRY_COMMIT: usize = 256;
 
@@ -43,18 +40,13 @@ pub(super) struct Slot {
     closed: Mutex<Weak<ClosedGeneration>>,
 }
 
-/// Where a generation's records are read.
-#[derive(Debug, Clone)]
-enum Source {
-    Active(Arc<Generation>),
-    Closed(Arc<ClosedGeneration>),
-}
-
-/// A generation to read from. Which numbers it can hold is asked each time: an active one may have been closed meanwhile.
+/// A generation to read from. Which numbers it can hold, and how it is read, is asked each time: an active one may have been
+/// closed meanwhile.
 #[derive(Debug, Clone)]
 pub(super) struct Reading {
-    source: Source,
     slot: Arc<Slot>,
+    /// The index, once it was read from its bytes.
+    closed: Option<Arc<ClosedGeneration>>,
 }
 
 impl Reading {
@@ -63,18 +55,19 @@ impl Reading {
         (self.slot.first..self.slot.end()).contains(&number)
     }
 
-    /// Whether `number` is to be read here. Not once the writer has closed what is read through its handle: the database
-    /// would stay in memory for this reader alone, and is read from its bytes as well.
-    pub(super) fn serves(&self, number: u64) -> bool {
-        self.covers(number) && !(matches!(self.source, Source::Active(_)) && self.slot.is_closed())
-    }
-
-    /// The envelope of a record; `None` when it is missing or damaged.
-    pub(super) fn read(&self, number: u64) -> Result<Option<Vec<u8>>, JournalError> {
-        match &self.source {
-            Source::Active(generation) => Ok(generation.read(number)?),
-            Source::Closed(closed) => closed.read(number).map_err(|error| JournalError::Generation(error.to_string())),
-        }
+    /// The envelope of a record; `None` when it is missing or damaged. May scan for seconds; never called where intake would
+    /// wait for it.
+    pub(super) fn read(&mut self, number: u64) -> Result<Option<Vec<u8>>, JournalError> {
+        let closed = match &self.closed {
+            Some(closed) => closed,
+            None => {
+                if let Some(generation) = self.slot.open() {
+                    return Ok(generation.read(number)?);
+                }
+                self.closed.insert(self.slot.closed()?)
+            }
+        };
+        closed.read(number).map_err(|error| JournalError::io(&self.slot.dir, error))
     }
 }
 
@@ -112,7 +105,7 @@ impl Log {
             // in it was acknowledged.
             let copied = found.iter().any(|(other, ..)| *other == first);
             // What cannot be read now is not empty.
-            let empty = ClosedGeneration::scan(&folder).is_ok_and(|closed| closed.numbers().next().is_none());
+            let empty = ClosedGeneration::closed(&folder).is_ok_and(|closed| closed.numbers().next().is_none());
             if !copied && !empty {
                 tracing::warn!(folder = %folder.display(), "generation without its note: its records are read all the same");
                 found.push((first, epoch, folder));
@@ -177,13 +170,15 @@ impl Log {
     ) -> Result<Arc<Generation>, GenerationError> {
         let numbers: Vec<u64> = closed.numbers().take_while(|number| *number <= last).collect();
         // All of it is read before anything is made: the old folder goes only when nothing of it is left behind.
-        let read = |number: &u64| closed.read(*number).map(|envelope| (*number, envelope));
+        let read = |number: &u64| match closed.read(*number)? {
+            Some(envelope) => Ok((*number, envelope)),
+            None => Err(std::io::Error::other(format!("record {number} was there a moment ago"))),
+        };
         let records: Result<Vec<_>, _> = numbers.iter().map(read).collect();
         let records = records.map_err(|source| GenerationError::Io { path: self.dir.clone(), source })?;
-        let commits = records.chunks(CARRY_COMMIT).map(|records| {
-            let whole = records.iter().filter_map(|(number, envelope)| Some((*number, envelope.as_deref()?)));
-            whole.flat_map(|(number, envelope)| framed(number, None, envelope)).collect()
-        });
+        let commits = records
+            .chunks(CARRY_COMMIT)
+            .map(|records| records.iter().flat_map(|(number, envelope)| framed(*number, None, envelope)).collect());
         let old = locked(&self.row).get(&facts.first).map(|slot| slot.dir.clone());
         let generation = self.make(facts, commits)?;
         if let Some(old) = old {
@@ -205,17 +200,10 @@ impl Log {
         Ok(generation)
     }
 
-    /// The generation that holds `number`. `None`: before the first one. May scan for seconds; never called where intake
-    /// would wait for it.
-    pub(super) fn reading(&self, number: u64) -> Result<Option<Reading>, JournalError> {
+    /// The generation that holds `number`. `None`: before the first one.
+    pub(super) fn reading(&self, number: u64) -> Option<Reading> {
         let slot = locked(&self.row).range(..=number).next_back().map(|(_, slot)| slot.clone());
-        let Some(slot) = slot else { return Ok(None) };
-        let active = locked(&slot.active).upgrade();
-        let source = match active {
-            Some(generation) if !slot.is_closed() => Source::Active(generation),
-            _ => Source::Closed(slot.closed(slot.end())?),
-        };
-        Ok(Some(Reading { source, slot }))
+        slot.map(|slot| Reading { slot, closed: None })
     }
 
     /// What was noted when a generation was made; `None` when that is damaged.
@@ -226,7 +214,7 @@ impl Log {
     /// The index of a closed generation.
     pub(super) fn closed(&self, first: u64) -> Result<Option<Arc<ClosedGeneration>>, JournalError> {
         let slot = locked(&self.row).get(&first).cloned();
-        slot.map(|slot| slot.closed(0)).transpose()
+        slot.map(|slot| slot.closed()).transpose()
     }
 
     /// Deletes a generation that every lane is past; the durable cursors must say so already. `false`: it is the last
@@ -283,19 +271,18 @@ impl Slot {
         self.end() != u64::MAX
     }
 
-    /// The index of the closed generation, which should hold every number below `end`.
-    fn closed(&self, end: u64) -> Result<Arc<ClosedGeneration>, JournalError> {
+    /// The writer's database, for one read; `None` once the writer has let go of it.
+    fn open(&self) -> Option<Arc<Generation>> {
+        locked(&self.active).upgrade().filter(|_| !self.is_closed())
+    }
+
+    /// The index of a generation that nobody writes to any more.
+    fn closed(&self) -> Result<Arc<ClosedGeneration>, JournalError> {
         let mut kept = locked(&self.closed);
         if let Some(closed) = kept.upgrade() {
             return Ok(closed);
         }
-        let scan = || ClosedGeneration::scan(&self.dir).map_err(|source| JournalError::io(&self.dir, source));
-        let expected = if end == u64::MAX { 0 } else { end.saturating_sub(self.first) };
-        let mut closed = scan()?;
-        if (closed.numbers().count() as u64) < expected && !crate::rig::hurried() {
-            std::thread::sleep(SECOND_LOOK);
-            closed = scan()?;
-        }
+        let closed = ClosedGeneration::closed(&self.dir).map_err(|source| JournalError::io(&self.dir, source))?;
         let closed = Arc::new(closed);
         *kept = Arc::downgrade(&closed);
         Ok(closed)

@@ -180,6 +180,8 @@ struct Shared {
     state: Mutex<StateFile>,
     /// Highest durable number; lanes wait on it.
     durable: watch::Sender<u64>,
+    /// The first number of this run.
+    began: u64,
     recent: Mutex<Recent>,
     keeper: Keeper,
     quarantine: quarantine::Quarantine,

@@ -240,6 +240,7 @@ impl Journal {
             books: Mutex::new(books),
             state: Mutex::new(state_file),
             durable: watch::Sender::new(last),
+            began: last + 1,
             recent: Mutex::new(Recent::default()),
             keeper: Keeper::default(),
             quarantine: Quarantine::open(&path.join("quarantine")).map_err(io)?,

@@ -147,7 +147,7 @@ impl<T: Ticket> Writer<T> {
         let shared = &self.journal.0;
         let mut given: HashMap<LaneId, Given> = HashMap::new();
         let needed = locked(&shared.books).iter().map(|book| book.read_from).min().unwrap_or(end);
-        let Ok(Some(reading)) = shared.log.reading(first) else { return given };
+        let Some(mut reading) = shared.log.reading(first) else { return given };
         for number in first.max(needed)..end {
             let Ok(Some(envelope)) = reading.read(number) else { continue };
             let Ok(record) = codec::decode(&envelope) else { continue };

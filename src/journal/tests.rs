@@ -5,6 +5,7 @@ mod bounds;
 mod damage;
 mod gaps;
 mod marks;
+mod moved;
 // Its recorder is for 64-bit Linux alone.
 #[cfg(target_pointer_width = "64")]
 mod power_cut;

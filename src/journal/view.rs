@@ -223,7 +223,7 @@ impl View {
 
     /// `None`: it went meanwhile, so it was drained.
     fn scan(&self, dir: &Path) -> Result<Option<ClosedGeneration>, JournalError> {
-        match ClosedGeneration::scan(dir) {
+        match ClosedGeneration::as_it_is(dir) {
             Ok(closed) => Ok(Some(closed)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(JournalError::io(dir, source)),
