@@ -19,7 +19,9 @@ mod age;
 mod append;
 pub mod books;
 mod closed;
+mod closing;
 mod commit;
+mod error;
 mod facts;
 pub(crate) mod files;
 pub mod folder;
@@ -50,7 +52,9 @@ mod tests;
 mod view;
 
 pub use append::{Append, Item, Ticket, Unjournaled};
+pub use closing::Closing;
 pub use commit::{Writer, WriterHealth};
+pub use error::JournalError;
 pub use facts::{EvictionFacts, JournalFacts, LaneFacts};
 pub use lane::{Lane, MaybeSent, ReadRecord, Reader};
 pub use open::{GENERATION_BYTES, JournalOptions, Opened, QUIET};
@@ -65,14 +69,12 @@ use crate::clock::Clock;
 use crate::record::{JournalId, LaneId, OpenAcks, Record, Run};
 use books::{LaneBook, Outcome};
 use gaps::{About, Hole, Reason};
-use generation::GenerationError;
 use lane_state::LaneState;
 use log::{Log, locked};
 use origin::Machine;
 use reserve::Reserve;
-use state::{State, StateError, StateFile};
+use state::{State, StateFile};
 use std::collections::VecDeque;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -83,79 +85,6 @@ use tokio::sync::watch;
 const STATE_PAUSE: Duration = Duration::from_secs(1);
 /// Records just committed that are kept in memory for lanes that are level with them.
 const RECENT_BYTES: usize = 256 * 1024;
-
-/// Why the journal could not be opened or used.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// Another process holds the journal.
-    #[error("journal {} is held by another process; is a second tidegate running? stop it, or give this one a journal.path of its own", .0.display())]
-    Locked(PathBuf),
-    /// A newer tidegate wrote it.
-    #[error("journal was {0}; install that version again, or give this one a new journal.path (nothing was changed)")]
-    Newer(String),
-    /// The process would not sync for real.
-    #[error("journal not opened: {0}; this binary was linked wrongly, install the package as published")]
-    NotSynced(String),
-    /// The disk said no.
-    #[error("journal {}: {source}", path.display())]
-    Io {
-        /// What was touched.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Somebody else put something on the way, or in the folder.
-    #[error("journal not opened, because another user could have it write elsewhere: {0}")]
-    Planted(String),
-    /// A generation could not be used.
-    #[error("journal: {0}")]
-    Generation(String),
-}
-
-impl JournalError {
-    pub(crate) fn reading(text: &str) -> JournalError {
-        JournalError::Generation(text.to_owned())
-    }
-
-    /// Whether the disk has no space left.
-    fn is_full(&self) -> bool {
-        matches!(self, JournalError::Io { source, .. } if reserve::is_full(source))
-    }
-
-    fn io(path: &Path, source: io::Error) -> JournalError {
-        JournalError::Io { path: path.to_owned(), source }
-    }
-}
-
-impl From<GenerationError> for JournalError {
-    fn from(error: GenerationError) -> JournalError {
-        match error {
-            GenerationError::Io { path, source } => JournalError::Io { path, source },
-            other => JournalError::Generation(other.to_string()),
-        }
-    }
-}
-
-impl From<StateError> for JournalError {
-    fn from(error: StateError) -> JournalError {
-        match error {
-            StateError::Io { path, source } => JournalError::Io { path, source },
-            newer @ StateError::Newer { .. } => JournalError::Newer(newer.to_string()),
-            many @ StateError::TooManyLanes(_) => JournalError::Generation(many.to_string()),
-        }
-    }
-}
-
-/// The end of a journal in this process.
-#[derive(Debug)]
-pub struct Closing(watch::Receiver<()>);
-
-impl Closing {
-    /// Waits until the last clone is gone, and with it the lock.
-    pub async fn wait(&mut self) {
-        while self.0.changed().await.is_ok() {}
-    }
-}
 
 /// An open journal; cheap to clone. The lock is held until the last clone is gone.
 #[derive(Clone, Debug)]
@@ -217,11 +146,6 @@ struct KeeperFlags {
 }
 
 impl Journal {
-    /// To be asked before the last clone is dropped, for whoever opens the same journal again.
-    pub fn closing(&self) -> Closing {
-        Closing(self.0.closing.subscribe())
-    }
-
     /// The journal's id.
     pub fn id(&self) -> JournalId {
         self.0.run.journal
