@@ -3,10 +3,11 @@
 //! Looked at only where `journal.max_age` is set, and then every few seconds at most. What is settled stays settled, so
 //! the search for the oldest goes forward only: each record is read once, and the index of one generation is kept.
 
+use super::closed::record_of;
 use super::log::{Reading, locked};
 use super::retention::age;
 use super::{JournalError, Shared};
-use crate::record::{Record, codec};
+use crate::record::Record;
 use std::time::{Duration, Instant};
 
 /// Looks per age: what is too old is noticed this much later at most, within the limits below.
@@ -95,7 +96,7 @@ impl Oldest {
         }
         let Some(reading) = &mut self.reading else { return Ok(None) };
         match reading.read(number) {
-            Ok(envelope) => Ok(envelope.and_then(|envelope| codec::decode(&envelope).ok())),
+            Ok(envelope) => Ok(envelope.and_then(|envelope| record_of(number, &envelope))),
             Err(error) => {
                 self.reading = None;
                 Err(error)

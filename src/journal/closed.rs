@@ -20,6 +20,7 @@ use super::commit::COMMIT_RECORDS;
 use super::frame::{self, HEADER_LEN, VALUE_MAX};
 use super::generation::SEGMENT_BYTES;
 use super::log::locked;
+use crate::record::{Record, codec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
@@ -117,12 +118,19 @@ impl Index {
     fn scan_file(&mut self, index: u16, path: &Path, file: &File, piece: &mut [u8]) -> io::Result<()> {
         let length = file.metadata()?.len();
         let mut refused: Option<io::Error> = None;
+        // Where the last sound frame ended: a payload may hold whole frames, and nothing inside another frame is one.
+        let mut behind = 0;
         for at in (0..length).step_by(PIECE) {
             // A piece overlaps the next by one value, so that no frame is cut in two.
             let wanted = piece.len().min(usize::try_from(length - at).unwrap_or(usize::MAX));
             refused = read_what_can_be(file, &mut piece[..wanted], at).err().or(refused);
             let base = piece.as_ptr() as usize;
-            for frame in frame::scan(&piece[..wanted], |number| _ = self.broken.insert(number)) {
+            let from = usize::try_from(u64::saturating_sub(behind, at)).unwrap_or(usize::MAX).min(wanted);
+            // What begins in the overlap may be cut off here, and is whole in the next piece.
+            let frames = frame::scan(&piece[from..wanted], |number| _ = self.broken.insert(number));
+            for frame in frames.take_while(|frame| frame.body.as_ptr() as usize - base < PIECE + HEADER_LEN) {
+                let body = at + (frame.body.as_ptr() as usize - base) as u64;
+                behind = body + frame.body.len() as u64;
                 self.committed = self.committed.max(frame.previous.unwrap_or(0));
                 self.places.push(Place {
                     number: frame.number,
@@ -130,7 +138,7 @@ impl Index {
                     parts: frame.parts,
                     file: index,
                     len: frame.body.len() as u16,
-                    at: at + (frame.body.as_ptr() as usize - base - HEADER_LEN) as u64,
+                    at: body - HEADER_LEN as u64,
                 });
             }
         }
@@ -255,6 +263,13 @@ impl ClosedGeneration {
         }
         Ok(Gathered::Whole(envelope))
     }
+}
+
+/// The record of an envelope that was read as `number`; `None` where it does not decode, or cannot be that record: with
+/// another number in it, or a position that rose faster than the numbers.
+pub(super) fn record_of(number: u64, envelope: &[u8]) -> Option<Record> {
+    let record = codec::decode(envelope).ok()?;
+    (record.number == number && record.slots.iter().all(|slot| slot.position <= number)).then_some(record)
 }
 
 /// Waits until nobody has the database in `dir` open: sled holds a lock on its file until its last thread has let go.

@@ -101,8 +101,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
     if part >= parts {
         return Err(FrameError::Shape);
     }
-    let previous = (header[5] & FIRST_OF_COMMIT != 0).then(|| u64_at(22));
-    Ok(Frame { number: u64_at(14), part, parts, previous, body })
+    let (number, previous) = (u64_at(14), (header[5] & FIRST_OF_COMMIT != 0).then(|| u64_at(22)));
+    // Numbers are counted up from 1; the last one is kept free, so that the next one can always be said.
+    if number == u64::MAX || previous.is_some_and(|previous| previous >= number) {
+        return Err(FrameError::Shape);
+    }
+    Ok(Frame { number, part, parts, previous, body })
 }
 
 /// The number that a damaged frame at the start of `bytes` claims to have, if it looks like one at all. It may be the
@@ -170,7 +174,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_split_parses_back(number: u64, previous: Option<u64>, envelope in prop::collection::vec(any::<u8>(), 1..20_000)) {
+        fn what_is_split_parses_back(number in 1..u64::MAX, back: Option<u64>, envelope in prop::collection::vec(any::<u8>(), 1..20_000)) {
+            let previous = back.map(|back| back % number);
             let frames = split(number, previous, &envelope);
             let mut joined = Vec::new();
             for (part, bytes) in frames.iter().enumerate() {
@@ -181,6 +186,12 @@ mod tests {
                 joined.extend_from_slice(frame.body);
             }
             prop_assert_eq!(joined, envelope);
+        }
+
+        #[test]
+        fn a_commit_before_it_has_lower_numbers(number: u64, previous: u64) {
+            let frame = split(number, Some(previous), b"body").remove(0);
+            prop_assert_eq!(parse(&frame).is_ok(), previous < number && number < u64::MAX);
         }
 
         #[test]

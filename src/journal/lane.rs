@@ -6,11 +6,12 @@
 //! shows when all of that was read. Point reads, not iterators: an iteration would keep every leaf it passes in memory.
 
 use super::books::Outcome;
+use super::closed::record_of;
 use super::gaps::{About, Hole, Reason, trusted_ms};
 use super::log::{Reading, locked};
 use super::quarantine::Cause;
 use super::{Journal, JournalError};
-use crate::record::{LaneId, Record, codec};
+use crate::record::{LaneId, Record};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
@@ -195,7 +196,7 @@ impl Lane {
             *again = self.journal.0.log.reading(number);
         }
         let Some(reading) = &mut *again else { return Ok(None) };
-        Ok(reading.read(number)?.and_then(|envelope| codec::decode(&envelope).ok()).map(Arc::new))
+        Ok(reading.read(number)?.and_then(|envelope| record_of(number, &envelope)).map(Arc::new))
     }
 
     /// `attempted`: positions up to here may have been attempted in this epoch too.
@@ -308,9 +309,9 @@ impl Reader {
                 return Err(error);
             }
         };
-        let record = envelope.map(|envelope| codec::decode(&envelope));
+        let record = envelope.as_deref().map(|envelope| record_of(self.number, envelope));
         // What this run wrote and saw durable is there: that it is not found says something of the looking.
-        if self.number >= self.lane.journal.0.began && !matches!(record, Some(Ok(_))) {
+        if self.number >= self.lane.journal.0.began && !matches!(record, Some(Some(_))) {
             self.reading = None;
             let text = format!(
                 "record {} was durable in this run and cannot be read back now; it is looked for again, and given up only at the next start",
@@ -319,8 +320,8 @@ impl Reader {
             return Err(JournalError::Generation(text));
         }
         match record {
-            Some(Ok(record)) => return Ok(Some(Arc::new(record))),
-            Some(Err(error)) => tracing::warn!(number = self.number, %error, "record does not decode, skipped"),
+            Some(Some(record)) => return Ok(Some(Arc::new(record))),
+            Some(None) => tracing::warn!(number = self.number, "record does not decode, skipped"),
             None => {}
         }
         self.number += 1;

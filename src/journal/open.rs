@@ -6,7 +6,7 @@
 //! small newest one is carried over into a fresh database, a large one is simply closed.
 
 use super::books::{LaneBook, Mark};
-use super::closed::ClosedGeneration;
+use super::closed::{ClosedGeneration, record_of};
 use super::commit::{Tail, Writer, WriterHealth};
 use super::files;
 use super::folder::{self, Trusted};
@@ -21,7 +21,7 @@ use super::retention::Bounds;
 use super::state::{Found, State, StateFile};
 use super::{Append, Journal, JournalError, Keeper, Recent, Shared, Ticket, gap_record};
 use crate::clock::{BootId, Clock};
-use crate::record::{JournalId, LaneId, OpenAcks, Record, Run, codec};
+use crate::record::{JournalId, LaneId, OpenAcks, Record, Run};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
@@ -346,7 +346,7 @@ fn read_tail(log: &Log, high: Option<u64>) -> Result<(TailFacts, Vec<Counted>), 
 fn each(closed: &ClosedGeneration, end: u64, take: &mut dyn FnMut(&Record, usize)) -> io::Result<()> {
     for number in closed.numbers().take_while(|number| *number < end) {
         let envelope = closed.read(number)?;
-        if let Some(Ok(record)) = envelope.as_deref().map(codec::decode) {
+        if let Some(record) = envelope.as_deref().and_then(|envelope| record_of(number, envelope)) {
             take(&record, envelope.map_or(0, |envelope| envelope.len()));
         }
     }

@@ -7,12 +7,13 @@
 
 use super::Ticket;
 use super::books::Outcome;
+use super::closed::record_of;
 use super::commit::Writer;
 use super::gaps::{About, Hole, Reason};
 use super::log::locked;
 use super::retention::{self, Bound, Look, Retention};
 use super::{JournalError, gap_record, place};
-use crate::record::{LaneId, codec};
+use crate::record::LaneId;
 use std::collections::HashMap;
 
 /// What was read of a lane in records that are given up.
@@ -150,7 +151,7 @@ impl<T: Ticket> Writer<T> {
         let Some(mut reading) = shared.log.reading(first) else { return given };
         for number in first.max(needed)..end {
             let Ok(Some(envelope)) = reading.read(number) else { continue };
-            let Ok(record) = codec::decode(&envelope) else { continue };
+            let Some(record) = record_of(number, &envelope) else { continue };
             let books = locked(&shared.books);
             for slot in &record.slots {
                 let Some(book) = books.iter().find(|book| book.id == slot.lane) else { continue };

@@ -5,7 +5,7 @@
 //! drained; its state file lags behind by a second, so what was accepted a moment ago may still count as waiting.
 
 use super::books::LaneBook;
-use super::closed::ClosedGeneration;
+use super::closed::{ClosedGeneration, record_of};
 use super::facts::LaneFacts;
 use super::format::check_readable;
 use super::generation::is_complete;
@@ -13,7 +13,7 @@ use super::lane_state::LaneState;
 use super::log::parse_name;
 use super::quarantine::{self, Quarantined};
 use super::{JournalError, files, state};
-use crate::record::{LaneId, Record, codec};
+use crate::record::{LaneId, Record};
 use serde::Serialize;
 use std::fs;
 use std::io;
@@ -160,7 +160,7 @@ impl View {
                 let envelope = closed.read(number).map_err(|source| JournalError::io(dir, source))?;
                 let Some(envelope) = envelope else { continue };
                 // What does not decode is what `verify` tells.
-                let Ok(record) = codec::decode(&envelope) else { continue };
+                let Some(record) = record_of(number, &envelope) else { continue };
                 if show(&record, &envelope).is_break() {
                     return Ok(());
                 }
@@ -196,7 +196,7 @@ impl View {
         let (mut records, mut missing, mut expected) = (0, Vec::new(), first);
         for number in closed.numbers().take_while(|number| *number < end) {
             let envelope = closed.read(number).map_err(|source| JournalError::io(dir, source))?;
-            if envelope.is_none_or(|envelope| codec::decode(&envelope).is_err()) {
+            if envelope.is_none_or(|envelope| record_of(number, &envelope).is_none()) {
                 continue;
             }
             if expected < number {

@@ -93,3 +93,19 @@ fn a_generation_is_not_indexed_while_its_database_is_open() {
         assert_eq!(scanned.join().unwrap().unwrap().numbers().count(), 2);
     });
 }
+
+/// A payload may hold whole frames, sound ones, at every offset: on the border of the pieces in which a file is read, too.
+#[test]
+fn a_frame_inside_another_one_is_none_wherever_a_file_is_cut_into_pieces() {
+    let forged = frame::split(2, None, b"forged").remove(0);
+    let row = |number| frame::split(number, None, &forged.repeat(60)).remove(0);
+    let length = row(1).len();
+    for shift in (0..length + forged.len()).step_by(7) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bytes = vec![0; PIECE - length - forged.len() / 2 + shift];
+        (3..6).for_each(|number| bytes.extend(row(number)));
+        fs::write(dir.path().join("db"), &bytes).unwrap();
+        let closed = ClosedGeneration::closed(dir.path()).unwrap();
+        assert_eq!(closed.numbers().collect::<Vec<_>>(), [3, 4, 5], "shifted by {shift}");
+    }
+}
