@@ -284,6 +284,7 @@ impl Intake {
         }
         let person = outage.pace == Pace::Slow;
         let Outage { why, remedy, .. } = outage.clone();
+        let why = &*crate::visible::line(&why);
         if self.shared.enter(outage.into()) {
             match person {
                 true => tracing::error!(why, remedy, "not connected to the broker"),

@@ -48,10 +48,16 @@ pub(super) fn visit(at: SocketAddr, path: &str, more: &str) -> io::Result<(u16, 
     Ok(answer)
 }
 
+/// Times that a visitor comes. Between its connecting and its request a busy machine may do other things, and whoever has
+/// not said anything by then has no claim to a place: a monitor comes again.
+const VISITS: usize = 3;
+
 /// Everything that the page has, asked for; each must be answered in time and as it should.
 pub(super) fn assert_open(at: SocketAddr, more: &str) {
     for (path, expected) in PATHS {
-        let answer = visit(at, path, more).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let mut visits = (0..VISITS).map(|_| visit(at, path, more));
+        let answer = visits.find(|answer| answer.is_ok()).unwrap_or_else(|| visit(at, path, more));
+        let answer = answer.unwrap_or_else(|error| panic!("{path}: {error}"));
         assert_eq!(answer.0, expected, "{path}: {}", answer.1);
     }
 }
