@@ -4,7 +4,7 @@
 //! page. A control character can move a terminal's cursor, recolour it or answer for its user; a bidirectional one turns the
 //! text around it. Neither gets out of here:
 //!
-//! - [`line`] is for a value inside a line of ours: nothing in it ends the line, so it cannot forge another one;
+//! - [`line()`] is for a value inside a line of ours: nothing in it ends the line, so it cannot forge another one;
 //! - [`text`] is for what leaves the process: line ends and tabs are ours and stay;
 //! - [`json`] is for JSON, where the same characters stand as escapes: a program still reads exactly what was sent.
 //!

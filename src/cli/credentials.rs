@@ -2,7 +2,7 @@
 //!
 //! As a systemd credential ([`at_rest`]) the file belongs to root alone, and the agent's user sees a copy in memory that
 //! systemd makes at each start: somebody who breaks out of the agent's sandbox finds no key on the disk. So the configuration
-//! is made to read that copy, and the plain file goes ([`reference`](self::reference)).
+//! is made to read that copy, and the plain file goes ([`mod@reference`]).
 
 pub(super) mod at_rest;
 mod reference;

@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind, Write};
 macro_rules! say {
     ($($words:tt)*) => { $crate::cli::print::line(format_args!($($words)*)) };
 }
-/// Lines on standard output. A value of other people's in them goes through [`crate::visible::line`] first.
+/// Lines on standard output. A value of other people's in them goes through [`crate::visible::line()`] first.
 macro_rules! say_text {
     ($($words:tt)*) => { $crate::cli::print::text(format_args!($($words)*)) };
 }
