@@ -91,17 +91,8 @@ impl Oldest {
     }
 
     fn read(&mut self, shared: &Shared, number: u64) -> Result<Option<Record>, JournalError> {
-        if self.reading.as_ref().is_none_or(|reading| !reading.covers(number)) {
-            self.reading = shared.log.reading(number);
-        }
-        let Some(reading) = &mut self.reading else { return Ok(None) };
-        match reading.read(number) {
-            Ok(envelope) => Ok(envelope.and_then(|envelope| record_of(number, &envelope))),
-            Err(error) => {
-                self.reading = None;
-                Err(error)
-            }
-        }
+        let envelope = shared.log.read(&mut self.reading, number)?;
+        Ok(envelope.and_then(|envelope| record_of(number, &envelope)))
     }
 }
 

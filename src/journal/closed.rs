@@ -119,13 +119,13 @@ impl Index {
         let length = file.metadata()?.len();
         let mut refused: Option<io::Error> = None;
         // Where the last sound frame ended: a payload may hold whole frames, and nothing inside another frame is one.
-        let mut behind = 0;
+        let mut behind = 0u64;
         for at in (0..length).step_by(PIECE) {
             // A piece overlaps the next by one value, so that no frame is cut in two.
             let wanted = piece.len().min(usize::try_from(length - at).unwrap_or(usize::MAX));
             refused = read_what_can_be(file, &mut piece[..wanted], at).err().or(refused);
             let base = piece.as_ptr() as usize;
-            let from = usize::try_from(u64::saturating_sub(behind, at)).unwrap_or(usize::MAX).min(wanted);
+            let from = behind.saturating_sub(at).min(wanted as u64) as usize;
             // What begins in the overlap may be cut off here, and is whole in the next piece.
             let frames = frame::scan(&piece[from..wanted], |number| _ = self.broken.insert(number));
             for frame in frames.take_while(|frame| frame.body.as_ptr() as usize - base < PIECE + HEADER_LEN) {
@@ -169,8 +169,12 @@ impl Index {
         (1..first.parts).all(|part| self.place(first.number, part).is_some())
     }
 
-    fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
-        self.places.iter().filter(|place| place.part == 0 && self.is_whole(place)).map(|place| place.number)
+    /// Numbers of which every part was found, ascending.
+    fn numbers(self: Arc<Index>) -> impl Iterator<Item = u64> + use<> {
+        (0..self.places.len()).filter_map(move |at| {
+            let place = &self.places[at];
+            (place.part == 0 && self.is_whole(place)).then_some(place.number)
+        })
     }
 }
 
@@ -186,7 +190,7 @@ enum Gathered {
 impl ClosedGeneration {
     /// Numbers of which every part was found, ascending.
     pub(super) fn numbers(&self) -> impl Iterator<Item = u64> + use<> {
-        self.index().numbers().collect::<Vec<u64>>().into_iter()
+        self.index().numbers()
     }
 
     /// Where the last commit breaks off: the first number missing above all that is known to have been durable (`high`,
@@ -194,8 +198,9 @@ impl ClosedGeneration {
     /// leaves of one was never acknowledged, comes again, and must not stand before what is missing. `None`: it is whole.
     pub(super) fn breaks_off_at(&self, high: u64) -> Option<u64> {
         let index = self.index();
-        let mut whole = index.committed.max(high);
-        for number in index.numbers().filter(|number| *number > index.committed.max(high)) {
+        let known = index.committed.max(high);
+        let mut whole = known;
+        for number in index.numbers().filter(|number| *number > known) {
             if number != whole + 1 {
                 return Some(whole + 1);
             }

@@ -154,11 +154,11 @@ impl Drop for Generation {
     /// sled unwraps a last sync in its own `Drop`. Nothing of ours hangs on that sync: what was promised is durable.
     fn drop(&mut self) {
         let db = self.db.take();
-        let drop_it = || {
+        let dropped = guard(&self.dir, || {
             drop(db);
             Ok(())
-        };
-        if let Err(error) = guard(&self.dir, drop_it) {
+        });
+        if let Err(error) = dropped {
             tracing::warn!(%error, "a generation was closed all the same");
         }
     }

@@ -191,12 +191,8 @@ impl Lane {
             return Ok(Some(record));
         }
         // The index of the generation is kept for the next call: a held-up window is read again record by record.
-        let mut again = locked(&self.again);
-        if again.as_ref().is_none_or(|reading| !reading.covers(number)) {
-            *again = self.journal.0.log.reading(number);
-        }
-        let Some(reading) = &mut *again else { return Ok(None) };
-        Ok(reading.read(number)?.and_then(|envelope| record_of(number, &envelope)).map(Arc::new))
+        let envelope = self.journal.0.log.read(&mut locked(&self.again), number)?;
+        Ok(envelope.and_then(|envelope| record_of(number, &envelope)).map(Arc::new))
     }
 
     /// `attempted`: positions up to here may have been attempted in this epoch too.
@@ -294,24 +290,17 @@ impl Reader {
             self.reading = None;
             return Ok(Some(record));
         }
-        if self.reading.as_ref().is_none_or(|reading| !reading.covers(self.number)) {
-            self.reading = self.lane.journal.0.log.reading(self.number);
-        }
-        let Some(reading) = &mut self.reading else {
-            self.number = self.lane.journal.0.log.firsts().first().copied().unwrap_or(durable + 1).max(self.number + 1);
+        let log = &self.lane.journal.0.log;
+        let envelope = log.read(&mut self.reading, self.number)?;
+        if self.reading.is_none() {
+            self.number = log.firsts().first().copied().unwrap_or(durable + 1).max(self.number + 1);
             return Ok(None);
-        };
-        let envelope = match reading.read(self.number) {
-            Ok(envelope) => envelope,
-            Err(error) => {
-                // The next call looks anew.
-                self.reading = None;
-                return Err(error);
-            }
-        };
-        let record = envelope.as_deref().map(|envelope| record_of(self.number, envelope));
+        }
+        if let Some(record) = envelope.as_deref().and_then(|envelope| record_of(self.number, envelope)) {
+            return Ok(Some(Arc::new(record)));
+        }
         // What this run wrote and saw durable is there: that it is not found says something of the looking.
-        if self.number >= self.lane.journal.0.began && !matches!(record, Some(Some(_))) {
+        if self.number >= self.lane.journal.0.began {
             self.reading = None;
             let text = format!(
                 "record {} was durable in this run and cannot be read back now; it is looked for again, and given up only at the next start",
@@ -319,10 +308,8 @@ impl Reader {
             );
             return Err(JournalError::Generation(text));
         }
-        match record {
-            Some(Some(record)) => return Ok(Some(Arc::new(record))),
-            Some(None) => tracing::warn!(number = self.number, "record does not decode, skipped"),
-            None => {}
+        if envelope.is_some() {
+            tracing::warn!(number = self.number, "record does not decode, skipped");
         }
         self.number += 1;
         Ok(None)

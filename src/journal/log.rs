@@ -55,8 +55,7 @@ impl Reading {
         (self.slot.first..self.slot.end()).contains(&number)
     }
 
-    /// The envelope of a record; `None` when it is missing or damaged. May scan for seconds; never called where intake would
-    /// wait for it.
+    /// The envelope of a record; `None` when it is missing or damaged. Scans where the writer has let go meanwhile.
     pub(super) fn read(&mut self, number: u64) -> Result<Option<Vec<u8>>, JournalError> {
         let closed = match &self.closed {
             Some(closed) => closed,
@@ -200,10 +199,31 @@ impl Log {
         Ok(generation)
     }
 
-    /// The generation that holds `number`. `None`: before the first one.
-    pub(super) fn reading(&self, number: u64) -> Option<Reading> {
+    /// The generation that holds `number`. `None`: before the first one. May scan for seconds; never called where intake
+    /// would wait for it.
+    ///
+    /// # Errors
+    /// It cannot be scanned now. Said here, once, and not by each read of a record in it.
+    pub(super) fn reading(&self, number: u64) -> Result<Option<Reading>, JournalError> {
         let slot = locked(&self.row).range(..=number).next_back().map(|(_, slot)| slot.clone());
-        slot.map(|slot| Reading { slot, closed: None })
+        let Some(slot) = slot else { return Ok(None) };
+        let closed = if slot.open().is_some() { None } else { Some(slot.closed()?) };
+        Ok(Some(Reading { slot, closed }))
+    }
+
+    /// The envelope of a record, read in the generation that `kept` has from the call before where that one holds it;
+    /// `None` when it is missing or damaged, or before the first generation, and then `kept` is `None`.
+    ///
+    /// # Errors
+    /// Its generation cannot be read now; the next call looks anew.
+    pub(super) fn read(&self, kept: &mut Option<Reading>, number: u64) -> Result<Option<Vec<u8>>, JournalError> {
+        if kept.as_ref().is_none_or(|reading| !reading.covers(number)) {
+            // Let go of the last one first: two indexes would be in memory while this one is made.
+            *kept = None;
+            *kept = self.reading(number)?;
+        }
+        let Some(reading) = kept else { return Ok(None) };
+        reading.read(number).inspect_err(|_| *kept = None)
     }
 
     /// What was noted when a generation was made; `None` when that is damaged.
