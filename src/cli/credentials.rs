@@ -192,9 +192,6 @@ fn same_file(a: &Path, b: &Path) -> bool {
 
 /// Never half a file, for the running agent's sake. Root gives it to `owner`.
 fn place_file(place: &Path, bytes: &[u8], owner: Option<(Uid, Gid)>) -> io::Result<()> {
-    if let Some(folder) = place.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
     let (user, group) = owner.unzip();
     output::write(place, 0o600, Owner { user, group }, bytes)
 }
@@ -203,11 +200,6 @@ fn place_file(place: &Path, bytes: &[u8], owner: Option<(Uid, Gid)>) -> io::Resu
 pub(super) fn service_user() -> Option<(Uid, Gid)> {
     let users = std::fs::read_to_string("/etc/passwd").ok()?;
     user_of(&users, SERVICE_USER)
-}
-
-/// Their numbers.
-pub(super) fn service_user_ids() -> Option<(u32, u32)> {
-    service_user().map(|(user, group)| (user.as_raw(), group.as_raw()))
 }
 
 /// Of the lines of `/etc/passwd`, the ids of a user.

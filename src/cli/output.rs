@@ -5,7 +5,7 @@
 //! somebody planted, and nothing into somebody else's file, whose owner and mode would then be the secret's.
 
 use rustix::fs::{Gid, Uid};
-use std::fs::{File, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -81,11 +81,12 @@ impl Write for NewFile {
     }
 }
 
-/// Writes a small file whole.
+/// Writes a small file whole, and makes its folder where there is none.
 ///
 /// # Errors
 /// As [`NewFile::beside`] and [`NewFile::put`].
 pub(super) fn write(place: &Path, mode: u32, owner: Owner, bytes: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(folder(place))?;
     let mut file = NewFile::beside(place, mode, owner)?;
     file.write_all(bytes)?;
     file.put()
@@ -102,7 +103,7 @@ fn refuse_if(hit: bool, why: &'static str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs::{self, read};
+    use std::fs::read;
     use std::os::unix::fs::symlink;
 
     fn mode(path: &Path) -> u32 {

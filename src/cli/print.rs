@@ -1,5 +1,7 @@
-//! What commands print, with nothing in it that a terminal acts on ([`crate::visible`]). A reader that has seen enough (`tidegate journal list | head`) closes the pipe: that ends the
-//! command quietly, where the standard macros would end it by a panic.
+//! What commands print, with nothing in it that a terminal acts on ([`crate::visible`]).
+//!
+//! A reader that has seen enough (`tidegate journal list | head`) closes the pipe: that ends the command quietly, where the
+//! standard macros would end it by a panic.
 
 use super::ExitCode;
 use crate::visible;

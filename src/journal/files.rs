@@ -44,7 +44,7 @@ pub(super) fn create_dir(path: &Path) -> io::Result<()> {
 }
 
 /// How a file of the journal is opened for writing: never through a link, which could lead anywhere.
-pub(crate) fn writing() -> OpenOptions {
+pub(super) fn writing() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32);
     options

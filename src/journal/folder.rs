@@ -12,7 +12,7 @@
 //! Between the look and the opening others could still plant something, where they can write at all; what we open ourselves is
 //! opened with O_NOFOLLOW for that.
 
-use rustix::process::geteuid;
+use rustix::process::{Gid, Uid, getegid, geteuid};
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -34,9 +34,9 @@ pub struct Trusted {
 
 impl Trusted {
     /// Root, this process's user, and the service's `(user, group)` where it is known.
-    pub fn with(service: Option<(u32, u32)>) -> Trusted {
-        let (user, group) = (geteuid().as_raw(), rustix::process::getegid().as_raw());
-        let (users, groups) = service.into_iter().chain([(0, 0), (user, group)]).unzip();
+    pub fn with(service: Option<(Uid, Gid)>) -> Trusted {
+        let known = service.into_iter().chain([(Uid::ROOT, Gid::ROOT), (geteuid(), getegid())]);
+        let (users, groups) = known.map(|(user, group)| (user.as_raw(), group.as_raw())).unzip();
         Trusted { users, groups }
     }
 
@@ -56,16 +56,14 @@ impl Trusted {
 /// # Errors
 /// What the system says; a folder that is not there yet is no error.
 pub fn planted(folder: &Path, trusted: &Trusted) -> io::Result<Option<String>> {
-    let way = match walk(folder)? {
-        Way::There(way) | Way::Missing(way) => way,
-    };
-    for step in &way {
+    let way = walk(folder)?;
+    for step in &way.steps {
         if step.about.is_symlink() && !trusted.owns(&step.about) {
             return Ok(Some(said(&step.path, &step.about)));
         }
     }
-    match way.last() {
-        Some(last) if last.whole => planted_in(folder, trusted, DEPTH_MAX),
+    match way.steps.last() {
+        Some(last) if way.whole => planted_in(&last.path, trusted, DEPTH_MAX),
         _ => Ok(None),
     }
 }
@@ -75,23 +73,20 @@ pub fn planted(folder: &Path, trusted: &Trusted) -> io::Result<Option<String>> {
 /// # Errors
 /// What the system says.
 pub fn open_to(folder: &Path, trusted: &Trusted) -> io::Result<Option<(PathBuf, &'static str)>> {
-    let (way, whole) = match walk(folder)? {
-        Way::There(way) => (way, true),
-        Way::Missing(way) => (way, false),
-    };
-    for (index, step) in way.iter().enumerate().filter(|(_, step)| step.about.is_dir()) {
-        let last = index + 1 == way.len();
+    let Way { steps, whole } = walk(folder)?;
+    for (index, step) in steps.iter().enumerate().filter(|(_, step)| step.about.is_dir()) {
+        let last = index + 1 == steps.len();
         // In a sticky folder what is there already stays whose it is; what is yet to be made may be made by anybody first.
         let kept = step.about.permissions().mode() & STICKY != 0 && trusted.owns(&step.about) && !last;
         if trusted.shares(&step.about) && !kept {
-            return Ok(Some((
-                step.path.clone(),
-                match () {
-                    () if !trusted.owns(&step.about) => "it belongs to another user",
-                    () if last && !whole => "every user could make the journal's folder there first",
-                    () => "others can write in it",
-                },
-            )));
+            let why = if !trusted.owns(&step.about) {
+                "it belongs to another user"
+            } else if last && !whole {
+                "every user could make the journal's folder there first"
+            } else {
+                "others can write in it"
+            };
+            return Ok(Some((step.path.clone(), why)));
         }
     }
     Ok(None)
@@ -100,19 +95,17 @@ pub fn open_to(folder: &Path, trusted: &Trusted) -> io::Result<Option<(PathBuf, 
 struct Step {
     path: PathBuf,
     about: Metadata,
-    /// Nothing of the way is left behind it.
-    whole: bool,
 }
 
-enum Way {
-    There(Vec<Step>),
-    /// As far as it is there.
-    Missing(Vec<Step>),
+struct Way {
+    steps: Vec<Step>,
+    /// Its end is there: the last step is what it leads to.
+    whole: bool,
 }
 
 /// Every folder and every link on the way, in the order in which the system would take them.
 fn walk(folder: &Path) -> io::Result<Way> {
-    let mut way = Vec::new();
+    let mut steps = Vec::new();
     let mut links = 0;
     let mut at = PathBuf::from("/");
     let mut rest: Vec<PathBuf> = reversed(&std::path::absolute(folder)?);
@@ -124,7 +117,7 @@ fn walk(folder: &Path) -> io::Result<Way> {
         let here = at.join(&part);
         let about = match here.symlink_metadata() {
             Ok(about) => about,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Way::Missing(way)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Way { steps, whole: false }),
             Err(error) => return Err(error),
         };
         if about.is_symlink() {
@@ -140,9 +133,9 @@ fn walk(folder: &Path) -> io::Result<Way> {
         } else {
             at.clone_from(&here);
         }
-        way.push(Step { path: here, whole: rest.is_empty() && !about.is_symlink(), about });
+        steps.push(Step { path: here, about });
     }
-    Ok(Way::There(way))
+    Ok(Way { steps, whole: true })
 }
 
 fn reversed(path: &Path) -> Vec<PathBuf> {

@@ -12,12 +12,13 @@
 //! The file of replays exists only between an orderly end and the next start: after a crash none is due.
 
 use super::repeats::{Last, Recogniser, Replays, Seen, session};
+use crate::journal::files;
 use crate::record::{JournalId, Run};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -239,12 +240,7 @@ fn apply(folder: &Path, change: Change) -> Result<(), MemoryError> {
 
 fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    let fresh = path.with_extension("new");
-    let mut file = crate::journal::files::writing().create(true).truncate(true).open(&fresh)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    File::open(folder)?.sync_all()
+    files::replace(path, bytes)
 }
 
 fn remove(folder: &Path, path: &Path) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use super::Step;
 use crate::cli::credentials::at_rest::Places;
-use crate::cli::credentials::service_user_ids;
+use crate::cli::credentials::service_user;
 use crate::clock::Clock;
 use crate::config::{Config, CredentialsSource};
 use crate::journal::folder::{self, Trusted};
@@ -150,7 +150,7 @@ fn journal(config: &Config) -> Vec<Step> {
 /// Who else could put something where the agent writes.
 fn owned(path: &Path) -> Step {
     let step = "journal's folder of the agent alone";
-    let trusted = Trusted::with(service_user_ids());
+    let trusted = Trusted::with(service_user());
     match (folder::planted(path, &trusted), folder::open_to(path, &trusted)) {
         (Ok(Some(why)), _) => Step::bad(step, why, "and give the journal a folder that only the agent can write"),
         (Ok(None), Ok(Some((at, why)))) => {

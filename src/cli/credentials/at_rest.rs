@@ -138,9 +138,6 @@ fn drop_in(place: &Path, encrypted: bool) -> String {
 }
 
 fn place_drop_in(file: &Path, place: &Path, encrypted: bool) -> io::Result<()> {
-    if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
     // No secret: systemd's own tools read it for whoever asks.
     output::write(file, 0o644, Owner::default(), drop_in(place, encrypted).as_bytes())
 }

@@ -9,7 +9,7 @@ mod quarantine;
 mod record;
 mod verify;
 
-use super::credentials::service_user_ids;
+use super::credentials::service_user;
 use super::print::complain;
 use super::{ConfigFile, ExitCode, load};
 use crate::config::Config;
@@ -118,7 +118,7 @@ fn looked(file: &Path, look: impl FnOnce(&View) -> Result<ExitCode, ExitCode>) -
 
 fn view(config: &Config) -> Result<View, ExitCode> {
     let path = &config.journal.path;
-    let planted = folder::planted(path, &Trusted::with(service_user_ids()));
+    let planted = folder::planted(path, &Trusted::with(service_user()));
     // Where nobody can look, the view says why.
     if let Ok(Some(why)) = planted {
         return Err(failed(&JournalError::Planted(why)));
