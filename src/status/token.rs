@@ -3,8 +3,8 @@
 //! Given as a bearer token or as the password of basic authentication (any user name), which every browser asks for by
 //! itself. Only its SHA-256 is kept, and compared in constant time: how long an answer takes tells nothing about it.
 //!
-//! A token counts as its file has it when a request comes ([`TokenFile`]): one that was taken back opens nothing more, and
-//! while the file holds none nobody gets in, and the board says so.
+//! The file is read at each request ([`TokenFile`]): a token that was taken out of it opens nothing more. While it holds no
+//! token, the server lets nobody in, and the board says why.
 
 use super::Board;
 use base64::Engine as _;
