@@ -2,13 +2,14 @@
 
 use crate::support::disk::BadDisk;
 use crate::support::{
-    AUDIT, LONG, QUEUE, arrived, assert_clean, config, drained, fleet, get, lane, mosquitto, online, stub,
-    until_logged, until_online,
+    AUDIT, LONG, QUEUE, arrived, assert_clean, config, drained, fleet, get, lane, mosquitto, online, stub, until_online,
 };
 use proving::agent::{AgentProcess, QueueTarget};
 use proving::checker::Rules;
 use proving::stub::{Fault, SqsStub, When};
 use serde_json::Value;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Waits until the last reload was refused for this reason.
 async fn refused(agent: &mut AgentProcess, why: &str) -> Value {
@@ -140,7 +141,13 @@ async fn a_read_that_the_card_stalls_delays_a_reload_and_never_ends_the_agent() 
     std::fs::remove_file(&stalled).unwrap();
     let changed = with_audit(&agent, &stub);
     agent.reload(changed).unwrap();
-    until_logged(&mut agent, "configuration changed").await;
+    // From the log itself: no status answers while the agent waits for its journal.
+    let logged = async {
+        while !agent.log().contains("configuration changed") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LONG, logged).await.expect("the reload begins");
     // The read that is under way ends when its four seconds are over; the next one is quick.
     disk.mend();
     agent.wait_status("the third run", LONG, |s| s["journal"]["epoch"] == 3).await.unwrap();
