@@ -80,7 +80,17 @@ async fn a_large_retained_message_costs_none_of_the_others() {
     assert_eq!(status["intake"]["oversize"], 1, "{status:#}");
     let mut topics: Vec<String> = arrived(&stub, QUEUE).into_iter().map(|(topic, _)| topic).collect();
     topics.sort();
-    assert_eq!(topics, (0..41).filter(|n| *n != 20).map(|n| format!("a/{n:03}")).collect::<Vec<_>>(), "each once");
+    topics.dedup();
+    assert_eq!(topics, (0..41).filter(|n| *n != 20).map(|n| format!("a/{n:03}")).collect::<Vec<_>>());
+    // A broker that takes the new connection before it has seen the end of the old one sends the rest of the first replay
+    // too: those come twice, and say so.
+    let mut seen = std::collections::HashSet::new();
+    for message in stub.accepted(QUEUE) {
+        let body: Value = serde_json::from_str(&message.body).expect("a CloudEvent");
+        let again = !seen.insert(body["mqtttopic"].to_string());
+        assert!(!again || body["possibleduplicate"] == true, "came twice, unmarked: {body:#}");
+    }
+    assert!(!agent.log().contains("leaves RETAIN"), "{}", agent.log());
 }
 
 /// One uplink on two topics, routed to two queues; the second queue got none.

@@ -129,6 +129,7 @@ impl Recogniser {
     /// A CONNACK. `kept`: the broker has a session of ours; if not, nothing of the one before can be delivered again.
     pub fn connected(&mut self, kept: bool) {
         self.open.connection_ended();
+        self.retained.connected(kept);
         self.overlap = None;
         self.acks_changed = true;
         if kept {

@@ -3,10 +3,12 @@
 //! A broker sends what it retains once per topic after each SUBSCRIBE, with RETAIN set. So one such delivery per topic and
 //! SUBSCRIBE of ours may be a replay, and it is one only if it equals the last value recorded on its topic. Everything else
 //! with the flag is recorded: a broker that leaves the flag on live messages would lose readings otherwise. Such a broker
-//! shows itself by a second one on a topic after one SUBSCRIBE; from then on nothing retained is skipped.
+//! shows itself by a second one on a topic after one SUBSCRIBE; from then on nothing retained is skipped. It does not show
+//! itself where a kept session may still owe us the replay of an earlier SUBSCRIBE: Mosquitto sends what was left of it
+//! when a connection broke, and then the later one's. What comes second there is recorded and marked.
 
 use super::recent::Recent;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Topics whose last payload is remembered.
 const TOPICS: usize = 4_096;
@@ -40,19 +42,42 @@ pub(super) struct Retained {
     /// Filter → the SUBSCRIBE of ours that asked for it last.
     subscribed: BTreeMap<String, u32>,
     subscribes: u32,
+    /// Filters whose replay may come twice: of the last SUBSCRIBE, and what the session owes of an earlier one.
+    owed: BTreeSet<String>,
+    /// The session was there before this connection.
+    kept: bool,
     /// The broker leaves the flag on live messages.
     leaves_flag: bool,
 }
 
 impl Retained {
     pub(super) fn new() -> Retained {
-        Retained { last: Recent::new(TOPICS), subscribed: BTreeMap::new(), subscribes: 0, leaves_flag: false }
+        Retained {
+            last: Recent::new(TOPICS),
+            subscribed: BTreeMap::new(),
+            subscribes: 0,
+            owed: BTreeSet::new(),
+            kept: false,
+            leaves_flag: false,
+        }
+    }
+
+    /// A CONNACK. `kept`: the broker has a session of ours, and with it what is left of earlier replays; else it owes none.
+    pub(super) fn connected(&mut self, kept: bool) {
+        self.kept = kept;
+        if !kept {
+            self.subscribed.clear();
+            self.owed.clear();
+        }
     }
 
     /// We ask for a filter: the broker sends what it retains under it.
     pub(super) fn subscribed(&mut self, filter: &str) {
         self.subscribes = self.subscribes.saturating_add(1);
-        self.subscribed.insert(filter.to_owned(), self.subscribes);
+        let before = self.subscribed.insert(filter.to_owned(), self.subscribes);
+        if self.kept || before.is_some() {
+            self.owed.insert(filter.to_owned());
+        }
     }
 
     /// Judges a retained delivery under `filter`. `again`: with DUP, so it may have been counted before.
@@ -60,7 +85,7 @@ impl Retained {
         let due = self.subscribed.get(filter).copied().unwrap_or(0);
         let Some(last) = self.last.get(topic) else { return Replay::New };
         let first = last.replayed < due;
-        if !first && !again && due > 0 && last.replayed == due {
+        if !first && !again && due > 0 && last.replayed == due && !self.owed.contains(filter) {
             self.leaves_flag = true;
         }
         self.last.set(topic, Last { replayed: last.replayed.max(due), ..last });
@@ -133,6 +158,7 @@ mod tests {
 
     #[derive(Clone, Copy, Debug)]
     enum Step {
+        Connect(bool),
         Subscribe,
         Live(u64),
         Retained(u64),
@@ -140,7 +166,8 @@ mod tests {
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            1 => Just(Step::Subscribe),
+            1 => any::<bool>().prop_map(Step::Connect),
+            2 => Just(Step::Subscribe),
             4 => (0u64..3).prop_map(Step::Live),
             4 => (0u64..3).prop_map(Step::Retained),
         ]
@@ -148,15 +175,21 @@ mod tests {
 
     proptest! {
         /// Between two SUBSCRIBEs at most one delivery of a topic is skipped, the first retained one, and only when it
-        /// equals the value before it; once two came after one SUBSCRIBE none is.
+        /// equals the value before it; once two came after one SUBSCRIBE, and no other replay was owed, none is.
         #[test]
         fn at_most_one_is_skipped_per_subscribe(steps in prop::collection::vec(step(), 0..60)) {
             let mut retained = Retained::new();
-            let (mut last, mut due, mut since, mut leaves) = (None, false, 0, false);
+            let (mut last, mut due, mut since, mut leaves, mut owed) = (None, false, 0, false, false);
+            let mut kept_before = false;
             for step in steps {
                 match step {
+                    Step::Connect(kept) => {
+                        retained.connected(kept);
+                        (kept_before, due, owed) = (kept, due && kept, owed && kept);
+                    }
                     Step::Subscribe => {
                         retained.subscribed("f");
+                        owed |= due || kept_before;
                         (due, since) = (true, 0);
                     }
                     Step::Live(value) => {
@@ -165,7 +198,7 @@ mod tests {
                     }
                     Step::Retained(value) => {
                         let known = last.is_some();
-                        leaves |= due && known && since > 0;
+                        leaves |= due && known && since > 0 && !owed;
                         let judged = retained.judge(1, value, "f", false);
                         let skipped = due && since == 0 && !leaves && last == Some(value);
                         prop_assert_eq!(judged == Replay::Of(1), skipped, "{:?}", judged);
@@ -191,6 +224,22 @@ mod tests {
         assert!(retained.leaves_flag());
         retained.subscribed("f");
         assert_eq!(retained.judge(1, 220, "f", false), Replay::Equal);
+    }
+
+    /// What Mosquitto does when it takes our new connection before it has seen the old one's end.
+    #[test]
+    fn what_a_session_owes_of_an_earlier_subscribe_says_nothing_about_the_flag() {
+        let mut retained = Retained::new();
+        retained.connected(false);
+        retained.subscribed("f");
+        retained.recorded(1, 7, 1, Some("f"));
+        retained.connected(true);
+        retained.subscribed("f");
+        assert_eq!(retained.judge(2, 8, "f", false), Replay::New, "the rest of the first replay");
+        retained.recorded(2, 8, 1, Some("f"));
+        assert_eq!(retained.judge(1, 7, "f", false), Replay::Of(1), "the second replay");
+        assert_eq!(retained.judge(2, 8, "f", false), Replay::Equal, "recorded and marked: it may be live");
+        assert!(!retained.leaves_flag());
     }
 
     #[test]
