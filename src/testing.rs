@@ -4,3 +4,31 @@
 pub(crate) fn fast_dir() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary folder")
 }
+
+/// A record of the first lane, at the position of its number, with this payload.
+pub(crate) fn record(number: u64, payload: &[u8]) -> crate::record::Record {
+    use crate::record::{Draft, Identity, JournalId, KeyKind, LaneId, Message, Record, Run, Slot, TimeSource};
+    let message = Message {
+        topic: "site/hq/sensor".to_owned(),
+        payload: payload.to_vec().into(),
+        qos: 1,
+        retain: false,
+        dup: false,
+        packet_id: 7,
+    };
+    let identity = Identity {
+        key: None,
+        key_kind: KeyKind::Arrival,
+        group: "sensor".to_owned(),
+        device: None,
+        record_type: "sensor.state".to_owned(),
+        event_time: None,
+        time_source: TimeSource::Arrival,
+    };
+    let received = crate::clock::Moment { wall_ms: 1_770_797_730_162, boottime_ms: 61_005, trusted: true };
+    let draft =
+        Draft { received, message, profile: "plain".to_owned(), identity, lanes: vec![LaneId(0)], duplicate: None };
+    let run = Run { journal: JournalId(1), epoch: 1, random: 2 };
+    let slots = vec![Slot { lane: LaneId(0), position: number }];
+    Record::number(draft, run, number, crate::clock::BootId([3; 16]), slots)
+}

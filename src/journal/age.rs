@@ -3,11 +3,11 @@
 //! Looked at only where `journal.max_age` is set, and then every few seconds at most. What is settled stays settled, so
 //! the search for the oldest goes forward only: each record is read once, and the index of one generation is kept.
 
-use super::closed::record_of;
 use super::log::{Reading, locked};
 use super::retention::age;
 use super::{JournalError, Shared};
 use crate::record::Record;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Looks per age: what is too old is noticed this much later at most, within the limits below.
@@ -90,9 +90,8 @@ impl Oldest {
         Ok(upto)
     }
 
-    fn read(&mut self, shared: &Shared, number: u64) -> Result<Option<Record>, JournalError> {
-        let envelope = shared.log.read(&mut self.reading, number)?;
-        Ok(envelope.and_then(|envelope| record_of(number, &envelope)))
+    fn read(&mut self, shared: &Shared, number: u64) -> Result<Option<Arc<Record>>, JournalError> {
+        shared.log.read(&mut self.reading, number)
     }
 }
 

@@ -4,7 +4,8 @@
 //! wipes the very bytes from which every record could still be read. So a database is never opened a second time. A
 //! closed generation is read by looking for our frames ([`super::frame`]) in its files: each carries a checksum, so what
 //! is found is sound, and damage costs the records it hits and no others. A page that sled rewrote stands several times:
-//! the newest sound copy counts.
+//! the newest sound copy counts. Frames of the version that its note says count and no others: where the note is lost, those
+//! of the version that most are of.
 //!
 //! **A file is still while it is indexed, and what moves all the same is noticed.** sled writes into free segments, which
 //! hold older copies of our frames, for as long as its database lives: its threads finish what was begun, and dropping the
@@ -17,13 +18,15 @@
 //! [`PATIENCE`] a scan that meets one fails, and is tried again; only what is refused for so long is believed to be gone.
 
 use super::commit::COMMIT_RECORDS;
-use super::frame::{self, HEADER_LEN, VALUE_MAX};
-use super::generation::SEGMENT_BYTES;
+use super::frame::{self, HEADER_LEN_MAX, Odd, VALUE_MAX};
+use super::generation::{SEGMENT_BYTES, read_facts};
 use super::log::locked;
-use crate::record::{Record, codec};
+use super::value::Value;
+use crate::record::Record;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -41,10 +44,12 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Since when files have been refusing pages.
 static REFUSING: Mutex<BTreeMap<PathBuf, Instant>> = Mutex::new(BTreeMap::new());
 
-/// Where a sound frame's header lies, and how long its body is.
+/// Where a sound frame lies, and how long it is.
 #[derive(Clone, Copy, Debug)]
 struct Place {
+    /// Of the first record in it.
     number: u64,
+    count: u16,
     part: u16,
     parts: u16,
     file: u16,
@@ -52,10 +57,18 @@ struct Place {
     at: u64,
 }
 
+impl Place {
+    fn end(&self) -> u64 {
+        self.number.saturating_add(u64::from(self.count))
+    }
+}
+
 /// An index of the sound records in a generation's files; the files stay open, their contents on disk.
 #[derive(Debug)]
 pub(super) struct ClosedGeneration {
     files: Vec<(PathBuf, File)>,
+    /// Of its frames.
+    version: u8,
     index: Mutex<Arc<Index>>,
 }
 
@@ -65,8 +78,10 @@ struct Index {
     places: Vec<Place>,
     /// Every commit up to this number was complete before another began.
     committed: u64,
-    /// Numbers that frames with a wrong checksum claim to have.
-    broken: BTreeSet<u64>,
+    /// Numbers that frames with a wrong checksum claim to have, each from the first to before the second.
+    broken: BTreeSet<(u64, u64)>,
+    /// A later version, of which a sound frame was found.
+    newer: Option<u8>,
 }
 
 impl ClosedGeneration {
@@ -86,8 +101,19 @@ impl ClosedGeneration {
     pub(super) fn as_it_is(dir: &Path) -> io::Result<ClosedGeneration> {
         let open = |path: PathBuf| File::open(&path).map(|file| (path, file));
         let files: Vec<(PathBuf, File)> = all_files(dir)?.into_iter().map(open).collect::<io::Result<_>>()?;
-        let index = Mutex::new(Arc::new(Index::of(&files)?));
-        Ok(ClosedGeneration { files, index })
+        let (version, index) = match read_facts(dir) {
+            Some(facts) => (facts.format, Index::of(&files, facts.format)?),
+            None => {
+                let (first, second) = (Index::of(&files, 1)?, Index::of(&files, 2)?);
+                if first.places.len() > second.places.len() { (1, first) } else { (2, second) }
+            }
+        };
+        Ok(ClosedGeneration { files, version, index: Mutex::new(Arc::new(index)) })
+    }
+
+    /// A later version, of which a sound frame was found where published bytes cannot stand.
+    pub(super) fn newer(&self) -> Option<u8> {
+        self.index().newer
     }
 
     fn index(&self) -> Arc<Index> {
@@ -96,12 +122,12 @@ impl ClosedGeneration {
 }
 
 impl Index {
-    fn of(files: &[(PathBuf, File)]) -> io::Result<Index> {
+    fn of(files: &[(PathBuf, File)], version: u8) -> io::Result<Index> {
         let mut found = Index::default();
         let mut piece = vec![0; PIECE + VALUE_MAX];
         let mut ages = Vec::with_capacity(files.len());
         for (index, (path, file)) in files.iter().enumerate() {
-            found.scan_file(index as u16, path, file, &mut piece)?;
+            found.scan_file(version, index as u16, (path, file), &mut piece)?;
             ages.push(segment_ages(file));
         }
         // Of several copies the one that sled wrote last: the segment tells, and within one the offset.
@@ -115,7 +141,7 @@ impl Index {
         Ok(found)
     }
 
-    fn scan_file(&mut self, index: u16, path: &Path, file: &File, piece: &mut [u8]) -> io::Result<()> {
+    fn scan_file(&mut self, version: u8, index: u16, (path, file): (&Path, &File), piece: &mut [u8]) -> io::Result<()> {
         let length = file.metadata()?.len();
         let mut refused: Option<io::Error> = None;
         // Where the last sound frame ended: a payload may hold whole frames, and nothing inside another frame is one.
@@ -127,18 +153,24 @@ impl Index {
             let base = piece.as_ptr() as usize;
             let from = behind.saturating_sub(at).min(wanted as u64) as usize;
             // What begins in the overlap may be cut off here, and is whole in the next piece.
-            let frames = frame::scan(&piece[from..wanted], |number| _ = self.broken.insert(number));
-            for frame in frames.take_while(|frame| frame.body.as_ptr() as usize - base < PIECE + HEADER_LEN) {
-                let body = at + (frame.body.as_ptr() as usize - base) as u64;
-                behind = body + frame.body.len() as u64;
+            let frames = frame::scan(&piece[from..wanted], Some(version), |odd| match odd {
+                Odd::Broken(from, to) => _ = self.broken.insert((from, to)),
+                // In a generation of version 1 it may be a published one.
+                Odd::Newer(newer) if version > 1 => self.newer = Some(newer),
+                Odd::Newer(_) => {}
+            });
+            for frame in frames.take_while(|frame| (frame.bytes.as_ptr() as usize - base) < PIECE) {
+                let start = at + (frame.bytes.as_ptr() as usize - base) as u64;
+                behind = start + frame.bytes.len() as u64;
                 self.committed = self.committed.max(frame.previous.unwrap_or(0));
                 self.places.push(Place {
                     number: frame.number,
+                    count: frame.count,
                     part: frame.part,
                     parts: frame.parts,
                     file: index,
-                    len: frame.body.len() as u16,
-                    at: body - HEADER_LEN as u64,
+                    len: frame.bytes.len() as u16,
+                    at: start,
                 });
             }
         }
@@ -165,22 +197,34 @@ impl Index {
         self.places.get(index)
     }
 
-    fn is_whole(&self, first: &Place) -> bool {
-        (1..first.parts).all(|part| self.place(first.number, part).is_some())
+    /// The first frame of the value that holds a record, if all of the value was found.
+    fn value_of(&self, number: u64) -> Option<&Place> {
+        let behind = self.places.partition_point(|place| place.number <= number);
+        let first = self.place(self.places[..behind].last()?.number, 0)?;
+        (number < first.end() && self.is_whole(first)).then_some(first)
     }
 
-    /// Numbers of which every part was found, ascending.
-    fn numbers(self: Arc<Index>) -> impl Iterator<Item = u64> + use<> {
+    fn is_whole(&self, first: &Place) -> bool {
+        (1..first.parts).all(|part| self.place(first.number, part).is_some_and(|place| place.parts == first.parts))
+    }
+
+    /// Whole values, as ranges of numbers, ascending.
+    fn values(self: Arc<Index>) -> impl Iterator<Item = (u64, u64)> + use<> {
+        let mut behind = 0;
         (0..self.places.len()).filter_map(move |at| {
             let place = &self.places[at];
-            (place.part == 0 && self.is_whole(place)).then_some(place.number)
+            let counts = place.part == 0 && place.number >= behind && self.is_whole(place);
+            counts.then(|| {
+                behind = place.end();
+                (place.number, behind)
+            })
         })
     }
 }
 
-/// What came of reading a record where the index says that it is.
+/// What came of reading a value where the index says that it is.
 enum Gathered {
-    Whole(Vec<u8>),
+    Whole(Value),
     /// Not in the index.
     Missing,
     /// Something else stands there by now.
@@ -190,7 +234,35 @@ enum Gathered {
 impl ClosedGeneration {
     /// Numbers of which every part was found, ascending.
     pub(super) fn numbers(&self) -> impl Iterator<Item = u64> + use<> {
-        self.index().numbers()
+        self.index().values().flat_map(|(from, to)| from..to)
+    }
+
+    /// Shows every record that can be read of the numbers in `from..end`, oldest first, with the bytes that it takes in the
+    /// file, until told to stop.
+    ///
+    /// # Errors
+    /// As [`ClosedGeneration::value`].
+    pub(super) fn each(
+        &self,
+        (from, end): (u64, u64),
+        show: &mut dyn FnMut(&Arc<Record>, usize) -> ControlFlow<()>,
+    ) -> io::Result<()> {
+        for (first, behind) in self.index().values() {
+            if first >= end {
+                break;
+            }
+            if behind <= from {
+                continue;
+            }
+            let Some(value) = self.value(first)? else { continue };
+            let share = value.bytes / value.records.len().max(1);
+            for record in value.records.iter().filter(|record| (from..end).contains(&record.number)) {
+                if show(record, share).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Where the last commit breaks off: the first number missing above all that is known to have been durable (`high`,
@@ -200,7 +272,7 @@ impl ClosedGeneration {
         let index = self.index();
         let known = index.committed.max(high);
         let mut whole = known;
-        for number in index.numbers().filter(|number| *number > known) {
+        for number in index.values().flat_map(|(from, to)| from..to).filter(|number| *number > known) {
             if number != whole + 1 {
                 return Some(whole + 1);
             }
@@ -215,19 +287,20 @@ impl ClosedGeneration {
         let index = self.index();
         let known = index.committed.max(high);
         // Farther than any commit reaches, the number itself is damaged.
-        let near = index.broken.range(known.saturating_add(1)..=known.saturating_add(COMMIT_RECORDS as u64));
-        near.filter(|number| index.place(**number, 0).is_none_or(|first| !index.is_whole(first))).count() as u64
+        let (from, end) = (known.saturating_add(1), known.saturating_add(1 + COMMIT_RECORDS as u64));
+        let near = index.broken.iter().flat_map(|(first, behind)| from.max(*first)..end.min(*behind));
+        near.collect::<BTreeSet<_>>().into_iter().filter(|number| index.value_of(*number).is_none()).count() as u64
     }
 
-    /// The envelope of a record; `None` when it or a part of it was not found.
+    /// The value that holds a record; `None` when it or a part of it was not found.
     ///
     /// # Errors
     /// The medium refuses now what it gave when it was scanned, or the files change faster than they can be read.
-    pub(super) fn read(&self, number: u64) -> io::Result<Option<Vec<u8>>> {
+    pub(super) fn value(&self, number: u64) -> io::Result<Option<Value>> {
         let mut index = self.index();
         for _ in 0..LOOKS {
             match self.gather(&index, number)? {
-                Gathered::Whole(envelope) => return Ok(Some(envelope)),
+                Gathered::Whole(value) => return Ok(Some(value)),
                 Gathered::Missing => return Ok(None),
                 Gathered::Moved => {
                     let folder = self.files.first().map(|(path, _)| path.display().to_string()).unwrap_or_default();
@@ -236,7 +309,7 @@ impl ClosedGeneration {
                         number,
                         "a closed generation is not as it was, its records are looked for again"
                     );
-                    index = Arc::new(Index::of(&self.files)?);
+                    index = Arc::new(Index::of(&self.files, self.version)?);
                     *locked(&self.index) = index.clone();
                 }
             }
@@ -245,36 +318,30 @@ impl ClosedGeneration {
     }
 
     fn gather(&self, index: &Index, number: u64) -> io::Result<Gathered> {
-        let Some(first) = index.place(number, 0).filter(|first| index.is_whole(first)) else {
-            return Ok(Gathered::Missing);
-        };
-        let mut envelope = Vec::with_capacity(usize::from(first.len));
-        let mut value = Vec::new();
+        let Some(first) = index.value_of(number) else { return Ok(Gathered::Missing) };
+        let (mut body, mut length) = (Vec::with_capacity(usize::from(first.len)), 0);
+        let mut bytes = Vec::new();
         for part in 0..first.parts {
-            let place = index.place(number, part).expect("the record is whole");
-            value.resize(HEADER_LEN + usize::from(place.len), 0);
+            let place = index.place(first.number, part).expect("the value is whole");
+            bytes.resize(usize::from(place.len), 0);
             let (_, file) = &self.files[usize::from(place.file)];
-            match file.read_exact_at(&mut value, place.at) {
+            match file.read_exact_at(&mut bytes, place.at) {
                 // Shorter than it was.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Gathered::Moved),
                 read => read?,
             }
-            match frame::parse(&value) {
-                Ok(frame) if (frame.number, frame.part, frame.parts) == (number, part, first.parts) => {
-                    envelope.extend_from_slice(frame.body);
+            let wanted = (self.version, first.number, first.count, part, first.parts);
+            match frame::parse(&bytes) {
+                Ok(frame) if (frame.version, frame.number, frame.count, frame.part, frame.parts) == wanted => {
+                    body.extend_from_slice(&frame.body());
+                    length += frame.bytes.len();
                 }
                 _ => return Ok(Gathered::Moved),
             }
         }
-        Ok(Gathered::Whole(envelope))
+        let records = (first.number, first.count);
+        Ok(Gathered::Whole(Value::of(self.version, records, &body, length)))
     }
-}
-
-/// The record of an envelope that was read as `number`; `None` where it does not decode, or cannot be that record: with
-/// another number in it, or a position that rose faster than the numbers.
-pub(super) fn record_of(number: u64, envelope: &[u8]) -> Option<Record> {
-    let record = codec::decode(envelope).ok()?;
-    (record.number == number && record.slots.iter().all(|slot| slot.position <= number)).then_some(record)
 }
 
 /// Waits until nobody has the database in `dir` open: sled holds a lock on its file until its last thread has let go.
@@ -344,7 +411,7 @@ fn all_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
             found.extend(all_files(&entry.path())?);
-        } else if entry.metadata()?.len() > HEADER_LEN as u64 {
+        } else if entry.metadata()?.len() > HEADER_LEN_MAX as u64 {
             found.push(entry.path());
         }
     }

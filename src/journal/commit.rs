@@ -7,12 +7,13 @@
 //! them. Nothing that was received is ever dropped here; what is unacknowledged stays with the broker.
 
 use super::age::Oldest;
+use super::frame::FRAME_VERSION;
 use super::generation::{Facts, Generation, GenerationError, LaneFact};
 use super::log::{framed, locked};
 use super::retention::Bound;
 use super::{Append, Item, Journal, JournalError, Ticket, gap_record};
 use crate::clock::BootId;
-use crate::record::{Draft, LaneId, Record, Slot, codec};
+use crate::record::{Draft, LaneId, Record, Slot};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -314,14 +315,7 @@ impl<T: Ticket> Writer<T> {
         if self.active_bytes >= self.journal.0.generation_bytes {
             self.rotate()?;
         }
-        let mut frames = Vec::with_capacity(records.len());
-        let mut bytes = 0;
-        for record in records {
-            let envelope = codec::encode(record);
-            let first = record.number == self.next;
-            bytes += envelope.len() as u64;
-            frames.extend(framed(record.number, first.then_some(self.next - 1), &envelope));
-        }
+        let (frames, bytes) = framed(records, Some(self.next - 1));
         self.active()?.append(frames)?;
         self.active_bytes += bytes;
         self.restless_bytes += bytes;
@@ -340,7 +334,7 @@ impl<T: Ticket> Writer<T> {
     fn facts(&self) -> Facts {
         let fact = |book: &super::LaneBook| LaneFact { id: book.id, name: book.name.clone(), next: book.next };
         let lanes = locked(&self.journal.0.books).iter().map(fact).collect();
-        Facts { format: 1, first: self.next, epoch: self.journal.epoch(), lanes }
+        Facts { format: FRAME_VERSION, first: self.next, epoch: self.journal.epoch(), lanes }
     }
 
     /// Closes the active generation and starts the next one; what all lanes are past goes now.

@@ -7,10 +7,11 @@ use super::books::{Ledger, Outcome};
 use super::frame;
 use super::generation::Facts;
 use super::state::{self, State};
+use super::value::Value;
 use super::{Append, Item, Journal, JournalError, JournalOptions, Lane, Opened, Reader};
 use crate::clock::Clock;
 use crate::config::OnFull;
-use crate::record::{Draft, LaneId, Record, codec};
+use crate::record::{Draft, LaneId, Record, codec, pack};
 use crate::rig::fuzz::scratch;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -119,8 +120,8 @@ fn is_a_lie(path: &str, bytes: &[u8]) -> bool {
         return note
             .is_some_and(|note| lies(note.first) || lies(note.epoch) || note.lanes.iter().any(|lane| lies(lane.next)));
     }
-    frame::scan(bytes, drop).any(|found| {
-        let record = codec::decode(found.body).ok();
+    frame::scan(bytes, None, drop).any(|found| {
+        let record = codec::decode(&found.body()).ok();
         let positions = |record: &Record| record.slots.iter().any(|slot| lies(slot.position));
         lies(found.number)
             || found.previous.is_some_and(lies)
@@ -190,15 +191,17 @@ impl Folder {
 fn records() -> &'static HashMap<u64, Record> {
     static RECORDS: OnceLock<HashMap<u64, Record>> = OnceLock::new();
     RECORDS.get_or_init(|| {
-        let frames =
-            FILES.iter().filter(|(path, _)| path.ends_with("/db")).flat_map(|(_, bytes)| frame::scan(bytes, drop));
-        let mut parts: BTreeMap<(u64, u16), &[u8]> =
-            frames.map(|found| ((found.number, found.part), found.body)).collect();
+        let frames = FILES
+            .iter()
+            .filter(|(path, _)| path.ends_with("/db"))
+            .flat_map(|(_, bytes)| frame::scan(bytes, None, drop));
+        let mut parts: BTreeMap<(u64, u16), Vec<u8>> =
+            frames.map(|found| ((found.number, found.part), found.body().into_owned())).collect();
         let mut found = HashMap::new();
         while let Some(((number, _), _)) = parts.first_key_value() {
             let number = *number;
             let rest = parts.split_off(&(number + 1, 0));
-            let envelope: Vec<u8> = parts.into_values().flatten().copied().collect();
+            let envelope: Vec<u8> = parts.into_values().flatten().collect();
             found.insert(number, codec::decode(&envelope).expect("a released record"));
             parts = rest;
         }
@@ -314,8 +317,8 @@ pub(crate) fn file_seeds() -> Vec<Vec<u8>> {
         }
     }
     for (which, _) in FILES.iter().enumerate().filter(|(_, (path, _))| path.ends_with("/db")) {
-        let found = frame::scan(FILES[which].1, drop).next().expect("a frame");
-        let framed = frame::split(found.number, found.previous, found.body).concat();
+        let found = frame::scan(FILES[which].1, None, drop).next().expect("a frame");
+        let framed = frame::split_1(found.number, found.previous, &found.body()).concat();
         seeds.push(seed(which, 5 | SEALED, 0, &framed));
     }
     seeds
@@ -328,14 +331,14 @@ pub(crate) fn parsers(bytes: &[u8]) {
     frame::seal(&mut sealed);
     for bytes in [bytes, &sealed] {
         let end = bytes.as_ptr_range().end;
-        for found in frame::scan(bytes, drop) {
-            assert!(found.part < found.parts && found.body.as_ptr_range().end <= end);
-            let _ = codec::decode(found.body);
+        for found in frame::scan(bytes, None, drop) {
+            assert!(found.part < found.parts && found.bytes.as_ptr_range().end <= end);
+            let _ = Value::of(found.version, (found.number, found.count), &found.body(), 0);
         }
     }
     if !bytes.is_empty() {
-        let frames = frame::split(7, Some(6), bytes);
-        let parts = frames.iter().map(|frame| frame::parse(frame).expect("what was written").body);
+        let frames = frame::split(7, 1, Some(6), bytes);
+        let parts = frames.iter().map(|frame| frame::parse(frame).expect("what was written").body());
         assert_eq!(parts.collect::<Vec<_>>().concat(), bytes);
     }
     let _ = serde_cbor::from_slice::<Facts>(bytes);
@@ -364,9 +367,11 @@ pub(crate) fn parser_seeds() -> Vec<Vec<u8>> {
     let bodies = slots.iter().map(|slot| slot.get(24..).unwrap_or_default().to_vec());
     let notes = FILES.iter().filter(|(path, _)| path.ends_with("/generation"));
     let notes = notes.map(|(_, note)| note[..note.len() - 4].to_vec());
-    let frames = frame::scan(FILES[2].1, drop)
-        .take(3)
-        .map(|found| frame::split(found.number, found.previous, found.body).concat());
+    let frames = frame::scan(FILES[2].1, None, drop).take(3).flat_map(|found| {
+        let pack = pack::pack([&codec::decode(&found.body()).expect("a released record")], frame::BODY_MAX).remove(0);
+        let first = frame::split_1(found.number, found.previous, &found.body()).concat();
+        [first, frame::split(found.number, 1, found.previous, &pack.bytes).concat(), pack.bytes]
+    });
     slots.iter().cloned().chain(bodies).chain(notes).chain(frames).collect()
 }
 

@@ -4,13 +4,14 @@
 //! a hole of the state file may have been announced already, and when it is evicted before it was sent.
 
 use super::books::LaneBook;
-use super::closed::record_of;
 use super::gaps::{About, Hole, Reason};
 use super::log::Log;
 use crate::clock::{Moment, rfc3339_ms};
 use crate::record::{Draft, Identity, JournalId, KeyKind, LaneId, Message, Record, TimeSource};
 use serde::Deserialize;
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
 
 const TYPE: &str = "gap";
 const PROFILE: &str = "tidegate";
@@ -110,11 +111,11 @@ pub(super) fn forget_announced(log: &Log, high: u64, end: u64, books: &mut [Lane
         }
         // What cannot be read now announces nothing: better said twice than never.
         let Ok(Some(closed)) = log.closed(*first) else { continue };
-        for number in closed.numbers().filter(|number| (high + 1..below).contains(number)) {
-            let Ok(Some(envelope)) = closed.read(number) else { continue };
-            let Some(record) = record_of(number, &envelope) else { continue };
-            forget(&record, books);
-        }
+        let mut take = |record: &Arc<Record>, _| {
+            forget(record, books);
+            ControlFlow::Continue(())
+        };
+        let _ = closed.each((high + 1, below), &mut take);
     }
 }
 

@@ -8,6 +8,7 @@
 
 use super::files;
 use super::frame;
+use super::value::Value;
 use crate::record::LaneId;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -38,8 +39,9 @@ pub(super) enum GenerationError {
 /// What is noted beside a generation's database when it is made.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Facts {
+    /// Version of its frames.
     #[serde(rename = "v")]
-    pub(super) format: u32,
+    pub(super) format: u8,
     /// First number it can hold.
     #[serde(rename = "f")]
     pub(super) first: u64,
@@ -126,23 +128,26 @@ impl Generation {
         self.guarded(|db| db.apply_batch(batch).and_then(|()| db.flush()).map(drop))
     }
 
-    /// The envelope of a record, its parts joined; `None` when it or a part of it is missing or damaged.
-    pub(super) fn read(&self, number: u64) -> Result<Option<Vec<u8>>, GenerationError> {
-        let part = |part| self.guarded(|db| db.get(frame::key(number, part)));
-        let Some(first) = part(0)? else { return Ok(None) };
-        let Ok(head) = frame::parse(&first) else { return Ok(None) };
-        if head.number != number || head.part != 0 {
+    /// The value that holds a record; `None` when it or a part of it is missing or damaged.
+    pub(super) fn value(&self, number: u64) -> Result<Option<Value>, GenerationError> {
+        // The value with the greatest key up to that of the number's first part.
+        let Some((key, first)) = self.guarded(|db| db.get_lt(frame::key(number, 1)))? else { return Ok(None) };
+        let (Some((start, 0)), Ok(head)) = (frame::of_key(&key), frame::parse(&first)) else { return Ok(None) };
+        if head.number != start || head.part != 0 || number >= head.end() {
             return Ok(None);
         }
-        let mut envelope = head.body.to_vec();
+        let (mut body, mut bytes) = (head.body().into_owned(), first.len());
         for index in 1..head.parts {
-            let Some(value) = part(index)? else { return Ok(None) };
+            let Some(value) = self.guarded(|db| db.get(frame::key(start, index)))? else { return Ok(None) };
             match frame::parse(&value) {
-                Ok(next) if next.number == number && next.part == index => envelope.extend_from_slice(next.body),
+                Ok(next) if (next.number, next.part, next.parts) == (start, index, head.parts) => {
+                    body.extend_from_slice(&next.body());
+                    bytes += value.len();
+                }
                 _ => return Ok(None),
             }
         }
-        Ok(Some(envelope))
+        Ok(Some(Value::of(head.version, (start, head.count), &body, bytes)))
     }
 
     fn guarded<T>(&self, call: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, GenerationError> {
@@ -192,33 +197,44 @@ fn guard<T>(dir: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, Gen
 mod tests {
     use super::super::closed::ClosedGeneration;
     use super::*;
+    use crate::record::Record;
+    use std::sync::Arc;
 
     fn facts(first: u64) -> Facts {
-        Facts { format: 1, first, epoch: 1, lanes: vec![LaneFact { id: LaneId(0), name: "main".into(), next: 1 }] }
+        Facts {
+            format: frame::FRAME_VERSION,
+            first,
+            epoch: 1,
+            lanes: vec![LaneFact { id: LaneId(0), name: "main".into(), next: 1 }],
+        }
     }
 
-    fn framed(number: u64, envelope: &[u8]) -> Vec<(u64, u16, Vec<u8>)> {
-        let frames = frame::split(number, Some(number - 1), envelope).into_iter();
-        frames.enumerate().map(|(part, value)| (number, part as u16, value)).collect()
+    fn framed(records: &[Arc<Record>]) -> Frames {
+        super::super::log::framed(records, Some(records[0].number - 1)).0
     }
 
     #[test]
     fn what_was_appended_is_read_while_open_and_from_the_bytes_once_closed() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("gen");
-        let long: Vec<u8> = (0..20_000u32).map(|n| n as u8).collect();
-        let generation = Generation::create(&dir, &facts(4), [framed(4, b"carried")].into_iter()).unwrap();
-        generation.append([framed(5, b"short"), framed(6, &long)].concat()).unwrap();
-        for n in 7..400 {
-            generation.append(framed(n, format!("record {n}").as_bytes())).unwrap();
+        // The sixth is several frames long; later ones stand several in a value.
+        let record = |n: u64| Arc::new(crate::testing::record(n, &vec![n as u8; if n == 6 { 20_000 } else { 100 }]));
+        let records: Vec<_> = (4..400).map(record).collect();
+        let generation = Generation::create(&dir, &facts(4), [framed(&records[..1])].into_iter()).unwrap();
+        generation.append(framed(&records[1..3])).unwrap();
+        for group in records[3..].chunks(7) {
+            generation.append(framed(group)).unwrap();
         }
-        assert_eq!(generation.read(6).unwrap().as_ref(), Some(&long));
-        assert_eq!(generation.read(400).unwrap(), None);
+        for record in &records {
+            assert_eq!(generation.value(record.number).unwrap().unwrap().record(record.number).as_ref(), Some(record));
+        }
+        assert!(generation.value(400).unwrap().is_none() && generation.value(3).unwrap().is_none());
         drop(generation);
         assert_eq!(read_facts(&dir), Some(facts(4)));
         let closed = ClosedGeneration::closed(&dir).unwrap();
         assert_eq!(closed.numbers().collect::<Vec<_>>(), (4..400).collect::<Vec<_>>());
-        assert_eq!(closed.read(5).unwrap().as_deref(), Some(&b"short"[..]));
-        assert_eq!(closed.read(6).unwrap(), Some(long));
+        for record in &records {
+            assert_eq!(closed.value(record.number).unwrap().unwrap().record(record.number).as_ref(), Some(record));
+        }
     }
 }

@@ -6,7 +6,6 @@
 //! shows when all of that was read. Point reads, not iterators: an iteration would keep every leaf it passes in memory.
 
 use super::books::Outcome;
-use super::closed::record_of;
 use super::gaps::{About, Hole, Reason, trusted_ms};
 use super::log::{Reading, locked};
 use super::quarantine::Cause;
@@ -191,8 +190,7 @@ impl Lane {
             return Ok(Some(record));
         }
         // The index of the generation is kept for the next call: a held-up window is read again record by record.
-        let envelope = self.journal.0.log.read(&mut locked(&self.again), number)?;
-        Ok(envelope.and_then(|envelope| record_of(number, &envelope)).map(Arc::new))
+        self.journal.0.log.read(&mut locked(&self.again), number)
     }
 
     /// `attempted`: positions up to here may have been attempted in this epoch too.
@@ -291,13 +289,13 @@ impl Reader {
             return Ok(Some(record));
         }
         let log = &self.lane.journal.0.log;
-        let envelope = log.read(&mut self.reading, self.number)?;
+        let record = log.read(&mut self.reading, self.number)?;
         if self.reading.is_none() {
             self.number = log.firsts().first().copied().unwrap_or(durable + 1).max(self.number + 1);
             return Ok(None);
         }
-        if let Some(record) = envelope.as_deref().and_then(|envelope| record_of(self.number, envelope)) {
-            return Ok(Some(Arc::new(record)));
+        if record.is_some() {
+            return Ok(record);
         }
         // What this run wrote and saw durable is there: that it is not found says something of the looking.
         if self.number >= self.lane.journal.0.began {
@@ -307,9 +305,6 @@ impl Reader {
                 self.number
             );
             return Err(JournalError::Generation(text));
-        }
-        if envelope.is_some() {
-            tracing::warn!(number = self.number, "record does not decode, skipped");
         }
         self.number += 1;
         Ok(None)

@@ -12,8 +12,11 @@ use super::closed::ClosedGeneration;
 use super::files;
 use super::frame;
 use super::generation::{Facts, Frames, Generation, GenerationError, is_complete, read_facts};
+use super::value::Value;
+use crate::record::{Record, pack};
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{
     AtomicU64,
@@ -47,6 +50,8 @@ pub(super) struct Reading {
     slot: Arc<Slot>,
     /// The index, once it was read from its bytes.
     closed: Option<Arc<ClosedGeneration>>,
+    /// The value that was read last: the next record is in it as a rule.
+    value: Option<Value>,
 }
 
 impl Reading {
@@ -55,18 +60,25 @@ impl Reading {
         (self.slot.first..self.slot.end()).contains(&number)
     }
 
-    /// The envelope of a record; `None` when it is missing or damaged. Scans where the writer has let go meanwhile.
-    pub(super) fn read(&mut self, number: u64) -> Result<Option<Vec<u8>>, JournalError> {
+    /// A record; `None` when it is missing or damaged. Scans where the writer has let go meanwhile.
+    pub(super) fn read(&mut self, number: u64) -> Result<Option<Arc<Record>>, JournalError> {
+        if self.value.as_ref().is_none_or(|value| !value.covers(number)) {
+            self.value = self.value_of(number)?;
+        }
+        Ok(self.value.as_ref().and_then(|value| value.record(number)))
+    }
+
+    fn value_of(&mut self, number: u64) -> Result<Option<Value>, JournalError> {
         let closed = match &self.closed {
             Some(closed) => closed,
             None => {
                 if let Some(generation) = self.slot.open() {
-                    return Ok(generation.read(number)?);
+                    return Ok(generation.value(number)?);
                 }
                 self.closed.insert(self.slot.closed()?)
             }
         };
-        closed.read(number).map_err(|error| JournalError::io(&self.slot.dir, error))
+        closed.value(number).map_err(|error| JournalError::io(&self.slot.dir, error))
     }
 }
 
@@ -167,17 +179,19 @@ impl Log {
         closed: &ClosedGeneration,
         last: u64,
     ) -> Result<Arc<Generation>, GenerationError> {
-        let numbers: Vec<u64> = closed.numbers().take_while(|number| *number <= last).collect();
         // All of it is read before anything is made: the old folder goes only when nothing of it is left behind.
-        let read = |number: &u64| match closed.read(*number)? {
-            Some(envelope) => Ok((*number, envelope)),
-            None => Err(std::io::Error::other(format!("record {number} was there a moment ago"))),
+        let io = |source| GenerationError::Io { path: self.dir.clone(), source };
+        let mut records: Vec<Arc<Record>> = Vec::new();
+        let mut take = |record: &Arc<Record>, _| {
+            records.push(record.clone());
+            ControlFlow::Continue(())
         };
-        let records: Result<Vec<_>, _> = numbers.iter().map(read).collect();
-        let records = records.map_err(|source| GenerationError::Io { path: self.dir.clone(), source })?;
-        let commits = records
-            .chunks(CARRY_COMMIT)
-            .map(|records| records.iter().flat_map(|(number, envelope)| framed(*number, None, envelope)).collect());
+        closed.each((0, last.saturating_add(1)), &mut take).map_err(io)?;
+        let known = closed.numbers().take_while(|number| *number <= last).count();
+        if records.len() != known {
+            return Err(io(std::io::Error::other(format!("{} of {known} records can be read", records.len()))));
+        }
+        let commits = records.chunks(CARRY_COMMIT).map(|records| framed(records, None).0);
         let old = locked(&self.row).get(&facts.first).map(|slot| slot.dir.clone());
         let generation = self.make(facts, commits)?;
         if let Some(old) = old {
@@ -208,15 +222,15 @@ impl Log {
         let slot = locked(&self.row).range(..=number).next_back().map(|(_, slot)| slot.clone());
         let Some(slot) = slot else { return Ok(None) };
         let closed = if slot.open().is_some() { None } else { Some(slot.closed()?) };
-        Ok(Some(Reading { slot, closed }))
+        Ok(Some(Reading { slot, closed, value: None }))
     }
 
-    /// The envelope of a record, read in the generation that `kept` has from the call before where that one holds it;
+    /// A record, read in the generation that `kept` has from the call before where that one holds it;
     /// `None` when it is missing or damaged, or before the first generation, and then `kept` is `None`.
     ///
     /// # Errors
     /// Its generation cannot be read now; the next call looks anew.
-    pub(super) fn read(&self, kept: &mut Option<Reading>, number: u64) -> Result<Option<Vec<u8>>, JournalError> {
+    pub(super) fn read(&self, kept: &mut Option<Reading>, number: u64) -> Result<Option<Arc<Record>>, JournalError> {
         if kept.as_ref().is_none_or(|reading| !reading.covers(number)) {
             // Let go of the last one first: two indexes would be in memory while this one is made.
             *kept = None;
@@ -320,10 +334,20 @@ fn enter(row: &mut BTreeMap<u64, Arc<Slot>>, slot: Arc<Slot>) -> Option<Arc<Slot
     replaced
 }
 
-/// A record's frames as the generation takes them.
-pub(super) fn framed(number: u64, previous: Option<u64>, envelope: &[u8]) -> Frames {
-    let parts = frame::split(number, previous, envelope).into_iter().enumerate();
-    parts.map(|(part, value)| (number, part as u16, value)).collect()
+/// Consecutive records as the generation takes them, and their bytes. `previous`: of the commit that they are.
+pub(super) fn framed(records: &[Arc<Record>], previous: Option<u64>) -> (Frames, u64) {
+    let mut frames = Frames::new();
+    let mut bytes = 0;
+    // Numbers that are missing in between begin another pack.
+    for row in records.chunk_by(|one, next| one.number + 1 == next.number) {
+        for pack in pack::pack(row.iter().map(|record| &**record), frame::BODY_MAX) {
+            let previous = previous.filter(|_| frames.is_empty());
+            let parts = frame::split(pack.first, pack.count, previous, &pack.bytes).into_iter().enumerate();
+            frames.extend(parts.map(|(part, value)| (pack.first, part as u16, value)));
+            bytes += pack.bytes.len() as u64;
+        }
+    }
+    (frames, bytes)
 }
 
 /// First number and epoch that a generation's folder is named for.

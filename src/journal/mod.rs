@@ -49,6 +49,7 @@ mod room;
 mod state;
 #[cfg(test)]
 mod tests;
+mod value;
 mod view;
 
 pub use append::{Append, Item, Ticket, Unjournaled};

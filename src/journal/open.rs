@@ -6,11 +6,12 @@
 //! small newest one is carried over into a fresh database, a large one is simply closed.
 
 use super::books::{LaneBook, Mark};
-use super::closed::{ClosedGeneration, record_of};
+use super::closed::ClosedGeneration;
 use super::commit::{Tail, Writer, WriterHealth};
 use super::files;
 use super::folder::{self, Trusted};
 use super::format::check_format;
+use super::frame::FRAME_VERSION;
 use super::generation::{Facts, LaneFact};
 use super::log::Log;
 use super::origin::{Machine, Place, draw, draw_id};
@@ -25,6 +26,7 @@ use crate::record::{JournalId, LaneId, OpenAcks, Record, Run};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
@@ -87,7 +89,11 @@ impl Opened {
     pub fn each_of_tail(&mut self, show: &mut dyn FnMut(&Record)) {
         for (closed, end) in std::mem::take(&mut self.newest) {
             // For the key index alone: what cannot be read now waits for its reader, and a redelivery of it is recorded again.
-            if let Err(error) = each(&closed, end, &mut |record, _| show(record)) {
+            let mut show = |record: &Arc<Record>, _| {
+                show(record);
+                ControlFlow::Continue(())
+            };
+            if let Err(error) = closed.each((0, end), &mut show) {
                 tracing::warn!(%error, end, "records before this number cannot be read now: redeliveries of them are not recognised");
             }
         }
@@ -278,7 +284,9 @@ fn carry_over(
     let log = &journal.0.log;
     // Without its facts nothing is known of its lanes: it is closed as it is.
     let Some(facts) = log.facts(first) else { return Ok(None) };
-    Ok(Some(log.carry_over(Facts { epoch: journal.epoch(), ..facts }, closed, last)?))
+    // What is carried over is written anew, whatever it was.
+    let facts = Facts { format: FRAME_VERSION, epoch: journal.epoch(), ..facts };
+    Ok(Some(log.carry_over(facts, closed, last)?))
 }
 
 fn take_lock(path: &Path) -> Result<File, JournalError> {
@@ -318,6 +326,9 @@ fn read_tail(log: &Log, high: Option<u64>) -> Result<(TailFacts, Vec<Counted>), 
         tail.next = facts.lanes.iter().map(|lane| (lane.id, lane.next)).collect();
     }
     let closed = log.closed(first)?.expect("it is in the row");
+    if let Some(version) = closed.newer() {
+        return Err(JournalError::Newer(format!("written by a newer tidegate (frames of version {version})")));
+    }
     // Without a state nobody knows what was durable: then nothing is left out.
     let end = high.and_then(|high| closed.breaks_off_at(high.max(first - 1))).unwrap_or(u64::MAX);
     if end != u64::MAX {
@@ -325,7 +336,11 @@ fn read_tail(log: &Log, high: Option<u64>) -> Result<(TailFacts, Vec<Counted>), 
     }
     tail.in_doubt = high.map_or(0, |high| closed.in_doubt(high.max(first - 1)));
     // Numbers and positions follow from it: what cannot be read now is waited for, not taken for missing.
-    each(&closed, end, &mut |record, bytes| tail.take(record, bytes)).map_err(unreadable)?;
+    let mut take = |record: &Arc<Record>, bytes| {
+        tail.take(record, bytes);
+        ControlFlow::Continue(())
+    };
+    closed.each((0, end), &mut take).map_err(unreadable)?;
     tail.missing = (tail.last + 1 - first).saturating_sub(tail.records);
     let mut newest = vec![(closed, end)];
     let mut records = tail.records;
@@ -340,17 +355,6 @@ fn read_tail(log: &Log, high: Option<u64>) -> Result<(TailFacts, Vec<Counted>), 
     }
     newest.reverse();
     Ok((tail, newest))
-}
-
-/// Shows every sound record below `end`, oldest first.
-fn each(closed: &ClosedGeneration, end: u64, take: &mut dyn FnMut(&Record, usize)) -> io::Result<()> {
-    for number in closed.numbers().take_while(|number| *number < end) {
-        let envelope = closed.read(number)?;
-        if let Some(record) = envelope.as_deref().and_then(|envelope| record_of(number, envelope)) {
-            take(&record, envelope.map_or(0, |envelope| envelope.len()));
-        }
-    }
-    Ok(())
 }
 
 fn unreadable(error: io::Error) -> JournalError {

@@ -136,7 +136,7 @@ impl Quarantine {
             envelope: &envelope,
         };
         let body = serde_cbor::to_vec(&kept).expect("plain values encode");
-        let bytes: Vec<u8> = frame::split(record.number, None, &body).concat();
+        let bytes: Vec<u8> = frame::split(record.number, 1, None, &body).concat();
         let mut inner = locked(&self.inner);
         let full = |inner: &Inner| inner.counts.bytes + bytes.len() as u64 > QUARANTINE_BYTES;
         if full(&inner) {
@@ -170,7 +170,7 @@ impl Quarantine {
             if lane.is_some_and(|lane| names.contains(&QuarantinedName { number, lane })) {
                 removed += 1;
             } else {
-                left.extend(frame::split(number, None, &body).concat());
+                left.extend(frame::split(number, 1, None, &body).concat());
             }
         }
         files::replace(&self.file(), &left)?;
@@ -199,7 +199,7 @@ impl Inner {
             files::sync_dir(dir)?;
         }
         let bytes = std::fs::read(&path)?;
-        let entries = frame::scan(&bytes, drop).filter(|frame| frame.part == 0).count() as u64;
+        let entries = frame::scan(&bytes, None, drop).filter(|frame| frame.part == 0).count() as u64;
         let deliveries =
             bodies(&bytes).filter_map(|(_, body)| serde_cbor::from_slice::<Kept<'_>>(&body).ok()?.delivery);
         let deliveries = deliveries.collect();
@@ -233,11 +233,11 @@ pub(super) fn look(dir: &Path) -> io::Result<Vec<Quarantined>> {
 /// Number and body of each thing that was kept, its parts joined: they stand in a row, because each is written in one go.
 fn bodies(bytes: &[u8]) -> impl Iterator<Item = (u64, Vec<u8>)> + '_ {
     let mut body = Vec::new();
-    frame::scan(bytes, drop).filter_map(move |frame| {
+    frame::scan(bytes, None, drop).filter_map(move |frame| {
         if frame.part == 0 {
             body.clear();
         }
-        body.extend_from_slice(frame.body);
+        body.extend_from_slice(&frame.body());
         (frame.part + 1 == frame.parts).then(|| (frame.number, std::mem::take(&mut body)))
     })
 }

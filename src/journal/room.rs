@@ -7,7 +7,6 @@
 
 use super::Ticket;
 use super::books::Outcome;
-use super::closed::record_of;
 use super::commit::Writer;
 use super::gaps::{About, Hole, Reason};
 use super::log::locked;
@@ -150,8 +149,7 @@ impl<T: Ticket> Writer<T> {
         let needed = locked(&shared.books).iter().map(|book| book.read_from).min().unwrap_or(end);
         let Ok(Some(mut reading)) = shared.log.reading(first) else { return given };
         for number in first.max(needed)..end {
-            let Ok(Some(envelope)) = reading.read(number) else { continue };
-            let Some(record) = record_of(number, &envelope) else { continue };
+            let Ok(Some(record)) = reading.read(number) else { continue };
             let books = locked(&shared.books);
             for slot in &record.slots {
                 let Some(book) = books.iter().find(|book| book.id == slot.lane) else { continue };

@@ -5,7 +5,7 @@
 //! drained; its state file lags behind by a second, so what was accepted a moment ago may still count as waiting.
 
 use super::books::LaneBook;
-use super::closed::{ClosedGeneration, record_of};
+use super::closed::ClosedGeneration;
 use super::facts::LaneFacts;
 use super::format::check_readable;
 use super::generation::is_complete;
@@ -19,6 +19,7 @@ use std::fs;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A look at a journal.
 #[derive(Debug)]
@@ -106,7 +107,7 @@ impl View {
         if books.is_empty() {
             return Ok(books);
         }
-        self.each(self.high + 1, &mut |record, _| {
+        self.each(self.high + 1, &mut |record| {
             for slot in &record.slots {
                 if let Some(book) = books.iter_mut().find(|book| book.id == slot.lane) {
                     book.next = book.next.max(slot.position + 1);
@@ -144,11 +145,11 @@ impl View {
         self.books.iter().find(|book| book.id == lane).is_none_or(|book| !book.is_settled(position))
     }
 
-    /// Shows every record from number `from` on, oldest first, with its envelope, until told to stop.
+    /// Shows every record from number `from` on, oldest first, until told to stop.
     ///
     /// # Errors
     /// The disk refuses. A generation that went meanwhile is no error.
-    pub fn each(&self, from: u64, show: &mut dyn FnMut(&Record, &[u8]) -> ControlFlow<()>) -> Result<(), JournalError> {
+    pub fn each(&self, from: u64, show: &mut dyn FnMut(&Record) -> ControlFlow<()>) -> Result<(), JournalError> {
         for (index, (_, dir)) in self.folders.iter().enumerate() {
             let next = self.folders.get(index + 1).map_or(u64::MAX, |(next, _)| *next);
             if next <= from {
@@ -156,14 +157,15 @@ impl View {
             }
             let Some(closed) = self.scan(dir)? else { continue };
             let end = self.end(&closed, next);
-            for number in closed.numbers().filter(|number| (from..end).contains(number)) {
-                let envelope = closed.read(number).map_err(|source| JournalError::io(dir, source))?;
-                let Some(envelope) = envelope else { continue };
-                // What does not decode is what `verify` tells.
-                let Some(record) = record_of(number, &envelope) else { continue };
-                if show(&record, &envelope).is_break() {
-                    return Ok(());
-                }
+            let mut stopped = false;
+            let mut show = |record: &Arc<Record>, _| {
+                let flow = show(record);
+                stopped = flow.is_break();
+                flow
+            };
+            closed.each((from, end), &mut show).map_err(|source| JournalError::io(dir, source))?;
+            if stopped {
+                return Ok(());
             }
         }
         Ok(())
@@ -194,16 +196,15 @@ impl View {
     ) -> Result<Soundness, JournalError> {
         let end = self.end(closed, next.unwrap_or(u64::MAX));
         let (mut records, mut missing, mut expected) = (0, Vec::new(), first);
-        for number in closed.numbers().take_while(|number| *number < end) {
-            let envelope = closed.read(number).map_err(|source| JournalError::io(dir, source))?;
-            if envelope.is_none_or(|envelope| record_of(number, &envelope).is_none()) {
-                continue;
-            }
+        let mut take = |record: &Arc<Record>, _| {
+            let number = record.number;
             if expected < number {
                 missing.push((expected, number - 1));
             }
             (records, expected) = (records + 1, expected.max(number + 1));
-        }
+            ControlFlow::Continue(())
+        };
+        closed.each((0, end), &mut take).map_err(|source| JournalError::io(dir, source))?;
         // A closed one holds all up to the next one's first, the newest at least what is known to be durable.
         let whole = next.unwrap_or(self.high + 1);
         if expected < whole {

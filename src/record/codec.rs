@@ -53,51 +53,51 @@ pub enum CodecError {
 
 /// The map on disk. The keys are the format: a change is a new version.
 #[derive(Serialize, Deserialize)]
-struct Envelope<'a> {
-    v: u16,
-    j: JournalId,
-    e: u64,
-    n: u64,
-    w: i64,
+pub(super) struct Envelope<'a> {
+    pub(super) v: u16,
+    pub(super) j: JournalId,
+    pub(super) e: u64,
+    pub(super) n: u64,
+    pub(super) w: i64,
     #[serde(with = "serde_bytes", borrow)]
-    b: Cow<'a, [u8]>,
-    m: u64,
+    pub(super) b: Cow<'a, [u8]>,
+    pub(super) m: u64,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    c: bool,
+    pub(super) c: bool,
     #[serde(borrow)]
-    t: Cow<'a, str>,
+    pub(super) t: Cow<'a, str>,
     #[serde(with = "serde_bytes", borrow)]
-    p: Cow<'a, [u8]>,
-    q: u8,
+    pub(super) p: Cow<'a, [u8]>,
+    pub(super) q: u8,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    r: bool,
+    pub(super) r: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    u: bool,
+    pub(super) u: bool,
     #[serde(default, skip_serializing_if = "is_zero")]
-    i: u16,
+    pub(super) i: u16,
     #[serde(borrow)]
-    f: Cow<'a, str>,
+    pub(super) f: Cow<'a, str>,
     #[serde(borrow)]
-    k: Cow<'a, str>,
-    kk: KeyKind,
+    pub(super) k: Cow<'a, str>,
+    pub(super) kk: KeyKind,
     #[serde(borrow)]
-    g: Cow<'a, str>,
+    pub(super) g: Cow<'a, str>,
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
-    d: Option<Cow<'a, str>>,
+    pub(super) d: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    ty: Cow<'a, str>,
+    pub(super) ty: Cow<'a, str>,
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
-    et: Option<Cow<'a, str>>,
-    ts: TimeSource,
+    pub(super) et: Option<Cow<'a, str>>,
+    pub(super) ts: TimeSource,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    rq: bool,
+    pub(super) rq: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pd: Option<DuplicateKind>,
+    pub(super) pd: Option<DuplicateKind>,
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
-    po: Option<Cow<'a, str>>,
+    pub(super) po: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    oa: Option<Cow<'a, OpenAcks>>,
-    l: Vec<(LaneId, u64)>,
+    pub(super) oa: Option<Cow<'a, OpenAcks>>,
+    pub(super) l: Vec<(LaneId, u64)>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -175,7 +175,7 @@ fn of_version(version: u64) -> CodecError {
 }
 
 impl Envelope<'_> {
-    fn into_record(self) -> Result<Record, CodecError> {
+    pub(super) fn into_record(self) -> Result<Record, CodecError> {
         let boot = self
             .b
             .as_ref()
@@ -219,7 +219,7 @@ impl Envelope<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::record::Run;
     use proptest::prelude::*;
@@ -249,7 +249,7 @@ mod tests {
     }
 
     prop_compose! {
-        fn any_record()(message in any_message(), identity in any_identity(), wall_ms: i64, boottime_ms: u64, trusted: bool,
+        pub(in crate::record) fn any_record()(message in any_message(), identity in any_identity(), wall_ms: i64, boottime_ms: u64, trusted: bool,
                 ids: [u64; 4], boot: [u8; 16], mark in prop::option::of(any::<bool>()), of in prop::option::of(".{1,60}"),
                 acks in prop::option::of(any::<(u64, u64, Vec<u64>)>()), requeued: bool, of_content_key in "c[.][a-z0-9]{1,40}",
                 places in prop::collection::btree_map(any::<u16>(), any::<u64>(), 1..4))

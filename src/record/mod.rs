@@ -9,6 +9,7 @@ pub mod codec;
 pub mod event_time;
 pub mod extract;
 pub mod identity;
+pub mod pack;
 pub mod pointer;
 pub mod profile;
 pub mod redact;

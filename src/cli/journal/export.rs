@@ -26,12 +26,12 @@ pub(super) fn export(view: &View, choice: &Choice, out: &Path, format: Format) -
     let (first, last) = view.span();
     let mut progress = Progress::new("records looked at");
     let mut written = Ok(());
-    let looked = view.each(choice.from, &mut |record, envelope| {
+    let looked = view.each(choice.from, &mut |record| {
         progress.at((record.number + 1).saturating_sub(first), (last + 1).saturating_sub(first));
         if choice.takes(view, record, lane) {
             written = match format {
                 Format::Ndjson => sink.line(&Line::of(view, record, true).json()),
-                Format::Cbor => sink.bytes(envelope),
+                Format::Cbor => sink.bytes(&codec::encode(record)),
             };
         }
         if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }

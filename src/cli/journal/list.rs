@@ -14,7 +14,7 @@ pub(super) fn list(view: &View, choice: &Choice, limit: usize, json: bool) -> Re
     if !json {
         say!("{HEAD}");
     }
-    view.each(choice.from, &mut |record, _| {
+    view.each(choice.from, &mut |record| {
         if !choice.takes(view, record, lane) {
             return ControlFlow::Continue(());
         }
@@ -44,7 +44,7 @@ pub(super) fn list(view: &View, choice: &Choice, limit: usize, json: bool) -> Re
 /// Shows one record; its payload on request, and then last and as it is.
 pub(super) fn show(view: &View, &Shown { number, payload, .. }: &Shown) -> Result<ExitCode, ExitCode> {
     let mut found = false;
-    view.each(number, &mut |record, _| {
+    view.each(number, &mut |record| {
         if record.number == number {
             found = true;
             say_text!("{}", Line::of(view, record, false).facts());

@@ -330,8 +330,9 @@ fn a_damaged_last_commit_above_the_recorded_high_water_is_said_to_be_in_doubt() 
     let dir = behind_its_last_commit();
     let db = generations(dir.path())[0].join("db");
     let mut bytes = fs::read(&db).unwrap();
-    let payload = [51; 300];
-    let copies: Vec<usize> = (0..bytes.len() - 300).filter(|at| bytes[*at..at + 300] == payload).collect();
+    let base = bytes.as_ptr() as usize;
+    let frames = frame::scan(&bytes, None, drop).filter(|frame| frame.number == 51);
+    let copies: Vec<usize> = frames.map(|frame| frame.bytes.as_ptr() as usize - base).collect();
     copies.iter().for_each(|at| bytes[at + 100] ^= 8);
     assert!(!copies.is_empty());
     fs::write(&db, bytes).unwrap();

@@ -80,7 +80,7 @@ fn every_reader_gets_the_bytes_that_were_appended_while_generations_are_closed()
             let mut seen = 0;
             while !done.load(Relaxed) {
                 let view = View::open(path).expect("a journal");
-                view.each(0, &mut |record, _| {
+                view.each(0, &mut |record| {
                     assert_is_itself(record);
                     seen += 1;
                     std::ops::ControlFlow::Continue(())
