@@ -18,6 +18,9 @@
 #[cfg(feature = "rig")]
 pub mod fuzz;
 
+#[cfg(feature = "rig")]
+pub use crate::journal::forged;
+
 /// A fault that can be put in on purpose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -40,11 +43,13 @@ pub enum Sabotage {
     ForgetHoles,
     /// A delivery whose topic and bytes came before is taken for a repeat, whatever the broker says of it.
     SameIsRepeat,
+    /// Payloads stand in the journal's files as they came, and frames in them are taken for ours.
+    ForgedFrame,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Sabotage; 8] = [
+    pub const ALL: [Sabotage; 9] = [
         Sabotage::AckEarly,
         Sabotage::StaleAcks,
         Sabotage::Overtake,
@@ -53,6 +58,7 @@ impl Sabotage {
         Sabotage::CursorFirst,
         Sabotage::ForgetHoles,
         Sabotage::SameIsRepeat,
+        Sabotage::ForgedFrame,
     ];
 
     /// Its name on a command line.
@@ -66,6 +72,7 @@ impl Sabotage {
             Sabotage::CursorFirst => "cursor-first",
             Sabotage::ForgetHoles => "forget-holes",
             Sabotage::SameIsRepeat => "same-is-repeat",
+            Sabotage::ForgedFrame => "forged-frame",
         }
     }
 }
@@ -110,29 +117,29 @@ mod live {
     use super::{Sabotage, Shift};
     use std::path::PathBuf;
     use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-    static ARMED: AtomicU8 = AtomicU8::new(0);
+    static ARMED: AtomicU32 = AtomicU32::new(0);
 
-    fn named() -> u8 {
-        static NAMED: OnceLock<u8> = OnceLock::new();
+    fn named() -> u32 {
+        static NAMED: OnceLock<u32> = OnceLock::new();
         *NAMED.get_or_init(|| {
             let Ok(name) = std::env::var("TIDEGATE_SABOTAGE") else { return 0 };
             let known = Sabotage::ALL.iter().find(|sabotage| sabotage.name() == name);
             let sabotage = *known.unwrap_or_else(|| panic!("TIDEGATE_SABOTAGE={name} is no sabotage"));
             tracing::error!(sabotage = name, "SABOTAGED on purpose: this process breaks its promises");
-            1 << sabotage as u8
+            1 << sabotage as u32
         })
     }
 
     /// Whether a fault is armed.
     pub fn armed(sabotage: Sabotage) -> bool {
-        (ARMED.load(Relaxed) | named()) & (1 << sabotage as u8) != 0
+        (ARMED.load(Relaxed) | named()) & (1 << sabotage as u32) != 0
     }
 
     /// Arms a fault for this process, until it ends.
     pub fn arm(sabotage: Sabotage) {
-        ARMED.fetch_or(1 << sabotage as u8, Relaxed);
+        ARMED.fetch_or(1 << sabotage as u32, Relaxed);
     }
 
     /// How far the clocks are moved now. A file that is being written keeps the last shift in force.

@@ -2,7 +2,9 @@
 //! what is read back whether each byte is right.
 
 use proving::random::Random;
-use tidegate::record::{Draft, Identity, KeyKind, LaneId, Message, Record, TimeSource};
+use tidegate::clock::BootId;
+use tidegate::record::{Draft, Identity, JournalId, KeyKind, LaneId, Message, Record, Run, Slot, TimeSource};
+use tidegate::rig::forged;
 
 fn dice(seed: u64, n: u64) -> Random {
     Random::seeded(seed ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15))
@@ -24,7 +26,19 @@ pub(crate) fn draft(seed: u64, n: u64, lanes: [LaneId; 2]) -> Draft {
     random.bits();
     // Mostly readings; now and then one that travels in parts.
     let length = if random.chance(0.02) { 4_000 + random.below(26_000) } else { random.below(500) };
-    let payload: Vec<u8> = (0..length.div_ceil(8)).flat_map(|_| random.bits().to_le_bytes()).collect();
+    let mut payload: Vec<u8> = (0..length.div_ceil(8)).flat_map(|_| random.bits().to_le_bytes()).collect();
+    let lanes = lanes.into_iter().zip(to).filter_map(|(lane, goes)| goes.then_some(lane)).collect();
+    // Now and then one that holds records of its own, in whole frames, under the numbers around it: long enough that a page
+    // can be lost of it, and the next one not.
+    if random.chance(0.1) {
+        let forge = |number| forged(&forgery(number, LaneId(0), seed));
+        let around = n.saturating_sub(4).max(1)..n + 4;
+        payload.extend(around.cycle().take(16 + length as usize % 32).flat_map(forge));
+    }
+    plain(n, payload, lanes)
+}
+
+fn plain(n: u64, payload: Vec<u8>, lanes: Vec<LaneId>) -> Draft {
     Draft {
         received: Default::default(),
         message: Message {
@@ -45,9 +59,16 @@ pub(crate) fn draft(seed: u64, n: u64, lanes: [LaneId; 2]) -> Draft {
             event_time: None,
             time_source: TimeSource::Arrival,
         },
-        lanes: lanes.into_iter().zip(to).filter_map(|(lane, goes)| goes.then_some(lane)).collect(),
+        lanes,
         duplicate: None,
     }
+}
+
+/// A record that nobody handed over.
+fn forgery(number: u64, lane: LaneId, bits: u64) -> Record {
+    let run = Run { journal: JournalId(bits), epoch: 1, random: bits };
+    let draft = plain(number, b"forged".to_vec(), vec![lane]);
+    Record::number(draft, run, number, BootId([0; 16]), vec![Slot { lane, position: number }])
 }
 
 /// Which of our records this is; `None`: a gap record.

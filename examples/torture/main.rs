@@ -60,6 +60,7 @@ fn main() -> ExitCode {
     match options.sabotage {
         Some(Sabotage::StockFlush) => full_sync::answer_as_stock(power_cut::range_synced),
         Some(Sabotage::CursorFirst) => tidegate::rig::arm(tidegate::rig::Sabotage::CursorFirst),
+        Some(Sabotage::ForgedFrame) => tidegate::rig::arm(tidegate::rig::Sabotage::ForgedFrame),
         Some(Sabotage::NoDirSync) | None => {}
     }
     match torture(&options) {

@@ -41,12 +41,16 @@ impl Oldest {
     /// Between two looks it repeats itself, unless `again`.
     ///
     /// A record whose own age is unknown is too old when one received after it is: what came before is not younger.
-    pub(super) fn upto(&mut self, shared: &Shared, again: bool) -> Result<Option<u64>, JournalError> {
+    pub(super) fn upto(&mut self, shared: &Shared, again: bool) -> Option<u64> {
         if again || self.looked.is_none_or(|at| at.elapsed() >= self.pause()) {
-            self.upto = self.look(shared)?;
+            // What cannot be read now has no age: what comes is taken meanwhile, and its reader waits for it.
+            self.upto = self.look(shared).unwrap_or_else(|error| {
+                tracing::warn!(%error, "the age of what waits cannot be told now");
+                None
+            });
             self.looked = Some(Instant::now());
         }
-        Ok(self.upto)
+        self.upto
     }
 
     fn look(&mut self, shared: &Shared) -> Result<Option<u64>, JournalError> {

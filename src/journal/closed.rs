@@ -14,16 +14,17 @@
 //! place in the index names a frame's header, and each read parses the frame anew: checksum, number and part. What stands
 //! there no longer is looked for again in all of the files, and only what such a look does not find is missing.
 //!
-//! A page that the medium refuses is not a page that is lost: a reader or a cable may be back in a moment. So for
-//! [`PATIENCE`] a scan that meets one fails, and is tried again; only what is refused for so long is believed to be gone.
+//! A page that the medium refuses is not a page that is lost: a scan that meets one fails, and is tried again; only what is
+//! refused for so long that it is believed ([`super::aside`]) is gone. Any other refusal is waited for.
 
+use super::aside;
 use super::commit::COMMIT_RECORDS;
 use super::frame::{self, HEADER_LEN_MAX, Odd, VALUE_MAX};
 use super::generation::{SEGMENT_BYTES, read_facts};
 use super::log::locked;
 use super::value::Value;
 use crate::record::Record;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::ops::ControlFlow;
@@ -39,11 +40,6 @@ const LOOKS: usize = 3;
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 const PAGE: usize = 4096;
-/// How long refused pages are waited for. A lane or an opening that needs them stands still for as long, and says why.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// Since when files have been refusing pages.
-static REFUSING: Mutex<BTreeMap<PathBuf, Instant>> = Mutex::new(BTreeMap::new());
-
 /// Where a sound frame lies, and how long it is.
 #[derive(Clone, Copy, Debug)]
 struct Place {
@@ -111,6 +107,11 @@ impl ClosedGeneration {
         Ok(ClosedGeneration { files, version, index: Mutex::new(Arc::new(index)) })
     }
 
+    /// One that was set aside: it has no records.
+    pub(super) fn set_aside() -> ClosedGeneration {
+        ClosedGeneration { files: Vec::new(), version: frame::FRAME_VERSION, index: Mutex::default() }
+    }
+
     /// A later version, of which a sound frame was found where published bytes cannot stand.
     pub(super) fn newer(&self) -> Option<u8> {
         self.index().newer
@@ -174,22 +175,19 @@ impl Index {
                 });
             }
         }
-        match refused {
-            Some(error) if !believes(&mut locked(&REFUSING), path, Some(Instant::now())) => {
-                let text = format!(
-                    "{error}: {} cannot be read whole; tried again for {} s before what is missing counts as damaged",
-                    path.display(),
-                    PATIENCE.as_secs()
-                );
-                Err(io::Error::new(error.kind(), text))
-            }
-            refused => {
-                if refused.is_none() {
-                    believes(&mut locked(&REFUSING), path, None);
-                }
-                Ok(())
-            }
+        let Some(error) = refused else {
+            aside::is_well(path);
+            return Ok(());
+        };
+        if aside::is_believed(path, &error) {
+            return Ok(());
         }
+        let text = format!(
+            "{error}: {} cannot be read whole; tried again for {} s before what is missing counts as damaged",
+            path.display(),
+            aside::PATIENCE.as_secs()
+        );
+        Err(io::Error::new(error.kind(), text))
     }
 
     fn place(&self, number: u64, part: u16) -> Option<&Place> {
@@ -396,13 +394,6 @@ fn read_what_can_be(file: &File, piece: &mut [u8], at: u64) -> io::Result<()> {
         }
     }
     refused
-}
-
-/// Whether a file has refused pages for long enough to be believed; `now` is `None` when it refuses none any more.
-fn believes(refusing: &mut BTreeMap<PathBuf, Instant>, path: &Path, now: Option<Instant>) -> bool {
-    let Some(now) = now else { return refusing.remove(path).is_some() };
-    let since = refusing.entry(path.to_owned()).or_insert(now);
-    now.saturating_duration_since(*since) >= PATIENCE
 }
 
 fn all_files(dir: &Path) -> io::Result<Vec<PathBuf>> {

@@ -78,6 +78,8 @@ pub struct JournalFacts {
     pub evicted: Option<EvictionFacts>,
     /// What the writer is at.
     pub writer: WriterHealth,
+    /// Parts of the journal that the disk gives back no more, and that were set aside.
+    pub set_aside: usize,
     /// Quarantined records and oversize messages on disk.
     pub quarantine: QuarantineCounts,
     /// Every lane, configured or not.
@@ -106,6 +108,7 @@ impl Journal {
                 EvictionFacts { bound, ago_s: ago_ms / 1000 }
             }),
             writer: locked(&self.0.health).clone(),
+            set_aside: super::aside::count(&self.0.path),
             quarantine: self.0.quarantine.counts(),
             lanes,
         }

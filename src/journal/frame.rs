@@ -119,12 +119,23 @@ pub(super) fn of_key(key: &[u8]) -> Option<(u64, u16)> {
 ///
 /// At most 65,535 parts (about 265 MB), far above the largest record that intake lets through.
 pub(super) fn split(number: u64, count: u16, previous: Option<u64>, pack: &[u8]) -> Vec<Vec<u8>> {
+    split_by(number, count, previous, pack, super::origin::draw)
+}
+
+/// [`split`] with other nonces.
+pub(super) fn split_by(
+    number: u64,
+    count: u16,
+    previous: Option<u64>,
+    pack: &[u8],
+    nonce: impl Fn() -> u64,
+) -> Vec<Vec<u8>> {
     let parts = u16::try_from(pack.chunks(BODY_MAX).len()).expect("intake bounds a record's size far below that");
     debug_assert!(count == 1 || parts == 1, "only a single record is cut");
     let frame = |(part, body): (usize, &[u8])| {
         let mut out = Vec::with_capacity(HEADER_LEN_2 + body.len());
         let previous = previous.filter(|_| part == 0);
-        let nonce = super::origin::draw();
+        let nonce = nonce();
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&[FRAME_VERSION, HEADER_LEN_2 as u8]);
         out.extend_from_slice(&(if previous.is_some() { FIRST_OF_COMMIT } else { 0 }).to_be_bytes());
@@ -148,6 +159,9 @@ pub(super) fn split(number: u64, count: u16, previous: Option<u64>, pack: &[u8])
 
 /// Lays a row of numbers over bytes, and takes it off again: splitmix64 from the nonce on, big-endian, eight bytes each.
 fn whiten(nonce: u64, bytes: &mut [u8]) {
+    if crate::rig::armed(crate::rig::Sabotage::ForgedFrame) {
+        return;
+    }
     let mut state = nonce;
     for chunk in bytes.chunks_mut(8) {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -249,7 +263,7 @@ pub(super) fn scan<'a>(
             at += found;
             match parse(&bytes[at..]) {
                 Ok(frame) if version.is_none_or(|version| version == frame.version) => {
-                    at += frame.bytes.len();
+                    at += if crate::rig::armed(crate::rig::Sabotage::ForgedFrame) { 1 } else { frame.bytes.len() };
                     return Some(frame);
                 }
                 // Published bytes that look like a frame of the other version, where sled has cut off ours before them.
@@ -295,6 +309,14 @@ pub(super) fn seal(bytes: &mut [u8]) {
             from = at + header + length;
         }
     }
+}
+
+/// What a hostile payload holds: a record of its own, in sound frames of both versions, with nonces that it chose.
+#[cfg(feature = "rig")]
+pub fn forged(record: &crate::record::Record) -> Vec<u8> {
+    let pack = crate::record::pack::pack([record], BODY_MAX).remove(0);
+    let second = split_by(record.number, 1, None, &pack.bytes, || 7).concat();
+    [second, split_1(record.number, None, &crate::record::codec::encode(record)).concat()].concat()
 }
 
 /// As 0.1.0 wrote one record.

@@ -290,15 +290,16 @@ impl Reader {
         }
         let log = &self.lane.journal.0.log;
         let record = log.read(&mut self.reading, self.number)?;
-        if self.reading.is_none() {
+        let Some(reading) = &self.reading else {
             self.number = log.firsts().first().copied().unwrap_or(durable + 1).max(self.number + 1);
             return Ok(None);
-        }
+        };
         if record.is_some() {
             return Ok(record);
         }
-        // What this run wrote and saw durable is there: that it is not found says something of the looking.
-        if self.number >= self.lane.journal.0.began {
+        // What this run wrote and saw durable is there: that it is not found says something of the looking. Unless the medium
+        // has said for long enough that it is not.
+        if self.number >= self.lane.journal.0.began && !reading.is_aside() {
             self.reading = None;
             let text = format!(
                 "record {} was durable in this run and cannot be read back now; it is looked for again, and given up only at the next start",

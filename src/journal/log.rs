@@ -8,6 +8,7 @@
 //! carry-over that the newer one completed.
 
 use super::JournalError;
+use super::aside;
 use super::closed::ClosedGeneration;
 use super::files;
 use super::frame;
@@ -22,7 +23,7 @@ use std::sync::atomic::{
     AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// Records per commit while they are carried over.
 const CARRY_COMMIT: usize = 256;
@@ -41,6 +42,8 @@ pub(super) struct Slot {
     active: Mutex<Weak<Generation>>,
     /// Held while the bytes are scanned, which may take seconds: intake must only ever try it.
     closed: Mutex<Weak<ClosedGeneration>>,
+    /// Filled once it was set aside: its folder is not here any more.
+    aside: OnceLock<Arc<ClosedGeneration>>,
 }
 
 /// A generation to read from. Which numbers it can hold, and how it is read, is asked each time: an active one may have been
@@ -58,6 +61,11 @@ impl Reading {
     /// Whether `number` belongs to this generation.
     pub(super) fn covers(&self, number: u64) -> bool {
         (self.slot.first..self.slot.end()).contains(&number)
+    }
+
+    /// Whether it was set aside: no record of it can be read.
+    pub(super) fn is_aside(&self) -> bool {
+        self.slot.aside.get().is_some()
     }
 
     /// A record; `None` when it is missing or damaged. Scans where the writer has let go meanwhile.
@@ -99,10 +107,16 @@ impl Log {
     pub(super) fn open(path: &Path) -> Result<Log, JournalError> {
         let dir = path.join("log");
         let io = |source| JournalError::io(&dir, source);
-        files::create_dir(&dir).map_err(io)?;
         let mut found: Vec<(u64, u64, PathBuf)> = Vec::new();
         let mut bare: Vec<(u64, u64, PathBuf)> = Vec::new();
-        for entry in fs::read_dir(&dir).map_err(io)?.flatten() {
+        let entries = || match fs::read_dir(&dir) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                files::create_dir(&dir)?;
+                fs::read_dir(&dir)?.collect::<Result<Vec<_>, _>>()
+            }
+            entries => entries?.collect(),
+        };
+        for entry in aside::patiently(path, &dir, entries).map_err(io)? {
             let name = entry.file_name();
             match name.to_str().and_then(parse_name) {
                 Some((first, epoch)) if is_complete(&entry.path()) => found.push((first, epoch, entry.path())),
@@ -256,6 +270,10 @@ impl Log {
     pub(super) fn delete(&self, first: u64) -> bool {
         let mut row = locked(&self.row);
         let Some(slot) = row.get(&first).filter(|_| row.len() > 1).cloned() else { return false };
+        if slot.aside.get().is_some() {
+            row.remove(&first);
+            return true;
+        }
         // Renamed first: a cut in the middle of the removal must not leave half a generation under its name. A reader
         // that has it open goes on reading the same files.
         let trash = self.dir.join(format!("trash-{first:020}"));
@@ -293,6 +311,7 @@ impl Slot {
             facts,
             active: Mutex::new(Weak::new()),
             closed: Mutex::new(Weak::new()),
+            aside: OnceLock::new(),
         })
     }
 
@@ -313,11 +332,19 @@ impl Slot {
     /// The index of a generation that nobody writes to any more.
     fn closed(&self) -> Result<Arc<ClosedGeneration>, JournalError> {
         let mut kept = locked(&self.closed);
-        if let Some(closed) = kept.upgrade() {
+        if let Some(closed) = kept.upgrade().or_else(|| self.aside.get().cloned()) {
             return Ok(closed);
         }
-        let closed = ClosedGeneration::closed(&self.dir).map_err(|source| JournalError::io(&self.dir, source))?;
-        let closed = Arc::new(closed);
+        let closed = match ClosedGeneration::closed(&self.dir) {
+            Ok(closed) => Arc::new(closed),
+            Err(why) if aside::is_believed(&self.dir, &why) => {
+                let journal = self.dir.parent().and_then(Path::parent).expect("it lies in the log of a journal");
+                aside::set_aside(journal, &self.dir, &why);
+                return Ok(self.aside.get_or_init(|| Arc::new(ClosedGeneration::set_aside())).clone());
+            }
+            Err(source) => return Err(JournalError::io(&self.dir, source)),
+        };
+        aside::is_well(&self.dir);
         *kept = Arc::downgrade(&closed);
         Ok(closed)
     }

@@ -17,6 +17,7 @@
 
 mod age;
 mod append;
+mod aside;
 pub mod books;
 mod closed;
 mod closing;
@@ -27,6 +28,8 @@ pub(crate) mod files;
 pub mod folder;
 mod format;
 mod frame;
+#[cfg(feature = "rig")]
+pub use frame::forged;
 #[cfg(feature = "rig")]
 pub(crate) mod fuzz;
 mod gap_record;

@@ -5,6 +5,7 @@
 //! Only when the new epoch is durable may anything be appended. Generations of earlier opens are never appended to: a
 //! small newest one is carried over into a fresh database, a large one is simply closed.
 
+use super::aside;
 use super::books::{LaneBook, Mark};
 use super::closed::ClosedGeneration;
 use super::commit::{Tail, Writer, WriterHealth};
@@ -230,6 +231,8 @@ impl Journal {
         report.stranded = stranded.map(|book| book.name.clone()).collect();
 
         let reserve = Reserve::new(path, options.reserve_bytes);
+        let folder = path.join("quarantine");
+        let quarantine = aside::patiently(path, &folder, || Quarantine::open(&folder)).map_err(io)?;
         let journal = Journal(Arc::new(Shared {
             run: Run { journal: id, epoch, random: draw() },
             machine,
@@ -249,7 +252,7 @@ impl Journal {
             began: last + 1,
             recent: Mutex::new(Recent::default()),
             keeper: Keeper::default(),
-            quarantine: Quarantine::open(&path.join("quarantine")).map_err(io)?,
+            quarantine,
             requeues: Mutex::default(),
             noted: tokio::sync::Notify::new(),
             health: Mutex::new(WriterHealth::Fine),
@@ -291,8 +294,8 @@ fn carry_over(
 
 fn take_lock(path: &Path) -> Result<File, JournalError> {
     let lock_path = path.join("lock");
-    let file = files::writing().create(true).truncate(false).open(&lock_path);
-    let file = file.map_err(|source| JournalError::io(&lock_path, source))?;
+    let open = || files::writing().create(true).truncate(false).open(&lock_path);
+    let file = aside::patiently(path, &lock_path, open).map_err(|source| JournalError::io(&lock_path, source))?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(JournalError::Locked(path.to_owned())),

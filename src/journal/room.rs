@@ -29,7 +29,7 @@ impl<T: Ticket> Writer<T> {
     /// Makes room for a commit by the bounds' policy. `Ok(Some(bound))`: stopped at it.
     pub(super) fn make_room(&mut self, bytes: u64) -> Result<Option<Bound>, JournalError> {
         loop {
-            let (look, aged) = self.look(bytes)?;
+            let (look, aged) = self.look(bytes);
             let firsts = self.journal.0.log.firsts();
             match retention::decide(look, &self.journal.0.bounds) {
                 Retention::Fits => return Ok(None),
@@ -46,7 +46,7 @@ impl<T: Ticket> Writer<T> {
                     let end = aged.expect("something is too old");
                     let first = firsts.iter().rev().find(|first| **first < end).copied().unwrap_or(end);
                     self.give_up(first, end, Reason::MaxAge)?;
-                    self.aged(true)?;
+                    self.aged(true);
                 }
                 Retention::EvictOldest(bound) => {
                     let reason = if bound == Bound::MinFree { Reason::MinFree } else { Reason::MaxBytes };
@@ -61,8 +61,8 @@ impl<T: Ticket> Writer<T> {
     }
 
     /// What there is, and the number below which everything is too old.
-    fn look(&mut self, incoming: u64) -> Result<(Look, Option<u64>), JournalError> {
-        let aged = self.aged(false)?;
+    fn look(&mut self, incoming: u64) -> (Look, Option<u64>) {
+        let aged = self.aged(false);
         let shared = &self.journal.0;
         let look = Look {
             used: shared.log.disk_bytes(),
@@ -71,11 +71,11 @@ impl<T: Ticket> Writer<T> {
             aged: aged.is_some(),
             generations: shared.log.firsts().len(),
         };
-        Ok((look, aged))
+        (look, aged)
     }
 
-    fn aged(&mut self, again: bool) -> Result<Option<u64>, JournalError> {
-        self.oldest.as_mut().map_or(Ok(None), |oldest| oldest.upto(&self.journal.0, again))
+    fn aged(&mut self, again: bool) -> Option<u64> {
+        self.oldest.as_mut().and_then(|oldest| oldest.upto(&self.journal.0, again))
     }
 
     /// Gets out of a full disk: gives up the reserve, so that the next attempt has room.

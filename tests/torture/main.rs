@@ -51,8 +51,15 @@ fn a_cursor_that_runs_ahead_is_caught() {
 }
 
 #[test]
+fn frames_in_payloads_that_count_are_caught() {
+    let (status, said) = torture(&["--cuts", "60", "--sabotage", "forged-frame"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("CAUGHT forged-frame"), "{said}");
+}
+
+#[test]
 fn what_it_does_not_understand_it_does_not_run() {
     let (status, said) = torture(&["--sabotage", "gently"]);
     assert_eq!(status, Some(2), "{said}");
-    assert!(said.contains("stock-flush, no-dir-sync or cursor-first"), "{said}");
+    assert!(said.contains("stock-flush, no-dir-sync, cursor-first or forged-frame"), "{said}");
 }

@@ -6,18 +6,6 @@ use super::super::log::framed;
 use super::*;
 use crate::record::codec;
 
-#[test]
-fn pages_are_believed_lost_only_after_they_were_refused_without_a_break() {
-    let (path, start) = (Path::new("db"), Instant::now());
-    let mut refusing = BTreeMap::new();
-    assert!(!believes(&mut refusing, path, Some(start)));
-    assert!(!believes(&mut refusing, path, Some(start + PATIENCE - Duration::from_secs(1))));
-    believes(&mut refusing, path, None);
-    assert!(!believes(&mut refusing, path, Some(start + PATIENCE)), "it was well in between");
-    assert!(believes(&mut refusing, path, Some(start + 2 * PATIENCE)));
-    assert!(!believes(&mut refusing, Path::new("other"), Some(start + 2 * PATIENCE)));
-}
-
 /// A record that says who it is, and bytes that are its value.
 fn value(number: u64, payload: &[u8]) -> Vec<Vec<u8>> {
     let record = Arc::new(crate::testing::record(number, payload));

@@ -1,0 +1,126 @@
+//! What the medium refuses for good: a lane waits for it, then goes on without it; nobody else waits.
+
+use super::*;
+use crate::journal::aside::PATIENCE;
+use std::fs;
+
+/// The folder of the generation that begins at `first`.
+fn folder(dir: &Path, first: u64) -> PathBuf {
+    let name = format!("gen-{first:020}.");
+    let mut all = fs::read_dir(dir.join("log")).unwrap().map(|entry| entry.unwrap().path());
+    all.find(|path| path.file_name().unwrap().to_str().unwrap().starts_with(&name)).expect("it is there")
+}
+
+/// A link to nowhere in its place, as a repair of the file system may leave it.
+fn spoil(what: &Path) -> PathBuf {
+    let kept = what.with_extension("kept");
+    let away = what.parent().unwrap().parent().unwrap().join(kept.file_name().unwrap());
+    fs::rename(what, &away).unwrap();
+    std::os::unix::fs::symlink("nowhere", what).unwrap();
+    away
+}
+
+/// Reads until the reader has nothing more, however often it is refused. How often it was.
+fn read_on(reader: &mut Reader) -> (Vec<u64>, usize) {
+    let (mut numbers, mut refusals) = (Vec::new(), 0);
+    loop {
+        match reader.read(1_000, 1 << 20) {
+            Ok(read) if read.is_empty() => return (numbers, refusals),
+            Ok(read) => numbers.extend(read.iter().map(|read| read.record.number)),
+            Err(_) => {
+                refusals += 1;
+                std::thread::sleep(PATIENCE / 4);
+            }
+        }
+    }
+}
+
+/// A generation in the middle: 600 records waited behind one for good.
+#[test]
+fn a_generation_that_stays_unreadable_is_set_aside_and_its_records_are_counted_and_announced() {
+    for restart in [false, true] {
+        let dir = crate::testing::fast_dir();
+        let mut rig = start(&options(dir.path()));
+        rig.append(1..=600);
+        let firsts = rig.journal.0.log.firsts();
+        assert!(firsts.len() > 3);
+        if restart {
+            rig.end(false);
+            spoil(&folder(dir.path(), firsts[1]));
+            rig = start(&options(dir.path()));
+        } else {
+            rig.journal.0.forget();
+            spoil(&folder(dir.path(), firsts[1]));
+        }
+        let mut reader = rig.lane().reader();
+        let (read, refusals) = read_on(&mut reader);
+        let missing = firsts[1]..firsts[2];
+        let numbers: Vec<u64> = read.into_iter().filter(|number| *number <= 600).collect();
+        assert_eq!(numbers, (1..=600).filter(|number| !missing.contains(number)).collect::<Vec<_>>());
+        assert!(refusals > 1, "it was waited for");
+        let facts = rig.facts();
+        assert_eq!((facts.damaged, rig.journal.facts().set_aside), (firsts[2] - firsts[1], 1));
+        add_up(&facts);
+        // What comes meanwhile is taken, and the hole is announced.
+        rig.append(601..=610);
+        let (more, _) = read_on(&mut reader);
+        assert!(more.len() >= 10, "{more:?}");
+        assert_eq!(rig.facts().unannounced, 0);
+        rig.end(false);
+    }
+}
+
+/// An unreadable newest generation or quarantine kept the journal shut for good.
+#[test]
+fn a_journal_opens_without_its_newest_generation_or_its_quarantine_once_they_have_refused_long_enough() {
+    for quarantine in [false, true] {
+        let dir = crate::testing::fast_dir();
+        let mut rig = start(&options(dir.path()));
+        rig.append(1..=600);
+        let newest = *rig.journal.0.log.firsts().last().unwrap();
+        rig.end(false);
+        if quarantine {
+            spoil(&dir.path().join("quarantine/kept"));
+        } else {
+            spoil(&folder(dir.path(), newest));
+        }
+        let open = || Journal::open(&options(dir.path()), &Clock::new(None)).map(drop);
+        let refused = open().expect_err("it is waited for");
+        assert!(!matches!(refused, JournalError::Newer(_) | JournalError::Locked(_)), "{refused}");
+        std::thread::sleep(PATIENCE);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while open().is_err() {
+            assert!(Instant::now() < deadline, "it never opened");
+            std::thread::sleep(PATIENCE / 4);
+        }
+        let mut rig = start(&options(dir.path()));
+        let kept = if quarantine { 600 } else { newest - 1 };
+        rig.append(601..=605);
+        let (read, _) = read_on(&mut rig.lane().reader());
+        let (old, new): (Vec<u64>, Vec<u64>) = read.into_iter().partition(|number| *number <= kept);
+        assert_eq!(old, (1..=kept).collect::<Vec<_>>());
+        assert!(new.len() >= 5, "{new:?}");
+        assert_eq!(rig.facts().damaged, 600 - kept);
+        assert_eq!(rig.journal.facts().set_aside, 1);
+        add_up(&rig.facts());
+        rig.end(false);
+    }
+}
+
+/// With a bound in age the writer looks for the oldest: that one cannot be read must not stop what comes.
+#[test]
+fn with_a_bound_in_age_what_comes_is_taken_while_a_generation_refuses() {
+    let dir = crate::testing::fast_dir();
+    let mut options = options(dir.path());
+    options.bounds.max_age = Some(Duration::from_secs(64));
+    let mut rig = start(&options);
+    rig.append(1..=600);
+    let first = rig.journal.0.log.firsts()[0];
+    rig.journal.0.forget();
+    spoil(&folder(dir.path(), first));
+    // Beyond the pause between two looks.
+    std::thread::sleep(Duration::from_millis(1_100));
+    rig.append(601..=610);
+    assert_eq!(*locked(&rig.journal.0.health), WriterHealth::Fine);
+    rig.end(false);
+}
