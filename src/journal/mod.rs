@@ -46,6 +46,7 @@ mod reserve;
 mod rest;
 mod retention;
 mod room;
+mod settled;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -295,10 +296,7 @@ impl Shared {
     fn book_damage(&self, lane: LaneId, from: u64, to: u64, about: About) {
         let mut books = locked(&self.books);
         let Some(book) = books.iter_mut().find(|book| book.id == lane) else { return };
-        let ranges = book.unsettled(from, to);
-        for position in ranges.iter().flat_map(|(from, to)| *from..=*to) {
-            book.settle(position, Outcome::Damaged);
-        }
+        let ranges = book.settle_between(from, to, Outcome::Damaged);
         let hole = Hole::new(Reason::Damaged, ranges, about);
         let (name, count) = (book.name.clone(), hole.count);
         book.holes.note(hole);

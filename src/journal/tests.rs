@@ -1,6 +1,7 @@
 //! The journal as its users see it: appended, read, settled, reopened, damaged.
 #![allow(clippy::disallowed_methods, reason = "tests stand in for the agent, which starts threads")]
 
+mod accounts;
 mod bounds;
 mod damage;
 mod gaps;
