@@ -92,7 +92,9 @@ pub(super) fn announced_by(record: &Record) -> Option<Hole> {
         groups: said.groups,
         further: said.further_groups,
     };
-    Some(Hole { reason: reason.unwrap_or(Reason::Other), ranges: said.ranges, count: said.count, about })
+    let mut hole = Hole { reason: reason.unwrap_or(Reason::Other), ranges: said.ranges, count: said.count, about };
+    hole.tidy();
+    Some(hole)
 }
 
 /// Takes out the holes whose gap records are durable already: they stand above `high`, the high water of the state that
