@@ -97,6 +97,11 @@ pub(super) fn say_opened(report: &OpenReport, journal: &Journal) {
             "the journal's state file is damaged: what is still on disk is sent again, marked as possible duplicates"
         );
     }
+    if report.slot_lost {
+        tracing::warn!(
+            "one of the two halves of the journal's state file is damaged: what waits is marked as possible duplicates"
+        );
+    }
     if report.copied {
         tracing::warn!(journal = %journal.id(), "this journal was on another machine before: it goes on under a new id");
     } else if report.new_id && !report.made {

@@ -35,6 +35,7 @@ mod generation;
 mod heads;
 mod lane;
 mod lane_state;
+mod lanes;
 mod log;
 mod open;
 mod origin;
@@ -104,11 +105,13 @@ struct Shared {
     generation_bytes: u64,
     quiet: Duration,
     log: Log,
-    /// Lowest number that a lane needs by the state on disk.
+    /// Lowest number that a lane needs by the state on disk, whichever of its slots a start finds.
     durable_need: AtomicU64,
     books: Mutex<Vec<LaneBook>>,
     state: Mutex<StateFile>,
     /// Highest durable number; lanes wait on it.
+    /// The lowest lane id that was never given.
+    lane_ids: u32,
     durable: watch::Sender<u64>,
     /// The first number of this run.
     began: u64,
@@ -250,7 +253,7 @@ impl Shared {
         }
     }
 
-    /// Writes the state durably, then deletes what every lane is past by that durable state.
+    /// Writes the state durably, then deletes what every lane is past by that durable state, whichever slot of it is read.
     fn write_state(&self) -> Result<(), JournalError> {
         let mut file = locked(&self.state);
         // The snapshot is taken under the file's lock: a later write never holds an older picture.
@@ -274,23 +277,39 @@ impl Shared {
         };
         // The books are free again: a slow card must not hold up those who settle.
         let written = file.write(prepared)?;
-        let needed = written.lanes.iter().map(LaneState::needed_from).min().unwrap_or(0);
-        drop(file);
-        self.durable_need.fetch_max(needed, Relaxed);
-        self.let_go(needed, 1);
+        let (by_this, by_both) = self.write_slot()?;
+        let both = if self.drained(by_this) > self.drained(by_both) {
+            // Only the older slot holds a generation back: it is overwritten, too, rather than at the next write, which
+            // may be long in coming.
+            self.write_slot()?.1
+        } else {
+            by_both
+        };
+        self.durable_need.fetch_max(both, Relaxed);
+        self.let_go(both, 1);
         Ok(())
+    }
+
+    /// Writes one slot of the state file. Returns the first number that lanes need by it, and by either slot.
+    fn write_slot(&self) -> Result<(u64, u64), JournalError> {
+        Ok((written.needed_from(), file.needed_from()))
+    }
+
+    /// How many generations hold only numbers below `needed`.
+    fn drained(&self, needed: u64) -> usize {
+        self.log.firsts().windows(2).take_while(|pair| pair[1] <= needed).count()
     }
 
     /// Deletes the generations that hold only numbers below `needed`, except the newest `keep` of them. Never more than
     /// the durable cursors allow.
     fn let_go(&self, needed: u64, keep: usize) {
         let needed = needed.min(self.durable_need.load(Relaxed));
-        let firsts = self.log.firsts();
-        let drained = firsts.windows(2).take_while(|pair| pair[1] <= needed).count();
-        for first in &firsts[..drained.saturating_sub(keep)] {
-            self.log.delete(*first);
+        let going = self.drained(needed).saturating_sub(keep);
+        for first in self.log.firsts().into_iter().take(going) {
+            self.log.delete(first);
         }
     }
+                lane_ids: self.lane_ids,
 
     /// Books the unsettled positions in `from..to` of a lane as unreadable, and notes the hole.
     fn book_damage(&self, lane: LaneId, from: u64, to: u64, about: About) {

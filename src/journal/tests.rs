@@ -5,6 +5,7 @@ mod accounts;
 mod bounds;
 mod damage;
 mod gaps;
+mod lanes;
 mod marks;
 mod moved;
 // Its recorder is for 64-bit Linux alone.
@@ -12,6 +13,7 @@ mod moved;
 mod power_cut;
 mod rest;
 mod samples;
+mod slots;
 
 use super::books::Outcome;
 use super::*;

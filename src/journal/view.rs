@@ -12,7 +12,8 @@ use super::generation::is_complete;
 use super::lane_state::LaneState;
 use super::log::parse_name;
 use super::quarantine::{self, Quarantined};
-use super::{JournalError, files, state};
+use super::state::{self, Found};
+use super::{JournalError, files};
 use crate::record::{LaneId, Record};
 use serde::Serialize;
 use std::fs;
@@ -31,6 +32,8 @@ pub struct View {
     books: Vec<LaneBook>,
     /// First number and folder of each generation, ascending.
     folders: Vec<(u64, PathBuf)>,
+    /// Nothing was ever written to the state file.
+    blank: bool,
 }
 
 /// What there is, without reading all of it.
@@ -74,13 +77,20 @@ impl View {
     /// There is no journal, a newer tidegate wrote it, or the disk refuses.
     pub fn open(path: &Path) -> Result<View, JournalError> {
         check_readable(path)?;
-        let state = state::look(&path.join("state"))?;
+        let found = state::look(&path.join("state"))?;
+        let blank = matches!(found, Found::Nothing);
+        let state = if let Found::State { state, .. } = found { Some(*state) } else { None };
         let origin = state.as_ref().map(|state| (state.journal.to_string(), state.epoch));
         let high = state.as_ref().map_or(0, |state| state.high);
         let lanes = state.map(|state| state.lanes).unwrap_or_default();
         let books: Result<Vec<LaneBook>, _> = lanes.into_iter().map(LaneState::into_book).collect();
         let folders = folders(&path.join("log"))?;
-        Ok(View { path: path.to_owned(), origin, high, books: books.unwrap_or_default(), folders })
+        Ok(View { path: path.to_owned(), origin, high, books: books.unwrap_or_default(), folders, blank })
+    }
+
+    /// Whether it is only just being made: no state was written yet, and no record.
+    pub fn is_just_made(&self) -> bool {
+        self.blank && self.folders.is_empty()
     }
 
     /// What there is. Reads what was appended after the state file was last written.
@@ -138,10 +148,12 @@ impl View {
         self.books.iter().map(|book| book.name.as_str()).collect()
     }
 
-    /// Whether a record waits in a lane. Without a state file everything on disk waits.
+    /// Whether a record waits in a lane. Without a state file everything on disk waits; with one, a lane that it does not
+    /// name was forgotten, because nothing waited in it.
     pub fn waits(&self, record: &Record, lane: LaneId) -> bool {
         let Some(position) = record.position(lane) else { return false };
-        self.books.iter().find(|book| book.id == lane).is_none_or(|book| !book.is_settled(position))
+        let book = self.books.iter().find(|book| book.id == lane);
+        book.map_or(self.origin.is_none(), |book| !book.is_settled(position))
     }
 
     /// Shows every record from number `from` on, oldest first, with its envelope, until told to stop.
