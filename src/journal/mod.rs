@@ -85,6 +85,9 @@ use tokio::sync::watch;
 
 /// The state file is written at most this often while something moves, and never when nothing does.
 const STATE_PAUSE: Duration = Duration::from_secs(1);
+/// Between attempts at a state file that the disk refuses.
+const STATE_RETRY_FIRST: Duration = Duration::from_millis(100);
+const STATE_RETRY_MAX: Duration = Duration::from_secs(5);
 /// Records just committed that are kept in memory for lanes that are level with them.
 const RECENT_BYTES: usize = 256 * 1024;
 
@@ -107,11 +110,11 @@ struct Shared {
     log: Log,
     /// Lowest number that a lane needs by the state on disk, whichever of its slots a start finds.
     durable_need: AtomicU64,
+    /// The lowest lane id that was never given.
+    lane_ids: u32,
     books: Mutex<Vec<LaneBook>>,
     state: Mutex<StateFile>,
     /// Highest durable number; lanes wait on it.
-    /// The lowest lane id that was never given.
-    lane_ids: u32,
     durable: watch::Sender<u64>,
     /// The first number of this run.
     began: u64,
@@ -207,10 +210,12 @@ impl Journal {
         locked(&self.0.books).iter().find(|book| book.name == name).map(|book| book.id)
     }
 
-    /// Keeps the state file: writes it at most every second while something moves, then lets drained generations go.
-    /// Runs on a thread of its own until [`Journal::stop_keeping`]; never wakes when nothing moves.
+    /// Keeps the state file: writes it at most every second while something moves, then lets drained generations go. Where
+    /// the disk refuses, it tries again by itself. Runs on a thread of its own until [`Journal::stop_keeping`], and then
+    /// tries once; never wakes when nothing moves.
     pub fn keep(&self) {
         let keeper = &self.0.keeper;
+        let mut retry: Option<Duration> = None;
         let mut flags = locked(&keeper.flags);
         loop {
             while !flags.dirty && !flags.stop {
@@ -219,14 +224,31 @@ impl Journal {
             if !flags.dirty {
                 return;
             }
-            flags.dirty = false;
+            let last = std::mem::take(&mut flags.dirty) && flags.stop;
             drop(flags);
-            if let Err(error) = self.0.write_state() {
-                // Lagging behind only repeats records; the next write tries again.
-                tracing::warn!(%error, "state file not written");
-            }
+            let written = self.0.write_state();
             flags = locked(&keeper.flags);
-            let until = Instant::now() + STATE_PAUSE;
+            let pause = match written {
+                Ok(()) => {
+                    if retry.take().is_some() {
+                        tracing::info!("state file written again");
+                    }
+                    STATE_PAUSE
+                }
+                Err(error) => {
+                    // Lagging behind only repeats records.
+                    if retry.is_none() || last {
+                        tracing::warn!(%error, "state file not written");
+                    }
+                    if last {
+                        return;
+                    }
+                    flags.dirty = true;
+                    let next = retry.map_or(STATE_RETRY_FIRST, |pause| (pause * 2).min(STATE_RETRY_MAX));
+                    *retry.insert(next)
+                }
+            };
+            let until = Instant::now() + pause;
             while !flags.stop {
                 let left = until.saturating_duration_since(Instant::now());
                 if left.is_zero() {
@@ -255,6 +277,21 @@ impl Shared {
 
     /// Writes the state durably, then deletes what every lane is past by that durable state, whichever slot of it is read.
     fn write_state(&self) -> Result<(), JournalError> {
+        let (by_this, by_both) = self.write_slot()?;
+        let both = if self.drained(by_this) > self.drained(by_both) {
+            // Only the older slot holds a generation back: it is overwritten, too, rather than at the next write, which
+            // may be long in coming.
+            self.write_slot()?.1
+        } else {
+            by_both
+        };
+        self.durable_need.fetch_max(both, Relaxed);
+        self.let_go(both, 1);
+        Ok(())
+    }
+
+    /// Writes one slot of the state file. Returns the first number that lanes need by it, and by either slot.
+    fn write_slot(&self) -> Result<(u64, u64), JournalError> {
         let mut file = locked(&self.state);
         // The snapshot is taken under the file's lock: a later write never holds an older picture.
         let prepared = {
@@ -272,26 +309,12 @@ impl Shared {
                 run: self.run.random,
                 open_acks: open_acks.clone(),
                 last_good_s: self.clock.last_good_s(),
+                lane_ids: self.lane_ids,
                 lanes: books.iter().map(|book| LaneState::of(book, room)).collect(),
             })?
         };
         // The books are free again: a slow card must not hold up those who settle.
         let written = file.write(prepared)?;
-        let (by_this, by_both) = self.write_slot()?;
-        let both = if self.drained(by_this) > self.drained(by_both) {
-            // Only the older slot holds a generation back: it is overwritten, too, rather than at the next write, which
-            // may be long in coming.
-            self.write_slot()?.1
-        } else {
-            by_both
-        };
-        self.durable_need.fetch_max(both, Relaxed);
-        self.let_go(both, 1);
-        Ok(())
-    }
-
-    /// Writes one slot of the state file. Returns the first number that lanes need by it, and by either slot.
-    fn write_slot(&self) -> Result<(u64, u64), JournalError> {
         Ok((written.needed_from(), file.needed_from()))
     }
 
@@ -309,7 +332,6 @@ impl Shared {
             self.log.delete(first);
         }
     }
-                lane_ids: self.lane_ids,
 
     /// Books the unsettled positions in `from..to` of a lane as unreadable, and notes the hole.
     fn book_damage(&self, lane: LaneId, from: u64, to: u64, about: About) {

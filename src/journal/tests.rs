@@ -14,6 +14,7 @@ mod power_cut;
 mod rest;
 mod samples;
 mod slots;
+mod small;
 
 use super::books::Outcome;
 use super::*;
