@@ -4,6 +4,42 @@ use super::*;
 use std::fs;
 
 #[test]
+fn only_a_higher_number_in_the_format_line_is_a_newer_format() {
+    let line = "tidegate journal, format 1\n";
+    for said in [
+        "tidegate journal, format 1",
+        "tidegate journal, format 1\r\n",
+        "tidegate journal, format 1 \n",
+        " tidegate journal, format 1\n",
+        "tidegate journal, format 0\n",
+        "tidegate journal, format \n",
+        "tidegate journal, format x2\n",
+        "tidegate journal, format 1\u{1}\n",
+        "tidegate journal, fo",
+        "",
+    ] {
+        let dir = crate::testing::fast_dir();
+        start(&options(dir.path())).end(false);
+        fs::write(dir.path().join("format"), said).unwrap();
+        let opened = Journal::open(&options(dir.path()), &Clock::new(None));
+        assert!(opened.is_ok(), "{said:?}: {opened:?}");
+        assert_eq!(fs::read_to_string(dir.path().join("format")).unwrap(), line, "{said:?}");
+    }
+    for said in [
+        "tidegate journal, format 2",
+        "tidegate journal, format 12\r\n",
+        "tidegate journal, format 99999999999999999999\n",
+    ] {
+        let dir = crate::testing::fast_dir();
+        start(&options(dir.path())).end(false);
+        fs::write(dir.path().join("format"), said).unwrap();
+        let opened = Journal::open(&options(dir.path()), &Clock::new(None));
+        assert!(matches!(opened, Err(JournalError::Newer(_))), "{said:?}: {opened:?}");
+        assert_eq!(fs::read_to_string(dir.path().join("format")).unwrap(), said);
+    }
+}
+
+#[test]
 fn a_state_write_that_was_refused_is_tried_again_without_traffic() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
