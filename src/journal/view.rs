@@ -53,6 +53,9 @@ pub struct ViewFacts {
     pub quarantine: usize,
     /// Every lane; empty when the state file is damaged.
     pub lanes: Vec<LaneFacts>,
+    /// It is only just being made: no state was written yet, and no record.
+    #[serde(skip)]
+    pub just_made: bool,
 }
 
 /// How sound a generation is.
@@ -107,6 +110,7 @@ impl View {
             bytes: files::disk_bytes(&self.path),
             quarantine: self.quarantined().map_or(0, |all| all.len()),
             lanes,
+            just_made: self.is_just_made(),
         })
     }
 

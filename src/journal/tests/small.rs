@@ -40,6 +40,23 @@ fn only_a_higher_number_in_the_format_line_is_a_newer_format() {
 }
 
 #[test]
+fn what_others_put_among_the_generations_stays_there() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&options(dir.path()));
+    rig.append(1..=10);
+    rig.end(false);
+    let log = dir.path().join("log");
+    fs::create_dir_all(log.join("lost+found/17")).unwrap();
+    fs::write(log.join("gen-of-my-own.txt"), "notes").unwrap();
+    fs::create_dir_all(log.join("trash-00000000000000000001/blobs")).unwrap();
+    let rig = start(&options(dir.path()));
+    assert_eq!(rig.read_all(), plain(1..=10));
+    assert!(log.join("lost+found/17").exists() && log.join("gen-of-my-own.txt").exists());
+    assert!(!log.join("trash-00000000000000000001").exists());
+    rig.end(false);
+}
+
+#[test]
 fn a_state_write_that_was_refused_is_tried_again_without_traffic() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
@@ -74,4 +91,20 @@ fn a_keeper_that_is_told_to_stop_does_not_wait_for_a_disk_that_refuses() {
     let since = Instant::now();
     rig.end(false);
     assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+}
+
+/// Just being made: the state file is allocated, and nothing was ever written to it.
+#[test]
+fn a_journal_that_is_only_just_made_is_no_damaged_one() {
+    let dir = crate::testing::fast_dir();
+    fs::write(dir.path().join("format"), "tidegate journal, format 1\n").unwrap();
+    assert!(View::open(dir.path()).unwrap().is_just_made(), "no state file yet");
+    drop(state::StateFile::open(&dir.path().join("state")).unwrap());
+    assert!(View::open(dir.path()).unwrap().is_just_made(), "a blank one");
+    let mut rig = start(&options(dir.path()));
+    assert!(!View::open(dir.path()).unwrap().is_just_made());
+    rig.append(1..=3);
+    rig.end(false);
+    fs::write(dir.path().join("state"), vec![0; 8192]).unwrap();
+    assert!(!View::open(dir.path()).unwrap().is_just_made(), "there are records, so there was a state");
 }
