@@ -107,12 +107,12 @@ pub(super) fn forget_announced(log: &Log, high: u64, end: u64, books: &mut [Lane
     let firsts = log.firsts();
     for (index, first) in firsts.iter().enumerate() {
         let below = firsts.get(index + 1).copied().unwrap_or(u64::MAX).min(end);
-        if below <= high + 1 {
+        if below <= high.saturating_add(1) {
             continue;
         }
         // What cannot be read now announces nothing: better said twice than never.
         let Ok(Some(closed)) = log.closed(*first) else { continue };
-        for number in closed.numbers().filter(|number| (high + 1..below).contains(number)) {
+        for number in closed.numbers().filter(|number| (high.saturating_add(1)..below).contains(number)) {
             let Ok(Some(envelope)) = closed.read(number) else { continue };
             let Some(record) = record_of(number, &envelope) else { continue };
             forget(&record, books);

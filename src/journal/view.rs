@@ -120,10 +120,10 @@ impl View {
         if books.is_empty() {
             return Ok(books);
         }
-        self.each(self.high + 1, &mut |record, _| {
+        self.each(self.high.saturating_add(1), &mut |record, _| {
             for slot in &record.slots {
                 if let Some(book) = books.iter_mut().find(|book| book.id == slot.lane) {
-                    book.next = book.next.max(slot.position + 1);
+                    book.next = book.next.max(slot.position.saturating_add(1));
                 }
             }
             ControlFlow::Continue(())
@@ -216,12 +216,12 @@ impl View {
                 continue;
             }
             if expected < number {
-                missing.push((expected, number - 1));
+                missing.push((expected, number.saturating_sub(1)));
             }
-            (records, expected) = (records + 1, expected.max(number + 1));
+            (records, expected) = (records + 1, expected.max(number.saturating_add(1)));
         }
         // A closed one holds all up to the next one's first, the newest at least what is known to be durable.
-        let whole = next.unwrap_or(self.high + 1);
+        let whole = next.unwrap_or(self.high.saturating_add(1));
         if expected < whole {
             missing.push((expected, whole - 1));
         }

@@ -93,6 +93,33 @@ fn a_keeper_that_is_told_to_stop_does_not_wait_for_a_disk_that_refuses() {
     assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
 }
 
+/// A number that no journal reaches, under a right checksum: nothing adds one to it.
+#[test]
+fn numbers_at_the_end_of_all_numbers_do_not_stop_an_opening() {
+    let dir = crate::testing::fast_dir();
+    start(&options(dir.path())).end(false);
+    let mut book = LaneBook::new(LaneId(0), MAIN.into(), u64::MAX);
+    (book.next, book.cursor) = (u64::MAX, u64::MAX);
+    book.ledger.accepted = u64::MAX - 1;
+    book.idle_up_to(u64::MAX);
+    let (mut file, found) = state::StateFile::open(&dir.path().join("state")).unwrap();
+    let state::Found::State { state: old, .. } = found else { panic!("{found:?}") };
+    let extreme =
+        |room| State { epoch: u64::MAX, high: u64::MAX, lanes: vec![LaneState::of(&book, room)], ..(*old).clone() };
+    file.write(state::fit(extreme).unwrap()).unwrap();
+    let log = dir.path().join("log");
+    for first in [0, u64::MAX] {
+        let folder = log.join(format!("gen-{first:020}.{:010}", 1));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("generation"), "no note").unwrap();
+    }
+    let opened = Journal::open(&options(dir.path()), &Clock::new(None)).unwrap();
+    opened.journal.0.write_state().unwrap();
+    opened.journal.facts();
+    View::open(dir.path()).unwrap().facts().unwrap();
+    View::open(dir.path()).unwrap().verify(&mut |_, _| ()).unwrap();
+}
+
 /// Just being made: the state file is allocated, and nothing was ever written to it.
 #[test]
 fn a_journal_that_is_only_just_made_is_no_damaged_one() {
