@@ -125,7 +125,7 @@ pub(super) fn say_opened(report: &OpenReport, journal: &Journal) {
     for lane in &report.stranded {
         tracing::error!(
             lane,
-            "records wait for a queue that is not configured any more; configure it again under this name to send them"
+            "records wait for a queue that is not configured; add a section [queues.…] of this name, which needs no route, to send them"
         );
     }
     if report.in_ram {
