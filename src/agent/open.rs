@@ -97,6 +97,11 @@ pub(super) fn say_opened(report: &OpenReport, journal: &Journal) {
             "the journal's state file is damaged: what is still on disk is sent again, marked as possible duplicates"
         );
     }
+    if report.slot_lost {
+        tracing::warn!(
+            "one of the two halves of the journal's state file is damaged: what waits is marked as possible duplicates"
+        );
+    }
     if report.copied {
         tracing::warn!(journal = %journal.id(), "this journal was on another machine before: it goes on under a new id");
     } else if report.new_id && !report.made {
@@ -120,7 +125,7 @@ pub(super) fn say_opened(report: &OpenReport, journal: &Journal) {
     for lane in &report.stranded {
         tracing::error!(
             lane,
-            "records wait for a queue that is not configured any more; configure it again under this name to send them"
+            "records wait for a queue that is not configured; add a section [queues.…] of this name, which needs no route, to send them"
         );
     }
     if report.in_ram {

@@ -94,7 +94,7 @@ fn alone(facts: &ViewFacts) -> String {
             lane.appended
         );
     }
-    if facts.journal_id.is_none() {
+    if facts.journal_id.is_none() && !facts.just_made {
         out.push_str("the state file is damaged: at the next start everything on disk counts as waiting\n");
     }
     out

@@ -4,12 +4,16 @@
 //! `appended = accepted + evicted + quarantined + damaged + waiting` holds at every instant, by construction. What is
 //! written to the state file is one consistent picture of this: when not all settled intervals fit, those left out are
 //! counted as waiting there, and so are only repeated after a crash, never lost and never counted twice.
+//!
+//! Only positions that were appended can be settled: that one bound holds here and for what the state file says, so what is
+//! written can always be read. Numbers and positions that were read from a disk may be anything: sums with them saturate.
 
 use super::gaps::Holes;
+use super::settled::Settled;
 use crate::clock::BootId;
 use crate::record::LaneId;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// How a position ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +26,10 @@ pub enum Outcome {
     Quarantined,
     /// Its record could not be read back.
     Damaged,
+}
+
+impl Outcome {
+    pub(super) const ALL: [Outcome; 4] = [Outcome::Accepted, Outcome::Evicted, Outcome::Quarantined, Outcome::Damaged];
 }
 
 /// Counts of positions by outcome.
@@ -49,6 +57,34 @@ impl Ledger {
             Outcome::Quarantined => &mut self.quarantined,
             Outcome::Damaged => &mut self.damaged,
         }
+    }
+
+    /// Both together.
+    pub(super) fn with(mut self, other: Ledger) -> Ledger {
+        Outcome::ALL.iter().for_each(|of| *self.of(*of) = self.of(*of).saturating_add(other.get(*of)));
+        self
+    }
+
+    /// Without what `part` holds; `None`: it holds more.
+    pub(super) fn without(mut self, part: Ledger) -> Option<Ledger> {
+        for outcome in Outcome::ALL {
+            *self.of(outcome) = self.of(outcome).checked_sub(part.get(outcome))?;
+        }
+        Some(self)
+    }
+
+    fn get(mut self, outcome: Outcome) -> u64 {
+        *self.of(outcome)
+    }
+
+    /// Some way in which `count` of these may have ended: accepted ones, as far as there are any, then the others.
+    pub(super) fn some(self, mut count: u64) -> Ledger {
+        let mut some = Ledger::default();
+        for outcome in Outcome::ALL {
+            *some.of(outcome) = self.get(outcome).min(count);
+            count -= some.get(outcome);
+        }
+        some
     }
 
     /// Never wraps: a damaged sum must not come out right.
@@ -105,10 +141,6 @@ pub const MARK_AGE_MS: u64 = 60_000;
 /// Marks kept; the two oldest become one (with the earlier time) when there are more.
 pub(super) const MARKS_MAX: usize = 8;
 
-/// Positions above the cursor that a state can call settled. A lane reads 16,384 ahead; the rest is for holes. Without a
-/// bound a single number in the state file could ask for more memory than the gateway has.
-pub(super) const SETTLED_MAX: u64 = 1 << 20;
-
 /// One lane's books.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LaneBook {
@@ -125,7 +157,7 @@ pub struct LaneBook {
     /// Number to read from: every record of this lane below it is settled.
     pub read_from: u64,
     /// Positions above the cursor that are settled already.
-    pub(super) settled: BTreeMap<u64, Outcome>,
+    pub(super) settled: Settled,
     /// Positions read, with their numbers, in order, from the cursor on.
     seen: VecDeque<(u64, u64)>,
     /// Marks, oldest first.
@@ -150,7 +182,7 @@ impl LaneBook {
             found: 1,
             cursor: 1,
             read_from: number,
-            settled: BTreeMap::new(),
+            settled: Settled::default(),
             seen: VecDeque::new(),
             marks: Vec::new(),
             unwritten: false,
@@ -162,41 +194,30 @@ impl LaneBook {
 
     /// Records appended so far.
     pub fn appended(&self) -> u64 {
-        self.next - 1
+        self.next.saturating_sub(1)
     }
 
     /// Records without an outcome.
     pub fn waiting(&self) -> u64 {
-        self.next - self.cursor - self.settled.len() as u64
+        self.next.saturating_sub(self.cursor).saturating_sub(self.settled.count())
     }
 
     /// A lane with nothing waiting needs nothing up to the durable high water, and must not hold generations back.
     /// Only right when every durable record is in the books, which the writer sees to.
     pub fn idle_up_to(&mut self, high: u64) {
         if self.waiting() == 0 {
-            self.read_from = self.read_from.max(high + 1);
+            self.read_from = self.read_from.max(high.saturating_add(1));
         }
     }
 
     /// Whether a position has an outcome.
     pub fn is_settled(&self, position: u64) -> bool {
-        position < self.cursor || self.settled.contains_key(&position)
+        position < self.cursor || self.settled.contains(position)
     }
 
-    /// The unsettled positions in `from..end`, as ranges with both ends.
+    /// The unsettled positions in `from..end`, as ranges with both ends. What was not appended is none.
     pub fn unsettled(&self, from: u64, end: u64) -> Vec<(u64, u64)> {
-        let mut next = from.max(self.cursor);
-        let mut ranges = Vec::new();
-        if next >= end {
-            return ranges;
-        }
-        for position in self.settled.range(next..end).map(|(position, _)| *position).chain([end]) {
-            if next < position {
-                ranges.push((next, position - 1));
-            }
-            next = position + 1;
-        }
-        ranges
+        self.settled.between(from.max(self.cursor), end.min(self.next))
     }
 
     /// Notes that the record at `position` was read and has `number`; called in order of position.
@@ -208,43 +229,46 @@ impl LaneBook {
     /// Books an outcome; the first one of a position counts. Returns whether this was the first.
     pub fn settle(&mut self, position: u64, outcome: Outcome) -> bool {
         debug_assert!(position < self.next, "only appended positions can be settled");
-        if self.is_settled(position) {
-            return false;
+        !self.settle_between(position, position.saturating_add(1), outcome).is_empty()
+    }
+
+    /// Books every unsettled position in `from..end` with one outcome. Returns them, as ranges with both ends.
+    pub fn settle_between(&mut self, from: u64, end: u64, outcome: Outcome) -> Vec<(u64, u64)> {
+        let ranges = self.unsettled(from, end);
+        for &(from, to) in &ranges {
+            self.settled.add(from, to + 1, outcome);
+            *self.ledger.of(outcome) += to + 1 - from;
         }
-        self.settled.insert(position, outcome);
-        *self.ledger.of(outcome) += 1;
         self.advance();
-        true
+        ranges
     }
 
     /// Books every unsettled position below `end` with one outcome, in one go; reading goes on at `number`. Returns how
     /// many positions that were.
     pub fn settle_below(&mut self, end: u64, number: u64, outcome: Outcome) -> u64 {
-        if end <= self.cursor {
-            self.read_from = self.read_from.max(if end == self.cursor { number } else { 0 });
-            return 0;
+        let end = end.min(self.next);
+        if end >= self.cursor {
+            self.read_from = self.read_from.max(number);
         }
-        let later = self.settled.split_off(&end);
-        let count = end - self.cursor - self.settled.len() as u64;
-        self.settled = later;
-        *self.ledger.of(outcome) += count;
-        self.cursor = end;
-        self.read_from = self.read_from.max(number);
-        self.advance();
-        count
+        let ranges = self.settle_between(self.cursor, end, outcome);
+        ranges.iter().map(|(from, to)| to + 1 - from).sum()
     }
 
     fn advance(&mut self) {
-        while self.settled.first_key_value().is_some_and(|(position, _)| *position == self.cursor) {
-            self.settled.pop_first();
-            self.cursor += 1;
-        }
+        self.cursor = self.settled.pass(self.cursor);
         while let Some((position, number)) = self.seen.front().copied().filter(|(position, _)| *position < self.cursor)
         {
             debug_assert!(position < self.cursor);
-            self.read_from = self.read_from.max(number + 1);
+            self.read_from = self.read_from.max(number.saturating_add(1));
             self.seen.pop_front();
         }
+    }
+
+    /// The book as a state file has it: at `cursor`, with what is settled above it. `None`: that does not add up.
+    pub(super) fn restored(mut self, cursor: u64, settled: Settled, ledger: Ledger) -> Option<LaneBook> {
+        (self.cursor, self.settled, self.ledger) = (cursor, settled, ledger);
+        self.advance();
+        (self.ledger.total() == self.appended() - self.waiting()).then_some(self)
     }
 
     /// Whether `position` must wait for a durable mark before it is attempted: it lacks one, or the one that covers it is
@@ -270,7 +294,7 @@ impl LaneBook {
         if let Some(last) = self.marks.last_mut().filter(|mark| mark.epoch == epoch) {
             last.upto = last.upto.min(self.attempted);
         }
-        self.marks.push(Mark { upto: position + MARK_STRIDE - 1, epoch, boot, since_ms: now_ms });
+        self.marks.push(Mark { upto: position.saturating_add(MARK_STRIDE - 1), epoch, boot, since_ms: now_ms });
         self.unwritten = true;
         let cursor = self.cursor;
         self.marks.retain(|mark| mark.upto >= cursor);
@@ -297,7 +321,7 @@ impl LaneBook {
 
     /// Sabotage: what was attempted counts as accepted.
     pub(super) fn ahead(mut self) -> LaneBook {
-        self.settle_below(self.attempted + 1, self.read_from, Outcome::Accepted);
+        self.settle_below(self.attempted.saturating_add(1), self.read_from, Outcome::Accepted);
         self
     }
 

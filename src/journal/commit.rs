@@ -303,7 +303,7 @@ impl<T: Ticket> Writer<T> {
             for lane in &draft.lanes {
                 let position = next.get_mut(lane).expect("routes name only lanes that were opened");
                 slots.push(Slot { lane: *lane, position: *position });
-                *position += 1;
+                *position = position.saturating_add(1);
             }
             let open_acks = open_acks.take();
             Arc::new(Record { requeued, open_acks, ..Record::number(draft, shared.run, number, boot, slots) })
@@ -315,7 +315,7 @@ impl<T: Ticket> Writer<T> {
         if self.active_bytes >= self.journal.0.generation_bytes {
             self.rotate()?;
         }
-        let (frames, bytes) = framed(records, Some(self.next - 1));
+        let (frames, bytes) = framed(records, Some(self.next.saturating_sub(1)));
         self.active()?.append(frames)?;
         self.active_bytes += bytes;
         self.restless_bytes += bytes;
@@ -359,7 +359,7 @@ impl<T: Ticket> Writer<T> {
             let mut books = locked(&shared.books);
             for slot in records.iter().flat_map(|record| &record.slots) {
                 let book = books.iter_mut().find(|book| book.id == slot.lane).expect("numbered from these books");
-                book.next = slot.position + 1;
+                book.next = slot.position.saturating_add(1);
             }
             books.iter_mut().for_each(|book| book.holes.announced());
             shared.durable.send_replace(high);

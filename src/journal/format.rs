@@ -5,7 +5,10 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-const FORMAT_LINE: &str = "tidegate journal, format 1\n";
+/// Written by this program. Format 1 is read too: its generations have frames of version 1.
+const FORMAT: u64 = 2;
+const BEFORE: &str = "tidegate journal, format ";
+const CHECK: &str = ", crc ";
 
 /// Whether a folder is a journal that this program reads. Changes nothing.
 pub(super) fn check_readable(path: &Path) -> Result<(), JournalError> {
@@ -18,27 +21,44 @@ pub(super) fn check_readable(path: &Path) -> Result<(), JournalError> {
     Err(JournalError::io(path, io::Error::new(io::ErrorKind::NotFound, "there is no journal in this folder")))
 }
 
-/// The line that says the format, where it can be read.
+/// The line as this program writes it: with a checksum of what stands before it.
+fn line() -> String {
+    let said = format!("{BEFORE}{FORMAT}");
+    format!("{said}{CHECK}{:08x}\n", crc32c::crc32c(said.as_bytes()))
+}
+
+/// What the file says, where it can be read. Refused is a higher number with its checksum, and nothing else: a line that anything
+/// has happened to says nothing, and a journal that stays shut for it loses what is not taken. What a newer program wrote
+/// shows in its generations, too.
 fn refuse_newer(path: &Path) -> Result<Option<String>, JournalError> {
     let file = path.join("format");
-    match fs::read_to_string(&file) {
-        Ok(text) if text != FORMAT_LINE && text.starts_with("tidegate journal, format ") => {
-            Err(JournalError::Newer(format!("written by a newer tidegate ({}: {})", file.display(), text.trim_end())))
+    let Ok(text) = fs::read_to_string(&file) else { return Ok(None) };
+    match number(&text) {
+        Some(number) if number > FORMAT => {
+            Err(JournalError::Newer(format!("written by a newer tidegate ({}: {})", file.display(), text.trim())))
         }
-        said => Ok(said.ok()),
+        _ => Ok(Some(text)),
     }
+}
+
+/// The number of a line whose checksum is right.
+fn number(text: &str) -> Option<u64> {
+    let (said, crc) = text.trim().split_once(CHECK)?;
+    let digits = said.strip_prefix(BEFORE)?;
+    let right = u32::from_str_radix(crc, 16).ok()? == crc32c::crc32c(said.as_bytes());
+    let plain = right && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    // More digits than a number holds are a higher one, too.
+    plain.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
 /// Returns whether the journal is new.
 pub(super) fn check_format(path: &Path) -> Result<bool, JournalError> {
     let file = path.join("format");
-    match refuse_newer(path)? {
-        Some(text) if text == FORMAT_LINE => Ok(false),
-        // Missing, or torn when the journal was made: it says nothing that the other files do not.
-        _ => {
-            let made = !path.join("state").exists();
-            files::replace(&file, FORMAT_LINE.as_bytes()).map_err(|source| JournalError::io(&file, source))?;
-            Ok(made)
-        }
+    if refuse_newer(path)?.is_some_and(|text| text == line()) {
+        return Ok(false);
     }
+    // Missing, torn when the journal was made, or damaged: it says nothing that the other files do not.
+    let made = !path.join("state").exists();
+    files::replace(&file, line().as_bytes()).map_err(|source| JournalError::io(&file, source))?;
+    Ok(made)
 }

@@ -93,7 +93,9 @@ pub(super) fn announced_by(record: &Record) -> Option<Hole> {
         groups: said.groups,
         further: said.further_groups,
     };
-    Some(Hole { reason: reason.unwrap_or(Reason::Other), ranges: said.ranges, count: said.count, about })
+    let mut hole = Hole { reason: reason.unwrap_or(Reason::Other), ranges: said.ranges, count: said.count, about };
+    hole.tidy();
+    Some(hole)
 }
 
 /// Takes out the holes whose gap records are durable already: they stand above `high`, the high water of the state that
@@ -106,7 +108,7 @@ pub(super) fn forget_announced(log: &Log, high: u64, end: u64, books: &mut [Lane
     let firsts = log.firsts();
     for (index, first) in firsts.iter().enumerate() {
         let below = firsts.get(index + 1).copied().unwrap_or(u64::MAX).min(end);
-        if below <= high + 1 {
+        if below <= high.saturating_add(1) {
             continue;
         }
         // What cannot be read now announces nothing: better said twice than never.
@@ -115,7 +117,7 @@ pub(super) fn forget_announced(log: &Log, high: u64, end: u64, books: &mut [Lane
             forget(record, books);
             ControlFlow::Continue(())
         };
-        let _ = closed.each((high + 1, below), &mut take);
+        let _ = closed.each((high.saturating_add(1), below), &mut take);
     }
 }
 

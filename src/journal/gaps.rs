@@ -119,7 +119,7 @@ impl About {
     fn merge(&mut self, other: About) {
         self.received(other.first_ms);
         self.received(other.last_ms);
-        self.further += other.further;
+        self.further = self.further.saturating_add(other.further);
         self.groups.extend(other.groups);
     }
 }
@@ -132,7 +132,7 @@ pub(super) fn trusted_ms(received: &Moment) -> Option<i64> {
 impl Hole {
     /// A hole of the positions in `ranges`.
     pub(super) fn new(reason: Reason, ranges: Vec<(u64, u64)>, about: About) -> Hole {
-        let count = ranges.iter().map(|(from, to)| to + 1 - from).sum();
+        let count = ranges.iter().map(|(from, to)| (to - from).saturating_add(1)).fold(0, u64::saturating_add);
         let mut hole = Hole { reason, ranges, count, about };
         hole.shorten(RANGES_MAX, GROUPS_MAX);
         hole
@@ -140,26 +140,43 @@ impl Hole {
 
     /// Takes in another hole of the same reason, disjoint from this one.
     fn merge(&mut self, other: Hole) {
-        self.count += other.count;
+        self.count = self.count.saturating_add(other.count);
         self.about.merge(other.about);
         self.ranges.extend(other.ranges);
+        self.tidy();
+        self.shorten(RANGES_MAX, GROUPS_MAX);
+    }
+
+    /// Ranges ascending and disjoint, whatever was read of them.
+    pub(super) fn tidy(&mut self) {
+        self.ranges.retain(|(from, to)| from <= to);
         self.ranges.sort_unstable();
         self.ranges.dedup_by(|next, before| {
-            let touches = next.0 <= before.1 + 1;
+            let touches = next.0 <= before.1.saturating_add(1);
             if touches {
                 before.1 = before.1.max(next.1);
             }
             touches
         });
-        self.shorten(RANGES_MAX, GROUPS_MAX);
     }
 
     /// At most so many ranges and names: what is beyond is covered, respectively counted.
     pub(super) fn shorten(&mut self, ranges: usize, groups: usize) {
-        while self.ranges.len() > ranges.max(1) {
-            let space = |at: &usize| self.ranges[at + 1].0 - self.ranges[*at].1;
-            let at = (0..self.ranges.len() - 1).min_by_key(space).expect("more than one range");
-            self.ranges[at].1 = self.ranges.remove(at + 1).1;
+        let surplus = self.ranges.len().saturating_sub(ranges.max(1));
+        if surplus > 0 {
+            // Closing one space changes no other: so the smallest of them are known beforehand, and closed in one go.
+            let space = |at: usize| (self.ranges[at].0.saturating_sub(self.ranges[at - 1].1), at);
+            let mut spaces: Vec<(u64, usize)> = (1..self.ranges.len()).map(space).collect();
+            let widest = *spaces.select_nth_unstable(surplus - 1).1;
+            let mut at = 0;
+            self.ranges.dedup_by(|next, before| {
+                at += 1;
+                let closes = (next.0.saturating_sub(before.1), at) <= widest;
+                if closes {
+                    before.1 = next.1;
+                }
+                closes
+            });
         }
         while self.about.groups.len() > groups {
             self.about.groups.pop_last();
@@ -187,7 +204,8 @@ pub(super) struct Holes {
 
 impl Holes {
     /// Those that an earlier run left.
-    pub(super) fn restore(all: Vec<Hole>) -> Holes {
+    pub(super) fn restore(mut all: Vec<Hole>) -> Holes {
+        all.iter_mut().for_each(Hole::tidy);
         Holes { all, ..Holes::default() }
     }
 
@@ -293,6 +311,40 @@ mod tests {
             let covered = |position: &u64| short.ranges.iter().any(|(from, to)| (*from..=*to).contains(position));
             prop_assert!(lost.iter().all(covered));
             prop_assert_eq!(short.about.groups.len() as u64 + short.about.further, groups_there);
+        }
+    }
+
+    proptest! {
+        /// As if the two nearest ranges became one, again and again.
+        #[test]
+        fn a_hole_is_shortened_where_its_ranges_are_nearest(
+            steps in prop::collection::vec((2u64..9, 0u64..5), 1..80),
+            most in 0usize..40,
+        ) {
+            let mut end = 0;
+            let ranges = steps.iter().map(|(space, length)| {
+                let from = end + space;
+                end = from + length;
+                (from, end)
+            });
+            let mut hole = Hole { reason: Reason::Damaged, ranges: ranges.collect(), count: 0, about: About::default() };
+            let mut expected = hole.ranges.clone();
+            while expected.len() > most.max(1) {
+                let at = (1..expected.len()).min_by_key(|at| expected[*at].0 - expected[at - 1].1).unwrap();
+                expected[at - 1].1 = expected.remove(at).1;
+            }
+            hole.shorten(most, 0);
+            prop_assert_eq!(hole.ranges, expected);
+        }
+
+        #[test]
+        fn whatever_ranges_are_read_they_come_out_ascending_and_disjoint(ranges: Vec<(u64, u64)>) {
+            let hole = Hole { reason: Reason::Damaged, ranges, count: u64::MAX, about: About { further: u64::MAX, ..About::default() } };
+            let mut holes = Holes::restore(vec![hole.clone()]);
+            holes.note(Hole { ranges: vec![(1, 1), (u64::MAX, u64::MAX)], ..hole });
+            for (at, hole) in holes.all().iter().enumerate() {
+                prop_assert!(hole.ranges.windows(2).all(|pair| pair[0].1 < pair[1].0), "{at}: {:?}", hole.ranges);
+            }
         }
     }
 

@@ -195,7 +195,7 @@ impl Lane {
 
     /// `attempted`: positions up to here may have been attempted in this epoch too.
     fn maybe_sent(&self, position: u64, record_epoch: u64, attempted: u64) -> MaybeSent {
-        let before = self.journal.epoch() + u64::from(position <= attempted);
+        let before = self.journal.epoch().saturating_add(u64::from(position <= attempted));
         match self.book(|book| book.maybe_sent(position, record_epoch, before)) {
             None => MaybeSent::No,
             Some(mark) if mark.boot == self.journal.0.clock.boot() => MaybeSent::Since(mark.since_ms),
@@ -224,10 +224,11 @@ impl Reader {
                 Err(error) => return Err(error),
             };
             let number = self.number;
-            self.number += 1;
+            self.number = self.number.saturating_add(1);
             let Some(position) = record.position(self.lane.id) else { continue };
-            if position < self.expected {
-                // Found again in a salvaged generation, or settled below the cursor.
+            // Found again in a salvaged generation, or settled below the cursor; or nothing of ours: what is durable was
+            // appended, and the books know it.
+            if position < self.expected || position >= self.lane.book(|book| book.next) {
                 continue;
             }
             let received = trusted_ms(&record.draft.received);
@@ -235,7 +236,7 @@ impl Reader {
                 self.lose(position, received);
             }
             self.received = received.or(self.received);
-            self.expected = position + 1;
+            self.expected = position.saturating_add(1);
             let settled = self.lane.book(|book| {
                 book.saw(position, number);
                 book.is_settled(position)
@@ -291,7 +292,8 @@ impl Reader {
         let log = &self.lane.journal.0.log;
         let record = log.read(&mut self.reading, self.number)?;
         let Some(reading) = &self.reading else {
-            self.number = log.firsts().first().copied().unwrap_or(durable + 1).max(self.number + 1);
+            self.number =
+                log.firsts().first().copied().unwrap_or(durable.saturating_add(1)).max(self.number.saturating_add(1));
             return Ok(None);
         };
         if record.is_some() {
@@ -307,7 +309,7 @@ impl Reader {
             );
             return Err(JournalError::Generation(text));
         }
-        self.number += 1;
+        self.number = self.number.saturating_add(1);
         Ok(None)
     }
 }

@@ -3,8 +3,9 @@
 //! What does not fit is left out on the safe side: a settled interval counts as waiting and is repeated; a hole loses
 //! names and detail of its ranges, never its count or its reason.
 
-use super::books::{LaneBook, Ledger, MARKS_MAX, Mark, Outcome, SETTLED_MAX};
+use super::books::{LaneBook, Ledger, MARKS_MAX, Mark};
 use super::gaps::{GROUPS_MAX, Hole, Holes, RANGES_MAX};
+use super::settled::Settled;
 use crate::record::LaneId;
 use crate::rig::Sabotage;
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,12 @@ fn shortened(holes: &[Hole], room: Room) -> Vec<Hole> {
     holes
 }
 
+/// How an interval of `length` positions ended, of which some were lost; `None`: more of them than there are.
+fn how_ended(length: u64, (_, evicted, quarantined, damaged): (u64, u64, u64, u64)) -> Option<Ledger> {
+    let lost = Ledger { accepted: 0, evicted, quarantined, damaged };
+    Some(Ledger { accepted: length.checked_sub(lost.total())?, ..lost })
+}
+
 /// A lane as the state file holds it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct LaneState {
@@ -72,6 +79,10 @@ pub(super) struct LaneState {
     /// Settled intervals above the cursor: gap since the last end, length.
     #[serde(rename = "s")]
     settled: Vec<(u64, u64)>,
+    /// How those ended that were not all accepted: index of the interval, then evicted, quarantined, damaged. Absent in what
+    /// 0.1.0 wrote, which took all of them for accepted when it read them again.
+    #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
+    ended: Option<Vec<(u64, u64, u64, u64)>>,
     #[serde(rename = "m")]
     marks: Vec<Mark>,
     #[serde(rename = "l")]
@@ -88,20 +99,18 @@ impl LaneState {
             return LaneState::of(&book.clone().ahead(), room);
         }
         let mut ledger = book.ledger;
-        let mut settled: Vec<(u64, u64)> = Vec::new();
+        let (mut settled, mut ended) = (Vec::new(), Vec::new());
         let mut end = book.cursor;
-        let mut full = false;
-        for (&position, &outcome) in &book.settled {
-            if !full && position == end && !settled.is_empty() {
-                settled.last_mut().expect("just looked").1 += 1;
-                end += 1;
-            } else if !full && settled.len() < room.intervals {
-                settled.push((position - end, 1));
-                end = position + 1;
+        for (index, (start, behind, how)) in book.settled.runs().enumerate() {
+            if index < room.intervals {
+                settled.push((start - end, behind - start));
+                if how.accepted != behind - start {
+                    ended.push((index as u64, how.evicted, how.quarantined, how.damaged));
+                }
+                end = behind;
             } else {
                 // Does not fit: waiting, as far as the file is concerned.
-                full = true;
-                *ledger.of(outcome) -= 1;
+                ledger = ledger.without(how).expect("the ledger counts all that is settled");
             }
         }
         LaneState {
@@ -110,6 +119,7 @@ impl LaneState {
             next: book.next,
             cursor: book.cursor,
             read_from: book.read_from,
+            ended: Some(ended).filter(|_| !settled.is_empty()),
             settled,
             marks: merged(&book.marks, room),
             ledger,
@@ -127,26 +137,28 @@ impl LaneState {
     /// What contradicts itself, in words: such a state is damaged, whatever its checksum says.
     pub(super) fn into_book(self) -> Result<LaneBook, &'static str> {
         let mut book = LaneBook::new(self.id, self.name, self.read_from);
-        (book.next, book.cursor, book.marks) = (self.next, self.cursor, self.marks);
+        (book.next, book.marks, book.holes) = (self.next, self.marks, Holes::restore(self.holes));
         if !(1..=self.next).contains(&self.cursor) {
             return Err("the cursor lies outside the lane");
         }
+        let mut known = self.ended.map(|ended| ended.into_iter().peekable());
+        let (mut settled, mut left) = (Settled::default(), self.ledger);
         let mut end = self.cursor;
-        for (gap, length) in self.settled {
+        for (index, (gap, length)) in self.settled.into_iter().enumerate() {
             let start = end.checked_add(gap).ok_or("a settled interval overflows")?;
             end = start.checked_add(length).filter(|end| *end <= self.next).ok_or("a settled interval lies outside")?;
-            if length > SETTLED_MAX - book.settled.len() as u64 {
-                return Err("more is settled out of turn than any lane reads ahead");
-            }
-            book.settled.extend((start..end).map(|position| (position, Outcome::Accepted)));
+            let how = match &mut known {
+                Some(known) => {
+                    let lost = known.next_if(|(at, ..)| *at == index as u64).unwrap_or_default();
+                    how_ended(length, lost).ok_or("an interval has more outcomes than positions")?
+                }
+                // 0.1.0: some of the ledger, whatever its outcomes. So it adds up, and can be taken out again.
+                None => left.some(length),
+            };
+            left = left.without(how).ok_or("the ledger counts fewer outcomes than there are")?;
+            settled.add_run(start, end, how);
         }
-        // The ledger says how the settled positions ended; which of them ended how matters to nobody any more.
-        book.ledger = self.ledger;
-        book.holes = Holes::restore(self.holes);
-        if book.ledger.total() != book.appended() - book.waiting() {
-            return Err("the ledger does not add up");
-        }
-        Ok(book)
+        book.restored(self.cursor, settled, self.ledger).ok_or("the ledger does not add up")
     }
 
     /// First number that the lane still needs.
@@ -157,6 +169,7 @@ impl LaneState {
 
 #[cfg(test)]
 mod tests {
+    use super::super::books::Outcome;
     use super::super::gaps::{About, Reason};
     use super::*;
     use crate::clock::BootId;
@@ -215,6 +228,55 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// 0.1.0 wrote no outcomes beside its intervals: whatever its ledger says, the sums are right, and stay right when
+        /// the intervals are left out again.
+        #[test]
+        fn a_state_without_outcomes_adds_up_in_any_room(
+            intervals in prop::collection::vec((0u64..3, 1u64..5), 0..20),
+            (below, lost) in (0u64..50, prop::collection::vec(0u64..60, 3)),
+        ) {
+            let total = below + intervals.iter().map(|(_, length)| length).sum::<u64>();
+            let (mut left, mut counts) = (total, Vec::new());
+            for count in lost {
+                counts.push(left.min(count));
+                left -= left.min(count);
+            }
+            let state = LaneState {
+                next: 1_000,
+                cursor: below + 1,
+                settled: intervals,
+                ended: None,
+                ledger: Ledger { accepted: left, evicted: counts[0], quarantined: counts[1], damaged: counts[2] },
+                ..LaneState::of(&LaneBook::new(LaneId(0), "main".into(), 1), Room::FULL)
+            };
+            let mut book = state.clone().into_book().unwrap();
+            prop_assert_eq!((book.ledger, book.waiting()), (state.ledger, 999 - total));
+            for intervals in (0..20).rev() {
+                book = LaneState::of(&book, Room { intervals, ..Room::FULL }).into_book().unwrap();
+                prop_assert_eq!(book.ledger.total() + book.waiting(), 999);
+            }
+        }
+
+        /// A checksum says nothing of who wrote it.
+        #[test]
+        fn no_numbers_of_a_state_make_it_panic(
+            (next, cursor, read_from) in (prop_oneof![Just(u64::MAX), any::<u64>(), 1u64..200], prop_oneof![Just(u64::MAX), 0u64..200], any::<u64>()),
+            settled in prop::collection::vec((prop_oneof![0u64..9, any::<u64>()], prop_oneof![0u64..9, any::<u64>()]), 0..5),
+            ended: Option<Vec<(u64, u64, u64, u64)>>,
+            counts: (u64, u64, u64, u64),
+        ) {
+            let ledger = Ledger { accepted: counts.0, evicted: counts.1, quarantined: counts.2, damaged: counts.3 };
+            let empty = LaneState::of(&LaneBook::new(LaneId(0), "main".into(), 1), Room::FULL);
+            if let Ok(mut book) = (LaneState { next, cursor, read_from, settled, ended, ledger, ..empty }).into_book() {
+                prop_assert_eq!(book.ledger.total() + book.waiting(), book.appended());
+                book.idle_up_to(u64::MAX);
+                book.settle_below(u64::MAX, u64::MAX, Outcome::Evicted);
+                prop_assert_eq!(book.ledger.total(), book.appended());
+            }
+        }
+    }
+
     #[test]
     fn a_state_that_counts_beyond_what_can_be_is_damaged_and_costs_no_memory() {
         let state = |next, settled: &[(u64, u64)], accepted, evicted| LaneState {
@@ -225,8 +287,14 @@ mod tests {
         };
         assert!(state(10, &[(2, 3)], 3, 0).into_book().is_ok());
         assert!(state(10, &[(2, 3)], u64::MAX, 4).into_book().is_err(), "the sum overflows to the right one");
-        assert!(state(u64::MAX, &[(0, 1 << 40)], 1 << 40, 0).into_book().is_err());
-        assert!(state(u64::MAX, &[(0, 5), (1, u64::MAX - 20)], u64::MAX - 15, 0).into_book().is_err());
-        assert!(state(u64::MAX, &[(0, 1 << 19), (1, 1 << 20)], 3 << 19, 0).into_book().is_err());
+        assert!(state(u64::MAX, &[(0, 1 << 40)], 1 << 40, 0).into_book().is_ok());
+        assert!(state(u64::MAX, &[(0, 5), (1, u64::MAX - 20)], u64::MAX - 15, 0).into_book().is_ok());
+        assert!(state(u64::MAX, &[(0, 5), (1, u64::MAX - 3)], u64::MAX - 15, 0).into_book().is_err());
+        let with =
+            |ended: &[(u64, u64, u64, u64)]| LaneState { ended: Some(ended.into()), ..state(10, &[(2, 3)], 2, 1) };
+        assert!(with(&[(0, 1, 0, 0)]).into_book().is_ok());
+        assert!(with(&[]).into_book().is_err(), "three accepted, and the ledger knows two");
+        assert!(with(&[(0, 0, 1, 0)]).into_book().is_err(), "the ledger knows of none in quarantine");
+        assert!(with(&[(0, 3, u64::MAX, 0)]).into_book().is_err(), "more outcomes than positions");
     }
 }

@@ -28,6 +28,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 /// Records per commit while they are carried over.
 const CARRY_COMMIT: usize = 256;
 
+/// Begins the name of a folder that is being removed.
+const TRASH: &str = "trash-";
+
 /// One generation of the row.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -121,8 +124,11 @@ impl Log {
             match name.to_str().and_then(parse_name) {
                 Some((first, epoch)) if is_complete(&entry.path()) => found.push((first, epoch, entry.path())),
                 Some((first, epoch)) => bare.push((first, epoch, entry.path())),
-                // Half-removed by a run that was cut.
-                None => drop(fs::remove_dir_all(entry.path())),
+                // Half-removed by a run that was cut. Anything else is somebody's, and none of our business.
+                None if name.to_str().is_some_and(|name| name.starts_with(TRASH)) => {
+                    drop(fs::remove_dir_all(entry.path()));
+                }
+                None => {}
             }
         }
         for (first, epoch, folder) in bare {
@@ -276,7 +282,7 @@ impl Log {
         }
         // Renamed first: a cut in the middle of the removal must not leave half a generation under its name. A reader
         // that has it open goes on reading the same files.
-        let trash = self.dir.join(format!("trash-{first:020}"));
+        let trash = self.dir.join(format!("{TRASH}{first:020}"));
         if let Err(error) = files::rename(&slot.dir, &trash) {
             tracing::warn!(first, %error, "drained generation cannot be removed, its space stays taken");
             return false;

@@ -38,6 +38,7 @@ mod generation;
 mod heads;
 mod lane;
 mod lane_state;
+mod lanes;
 mod log;
 mod open;
 mod origin;
@@ -49,6 +50,7 @@ mod reserve;
 mod rest;
 mod retention;
 mod room;
+mod settled;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -87,6 +89,9 @@ use tokio::sync::watch;
 
 /// The state file is written at most this often while something moves, and never when nothing does.
 const STATE_PAUSE: Duration = Duration::from_secs(1);
+/// Between attempts at a state file that the disk refuses.
+const STATE_RETRY_FIRST: Duration = Duration::from_millis(100);
+const STATE_RETRY_MAX: Duration = Duration::from_secs(5);
 /// Records just committed that are kept in memory for lanes that are level with them.
 const RECENT_BYTES: usize = 256 * 1024;
 
@@ -107,8 +112,10 @@ struct Shared {
     generation_bytes: u64,
     quiet: Duration,
     log: Log,
-    /// Lowest number that a lane needs by the state on disk.
+    /// Lowest number that a lane needs by the state on disk, whichever of its slots a start finds.
     durable_need: AtomicU64,
+    /// The lowest lane id that was never given.
+    lane_ids: u32,
     books: Mutex<Vec<LaneBook>>,
     state: Mutex<StateFile>,
     /// Highest durable number; lanes wait on it.
@@ -207,10 +214,12 @@ impl Journal {
         locked(&self.0.books).iter().find(|book| book.name == name).map(|book| book.id)
     }
 
-    /// Keeps the state file: writes it at most every second while something moves, then lets drained generations go.
-    /// Runs on a thread of its own until [`Journal::stop_keeping`]; never wakes when nothing moves.
+    /// Keeps the state file: writes it at most every second while something moves, then lets drained generations go. Where
+    /// the disk refuses, it tries again by itself. Runs on a thread of its own until [`Journal::stop_keeping`], and then
+    /// tries once; never wakes when nothing moves.
     pub fn keep(&self) {
         let keeper = &self.0.keeper;
+        let mut retry: Option<Duration> = None;
         let mut flags = locked(&keeper.flags);
         loop {
             while !flags.dirty && !flags.stop {
@@ -219,14 +228,31 @@ impl Journal {
             if !flags.dirty {
                 return;
             }
-            flags.dirty = false;
+            let last = std::mem::take(&mut flags.dirty) && flags.stop;
             drop(flags);
-            if let Err(error) = self.0.write_state() {
-                // Lagging behind only repeats records; the next write tries again.
-                tracing::warn!(%error, "state file not written");
-            }
+            let written = self.0.write_state();
             flags = locked(&keeper.flags);
-            let until = Instant::now() + STATE_PAUSE;
+            let pause = match written {
+                Ok(()) => {
+                    if retry.take().is_some() {
+                        tracing::info!("state file written again");
+                    }
+                    STATE_PAUSE
+                }
+                Err(error) => {
+                    // Lagging behind only repeats records.
+                    if retry.is_none() || last {
+                        tracing::warn!(%error, "state file not written");
+                    }
+                    if last {
+                        return;
+                    }
+                    flags.dirty = true;
+                    let next = retry.map_or(STATE_RETRY_FIRST, |pause| (pause * 2).min(STATE_RETRY_MAX));
+                    *retry.insert(next)
+                }
+            };
+            let until = Instant::now() + pause;
             while !flags.stop {
                 let left = until.saturating_duration_since(Instant::now());
                 if left.is_zero() {
@@ -253,8 +279,23 @@ impl Shared {
         }
     }
 
-    /// Writes the state durably, then deletes what every lane is past by that durable state.
+    /// Writes the state durably, then deletes what every lane is past by that durable state, whichever slot of it is read.
     fn write_state(&self) -> Result<(), JournalError> {
+        let (by_this, by_both) = self.write_slot()?;
+        let both = if self.drained(by_this) > self.drained(by_both) {
+            // Only the older slot holds a generation back: it is overwritten, too, rather than at the next write, which
+            // may be long in coming.
+            self.write_slot()?.1
+        } else {
+            by_both
+        };
+        self.durable_need.fetch_max(both, Relaxed);
+        self.let_go(both, 1);
+        Ok(())
+    }
+
+    /// Writes one slot of the state file. Returns the first number that lanes need by it, and by either slot.
+    fn write_slot(&self) -> Result<(u64, u64), JournalError> {
         let mut file = locked(&self.state);
         // The snapshot is taken under the file's lock: a later write never holds an older picture.
         let prepared = {
@@ -272,26 +313,27 @@ impl Shared {
                 run: self.run.random,
                 open_acks: open_acks.clone(),
                 last_good_s: self.clock.last_good_s(),
+                lane_ids: self.lane_ids,
                 lanes: books.iter().map(|book| LaneState::of(book, room)).collect(),
             })?
         };
         // The books are free again: a slow card must not hold up those who settle.
         let written = file.write(prepared)?;
-        let needed = written.lanes.iter().map(LaneState::needed_from).min().unwrap_or(0);
-        drop(file);
-        self.durable_need.fetch_max(needed, Relaxed);
-        self.let_go(needed, 1);
-        Ok(())
+        Ok((written.needed_from(), file.needed_from()))
+    }
+
+    /// How many generations hold only numbers below `needed`.
+    fn drained(&self, needed: u64) -> usize {
+        self.log.firsts().windows(2).take_while(|pair| pair[1] <= needed).count()
     }
 
     /// Deletes the generations that hold only numbers below `needed`, except the newest `keep` of them. Never more than
     /// the durable cursors allow.
     fn let_go(&self, needed: u64, keep: usize) {
         let needed = needed.min(self.durable_need.load(Relaxed));
-        let firsts = self.log.firsts();
-        let drained = firsts.windows(2).take_while(|pair| pair[1] <= needed).count();
-        for first in &firsts[..drained.saturating_sub(keep)] {
-            self.log.delete(*first);
+        let going = self.drained(needed).saturating_sub(keep);
+        for first in self.log.firsts().into_iter().take(going) {
+            self.log.delete(first);
         }
     }
 
@@ -299,10 +341,7 @@ impl Shared {
     fn book_damage(&self, lane: LaneId, from: u64, to: u64, about: About) {
         let mut books = locked(&self.books);
         let Some(book) = books.iter_mut().find(|book| book.id == lane) else { return };
-        let ranges = book.unsettled(from, to);
-        for position in ranges.iter().flat_map(|(from, to)| *from..=*to) {
-            book.settle(position, Outcome::Damaged);
-        }
+        let ranges = book.settle_between(from, to, Outcome::Damaged);
         let hole = Hole::new(Reason::Damaged, ranges, about);
         let (name, count) = (book.name.clone(), hole.count);
         book.holes.note(hole);

@@ -6,21 +6,21 @@
 //! small newest one is carried over into a fresh database, a large one is simply closed.
 
 use super::aside;
-use super::books::{LaneBook, Mark};
+use super::books::Mark;
 use super::closed::ClosedGeneration;
 use super::commit::{Tail, Writer, WriterHealth};
 use super::files;
 use super::folder::{self, Trusted};
 use super::format::check_format;
-use super::frame::FRAME_VERSION;
-use super::generation::{Facts, LaneFact};
-use super::log::Log;
+use super::lane_state::LaneState;
+use super::lanes::{self, Traces};
+use super::log::{Log, locked};
 use super::origin::{Machine, Place, draw, draw_id};
 use super::quarantine::Quarantine;
 use super::report::OpenReport;
 use super::reserve::Reserve;
 use super::retention::Bounds;
-use super::state::{Found, State, StateFile};
+use super::state::{Found, StateFile};
 use super::{Append, Journal, JournalError, Keeper, Recent, Shared, Ticket, gap_record};
 use crate::clock::{BootId, Clock};
 use crate::record::{JournalId, LaneId, OpenAcks, Record, Run};
@@ -132,6 +132,7 @@ struct TailFacts {
     epoch: u64,
     journal: Option<JournalId>,
     next: HashMap<LaneId, u64>,
+    lanes: Traces,
     bytes: u64,
     records: u64,
 }
@@ -143,9 +144,10 @@ impl TailFacts {
         self.journal = Some(record.journal);
         self.bytes += bytes as u64;
         self.records += 1;
+        self.lanes.take(record);
         for slot in &record.slots {
             let next = self.next.entry(slot.lane).or_default();
-            *next = (*next).max(slot.position + 1);
+            *next = (*next).max(slot.position.saturating_add(1));
         }
     }
 }
@@ -179,23 +181,26 @@ impl Journal {
             OpenReport { made: check_format(path)?, in_ram: super::place::in_ram(path), ..Default::default() };
         let (state_file, found) = StateFile::open(&path.join("state"))?;
         let old = match found {
-            Found::State(state) => books_of(state),
+            Found::State { state, lost } => {
+                report.slot_lost = lost;
+                Some(*state)
+            }
             Found::Nothing | Found::Damaged => None,
         };
         let log = Log::open(path)?;
         report.state_lost = old.is_none() && !log.firsts().is_empty();
-        let known = old.as_ref().map(|(state, _)| state.high);
+        let known = old.as_ref().map(|state| state.high);
         let high = known.unwrap_or(0);
         let (tail, newest) = read_tail(&log, known)?;
-        report.missing = high.saturating_sub(tail.last.max(high.min(tail.first - 1))).max(tail.missing);
+        report.missing = high.saturating_sub(tail.last.max(high.min(tail.first.saturating_sub(1)))).max(tail.missing);
 
         report.in_doubt = tail.in_doubt;
 
         let last = tail.last.max(high);
         let mut machine = Machine::look(&options.machine, path);
-        let mut open_acks = None;
+        let (mut open_acks, mut ids_given) = (None, 0);
         let (id, epoch, mut books) = match old {
-            Some((state, books)) => {
+            Some(state) => {
                 if let Some(last_good_s) = state.last_good_s {
                     clock.learn(last_good_s, i64::MAX);
                 }
@@ -207,23 +212,39 @@ impl Journal {
                 if !report.copied {
                     machine = machine.noting(&state.machine);
                 }
-                open_acks = state.open_acks;
-                (if report.copied { draw_id() } else { state.journal }, state.epoch.max(tail.epoch) + 1, books)
+                (open_acks, ids_given) = (state.open_acks, state.lane_ids);
+                // The slot that is lost may have been the first one of another open.
+                let epoch = state.epoch.saturating_add(u64::from(report.slot_lost)).max(tail.epoch);
+                let books = state.lanes.into_iter().map(LaneState::into_book).collect::<Result<Vec<_>, _>>();
+                let books = books.map_err(|reason| JournalError::Generation(reason.to_owned()))?;
+                (if report.copied { draw_id() } else { state.journal }, epoch.saturating_add(1), books)
             }
             None if report.state_lost => {
-                let epoch = tail.epoch + EPOCH_LEAP;
                 report.new_id = tail.journal.is_none();
-                (tail.journal.unwrap_or_else(draw_id), epoch, rebuild_books(&log, epoch))
+                (tail.journal.unwrap_or_else(draw_id), tail.epoch.saturating_add(EPOCH_LEAP), Vec::new())
             }
             None => (draw_id(), 1, Vec::new()),
         };
         let end = newest.last().map_or(u64::MAX, |(_, end)| *end);
         gap_record::forget_announced(&log, high, end, &mut books);
+        if report.state_lost || report.slot_lost {
+            lanes::recover(&log, &tail.lanes, &mut books)?;
+        }
         for book in &mut books {
             book.next = book.next.max(tail.next.get(&book.id).copied().unwrap_or(1));
             book.found = book.next;
+            let appended = book.appended();
+            // A mark runs ahead. What is appended from here on is of a later epoch, and surely was not sent yet.
+            book.marks.iter_mut().for_each(|mark| mark.upto = mark.upto.min(appended));
+            if (report.state_lost || report.slot_lost) && appended > 0 {
+                // Marks may be missing.
+                book.presume(Mark { upto: appended, epoch: epoch - 1, boot: BootId::default(), since_ms: 0 });
+            }
         }
-        add_lanes(&mut books, &options.lanes, last + 1);
+        let quarantine = Quarantine::open(&path.join("quarantine")).map_err(io)?;
+        let ids = lanes::Ids::known(ids_given, &log, &tail.lanes, &books);
+        lanes::forget(&mut books, options, &quarantine);
+        let lane_ids = lanes::add(&mut books, options, &ids, last.saturating_add(1))?;
         for book in books.iter_mut() {
             book.holes.set_silent(options.silent.contains(&book.name));
         }
@@ -246,10 +267,11 @@ impl Journal {
             quiet: options.quiet,
             log,
             durable_need: AtomicU64::new(0),
+            lane_ids,
             books: Mutex::new(books),
             state: Mutex::new(state_file),
             durable: watch::Sender::new(last),
-            began: last + 1,
+            began: last.saturating_add(1),
             recent: Mutex::new(Recent::default()),
             keeper: Keeper::default(),
             quarantine,
@@ -274,7 +296,7 @@ impl Journal {
             None => None,
         };
         let active = active.map(|generation| (generation, tail.bytes));
-        Ok(Opened { journal, report, tail: Tail { next: last + 1, active }, newest, open_acks })
+        Ok(Opened { journal, report, tail: Tail { next: last.saturating_add(1), active }, newest, open_acks })
     }
 }
 
@@ -287,8 +309,7 @@ fn carry_over(
     let log = &journal.0.log;
     // Without its facts nothing is known of its lanes: it is closed as it is.
     let Some(facts) = log.facts(first) else { return Ok(None) };
-    // What is carried over is written anew, whatever it was.
-    let facts = Facts { format: FRAME_VERSION, epoch: journal.epoch(), ..facts };
+    let facts = lanes::carried(facts, journal.epoch(), &locked(&journal.0.books));
     Ok(Some(log.carry_over(facts, closed, last)?))
 }
 
@@ -300,17 +321,6 @@ fn take_lock(path: &Path) -> Result<File, JournalError> {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(JournalError::Locked(path.to_owned())),
         Err(error) => Err(JournalError::io(&lock_path, error.into())),
-    }
-}
-
-fn books_of(state: State) -> Option<(State, Vec<LaneBook>)> {
-    let books: Result<Vec<LaneBook>, _> = state.lanes.iter().cloned().map(|lane| lane.into_book()).collect();
-    match books {
-        Ok(books) => Some((state, books)),
-        Err(reason) => {
-            tracing::warn!(reason, "state file contradicts itself, taken as damaged");
-            None
-        }
     }
 }
 
@@ -333,18 +343,18 @@ fn read_tail(log: &Log, high: Option<u64>) -> Result<(TailFacts, Vec<Counted>), 
         return Err(JournalError::Newer(format!("written by a newer tidegate (frames of version {version})")));
     }
     // Without a state nobody knows what was durable: then nothing is left out.
-    let end = high.and_then(|high| closed.breaks_off_at(high.max(first - 1))).unwrap_or(u64::MAX);
+    let end = high.and_then(|high| closed.breaks_off_at(high.max(first.saturating_sub(1)))).unwrap_or(u64::MAX);
     if end != u64::MAX {
         tracing::warn!(from = end, "the last commit was cut off and is left out: nothing of it was acknowledged");
     }
-    tail.in_doubt = high.map_or(0, |high| closed.in_doubt(high.max(first - 1)));
+    tail.in_doubt = high.map_or(0, |high| closed.in_doubt(high.max(first.saturating_sub(1))));
     // Numbers and positions follow from it: what cannot be read now is waited for, not taken for missing.
     let mut take = |record: &Arc<Record>, bytes| {
         tail.take(record, bytes);
         ControlFlow::Continue(())
     };
     closed.each((0, end), &mut take).map_err(unreadable)?;
-    tail.missing = (tail.last + 1 - first).saturating_sub(tail.records);
+    tail.missing = tail.last.saturating_add(1).saturating_sub(first).saturating_sub(tail.records);
     let mut newest = vec![(closed, end)];
     let mut records = tail.records;
     for pair in firsts.windows(2).rev().take(TAIL_GENERATIONS - 1) {
@@ -360,35 +370,6 @@ fn read_tail(log: &Log, high: Option<u64>) -> Result<(TailFacts, Vec<Counted>), 
     Ok((tail, newest))
 }
 
-fn unreadable(error: io::Error) -> JournalError {
+pub(super) fn unreadable(error: io::Error) -> JournalError {
     JournalError::Generation(format!("its newest records cannot be read now: {error}"))
-}
-
-/// Books from what the generations note, when the state is lost: every record still on disk counts as waiting and as
-/// maybe sent, what is gone as accepted.
-fn rebuild_books(log: &Log, epoch: u64) -> Vec<LaneBook> {
-    let firsts = log.firsts();
-    let facts_of = |first: &u64| log.facts(*first).map(|facts| (*first, facts));
-    let Some((_, newest)) = firsts.iter().rev().find_map(facts_of) else { return Vec::new() };
-    let oldest: HashMap<LaneId, u64> = match firsts.iter().find_map(facts_of) {
-        Some((_, facts)) => facts.lanes.iter().map(|lane| (lane.id, lane.next)).collect(),
-        None => HashMap::new(),
-    };
-    let rebuild = |LaneFact { id, name, next }: &LaneFact| {
-        let mut book = LaneBook::new(*id, name.clone(), firsts[0]);
-        book.next = *next;
-        book.settle_below(oldest.get(id).copied().unwrap_or(1), firsts[0], super::books::Outcome::Accepted);
-        book.presume(Mark { upto: u64::MAX, epoch: epoch - 1, boot: BootId::default(), since_ms: 0 });
-        book
-    };
-    newest.lanes.iter().map(rebuild).collect()
-}
-
-fn add_lanes(books: &mut Vec<LaneBook>, names: &[String], number: u64) {
-    for name in names {
-        if !books.iter().any(|book| book.name == *name) {
-            let id = books.iter().map(|book| book.id.0 + 1).max().unwrap_or(0);
-            books.push(LaneBook::new(LaneId(id), name.clone(), number));
-        }
-    }
 }

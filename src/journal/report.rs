@@ -9,6 +9,8 @@ pub struct OpenReport {
     pub made: bool,
     /// The state file was damaged: cursors start at the oldest record, everything may be sent again.
     pub state_lost: bool,
+    /// One half of the state file is damaged, and may have been the newer one: what was appended may be sent again.
+    pub slot_lost: bool,
     /// The card was cloned or the state lost: a new journal id was drawn.
     pub new_id: bool,
     /// The id that it had before a new one was drawn.

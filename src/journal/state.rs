@@ -4,6 +4,9 @@
 //! cursor, settled intervals, marks and ledger. A write goes to the slot that does not hold the newest state and ends
 //! in one fdatasync: a power cut in the middle of it leaves the other slot, which is the state of the write before.
 //! What the file lags behind is repeated, never lost: cursors only ever move up.
+//!
+//! A start may find either slot alone. So nothing is deleted that one of the two still needs, and where one of them is
+//! not sound, though it was written once, it may have held a mark that the other lacks: whoever reads the file is told.
 
 use super::files;
 use super::lane_state::{LaneState, Room};
@@ -57,8 +60,27 @@ pub(super) struct State {
     /// Last good time, seconds since 1970.
     #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
     pub(super) last_good_s: Option<i64>,
+    /// The lowest lane id that was never given; 0: nobody kept count.
+    #[serde(rename = "n", default)]
+    pub(super) lane_ids: u32,
     #[serde(rename = "l")]
     pub(super) lanes: Vec<LaneState>,
+}
+
+impl State {
+    /// Whether it makes books.
+    fn is_sound(&self) -> bool {
+        let wrong = self.lanes.iter().find_map(|lane| lane.clone().into_book().err());
+        if let Some(reason) = wrong {
+            tracing::warn!(reason, "a state contradicts itself, taken as damaged");
+        }
+        wrong.is_none()
+    }
+
+    /// First number that a lane needs by it.
+    pub(super) fn needed_from(&self) -> u64 {
+        self.lanes.iter().map(LaneState::needed_from).min().unwrap_or(0)
+    }
 }
 
 /// The open file, and which write is next.
@@ -67,17 +89,30 @@ pub(super) struct StateFile {
     path: PathBuf,
     file: File,
     serial: u64,
+    /// First number that each slot needs; `u64::MAX`: nobody can go on from it.
+    needed: [u64; 2],
+    #[cfg(test)]
+    refusals: u32,
 }
 
-/// What was found when the file was opened.
+/// What was found in the file.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// The newest sound state.
-    State(State),
-    /// No file: a new journal.
+    /// The newest sound state. `lost`: the other slot held something once, which may have been newer.
+    State { state: Box<State>, lost: bool },
+    /// No file, or nothing was ever written to it.
     Nothing,
-    /// A file without a sound slot.
+    /// No sound slot.
     Damaged,
+}
+
+/// What a slot holds.
+#[derive(Debug)]
+enum Slot {
+    Sound(u64, Box<State>),
+    Blank,
+    /// Damaged, torn, or it cannot be read.
+    Unsound,
 }
 
 impl StateFile {
@@ -92,16 +127,37 @@ impl StateFile {
             file.write_all_at(&[0; 2 * SLOT_LEN], 0).map_err(io)?;
             file.sync_all().map_err(io)?;
             path.parent().map_or(Ok(()), files::sync_dir).map_err(io)?;
-            return Ok((StateFile { path: path.to_owned(), file, serial: 0 }, Found::Nothing));
         }
-        let newest = newest(&file, path)?;
-        let serial = newest.as_ref().map_or(0, |(serial, _)| *serial);
-        let found = newest.map_or(Found::Damaged, |(_, state)| Found::State(state));
-        Ok((StateFile { path: path.to_owned(), file, serial }, found))
+        let slots = slots(&file, path)?;
+        let needed = slots.each_ref().map(|slot| match slot {
+            Slot::Sound(_, state) => state.needed_from(),
+            Slot::Blank | Slot::Unsound => u64::MAX,
+        });
+        let serial = |slot: &Slot| if let Slot::Sound(serial, _) = slot { *serial } else { 0 };
+        let serial = slots.iter().map(serial).max().unwrap_or(0);
+        #[rustfmt::skip]
+        let file = StateFile { path: path.to_owned(), file, serial, needed, #[cfg(test)] refusals: 0 };
+        Ok((file, found(slots)))
+    }
+
+    /// First number that is needed by whichever slot a start may have to go on from.
+    pub(super) fn needed_from(&self) -> u64 {
+        self.needed.into_iter().min().unwrap_or(0)
+    }
+
+    /// The next so many writes fail, as on a disk that refuses.
+    #[cfg(test)]
+    pub(super) fn refuse(&mut self, times: u32) {
+        self.refusals = times;
     }
 
     /// Writes a prepared state durably.
     pub(super) fn write(&mut self, Prepared { state, body }: Prepared) -> Result<State, StateError> {
+        #[cfg(test)]
+        if let Some(left) = self.refusals.checked_sub(1) {
+            self.refusals = left;
+            return Err(StateError::Io { path: self.path.clone(), source: rustix::io::Errno::IO.into() });
+        }
         let serial = self.serial + 1;
         let mut slot = vec![0; SLOT_LEN];
         slot[..4].copy_from_slice(&MAGIC);
@@ -115,37 +171,51 @@ impl StateFile {
         self.file.write_all_at(&slot, (serial % 2) * SLOT_LEN as u64).map_err(io)?;
         self.file.sync_data().map_err(io)?;
         self.serial = serial;
+        // After a write that failed it stands where it was: too low at worst.
+        self.needed[(serial % 2) as usize] = state.needed_from();
         Ok(state)
     }
 }
 
-/// The newest sound state of a file that is only looked at; `None`: there is no file, or no sound slot in it.
-pub(super) fn look(path: &Path) -> Result<Option<State>, StateError> {
+/// What is in a file that is only looked at.
+pub(super) fn look(path: &Path) -> Result<Found, StateError> {
     match File::open(path) {
-        Ok(file) => Ok(newest(&file, path)?.map(|(_, state)| state)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Ok(file) => Ok(found(slots(&file, path)?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
         Err(source) => Err(StateError::Io { path: path.to_owned(), source }),
     }
 }
 
-/// Serial number and state of the newest sound slot.
-fn newest(file: &File, path: &Path) -> Result<Option<(u64, State)>, StateError> {
-    let mut newest: Option<(u64, State)> = None;
-    for slot in 0..2 {
+fn slots(file: &File, path: &Path) -> Result<[Slot; 2], StateError> {
+    let mut slots = [Slot::Unsound, Slot::Unsound];
+    for (index, slot) in slots.iter_mut().enumerate() {
         let mut bytes = vec![0; SLOT_LEN];
         // A slot that cannot be read is a damaged slot; the other one may be sound.
-        if file.read_exact_at(&mut bytes, (slot * SLOT_LEN) as u64).is_err() {
+        if file.read_exact_at(&mut bytes, (index * SLOT_LEN) as u64).is_err() {
             continue;
         }
-        match parse(&bytes) {
-            Some(Ok((serial, state))) if newest.as_ref().is_none_or(|(best, _)| serial > *best) => {
-                newest = Some((serial, state));
-            }
+        *slot = match parse(&bytes) {
+            Some(Ok((serial, state))) => Slot::Sound(serial, Box::new(state)),
             Some(Err(format)) => return Err(StateError::Newer { path: path.to_owned(), format }),
-            _ => {}
-        }
+            None if bytes.iter().all(|byte| *byte == 0) => Slot::Blank,
+            None => Slot::Unsound,
+        };
     }
-    Ok(newest)
+    Ok(slots)
+}
+
+fn found(slots: [Slot; 2]) -> Found {
+    match slots {
+        [Slot::Sound(one, first), Slot::Sound(other, second)] => {
+            Found::State { state: if one > other { first } else { second }, lost: false }
+        }
+        [Slot::Sound(serial, state), other] | [other, Slot::Sound(serial, state)] => {
+            // The second write goes to the other slot: it is blank only before that.
+            Found::State { state, lost: serial > 1 || matches!(other, Slot::Unsound) }
+        }
+        [Slot::Blank, Slot::Blank] => Found::Nothing,
+        _ => Found::Damaged,
+    }
 }
 
 /// A state that fits a slot.
@@ -187,7 +257,9 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Result<(u64, State), u32>> {
         return Some(Err(u32_at(4)));
     }
     let serial = u64::from_be_bytes(bytes[8..16].try_into().expect("eight bytes"));
-    Some(Ok((serial, serde_cbor::from_slice(body).ok()?)))
+    let state: State = serde_cbor::from_slice(body).ok()?;
+    // The next write has a number, too.
+    (serial < u64::MAX && state.is_sound()).then_some(Ok((serial, state)))
 }
 
 /// Makes a slot's checksum right, for a fuzzer that wants to get past it.
@@ -216,6 +288,7 @@ mod tests {
             run: 11,
             open_acks: Some(OpenAcks { session: 1, through: 3, open: vec![2] }),
             last_good_s: Some(5),
+            lane_ids: 0,
             lanes: vec![],
         }
     }
@@ -230,15 +303,28 @@ mod tests {
         let path = dir.path().join("state");
         let (mut file, found) = reopen(&path);
         assert!(matches!(found, Found::Nothing));
+        let holds = |epoch, lost| {
+            let Found::State { state: found, lost: said } = reopen(&path).1 else { return false };
+            *found == state(epoch) && lost == said
+        };
         for epoch in 1..=5 {
             file.write(fit(|_| state(epoch)).unwrap()).unwrap();
+            assert!(holds(epoch, false), "with one slot that was never written, too");
         }
-        assert!(matches!(reopen(&path).1, Found::State(found) if found == state(5)));
-        let newest = (file.serial % 2) * SLOT_LEN as u64;
+        let (newest, older) = ((file.serial % 2) * SLOT_LEN as u64, (1 - file.serial % 2) * SLOT_LEN as u64);
         file.file.write_all_at(&[0xff; 100], newest + 30).unwrap();
-        assert!(matches!(reopen(&path).1, Found::State(found) if found == state(4)));
-        file.file.write_all_at(&[0; 2 * SLOT_LEN], 0).unwrap();
+        assert!(holds(4, true));
+        file.file.write_all_at(&[0; SLOT_LEN], newest).unwrap();
+        assert!(holds(4, true), "it is blank, and was written before");
+        // The next write spares the only sound one.
+        reopen(&path).0.write(fit(|_| state(6)).unwrap()).unwrap();
+        assert!(holds(6, false));
+        file.file.write_all_at(&[0xff; 100], newest + 30).unwrap();
+        assert!(holds(4, true));
+        file.file.write_all_at(&[0xff; 100], older + 30).unwrap();
         assert!(matches!(reopen(&path).1, Found::Damaged));
+        file.file.write_all_at(&[0; 2 * SLOT_LEN], 0).unwrap();
+        assert!(matches!(reopen(&path).1, Found::Nothing));
     }
 
     #[test]

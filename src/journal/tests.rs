@@ -1,10 +1,12 @@
 //! The journal as its users see it: appended, read, settled, reopened, damaged.
 #![allow(clippy::disallowed_methods, reason = "tests stand in for the agent, which starts threads")]
 
+mod accounts;
 mod aside;
 mod bounds;
 mod damage;
 mod gaps;
+mod lanes;
 mod marks;
 mod moved;
 // Its recorder is for 64-bit Linux alone.
@@ -12,6 +14,8 @@ mod moved;
 mod power_cut;
 mod rest;
 mod samples;
+mod slots;
+mod small;
 
 use super::books::Outcome;
 use super::*;

@@ -12,7 +12,8 @@ use super::generation::is_complete;
 use super::lane_state::LaneState;
 use super::log::parse_name;
 use super::quarantine::{self, Quarantined};
-use super::{JournalError, files, state};
+use super::state::{self, Found};
+use super::{JournalError, files};
 use crate::record::{LaneId, Record};
 use serde::Serialize;
 use std::fs;
@@ -32,6 +33,8 @@ pub struct View {
     books: Vec<LaneBook>,
     /// First number and folder of each generation, ascending.
     folders: Vec<(u64, PathBuf)>,
+    /// Nothing was ever written to the state file.
+    blank: bool,
 }
 
 /// What there is, without reading all of it.
@@ -51,6 +54,9 @@ pub struct ViewFacts {
     pub quarantine: usize,
     /// Every lane; empty when the state file is damaged.
     pub lanes: Vec<LaneFacts>,
+    /// It is only just being made: no state was written yet, and no record.
+    #[serde(skip)]
+    pub just_made: bool,
 }
 
 /// How sound a generation is.
@@ -75,13 +81,20 @@ impl View {
     /// There is no journal, a newer tidegate wrote it, or the disk refuses.
     pub fn open(path: &Path) -> Result<View, JournalError> {
         check_readable(path)?;
-        let state = state::look(&path.join("state"))?;
+        let found = state::look(&path.join("state"))?;
+        let blank = matches!(found, Found::Nothing);
+        let state = if let Found::State { state, .. } = found { Some(*state) } else { None };
         let origin = state.as_ref().map(|state| (state.journal.to_string(), state.epoch));
         let high = state.as_ref().map_or(0, |state| state.high);
         let lanes = state.map(|state| state.lanes).unwrap_or_default();
         let books: Result<Vec<LaneBook>, _> = lanes.into_iter().map(LaneState::into_book).collect();
         let folders = folders(&path.join("log"))?;
-        Ok(View { path: path.to_owned(), origin, high, books: books.unwrap_or_default(), folders })
+        Ok(View { path: path.to_owned(), origin, high, books: books.unwrap_or_default(), folders, blank })
+    }
+
+    /// Whether it is only just being made: no state was written yet, and no record.
+    pub fn is_just_made(&self) -> bool {
+        self.blank && self.folders.is_empty()
     }
 
     /// What there is. Reads what was appended after the state file was last written.
@@ -98,6 +111,7 @@ impl View {
             bytes: files::disk_bytes(&self.path),
             quarantine: self.quarantined().map_or(0, |all| all.len()),
             lanes,
+            just_made: self.is_just_made(),
         })
     }
 
@@ -107,10 +121,10 @@ impl View {
         if books.is_empty() {
             return Ok(books);
         }
-        self.each(self.high + 1, &mut |record| {
+        self.each(self.high.saturating_add(1), &mut |record| {
             for slot in &record.slots {
                 if let Some(book) = books.iter_mut().find(|book| book.id == slot.lane) {
-                    book.next = book.next.max(slot.position + 1);
+                    book.next = book.next.max(slot.position.saturating_add(1));
                 }
             }
             ControlFlow::Continue(())
@@ -139,10 +153,12 @@ impl View {
         self.books.iter().map(|book| book.name.as_str()).collect()
     }
 
-    /// Whether a record waits in a lane. Without a state file everything on disk waits.
+    /// Whether a record waits in a lane. Without a state file everything on disk waits; with one, a lane that it does not
+    /// name was forgotten, because nothing waited in it.
     pub fn waits(&self, record: &Record, lane: LaneId) -> bool {
         let Some(position) = record.position(lane) else { return false };
-        self.books.iter().find(|book| book.id == lane).is_none_or(|book| !book.is_settled(position))
+        let book = self.books.iter().find(|book| book.id == lane);
+        book.map_or(self.origin.is_none(), |book| !book.is_settled(position))
     }
 
     /// Shows every record from number `from` on, oldest first, until told to stop.
@@ -199,14 +215,14 @@ impl View {
         let mut take = |record: &Arc<Record>, _| {
             let number = record.number;
             if expected < number {
-                missing.push((expected, number - 1));
+                missing.push((expected, number.saturating_sub(1)));
             }
-            (records, expected) = (records + 1, expected.max(number + 1));
+            (records, expected) = (records + 1, expected.max(number.saturating_add(1)));
             ControlFlow::Continue(())
         };
         closed.each((0, end), &mut take).map_err(|source| JournalError::io(dir, source))?;
         // A closed one holds all up to the next one's first, the newest at least what is known to be durable.
-        let whole = next.unwrap_or(self.high + 1);
+        let whole = next.unwrap_or(self.high.saturating_add(1));
         if expected < whole {
             missing.push((expected, whole - 1));
         }

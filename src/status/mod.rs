@@ -57,6 +57,14 @@ pub struct StatusSnapshot {
     pub queues: Vec<QueueStatus>,
 }
 
+impl StatusSnapshot {
+    /// Lanes with records for which no queue is configured.
+    pub fn stranded(&self) -> impl Iterator<Item = &LaneFacts> {
+        let lanes = self.journal.iter().flat_map(|journal| &journal.facts.lanes);
+        lanes.filter(|lane| lane.waiting > 0 && self.queues.iter().all(|queue| queue.name != lane.name))
+    }
+}
+
 /// The journal and where it lies.
 #[derive(Clone, Debug, Serialize)]
 pub struct JournalStatus {

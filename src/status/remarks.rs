@@ -43,6 +43,14 @@ pub(super) fn remarks(status: &StatusSnapshot) -> Vec<(Health, String)> {
             DrainState::Idle | DrainState::Draining | DrainState::Stopped => {}
         }
     }
+    all.extend(status.stranded().map(|lane| {
+        let (name, waiting) = (&lane.name, lane.waiting);
+        let records = if waiting == 1 { "1 record waits".to_owned() } else { format!("{waiting} records wait") };
+        let remedy = format!(
+            "add a section [queues.{name}] with the url that they shall go to (it needs no route), then: systemctl reload tidegate; tidegate journal list --queue {name} shows them"
+        );
+        (Health::Act, joined(&format!("{records} for {name}, which is not configured"), &remedy))
+    }));
     if let Some(journal) = &status.journal {
         match &journal.facts.writer {
             WriterHealth::Fine => {}

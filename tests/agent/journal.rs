@@ -2,7 +2,8 @@
 //! takes out of quarantine arrives.
 
 use crate::support::{
-    LONG, Publisher, QUEUE, arrived, assert_books, config, drained, fleet, lane, mosquitto, online, stub, tidegate,
+    LONG, PROGRAM, Publisher, QUEUE, arrived, assert_books, config, drained, fleet, lane, mosquitto, online, stub,
+    tidegate, until_online,
 };
 use proving::agent::AgentProcess;
 use proving::stub::{Fault, When};
@@ -163,4 +164,28 @@ async fn what_was_quarantined_is_requeued_marked_or_dropped_with_and_without_an_
     let status = agent.wait_status("empty", LONG, |s| s["journal"]["quarantine"]["entries"] == 0).await.unwrap();
     assert_eq!(lane(&status, "quarantined"), 3);
     assert_books(&status);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_journal_that_is_only_just_made_is_sound() {
+    let (broker, stub) = (mosquitto().await, stub());
+    let mut agent = AgentProcess::prepare(PROGRAM, config(broker.addr(), &stub)).unwrap();
+    let journal = agent.journal_path();
+    std::fs::create_dir_all(&journal).unwrap();
+    // What a start has made before its first state is written.
+    std::fs::write(journal.join("format"), "tidegate journal, format 1\n").unwrap();
+    for step in ["no state file", "a blank one", "a started agent", "a stopped one"] {
+        match step {
+            "a blank one" => std::fs::write(journal.join("state"), [0; 8192]).unwrap(),
+            "a started agent" => {
+                agent.spawn().unwrap();
+                until_online(&mut agent).await;
+            }
+            "a stopped one" => drop(agent.term(LONG).await.unwrap()),
+            _ => {}
+        }
+        let verified = done(&agent, &["journal", "verify"]).await;
+        assert!(verified.ends_with("sound\n") && !verified.contains("damaged:"), "{step}: {verified}");
+        assert_eq!(verified.contains("only just made"), step == "no state file" || step == "a blank one", "{step}");
+    }
 }

@@ -39,6 +39,7 @@ mod sabotage;
 mod service;
 mod shutdown;
 mod standard;
+mod stranded;
 mod support;
 mod tls;
 mod tools;

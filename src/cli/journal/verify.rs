@@ -13,8 +13,9 @@ pub(super) fn verify(view: &View, json: bool) -> Result<ExitCode, ExitCode> {
     progress.end();
     let found = found.map_err(|error| failed(&error))?;
     let facts = view.facts().map_err(|error| failed(&error))?;
-    let missing: u64 = found.iter().flat_map(|one| &one.missing).map(|(from, to)| to - from + 1).sum();
-    let sound = missing == 0 && facts.journal_id.is_some();
+    let missing = found.iter().flat_map(|one| &one.missing).map(|(from, to)| (to - from).saturating_add(1));
+    let missing: u64 = missing.fold(0, u64::saturating_add);
+    let sound = missing == 0 && (facts.journal_id.is_some() || facts.just_made);
     if json {
         say_json(&serde_json::json!({ "sound": sound, "missing": missing, "journal": facts, "generations": found }));
     } else {
@@ -29,7 +30,9 @@ pub(super) fn verify(view: &View, json: bool) -> Result<ExitCode, ExitCode> {
             }
             say!("");
         }
-        if facts.journal_id.is_none() {
+        if facts.just_made {
+            say!("the journal is only just made, nothing was written to it yet");
+        } else if facts.journal_id.is_none() {
             say!(
                 "the state file is damaged: at the next start everything on disk counts as waiting, and goes again, marked"
             );
