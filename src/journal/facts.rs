@@ -4,6 +4,7 @@ use super::books::LaneBook;
 use super::log::locked;
 use super::{Journal, QuarantineCounts, WriterHealth};
 use serde::Serialize;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// What `status` shows of one lane.
 #[derive(Clone, Debug, Serialize)]
@@ -78,6 +79,8 @@ pub struct JournalFacts {
     pub evicted: Option<EvictionFacts>,
     /// What the writer is at.
     pub writer: WriterHealth,
+    /// How often the writer panicked since the start, and was started again.
+    pub writer_panics: u64,
     /// Quarantined records and oversize messages on disk.
     pub quarantine: QuarantineCounts,
     /// Every lane, configured or not.
@@ -106,6 +109,7 @@ impl Journal {
                 EvictionFacts { bound, ago_s: ago_ms / 1000 }
             }),
             writer: locked(&self.0.health).clone(),
+            writer_panics: self.0.panics.load(Relaxed),
             quarantine: self.0.quarantine.counts(),
             lanes,
         }

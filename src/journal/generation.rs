@@ -6,6 +6,7 @@
 //! stick to an open database; the writer then goes on in another one.
 #![allow(clippy::disallowed_types, reason = "the one place that speaks to sled")]
 
+use super::error::panic_text;
 use super::files;
 use super::frame;
 use crate::record::LaneId;
@@ -181,9 +182,7 @@ fn guard<T>(dir: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, Gen
         Ok(Err(sled::Error::Io(source))) => Err(GenerationError::Io { path: dir.to_owned(), source: plain(source) }),
         Ok(Err(source)) => Err(GenerationError::Sled { dir: dir.to_owned(), source }),
         Err(panic) => {
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            Err(GenerationError::Panic { dir: dir.to_owned(), text: text.unwrap_or_default() })
+            Err(GenerationError::Panic { dir: dir.to_owned(), text: panic_text(&*panic) })
         }
     }
 }

@@ -32,6 +32,7 @@ pub(crate) mod fuzz;
 mod gap_record;
 mod gaps;
 mod generation;
+mod hand;
 mod heads;
 mod lane;
 mod lane_state;
@@ -121,6 +122,8 @@ struct Shared {
     /// Something is to be announced, and the writer need not wait for a message to do it.
     noted: tokio::sync::Notify,
     health: Mutex<WriterHealth>,
+    /// How often the writer panicked in this run.
+    panics: AtomicU64,
     _lock: std::fs::File,
     /// The last field, so that it goes after the lock: who waits for it finds the journal unlocked.
     closing: watch::Sender<()>,

@@ -247,6 +247,7 @@ impl Journal {
             requeues: Mutex::default(),
             noted: tokio::sync::Notify::new(),
             health: Mutex::new(WriterHealth::Fine),
+            panics: AtomicU64::new(0),
             _lock: lock,
             closing: watch::Sender::new(()),
         }));

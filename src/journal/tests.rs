@@ -6,6 +6,7 @@ mod damage;
 mod gaps;
 mod marks;
 mod moved;
+mod panics;
 // Its recorder is for 64-bit Linux alone.
 #[cfg(target_pointer_width = "64")]
 mod power_cut;
