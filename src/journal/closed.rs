@@ -20,6 +20,7 @@ use super::commit::COMMIT_RECORDS;
 use super::frame::{self, HEADER_LEN, VALUE_MAX};
 use super::generation::SEGMENT_BYTES;
 use super::log::locked;
+use super::refusal;
 use crate::record::{Record, codec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -143,6 +144,8 @@ impl Index {
             }
         }
         match refused {
+            // No memory, no permission: that says nothing about the pages.
+            Some(error) if !refusal::is_of_medium(&error) => Err(error),
             Some(error) if !believes(&mut locked(&REFUSING), path, Some(Instant::now())) => {
                 let text = format!(
                     "{error}: {} cannot be read whole; tried again for {} s before what is missing counts as damaged",

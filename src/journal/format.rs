@@ -25,7 +25,10 @@ fn refuse_newer(path: &Path) -> Result<Option<String>, JournalError> {
         Ok(text) if text != FORMAT_LINE && text.starts_with("tidegate journal, format ") => {
             Err(JournalError::Newer(format!("written by a newer tidegate ({}: {})", file.display(), text.trim_end())))
         }
-        said => Ok(said.ok()),
+        Ok(text) => Ok(Some(text)),
+        // Text that is none says as little as a file that is not there; what cannot be read now may say anything.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => Ok(None),
+        Err(source) => Err(JournalError::io(&file, source)),
     }
 }
 
@@ -36,7 +39,8 @@ pub(super) fn check_format(path: &Path) -> Result<bool, JournalError> {
         Some(text) if text == FORMAT_LINE => Ok(false),
         // Missing, or torn when the journal was made: it says nothing that the other files do not.
         _ => {
-            let made = !path.join("state").exists();
+            let state = path.join("state");
+            let made = !state.try_exists().map_err(|source| JournalError::io(&state, source))?;
             files::replace(&file, FORMAT_LINE.as_bytes()).map_err(|source| JournalError::io(&file, source))?;
             Ok(made)
         }

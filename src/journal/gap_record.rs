@@ -3,6 +3,7 @@
 //! It has a position of its own in the lane, and a message group of its own. It is read again twice: at an opening, where
 //! a hole of the state file may have been announced already, and when it is evicted before it was sent.
 
+use super::JournalError;
 use super::books::LaneBook;
 use super::closed::record_of;
 use super::gaps::{About, Hole, Reason};
@@ -98,9 +99,12 @@ pub(super) fn announced_by(record: &Record) -> Option<Hole> {
 /// Takes out the holes whose gap records are durable already: they stand above `high`, the high water of the state that
 /// the books come from, because a hole is in the state before its gap record is committed. `end`: numbers from there on
 /// do not count. Reads nothing when there is no hole.
-pub(super) fn forget_announced(log: &Log, high: u64, end: u64, books: &mut [LaneBook]) {
+///
+/// # Errors
+/// What was committed above `high` cannot be read now: nobody knows what it announces.
+pub(super) fn forget_announced(log: &Log, high: u64, end: u64, books: &mut [LaneBook]) -> Result<(), JournalError> {
     if books.iter().all(|book| book.holes.all().is_empty()) {
-        return;
+        return Ok(());
     }
     let firsts = log.firsts();
     for (index, first) in firsts.iter().enumerate() {
@@ -108,14 +112,15 @@ pub(super) fn forget_announced(log: &Log, high: u64, end: u64, books: &mut [Lane
         if below <= high + 1 {
             continue;
         }
-        // What cannot be read now announces nothing: better said twice than never.
-        let Ok(Some(closed)) = log.closed(*first) else { continue };
+        let Some(closed) = log.closed(*first)? else { continue };
         for number in closed.numbers().filter(|number| (high + 1..below).contains(number)) {
-            let Ok(Some(envelope)) = closed.read(number) else { continue };
-            let Some(record) = record_of(number, &envelope) else { continue };
-            forget(&record, books);
+            let envelope = closed.read(number).map_err(|source| JournalError::io(log.folder(), source))?;
+            if let Some(record) = envelope.and_then(|envelope| record_of(number, &envelope)) {
+                forget(&record, books);
+            }
         }
     }
+    Ok(())
 }
 
 fn forget(record: &Record, books: &mut [LaneBook]) {

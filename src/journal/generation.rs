@@ -10,6 +10,7 @@ use super::error::panic_text;
 use super::files;
 use super::frame;
 use crate::record::LaneId;
+use super::refusal;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -64,15 +65,24 @@ pub(super) struct LaneFact {
 }
 
 /// Reads the facts of a generation's folder; `None` when they are missing or damaged.
-pub(super) fn read_facts(dir: &Path) -> Option<Facts> {
-    let bytes = fs::read(dir.join(FACTS_FILE)).ok()?;
-    let (body, crc) = bytes.split_last_chunk::<4>()?;
-    (crc32c::crc32c(body) == u32::from_be_bytes(*crc)).then(|| serde_cbor::from_slice(body).ok())?
+///
+/// # Errors
+/// They cannot be read now, which says nothing about them.
+pub(super) fn read_facts(dir: &Path) -> io::Result<Option<Facts>> {
+    let file = dir.join(FACTS_FILE);
+    let Some(bytes) = refusal::unless_gone(&file, fs::read(&file))? else { return Ok(None) };
+    let Some((body, crc)) = bytes.split_last_chunk::<4>() else { return Ok(None) };
+    let sound = crc32c::crc32c(body) == u32::from_be_bytes(*crc);
+    Ok(sound.then(|| serde_cbor::from_slice(body).ok()).flatten())
 }
 
 /// Whether a generation's folder was complete when it was made.
-pub(super) fn is_complete(dir: &Path) -> bool {
-    dir.join(FACTS_FILE).exists()
+///
+/// # Errors
+/// Nobody can tell now.
+pub(super) fn is_complete(dir: &Path) -> io::Result<bool> {
+    let file = dir.join(FACTS_FILE);
+    Ok(refusal::unless_gone(&file, fs::metadata(&file))?.is_some())
 }
 
 /// An open generation.
@@ -214,7 +224,7 @@ mod tests {
         assert_eq!(generation.read(6).unwrap().as_ref(), Some(&long));
         assert_eq!(generation.read(400).unwrap(), None);
         drop(generation);
-        assert_eq!(read_facts(&dir), Some(facts(4)));
+        assert_eq!(read_facts(&dir).unwrap(), Some(facts(4)));
         let closed = ClosedGeneration::closed(&dir).unwrap();
         assert_eq!(closed.numbers().collect::<Vec<_>>(), (4..400).collect::<Vec<_>>());
         assert_eq!(closed.read(5).unwrap().as_deref(), Some(&b"short"[..]));

@@ -90,10 +90,14 @@ impl Log {
         files::create_dir(&dir).map_err(io)?;
         let mut found: Vec<(u64, u64, PathBuf)> = Vec::new();
         let mut bare: Vec<(u64, u64, PathBuf)> = Vec::new();
-        for entry in fs::read_dir(&dir).map_err(io)?.flatten() {
+        // A folder that the listing could not show would be a hole: it is listed again.
+        for entry in fs::read_dir(&dir).map_err(io)? {
+            let entry = entry.map_err(io)?;
             let name = entry.file_name();
             match name.to_str().and_then(parse_name) {
-                Some((first, epoch)) if is_complete(&entry.path()) => found.push((first, epoch, entry.path())),
+                Some((first, epoch)) if is_complete(&entry.path()).map_err(io)? => {
+                    found.push((first, epoch, entry.path()));
+                }
                 Some((first, epoch)) => bare.push((first, epoch, entry.path())),
                 // Half-removed by a run that was cut.
                 None => drop(fs::remove_dir_all(entry.path())),
@@ -123,7 +127,7 @@ impl Log {
         let mut row: BTreeMap<u64, Arc<Slot>> = BTreeMap::new();
         for (first, _, folder) in found {
             // A note of another generation says nothing about this one.
-            let facts = read_facts(&folder).filter(|facts| facts.first == first);
+            let facts = read_facts(&folder).map_err(io)?.filter(|facts| facts.first == first);
             if let Some(older) = enter(&mut row, Slot::new(first, folder, facts)) {
                 let _ = fs::remove_dir_all(&older.dir);
             }
@@ -152,6 +156,11 @@ impl Log {
         if let Some((_, newest)) = locked(&self.row).last_key_value() {
             newest.end.store(next, Release);
         }
+    }
+
+    /// The folder of all generations.
+    pub(super) fn folder(&self) -> &Path {
+        &self.dir
     }
 
     /// Makes a new generation, the active one.

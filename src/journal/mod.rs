@@ -43,6 +43,7 @@ pub mod place;
 mod quarantine;
 mod report;
 mod requeue;
+mod refusal;
 mod reserve;
 mod rest;
 mod retention;

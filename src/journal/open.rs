@@ -211,7 +211,7 @@ impl Journal {
             None => (draw_id(), 1, Vec::new()),
         };
         let end = newest.last().map_or(u64::MAX, |(_, end)| *end);
-        gap_record::forget_announced(&log, high, end, &mut books);
+        gap_record::forget_announced(&log, high, end, &mut books)?;
         for book in &mut books {
             book.next = book.next.max(tail.next.get(&book.id).copied().unwrap_or(1));
             book.found = book.next;

@@ -30,7 +30,7 @@ impl<T: Ticket> Writer<T> {
     /// Makes room for a commit by the bounds' policy. `Ok(Some(bound))`: stopped at it.
     pub(super) fn make_room(&mut self, bytes: u64) -> Result<Option<Bound>, JournalError> {
         loop {
-            let (look, aged) = self.look(bytes)?;
+            let (look, aged) = self.look(bytes);
             let firsts = self.journal.0.log.firsts();
             match retention::decide(look, &self.journal.0.bounds) {
                 Retention::Fits => return Ok(None),
@@ -47,7 +47,7 @@ impl<T: Ticket> Writer<T> {
                     let end = aged.expect("something is too old");
                     let first = firsts.iter().rev().find(|first| **first < end).copied().unwrap_or(end);
                     self.give_up(first, end, Reason::MaxAge)?;
-                    self.aged(true)?;
+                    self.aged(true);
                 }
                 Retention::EvictOldest(bound) => {
                     let reason = if bound == Bound::MinFree { Reason::MinFree } else { Reason::MaxBytes };
@@ -62,8 +62,8 @@ impl<T: Ticket> Writer<T> {
     }
 
     /// What there is, and the number below which everything is too old.
-    fn look(&mut self, incoming: u64) -> Result<(Look, Option<u64>), JournalError> {
-        let aged = self.aged(false)?;
+    fn look(&mut self, incoming: u64) -> (Look, Option<u64>) {
+        let aged = self.aged(false);
         let shared = &self.journal.0;
         let look = Look {
             used: shared.log.disk_bytes(),
@@ -72,11 +72,11 @@ impl<T: Ticket> Writer<T> {
             aged: aged.is_some(),
             generations: shared.log.firsts().len(),
         };
-        Ok((look, aged))
+        (look, aged)
     }
 
-    fn aged(&mut self, again: bool) -> Result<Option<u64>, JournalError> {
-        self.oldest.as_mut().map_or(Ok(None), |oldest| oldest.upto(&self.journal.0, again))
+    fn aged(&mut self, again: bool) -> Option<u64> {
+        self.oldest.as_mut()?.upto(&self.journal.0, again)
     }
 
     /// Gets out of a full disk: gives up the reserve, so that the next attempt has room.
@@ -113,7 +113,7 @@ impl<T: Ticket> Writer<T> {
     /// the state file.
     fn give_up(&mut self, first: u64, end: u64, reason: Reason) -> Result<(), JournalError> {
         let shared = &self.journal.0;
-        let mut given = self.survey(first, end);
+        let mut given = self.survey(first, end)?;
         for fact in shared.log.facts(end).into_iter().flat_map(|facts| facts.lanes) {
             let given = given.entry(fact.id).or_default();
             given.next = given.next.max(fact.next);
@@ -143,14 +143,17 @@ impl<T: Ticket> Writer<T> {
         shared.write_state()
     }
 
-    /// Reads the records in `first..end` that some lane still waits for. What cannot be read stays unknown.
-    fn survey(&self, first: u64, end: u64) -> HashMap<LaneId, Given> {
+    /// Reads the records in `first..end` that some lane still waits for. What is damaged stays unknown.
+    ///
+    /// # Errors
+    /// They cannot be read now: what nobody has looked at is not given up.
+    fn survey(&self, first: u64, end: u64) -> Result<HashMap<LaneId, Given>, JournalError> {
         let shared = &self.journal.0;
         let mut given: HashMap<LaneId, Given> = HashMap::new();
         let needed = locked(&shared.books).iter().map(|book| book.read_from).min().unwrap_or(end);
-        let Ok(Some(mut reading)) = shared.log.reading(first) else { return given };
+        let Some(mut reading) = shared.log.reading(first)? else { return Ok(given) };
         for number in first.max(needed)..end {
-            let Ok(Some(envelope)) = reading.read(number) else { continue };
+            let Some(envelope) = reading.read(number)? else { continue };
             let Some(record) = record_of(number, &envelope) else { continue };
             let books = locked(&shared.books);
             for slot in &record.slots {
@@ -163,6 +166,6 @@ impl<T: Ticket> Writer<T> {
                 }
             }
         }
-        given
+        Ok(given)
     }
 }

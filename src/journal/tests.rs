@@ -7,6 +7,7 @@ mod gaps;
 mod marks;
 mod moved;
 mod panics;
+mod refused;
 // Its recorder is for 64-bit Linux alone.
 #[cfg(target_pointer_width = "64")]
 mod power_cut;
