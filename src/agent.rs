@@ -267,7 +267,9 @@ async fn keep_draining(
 /// Keeps the state file; after a panic another loop goes on, and what it has to write comes with the next change.
 fn keep_state(journal: &Journal) {
     while catch_unwind(AssertUnwindSafe(|| journal.keep())).is_err() {
-        tracing::error!("the keeper of the journal's state panicked and is started again; please report this with the log");
+        tracing::error!(
+            "the keeper of the journal's state panicked and is started again; please report this with the log"
+        );
         std::thread::sleep(DRAIN_RESTART);
     }
 }

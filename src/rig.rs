@@ -13,8 +13,8 @@
 //!   boot (0: the real one), and the milliseconds that each commit's sync takes longer (none: 0), as on a card that stalls.
 //! - `TIDEGATE_RIG_GENERATION=BYTES` closes a generation after so many bytes, and a good part of one as soon as nothing comes
 //!   for a moment, so that a short run rotates, rests and trims often.
-//! - A file `rig-panic-commit` or `rig-panic-publish` in the journal's folder holds a number: so many times the journal's
-//!   writer panics when it comes to that place.
+//! - A file `rig-panic-commit`, `rig-panic-sync` or `rig-panic-publish` in the journal's folder holds a number: so many times
+//!   the journal's writer panics when it comes to that place.
 //! - `TIDEGATE_RIG_MACHINE=FOLDER` is where the marks of the machine are looked for instead of `/`.
 
 #[cfg(feature = "rig")]

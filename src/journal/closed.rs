@@ -212,6 +212,12 @@ impl ClosedGeneration {
         None
     }
 
+    /// The last number whose commit is known to have been synced: the state says so (`high`), or another commit that began
+    /// only after it. Of what stands behind, nobody knows whether a sync of it ever succeeded.
+    pub(super) fn proven(&self, high: u64) -> u64 {
+        self.index().committed.max(high)
+    }
+
     /// Records that may have been in the last commit, above all that is known to have been durable, and of which only
     /// damaged frames are left: torn by the cut, and never acknowledged, or damaged afterwards. Nothing tells which.
     pub(super) fn in_doubt(&self, high: u64) -> u64 {

@@ -7,15 +7,14 @@
 //! them; so does a panic ([`super::hand`]). Nothing that was received is ever dropped here; what is unacknowledged stays with the broker.
 
 use super::age::Oldest;
-use super::generation::{Facts, Generation, GenerationError, LaneFact};
+use super::generation::{Facts, Generation, LaneFact};
 use super::hand::{Commit, Hand};
 use super::log::{framed, locked};
+use super::numbering::Numbering;
 use super::retention::Bound;
 use super::{Append, Item, Journal, JournalError, Ticket, gap_record};
-use crate::clock::BootId;
-use crate::record::{Draft, LaneId, Record, Slot, codec};
+use crate::record::{Draft, codec};
 use serde::Serialize;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -60,16 +59,6 @@ pub(super) struct Tail {
     pub(super) next: u64,
     /// The generation to go on in, with the bytes it holds; `None`: start one.
     pub(super) active: Option<(Arc<Generation>, u64)>,
-}
-
-/// What becomes a record with the next commit.
-#[derive(Debug)]
-pub(super) struct Numbering {
-    pub(super) draft: Draft,
-    /// The boot that it was received in.
-    pub(super) boot: BootId,
-    /// It comes back out of quarantine.
-    pub(super) requeued: bool,
 }
 
 /// The writer; made once per open, run on a thread of its own.
@@ -289,28 +278,6 @@ impl<T: Ticket> Writer<T> {
         *health = now;
     }
 
-    /// The place of each draft in its lanes.
-    fn slots<'a>(&self, drafts: impl Iterator<Item = &'a Draft>) -> Vec<Vec<Slot>> {
-        let shared = &self.journal.0;
-        let mut next: HashMap<LaneId, u64> = locked(&shared.books).iter().map(|book| (book.id, book.next)).collect();
-        let mut place = |lane: &LaneId| {
-            let position = next.get_mut(lane).expect("routes name only lanes that were opened");
-            *position += 1;
-            Slot { lane: *lane, position: *position - 1 }
-        };
-        drafts.map(|draft| draft.lanes.iter().map(&mut place).collect()).collect()
-    }
-
-    fn number(&self, drafts: impl Iterator<Item = (Numbering, Vec<Slot>)>) -> Arc<[Arc<Record>]> {
-        let shared = &self.journal.0;
-        let mut open_acks = locked(&shared.open_acks).clone();
-        let numbered = drafts.zip(self.next..).map(|((Numbering { draft, boot, requeued }, slots), number)| {
-            let open_acks = open_acks.take();
-            Arc::new(Record { requeued, open_acks, ..Record::number(draft, shared.run, number, boot, slots) })
-        });
-        numbered.collect()
-    }
-
     /// Writes the commit in hand.
     fn write(&mut self) -> Result<(), JournalError> {
         let Some(Commit { records, durable: false, .. }) = &self.hand.commit else { return Ok(()) };
@@ -327,7 +294,14 @@ impl<T: Ticket> Writer<T> {
             bytes += envelope.len() as u64;
             frames.extend(framed(record.number, first.then_some(self.next - 1), &envelope));
         }
-        self.active()?.append(frames)?;
+        let active = self.active()?;
+        if let Err(error) = active.append(frames).map_err(JournalError::from) {
+            // A disk without room says so before it writes.
+            if !error.is_full() {
+                self.journal.0.log.distrust_newest();
+            }
+            return Err(error);
+        }
         if let Some(commit) = &mut self.hand.commit {
             commit.durable = true;
         }
@@ -340,8 +314,14 @@ impl<T: Ticket> Writer<T> {
         if let Some(generation) = &self.active {
             return Ok(generation.clone());
         }
-        let generation = self.journal.0.log.start(self.facts())?;
-        self.active_bytes = 0;
+        let generation = match self.written_anew()? {
+            Some(generation) => generation,
+            None => {
+                let generation = self.journal.0.log.start(self.facts())?;
+                self.active_bytes = 0;
+                generation
+            }
+        };
         Ok(self.active.insert(generation).clone())
     }
 
@@ -352,7 +332,8 @@ impl<T: Ticket> Writer<T> {
     }
 
     /// Closes the active generation and starts the next one; what all lanes are past goes now.
-    pub(super) fn rotate(&mut self) -> Result<(), GenerationError> {
+    pub(super) fn rotate(&mut self) -> Result<(), JournalError> {
+        drop(self.written_anew()?);
         let fresh = self.journal.0.log.start(self.facts())?;
         self.active = Some(fresh);
         self.active_bytes = 0;

@@ -3,14 +3,15 @@
 //! Its file is a log that sled only ever adds to and rewrites in new places, so once it is closed its records are read
 //! from the bare bytes ([`super::closed`]). Nothing is removed inside a database; its space comes back when the folder
 //! goes. sled may panic on a failing disk, so every call into it is guarded: a panic comes back as an error. Its errors
-//! stick to an open database; the writer then goes on in another one.
+//! stick to an open database; the writer then goes on in another one, into which it takes along what this one holds
+//! ([`super::log`]).
 #![allow(clippy::disallowed_types, reason = "the one place that speaks to sled")]
 
 use super::error::panic_text;
 use super::files;
 use super::frame;
-use crate::record::LaneId;
 use super::refusal;
+use crate::record::LaneId;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -134,7 +135,11 @@ impl Generation {
             batch.insert(&frame::key(number, part), value);
         }
         crate::rig::stall_sync();
-        self.guarded(|db| db.apply_batch(batch).and_then(|()| db.flush()).map(drop))
+        self.guarded(|db| {
+            db.apply_batch(batch)?;
+            crate::rig::panic_if_told(self.dir.ancestors().nth(2).unwrap_or(&self.dir), "sync");
+            db.flush().map(drop)
+        })
     }
 
     /// The envelope of a record, its parts joined; `None` when it or a part of it is missing or damaged.
@@ -191,9 +196,7 @@ fn guard<T>(dir: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, Gen
         // What the system said stays what it was: a full disk is got out of in its own way.
         Ok(Err(sled::Error::Io(source))) => Err(GenerationError::Io { path: dir.to_owned(), source: plain(source) }),
         Ok(Err(source)) => Err(GenerationError::Sled { dir: dir.to_owned(), source }),
-        Err(panic) => {
-            Err(GenerationError::Panic { dir: dir.to_owned(), text: panic_text(&*panic) })
-        }
+        Err(panic) => Err(GenerationError::Panic { dir: dir.to_owned(), text: panic_text(&*panic) }),
     }
 }
 

@@ -16,6 +16,7 @@
 //! `reserve` ([`reserve`]).
 
 mod age;
+mod anew;
 mod append;
 pub mod books;
 mod closed;
@@ -37,13 +38,14 @@ mod heads;
 mod lane;
 mod lane_state;
 mod log;
+mod numbering;
 mod open;
 mod origin;
 pub mod place;
 mod quarantine;
+mod refusal;
 mod report;
 mod requeue;
-mod refusal;
 mod reserve;
 mod rest;
 mod retention;

@@ -5,13 +5,14 @@
 //! Only when the new epoch is durable may anything be appended. Generations of earlier opens are never appended to: a
 //! small newest one is carried over into a fresh database, a large one is simply closed.
 
+use super::anew::{carry_over, made_sure};
 use super::books::{LaneBook, Mark};
 use super::closed::{ClosedGeneration, record_of};
 use super::commit::{Tail, Writer, WriterHealth};
 use super::files;
 use super::folder::{self, Trusted};
 use super::format::check_format;
-use super::generation::{Facts, LaneFact};
+use super::generation::LaneFact;
 use super::log::Log;
 use super::origin::{Machine, Place, draw, draw_id};
 use super::quarantine::Quarantine;
@@ -117,16 +118,20 @@ impl Opened {
 
 /// What the tail of the log tells.
 #[derive(Default)]
-struct TailFacts {
-    first: u64,
-    last: u64,
+pub(super) struct TailFacts {
+    pub(super) first: u64,
+    pub(super) last: u64,
     missing: u64,
     in_doubt: u64,
     epoch: u64,
     journal: Option<JournalId>,
     next: HashMap<LaneId, u64>,
     bytes: u64,
-    records: u64,
+    pub(super) records: u64,
+    /// First position of each lane in the newest generation.
+    pub(super) begin: HashMap<LaneId, u64>,
+    /// Nothing says that the sync of its last commit ever succeeded.
+    unproven: bool,
 }
 
 impl TailFacts {
@@ -137,6 +142,7 @@ impl TailFacts {
         self.bytes += bytes as u64;
         self.records += 1;
         for slot in &record.slots {
+            self.begin.entry(slot.lane).or_insert(slot.position);
             let next = self.next.entry(slot.lane).or_default();
             *next = (*next).max(slot.position + 1);
         }
@@ -220,6 +226,11 @@ impl Journal {
         for book in books.iter_mut() {
             book.holes.set_silent(options.silent.contains(&book.name));
         }
+        // Before the state says that all of it is durable.
+        let sure = match newest.last().filter(|_| tail.unproven || log.is_distrusted(tail.first)) {
+            Some((closed, _)) => made_sure(&log, &tail, closed, epoch, &books, options)?,
+            None => None,
+        };
         let stranded = books.iter().filter(|book| !options.lanes.contains(&book.name) && book.waiting() > 0);
         report.stranded = stranded.map(|book| book.name.clone()).collect();
 
@@ -256,30 +267,19 @@ impl Journal {
         if let Err(error) = journal.0.reserve.make(options.bounds.min_free) {
             tracing::warn!(%error, "the journal's reserve for a full disk cannot be made now");
         }
-        let active = match newest.last().filter(|_| (1..=CARRY_BYTES).contains(&tail.bytes)) {
+        let small = sure.is_none() && (1..=CARRY_BYTES).contains(&tail.bytes);
+        let active = match newest.last().filter(|_| small) {
             // The generation starts where it did, so its lanes do, too.
             Some((closed, _)) => carry_over(&journal, tail.first, closed, last).unwrap_or_else(|error| {
                 // On a full disk, most likely: what is there can still be drained, and that makes room.
                 tracing::warn!(%error, "small newest generation not carried over, it is closed as it is");
                 None
             }),
-            None => None,
+            None => sure,
         };
         let active = active.map(|generation| (generation, tail.bytes));
         Ok(Opened { journal, report, tail: Tail { next: last + 1, active }, newest, open_acks })
     }
-}
-
-fn carry_over(
-    journal: &Journal,
-    first: u64,
-    closed: &ClosedGeneration,
-    last: u64,
-) -> Result<Option<Arc<super::generation::Generation>>, JournalError> {
-    let log = &journal.0.log;
-    // Without its facts nothing is known of its lanes: it is closed as it is.
-    let Some(facts) = log.facts(first) else { return Ok(None) };
-    Ok(Some(log.carry_over(Facts { epoch: journal.epoch(), ..facts }, closed, last)?))
 }
 
 fn take_lock(path: &Path) -> Result<File, JournalError> {
@@ -327,6 +327,7 @@ fn read_tail(log: &Log, high: Option<u64>) -> Result<(TailFacts, Vec<Counted>), 
     tail.in_doubt = high.map_or(0, |high| closed.in_doubt(high.max(first - 1)));
     // Numbers and positions follow from it: what cannot be read now is waited for, not taken for missing.
     each(&closed, end, &mut |record, bytes| tail.take(record, bytes)).map_err(unreadable)?;
+    tail.unproven = tail.records > 0 && tail.last > closed.proven(high.unwrap_or(0).max(first - 1));
     tail.missing = (tail.last + 1 - first).saturating_sub(tail.records);
     let mut newest = vec![(closed, end)];
     let mut records = tail.records;

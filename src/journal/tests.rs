@@ -13,6 +13,7 @@ mod refused;
 mod power_cut;
 mod rest;
 mod samples;
+mod unsynced;
 
 use super::books::Outcome;
 use super::*;
