@@ -35,7 +35,7 @@ use prepare::Prepared;
 pub(crate) use prepare::broker_tls;
 use reload::Orders;
 use sd_notify::NotifyState;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -46,7 +46,7 @@ use tokio::task::JoinSet;
 
 /// Flights may go on for so long after a stop.
 const GRACE: Duration = Duration::from_secs(10);
-/// Before a drain that ended by a panic is started again.
+/// Before a drain or the state's keeper, ended by a panic, is started again.
 const DRAIN_RESTART: Duration = Duration::from_secs(1);
 /// A journal that a reload closes is waited for as long, and after that the next opening waits for it.
 const CLOSING: Duration = Duration::from_secs(60);
@@ -172,7 +172,7 @@ async fn run_once(
     let writer = opened.writer(config.journal.linger, inbox, committed, give_up.clone());
     let writer = thread("journal-writer", move || writer.run())?;
     let keeper = journal.clone();
-    let keeper = thread("journal-keeper", move || keeper.keep())?;
+    let keeper = thread("journal-keeper", move || keep_state(&keeper))?;
 
     let options = IntakeOptions {
         config: config.mqtt.clone(),
@@ -261,6 +261,16 @@ async fn keep_draining(
         }
         tracing::error!(lane = options.queue.name, "a drain ended by a panic and is started again; please report this");
         tokio::time::sleep(DRAIN_RESTART).await;
+    }
+}
+
+/// Keeps the state file; after a panic another loop goes on, and what it has to write comes with the next change.
+fn keep_state(journal: &Journal) {
+    while catch_unwind(AssertUnwindSafe(|| journal.keep())).is_err() {
+        tracing::error!(
+            "the keeper of the journal's state panicked and is started again; please report this with the log"
+        );
+        std::thread::sleep(DRAIN_RESTART);
     }
 }
 

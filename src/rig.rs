@@ -13,6 +13,8 @@
 //!   boot (0: the real one), and the milliseconds that each commit's sync takes longer (none: 0), as on a card that stalls.
 //! - `TIDEGATE_RIG_GENERATION=BYTES` closes a generation after so many bytes, and a good part of one as soon as nothing comes
 //!   for a moment, so that a short run rotates, rests and trims often.
+//! - A file `rig-panic-commit`, `rig-panic-sync` or `rig-panic-publish` in the journal's folder holds a number: so many times
+//!   the journal's writer panics when it comes to that place.
 //! - `TIDEGATE_RIG_MACHINE=FOLDER` is where the marks of the machine are looked for instead of `/`.
 
 #[cfg(feature = "rig")]
@@ -93,6 +95,10 @@ mod inert {
         None
     }
 
+    /// Panics where a rig tells to: never, in a build that ships.
+    #[inline(always)]
+    pub(crate) const fn panic_if_told(_: &std::path::Path, _: &str) {}
+
     /// Where the marks of the machine are looked for: the usual place, in a build that ships.
     #[inline(always)]
     pub(crate) const fn machine() -> Option<std::path::PathBuf> {
@@ -162,6 +168,19 @@ mod live {
         std::env::var("TIDEGATE_RIG_GENERATION").ok()?.parse().ok()
     }
 
+    /// Panics as many times as the file of this place in the journal's folder says.
+    pub(crate) fn panic_if_told(journal: &std::path::Path, place: &str) {
+        let file = journal.join(format!("rig-panic-{place}"));
+        let Some(left) = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u32>().ok()) else {
+            return;
+        };
+        match left {
+            0 | 1 => std::fs::remove_file(&file).expect("the rig's own file"),
+            more => std::fs::write(&file, (more - 1).to_string()).expect("the rig's own file"),
+        }
+        panic!("the rig told the writer to");
+    }
+
     /// Where the marks of the machine are looked for, when that is not to be the usual place.
     pub(crate) fn machine() -> Option<PathBuf> {
         std::env::var_os("TIDEGATE_RIG_MACHINE").map(PathBuf::from)
@@ -185,11 +204,11 @@ mod live {
 #[cfg(not(feature = "rig"))]
 pub use inert::armed;
 #[cfg(not(feature = "rig"))]
-pub(crate) use inert::{generation_bytes, machine, quiet, shift};
+pub(crate) use inert::{generation_bytes, machine, panic_if_told, quiet, shift};
 #[cfg(feature = "rig")]
 pub use live::{arm, armed};
 #[cfg(feature = "rig")]
-pub(crate) use live::{generation_bytes, machine, quiet, shift};
+pub(crate) use live::{generation_bytes, machine, panic_if_told, quiet, shift};
 
 /// How far the clocks are moved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::journal::{
     Bounds, GENERATION_BYTES, Journal, JournalError, JournalOptions, OpenReport, Opened, QUIET, RESERVE_BYTES, place,
 };
-use crate::mqtt::{self, repeats::Recogniser, topic::route_of};
+use crate::mqtt::{self, names, repeats::Recogniser, topic::route_of};
 use crate::record::Draft;
 use crate::status::Board;
 use tokio::sync::watch;
@@ -70,6 +70,8 @@ pub(crate) fn options(config: &Config) -> JournalOptions {
 }
 
 fn open_once(options: &JournalOptions, config: &Config, clock: &Clock) -> Result<(Opened, Recogniser), JournalError> {
+    names::readable(&options.path)
+        .map_err(|source| JournalError::Io { path: options.path.join("intake/names"), source })?;
     let mut opened = Journal::open(options, clock)?;
     let (run, ids) = (opened.journal.run(), (&*config.mqtt.url, &*config.mqtt.client_id));
     let mut recogniser = mqtt::recall(&options.path.join("intake"), ids, run, opened.report.former);

@@ -25,11 +25,13 @@ pub(super) struct Oldest {
     looked: Option<Instant>,
     /// What the last look said.
     upto: Option<u64>,
+    /// The last look could not read.
+    refused: bool,
 }
 
 impl Oldest {
     pub(super) fn new(max_age: Duration) -> Oldest {
-        Oldest { max_age, number: 0, reading: None, looked: None, upto: None }
+        Oldest { max_age, number: 0, reading: None, looked: None, upto: None, refused: false }
     }
 
     /// Between two looks.
@@ -41,13 +43,18 @@ impl Oldest {
     /// Between two looks it repeats itself, unless `again`.
     ///
     /// A record whose own age is unknown is too old when one received after it is: what came before is not younger.
+    /// Where the oldest record cannot be read now, nothing is too old: intake does not wait for a generation that only a
+    /// lane needs, and the next look tries again.
     pub(super) fn upto(&mut self, shared: &Shared, again: bool) -> Option<u64> {
         if again || self.looked.is_none_or(|at| at.elapsed() >= self.pause()) {
-            // What cannot be read now has no age: what comes is taken meanwhile, and its reader waits for it.
-            self.upto = self.look(shared).unwrap_or_else(|error| {
-                tracing::warn!(%error, "the age of what waits cannot be told now");
-                None
-            });
+            let look = self.look(shared);
+            if let Err(error) = &look
+                && !self.refused
+            {
+                tracing::warn!(%error, "the oldest record cannot be read now: nothing is evicted for its age until it can");
+            }
+            self.refused = look.is_err();
+            self.upto = look.unwrap_or(None);
             self.looked = Some(Instant::now());
         }
         self.upto

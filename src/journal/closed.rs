@@ -15,13 +15,13 @@
 //! there no longer is looked for again in all of the files, and only what such a look does not find is missing.
 //!
 //! A page that the medium refuses is not a page that is lost: a scan that meets one fails, and is tried again; only what is
-//! refused for so long that it is believed ([`super::aside`]) is gone. Any other refusal is waited for.
+//! refused for so long that it is believed ([`super::refusal`]) is gone. Any other refusal is waited for.
 
-use super::aside;
 use super::commit::COMMIT_RECORDS;
 use super::frame::{self, HEADER_LEN_MAX, Odd, VALUE_MAX};
 use super::generation::{SEGMENT_BYTES, read_facts};
 use super::log::locked;
+use super::refusal;
 use super::value::Value;
 use crate::record::Record;
 use std::collections::BTreeSet;
@@ -97,7 +97,7 @@ impl ClosedGeneration {
     pub(super) fn as_it_is(dir: &Path) -> io::Result<ClosedGeneration> {
         let open = |path: PathBuf| File::open(&path).map(|file| (path, file));
         let files: Vec<(PathBuf, File)> = all_files(dir)?.into_iter().map(open).collect::<io::Result<_>>()?;
-        let (version, index) = match read_facts(dir) {
+        let (version, index) = match read_facts(dir)? {
             Some(facts) => (facts.format, Index::of(&files, facts.format)?),
             None => {
                 let (first, second) = (Index::of(&files, 1)?, Index::of(&files, 2)?);
@@ -176,16 +176,16 @@ impl Index {
             }
         }
         let Some(error) = refused else {
-            aside::is_well(path);
+            refusal::is_well(path);
             return Ok(());
         };
-        if aside::is_believed(path, &error) {
+        if refusal::is_believed(path, &error) {
             return Ok(());
         }
         let text = format!(
             "{error}: {} cannot be read whole; tried again for {} s before what is missing counts as damaged",
             path.display(),
-            aside::PATIENCE.as_secs()
+            refusal::PATIENCE.as_secs()
         );
         Err(io::Error::new(error.kind(), text))
     }
@@ -277,6 +277,12 @@ impl ClosedGeneration {
             whole = number;
         }
         None
+    }
+
+    /// The last number whose commit is known to have been synced: the state says so (`high`), or another commit that began
+    /// only after it. Of what stands behind, nobody knows whether a sync of it ever succeeded.
+    pub(super) fn proven(&self, high: u64) -> u64 {
+        self.index().committed.max(high)
     }
 
     /// Records that may have been in the last commit, above all that is known to have been durable, and of which only

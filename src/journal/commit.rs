@@ -4,18 +4,18 @@
 //! promise 'durable before acknowledged': number → append and flush (a full sync) → books → durable high water (lanes
 //! may read) → tickets (intake may acknowledge). A failure anywhere before the flush returned leaves books, high water
 //! and tickets as they were, and the very same records, under the same numbers, are tried again until the disk takes
-//! them. Nothing that was received is ever dropped here; what is unacknowledged stays with the broker.
+//! them; so does a panic ([`super::hand`]). Nothing that was received is ever dropped here; what is unacknowledged stays with the broker.
 
 use super::age::Oldest;
 use super::frame::FRAME_VERSION;
-use super::generation::{Facts, Generation, GenerationError, LaneFact};
+use super::generation::{Facts, Generation, LaneFact};
+use super::hand::{Commit, Hand};
 use super::log::{framed, locked};
+use super::numbering::Numbering;
 use super::retention::Bound;
 use super::{Append, Item, Journal, JournalError, Ticket, gap_record};
-use crate::clock::BootId;
-use crate::record::{Draft, LaneId, Record, Slot};
+use crate::record::Draft;
 use serde::Serialize;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -62,24 +62,18 @@ pub(super) struct Tail {
     pub(super) active: Option<(Arc<Generation>, u64)>,
 }
 
-/// What becomes a record with the next commit.
-#[derive(Debug)]
-pub(super) struct Numbering {
-    pub(super) draft: Draft,
-    /// The boot that it was received in.
-    pub(super) boot: BootId,
-    /// It comes back out of quarantine.
-    pub(super) requeued: bool,
-}
-
 /// The writer; made once per open, run on a thread of its own.
 #[derive(Debug)]
 pub struct Writer<T> {
     pub(super) journal: Journal,
     pub(super) inbox: UnboundedReceiver<Append<T>>,
-    committed: UnboundedSender<Vec<T>>,
+    pub(super) committed: UnboundedSender<Vec<T>>,
     linger: Duration,
-    stop: Arc<AtomicBool>,
+    pub(super) stop: Arc<AtomicBool>,
+    /// What was taken from the inbox and is not given back yet.
+    pub(super) hand: Hand<T>,
+    /// How often it has been started again since it last had nothing in hand.
+    pub(super) panics_in_row: u32,
     pub(super) next: u64,
     pub(super) active: Option<Arc<Generation>>,
     /// What the newest generation holds, be it open or closed.
@@ -113,6 +107,8 @@ impl<T: Ticket> Writer<T> {
             committed,
             linger,
             stop,
+            hand: Hand::default(),
+            panics_in_row: 0,
             next: tail.next,
             active,
             active_bytes,
@@ -123,68 +119,49 @@ impl<T: Ticket> Writer<T> {
         }
     }
 
-    /// Commits until the other end of the inbox is gone, or, on a disk that refuses, until told to stop.
-    pub fn run(mut self) {
-        while let Some(woken) = self.wait() {
-            let group = woken.map(|first| self.collect(first)).unwrap_or_default();
-            let mut drafts = Vec::new();
-            let mut tickets = Vec::with_capacity(group.len());
-            for Append { item, ticket } in group {
-                match item {
-                    Item::Record(draft) => drafts.push((*draft, tickets.len())),
-                    Item::Repeat => {}
-                    Item::Head { draft, why, bytes, delivery } => {
-                        // Committed first, so that the tickets of what came before do not wait for nothing.
-                        if !self.commit(std::mem::take(&mut drafts), &mut tickets)
-                            || !self.keep_head(*draft, why, bytes, delivery)
-                        {
-                            return;
-                        }
-                    }
-                }
-                tickets.push(ticket);
-            }
-            if crate::rig::armed(crate::rig::Sabotage::AckEarly) {
-                let _ = self.committed.send(std::mem::take(&mut tickets));
-            }
-            if !self.commit(drafts, &mut tickets) {
-                return;
-            }
-            if !tickets.is_empty() {
-                // The intake may be gone already; then nobody can acknowledge, and the broker delivers again.
-                let _ = self.committed.send(tickets);
-            }
-        }
-        // What is still to be announced goes with the last commit.
-        self.commit(Vec::new(), &mut []);
-    }
-
-    fn collect(&mut self, first: Append<T>) -> Vec<Append<T>> {
-        if !self.linger.is_zero() {
-            std::thread::sleep(self.linger);
-        } else if self.last_group >= FLOOD && self.inbox.len() + 1 < self.last_group {
-            std::thread::sleep(FLOOD_LINGER);
-        }
+    /// Takes what waits in the inbox behind `first`, too.
+    pub(super) fn collect(&mut self, first: Append<T>) {
         let size = |append: &Append<T>| match &append.item {
             Item::Record(draft) | Item::Head { draft, .. } => weight(draft),
             Item::Repeat => 0,
         };
         let mut bytes = size(&first);
-        let mut group = vec![first];
-        while group.len() < COMMIT_RECORDS && bytes < COMMIT_BYTES {
+        self.hand.take(first);
+        if !self.linger.is_zero() {
+            std::thread::sleep(self.linger);
+        } else if self.last_group >= FLOOD && self.inbox.len() + 1 < self.last_group {
+            std::thread::sleep(FLOOD_LINGER);
+        }
+        while self.hand.items.len() < COMMIT_RECORDS && bytes < COMMIT_BYTES {
             let Ok(next) = self.inbox.try_recv() else { break };
             bytes += size(&next);
-            group.push(next);
+            self.hand.take(next);
         }
-        self.last_group = group.len();
-        group
+        self.last_group = self.hand.items.len();
     }
 
-    /// Commits drafts, each with the place of its ticket, and whatever gap records wait; the tickets learn their numbers.
-    /// `false`: told to stop before the disk took them.
-    fn commit(&mut self, drafts: Vec<(Draft, usize)>, tickets: &mut [T]) -> bool {
-        let (drafts, places): (Vec<Draft>, Vec<usize>) = drafts.into_iter().unzip();
-        let bytes: usize = drafts.iter().map(weight).sum();
+    /// Commits what is in hand up to the first head, and whatever gap records wait; the tickets learn their numbers.
+    /// `false`: told to stop before the disk took it.
+    pub(super) fn commit(&mut self) -> bool {
+        if self.hand.commit.is_none() && !self.number_what_waits() {
+            return false;
+        }
+        if self.hand.commit.is_none() {
+            return true;
+        }
+        if !self.insist(Self::write) {
+            return false;
+        }
+        self.publish();
+        let requests = self.hand.commit.take().map(|commit| commit.requests);
+        self.requeued(requests.unwrap_or_default());
+        true
+    }
+
+    /// Makes a commit of what waits, if anything does. `false`: told to stop before there was room for it.
+    fn number_what_waits(&mut self) -> bool {
+        let count = self.hand.for_the_log();
+        let bytes: usize = self.hand.items.iter().take(count).filter_map(as_record).map(weight).sum();
         if !self.insist_on_room(bytes as u64) {
             return false;
         }
@@ -193,26 +170,34 @@ impl<T: Ticket> Writer<T> {
         if !announcements.is_empty() && !self.insist(|writer| writer.journal.0.write_state()) {
             return false;
         }
-        for (number, place) in (self.next + announcements.len() as u64..).zip(places) {
-            // None is there where the sabotage gave them back early.
-            if let Some(ticket) = tickets.get_mut(place) {
-                ticket.numbered(number);
-            }
-        }
         let (requeues, requests) = self.requeues();
         let boot = self.journal.0.clock.boot();
         let fresh = |draft| Numbering { draft, boot, requeued: false };
-        let drafts: Vec<Numbering> = announcements.into_iter().chain(drafts).map(fresh).chain(requeues).collect();
-        if drafts.is_empty() {
+        let received = self.hand.items.iter().take(count).filter_map(as_record);
+        let drafts = announcements.iter().chain(received).chain(requeues.iter().map(|requeue| &requeue.draft));
+        let slots = self.slots(drafts);
+        if slots.is_empty() {
+            self.hand.items.drain(..count);
+            self.hand.done += count;
             return true;
         }
-        let records = self.number(drafts);
-        if !self.insist(|writer| writer.write(&records)) {
-            return false;
+        // From here on nothing can fail: what leaves the items is in the commit.
+        let mut number = self.next + announcements.len() as u64;
+        let mut received = Vec::with_capacity(count);
+        for item in self.hand.items.drain(..count) {
+            if let Item::Record(draft) = item {
+                // None is there where the sabotage gave them back early.
+                if let Some(ticket) = self.hand.tickets.get_mut(self.hand.done) {
+                    ticket.numbered(number);
+                }
+                number += 1;
+                received.push(*draft);
+            }
+            self.hand.done += 1;
         }
-        self.next += records.len() as u64;
-        self.publish(records);
-        self.requeued(requests);
+        let drafts = announcements.into_iter().chain(received).map(fresh).chain(requeues);
+        let records = self.number(drafts.zip(slots));
+        self.hand.commit = Some(Commit { records, requests, durable: false });
         true
     }
 
@@ -294,29 +279,26 @@ impl<T: Ticket> Writer<T> {
         *health = now;
     }
 
-    fn number(&self, drafts: Vec<Numbering>) -> Vec<Arc<Record>> {
-        let shared = &self.journal.0;
-        let mut next: HashMap<LaneId, u64> = locked(&shared.books).iter().map(|book| (book.id, book.next)).collect();
-        let mut open_acks = locked(&shared.open_acks).clone();
-        let numbered = drafts.into_iter().zip(self.next..).map(|(Numbering { draft, boot, requeued }, number)| {
-            let mut slots = Vec::with_capacity(draft.lanes.len());
-            for lane in &draft.lanes {
-                let position = next.get_mut(lane).expect("routes name only lanes that were opened");
-                slots.push(Slot { lane: *lane, position: *position });
-                *position = position.saturating_add(1);
-            }
-            let open_acks = open_acks.take();
-            Arc::new(Record { requeued, open_acks, ..Record::number(draft, shared.run, number, boot, slots) })
-        });
-        numbered.collect()
-    }
-
-    fn write(&mut self, records: &[Arc<Record>]) -> Result<(), JournalError> {
+    /// Writes the commit in hand.
+    fn write(&mut self) -> Result<(), JournalError> {
+        let Some(Commit { records, durable: false, .. }) = &self.hand.commit else { return Ok(()) };
+        let records = records.clone();
+        crate::rig::panic_if_told(&self.journal.0.path, "commit");
         if self.active_bytes >= self.journal.0.generation_bytes {
             self.rotate()?;
         }
-        let (frames, bytes) = framed(records, Some(self.next.saturating_sub(1)));
-        self.active()?.append(frames)?;
+        let (frames, bytes) = framed(&records, Some(self.next.saturating_sub(1)));
+        let active = self.active()?;
+        if let Err(error) = active.append(frames).map_err(JournalError::from) {
+            // A disk without room says so before it writes.
+            if !error.is_full() {
+                self.journal.0.log.distrust_newest();
+            }
+            return Err(error);
+        }
+        if let Some(commit) = &mut self.hand.commit {
+            commit.durable = true;
+        }
         self.active_bytes += bytes;
         self.restless_bytes += bytes;
         Ok(())
@@ -326,8 +308,14 @@ impl<T: Ticket> Writer<T> {
         if let Some(generation) = &self.active {
             return Ok(generation.clone());
         }
-        let generation = self.journal.0.log.start(self.facts())?;
-        self.active_bytes = 0;
+        let generation = match self.written_anew()? {
+            Some(generation) => generation,
+            None => {
+                let generation = self.journal.0.log.start(self.facts())?;
+                self.active_bytes = 0;
+                generation
+            }
+        };
         Ok(self.active.insert(generation).clone())
     }
 
@@ -338,7 +326,8 @@ impl<T: Ticket> Writer<T> {
     }
 
     /// Closes the active generation and starts the next one; what all lanes are past goes now.
-    pub(super) fn rotate(&mut self) -> Result<(), GenerationError> {
+    pub(super) fn rotate(&mut self) -> Result<(), JournalError> {
+        drop(self.written_anew()?);
         let fresh = self.journal.0.log.start(self.facts())?;
         self.active = Some(fresh);
         self.active_bytes = 0;
@@ -350,7 +339,9 @@ impl<T: Ticket> Writer<T> {
     }
 
     /// In one picture with the books: whoever sees there that a record was appended or a hole announced can read it, too.
-    fn publish(&self, records: Vec<Arc<Record>>) {
+    /// After a panic it is done again from the beginning.
+    fn publish(&mut self) {
+        let Some(Commit { records, .. }) = &self.hand.commit else { return };
         let shared = &self.journal.0;
         let high = records.last().expect("a commit has records").number;
         // Before the books: nobody reads beyond the high water, and who settles need not wait for it.
@@ -364,7 +355,16 @@ impl<T: Ticket> Writer<T> {
             books.iter_mut().for_each(|book| book.holes.announced());
             shared.durable.send_replace(high);
         }
+        crate::rig::panic_if_told(&shared.path, "publish");
+        self.next = high + 1;
         shared.dirty();
+    }
+}
+
+fn as_record(item: &Item) -> Option<&Draft> {
+    match item {
+        Item::Record(draft) => Some(draft),
+        Item::Repeat | Item::Head { .. } => None,
     }
 }
 

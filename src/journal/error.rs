@@ -3,6 +3,7 @@
 use super::generation::GenerationError;
 use super::reserve;
 use super::state::StateError;
+use std::any::Any;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -66,4 +67,10 @@ impl From<StateError> for JournalError {
             many @ StateError::TooManyLanes(_) => JournalError::Generation(many.to_string()),
         }
     }
+}
+
+/// What a panic said.
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }

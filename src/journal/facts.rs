@@ -4,6 +4,7 @@ use super::books::LaneBook;
 use super::log::locked;
 use super::{Journal, QuarantineCounts, WriterHealth};
 use serde::Serialize;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// What `status` shows of one lane.
 #[derive(Clone, Debug, Serialize)]
@@ -80,6 +81,8 @@ pub struct JournalFacts {
     pub writer: WriterHealth,
     /// Parts of the journal that the disk gives back no more, and that were set aside.
     pub set_aside: usize,
+    /// How often the writer panicked since the start, and was started again.
+    pub writer_panics: u64,
     /// Quarantined records and oversize messages on disk.
     pub quarantine: QuarantineCounts,
     /// Every lane, configured or not.
@@ -109,6 +112,7 @@ impl Journal {
             }),
             writer: locked(&self.0.health).clone(),
             set_aside: super::aside::count(&self.0.path),
+            writer_panics: self.0.panics.load(Relaxed),
             quarantine: self.0.quarantine.counts(),
             lanes,
         }

@@ -19,6 +19,8 @@ pub(super) fn sync_tree(path: &Path) -> io::Result<()> {
         let entry = entry?;
         let kind = entry.file_type()?;
         if kind.is_file() {
+            #[cfg(test)]
+            refused(&entry.path())?;
             File::open(entry.path())?.sync_all()?;
         } else if kind.is_dir() {
             sync_tree(&entry.path())?;
@@ -83,4 +85,28 @@ pub(super) fn disk_bytes(path: &Path) -> u64 {
             Err(_) => 0,
         })
         .sum()
+}
+
+#[cfg(test)]
+thread_local! {
+    static REFUSED: std::cell::RefCell<Option<std::path::PathBuf>> = const { std::cell::RefCell::new(None) };
+}
+
+/// Syncs of this thread below `folder` are refused for as long as this is kept.
+#[cfg(test)]
+pub(super) fn refuse_syncs(folder: &Path) -> impl Drop {
+    struct Mended;
+    impl Drop for Mended {
+        fn drop(&mut self) {
+            REFUSED.set(None);
+        }
+    }
+    REFUSED.set(Some(folder.to_owned()));
+    Mended
+}
+
+#[cfg(test)]
+fn refused(path: &Path) -> io::Result<()> {
+    let refused = REFUSED.with_borrow(|folder| folder.as_ref().is_some_and(|folder| path.starts_with(folder)));
+    if refused { Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error())) } else { Ok(()) }
 }

@@ -32,7 +32,12 @@ fn line() -> String {
 /// shows in its generations, too.
 fn refuse_newer(path: &Path) -> Result<Option<String>, JournalError> {
     let file = path.join("format");
-    let Ok(text) = fs::read_to_string(&file) else { return Ok(None) };
+    let text = match fs::read_to_string(&file) {
+        Ok(text) => text,
+        // Text that is none says as little as a file that is not there; what cannot be read now may say anything.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => return Ok(None),
+        Err(source) => return Err(JournalError::io(&file, source)),
+    };
     match number(&text) {
         Some(number) if number > FORMAT => {
             Err(JournalError::Newer(format!("written by a newer tidegate ({}: {})", file.display(), text.trim())))
@@ -58,7 +63,8 @@ pub(super) fn check_format(path: &Path) -> Result<bool, JournalError> {
         return Ok(false);
     }
     // Missing, torn when the journal was made, or damaged: it says nothing that the other files do not.
-    let made = !path.join("state").exists();
+    let state = path.join("state");
+    let made = !state.try_exists().map_err(|source| JournalError::io(&state, source))?;
     files::replace(&file, line().as_bytes()).map_err(|source| JournalError::io(&file, source))?;
     Ok(made)
 }

@@ -3,6 +3,7 @@
 //! It has a position of its own in the lane, and a message group of its own. It is read again twice: at an opening, where
 //! a hole of the state file may have been announced already, and when it is evicted before it was sent.
 
+use super::JournalError;
 use super::books::LaneBook;
 use super::gaps::{About, Hole, Reason};
 use super::log::Log;
@@ -101,9 +102,12 @@ pub(super) fn announced_by(record: &Record) -> Option<Hole> {
 /// Takes out the holes whose gap records are durable already: they stand above `high`, the high water of the state that
 /// the books come from, because a hole is in the state before its gap record is committed. `end`: numbers from there on
 /// do not count. Reads nothing when there is no hole.
-pub(super) fn forget_announced(log: &Log, high: u64, end: u64, books: &mut [LaneBook]) {
+///
+/// # Errors
+/// What was committed above `high` cannot be read now: nobody knows what it announces.
+pub(super) fn forget_announced(log: &Log, high: u64, end: u64, books: &mut [LaneBook]) -> Result<(), JournalError> {
     if books.iter().all(|book| book.holes.all().is_empty()) {
-        return;
+        return Ok(());
     }
     let firsts = log.firsts();
     for (index, first) in firsts.iter().enumerate() {
@@ -111,14 +115,15 @@ pub(super) fn forget_announced(log: &Log, high: u64, end: u64, books: &mut [Lane
         if below <= high.saturating_add(1) {
             continue;
         }
-        // What cannot be read now announces nothing: better said twice than never.
-        let Ok(Some(closed)) = log.closed(*first) else { continue };
+        let Some(closed) = log.closed(*first)? else { continue };
         let mut take = |record: &Arc<Record>, _| {
             forget(record, books);
             ControlFlow::Continue(())
         };
-        let _ = closed.each((high.saturating_add(1), below), &mut take);
+        let numbers = (high.saturating_add(1), below);
+        closed.each(numbers, &mut take).map_err(|source| JournalError::io(log.folder(), source))?;
     }
+    Ok(())
 }
 
 fn forget(record: &Record, books: &mut [LaneBook]) {

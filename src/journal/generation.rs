@@ -3,11 +3,14 @@
 //! Its file is a log that sled only ever adds to and rewrites in new places, so once it is closed its records are read
 //! from the bare bytes ([`super::closed`]). Nothing is removed inside a database; its space comes back when the folder
 //! goes. sled may panic on a failing disk, so every call into it is guarded: a panic comes back as an error. Its errors
-//! stick to an open database; the writer then goes on in another one.
+//! stick to an open database; the writer then goes on in another one, into which it takes along what this one holds
+//! ([`super::log`]).
 #![allow(clippy::disallowed_types, reason = "the one place that speaks to sled")]
 
+use super::error::panic_text;
 use super::files;
 use super::frame;
+use super::refusal;
 use super::value::Value;
 use crate::record::LaneId;
 use serde::{Deserialize, Serialize};
@@ -65,15 +68,24 @@ pub(super) struct LaneFact {
 }
 
 /// Reads the facts of a generation's folder; `None` when they are missing or damaged.
-pub(super) fn read_facts(dir: &Path) -> Option<Facts> {
-    let bytes = fs::read(dir.join(FACTS_FILE)).ok()?;
-    let (body, crc) = bytes.split_last_chunk::<4>()?;
-    (crc32c::crc32c(body) == u32::from_be_bytes(*crc)).then(|| serde_cbor::from_slice(body).ok())?
+///
+/// # Errors
+/// They cannot be read now, which says nothing about them.
+pub(super) fn read_facts(dir: &Path) -> io::Result<Option<Facts>> {
+    let file = dir.join(FACTS_FILE);
+    let Some(bytes) = refusal::unless_gone(&file, fs::read(&file))? else { return Ok(None) };
+    let Some((body, crc)) = bytes.split_last_chunk::<4>() else { return Ok(None) };
+    let sound = crc32c::crc32c(body) == u32::from_be_bytes(*crc);
+    Ok(sound.then(|| serde_cbor::from_slice(body).ok()).flatten())
 }
 
 /// Whether a generation's folder was complete when it was made.
-pub(super) fn is_complete(dir: &Path) -> bool {
-    dir.join(FACTS_FILE).exists()
+///
+/// # Errors
+/// Nobody can tell now.
+pub(super) fn is_complete(dir: &Path) -> io::Result<bool> {
+    let file = dir.join(FACTS_FILE);
+    Ok(refusal::unless_gone(&file, fs::metadata(&file))?.is_some())
 }
 
 /// An open generation.
@@ -125,7 +137,11 @@ impl Generation {
             batch.insert(&frame::key(number, part), value);
         }
         crate::rig::stall_sync();
-        self.guarded(|db| db.apply_batch(batch).and_then(|()| db.flush()).map(drop))
+        self.guarded(|db| {
+            db.apply_batch(batch)?;
+            crate::rig::panic_if_told(self.dir.ancestors().nth(2).unwrap_or(&self.dir), "sync");
+            db.flush().map(drop)
+        })
     }
 
     /// The value that holds a record; `None` when it or a part of it is missing or damaged.
@@ -185,11 +201,7 @@ fn guard<T>(dir: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, Gen
         // What the system said stays what it was: a full disk is got out of in its own way.
         Ok(Err(sled::Error::Io(source))) => Err(GenerationError::Io { path: dir.to_owned(), source: plain(source) }),
         Ok(Err(source)) => Err(GenerationError::Sled { dir: dir.to_owned(), source }),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            Err(GenerationError::Panic { dir: dir.to_owned(), text: text.unwrap_or_default() })
-        }
+        Err(panic) => Err(GenerationError::Panic { dir: dir.to_owned(), text: panic_text(&*panic) }),
     }
 }
 
@@ -230,7 +242,7 @@ mod tests {
         }
         assert!(generation.value(400).unwrap().is_none() && generation.value(3).unwrap().is_none());
         drop(generation);
-        assert_eq!(read_facts(&dir), Some(facts(4)));
+        assert_eq!(read_facts(&dir).unwrap(), Some(facts(4)));
         let closed = ClosedGeneration::closed(&dir).unwrap();
         assert_eq!(closed.numbers().collect::<Vec<_>>(), (4..400).collect::<Vec<_>>());
         for record in &records {

@@ -6,6 +6,14 @@
 //! would have sled write into a file that others already read ([`super::closed`]). A folder without its note of facts and without records was not complete when the
 //! power went, and holds nothing that was acknowledged; of two folders with one first number, the older is left from a
 //! carry-over that the newer one completed.
+//!
+//! **After a failed sync a file is never trusted again.** The kernel marks the pages that it could not write as clean, tells
+//! one caller, and says OK to the next sync, about pages that are only in its cache. So what such a file holds is written
+//! into another one, and counts when that one is synced ([`Log::carry_over`]). While the agent runs, that is the whole
+//! generation, and not the failed commit alone: each commit was synced before the next one began, but a page at the seam
+//! holds the end of the one and the beginning of the other, and a medium that fails while it writes a page may lose all of
+//! it. At an opening it is the newest generation, where the sync fails now, or where nothing says that the sync of its last
+//! commit ever succeeded: the run before may have been told that it failed, and did not live to write it again.
 
 use super::JournalError;
 use super::aside;
@@ -13,9 +21,10 @@ use super::closed::ClosedGeneration;
 use super::files;
 use super::frame;
 use super::generation::{Facts, Frames, Generation, GenerationError, is_complete, read_facts};
+use super::refusal;
 use super::value::Value;
 use crate::record::{Record, pack};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -25,6 +34,8 @@ use std::sync::atomic::{
 };
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
+/// Folders of which a sync failed in this process; they go when the folder does.
+static DISTRUSTED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 /// Records per commit while they are carried over.
 const CARRY_COMMIT: usize = 256;
 
@@ -122,7 +133,9 @@ impl Log {
         for entry in aside::patiently(path, &dir, entries).map_err(io)? {
             let name = entry.file_name();
             match name.to_str().and_then(parse_name) {
-                Some((first, epoch)) if is_complete(&entry.path()) => found.push((first, epoch, entry.path())),
+                Some((first, epoch)) if is_complete(&entry.path()).map_err(io)? => {
+                    found.push((first, epoch, entry.path()));
+                }
                 Some((first, epoch)) => bare.push((first, epoch, entry.path())),
                 // Half-removed by a run that was cut. Anything else is somebody's, and none of our business.
                 None if name.to_str().is_some_and(|name| name.starts_with(TRASH)) => {
@@ -149,15 +162,21 @@ impl Log {
             // A killed process leaves bytes and names that only the page cache holds. They are made certain before they are
             // counted, sent, or taken as the reason to remove an older folder: the power may go next.
             if let Err(error) = files::sync_tree(newest).and_then(|()| files::sync_dir(&dir)) {
-                tracing::warn!(%error, "newest generation cannot be synced, it is used as it is");
+                tracing::error!(%error, "the newest generation cannot be synced: it is written anew before it counts");
+                locked(&DISTRUSTED).insert(newest.clone());
             }
         }
         let mut row: BTreeMap<u64, Arc<Slot>> = BTreeMap::new();
         for (first, _, folder) in found {
             // A note of another generation says nothing about this one.
-            let facts = read_facts(&folder).filter(|facts| facts.first == first);
-            if let Some(older) = enter(&mut row, Slot::new(first, folder, facts)) {
-                let _ = fs::remove_dir_all(&older.dir);
+            let facts = read_facts(&folder).map_err(io)?.filter(|facts| facts.first == first);
+            if let Some(facts) = facts.as_ref().filter(|facts| facts.format > frame::FRAME_VERSION) {
+                let text = format!("written by a newer tidegate ({}: format {})", folder.display(), facts.format);
+                return Err(JournalError::Newer(text));
+            }
+            let newer_counts = !locked(&DISTRUSTED).contains(&folder);
+            if let Some(older) = enter(&mut row, Slot::new(first, folder, facts)).filter(|_| newer_counts) {
+                remove(&older.dir);
             }
         }
         Ok(Log { dir, row: Mutex::new(row) })
@@ -186,13 +205,36 @@ impl Log {
         }
     }
 
+    /// The folder of all generations.
+    pub(super) fn folder(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A sync of the newest generation failed.
+    pub(super) fn distrust_newest(&self) {
+        if let Some((_, slot)) = locked(&self.row).last_key_value() {
+            locked(&DISTRUSTED).insert(slot.dir.clone());
+        }
+    }
+
+    /// Whether a sync of the generation at `first` failed, as far as this process knows.
+    pub(super) fn is_distrusted(&self, first: u64) -> bool {
+        locked(&self.row).get(&first).is_some_and(|slot| locked(&DISTRUSTED).contains(&slot.dir))
+    }
+
     /// Makes a new generation, the active one.
     pub(super) fn start(&self, facts: Facts) -> Result<Arc<Generation>, GenerationError> {
+        let left = locked(&self.row).get(&facts.first).map(|slot| slot.dir.clone());
+        if let Some(left) = left {
+            // Left by an attempt whose first commit failed: nothing in it was acknowledged, and its room may be needed.
+            remove(&left);
+        }
         self.make(facts, std::iter::empty())
     }
 
     /// Makes the generation at `facts.first` anew, with the records of the closed one up to `last`, so that it can be gone on in:
-    /// otherwise every restart would leave a small generation behind. The old folder goes last.
+    /// otherwise every restart would leave a small generation behind, and a file of which a sync failed would stay. The old
+    /// folder goes last.
     pub(super) fn carry_over(
         &self,
         facts: Facts,
@@ -215,17 +257,31 @@ impl Log {
         let old = locked(&self.row).get(&facts.first).map(|slot| slot.dir.clone());
         let generation = self.make(facts, commits)?;
         if let Some(old) = old {
-            let _ = fs::remove_dir_all(old);
+            remove(&old);
         }
         Ok(generation)
     }
 
-    fn make(&self, facts: Facts, carried: impl Iterator<Item = Frames>) -> Result<Arc<Generation>, GenerationError> {
-        let dir = self.dir.join(format!("gen-{:020}.{:010}", facts.first, facts.epoch));
-        if dir.exists() {
-            // Left by an attempt of this epoch that failed half-way, or whose first commit did: nothing was acknowledged.
-            fs::remove_dir_all(&dir).map_err(|source| GenerationError::Io { path: dir.clone(), source })?;
+    /// A name for a generation: of those with one first number the newest has the highest count, and that is the epoch,
+    /// unless a complete one has it already, which may be what is copied from.
+    fn free_name(&self, first: u64, epoch: u64) -> std::io::Result<PathBuf> {
+        for count in epoch.. {
+            let dir = self.dir.join(format!("gen-{first:020}.{count:010}"));
+            if !dir.try_exists()? {
+                return Ok(dir);
+            }
+            if !is_complete(&dir)? {
+                // Left by an attempt that failed half-way: nothing in it was acknowledged.
+                fs::remove_dir_all(&dir)?;
+                return Ok(dir);
+            }
         }
+        Err(std::io::Error::other("no name is free"))
+    }
+
+    fn make(&self, facts: Facts, carried: impl Iterator<Item = Frames>) -> Result<Arc<Generation>, GenerationError> {
+        let name = self.free_name(facts.first, facts.epoch);
+        let dir = name.map_err(|source| GenerationError::Io { path: self.dir.clone(), source })?;
         let generation = Arc::new(Generation::create(&dir, &facts, carried)?);
         let slot = Slot::new(facts.first, dir, Some(facts));
         *locked(&slot.active) = Arc::downgrade(&generation);
@@ -289,6 +345,7 @@ impl Log {
         }
         row.remove(&first);
         drop(row);
+        locked(&DISTRUSTED).remove(&slot.dir);
         let _ = fs::remove_dir_all(&trash);
         true
     }
@@ -343,14 +400,14 @@ impl Slot {
         }
         let closed = match ClosedGeneration::closed(&self.dir) {
             Ok(closed) => Arc::new(closed),
-            Err(why) if aside::is_believed(&self.dir, &why) => {
+            Err(why) if refusal::is_believed(&self.dir, &why) => {
                 let journal = self.dir.parent().and_then(Path::parent).expect("it lies in the log of a journal");
                 aside::set_aside(journal, &self.dir, &why);
                 return Ok(self.aside.get_or_init(|| Arc::new(ClosedGeneration::set_aside())).clone());
             }
             Err(source) => return Err(JournalError::io(&self.dir, source)),
         };
-        aside::is_well(&self.dir);
+        refusal::is_well(&self.dir);
         *kept = Arc::downgrade(&closed);
         Ok(closed)
     }
@@ -365,6 +422,12 @@ fn enter(row: &mut BTreeMap<u64, Arc<Slot>>, slot: Arc<Slot>) -> Option<Arc<Slot
         before.end.store(first, Release);
     }
     replaced
+}
+
+/// Removes a folder that nothing is needed of. What stays of it goes at the next opening.
+fn remove(folder: &Path) {
+    let _ = fs::remove_dir_all(folder);
+    locked(&DISTRUSTED).remove(folder);
 }
 
 /// Consecutive records as the generation takes them, and their bytes. `previous`: of the commit that they are.

@@ -16,6 +16,7 @@
 //! `reserve` ([`reserve`]).
 
 mod age;
+mod anew;
 mod append;
 mod aside;
 pub mod books;
@@ -35,15 +36,18 @@ pub(crate) mod fuzz;
 mod gap_record;
 mod gaps;
 mod generation;
+mod hand;
 mod heads;
 mod lane;
 mod lane_state;
 mod lanes;
 mod log;
+mod numbering;
 mod open;
 mod origin;
 pub mod place;
 mod quarantine;
+mod refusal;
 mod report;
 mod requeue;
 mod reserve;
@@ -132,6 +136,8 @@ struct Shared {
     /// Something is to be announced, and the writer need not wait for a message to do it.
     noted: tokio::sync::Notify,
     health: Mutex<WriterHealth>,
+    /// How often the writer panicked in this run.
+    panics: AtomicU64,
     _lock: std::fs::File,
     /// The last field, so that it goes after the lock: who waits for it finds the journal unlocked.
     closing: watch::Sender<()>,

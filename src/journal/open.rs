@@ -5,6 +5,7 @@
 //! Only when the new epoch is durable may anything be appended. Generations of earlier opens are never appended to: a
 //! small newest one is carried over into a fresh database, a large one is simply closed.
 
+use super::anew::{carry_over, made_sure};
 use super::aside;
 use super::books::Mark;
 use super::closed::ClosedGeneration;
@@ -14,7 +15,7 @@ use super::folder::{self, Trusted};
 use super::format::check_format;
 use super::lane_state::LaneState;
 use super::lanes::{self, Traces};
-use super::log::{Log, locked};
+use super::log::Log;
 use super::origin::{Machine, Place, draw, draw_id};
 use super::quarantine::Quarantine;
 use super::report::OpenReport;
@@ -124,9 +125,9 @@ impl Opened {
 
 /// What the tail of the log tells.
 #[derive(Default)]
-struct TailFacts {
-    first: u64,
-    last: u64,
+pub(super) struct TailFacts {
+    pub(super) first: u64,
+    pub(super) last: u64,
     missing: u64,
     in_doubt: u64,
     epoch: u64,
@@ -134,7 +135,11 @@ struct TailFacts {
     next: HashMap<LaneId, u64>,
     lanes: Traces,
     bytes: u64,
-    records: u64,
+    pub(super) records: u64,
+    /// First position of each lane in the newest generation.
+    pub(super) begin: HashMap<LaneId, u64>,
+    /// Nothing says that the sync of its last commit ever succeeded.
+    unproven: bool,
 }
 
 impl TailFacts {
@@ -146,6 +151,7 @@ impl TailFacts {
         self.records += 1;
         self.lanes.take(record);
         for slot in &record.slots {
+            self.begin.entry(slot.lane).or_insert(slot.position);
             let next = self.next.entry(slot.lane).or_default();
             *next = (*next).max(slot.position.saturating_add(1));
         }
@@ -226,7 +232,7 @@ impl Journal {
             None => (draw_id(), 1, Vec::new()),
         };
         let end = newest.last().map_or(u64::MAX, |(_, end)| *end);
-        gap_record::forget_announced(&log, high, end, &mut books);
+        gap_record::forget_announced(&log, high, end, &mut books)?;
         if report.state_lost || report.slot_lost {
             lanes::recover(&log, &tail.lanes, &mut books)?;
         }
@@ -241,19 +247,23 @@ impl Journal {
                 book.presume(Mark { upto: appended, epoch: epoch - 1, boot: BootId::default(), since_ms: 0 });
             }
         }
-        let quarantine = Quarantine::open(&path.join("quarantine")).map_err(io)?;
+        let folder = path.join("quarantine");
+        let quarantine = aside::patiently(path, &folder, || Quarantine::open(&folder)).map_err(io)?;
         let ids = lanes::Ids::known(ids_given, &log, &tail.lanes, &books);
         lanes::forget(&mut books, options, &quarantine);
         let lane_ids = lanes::add(&mut books, options, &ids, last.saturating_add(1))?;
         for book in books.iter_mut() {
             book.holes.set_silent(options.silent.contains(&book.name));
         }
+        // Before the state says that all of it is durable.
+        let sure = match newest.last().filter(|_| tail.unproven || log.is_distrusted(tail.first)) {
+            Some((closed, _)) => made_sure(&log, &tail, closed, epoch, &books, options)?,
+            None => None,
+        };
         let stranded = books.iter().filter(|book| !options.lanes.contains(&book.name) && book.waiting() > 0);
         report.stranded = stranded.map(|book| book.name.clone()).collect();
 
         let reserve = Reserve::new(path, options.reserve_bytes);
-        let folder = path.join("quarantine");
-        let quarantine = aside::patiently(path, &folder, || Quarantine::open(&folder)).map_err(io)?;
         let journal = Journal(Arc::new(Shared {
             run: Run { journal: id, epoch, random: draw() },
             machine,
@@ -278,6 +288,7 @@ impl Journal {
             requeues: Mutex::default(),
             noted: tokio::sync::Notify::new(),
             health: Mutex::new(WriterHealth::Fine),
+            panics: AtomicU64::new(0),
             _lock: lock,
             closing: watch::Sender::new(()),
         }));
@@ -286,31 +297,19 @@ impl Journal {
         if let Err(error) = journal.0.reserve.make(options.bounds.min_free) {
             tracing::warn!(%error, "the journal's reserve for a full disk cannot be made now");
         }
-        let active = match newest.last().filter(|_| (1..=CARRY_BYTES).contains(&tail.bytes)) {
+        let small = sure.is_none() && (1..=CARRY_BYTES).contains(&tail.bytes);
+        let active = match newest.last().filter(|_| small) {
             // The generation starts where it did, so its lanes do, too.
             Some((closed, _)) => carry_over(&journal, tail.first, closed, last).unwrap_or_else(|error| {
                 // On a full disk, most likely: what is there can still be drained, and that makes room.
                 tracing::warn!(%error, "small newest generation not carried over, it is closed as it is");
                 None
             }),
-            None => None,
+            None => sure,
         };
         let active = active.map(|generation| (generation, tail.bytes));
         Ok(Opened { journal, report, tail: Tail { next: last.saturating_add(1), active }, newest, open_acks })
     }
-}
-
-fn carry_over(
-    journal: &Journal,
-    first: u64,
-    closed: &ClosedGeneration,
-    last: u64,
-) -> Result<Option<Arc<super::generation::Generation>>, JournalError> {
-    let log = &journal.0.log;
-    // Without its facts nothing is known of its lanes: it is closed as it is.
-    let Some(facts) = log.facts(first) else { return Ok(None) };
-    let facts = lanes::carried(facts, journal.epoch(), &locked(&journal.0.books));
-    Ok(Some(log.carry_over(facts, closed, last)?))
 }
 
 fn take_lock(path: &Path) -> Result<File, JournalError> {
@@ -354,6 +353,7 @@ fn read_tail(log: &Log, high: Option<u64>) -> Result<(TailFacts, Vec<Counted>), 
         ControlFlow::Continue(())
     };
     closed.each((0, end), &mut take).map_err(unreadable)?;
+    tail.unproven = tail.records > 0 && tail.last > closed.proven(high.unwrap_or(0).max(first.saturating_sub(1)));
     tail.missing = tail.last.saturating_add(1).saturating_sub(first).saturating_sub(tail.records);
     let mut newest = vec![(closed, end)];
     let mut records = tail.records;

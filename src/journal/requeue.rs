@@ -5,8 +5,9 @@
 //! it safe: first it is durable in the log, then it leaves the quarantine. A cut between the two leaves it in both, and
 //! it can be requeued or dropped once more; it is never in neither.
 
-use super::commit::{Numbering, Writer};
+use super::commit::Writer;
 use super::log::locked;
+use super::numbering::Numbering;
 use super::quarantine::{Quarantined, QuarantinedName};
 use super::{Journal, JournalError, Opened, Ticket};
 use serde::Serialize;

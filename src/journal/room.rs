@@ -75,7 +75,7 @@ impl<T: Ticket> Writer<T> {
     }
 
     fn aged(&mut self, again: bool) -> Option<u64> {
-        self.oldest.as_mut().and_then(|oldest| oldest.upto(&self.journal.0, again))
+        self.oldest.as_mut()?.upto(&self.journal.0, again)
     }
 
     /// Gets out of a full disk: gives up the reserve, so that the next attempt has room.
@@ -112,7 +112,7 @@ impl<T: Ticket> Writer<T> {
     /// the state file.
     fn give_up(&mut self, first: u64, end: u64, reason: Reason) -> Result<(), JournalError> {
         let shared = &self.journal.0;
-        let mut given = self.survey(first, end);
+        let mut given = self.survey(first, end)?;
         for fact in shared.log.facts(end).into_iter().flat_map(|facts| facts.lanes) {
             let given = given.entry(fact.id).or_default();
             given.next = given.next.max(fact.next);
@@ -142,14 +142,17 @@ impl<T: Ticket> Writer<T> {
         shared.write_state()
     }
 
-    /// Reads the records in `first..end` that some lane still waits for. What cannot be read stays unknown.
-    fn survey(&self, first: u64, end: u64) -> HashMap<LaneId, Given> {
+    /// Reads the records in `first..end` that some lane still waits for. What is damaged stays unknown.
+    ///
+    /// # Errors
+    /// They cannot be read now: what nobody has looked at is not given up.
+    fn survey(&self, first: u64, end: u64) -> Result<HashMap<LaneId, Given>, JournalError> {
         let shared = &self.journal.0;
         let mut given: HashMap<LaneId, Given> = HashMap::new();
         let needed = locked(&shared.books).iter().map(|book| book.read_from).min().unwrap_or(end);
-        let Ok(Some(mut reading)) = shared.log.reading(first) else { return given };
+        let Some(mut reading) = shared.log.reading(first)? else { return Ok(given) };
         for number in first.max(needed)..end {
-            let Ok(Some(record)) = reading.read(number) else { continue };
+            let Some(record) = reading.read(number)? else { continue };
             let books = locked(&shared.books);
             for slot in &record.slots {
                 let Some(book) = books.iter().find(|book| book.id == slot.lane) else { continue };
@@ -161,6 +164,6 @@ impl<T: Ticket> Writer<T> {
                 }
             }
         }
-        given
+        Ok(given)
     }
 }

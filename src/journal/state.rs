@@ -11,6 +11,7 @@
 use super::files;
 use super::lane_state::{LaneState, Room};
 use super::origin::Machine;
+use super::refusal;
 use crate::record::{JournalId, OpenAcks};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -119,10 +120,10 @@ impl StateFile {
     /// Opens or makes the file and reads its newest sound slot.
     pub(super) fn open(path: &Path) -> Result<(StateFile, Found), StateError> {
         let io = |source| StateError::Io { path: path.to_owned(), source };
-        let existed = path.exists();
+        // What cannot be looked at now is there all the same, and must not be written over.
         let file = files::writing().read(true).create(true).truncate(false).open(path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
-        if !existed || length == 0 {
+        if length == 0 {
             // Allocated once and only overwritten afterwards, so that a later fdatasync has no metadata to write.
             file.write_all_at(&[0; 2 * SLOT_LEN], 0).map_err(io)?;
             file.sync_all().map_err(io)?;
@@ -190,9 +191,16 @@ fn slots(file: &File, path: &Path) -> Result<[Slot; 2], StateError> {
     let mut slots = [Slot::Unsound, Slot::Unsound];
     for (index, slot) in slots.iter_mut().enumerate() {
         let mut bytes = vec![0; SLOT_LEN];
-        // A slot that cannot be read is a damaged slot; the other one may be sound.
-        if file.read_exact_at(&mut bytes, (index * SLOT_LEN) as u64).is_err() {
-            continue;
+        match file.read_exact_at(&mut bytes, (index * SLOT_LEN) as u64) {
+            // Shorter than it was made: the other one may be sound.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
+            read => match refusal::unless_gone(path, read)
+                .map_err(|source| StateError::Io { path: path.to_owned(), source })?
+            {
+                Some(()) => {}
+                // Believed to be gone, as one that is damaged.
+                None => continue,
+            },
         }
         *slot = match parse(&bytes) {
             Some(Ok((serial, state))) => Slot::Sound(serial, Box::new(state)),

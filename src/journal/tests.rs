@@ -9,6 +9,8 @@ mod gaps;
 mod lanes;
 mod marks;
 mod moved;
+mod panics;
+mod refused;
 // Its recorder is for 64-bit Linux alone.
 #[cfg(target_pointer_width = "64")]
 mod power_cut;
@@ -16,6 +18,7 @@ mod rest;
 mod samples;
 mod slots;
 mod small;
+mod unsynced;
 
 use super::books::Outcome;
 use super::*;
@@ -351,10 +354,11 @@ fn a_second_process_and_a_newer_format_are_refused_and_nothing_is_changed() {
     let second = Journal::open(&options(dir.path()), &Clock::new(None));
     assert!(matches!(second, Err(JournalError::Locked(_))), "{second:?}");
     rig.end(false);
-    std::fs::write(dir.path().join("format"), "tidegate journal, format 2\n").unwrap();
+    let line = small::signed("tidegate journal, format 3");
+    std::fs::write(dir.path().join("format"), &line).unwrap();
     let newer = Journal::open(&options(dir.path()), &Clock::new(None));
     assert!(matches!(newer, Err(JournalError::Newer(_))), "{newer:?}");
-    assert_eq!(std::fs::read_to_string(dir.path().join("format")).unwrap(), "tidegate journal, format 2\n");
+    assert_eq!(std::fs::read_to_string(dir.path().join("format")).unwrap(), line);
 }
 
 /// Flips one byte in every 4 KB page of a generation's log file, beginning at `from`.

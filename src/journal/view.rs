@@ -263,13 +263,14 @@ fn folders(log: &Path) -> Result<Vec<(u64, PathBuf)>, JournalError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(JournalError::io(log, source)),
     };
-    let mut found: Vec<(u64, bool, u64, PathBuf)> = entries
-        .flatten()
-        .filter_map(|entry| {
-            let (first, epoch) = entry.file_name().to_str().and_then(parse_name)?;
-            Some((first, is_complete(&entry.path()), epoch, entry.path()))
-        })
-        .collect();
+    let io = |source| JournalError::io(log, source);
+    let mut found: Vec<(u64, bool, u64, PathBuf)> = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(io)?;
+        if let Some((first, epoch)) = entry.file_name().to_str().and_then(parse_name) {
+            found.push((first, is_complete(&entry.path()).map_err(io)?, epoch, entry.path()));
+        }
+    }
     // A half-made folder counts only where there is no whole one: then its note is lost, and its records are not.
     found.sort();
     found.reverse();

@@ -173,6 +173,18 @@ pub fn kept(journal: &Path, url: &str) -> Option<Kept> {
     })
 }
 
+/// Whether what is kept can be read: a client id that cannot be read now is not one that was never kept, and under another
+/// one what waits at the broker would stay there. Blocks for a small read.
+///
+/// # Errors
+/// It is there, and the disk refuses.
+pub fn readable(journal: &Path) -> std::io::Result<()> {
+    match std::fs::read(journal.join("intake").join(NAMES)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Keeps the names. The journal must be open, and ours. Blocks.
 ///
 /// # Errors

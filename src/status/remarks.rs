@@ -60,6 +60,13 @@ pub(super) fn remarks(status: &StatusSnapshot) -> Vec<(Health, String)> {
             }
             WriterHealth::Failing { error } => all.push((Health::Act, format!("journal cannot be written: {error}"))),
         }
+        // One may be an accident, and cost nothing.
+        if journal.facts.writer_panics > 1 {
+            let why = format!("the journal's writer panicked {} times since the start", journal.facts.writer_panics);
+            let remedy =
+                "it goes on, and nothing is lost by it; please report it with the file that tidegate bundle makes";
+            all.push((Health::Act, joined(&why, remedy)));
+        }
         if let Some(last) = journal.facts.evicted.filter(|last| last.ago_s < EVICTED_LATELY_S) {
             let why = format!("the oldest records are evicted at {}, the last {} min ago", last.bound, last.ago_s / 60);
             all.push((Health::Act, joined(&why, "mend the uplink, or give the journal more room")));

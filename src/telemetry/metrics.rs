@@ -40,6 +40,7 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     ("tidegate_journal_free_bytes", "gauge", "Bytes free on its disk."),
     ("tidegate_journal_writable", "gauge", "Whether commits succeed."),
     ("tidegate_records_stranded", "gauge", "Records waiting for a queue that is not configured."),
+    ("tidegate_journal_writer_panics_total", "counter", "Panics of the writer, which was started again each time."),
     ("tidegate_records_appended_total", "counter", "Records appended for a queue."),
     ("tidegate_records_accepted_total", "counter", "Records that SQS accepted."),
     ("tidegate_records_evicted_total", "counter", "Records given up at a bound of the journal."),
@@ -92,6 +93,7 @@ pub fn render(snapshot: &StatusSnapshot) -> String {
         }
         let writable = matches!(facts.writer, crate::journal::WriterHealth::Fine);
         out.put("tidegate_journal_writable", &[], f64::from(writable));
+        out.put("tidegate_journal_writer_panics_total", &[], facts.writer_panics as f64);
     }
     for lane in snapshot.stranded() {
         out.put("tidegate_records_stranded", &[("queue", &lane.name)], lane.waiting as f64);

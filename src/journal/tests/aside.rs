@@ -1,7 +1,7 @@
 //! What the medium refuses for good: a lane waits for it, then goes on without it; nobody else waits.
 
 use super::*;
-use crate::journal::aside::PATIENCE;
+use crate::journal::refusal::PATIENCE;
 use std::fs;
 
 /// The folder of the generation that begins at `first`.

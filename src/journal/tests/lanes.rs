@@ -56,7 +56,7 @@ fn records_of_a_lane_that_no_note_names_wait_under_a_name_made_of_its_id() {
     feed(&mut rig, "late", 21..=40);
     rig.end(false);
     let folder = generations(dir.path()).pop().unwrap();
-    let mut facts = read_facts(&folder).unwrap();
+    let mut facts = read_facts(&folder).unwrap().unwrap();
     facts.lanes.retain(|lane| lane.name == MAIN);
     write_note(&folder, &facts);
     lose_state(dir.path());

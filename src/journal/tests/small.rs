@@ -3,7 +3,7 @@
 use super::*;
 use std::fs;
 
-fn signed(said: &str) -> String {
+pub(super) fn signed(said: &str) -> String {
     format!("{said}, crc {:08x}\n", crc32c::crc32c(said.as_bytes()))
 }
 

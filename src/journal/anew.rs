@@ -1,0 +1,84 @@
+//! A generation written anew, into another file: at an opening, and after a sync that failed. [`super::log`] says why a file
+//! of which a sync failed is never trusted again.
+
+use super::books::LaneBook;
+use super::closed::ClosedGeneration;
+use super::commit::Writer;
+use super::frame::FRAME_VERSION;
+use super::generation::{Facts, Generation, LaneFact};
+use super::lanes;
+use super::log::{Log, locked};
+use super::open::{JournalOptions, TailFacts};
+use super::reserve::Reserve;
+use super::{Journal, JournalError, Ticket};
+use std::sync::Arc;
+
+/// A small newest generation in a fresh database, so that it can be gone on in.
+pub(super) fn carry_over(
+    journal: &Journal,
+    first: u64,
+    closed: &ClosedGeneration,
+    last: u64,
+) -> Result<Option<Arc<Generation>>, JournalError> {
+    let log = &journal.0.log;
+    // Without its facts nothing is known of its lanes: it is closed as it is.
+    let Some(facts) = log.facts(first) else { return Ok(None) };
+    let facts = lanes::carried(facts, journal.epoch(), &locked(&journal.0.books));
+    Ok(Some(log.carry_over(facts, closed, last)?))
+}
+
+/// The newest generation in another file, synced: whether what it holds is on stable storage can be known in no other way.
+/// `None`: the disk has no room for it, and takes the sync of the file as it is.
+///
+/// # Errors
+/// The disk refuses: what cannot be made sure of is not counted, and a redelivery of it is not acknowledged.
+pub(super) fn made_sure(
+    log: &Log,
+    tail: &TailFacts,
+    closed: &ClosedGeneration,
+    epoch: u64,
+    books: &[LaneBook],
+    options: &JournalOptions,
+) -> Result<Option<Arc<Generation>>, JournalError> {
+    if tail.records == 0 {
+        return Ok(None);
+    }
+    let begin = |book: &LaneBook| LaneFact {
+        id: book.id,
+        name: book.name.clone(),
+        next: tail.begin.get(&book.id).copied().unwrap_or(book.next),
+    };
+    let noted = || Facts { format: FRAME_VERSION, first: tail.first, epoch, lanes: books.iter().map(begin).collect() };
+    let facts = log.facts(tail.first).map_or_else(noted, |facts| lanes::carried(facts, epoch, books));
+    match log.carry_over(facts, closed, tail.last).map_err(JournalError::from) {
+        Ok(generation) => Ok(Some(generation)),
+        // With the reserve given up already. Only draining makes room here, and for that it has to be open.
+        Err(error)
+            if error.is_full()
+                && !log.is_distrusted(tail.first)
+                && !Reserve::new(&options.path, options.reserve_bytes.max(1)).is_there() =>
+        {
+            tracing::warn!(%error, "disk full: the last commit is not written anew, its sync is believed");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl<T: Ticket> Writer<T> {
+    /// The newest generation in another file, where a sync of its own failed; `None`: nothing of it has to be taken along.
+    pub(super) fn written_anew(&self) -> Result<Option<Arc<Generation>>, JournalError> {
+        let log = &self.journal.0.log;
+        let Some(first) = log.firsts().last().copied().filter(|first| *first < self.next) else { return Ok(None) };
+        let Some(facts) = log.facts(first).filter(|_| log.is_distrusted(first)) else { return Ok(None) };
+        let Some(closed) = log.closed(first)? else { return Ok(None) };
+        if !closed.numbers().take_while(|number| *number < self.next).eq(first..self.next) {
+            // It stays where it is, for a time when it can be read whole again.
+            return Ok(None);
+        }
+        let facts = Facts { format: FRAME_VERSION, epoch: self.journal.epoch(), ..facts };
+        let generation = log.carry_over(facts, &closed, self.next - 1)?;
+        tracing::info!(first, "records of a file of which a sync failed are written into another one");
+        Ok(Some(generation))
+    }
+}

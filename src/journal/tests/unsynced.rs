@@ -1,0 +1,103 @@
+//! A sync failed, or nobody knows: what stands in that file is written into another one before it counts.
+
+use super::*;
+use std::path::PathBuf;
+
+fn folders(journal: &Path) -> Vec<PathBuf> {
+    damage::generations(journal)
+}
+
+/// More than is carried over at each opening anyway.
+fn large(path: &Path) -> JournalOptions {
+    JournalOptions { generation_bytes: 1 << 30, quiet: Duration::from_secs(3600), ..options(path) }
+}
+
+#[test]
+fn the_last_commit_of_a_killed_run_is_written_anew_before_it_counts() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&large(dir.path()));
+    rig.append(1..=800);
+    let (id, lane, epoch) = (rig.journal.id(), rig.lane().id(), rig.journal.epoch());
+    rig.end(false);
+    let before = folders(dir.path());
+    let rig = start(&large(dir.path()));
+    assert_eq!(folders(dir.path()), before, "the state says that all of it was synced");
+    rig.end(false);
+    append_to_newest(dir.path(), &bare_frames(801..=802, id, lane, epoch));
+    let mut rig = start(&large(dir.path()));
+    let after = folders(dir.path());
+    assert!(after.len() == 1 && after != before, "{after:?}");
+    assert_eq!(rig.tail, (1..=802).collect::<Vec<_>>());
+    rig.append(803..=810);
+    assert_eq!(rig.journal.0.log.firsts(), [1], "and it is gone on in");
+    assert_eq!(rig.read_all(), plain(1..=810));
+    rig.end(true);
+    let rig = start(&large(dir.path()));
+    assert_eq!(rig.read_all(), plain(1..=810));
+    rig.end(false);
+}
+
+#[test]
+fn a_generation_that_cannot_be_synced_at_an_opening_is_waited_for_and_never_trusted_again() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&large(dir.path()));
+    rig.append(1..=800);
+    rig.end(false);
+    let before = folders(dir.path());
+    let refused = files::refuse_syncs(dir.path());
+    let opened = Journal::open(&large(dir.path()), &Clock::new(None));
+    assert!(matches!(opened, Err(JournalError::Io { .. })), "{opened:?}");
+    assert!(folders(dir.path()).contains(&before[0]), "what is there stays there");
+    drop(refused);
+    // The next sync says OK, about pages that may be gone.
+    let rig = start(&large(dir.path()));
+    let after = folders(dir.path());
+    assert!(after.len() == 1 && after != before, "{after:?}");
+    assert_eq!(rig.read_all(), plain(1..=800));
+    rig.end(false);
+}
+
+#[test]
+fn after_a_failed_sync_the_whole_generation_is_written_into_another_file() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&large(dir.path()));
+    rig.append(1..=80);
+    let before = folders(dir.path());
+    for round in 0..3 {
+        std::fs::write(dir.path().join("rig-panic-sync"), "2").unwrap();
+        let mut reader = rig.lane().reader();
+        rig.journal.0.forget();
+        let head = reader.read(10, 1 << 20).unwrap().len() as u64;
+        let next = 81 + round * 40;
+        rig.append(next..=next + 39);
+        assert_eq!(read_all(&mut reader), plain(head + 1..=next + 39), "whoever read in the old file goes on");
+    }
+    assert_eq!(rig.journal.0.log.firsts(), [1]);
+    let after = folders(dir.path());
+    assert!(after.len() == 1 && after != before, "{after:?}");
+    assert_eq!(rig.journal.facts().writer_panics, 0);
+    rig.journal.0.forget();
+    assert_eq!(rig.read_all(), plain(1..=200));
+    rig.end(true);
+    let rig = start(&large(dir.path()));
+    assert_eq!(rig.read_all(), plain(1..=200));
+    rig.end(false);
+}
+
+#[test]
+fn a_full_generation_of_which_a_sync_failed_is_written_anew_before_the_next_one_begins() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&JournalOptions { quiet: Duration::from_secs(3600), ..options(dir.path()) });
+    rig.append(1..=40);
+    let before = folders(dir.path());
+    rig.append(41..=80);
+    std::fs::write(dir.path().join("rig-panic-sync"), "1").unwrap();
+    rig.append(81..=160);
+    let after = folders(dir.path());
+    assert!(!after.contains(&before[0]) || rig.journal.0.log.firsts().len() > 1, "{after:?}");
+    assert_eq!(rig.read_all(), plain(1..=160));
+    rig.end(true);
+    let rig = start(&options(dir.path()));
+    assert_eq!(rig.read_all(), plain(1..=160));
+    rig.end(false);
+}
