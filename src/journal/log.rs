@@ -2,7 +2,7 @@
 //!
 //! A closed generation holds exactly the numbers from its first to the next one's first; what it should hold and does
 //! not is damaged. The active one is read through the writer's handle, a closed one from its bytes by an index that
-//! lives as long as a lane reads it. Nobody but the writer keeps a database open between two reads: whoever let go of it last
+//! lives as long as a lane reads it, and no longer than the generation. Nobody but the writer keeps a database open between two reads: whoever let go of it last
 //! would have sled write into a file that others already read ([`super::closed`]). A folder without its note of facts and without records was not complete when the
 //! power went, and holds nothing that was acknowledged; of two folders with one first number, the older is left from a
 //! carry-over that the newer one completed.
@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{
-    AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -37,36 +37,60 @@ pub(super) struct Slot {
     facts: Option<Facts>,
     active: Mutex<Weak<Generation>>,
     /// Held while the bytes are scanned, which may take seconds: intake must only ever try it.
-    closed: Mutex<Weak<ClosedGeneration>>,
+    closed: Mutex<Indexed>,
+    /// It is deleted: nobody reads in it any more.
+    gone: AtomicBool,
+}
+
+/// The index of a closed generation, with its open files.
+#[derive(Debug, Default)]
+struct Indexed {
+    /// Kept for as long as somebody reads in it, and until the generation is deleted: an open file keeps its space.
+    kept: Option<Arc<ClosedGeneration>>,
+    /// For whoever has it for a moment.
+    made: Weak<ClosedGeneration>,
+    readers: usize,
 }
 
 /// A generation to read from. Which numbers it can hold, and how it is read, is asked each time: an active one may have been
-/// closed meanwhile.
-#[derive(Debug, Clone)]
+/// closed meanwhile, a closed one deleted. It holds no file of its own: those are the slot's, which lets go of them when the
+/// generation is deleted, however long a reader stays where it is.
+#[derive(Debug)]
 pub(super) struct Reading {
     slot: Arc<Slot>,
-    /// The index, once it was read from its bytes.
-    closed: Option<Arc<ClosedGeneration>>,
 }
 
 impl Reading {
-    /// Whether `number` belongs to this generation.
+    fn of(slot: Arc<Slot>) -> Reading {
+        locked(&slot.closed).readers += 1;
+        Reading { slot }
+    }
+
+    /// Whether `number` belongs to this generation, and it is still there.
     pub(super) fn covers(&self, number: u64) -> bool {
-        (self.slot.first..self.slot.end()).contains(&number)
+        (self.slot.first..self.slot.end()).contains(&number) && !self.is_gone()
+    }
+
+    fn is_gone(&self) -> bool {
+        self.slot.gone.load(SeqCst)
     }
 
     /// The envelope of a record; `None` when it is missing or damaged. Scans where the writer has let go meanwhile.
-    pub(super) fn read(&mut self, number: u64) -> Result<Option<Vec<u8>>, JournalError> {
-        let closed = match &self.closed {
-            Some(closed) => closed,
-            None => {
-                if let Some(generation) = self.slot.open() {
-                    return Ok(generation.read(number)?);
-                }
-                self.closed.insert(self.slot.closed()?)
-            }
-        };
-        closed.read(number).map_err(|error| JournalError::io(&self.slot.dir, error))
+    pub(super) fn read(&self, number: u64) -> Result<Option<Vec<u8>>, JournalError> {
+        if let Some(generation) = self.slot.open() {
+            return Ok(generation.read(number)?);
+        }
+        self.slot.closed()?.read(number).map_err(|error| JournalError::io(&self.slot.dir, error))
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let mut indexed = locked(&self.slot.closed);
+        indexed.readers -= 1;
+        if indexed.readers == 0 {
+            indexed.kept = None;
+        }
     }
 }
 
@@ -207,8 +231,11 @@ impl Log {
     pub(super) fn reading(&self, number: u64) -> Result<Option<Reading>, JournalError> {
         let slot = locked(&self.row).range(..=number).next_back().map(|(_, slot)| slot.clone());
         let Some(slot) = slot else { return Ok(None) };
-        let closed = if slot.open().is_some() { None } else { Some(slot.closed()?) };
-        Ok(Some(Reading { slot, closed }))
+        let reading = Reading::of(slot);
+        if reading.slot.open().is_none() {
+            reading.slot.closed()?;
+        }
+        Ok(Some(reading))
     }
 
     /// The envelope of a record, read in the generation that `kept` has from the call before where that one holds it;
@@ -217,13 +244,19 @@ impl Log {
     /// # Errors
     /// Its generation cannot be read now; the next call looks anew.
     pub(super) fn read(&self, kept: &mut Option<Reading>, number: u64) -> Result<Option<Vec<u8>>, JournalError> {
-        if kept.as_ref().is_none_or(|reading| !reading.covers(number)) {
-            // Let go of the last one first: two indexes would be in memory while this one is made.
-            *kept = None;
-            *kept = self.reading(number)?;
+        loop {
+            if kept.as_ref().is_none_or(|reading| !reading.covers(number)) {
+                // Let go of the last one first: two indexes would be in memory while this one is made.
+                *kept = None;
+                *kept = self.reading(number)?;
+            }
+            let Some(reading) = kept else { return Ok(None) };
+            match reading.read(number) {
+                // Deleted at this very moment: then it is another's turn.
+                Err(_) if reading.is_gone() => {}
+                read => return read.inspect_err(|_| *kept = None),
+            }
         }
-        let Some(reading) = kept else { return Ok(None) };
-        reading.read(number).inspect_err(|_| *kept = None)
     }
 
     /// What was noted when a generation was made; `None` when that is damaged.
@@ -242,15 +275,17 @@ impl Log {
     pub(super) fn delete(&self, first: u64) -> bool {
         let mut row = locked(&self.row);
         let Some(slot) = row.get(&first).filter(|_| row.len() > 1).cloned() else { return false };
-        // Renamed first: a cut in the middle of the removal must not leave half a generation under its name. A reader
-        // that has it open goes on reading the same files.
+        // Renamed first: a cut in the middle of the removal must not leave half a generation under its name.
         let trash = self.dir.join(format!("trash-{first:020}"));
+        slot.gone.store(true, SeqCst);
         if let Err(error) = files::rename(&slot.dir, &trash) {
+            slot.gone.store(false, SeqCst);
             tracing::warn!(first, %error, "drained generation cannot be removed, its space stays taken");
             return false;
         }
         row.remove(&first);
         drop(row);
+        slot.let_go();
         let _ = fs::remove_dir_all(&trash);
         true
     }
@@ -278,7 +313,8 @@ impl Slot {
             bytes: AtomicU64::new(0),
             facts,
             active: Mutex::new(Weak::new()),
-            closed: Mutex::new(Weak::new()),
+            closed: Mutex::default(),
+            gone: AtomicBool::new(false),
         })
     }
 
@@ -298,14 +334,29 @@ impl Slot {
 
     /// The index of a generation that nobody writes to any more.
     fn closed(&self) -> Result<Arc<ClosedGeneration>, JournalError> {
-        let mut kept = locked(&self.closed);
-        if let Some(closed) = kept.upgrade() {
-            return Ok(closed);
+        let mut indexed = locked(&self.closed);
+        let closed = match indexed.made.upgrade() {
+            Some(closed) => closed,
+            None => {
+                let closed = ClosedGeneration::closed(&self.dir);
+                Arc::new(closed.map_err(|source| JournalError::io(&self.dir, source))?)
+            }
+        };
+        indexed.made = Arc::downgrade(&closed);
+        indexed.kept = (indexed.readers > 0).then(|| closed.clone());
+        drop(indexed);
+        // Whoever deleted it while the lock was held here could not take the index away.
+        if self.gone.load(SeqCst) {
+            locked(&self.closed).kept = None;
         }
-        let closed = ClosedGeneration::closed(&self.dir).map_err(|source| JournalError::io(&self.dir, source))?;
-        let closed = Arc::new(closed);
-        *kept = Arc::downgrade(&closed);
         Ok(closed)
+    }
+
+    /// It is deleted: lets go of its files. Waits for nobody: who reads at this moment lets go after that.
+    fn let_go(&self) {
+        if let Ok(mut indexed) = self.closed.try_lock() {
+            indexed.kept = None;
+        }
     }
 }
 

@@ -148,7 +148,7 @@ impl<T: Ticket> Writer<T> {
         let shared = &self.journal.0;
         let mut given: HashMap<LaneId, Given> = HashMap::new();
         let needed = locked(&shared.books).iter().map(|book| book.read_from).min().unwrap_or(end);
-        let Ok(Some(mut reading)) = shared.log.reading(first) else { return given };
+        let Ok(Some(reading)) = shared.log.reading(first) else { return given };
         for number in first.max(needed)..end {
             let Ok(Some(envelope)) = reading.read(number) else { continue };
             let Some(record) = record_of(number, &envelope) else { continue };

@@ -10,6 +10,7 @@ mod moved;
 #[cfg(target_pointer_width = "64")]
 mod power_cut;
 mod rest;
+mod room;
 mod samples;
 
 use super::books::Outcome;
