@@ -8,7 +8,7 @@
 //! carry-over that the newer one completed.
 
 use super::JournalError;
-use super::closed::ClosedGeneration;
+use super::closed::{self, ClosedGeneration};
 use super::files;
 use super::frame;
 use super::generation::{Facts, Frames, Generation, GenerationError, is_complete, read_facts};
@@ -32,7 +32,7 @@ pub(super) struct Slot {
     /// durable, so that nobody takes its numbers for missing ones of this one.
     end: AtomicU64,
     dir: PathBuf,
-    /// Bytes on disk when last looked; 0: not looked yet.
+    /// Bytes on disk once nobody writes to it any more; 0: somebody may, or nobody has looked since.
     bytes: AtomicU64,
     facts: Option<Facts>,
     active: Mutex<Weak<Generation>>,
@@ -290,17 +290,10 @@ impl Log {
         true
     }
 
-    /// Bytes on disk of all generations; closed ones are looked at once.
+    /// Bytes on disk of all generations.
     pub(super) fn disk_bytes(&self) -> u64 {
         let row: Vec<Arc<Slot>> = locked(&self.row).values().cloned().collect();
-        let bytes = row.iter().map(|slot| {
-            let open = locked(&slot.active).strong_count() > 0;
-            if open || slot.bytes.load(Relaxed) == 0 {
-                slot.bytes.store(files::disk_bytes(&slot.dir), Relaxed);
-            }
-            slot.bytes.load(Relaxed)
-        });
-        bytes.sum()
+        row.iter().map(|slot| slot.disk_bytes()).sum()
     }
 }
 
@@ -357,6 +350,21 @@ impl Slot {
         if let Ok(mut indexed) = self.closed.try_lock() {
             indexed.kept = None;
         }
+    }
+
+    /// Bytes on disk. They are looked at each time, until the database is really gone: sled writes until then.
+    fn disk_bytes(&self) -> u64 {
+        let known = self.bytes.load(Relaxed);
+        if known > 0 {
+            return known;
+        }
+        // Asked before the look, so that nothing is written after it.
+        let still = self.is_closed() && closed::is_gone(&self.dir).unwrap_or(false);
+        let bytes = files::disk_bytes(&self.dir);
+        if still {
+            self.bytes.store(bytes, Relaxed);
+        }
+        bytes
     }
 }
 

@@ -1,7 +1,32 @@
 //! What the bounds are held against, what the writer does while it stands at one, and whose space comes back.
 
+use super::rest::await_that;
 use super::*;
 use std::os::unix::fs::MetadataExt;
+
+/// Bytes in the blocks of all generations.
+fn on_disk(journal: &Path) -> u64 {
+    files::disk_bytes(&journal.join("log"))
+}
+
+#[test]
+fn what_was_closed_at_rest_is_counted_as_large_as_it_is() {
+    let dir = crate::testing::fast_dir();
+    let options = JournalOptions { generation_bytes: 1 << 20, ..options(dir.path()) };
+    let rig = &mut start(&options);
+    let id = rig.lane().id();
+    for burst in 0..6 {
+        // One record is looked at while all is open; what comes behind it is much more.
+        for numbers in [1..=1, 2..=700].map(|range| range.map(|n| burst * 700 + n)) {
+            rig.send(numbers.clone(), &[id]);
+            rig.await_tickets(numbers.collect());
+        }
+        await_that("the writer rests", || rig.journal.0.log.newest_is_closed());
+    }
+    await_that("nobody holds a database", || rig.journal.0.log.open_generations() == 0);
+    assert_eq!(rig.journal.facts().generations, 6);
+    await_that("what is counted is what is there", || rig.journal.facts().bytes == on_disk(dir.path()));
+}
 
 /// Files of the journal that somebody has open and that have no name any more: their space does not come back.
 fn held(journal: &Path) -> Vec<PathBuf> {
