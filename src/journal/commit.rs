@@ -78,7 +78,7 @@ pub struct Writer<T> {
     pub(super) inbox: UnboundedReceiver<Append<T>>,
     committed: UnboundedSender<Vec<T>>,
     linger: Duration,
-    stop: Arc<AtomicBool>,
+    pub(super) stop: Arc<AtomicBool>,
     pub(super) next: u64,
     pub(super) active: Option<Arc<Generation>>,
     /// What the newest generation holds, be it open or closed.
@@ -260,14 +260,19 @@ impl<T: Ticket> Writer<T> {
                     WriterHealth::Failing { error: error.to_string() }
                 }
             };
-            // A full journal has room again as soon as a lane trims; a failing disk is not hurried.
             let full = matches!(health, WriterHealth::Full { .. });
             self.set_health(health);
             if self.stop.load(Relaxed) {
                 return false;
             }
-            std::thread::sleep(pause);
-            pause = if full { RETRY_FIRST } else { (pause * 2).min(RETRY_MAX) };
+            if full {
+                self.await_room();
+                pause = RETRY_FIRST;
+            } else {
+                // A failing disk is not hurried.
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(RETRY_MAX);
+            }
         }
     }
 

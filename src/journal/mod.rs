@@ -120,6 +120,8 @@ struct Shared {
     evicted: Mutex<Option<(&'static str, u64)>>,
     /// Something is to be announced, and the writer need not wait for a message to do it.
     noted: tokio::sync::Notify,
+    /// A position was settled: a writer that stands at a bound looks whether a generation can go.
+    settled: tokio::sync::Notify,
     health: Mutex<WriterHealth>,
     _lock: std::fs::File,
     /// The last field, so that it goes after the lock: who waits for it finds the journal unlocked.
@@ -242,6 +244,7 @@ impl Journal {
 
 impl Shared {
     fn dirty(&self) {
+        self.settled.notify_one();
         let mut flags = locked(&self.keeper.flags);
         if !flags.dirty {
             flags.dirty = true;
@@ -278,6 +281,12 @@ impl Shared {
         self.durable_need.fetch_max(needed, Relaxed);
         self.let_go(needed, 1);
         Ok(())
+    }
+
+    /// How often the state file was written.
+    #[cfg(test)]
+    fn state_writes(&self) -> u64 {
+        locked(&self.state).serial()
     }
 
     /// Deletes the generations that hold only numbers below `needed`, except the newest `keep` of them. Never more than

@@ -246,6 +246,7 @@ impl Journal {
             quarantine: Quarantine::open(&path.join("quarantine")).map_err(io)?,
             requeues: Mutex::default(),
             noted: tokio::sync::Notify::new(),
+            settled: tokio::sync::Notify::new(),
             health: Mutex::new(WriterHealth::Fine),
             _lock: lock,
             closing: watch::Sender::new(()),

@@ -100,6 +100,11 @@ impl StateFile {
         Ok((StateFile { path: path.to_owned(), file, serial }, found))
     }
 
+    #[cfg(test)]
+    pub(super) fn serial(&self) -> u64 {
+        self.serial
+    }
+
     /// Writes a prepared state durably.
     pub(super) fn write(&mut self, Prepared { state, body }: Prepared) -> Result<State, StateError> {
         let serial = self.serial + 1;

@@ -62,3 +62,45 @@ fn nobody_holds_the_files_of_a_generation_that_was_evicted() {
     drop((reader, lane, oldest));
     rig.end(false);
 }
+
+/// Fills a journal that stops at its bound; gives how many tickets came back.
+fn fill(rig: &mut Rig, count: u64) -> u64 {
+    let id = rig.lane().id();
+    rig.send(1..=count, &[id]);
+    let mut tickets = 0;
+    while *locked(&rig.journal.0.health) != (WriterHealth::Full { bound: Bound::MaxBytes }) {
+        tickets += rig.committed.try_recv().map_or(0, |some| some.len());
+        std::thread::yield_now();
+    }
+    while let Ok(some) = rig.committed.try_recv() {
+        tickets += some.len();
+    }
+    tickets as u64
+}
+
+#[test]
+fn while_it_stands_at_its_bound_nothing_is_written_and_it_goes_on_and_ends_promptly() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&bounded(dir.path(), 3_000_000, OnFull::Stop));
+    let mut tickets = fill(&mut rig, 6_000);
+    assert!(tickets < 6_000);
+    // Part of the input: the keeper writes what moved last, and then a time in which nothing moves.
+    std::thread::sleep(2 * STATE_PAUSE);
+    let writes = rig.journal.0.state_writes();
+    std::thread::sleep(3 * STATE_PAUSE);
+    assert_eq!(rig.journal.0.state_writes(), writes, "nothing moved");
+    let mut reader = rig.lane().reader();
+    let since = Instant::now();
+    let read = read_all(&mut reader);
+    rig.lane().settle(read.iter().map(|(position, _)| (*position, Outcome::Accepted)));
+    tickets += rig.committed.blocking_recv().unwrap().len() as u64;
+    assert!(since.elapsed() < 2 * STATE_PAUSE, "{:?}", since.elapsed());
+    assert!(tickets < 6_000, "it stands at the bound again, or will");
+    await_that("it is full again", || {
+        *locked(&rig.journal.0.health) == (WriterHealth::Full { bound: Bound::MaxBytes })
+    });
+    drop(reader);
+    let since = Instant::now();
+    rig.end(false);
+    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+}
