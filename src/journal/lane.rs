@@ -10,7 +10,7 @@ use super::closed::record_of;
 use super::gaps::{About, Hole, Reason, trusted_ms};
 use super::log::{Reading, locked};
 use super::quarantine::Cause;
-use super::{Journal, JournalError};
+use super::{Journal, JournalError, gap_record};
 use crate::record::{LaneId, Record};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
@@ -163,16 +163,27 @@ impl Lane {
     }
 
     /// Puts a record into quarantine durably, then settles and announces it. `Ok(false)`: the quarantine is full, nothing changed.
-    /// Blocks on the disk.
+    /// A gap record is not announced: the queue that refused it would refuse the next one, too. Blocks on the disk.
     pub fn quarantine(&self, record: &Record, position: u64, code: &str, text: &str) -> Result<bool, JournalError> {
         let cause = Cause { code, text, place: Some((self.id, position)), whole: None };
         let shared = &self.journal.0;
         let kept = shared.quarantine.keep(record, cause).map_err(|source| JournalError::io(&shared.path, source))?;
         if kept {
+            let told = gap_record::announced_by(record);
+            if let Some(Hole { reason, ranges, count, .. }) = &told {
+                let (lane, reason) = (self.book(|book| book.name.clone()), reason.outcome());
+                tracing::error!(
+                    lane,
+                    reason,
+                    ?ranges,
+                    count,
+                    "the queue refused a gap record for good: its consumer does not learn of these positions"
+                );
+            }
             let mut about = About::default();
             about.record(record);
             self.book(|book| {
-                if book.settle(position, Outcome::Quarantined) {
+                if book.settle(position, Outcome::Quarantined) && told.is_none() {
                     book.holes.note(Hole::new(Reason::Quarantined, vec![(position, position)], about));
                 }
             });

@@ -9,6 +9,7 @@ mod moved;
 // Its recorder is for 64-bit Linux alone.
 #[cfg(target_pointer_width = "64")]
 mod power_cut;
+mod quarantine;
 mod rest;
 mod room;
 mod samples;
