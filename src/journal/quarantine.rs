@@ -2,7 +2,8 @@
 //!
 //! One append-only file of frames like the log's (found again by the same scan when damaged), synced before the record
 //! is settled: a cut between the two quarantines it twice under the same lane and position, and loses nothing. The file
-//! is bounded; a full quarantine parks the lane that needs it instead of emptying the journal.
+//! is bounded; a full quarantine parks the lane that needs it instead of emptying the journal. It may be moved away,
+//! emptied or put back at any time.
 //!
 //! What is taken out of it again is left out of a new file that replaces the old one whole: a cut leaves one or the other.
 
@@ -13,6 +14,7 @@ use crate::record::{LaneId, Record, codec};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -138,13 +140,9 @@ impl Quarantine {
         let body = serde_cbor::to_vec(&kept).expect("plain values encode");
         let bytes: Vec<u8> = frame::split(record.number, None, &body).concat();
         let mut inner = locked(&self.inner);
-        let full = |inner: &Inner| inner.counts.bytes + bytes.len() as u64 > QUARANTINE_BYTES;
-        if full(&inner) {
-            // Somebody may have moved the file away to make room: that needs no restart to be seen.
-            *inner = Inner::open(&self.dir)?;
-            if full(&inner) {
-                return Ok(false);
-            }
+        inner.refresh(&self.dir)?;
+        if inner.counts.bytes + bytes.len() as u64 > QUARANTINE_BYTES {
+            return Ok(false);
         }
         inner.file.write_all(&bytes)?;
         inner.file.sync_data()?;
@@ -183,8 +181,12 @@ impl Quarantine {
         locked(&self.inner).deliveries.clone()
     }
 
+    /// How much is in it, be it that somebody moved its file a moment ago.
     pub(super) fn counts(&self) -> QuarantineCounts {
-        locked(&self.inner).counts
+        let mut inner = locked(&self.inner);
+        // What cannot be looked at now is as it was.
+        let _ = inner.refresh(&self.dir);
+        inner.counts
     }
 }
 
@@ -205,6 +207,20 @@ impl Inner {
         let deliveries = deliveries.collect();
         let counts = QuarantineCounts { entries, bytes: bytes.len() as u64, max_bytes: QUARANTINE_BYTES };
         Ok(Inner { file, counts, deliveries })
+    }
+
+    /// Opens the file anew where what stands under its name is another one, or not as long as it was left.
+    fn refresh(&mut self, dir: &Path) -> io::Result<()> {
+        let ours = self.file.metadata()?;
+        let there = match std::fs::symlink_metadata(dir.join(FILE)) {
+            Ok(there) => Some((there.dev(), there.ino(), there.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        if there != Some((ours.dev(), ours.ino(), self.counts.bytes)) {
+            *self = Inner::open(dir)?;
+        }
+        Ok(())
     }
 }
 
