@@ -23,7 +23,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 /// Most records in one commit; bounds the memory and the time of a single `apply_batch`.
 pub(super) const COMMIT_RECORDS: usize = 1_000;
 /// Most payload bytes in one commit.
-const COMMIT_BYTES: usize = 1024 * 1024;
+pub(super) const COMMIT_BYTES: usize = 1024 * 1024;
 /// A group of at least this many shows a flood: waiting a moment for the broker's next window then saves a sync.
 const FLOOD: usize = 8;
 const FLOOD_LINGER: Duration = Duration::from_millis(1);
@@ -153,9 +153,16 @@ impl<T: Ticket> Writer<T> {
                 // The intake may be gone already; then nobody can acknowledge, and the broker delivers again.
                 let _ = self.committed.send(tickets);
             }
+            if !self.requeue() {
+                return;
+            }
         }
-        // What is still to be announced goes with the last commit.
-        self.commit(Vec::new(), &mut []);
+        // What is still to be announced or requeued goes with the last commits.
+        while self.commit(Vec::new(), &mut []) && self.is_asked() {
+            if !self.requeue() {
+                return;
+            }
+        }
     }
 
     fn collect(&mut self, first: Append<T>) -> Vec<Append<T>> {
@@ -198,10 +205,13 @@ impl<T: Ticket> Writer<T> {
                 ticket.numbered(number);
             }
         }
-        let (requeues, requests) = self.requeues();
         let boot = self.journal.0.clock.boot();
         let fresh = |draft| Numbering { draft, boot, requeued: false };
-        let drafts: Vec<Numbering> = announcements.into_iter().chain(drafts).map(fresh).chain(requeues).collect();
+        self.append(announcements.into_iter().chain(drafts).map(fresh).collect())
+    }
+
+    /// Numbers what comes, writes it durably and shows it. `false`: told to stop before the disk took it.
+    pub(super) fn append(&mut self, drafts: Vec<Numbering>) -> bool {
         if drafts.is_empty() {
             return true;
         }
@@ -211,7 +221,6 @@ impl<T: Ticket> Writer<T> {
         }
         self.next += records.len() as u64;
         self.publish(records);
-        self.requeued(requests);
         true
     }
 
@@ -234,7 +243,7 @@ impl<T: Ticket> Writer<T> {
     }
 
     /// Makes room for a commit of `bytes`, however long that takes. `false`: told to stop in between.
-    fn insist_on_room(&mut self, bytes: u64) -> bool {
+    pub(super) fn insist_on_room(&mut self, bytes: u64) -> bool {
         self.insist_unless_stopped(|writer| writer.make_room(bytes))
     }
 
@@ -379,6 +388,6 @@ impl<T: Ticket> Writer<T> {
     }
 }
 
-fn weight(draft: &Draft) -> usize {
+pub(super) fn weight(draft: &Draft) -> usize {
     draft.message.payload.len() + draft.message.topic.len() + ENVELOPE_BYTES
 }

@@ -36,6 +36,7 @@ mod heads;
 mod lane;
 mod lane_state;
 mod log;
+mod named;
 mod open;
 mod origin;
 pub mod place;
@@ -57,8 +58,9 @@ pub use commit::{Writer, WriterHealth};
 pub use error::JournalError;
 pub use facts::{EvictionFacts, JournalFacts, LaneFacts};
 pub use lane::{Lane, MaybeSent, ReadRecord, Reader};
+pub use named::{NameError, Named, QuarantineId};
 pub use open::{GENERATION_BYTES, JournalOptions, Opened, QUIET};
-pub use quarantine::{QuarantineCounts, Quarantined, QuarantinedName};
+pub use quarantine::{QuarantineCounts, Quarantined};
 pub use report::OpenReport;
 pub use requeue::Requeued;
 pub use reserve::RESERVE_BYTES;
@@ -114,8 +116,8 @@ struct Shared {
     recent: Mutex<Recent>,
     keeper: Keeper,
     quarantine: quarantine::Quarantine,
-    /// What goes back from quarantine into the log with the next commit.
-    requeues: Mutex<Vec<requeue::Request>>,
+    /// What goes back from quarantine into the log with the next commits.
+    requeues: Mutex<requeue::Requeues>,
     /// At which bound something was evicted last, and when, in ms since boot.
     evicted: Mutex<Option<(&'static str, u64)>>,
     /// Something is to be announced, and the writer need not wait for a message to do it.

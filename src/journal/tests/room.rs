@@ -104,3 +104,14 @@ fn while_it_stands_at_its_bound_nothing_is_written_and_it_goes_on_and_ends_promp
     rig.end(false);
     assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
 }
+
+/// At the bound with records in quarantine: a request that waits there.
+pub(super) fn at_the_bound(dir: &Path) -> (Rig, u64) {
+    let mut rig = start(&bounded(dir, 3_000_000, OnFull::Stop));
+    rig.append(1..=3);
+    for read in rig.lane().reader().read(3, 1 << 20).unwrap() {
+        assert!(rig.lane().quarantine(&read.record, read.position, "Refused", "on purpose").unwrap());
+    }
+    let tickets = fill(&mut rig, 6_000);
+    (rig, tickets)
+}
