@@ -196,14 +196,21 @@ impl Lane {
     /// Reads one record again, whose number is known; `None` when it cannot be read back any more. Blocks on the disk.
     ///
     /// # Errors
-    /// The generation cannot be read now.
+    /// The generation cannot be read now, or this run wrote the record and it cannot be found now.
     pub fn reread(&self, number: u64) -> Result<Option<Arc<Record>>, JournalError> {
         if let Some(record) = self.journal.0.recall(number) {
             return Ok(Some(record));
         }
         // The index of the generation is kept for the next call: a held-up window is read again record by record.
-        let envelope = self.journal.0.log.read(&mut locked(&self.again), number)?;
-        Ok(envelope.and_then(|envelope| record_of(number, &envelope)).map(Arc::new))
+        let mut again = locked(&self.again);
+        let envelope = self.journal.0.log.read(&mut again, number)?;
+        let record = envelope.and_then(|envelope| record_of(number, &envelope)).map(Arc::new);
+        // What went with its generation has an outcome, and nobody looks for it any more.
+        let is_there = again.as_ref().is_some_and(|reading| reading.covers(number));
+        if record.is_none() && is_there && number >= self.journal.0.began {
+            return Err(lost_sight_of(number, &mut again));
+        }
+        Ok(record)
     }
 
     /// `attempted`: positions up to here may have been attempted in this epoch too.
@@ -312,12 +319,7 @@ impl Reader {
         }
         // What this run wrote and saw durable is there: that it is not found says something of the looking.
         if self.number >= self.lane.journal.0.began {
-            self.reading = None;
-            let text = format!(
-                "record {} was durable in this run and cannot be read back now; it is looked for again, and given up only at the next start",
-                self.number
-            );
-            return Err(JournalError::Generation(text));
+            return Err(lost_sight_of(self.number, &mut self.reading));
         }
         if envelope.is_some() {
             tracing::warn!(number = self.number, "record does not decode, skipped");
@@ -325,4 +327,14 @@ impl Reader {
         self.number += 1;
         Ok(None)
     }
+}
+
+/// This run wrote it and cannot find it in `reading`.
+fn lost_sight_of(number: u64, reading: &mut Option<Reading>) -> JournalError {
+    if let Some(reading) = reading.take() {
+        reading.look_anew();
+    }
+    JournalError::Generation(format!(
+        "record {number} was durable in this run and cannot be read back now; it is looked for again, and given up only at the next start"
+    ))
 }

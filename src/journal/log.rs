@@ -71,6 +71,12 @@ impl Reading {
         (self.slot.first..self.slot.end()).contains(&number) && !self.is_gone()
     }
 
+    /// Lets go of it, and has whoever reads in it next look through all of its bytes again.
+    pub(super) fn look_anew(self) {
+        let mut indexed = locked(&self.slot.closed);
+        (indexed.kept, indexed.made) = (None, Weak::new());
+    }
+
     fn is_gone(&self) -> bool {
         self.slot.gone.load(SeqCst)
     }
