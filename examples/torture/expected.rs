@@ -32,7 +32,7 @@ pub(crate) struct Expected {
     submitted: BTreeSet<u64>,
     acked: BTreeSet<u64>,
     given: HashMap<(u64, u64), Option<u64>>,
-    quarantined: u64,
+    quarantined: BTreeSet<(usize, u64)>,
     lanes: [Known; 2],
 }
 
@@ -55,7 +55,7 @@ impl Expected {
             submitted: BTreeSet::new(),
             acked: BTreeSet::new(),
             given: HashMap::new(),
-            quarantined: 0,
+            quarantined: BTreeSet::new(),
             lanes: Default::default(),
         }
     }
@@ -81,7 +81,7 @@ impl Expected {
                 }
             }
             Mark::Settling { lane, position } => drop(self.lanes[*lane].settling.insert(*position)),
-            Mark::Quarantined => self.quarantined += 1,
+            Mark::Quarantined { lane, position } => drop(self.quarantined.insert((*lane, *position))),
             Mark::Trimmed { lane, cursor } => {
                 let trimmed = &mut self.lanes[*lane].trimmed;
                 *trimmed = (*trimmed).max(*cursor);
@@ -131,8 +131,9 @@ impl Expected {
         if *missing > 0 {
             wrong.push(format!("{missing} records below the durable high water are missing, says the open"));
         }
-        if *quarantined < self.quarantined {
-            wrong.push(format!("{quarantined} of {} quarantined records are there", self.quarantined));
+        let expected = self.quarantined.len() as u64;
+        if *quarantined < expected {
+            wrong.push(format!("{quarantined} of {expected} quarantined records are there"));
         }
     }
 

@@ -207,7 +207,7 @@ impl Drain<'_> {
     fn quarantine(&self, lane: &Lane, read: &tidegate::journal::ReadRecord) -> Result<(), String> {
         self.witness.mark(Mark::Settling { lane: self.lane, position: read.position });
         match lane.quarantine(&read.record, read.position, "Refused", "on purpose") {
-            Ok(true) => self.witness.mark(Mark::Quarantined),
+            Ok(true) => self.witness.mark(Mark::Quarantined { lane: self.lane, position: read.position }),
             Ok(false) => {}
             Err(error) => return Err(error.to_string()),
         }

@@ -37,8 +37,8 @@ pub(crate) enum Mark {
     Sent { lane: usize, seen: Seen },
     /// The queue accepted it, or refused it for good; the books are going to be told.
     Settling { lane: usize, position: u64 },
-    /// The quarantine holds one more.
-    Quarantined,
+    /// The quarantine holds this one, be it once more.
+    Quarantined { lane: usize, position: u64 },
     /// The state on disk says that everything below is settled.
     Trimmed { lane: usize, cursor: u64 },
     /// Found missing at an open though never acknowledged: it will not come any more.

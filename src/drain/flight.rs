@@ -2,6 +2,7 @@
 
 use super::doubt::Doubt;
 use super::settle::{self, Verdict};
+use super::status::CANNOT_READ;
 use crate::clock::Clock;
 use crate::config::{BodyFormat, RecordsConfig};
 use crate::journal::{Lane, ReadRecord};
@@ -86,10 +87,10 @@ pub(super) async fn fly<S: BatchSender>(
     bounds: Bounds,
 ) -> Landing {
     let attempted_ms = airline.clock.now().boottime_ms;
-    let grounded = |seats: Vec<Seat>, text: String| Landing {
+    let grounded = |seats: Vec<Seat>, fault: Fault| Landing {
         seats: seats.into_iter().map(|seat| (seat, Fate::Judged(Verdict::NotSent))).collect(),
         attempted_ms,
-        fault: Some(disk_fault(text)),
+        fault: Some(fault),
         sent: 0,
         marked: 0,
     };
@@ -98,8 +99,8 @@ pub(super) async fn fly<S: BatchSender>(
         let kept = seats.clone();
         match tokio::task::spawn_blocking(move || prepare(&lane, seats, mark)).await {
             Ok(Ok(seats)) => seats,
-            Ok(Err(error)) => return grounded(kept, error.to_string()),
-            Err(error) => return grounded(kept, error.to_string()),
+            Ok(Err(fault)) => return grounded(kept, fault),
+            Err(error) => return grounded(kept, disk_fault(error.to_string())),
         }
     } else {
         seats
@@ -129,13 +130,19 @@ fn disk_fault(text: String) -> Fault {
     }
 }
 
-fn prepare(lane: &Lane, mut seats: Vec<Seat>, mark: bool) -> Result<Vec<Seat>, crate::journal::JournalError> {
+/// What is to be sent and cannot be read now: shown as a journal that cannot be read.
+fn reading_fault(text: String) -> Fault {
+    let text = format!("a record that is to be sent cannot be read: {text}");
+    Fault { code: Some(CANNOT_READ.to_owned()), text, ..disk_fault(String::new()) }
+}
+
+fn prepare(lane: &Lane, mut seats: Vec<Seat>, mark: bool) -> Result<Vec<Seat>, Fault> {
     for seat in seats.iter_mut().filter(|seat| seat.record.is_none()) {
-        seat.record = lane.reread(seat.number)?;
+        seat.record = lane.reread(seat.number).map_err(|error| reading_fault(error.to_string()))?;
     }
     if mark {
         let positions: Vec<u64> = seats.iter().map(|seat| seat.position).collect();
-        lane.mark(&positions)?;
+        lane.mark(&positions).map_err(|error| disk_fault(error.to_string()))?;
     }
     Ok(seats)
 }

@@ -53,6 +53,9 @@ pub enum DrainState {
     Stopped,
 }
 
+/// The code of a fault that is the journal's: what is to be sent cannot be read.
+pub(super) const CANNOT_READ: &str = "JournalRead";
+
 impl DrainState {
     /// Whether nothing goes until somebody mends the cause.
     pub fn is_parked(&self) -> bool {
@@ -67,6 +70,9 @@ impl DrainState {
             GateState::Probing { cause } => (cause, 0),
         };
         let (why, remedy) = (cause.text.clone(), cause.remedy.clone());
+        if cause.code.as_deref() == Some(CANNOT_READ) {
+            return Some(DrainState::CannotRead { why });
+        }
         Some(match cause.class {
             FaultClass::SlowDown => DrainState::Throttled { why, next_s },
             FaultClass::WaitForClock | FaultClass::WaitForConfiguration | FaultClass::OnceMore | FaultClass::Bug => {
@@ -130,5 +136,22 @@ impl DrainShared {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, DrainStatus> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::gate::Cause;
+    use super::*;
+
+    #[test]
+    fn a_journal_that_cannot_be_read_is_no_link_that_is_away() {
+        let of = |code: Option<&str>| {
+            let (code, text) = (code.map(str::to_owned), "why".to_owned());
+            let cause = Cause { class: FaultClass::Link, code, text, remedy: String::new() };
+            DrainState::of(&GateState::Probing { cause }, Instant::now())
+        };
+        assert!(matches!(of(Some(CANNOT_READ)), Some(DrainState::CannotRead { why }) if why == "why"));
+        assert!(matches!(of(None), Some(DrainState::Offline { .. })));
     }
 }

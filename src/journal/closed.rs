@@ -348,26 +348,29 @@ impl ClosedGeneration {
     }
 }
 
-/// Waits until nobody has the database in `dir` open: sled holds a lock on its file until its last thread has let go.
-fn until_gone(dir: &Path) -> io::Result<()> {
+/// Whether nobody has the database in `dir` open any more: sled holds a lock on its file until its last thread has let go.
+pub(super) fn is_gone(dir: &Path) -> io::Result<bool> {
     let file = match File::open(dir.join("db")) {
         Ok(file) => file,
         // Its place is looked at by the scan.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
         Err(error) => return Err(error),
     };
+    // A file system without locks: then sled has none either, and reads notice what moves.
+    let lock = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared);
+    Ok(lock != Err(rustix::io::Errno::WOULDBLOCK))
+}
+
+/// Waits until nobody has the database in `dir` open.
+fn until_gone(dir: &Path) -> io::Result<()> {
     let since = Instant::now();
-    loop {
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared) {
-            Ok(()) => return Ok(()),
-            Err(rustix::io::Errno::WOULDBLOCK) if since.elapsed() < LOCK_PATIENCE => std::thread::sleep(LOCK_PAUSE),
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(io::Error::new(io::ErrorKind::WouldBlock, "its database is still being closed"));
-            }
-            // A file system without locks: then sled has none either, and reads notice what moves.
-            Err(_) => return Ok(()),
+    while !is_gone(dir)? {
+        if since.elapsed() >= LOCK_PATIENCE {
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, "its database is still being closed"));
         }
+        std::thread::sleep(LOCK_PAUSE);
     }
+    Ok(())
 }
 
 /// When sled wrote each of a file's segments, as its own count: the beginning of a segment says so, whitened. Where it

@@ -24,7 +24,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 /// Most records in one commit; bounds the memory and the time of a single `apply_batch`.
 pub(super) const COMMIT_RECORDS: usize = 1_000;
 /// Most payload bytes in one commit.
-const COMMIT_BYTES: usize = 1024 * 1024;
+pub(super) const COMMIT_BYTES: usize = 1024 * 1024;
 /// A group of at least this many shows a flood: waiting a moment for the broker's next window then saves a sync.
 const FLOOD: usize = 8;
 const FLOOD_LINGER: Duration = Duration::from_millis(1);
@@ -153,8 +153,10 @@ impl<T: Ticket> Writer<T> {
             return false;
         }
         self.publish();
-        let requests = self.hand.commit.take().map(|commit| commit.requests);
-        self.requeued(requests.unwrap_or_default());
+        let leaving = self.hand.commit.take().map(|commit| commit.leaving).unwrap_or_default();
+        if !leaving.is_empty() {
+            self.requeued(leaving);
+        }
         true
     }
 
@@ -170,12 +172,10 @@ impl<T: Ticket> Writer<T> {
         if !announcements.is_empty() && !self.insist(|writer| writer.journal.0.write_state()) {
             return false;
         }
-        let (requeues, requests) = self.requeues();
         let boot = self.journal.0.clock.boot();
         let fresh = |draft| Numbering { draft, boot, requeued: false };
         let received = self.hand.items.iter().take(count).filter_map(as_record);
-        let drafts = announcements.iter().chain(received).chain(requeues.iter().map(|requeue| &requeue.draft));
-        let slots = self.slots(drafts);
+        let slots = self.slots(announcements.iter().chain(received));
         if slots.is_empty() {
             self.hand.items.drain(..count);
             self.hand.done += count;
@@ -195,9 +195,9 @@ impl<T: Ticket> Writer<T> {
             }
             self.hand.done += 1;
         }
-        let drafts = announcements.into_iter().chain(received).map(fresh).chain(requeues);
+        let drafts = announcements.into_iter().chain(received).map(fresh);
         let records = self.number(drafts.zip(slots));
-        self.hand.commit = Some(Commit { records, requests, durable: false });
+        self.hand.commit = Some(Commit { records, leaving: Vec::new(), durable: false });
         true
     }
 
@@ -220,7 +220,7 @@ impl<T: Ticket> Writer<T> {
     }
 
     /// Makes room for a commit of `bytes`, however long that takes. `false`: told to stop in between.
-    fn insist_on_room(&mut self, bytes: u64) -> bool {
+    pub(super) fn insist_on_room(&mut self, bytes: u64) -> bool {
         self.insist_unless_stopped(|writer| writer.make_room(bytes))
     }
 
@@ -246,14 +246,19 @@ impl<T: Ticket> Writer<T> {
                     WriterHealth::Failing { error: error.to_string() }
                 }
             };
-            // A full journal has room again as soon as a lane trims; a failing disk is not hurried.
             let full = matches!(health, WriterHealth::Full { .. });
             self.set_health(health);
             if self.stop.load(Relaxed) {
                 return false;
             }
-            std::thread::sleep(pause);
-            pause = if full { RETRY_FIRST } else { (pause * 2).min(RETRY_MAX) };
+            if full {
+                self.await_room();
+                pause = RETRY_FIRST;
+            } else {
+                // A failing disk is not hurried.
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(RETRY_MAX);
+            }
         }
     }
 
@@ -368,6 +373,6 @@ fn as_record(item: &Item) -> Option<&Draft> {
     }
 }
 
-fn weight(draft: &Draft) -> usize {
+pub(super) fn weight(draft: &Draft) -> usize {
     draft.message.payload.len() + draft.message.topic.len() + ENVELOPE_BYTES
 }

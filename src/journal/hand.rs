@@ -9,7 +9,7 @@
 use super::commit::Writer;
 use super::error::panic_text;
 use super::log::locked;
-use super::requeue::Request;
+use super::requeue::Leaving;
 use super::{Append, Item, Ticket, WriterHealth};
 use crate::record::Record;
 use std::any::Any;
@@ -41,8 +41,8 @@ pub(super) struct Hand<T> {
 pub(super) struct Commit {
     /// At least one, with dense numbers.
     pub(super) records: Arc<[Arc<Record>]>,
-    /// Who waits for the requeued ones among them.
-    pub(super) requests: Vec<Request>,
+    /// What comes out of quarantine with it.
+    pub(super) leaving: Vec<Leaving>,
     /// It is on stable storage.
     pub(super) durable: bool,
 }
@@ -92,12 +92,16 @@ impl<T: Ticket> Writer<T> {
                     None => break,
                 }
             }
-            if !self.empty_the_hand() {
+            if !self.empty_the_hand() || !self.requeue() {
                 return;
             }
         }
-        // What is still to be announced goes with the last commit.
-        self.commit();
+        // What is still to be announced or requeued goes with the last commits.
+        while self.commit() && self.is_asked() {
+            if !self.requeue() {
+                return;
+            }
+        }
     }
 
     /// Makes everything in hand durable, and gives the tickets back. `false`: told to stop before the disk took it.

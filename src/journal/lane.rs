@@ -9,7 +9,7 @@ use super::books::Outcome;
 use super::gaps::{About, Hole, Reason, trusted_ms};
 use super::log::{Reading, locked};
 use super::quarantine::Cause;
-use super::{Journal, JournalError};
+use super::{Journal, JournalError, gap_record};
 use crate::record::{LaneId, Record};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
@@ -162,16 +162,27 @@ impl Lane {
     }
 
     /// Puts a record into quarantine durably, then settles and announces it. `Ok(false)`: the quarantine is full, nothing changed.
-    /// Blocks on the disk.
+    /// A gap record is not announced: the queue that refused it would refuse the next one, too. Blocks on the disk.
     pub fn quarantine(&self, record: &Record, position: u64, code: &str, text: &str) -> Result<bool, JournalError> {
         let cause = Cause { code, text, place: Some((self.id, position)), whole: None };
         let shared = &self.journal.0;
         let kept = shared.quarantine.keep(record, cause).map_err(|source| JournalError::io(&shared.path, source))?;
         if kept {
+            let told = gap_record::announced_by(record);
+            if let Some(Hole { reason, ranges, count, .. }) = &told {
+                let (lane, reason) = (self.book(|book| book.name.clone()), reason.outcome());
+                tracing::error!(
+                    lane,
+                    reason,
+                    ?ranges,
+                    count,
+                    "the queue refused a gap record for good: its consumer does not learn of these positions"
+                );
+            }
             let mut about = About::default();
             about.record(record);
             self.book(|book| {
-                if book.settle(position, Outcome::Quarantined) {
+                if book.settle(position, Outcome::Quarantined) && told.is_none() {
                     book.holes.note(Hole::new(Reason::Quarantined, vec![(position, position)], about));
                 }
             });
@@ -184,13 +195,20 @@ impl Lane {
     /// Reads one record again, whose number is known; `None` when it cannot be read back any more. Blocks on the disk.
     ///
     /// # Errors
-    /// The generation cannot be read now.
+    /// The generation cannot be read now, or this run wrote the record and it cannot be found now.
     pub fn reread(&self, number: u64) -> Result<Option<Arc<Record>>, JournalError> {
         if let Some(record) = self.journal.0.recall(number) {
             return Ok(Some(record));
         }
         // The index of the generation is kept for the next call: a held-up window is read again record by record.
-        self.journal.0.log.read(&mut locked(&self.again), number)
+        let mut again = locked(&self.again);
+        let record = self.journal.0.log.read(&mut again, number)?;
+        // What went with its generation has an outcome, and nobody looks for it any more; what was set aside has none to find.
+        let is_there = again.as_ref().is_some_and(|reading| reading.covers(number) && !reading.is_aside());
+        if record.is_none() && is_there && number >= self.journal.0.began {
+            return Err(lost_sight_of(number, &mut again));
+        }
+        Ok(record)
     }
 
     /// `attempted`: positions up to here may have been attempted in this epoch too.
@@ -302,14 +320,19 @@ impl Reader {
         // What this run wrote and saw durable is there: that it is not found says something of the looking. Unless the medium
         // has said for long enough that it is not.
         if self.number >= self.lane.journal.0.began && !reading.is_aside() {
-            self.reading = None;
-            let text = format!(
-                "record {} was durable in this run and cannot be read back now; it is looked for again, and given up only at the next start",
-                self.number
-            );
-            return Err(JournalError::Generation(text));
+            return Err(lost_sight_of(self.number, &mut self.reading));
         }
         self.number = self.number.saturating_add(1);
         Ok(None)
     }
+}
+
+/// This run wrote it and cannot find it in `reading`.
+fn lost_sight_of(number: u64, reading: &mut Option<Reading>) -> JournalError {
+    if let Some(reading) = reading.take() {
+        reading.look_anew();
+    }
+    JournalError::Generation(format!(
+        "record {number} was durable in this run and cannot be read back now; it is looked for again, and given up only at the next start"
+    ))
 }

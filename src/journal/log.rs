@@ -2,7 +2,7 @@
 //!
 //! A closed generation holds exactly the numbers from its first to the next one's first; what it should hold and does
 //! not is damaged. The active one is read through the writer's handle, a closed one from its bytes by an index that
-//! lives as long as a lane reads it. Nobody but the writer keeps a database open between two reads: whoever let go of it last
+//! lives as long as a lane reads it, and no longer than the generation. Nobody but the writer keeps a database open between two reads: whoever let go of it last
 //! would have sled write into a file that others already read ([`super::closed`]). A folder without its note of facts and without records was not complete when the
 //! power went, and holds nothing that was acknowledged; of two folders with one first number, the older is left from a
 //! carry-over that the newer one completed.
@@ -17,7 +17,7 @@
 
 use super::JournalError;
 use super::aside;
-use super::closed::ClosedGeneration;
+use super::closed::{self, ClosedGeneration};
 use super::files;
 use super::frame;
 use super::generation::{Facts, Frames, Generation, GenerationError, is_complete, read_facts};
@@ -29,8 +29,8 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{
-    AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
@@ -50,31 +50,57 @@ pub(super) struct Slot {
     /// durable, so that nobody takes its numbers for missing ones of this one.
     end: AtomicU64,
     dir: PathBuf,
-    /// Bytes on disk when last looked; 0: not looked yet.
+    /// Bytes on disk once nobody writes to it any more; 0: somebody may, or nobody has looked since.
     bytes: AtomicU64,
     facts: Option<Facts>,
     active: Mutex<Weak<Generation>>,
     /// Held while the bytes are scanned, which may take seconds: intake must only ever try it.
-    closed: Mutex<Weak<ClosedGeneration>>,
+    closed: Mutex<Indexed>,
     /// Filled once it was set aside: its folder is not here any more.
     aside: OnceLock<Arc<ClosedGeneration>>,
+    /// It is deleted: nobody reads in it any more.
+    gone: AtomicBool,
+}
+
+/// The index of a closed generation, with its open files.
+#[derive(Debug, Default)]
+struct Indexed {
+    /// Kept for as long as somebody reads in it, and until the generation is deleted: an open file keeps its space.
+    kept: Option<Arc<ClosedGeneration>>,
+    /// For whoever has it for a moment.
+    made: Weak<ClosedGeneration>,
+    readers: usize,
 }
 
 /// A generation to read from. Which numbers it can hold, and how it is read, is asked each time: an active one may have been
-/// closed meanwhile.
-#[derive(Debug, Clone)]
+/// closed meanwhile, a closed one deleted. It holds no file of its own: those are the slot's, which lets go of them when the
+/// generation is deleted, however long a reader stays where it is.
+#[derive(Debug)]
 pub(super) struct Reading {
     slot: Arc<Slot>,
-    /// The index, once it was read from its bytes.
-    closed: Option<Arc<ClosedGeneration>>,
     /// The value that was read last: the next record is in it as a rule.
     value: Option<Value>,
 }
 
 impl Reading {
-    /// Whether `number` belongs to this generation.
+    fn of(slot: Arc<Slot>) -> Reading {
+        locked(&slot.closed).readers += 1;
+        Reading { slot, value: None }
+    }
+
+    /// Whether `number` belongs to this generation, and it is still there.
     pub(super) fn covers(&self, number: u64) -> bool {
-        (self.slot.first..self.slot.end()).contains(&number)
+        (self.slot.first..self.slot.end()).contains(&number) && !self.is_gone()
+    }
+
+    /// Lets go of it, and has whoever reads in it next look through all of its bytes again.
+    pub(super) fn look_anew(self) {
+        let mut indexed = locked(&self.slot.closed);
+        (indexed.kept, indexed.made) = (None, Weak::new());
+    }
+
+    fn is_gone(&self) -> bool {
+        self.slot.gone.load(SeqCst)
     }
 
     /// Whether it was set aside: no record of it can be read.
@@ -90,17 +116,21 @@ impl Reading {
         Ok(self.value.as_ref().and_then(|value| value.record(number)))
     }
 
-    fn value_of(&mut self, number: u64) -> Result<Option<Value>, JournalError> {
-        let closed = match &self.closed {
-            Some(closed) => closed,
-            None => {
-                if let Some(generation) = self.slot.open() {
-                    return Ok(generation.value(number)?);
-                }
-                self.closed.insert(self.slot.closed()?)
-            }
-        };
-        closed.value(number).map_err(|error| JournalError::io(&self.slot.dir, error))
+    fn value_of(&self, number: u64) -> Result<Option<Value>, JournalError> {
+        if let Some(generation) = self.slot.open() {
+            return Ok(generation.value(number)?);
+        }
+        self.slot.closed()?.value(number).map_err(|error| JournalError::io(&self.slot.dir, error))
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let mut indexed = locked(&self.slot.closed);
+        indexed.readers -= 1;
+        if indexed.readers == 0 {
+            indexed.kept = None;
+        }
     }
 }
 
@@ -297,8 +327,11 @@ impl Log {
     pub(super) fn reading(&self, number: u64) -> Result<Option<Reading>, JournalError> {
         let slot = locked(&self.row).range(..=number).next_back().map(|(_, slot)| slot.clone());
         let Some(slot) = slot else { return Ok(None) };
-        let closed = if slot.open().is_some() { None } else { Some(slot.closed()?) };
-        Ok(Some(Reading { slot, closed, value: None }))
+        let reading = Reading::of(slot);
+        if reading.slot.open().is_none() {
+            reading.slot.closed()?;
+        }
+        Ok(Some(reading))
     }
 
     /// A record, read in the generation that `kept` has from the call before where that one holds it;
@@ -307,13 +340,19 @@ impl Log {
     /// # Errors
     /// Its generation cannot be read now; the next call looks anew.
     pub(super) fn read(&self, kept: &mut Option<Reading>, number: u64) -> Result<Option<Arc<Record>>, JournalError> {
-        if kept.as_ref().is_none_or(|reading| !reading.covers(number)) {
-            // Let go of the last one first: two indexes would be in memory while this one is made.
-            *kept = None;
-            *kept = self.reading(number)?;
+        loop {
+            if kept.as_ref().is_none_or(|reading| !reading.covers(number)) {
+                // Let go of the last one first: two indexes would be in memory while this one is made.
+                *kept = None;
+                *kept = self.reading(number)?;
+            }
+            let Some(reading) = kept else { return Ok(None) };
+            match reading.read(number) {
+                // Deleted at this very moment: then it is another's turn.
+                Err(_) if reading.is_gone() => {}
+                read => return read.inspect_err(|_| *kept = None),
+            }
         }
-        let Some(reading) = kept else { return Ok(None) };
-        reading.read(number).inspect_err(|_| *kept = None)
     }
 
     /// What was noted when a generation was made; `None` when that is damaged.
@@ -336,31 +375,26 @@ impl Log {
             row.remove(&first);
             return true;
         }
-        // Renamed first: a cut in the middle of the removal must not leave half a generation under its name. A reader
-        // that has it open goes on reading the same files.
+        // Renamed first: a cut in the middle of the removal must not leave half a generation under its name.
         let trash = self.dir.join(format!("{TRASH}{first:020}"));
+        slot.gone.store(true, SeqCst);
         if let Err(error) = files::rename(&slot.dir, &trash) {
+            slot.gone.store(false, SeqCst);
             tracing::warn!(first, %error, "drained generation cannot be removed, its space stays taken");
             return false;
         }
         row.remove(&first);
         drop(row);
         locked(&DISTRUSTED).remove(&slot.dir);
+        slot.let_go();
         let _ = fs::remove_dir_all(&trash);
         true
     }
 
-    /// Bytes on disk of all generations; closed ones are looked at once.
+    /// Bytes on disk of all generations.
     pub(super) fn disk_bytes(&self) -> u64 {
         let row: Vec<Arc<Slot>> = locked(&self.row).values().cloned().collect();
-        let bytes = row.iter().map(|slot| {
-            let open = locked(&slot.active).strong_count() > 0;
-            if open || slot.bytes.load(Relaxed) == 0 {
-                slot.bytes.store(files::disk_bytes(&slot.dir), Relaxed);
-            }
-            slot.bytes.load(Relaxed)
-        });
-        bytes.sum()
+        row.iter().map(|slot| slot.disk_bytes()).sum()
     }
 }
 
@@ -373,8 +407,9 @@ impl Slot {
             bytes: AtomicU64::new(0),
             facts,
             active: Mutex::new(Weak::new()),
-            closed: Mutex::new(Weak::new()),
+            closed: Mutex::default(),
             aside: OnceLock::new(),
+            gone: AtomicBool::new(false),
         })
     }
 
@@ -394,22 +429,53 @@ impl Slot {
 
     /// The index of a generation that nobody writes to any more.
     fn closed(&self) -> Result<Arc<ClosedGeneration>, JournalError> {
-        let mut kept = locked(&self.closed);
-        if let Some(closed) = kept.upgrade().or_else(|| self.aside.get().cloned()) {
-            return Ok(closed);
+        let mut indexed = locked(&self.closed);
+        if let Some(closed) = self.aside.get() {
+            return Ok(closed.clone());
         }
-        let closed = match ClosedGeneration::closed(&self.dir) {
-            Ok(closed) => Arc::new(closed),
-            Err(why) if refusal::is_believed(&self.dir, &why) => {
-                let journal = self.dir.parent().and_then(Path::parent).expect("it lies in the log of a journal");
-                aside::set_aside(journal, &self.dir, &why);
-                return Ok(self.aside.get_or_init(|| Arc::new(ClosedGeneration::set_aside())).clone());
-            }
-            Err(source) => return Err(JournalError::io(&self.dir, source)),
+        let closed = match indexed.made.upgrade() {
+            Some(closed) => closed,
+            None => match ClosedGeneration::closed(&self.dir) {
+                Ok(closed) => Arc::new(closed),
+                Err(why) if !self.gone.load(SeqCst) && refusal::is_believed(&self.dir, &why) => {
+                    let journal = self.dir.parent().and_then(Path::parent).expect("it lies in the log of a journal");
+                    aside::set_aside(journal, &self.dir, &why);
+                    return Ok(self.aside.get_or_init(|| Arc::new(ClosedGeneration::set_aside())).clone());
+                }
+                Err(source) => return Err(JournalError::io(&self.dir, source)),
+            },
         };
         refusal::is_well(&self.dir);
-        *kept = Arc::downgrade(&closed);
+        indexed.made = Arc::downgrade(&closed);
+        indexed.kept = (indexed.readers > 0).then(|| closed.clone());
+        drop(indexed);
+        // Whoever deleted it while the lock was held here could not take the index away.
+        if self.gone.load(SeqCst) {
+            locked(&self.closed).kept = None;
+        }
         Ok(closed)
+    }
+
+    /// It is deleted: lets go of its files. Waits for nobody: who reads at this moment lets go after that.
+    fn let_go(&self) {
+        if let Ok(mut indexed) = self.closed.try_lock() {
+            indexed.kept = None;
+        }
+    }
+
+    /// Bytes on disk. They are looked at each time, until the database is really gone: sled writes until then.
+    fn disk_bytes(&self) -> u64 {
+        let known = self.bytes.load(Relaxed);
+        if known > 0 || self.aside.get().is_some() {
+            return known;
+        }
+        // Asked before the look, so that nothing is written after it.
+        let still = self.is_closed() && closed::is_gone(&self.dir).unwrap_or(false);
+        let bytes = files::disk_bytes(&self.dir);
+        if still {
+            self.bytes.store(bytes, Relaxed);
+        }
+        bytes
     }
 }
 

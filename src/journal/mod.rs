@@ -42,6 +42,7 @@ mod lane;
 mod lane_state;
 mod lanes;
 mod log;
+mod named;
 mod numbering;
 mod open;
 mod origin;
@@ -67,8 +68,9 @@ pub use commit::{Writer, WriterHealth};
 pub use error::JournalError;
 pub use facts::{EvictionFacts, JournalFacts, LaneFacts};
 pub use lane::{Lane, MaybeSent, ReadRecord, Reader};
+pub use named::{NameError, Named, QuarantineId};
 pub use open::{GENERATION_BYTES, JournalOptions, Opened, QUIET};
-pub use quarantine::{QuarantineCounts, Quarantined, QuarantinedName};
+pub use quarantine::{QuarantineCounts, Quarantined};
 pub use report::OpenReport;
 pub use requeue::Requeued;
 pub use reserve::RESERVE_BYTES;
@@ -129,12 +131,14 @@ struct Shared {
     recent: Mutex<Recent>,
     keeper: Keeper,
     quarantine: quarantine::Quarantine,
-    /// What goes back from quarantine into the log with the next commit.
-    requeues: Mutex<Vec<requeue::Request>>,
+    /// What goes back from quarantine into the log with the next commits.
+    requeues: Mutex<requeue::Requeues>,
     /// At which bound something was evicted last, and when, in ms since boot.
     evicted: Mutex<Option<(&'static str, u64)>>,
     /// Something is to be announced, and the writer need not wait for a message to do it.
     noted: tokio::sync::Notify,
+    /// A position was settled: a writer that stands at a bound looks whether a generation can go.
+    settled: tokio::sync::Notify,
     health: Mutex<WriterHealth>,
     /// How often the writer panicked in this run.
     panics: AtomicU64,
@@ -278,6 +282,7 @@ impl Journal {
 
 impl Shared {
     fn dirty(&self) {
+        self.settled.notify_one();
         let mut flags = locked(&self.keeper.flags);
         if !flags.dirty {
             flags.dirty = true;
@@ -331,6 +336,12 @@ impl Shared {
     /// How many generations hold only numbers below `needed`.
     fn drained(&self, needed: u64) -> usize {
         self.log.firsts().windows(2).take_while(|pair| pair[1] <= needed).count()
+    }
+
+    /// How often the state file was written.
+    #[cfg(test)]
+    fn state_writes(&self) -> u64 {
+        locked(&self.state).serial()
     }
 
     /// Deletes the generations that hold only numbers below `needed`, except the newest `keep` of them. Never more than

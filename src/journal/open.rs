@@ -287,6 +287,7 @@ impl Journal {
             quarantine,
             requeues: Mutex::default(),
             noted: tokio::sync::Notify::new(),
+            settled: tokio::sync::Notify::new(),
             health: Mutex::new(WriterHealth::Fine),
             panics: AtomicU64::new(0),
             _lock: lock,

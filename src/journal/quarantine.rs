@@ -1,18 +1,25 @@
 //! Quarantine: records that can never be sent, and heads of messages too large to be journaled, with the cause.
 //!
 //! One append-only file of frames like the log's (found again by the same scan when damaged), synced before the record
-//! is settled: a cut between the two quarantines it twice under the same lane and position, and loses nothing. The file
-//! is bounded; a full quarantine parks the lane that needs it instead of emptying the journal.
+//! is settled: a cut between the two quarantines it twice under the same lane and position, and loses nothing. Both copies
+//! are one thing: listed once, and gone together. The file is bounded; a full quarantine parks the lane that needs it
+//! instead of emptying the journal. It may be moved away, emptied or put back at any time.
+//!
+//! Each thing has an id of its own, kept with it. 0.1.0 kept none: such a thing has the next id behind that of the one
+//! before it in the file, so that it stays the same while others are appended, and is written down when the file is written anew.
 //!
 //! What is taken out of it again is left out of a new file that replaces the old one whole: a cut leaves one or the other.
 
 use super::files;
 use super::frame;
 use super::log::locked;
-use crate::record::{LaneId, Record, codec};
+use super::named::QuarantineId;
+use crate::record::{JournalId, LaneId, Record, codec};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -49,6 +56,9 @@ struct Kept<'a> {
     /// Hash of the delivery of a message too large to be journaled: when the broker sends it again, it is known.
     #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
     delivery: Option<u64>,
+    /// Its id.
+    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
     /// The record's envelope.
     #[serde(rename = "r", with = "serde_bytes")]
     envelope: &'a [u8],
@@ -57,6 +67,8 @@ struct Kept<'a> {
 /// One thing in quarantine, for people.
 #[derive(Clone, Debug)]
 pub struct Quarantined {
+    /// What it is called in commands.
+    pub id: QuarantineId,
     /// Why: the service's code, or `oversize`.
     pub code: String,
     /// Why, in words.
@@ -70,20 +82,20 @@ pub struct Quarantined {
 }
 
 impl Quarantined {
-    /// What it is called in commands: its number, and its lane where it has one.
-    pub fn name(&self) -> QuarantinedName {
-        QuarantinedName { number: self.record.number, lane: self.place.map(|(lane, _)| lane) }
+    /// Whether both are the very same record, each in a lane that could not send it.
+    pub(super) fn is_of_the_record_of(&self, other: &Quarantined) -> bool {
+        let of = |entry: &Quarantined| (entry.record.journal, entry.record.epoch, entry.record.number);
+        self.place.is_some() && other.place.is_some() && of(self) == of(other)
+    }
+
+    /// What a copy of it has, too; nothing says of two heads that they are of one message.
+    fn origin(&self) -> Option<Origin> {
+        let (lane, position) = self.place?;
+        Some((self.record.journal, self.record.epoch, self.record.number, lane, position))
     }
 }
 
-/// Names one thing in quarantine. A record that two lanes could not send is in it twice.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct QuarantinedName {
-    /// The record's number.
-    pub number: u64,
-    /// The lane that it could not be sent from.
-    pub lane: Option<LaneId>,
-}
+type Origin = (JournalId, u64, u64, LaneId, u64);
 
 /// Why something is put into quarantine.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +113,9 @@ pub(super) struct Quarantine {
     inner: Mutex<Inner>,
 }
 
+/// Ids are counted up from 1; what is beyond is no id of ours.
+const ID_MAX: u64 = u64::MAX / 2;
+
 /// The file's name in its folder.
 const FILE: &str = "kept";
 
@@ -108,6 +123,8 @@ const FILE: &str = "kept";
 struct Inner {
     file: File,
     counts: QuarantineCounts,
+    /// Highest id given so far.
+    last: u64,
     /// Deliveries found when it was opened, oldest first.
     deliveries: Vec<u64>,
 }
@@ -115,7 +132,7 @@ struct Inner {
 impl Quarantine {
     /// Opens or makes the file in `dir`.
     pub(super) fn open(dir: &Path) -> io::Result<Quarantine> {
-        Ok(Quarantine { dir: dir.to_owned(), inner: Mutex::new(Inner::open(dir)?) })
+        Ok(Quarantine { dir: dir.to_owned(), inner: Mutex::new(Inner::open(dir, 0)?) })
     }
 
     /// Where the records are kept.
@@ -126,6 +143,8 @@ impl Quarantine {
     /// Keeps a record durably. `false`: it is full.
     pub(super) fn keep(&self, record: &Record, cause: Cause<'_>) -> io::Result<bool> {
         let envelope = codec::encode(record);
+        let mut inner = locked(&self.inner);
+        inner.refresh(&self.dir)?;
         let kept = Kept {
             code: cause.code,
             text: cause.text,
@@ -133,21 +152,16 @@ impl Quarantine {
             position: cause.place.map(|(_, position)| position),
             bytes: cause.whole.map(|(bytes, _)| bytes),
             delivery: cause.whole.map(|(_, delivery)| delivery),
+            id: Some(inner.last + 1),
             envelope: &envelope,
         };
-        let body = serde_cbor::to_vec(&kept).expect("plain values encode");
-        let bytes: Vec<u8> = frame::split(record.number, 1, None, &body).concat();
-        let mut inner = locked(&self.inner);
-        let full = |inner: &Inner| inner.counts.bytes + bytes.len() as u64 > QUARANTINE_BYTES;
-        if full(&inner) {
-            // Somebody may have moved the file away to make room: that needs no restart to be seen.
-            *inner = Inner::open(&self.dir)?;
-            if full(&inner) {
-                return Ok(false);
-            }
+        let bytes = framed(record.number, &kept);
+        if inner.counts.bytes + bytes.len() as u64 > QUARANTINE_BYTES {
+            return Ok(false);
         }
         inner.file.write_all(&bytes)?;
         inner.file.sync_data()?;
+        inner.last += 1;
         inner.counts.entries += 1;
         inner.counts.bytes += bytes.len() as u64;
         Ok(true)
@@ -159,23 +173,27 @@ impl Quarantine {
         look(&self.dir)
     }
 
-    /// Takes out what is named, durably; returns how many that were.
-    pub(super) fn remove(&self, names: &[QuarantinedName]) -> io::Result<usize> {
+    /// Takes out what is named, durably, with all its copies.
+    pub(super) fn remove(&self, ids: &BTreeSet<QuarantineId>) -> io::Result<()> {
         let mut inner = locked(&self.inner);
         let bytes = std::fs::read(self.file())?;
         let mut left = Vec::with_capacity(bytes.len());
-        let mut removed = 0;
-        for (number, body) in bodies(&bytes) {
-            let lane = serde_cbor::from_slice::<Kept<'_>>(&body).ok().map(|kept| kept.lane);
-            if lane.is_some_and(|lane| names.contains(&QuarantinedName { number, lane })) {
-                removed += 1;
-            } else {
-                left.extend(frame::split(number, 1, None, &body).concat());
+        for Standing { number, body, known } in standing(&bytes) {
+            match known {
+                Some(known) if ids.contains(&known.entry.id) => {}
+                Some(known) => {
+                    let kept: Kept<'_> = serde_cbor::from_slice(&body).expect("it was read a moment ago");
+                    left.extend(match kept.id == Some(known.entry.id.0) {
+                        true => frame::split(number, 1, None, &body).concat(),
+                        false => framed(number, &Kept { id: Some(known.entry.id.0), ..kept }),
+                    });
+                }
+                None => left.extend(frame::split(number, 1, None, &body).concat()),
             }
         }
         files::replace(&self.file(), &left)?;
-        *inner = Inner::open(&self.dir)?;
-        Ok(removed)
+        *inner = Inner::open(&self.dir, inner.last)?;
+        Ok(())
     }
 
     /// Deliveries of messages too large to be journaled, as found when it was opened; oldest first.
@@ -183,13 +201,18 @@ impl Quarantine {
         locked(&self.inner).deliveries.clone()
     }
 
+    /// How much is in it, be it that somebody moved its file a moment ago.
     pub(super) fn counts(&self) -> QuarantineCounts {
-        locked(&self.inner).counts
+        let mut inner = locked(&self.inner);
+        // What cannot be looked at now is as it was.
+        let _ = inner.refresh(&self.dir);
+        inner.counts
     }
 }
 
 impl Inner {
-    fn open(dir: &Path) -> io::Result<Inner> {
+    /// `last`: the highest id that was given before, to anything.
+    fn open(dir: &Path, last: u64) -> io::Result<Inner> {
         files::create_dir(dir)?;
         let path = dir.join(FILE);
         let fresh = !path.exists();
@@ -199,12 +222,32 @@ impl Inner {
             files::sync_dir(dir)?;
         }
         let bytes = std::fs::read(&path)?;
-        let entries = frame::scan(&bytes, None, drop).filter(|frame| frame.part == 0).count() as u64;
-        let deliveries =
-            bodies(&bytes).filter_map(|(_, body)| serde_cbor::from_slice::<Kept<'_>>(&body).ok()?.delivery);
-        let deliveries = deliveries.collect();
-        let counts = QuarantineCounts { entries, bytes: bytes.len() as u64, max_bytes: QUARANTINE_BYTES };
-        Ok(Inner { file, counts, deliveries })
+        let counts = QuarantineCounts { entries: 0, bytes: bytes.len() as u64, max_bytes: QUARANTINE_BYTES };
+        let mut inner = Inner { file, counts, last, deliveries: Vec::new() };
+        for Standing { known, .. } in standing(&bytes) {
+            let Some(known) = known else {
+                inner.counts.entries += 1;
+                continue;
+            };
+            inner.counts.entries += u64::from(!known.again);
+            inner.last = inner.last.max(known.entry.id.0);
+            inner.deliveries.extend(known.delivery);
+        }
+        Ok(inner)
+    }
+
+    /// Opens the file anew where what stands under its name is another one, or not as long as it was left.
+    fn refresh(&mut self, dir: &Path) -> io::Result<()> {
+        let ours = self.file.metadata()?;
+        let there = match std::fs::symlink_metadata(dir.join(FILE)) {
+            Ok(there) => Some((there.dev(), there.ino(), there.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        if there != Some((ours.dev(), ours.ino(), self.counts.bytes)) {
+            *self = Inner::open(dir, self.last)?;
+        }
+        Ok(())
     }
 }
 
@@ -215,19 +258,66 @@ pub(super) fn look(dir: &Path) -> io::Result<Vec<Quarantined>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let entry = |(_, body): (u64, Vec<u8>)| {
-        let kept: Kept<'_> = serde_cbor::from_slice(&body).ok()?;
-        let record = codec::decode(kept.envelope).ok()?;
-        let place = kept.lane.zip(kept.position);
-        Some(Quarantined {
-            code: kept.code.to_owned(),
-            text: kept.text.to_owned(),
-            place,
-            whole_bytes: kept.bytes,
-            record,
-        })
+    let known = standing(&bytes).filter_map(|standing| standing.known);
+    Ok(known.filter(|known| !known.again).map(|known| known.entry).collect())
+}
+
+/// A thing as it stands in the file.
+struct Standing {
+    number: u64,
+    body: Vec<u8>,
+    /// `None`: it does not decode.
+    known: Option<Known>,
+}
+
+struct Known {
+    entry: Quarantined,
+    delivery: Option<u64>,
+    /// A copy of it stands before it.
+    again: bool,
+}
+
+/// All that stands in a file, in its order.
+fn standing(bytes: &[u8]) -> impl Iterator<Item = Standing> + '_ {
+    let mut ids: HashMap<Origin, QuarantineId> = HashMap::new();
+    let mut last = 0;
+    bodies(bytes).map(move |(number, body)| {
+        let mut known = decoded(&body);
+        if let Some(Known { entry, again, .. }) = &mut known {
+            let origin = entry.origin();
+            match origin.and_then(|origin| ids.get(&origin)) {
+                Some(id) => (entry.id, *again) = (*id, true),
+                None => {
+                    // They rise; one that does not was put there by hand, or by 0.1.0, which gives none.
+                    if entry.id.0 <= last || entry.id.0 > ID_MAX {
+                        entry.id = QuarantineId(last + 1);
+                    }
+                    last = entry.id.0;
+                    ids.extend(origin.map(|origin| (origin, entry.id)));
+                }
+            }
+        }
+        Standing { number, body, known }
+    })
+}
+
+/// One thing, with the id that is kept with it, or 0.
+fn decoded(body: &[u8]) -> Option<Known> {
+    let kept: Kept<'_> = serde_cbor::from_slice(body).ok()?;
+    let entry = Quarantined {
+        id: QuarantineId(kept.id.unwrap_or(0)),
+        code: kept.code.to_owned(),
+        text: kept.text.to_owned(),
+        place: kept.lane.zip(kept.position),
+        whole_bytes: kept.bytes,
+        record: codec::decode(kept.envelope).ok()?,
     };
-    Ok(bodies(&bytes).filter_map(entry).collect())
+    Some(Known { entry, delivery: kept.delivery, again: false })
+}
+
+fn framed(number: u64, kept: &Kept<'_>) -> Vec<u8> {
+    let body = serde_cbor::to_vec(kept).expect("plain values encode");
+    frame::split(number, 1, None, &body).concat()
 }
 
 /// Number and body of each thing that was kept, its parts joined: they stand in a row, because each is written in one go.

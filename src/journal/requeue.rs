@@ -4,45 +4,132 @@
 //! receipt and everything else stay. It says that the consumer may have it already (`possibleduplicate`). The order keeps
 //! it safe: first it is durable in the log, then it leaves the quarantine. A cut between the two leaves it in both, and
 //! it can be requeued or dropped once more; it is never in neither.
+//!
+//! The writer takes what is asked in commits of the usual size. Until it takes a thing nothing is done about it, and
+//! whoever does not want to wait any longer takes the request back: what is said not to be done is not done later. What
+//! is on its way at that moment cannot be taken back, and that is said, too. While a thing is asked for nobody else can
+//! drop it or ask for it once more.
 
-use super::commit::Writer;
+use super::commit::{COMMIT_BYTES, COMMIT_RECORDS, Writer, weight};
+use super::hand::Commit;
 use super::log::locked;
+use super::named::{Named, QuarantineId};
 use super::numbering::Numbering;
-use super::quarantine::{Quarantined, QuarantinedName};
+use super::quarantine::Quarantined;
 use super::{Journal, JournalError, Opened, Ticket};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A running writer answers within this, or the disk refuses.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 
 /// What became of a request.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, serde::Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Requeued {
-    /// Numbers that left the quarantine.
-    pub done: Vec<u64>,
-    /// Numbers that stay there, and why.
-    pub refused: Vec<(u64, String)>,
-}
-
-/// What the writer says: all of it is durable in the log and out of quarantine, or what is wrong.
-type Answer = Result<(), String>;
-
-/// What the writer is asked.
-#[derive(Debug)]
-pub(super) struct Request {
-    entries: Vec<Quarantined>,
-    answer: mpsc::SyncSender<Answer>,
+    /// What left the quarantine: its id there, and its record's number.
+    pub done: Vec<(QuarantineId, u64)>,
+    /// What stays there, and why.
+    pub refused: Vec<(Named, String)>,
 }
 
 impl Requeued {
-    /// This, if the writer says so; `answer` is `None` when there was nothing to ask it, and holds `None` when it is `silent`.
-    fn if_so(self, answer: Option<Option<Answer>>, silent: &str) -> Result<Requeued, JournalError> {
-        let silent = || Err(format!("{silent}; what was not requeued is still in quarantine"));
-        let answer = answer.map_or(Ok(()), |answer| answer.unwrap_or_else(silent));
-        answer.map(|()| self).map_err(JournalError::Generation)
+    fn len(&self) -> usize {
+        self.done.len() + self.refused.len()
+    }
+
+    fn and(&mut self, other: Requeued) {
+        self.done.extend(other.done);
+        self.refused.extend(other.refused);
+    }
+}
+
+/// What the writer is asked, and has in its hands.
+#[derive(Debug, Default)]
+pub(super) struct Requeues {
+    last: u64,
+    asked: Vec<Request>,
+    /// In the commit that the writer is at, each with its request.
+    leaving: Vec<(u64, QuarantineId)>,
+}
+
+#[derive(Debug)]
+struct Request {
+    ticket: u64,
+    /// What the writer has not taken yet.
+    ids: BTreeSet<QuarantineId>,
+    answer: mpsc::Sender<Requeued>,
+}
+
+/// Whoever asked.
+#[derive(Debug)]
+struct Asker {
+    ticket: u64,
+    count: usize,
+    answers: mpsc::Receiver<Requeued>,
+}
+
+/// A thing that goes into the next commit.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    ticket: u64,
+    answer: mpsc::Sender<Requeued>,
+    entry: Quarantined,
+}
+
+impl Requeues {
+    fn ask(&mut self, ids: BTreeSet<QuarantineId>) -> Asker {
+        self.last += 1;
+        let (ticket, count) = (self.last, ids.len());
+        let (answer, answers) = mpsc::channel();
+        self.asked.push(Request { ticket, ids, answer });
+        Asker { ticket, count, answers }
+    }
+
+    fn has(&self, id: QuarantineId) -> bool {
+        self.asked.iter().any(|request| request.ids.contains(&id)) || self.leaving.iter().any(|(_, other)| *other == id)
+    }
+
+    /// Takes a request back; gives how many of it are on their way.
+    fn take_back(&mut self, ticket: u64) -> usize {
+        self.asked.retain(|request| request.ticket != ticket);
+        self.leaving.iter().filter(|(other, _)| *other == ticket).count()
+    }
+
+    /// What of `entries` goes into the next commit, oldest request first.
+    fn portion(&self, entries: Vec<Quarantined>) -> Vec<Leaving> {
+        let mut bytes = 0;
+        let mut portion = Vec::new();
+        for entry in entries {
+            let Some(request) = self.asked.iter().find(|request| request.ids.contains(&entry.id)) else { continue };
+            bytes += weight(&entry.record.draft);
+            if !portion.is_empty() && (bytes > COMMIT_BYTES || portion.len() == COMMIT_RECORDS) {
+                break;
+            }
+            portion.push(Leaving { ticket: request.ticket, answer: request.answer.clone(), entry });
+        }
+        portion
+    }
+
+    /// The portion leaves, without what was taken back meanwhile.
+    fn leave(&mut self, portion: &mut Vec<Leaving>) {
+        portion.retain(|Leaving { ticket, entry, .. }| {
+            let request = self.asked.iter_mut().find(|request| request.ticket == *ticket);
+            request.is_some_and(|request| request.ids.remove(&entry.id))
+        });
+        self.asked.retain(|request| !request.ids.is_empty());
+        self.leaving = portion.iter().map(|leaving| (leaving.ticket, leaving.entry.id)).collect();
+    }
+
+    /// Answers for all that is asked for and is not to be had.
+    fn refuse(&mut self, why: &str) {
+        for Request { ids, answer, .. } in self.asked.drain(..) {
+            let refused = ids.into_iter().map(|id| (Named::Id(id), why.to_owned())).collect();
+            // Whoever asked may have gone.
+            let _ = answer.send(Requeued { refused, ..Requeued::default() });
+        }
     }
 }
 
@@ -59,70 +146,133 @@ impl Journal {
     ///
     /// # Errors
     /// The disk refuses; nothing was dropped.
-    pub fn drop_quarantined(&self, numbers: Option<&[u64]>) -> Result<Requeued, JournalError> {
-        let (chosen, mut outcome) = self.chosen(numbers)?;
-        let names: Vec<QuarantinedName> = chosen.iter().map(Quarantined::name).collect();
-        self.0.quarantine.remove(&names).map_err(|source| JournalError::io(&self.0.path, source))?;
-        outcome.done = distinct(&names);
-        Ok(outcome)
+    pub fn drop_quarantined(&self, names: Option<&[Named]>) -> Result<Requeued, JournalError> {
+        // Held to the end: what is dropped here is not taken by the writer meanwhile.
+        let requeues = locked(&self.0.requeues);
+        let (chosen, outcome) = self.chosen(names, &requeues)?;
+        let ids = chosen.iter().map(|entry| entry.id).collect();
+        let removed = self.0.quarantine.remove(&ids).map_err(|source| JournalError::io(&self.0.path, source));
+        drop(requeues);
+        // The writer does not wait for the lock, and may have come by.
+        self.0.noted.notify_one();
+        removed?;
+        let done = chosen.iter().map(|entry| (entry.id, entry.record.number)).collect();
+        Ok(Requeued { done, ..outcome })
     }
 
     /// Puts records from quarantine back into their lanes, by the writer that runs. `None`: all of them. Blocks until they
     /// are durable there, so never to be called on the writer's thread.
     ///
     /// # Errors
-    /// The disk refuses, or the writer ended; what was not requeued is still in quarantine.
-    pub fn requeue(&self, numbers: Option<&[u64]>) -> Result<Requeued, JournalError> {
-        let (outcome, answer) = self.ask(numbers)?;
-        let silent = "the journal's writer does not answer";
-        outcome.if_so(answer.map(|answer| answer.recv_timeout(ANSWER_TIME).ok()), silent)
+    /// The disk refuses, or the writer does not answer: the text says how many were requeued, and all others stay.
+    pub fn requeue(&self, names: Option<&[Named]>) -> Result<Requeued, JournalError> {
+        self.requeue_within(names, ANSWER_TIME)
     }
 
-    /// Hands a request to the writer; the channel has its answer once all of it is durable.
-    fn ask(&self, numbers: Option<&[u64]>) -> Result<(Requeued, Option<mpsc::Receiver<Answer>>), JournalError> {
-        let (chosen, mut outcome) = self.chosen(numbers)?;
-        let (mut entries, mut names) = (Vec::new(), Vec::new());
+    pub(super) fn requeue_within(&self, names: Option<&[Named]>, time: Duration) -> Result<Requeued, JournalError> {
+        let until = Instant::now() + time;
+        let (outcome, asker) = self.ask(names)?;
+        let next = |answers: &mpsc::Receiver<Requeued>| {
+            answers.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+        };
+        self.answered(outcome, asker, next, "the journal's writer does not answer")
+    }
+
+    /// Hands a request to the writer.
+    fn ask(&self, names: Option<&[Named]>) -> Result<(Requeued, Option<Asker>), JournalError> {
+        let mut requeues = locked(&self.0.requeues);
+        let (chosen, mut outcome) = self.chosen(names, &requeues)?;
+        let mut ids = BTreeSet::new();
         for entry in chosen {
             match self.refusal(&entry) {
-                Some(why) => outcome.refused.push((entry.record.number, why)),
-                None => {
-                    names.push(entry.name());
-                    entries.push(entry);
-                }
+                Some(why) => outcome.refused.push((Named::Id(entry.id), why)),
+                None => _ = ids.insert(entry.id),
             }
         }
-        outcome.done = distinct(&names);
-        if entries.is_empty() {
+        if ids.is_empty() {
             return Ok((outcome, None));
         }
-        let (answer, answered) = mpsc::sync_channel(1);
-        locked(&self.0.requeues).push(Request { entries, answer });
+        let asker = requeues.ask(ids);
+        drop(requeues);
         self.0.noted.notify_one();
-        Ok((outcome, Some(answered)))
+        Ok((outcome, Some(asker)))
     }
 
-    /// What is named, and what is named and not there.
-    fn chosen(&self, numbers: Option<&[u64]>) -> Result<(Vec<Quarantined>, Requeued), JournalError> {
+    /// Takes the answers; where there is no further one, takes the rest of the request back.
+    fn answered(
+        &self,
+        mut outcome: Requeued,
+        asker: Option<Asker>,
+        next: impl Fn(&mpsc::Receiver<Requeued>) -> Option<Requeued>,
+        silent: &str,
+    ) -> Result<Requeued, JournalError> {
+        let Some(Asker { ticket, count, answers }) = asker else { return Ok(outcome) };
+        let mut answered = Requeued::default();
+        while answered.len() < count {
+            match next(&answers) {
+                Some(answer) => answered.and(answer),
+                None => break,
+            }
+        }
+        if answered.len() < count {
+            let under_way = locked(&self.0.requeues).take_back(ticket);
+            answers.try_iter().for_each(|answer| answered.and(answer));
+            let missing = count - answered.len();
+            // What was answered at the last moment is not under way any more.
+            let under_way = under_way.min(missing);
+            if missing > 0 {
+                let text = unanswered(silent, answered.done.len(), missing - under_way, under_way);
+                return Err(JournalError::Generation(text));
+            }
+        }
+        outcome.and(answered);
+        Ok(outcome)
+    }
+
+    /// What is named and nobody has asked for yet, and what is not to be had.
+    fn chosen(
+        &self,
+        names: Option<&[Named]>,
+        requeues: &Requeues,
+    ) -> Result<(Vec<Quarantined>, Requeued), JournalError> {
         let mut entries = self.quarantined()?;
         let mut outcome = Requeued::default();
-        if let Some(numbers) = numbers {
-            entries.retain(|entry| numbers.contains(&entry.record.number));
-            let there = |number: &&u64| entries.iter().any(|entry| entry.record.number == **number);
-            let missing = numbers.iter().filter(|number| !there(number));
-            outcome.refused = missing.map(|number| (*number, "is not in quarantine".to_owned())).collect();
+        if let Some(names) = names {
+            let mut ids = BTreeSet::new();
+            for name in names {
+                match name.of(&entries) {
+                    Ok(named) => ids.extend(named.iter().map(|entry| entry.id)),
+                    Err(why) => outcome.refused.push((*name, why)),
+                }
+            }
+            entries.retain(|entry| ids.contains(&entry.id));
         }
+        entries.retain(|entry| {
+            let taken = requeues.has(entry.id);
+            if taken {
+                outcome.refused.push((Named::Id(entry.id), "is being requeued already".to_owned()));
+            }
+            !taken
+        });
         Ok((entries, outcome))
     }
 
     fn refusal(&self, entry: &Quarantined) -> Option<String> {
         let Some((lane, _)) = entry.place else {
-            return Some(
-                "only the head of the message was kept, because it was too large: it can only be dropped".into(),
-            );
+            return Some("is only the head of a message that was not journaled: it can only be dropped".to_owned());
         };
         let known = locked(&self.0.books).iter().any(|book| book.id == lane);
-        (!known).then(|| "the queue that it was for is not known to the journal any more".to_owned())
+        (!known).then(|| "is for a queue that the journal does not know any more".to_owned())
     }
+}
+
+fn unanswered(silent: &str, done: usize, stay: usize, under_way: usize) -> String {
+    let mut text = format!("{silent}; {done} were requeued, {stay} stay in quarantine");
+    if under_way > 0 {
+        let more = " are on their way into the log: tidegate journal quarantine list shows them until they are there";
+        text.push_str(&format!(", {under_way}{more}"));
+    }
+    text
 }
 
 impl Opened {
@@ -130,9 +280,9 @@ impl Opened {
     ///
     /// # Errors
     /// The disk refuses; what was not requeued is still in quarantine.
-    pub fn requeue(self, numbers: Option<&[u64]>) -> Result<Requeued, JournalError> {
+    pub fn requeue(self, names: Option<&[Named]>) -> Result<Requeued, JournalError> {
         let journal = self.journal.clone();
-        let (outcome, answer) = journal.ask(numbers)?;
+        let (outcome, asker) = journal.ask(names)?;
         let (appends, inbox) = tokio::sync::mpsc::unbounded_channel::<super::Append<()>>();
         let (committed, _tickets) = tokio::sync::mpsc::unbounded_channel();
         // Nothing will come: the writer commits what is asked for, and ends. A disk that refuses ends it, too.
@@ -140,43 +290,83 @@ impl Opened {
         self.writer(Duration::ZERO, inbox, committed, Arc::new(AtomicBool::new(true))).run();
         journal.stop_keeping();
         journal.keep();
-        outcome.if_so(answer.map(|answer| answer.try_recv().ok()), "the disk refuses, as the log above says")
+        let next = |answers: &mpsc::Receiver<Requeued>| answers.try_recv().ok();
+        journal.answered(outcome, asker, next, "the disk refuses, as the log above says")
     }
 }
 
 impl<T: Ticket> Writer<T> {
-    /// What is to go back into the log now, and who asked for it.
-    pub(super) fn requeues(&self) -> (Vec<Numbering>, Vec<Request>) {
-        let requests = std::mem::take(&mut *locked(&self.journal.0.requeues));
-        let entries = requests.iter().flat_map(|request| &request.entries);
-        let numbered = entries.filter_map(|entry| {
-            let (lane, _) = entry.place?;
-            let mut draft = entry.record.draft.clone();
-            draft.identity.key = Some(entry.record.key.clone());
-            draft.lanes = vec![lane];
-            Some(Numbering { draft, boot: entry.record.boot, requeued: true })
-        });
-        (numbered.collect(), requests)
+    /// Whether something is to go back into the log. Whoever has the lock may hold it while the disk works, and calls the
+    /// writer afterwards: acknowledgements do not wait for that.
+    pub(super) fn is_asked(&self) -> bool {
+        self.journal.0.requeues.try_lock().is_ok_and(|requeues| !requeues.asked.is_empty())
+    }
+
+    /// Puts one commit of what is asked for back into the log, and calls itself for the next one. `false`: told to stop
+    /// before the disk took it.
+    pub(super) fn requeue(&mut self) -> bool {
+        if !self.is_asked() {
+            return true;
+        }
+        let mut portion = match self.journal.quarantined() {
+            Ok(entries) => locked(&self.journal.0.requeues).portion(entries),
+            Err(error) => {
+                locked(&self.journal.0.requeues).refuse(&format!("cannot be read now: {error}"));
+                return true;
+            }
+        };
+        if portion.is_empty() {
+            locked(&self.journal.0.requeues).refuse("is not in quarantine any more");
+            return true;
+        }
+        let bytes: usize = portion.iter().map(|leaving| weight(&leaving.entry.record.draft)).sum();
+        if !self.insist_on_room(bytes as u64) {
+            return false;
+        }
+        locked(&self.journal.0.requeues).leave(&mut portion);
+        let drafts: Vec<Numbering> = portion.iter().filter_map(again).collect();
+        if drafts.is_empty() {
+            return true;
+        }
+        let slots = self.slots(drafts.iter().map(|numbering| &numbering.draft));
+        let records = self.number(drafts.into_iter().zip(slots));
+        self.hand.commit = Some(Commit { records, leaving: portion, durable: false });
+        if !self.commit() {
+            return false;
+        }
+        self.journal.0.noted.notify_one();
+        true
     }
 
     /// They are durable in the log: they leave the quarantine.
-    pub(super) fn requeued(&self, requests: Vec<Request>) {
-        for Request { entries, answer } in requests {
-            let names: Vec<QuarantinedName> = entries.iter().map(Quarantined::name).collect();
-            let removed = self.journal.0.quarantine.remove(&names).map(drop).map_err(|error| {
-                format!(
-                    "requeued, but still in quarantine as well ({error}): drop them there when the disk works again"
-                )
-            });
-            tracing::info!(records = names.len(), "requeued out of quarantine");
+    pub(super) fn requeued(&self, portion: Vec<Leaving>) {
+        let ids = portion.iter().map(|leaving| leaving.entry.id).collect();
+        let removed = self.journal.0.quarantine.remove(&ids);
+        tracing::info!(records = portion.len(), "requeued out of quarantine");
+        let mut requeues = locked(&self.journal.0.requeues);
+        requeues.leaving.clear();
+        for Leaving { answer, entry, .. } in portion {
+            let id = entry.id;
+            let said = match &removed {
+                Ok(()) => Requeued { done: vec![(id, entry.record.number)], ..Requeued::default() },
+                Err(error) => {
+                    let why = format!(
+                        "is requeued, and still in quarantine as well ({error}): drop it there when the disk works again"
+                    );
+                    Requeued { refused: vec![(Named::Id(id), why)], ..Requeued::default() }
+                }
+            };
             // Whoever asked may have gone.
-            let _ = answer.try_send(removed);
+            let _ = answer.send(said);
         }
     }
 }
 
-fn distinct(names: &[QuarantinedName]) -> Vec<u64> {
-    let mut numbers: Vec<u64> = names.iter().map(|name| name.number).collect();
-    numbers.dedup();
-    numbers
+fn again(leaving: &Leaving) -> Option<Numbering> {
+    let record = &leaving.entry.record;
+    let (lane, _) = leaving.entry.place?;
+    let mut draft = record.draft.clone();
+    draft.identity.key = Some(record.key.clone());
+    draft.lanes = vec![lane];
+    Some(Numbering { draft, boot: record.boot, requeued: true })
 }

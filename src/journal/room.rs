@@ -14,6 +14,13 @@ use super::retention::{self, Bound, Look, Retention};
 use super::{JournalError, gap_record, place};
 use crate::record::LaneId;
 use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+/// At a bound the disk is looked at this often: others may have made space on it.
+const LOOK_PAUSE: Duration = Duration::from_secs(5);
+/// And the flag that tells the writer to stop, which gives no signal.
+const STOP_PAUSE: Duration = Duration::from_millis(500);
 
 /// What was read of a lane in records that are given up.
 #[derive(Debug, Default)]
@@ -35,6 +42,9 @@ impl<T: Ticket> Writer<T> {
                 Retention::Fits => return Ok(None),
                 Retention::Stop(bound) => {
                     let before = self.journal.0.log.disk_bytes();
+                    if !self.can_release() {
+                        return Ok(Some(bound));
+                    }
                     self.release()?;
                     if self.journal.0.log.disk_bytes() >= before {
                         return Ok(Some(bound));
@@ -93,6 +103,30 @@ impl<T: Ticket> Writer<T> {
         if let Err(error) = shared.reserve.make(shared.bounds.min_free) {
             tracing::warn!(%error, "the journal's reserve for a full disk cannot be made now");
         }
+    }
+
+    /// Stands at a bound until there may be room: lanes are past a generation, the disk is to be looked at again, or the
+    /// writer is told to stop. Writes nothing, and wakes for nothing else but the flag that tells it to stop.
+    pub(super) fn await_room(&self) {
+        let look = self.oldest.as_ref().map_or(LOOK_PAUSE, |oldest| oldest.pause().min(LOOK_PAUSE));
+        let until = Instant::now() + look;
+        // What could go a moment ago has not gone, or has not helped: hurrying would only write the state again.
+        let tried = self.can_release();
+        while !self.stop.load(Relaxed) && Instant::now() < until {
+            let settled = self.journal.0.settled.notified();
+            let settled = self.waiting.block_on(async { tokio::time::timeout(STOP_PAUSE, settled).await.is_ok() });
+            if settled && !tried && self.can_release() {
+                return;
+            }
+        }
+    }
+
+    /// Whether all lanes are past a generation that is still there.
+    fn can_release(&self) -> bool {
+        let firsts = self.journal.0.log.firsts();
+        let books = locked(&self.journal.0.books);
+        let past = |end: u64| books.iter().all(|book| book.waiting() == 0 || book.read_from >= end);
+        past(self.next) && self.active_bytes > 0 || firsts.get(1).is_some_and(|next| past(*next))
     }
 
     /// Lets everything go that all lanes are past, the active generation too: at the bound, even the one generation that

@@ -152,6 +152,11 @@ impl StateFile {
         self.refusals = times;
     }
 
+    #[cfg(test)]
+    pub(super) fn serial(&self) -> u64 {
+        self.serial
+    }
+
     /// Writes a prepared state durably.
     pub(super) fn write(&mut self, Prepared { state, body }: Prepared) -> Result<State, StateError> {
         #[cfg(test)]

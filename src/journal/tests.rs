@@ -14,7 +14,9 @@ mod refused;
 // Its recorder is for 64-bit Linux alone.
 #[cfg(target_pointer_width = "64")]
 mod power_cut;
+mod quarantine;
 mod rest;
+mod room;
 mod samples;
 mod slots;
 mod small;

@@ -3,8 +3,8 @@
 //! It answers what the status server answers; `GET /config.toml` with the configuration in effect; and
 //! `GET /messages?filter=…&count=…&within=…` with the next messages that the agent receives on these filters (each
 //! percent-encoded, several may be given), as soon as there are `count` of them or `within` seconds are over. And it does
-//! what changes something: `POST /quarantine/requeue` and `POST /quarantine/drop`, each with a JSON list of numbers, or
-//! `null` for all of them. Only the agent's own user and root are served, by what the kernel says of the peer, whatever the
+//! what changes something: `POST /quarantine/requeue` and `POST /quarantine/drop`, each with a JSON list of ids (`"q17"`) and
+//! records' numbers, or `null` for all of them. Only the agent's own user and root are served, by what the kernel says of the peer, whatever the
 //! file's permissions are. Slow ones make room for others as on the page ([`super::places`]); a wait for messages does not,
 //! and at most eight go on at a time.
 
@@ -13,7 +13,7 @@ use super::connections::Connections;
 use super::door::Door;
 use super::places::Peer;
 use super::server::{CONNECTION_TIME, REFUSED_PAUSE, Site};
-use crate::journal::{Journal, JournalError, Requeued};
+use crate::journal::{Journal, JournalError, Named, Requeued};
 use crate::mqtt::Heard;
 use crate::mqtt::topic::filter_problem;
 use http::StatusCode;
@@ -95,7 +95,9 @@ fn is_owner(stream: &UnixStream) -> bool {
 
 /// Does what a request asks for. `None`: it is nothing of ours.
 pub(super) async fn change(request: Request<Incoming>, board: &Board) -> Option<(StatusCode, String)> {
-    let late = || Some((StatusCode::SERVICE_UNAVAILABLE, "the disk takes too long\n".to_owned()));
+    let text =
+        "the disk takes too long, and it may be done later: tidegate journal quarantine list shows what is there\n";
+    let late = || Some((StatusCode::SERVICE_UNAVAILABLE, text.to_owned()));
     timeout(CHANGE_TIME, changed(request, board)).await.unwrap_or_else(|_| late())
 }
 
@@ -105,13 +107,13 @@ async fn changed(request: Request<Incoming>, board: &Board) -> Option<(StatusCod
         "/quarantine/drop" => false,
         _ => return None,
     };
-    let Ok(Some(numbers)) = timeout(BODY_TIME, numbers(request.into_body())).await else {
-        return Some((StatusCode::BAD_REQUEST, "a list of numbers, or null\n".to_owned()));
+    let Ok(Some(names)) = timeout(BODY_TIME, names(request.into_body())).await else {
+        return Some((StatusCode::BAD_REQUEST, "a list of ids and numbers, or null\n".to_owned()));
     };
     let Some(journal) = board.journal() else {
         return Some((StatusCode::SERVICE_UNAVAILABLE, "the journal is not open yet\n".to_owned()));
     };
-    let changed = tokio::task::spawn_blocking(move || act(&journal, requeue, numbers.as_deref())).await;
+    let changed = tokio::task::spawn_blocking(move || act(&journal, requeue, names.as_deref())).await;
     Some(match changed.map_err(io::Error::other) {
         Ok(Ok(outcome)) => (StatusCode::OK, serde_json::to_string(&outcome).unwrap_or_default()),
         Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
@@ -187,11 +189,11 @@ pub(super) async fn messages(query: &str, board: &Board) -> (StatusCode, String)
     (StatusCode::OK, serde_json::to_string(&heard).unwrap_or_default())
 }
 
-fn act(journal: &Journal, requeue: bool, numbers: Option<&[u64]>) -> Result<Requeued, JournalError> {
-    if requeue { journal.requeue(numbers) } else { journal.drop_quarantined(numbers) }
+fn act(journal: &Journal, requeue: bool, names: Option<&[Named]>) -> Result<Requeued, JournalError> {
+    if requeue { journal.requeue(names) } else { journal.drop_quarantined(names) }
 }
 
-async fn numbers(body: Incoming) -> Option<Option<Vec<u64>>> {
+async fn names(body: Incoming) -> Option<Option<Vec<Named>>> {
     let body = Limited::new(body, BODY_BYTES_MAX).collect().await.ok()?;
     serde_json::from_slice(&body.to_bytes()).ok()
 }

@@ -128,11 +128,14 @@ async fn what_was_quarantined_is_requeued_marked_or_dropped_with_and_without_an_
         agent.wait_status("one in quarantine", LONG, one).await.unwrap();
         let listed = lines(&done(&agent, &["journal", "quarantine", "list", "--json"]).await);
         let number = listed[0]["number"].to_string();
+        let id = listed[0]["quarantined"]["id"].as_str().expect("an id").to_owned();
+        // By its id as by its record's number.
+        let name = if running { &id } else { &number };
         assert_eq!(
             (&listed[0]["quarantined"]["code"], &listed[0]["quarantined"]["queue"]),
             (&"InvalidMessageContents".into(), &"main".into())
         );
-        let shown = done(&agent, &["journal", "quarantine", "show", &number, "--payload"]).await;
+        let shown = done(&agent, &["journal", "quarantine", "show", name, "--payload"]).await;
         assert!(shown.contains(&bad), "{shown}");
         let copy = agent.folder().join("copy.ndjson");
         done(&agent, &["journal", "export", "--quarantine", "--out", copy.to_str().unwrap()]).await;
@@ -140,9 +143,11 @@ async fn what_was_quarantined_is_requeued_marked_or_dropped_with_and_without_an_
         if !running {
             agent.term(LONG).await.unwrap();
         }
-        let (said, error, code) = tidegate(&agent, &["journal", "quarantine", "requeue", &number, "99999"]).await;
+        let (said, error, code) = tidegate(&agent, &["journal", "quarantine", "requeue", name, "99999"]).await;
         assert!(
-            code == 1 && said.contains(&format!("requeued: {number}")) && error.contains("99999 is not in"),
+            code == 1
+                && said.contains(&format!("requeued: {id} (record {number})"))
+                && error.contains("record 99999 is not in"),
             "{said}{error}"
         );
         if !running {

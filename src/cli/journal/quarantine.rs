@@ -4,10 +4,10 @@ use super::super::print::{complain, say, say_json, say_text};
 use super::super::{ConfigFile, ExitCode, ask, load};
 use super::list::say_payload;
 use super::record::Line;
-use super::{Shown, failed, view};
+use super::{failed, view};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::journal::{Journal, JournalError, Quarantined, Requeued, View};
+use crate::journal::{Journal, JournalError, Named, Quarantined, Requeued, View};
 use crate::telemetry;
 use clap::Subcommand;
 use std::os::unix::fs::MetadataExt;
@@ -23,8 +23,17 @@ pub(crate) enum QuarantineCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Show one record, and why it cannot be sent.
-    Show(Shown),
+    /// Show one thing, and why it cannot be sent.
+    Show {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Its id, as `list` gives it (q17), or its record's number.
+        #[arg(value_name = "ID")]
+        named: Named,
+        /// Its payload, too.
+        #[arg(long)]
+        payload: bool,
+    },
     /// Send records after all: they go to the end of their queue's lane, marked as possible duplicates.
     Requeue {
         #[command(flatten)]
@@ -45,24 +54,24 @@ pub(crate) enum QuarantineCommand {
 #[derive(clap::Args, Debug)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Which {
-    /// Their numbers.
-    #[arg(value_name = "NUMBER")]
-    numbers: Vec<u64>,
+    /// Their ids, as `list` gives them (q17), or their records' numbers.
+    #[arg(value_name = "ID")]
+    names: Vec<Named>,
     /// All of them.
     #[arg(long)]
     all: bool,
 }
 
 impl Which {
-    fn numbers(&self) -> Option<&[u64]> {
-        (!self.all).then_some(&self.numbers)
+    fn names(&self) -> Option<&[Named]> {
+        (!self.all).then_some(&self.names)
     }
 }
 
 pub(super) fn quarantine(command: &QuarantineCommand) -> Result<ExitCode, ExitCode> {
     match command {
         QuarantineCommand::List { file, json } => list(&view(&load(&file.config)?)?, *json),
-        QuarantineCommand::Show(shown) => show(&view(&load(&shown.file.config)?)?, shown),
+        QuarantineCommand::Show { file, named, payload } => show(&view(&load(&file.config)?)?, *named, *payload),
         QuarantineCommand::Requeue { file, which } => change(&load(&file.config)?, which, true),
         QuarantineCommand::Drop { file, which } => change(&load(&file.config)?, which, false),
     }
@@ -84,9 +93,9 @@ fn list(view: &View, json: bool) -> Result<ExitCode, ExitCode> {
             continue;
         }
         let queue = entry.place.and_then(|(lane, _)| view.lane_name(lane)).unwrap_or("-");
-        let (number, bytes) = (entry.record.number, entry.record.draft.message.payload.len());
-        say!("{number:>8}  {queue:<12}  {bytes:>7} bytes  {}", entry.record.draft.message.topic);
-        say!("          {}: {}", entry.code, entry.text);
+        let (id, number, bytes) = (entry.id.to_string(), entry.record.number, entry.record.draft.message.payload.len());
+        say!("{id:>6}  {number:>8}  {queue:<12}  {bytes:>7} bytes  {}", entry.record.draft.message.topic);
+        say!("                  {}: {}", entry.code, entry.text);
     }
     if entries.is_empty() {
         complain!("the quarantine is empty");
@@ -94,11 +103,12 @@ fn list(view: &View, json: bool) -> Result<ExitCode, ExitCode> {
     Ok(ExitCode::Done)
 }
 
-fn show(view: &View, &Shown { number, payload, .. }: &Shown) -> Result<ExitCode, ExitCode> {
+fn show(view: &View, named: Named, payload: bool) -> Result<ExitCode, ExitCode> {
     let entries = entries(view)?;
-    let mut found = entries.iter().filter(|entry| entry.record.number == number).peekable();
+    // A number may mean several: they are told apart by what is shown.
+    let mut found = entries.iter().filter(|entry| named.is(entry)).peekable();
     if found.peek().is_none() {
-        complain!("record {number} is not in quarantine; `tidegate journal quarantine list` shows what is");
+        complain!("{named} is not in quarantine; `tidegate journal quarantine list` shows what is");
         return Err(ExitCode::Failed);
     }
     for entry in found {
@@ -111,7 +121,7 @@ fn show(view: &View, &Shown { number, payload, .. }: &Shown) -> Result<ExitCode,
 /// By the agent where one runs, else by ourselves.
 fn change(config: &Config, which: &Which, requeue: bool) -> Result<ExitCode, ExitCode> {
     let what = if requeue { "/quarantine/requeue" } else { "/quarantine/drop" };
-    let body = serde_json::to_string(&which.numbers()).unwrap_or_default();
+    let body = serde_json::to_string(&which.names()).unwrap_or_default();
     let outcome = match ask::change(config, what, &body) {
         Ok(Some((200, body))) => serde_json::from_slice(&body).map_err(|error| {
             complain!("the agent answers what is not understood ({error}): is it of another release?");
@@ -131,14 +141,14 @@ fn change(config: &Config, which: &Which, requeue: bool) -> Result<ExitCode, Exi
 }
 
 fn told(outcome: &Requeued, requeue: bool) -> Result<ExitCode, ExitCode> {
-    let done: Vec<String> = outcome.done.iter().map(ToString::to_string).collect();
+    let done: Vec<String> = outcome.done.iter().map(|(id, number)| format!("{id} (record {number})")).collect();
     let verb = if requeue { "requeued" } else { "dropped" };
     match done.is_empty() {
         true => say!("nothing was {verb}"),
         false => say!("{verb}: {}", done.join(", ")),
     }
-    for (number, why) in &outcome.refused {
-        complain!("record {number} {why}");
+    for (named, why) in &outcome.refused {
+        complain!("{named} {why}");
     }
     if outcome.refused.is_empty() { Ok(ExitCode::Done) } else { Err(ExitCode::Failed) }
 }
@@ -158,8 +168,8 @@ fn alone(config: &Config, which: &Which, requeue: bool) -> Result<Requeued, Exit
         error => failed(&error),
     })?;
     let outcome = match requeue {
-        true => opened.requeue(which.numbers()),
-        false => opened.journal.drop_quarantined(which.numbers()),
+        true => opened.requeue(which.names()),
+        false => opened.journal.drop_quarantined(which.names()),
     };
     outcome.map_err(|error| failed(&error))
 }

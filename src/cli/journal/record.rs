@@ -50,6 +50,8 @@ pub(super) struct Line<'a> {
 /// Why it is in quarantine.
 #[derive(Serialize)]
 struct Cause<'a> {
+    /// What commands call it.
+    id: String,
     code: &'a str,
     text: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,6 +101,7 @@ impl<'a> Line<'a> {
     pub(super) fn quarantined(view: &View, entry: &'a Quarantined, payload: bool) -> Line<'a> {
         let queue = entry.place.and_then(|(lane, _)| view.lane_name(lane)).map(str::to_owned);
         let cause = Cause {
+            id: entry.id.to_string(),
             code: &entry.code,
             text: &entry.text,
             queue,

@@ -18,7 +18,7 @@ pub(super) fn announced(rig: &Rig) -> Vec<Value> {
 }
 
 /// Waits until nothing is left to announce.
-fn until_told(rig: &Rig) {
+pub(super) fn until_told(rig: &Rig) {
     let mut durable = rig.journal.0.durable.subscribe();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     while rig.facts().unannounced > 0 {

@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 /// Waits for what the writer and its readers do in their own time.
-fn await_that(what: &str, holds: impl Fn() -> bool) {
+pub(super) fn await_that(what: &str, holds: impl Fn() -> bool) {
     let until = Instant::now() + Duration::from_secs(60);
     while !holds() {
         assert!(Instant::now() < until, "{what}");
@@ -53,6 +53,40 @@ fn a_few_records_go_on_into_the_same_generation_however_long_nothing_came() {
     assert_eq!(quiet.journal.0.log.firsts(), [1]);
     quiet.end(false);
     busy.end(false);
+}
+
+/// Nothing in this run gives such a record up: it waits, and whoever reads is told so, also at the lane's end.
+#[test]
+fn what_this_run_wrote_at_the_end_of_a_lane_and_cannot_find_is_said_each_time_and_waits() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&options(dir.path()));
+    // The last one in a commit, and so in a value, of its own.
+    rig.append(1..=39);
+    rig.append(40..=40);
+    await_that("it rests", || rig.journal.0.log.newest_is_closed());
+    await_that("nobody holds it", || rig.journal.0.log.open_generations() == 0);
+    rig.journal.0.forget();
+    let folder = std::fs::read_dir(dir.path().join("log")).unwrap().next().unwrap().unwrap().path();
+    let file = folder.join("db");
+    let whole = std::fs::read(&file).unwrap();
+    let frames: Vec<(u64, usize)> = frame::scan(&whole, None, drop)
+        .map(|frame| (frame.number, frame.bytes.as_ptr() as usize - whole.as_ptr() as usize))
+        .collect();
+    let mut bytes = whole.clone();
+    frames.iter().filter(|(number, _)| *number == 40).for_each(|(_, at)| bytes[*at] ^= 1);
+    std::fs::write(&file, &bytes).unwrap();
+    let (mut reader, lane) = (rig.lane().reader(), rig.lane());
+    assert_eq!(reader.read(64, 1 << 20).unwrap().len(), 39);
+    for said in [reader.read(64, 1 << 20).map(drop), reader.read(64, 1 << 20).map(drop), lane.reread(40).map(drop)] {
+        assert!(said.unwrap_err().to_string().contains("record 40 was durable in this run"));
+    }
+    assert_eq!((rig.facts().damaged, rig.facts().waiting), (0, 40));
+    // The medium has come round.
+    std::fs::write(&file, &whole).unwrap();
+    assert_eq!(read_all(&mut reader), plain(40..=40));
+    assert_eq!(lane.reread(40).unwrap().unwrap().number, 40);
+    drop((reader, lane));
+    rig.end(false);
 }
 
 proptest! {

@@ -173,7 +173,7 @@ fn check_answers(mut rest: &[u8], heads: bool) -> bool {
 }
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {
-    let plain: [(u8, &[u8]); 30] = [
+    let plain: [(u8, &[u8]); 31] = [
         (0, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET /page.css HTTP/1.1\r\nHost: [::1]:8377\r\n\r\n"),
         (2, b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:8377\r\n\r\n"),
         (0, b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"),
@@ -200,6 +200,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         (CONTROL, b"GET /messages?filter=application/%23&filter=a%2B/+&count=5&within=60 HTTP/1.1\r\n\r\n"),
         (CONTROL, b"GET /messages?filter=%C3%BC&count=1001&within=3601 HTTP/1.1\r\n\r\n"),
         (CONTROL, b"POST /quarantine/requeue HTTP/1.1\r\nContent-Length: 7\r\n\r\n[1,2,3]"),
+        (CONTROL, b"POST /quarantine/requeue HTTP/1.1\r\nContent-Length: 10\r\n\r\n[\"q1\",2,3]"),
         (CONTROL | 1, b"POST /quarantine/drop HTTP/1.1\r\nContent-Length: 4\r\n\r\nnullGET /livez HTTP/1.1\r\n\r\n"),
         (CONTROL, b"POST /quarantine/drop HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n[18\r\n2\r\n4]\r\n0\r\n\r\n"),
         (CONTROL, b"POST /quarantine/drop HTTP/1.1\r\nContent-Length: 99\r\n\r\n[-1, 18446744073709551616, {}]"),

@@ -1,0 +1,117 @@
+//! What the bounds are held against, what the writer does while it stands at one, and whose space comes back.
+
+use super::rest::await_that;
+use super::*;
+use std::os::unix::fs::MetadataExt;
+
+/// Bytes in the blocks of all generations.
+fn on_disk(journal: &Path) -> u64 {
+    files::disk_bytes(&journal.join("log"))
+}
+
+#[test]
+fn what_was_closed_at_rest_is_counted_as_large_as_it_is() {
+    let dir = crate::testing::fast_dir();
+    let options = JournalOptions { generation_bytes: 1 << 20, ..options(dir.path()) };
+    let rig = &mut start(&options);
+    let id = rig.lane().id();
+    for burst in 0..6 {
+        // One record is looked at while all is open; what comes behind it is much more.
+        for numbers in [1..=1, 2..=700].map(|range| range.map(|n| burst * 700 + n)) {
+            rig.send(numbers.clone(), &[id]);
+            rig.await_tickets(numbers.collect());
+        }
+        await_that("the writer rests", || rig.journal.0.log.newest_is_closed());
+    }
+    await_that("nobody holds a database", || rig.journal.0.log.open_generations() == 0);
+    assert_eq!(rig.journal.facts().generations, 6);
+    await_that("what is counted is what is there", || rig.journal.facts().bytes == on_disk(dir.path()));
+}
+
+/// Files of the journal that somebody has open and that have no name any more: their space does not come back.
+fn held(journal: &Path) -> Vec<PathBuf> {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let links = open.filter_map(|fd| Some((std::fs::read_link(fd.path()).ok()?, std::fs::metadata(fd.path()).ok()?)));
+    let gone = links.filter(|(path, facts)| path.starts_with(journal) && facts.nlink() == 0);
+    gone.map(|(path, _)| path).collect()
+}
+
+#[test]
+fn nobody_holds_the_files_of_a_generation_that_was_evicted() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&bounded(dir.path(), 3_000_000, OnFull::DropOldest));
+    rig.append(1..=300);
+    rig.journal.0.forget();
+    let (lane, mut reader) = (rig.lane(), rig.lane().reader());
+    let mut oldest = age::Oldest::new(Duration::from_secs(86_400));
+    let first = rig.journal.0.log.firsts()[1];
+    assert_eq!(reader.read(10, 1 << 20).unwrap().len(), 10);
+    assert_eq!(lane.reread(2).unwrap().unwrap().number, 2);
+    assert_eq!(oldest.upto(&rig.journal.0, true), None);
+    let mut last = 300;
+    while rig.journal.0.log.firsts()[0] < first {
+        rig.append(last + 1..=last + 100);
+        last += 100;
+    }
+    assert_eq!(held(dir.path()), Vec::<PathBuf>::new());
+    // Who had it open goes on where the lane does.
+    assert_eq!(lane.reread(2).unwrap(), None);
+    let read = read_all(&mut reader);
+    assert_eq!(read.last().map(|(_, n)| *n), Some(last));
+    assert_eq!((read.len() as u64, rig.facts().damaged), (rig.facts().waiting, 0));
+    drop((reader, lane, oldest));
+    rig.end(false);
+}
+
+/// Fills a journal that stops at its bound; gives how many tickets came back.
+fn fill(rig: &mut Rig, count: u64) -> u64 {
+    let id = rig.lane().id();
+    rig.send(1..=count, &[id]);
+    let mut tickets = 0;
+    while *locked(&rig.journal.0.health) != (WriterHealth::Full { bound: Bound::MaxBytes }) {
+        tickets += rig.committed.try_recv().map_or(0, |some| some.len());
+        std::thread::yield_now();
+    }
+    while let Ok(some) = rig.committed.try_recv() {
+        tickets += some.len();
+    }
+    tickets as u64
+}
+
+#[test]
+fn while_it_stands_at_its_bound_nothing_is_written_and_it_goes_on_and_ends_promptly() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&bounded(dir.path(), 3_000_000, OnFull::Stop));
+    let mut tickets = fill(&mut rig, 6_000);
+    assert!(tickets < 6_000);
+    // Part of the input: the keeper writes what moved last, and then a time in which nothing moves.
+    std::thread::sleep(2 * STATE_PAUSE);
+    let writes = rig.journal.0.state_writes();
+    std::thread::sleep(3 * STATE_PAUSE);
+    assert_eq!(rig.journal.0.state_writes(), writes, "nothing moved");
+    let mut reader = rig.lane().reader();
+    let since = Instant::now();
+    let read = read_all(&mut reader);
+    rig.lane().settle(read.iter().map(|(position, _)| (*position, Outcome::Accepted)));
+    tickets += rig.committed.blocking_recv().unwrap().len() as u64;
+    assert!(since.elapsed() < 2 * STATE_PAUSE, "{:?}", since.elapsed());
+    assert!(tickets < 6_000, "it stands at the bound again, or will");
+    await_that("it is full again", || {
+        *locked(&rig.journal.0.health) == (WriterHealth::Full { bound: Bound::MaxBytes })
+    });
+    drop(reader);
+    let since = Instant::now();
+    rig.end(false);
+    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+}
+
+/// At the bound with records in quarantine: a request that waits there.
+pub(super) fn at_the_bound(dir: &Path) -> (Rig, u64) {
+    let mut rig = start(&bounded(dir, 3_000_000, OnFull::Stop));
+    rig.append(1..=3);
+    for read in rig.lane().reader().read(3, 1 << 20).unwrap() {
+        assert!(rig.lane().quarantine(&read.record, read.position, "Refused", "on purpose").unwrap());
+    }
+    let tickets = fill(&mut rig, 6_000);
+    (rig, tickets)
+}
