@@ -79,11 +79,11 @@ impl Oldest {
                 break;
             }
             let Some(record) = self.read(shared, number)? else {
-                number += 1;
+                number = number.saturating_add(1);
                 continue;
             };
             if !found && is_settled(shared, &record) {
-                number += 1;
+                number = number.saturating_add(1);
                 self.number = number;
                 continue;
             }
@@ -92,11 +92,11 @@ impl Oldest {
                 self.number = number;
             }
             match age(record.draft.received, record.boot, now, boot) {
-                Some(age) if age > self.max_age => upto = Some(number + 1),
+                Some(age) if age > self.max_age => upto = Some(number.saturating_add(1)),
                 Some(_) => break,
                 None => {}
             }
-            number += 1;
+            number = number.saturating_add(1);
         }
         Ok(upto)
     }

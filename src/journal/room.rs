@@ -191,7 +191,7 @@ impl<T: Ticket> Writer<T> {
             for slot in &record.slots {
                 let Some(book) = books.iter().find(|book| book.id == slot.lane) else { continue };
                 let given = given.entry(slot.lane).or_default();
-                given.next = given.next.max(slot.position + 1);
+                given.next = given.next.max(slot.position.saturating_add(1));
                 if !book.is_settled(slot.position) {
                     given.about.record(&record);
                     given.again.extend(gap_record::announced_by(&record));

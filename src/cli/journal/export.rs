@@ -27,7 +27,8 @@ pub(super) fn export(view: &View, choice: &Choice, out: &Path, format: Format) -
     let mut progress = Progress::new("records looked at");
     let mut written = Ok(());
     let looked = view.each(choice.from, &mut |record| {
-        progress.at((record.number + 1).saturating_sub(first), (last + 1).saturating_sub(first));
+        progress
+            .at(record.number.saturating_add(1).saturating_sub(first), last.saturating_add(1).saturating_sub(first));
         if choice.takes(view, record, lane) {
             written = match format {
                 Format::Ndjson => sink.line(&Line::of(view, record, true).json()),
