@@ -79,6 +79,8 @@ pub struct JournalFacts {
     pub evicted: Option<EvictionFacts>,
     /// What the writer is at.
     pub writer: WriterHealth,
+    /// Its disk is read-only: what came before is drained, and new messages stay with the broker.
+    pub read_only: bool,
     /// How often the writer panicked since the start, and was started again.
     pub writer_panics: u64,
     /// Quarantined records and oversize messages on disk.
@@ -109,6 +111,7 @@ impl Journal {
                 EvictionFacts { bound, ago_s: ago_ms / 1000 }
             }),
             writer: locked(&self.0.health).clone(),
+            read_only: self.0.beside.load(Relaxed),
             writer_panics: self.0.panics.load(Relaxed),
             quarantine: self.0.quarantine.counts(),
             lanes,

@@ -18,6 +18,7 @@
 mod age;
 mod anew;
 mod append;
+mod beside;
 pub mod books;
 mod closed;
 mod closing;
@@ -77,10 +78,10 @@ use lane_state::LaneState;
 use log::{Log, locked};
 use origin::Machine;
 use reserve::Reserve;
-use state::{State, StateFile};
+use state::{Home, State, StateFile, Written};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -125,6 +126,8 @@ struct Shared {
     /// Something is to be announced, and the writer need not wait for a message to do it.
     noted: tokio::sync::Notify,
     health: Mutex<WriterHealth>,
+    /// The newest state is not on the disk, which is read-only, but beside it.
+    beside: AtomicBool,
     /// How often the writer panicked in this run.
     panics: AtomicU64,
     _lock: std::fs::File,
@@ -223,7 +226,7 @@ impl Journal {
             }
             flags.dirty = false;
             drop(flags);
-            if let Err(error) = self.0.write_state() {
+            if let Err(error) = self.0.keep_state(Home::DiskOrBoot) {
                 // Lagging behind only repeats records; the next write tries again.
                 tracing::warn!(%error, "state file not written");
             }
@@ -255,8 +258,13 @@ impl Shared {
         }
     }
 
-    /// Writes the state durably, then deletes what every lane is past by that durable state.
+    /// Writes the state to the disk, then deletes what every lane is past by that durable state.
     fn write_state(&self) -> Result<(), JournalError> {
+        self.keep_state(Home::Disk)
+    }
+
+    /// Writes the state durably. Only what is on the disk lets generations go.
+    fn keep_state(&self, home: Home) -> Result<(), JournalError> {
         let mut file = locked(&self.state);
         // The snapshot is taken under the file's lock: a later write never holds an older picture.
         let prepared = {
@@ -278,12 +286,30 @@ impl Shared {
             })?
         };
         // The books are free again: a slow card must not hold up those who settle.
-        let written = file.write(prepared)?;
+        let Written { state: written, on_disk } = file.write(prepared, home)?;
+        if self.beside.swap(!on_disk, Relaxed) == on_disk {
+            self.moved(on_disk);
+        }
+        if !on_disk {
+            return Ok(());
+        }
         let needed = written.lanes.iter().map(LaneState::needed_from).min().unwrap_or(0);
         drop(file);
         self.durable_need.fetch_max(needed, Relaxed);
         self.let_go(needed, 1);
         Ok(())
+    }
+
+    /// The state has another home from here on: said once, and the writer is to know.
+    fn moved(&self, on_disk: bool) {
+        if on_disk {
+            tracing::info!("the journal's disk is written again: its state is there, and new messages are taken");
+        } else {
+            tracing::error!(
+                "the journal's disk is read-only: what is on it is drained, every message says possibleduplicate, and cursor and marks are kept for this boot only; new messages stay with the broker"
+            );
+            self.noted.notify_one();
+        }
     }
 
     /// Deletes the generations that hold only numbers below `needed`, except the newest `keep` of them. Never more than

@@ -6,6 +6,7 @@
 //! small newest one is carried over into a fresh database, a large one is simply closed.
 
 use super::anew::{carry_over, made_sure};
+use super::beside::is_read_only;
 use super::books::{LaneBook, Mark};
 use super::closed::{ClosedGeneration, record_of};
 use super::commit::{Tail, Writer, WriterHealth};
@@ -19,7 +20,7 @@ use super::quarantine::Quarantine;
 use super::report::OpenReport;
 use super::reserve::Reserve;
 use super::retention::Bounds;
-use super::state::{Found, State, StateFile};
+use super::state::{Found, Home, State, StateFile};
 use super::{Append, Journal, JournalError, Keeper, Recent, Shared, Ticket, gap_record};
 use crate::clock::{BootId, Clock};
 use crate::record::{JournalId, LaneId, OpenAcks, Record, Run};
@@ -61,6 +62,9 @@ pub struct JournalOptions {
     pub silent: Vec<String>,
     /// Where the marks of the machine are looked for: `/`, but for tests.
     pub machine: PathBuf,
+    /// A folder that lives as long as the boot, for the state of a journal whose disk is read-only; without one such a
+    /// journal is not opened.
+    pub runtime: Option<PathBuf>,
 }
 
 /// Payload bytes of a generation unless a test says otherwise: memory and blast radius of a damaged one.
@@ -173,10 +177,11 @@ impl Journal {
             return Err(JournalError::Planted(why));
         }
         files::create_dir(path).map_err(io)?;
-        let lock = take_lock(path)?;
+        let lock = take_lock(path, options.runtime.is_some())?;
         let mut report =
             OpenReport { made: check_format(path)?, in_ram: super::place::in_ram(path), ..Default::default() };
-        let (state_file, found) = StateFile::open(&path.join("state"))?;
+        let runtime = options.runtime.as_deref().map(|folder| (folder, clock.boot()));
+        let (state_file, found) = StateFile::open(&path.join("state"), runtime)?;
         let old = match found {
             Found::State(state) => books_of(state),
             Found::Nothing | Found::Damaged => None,
@@ -185,7 +190,7 @@ impl Journal {
         report.state_lost = old.is_none() && !log.firsts().is_empty();
         let known = old.as_ref().map(|(state, _)| state.high);
         let high = known.unwrap_or(0);
-        let (tail, newest) = read_tail(&log, known)?;
+        let (tail, newest) = read_tail(&log, known, known.and(state_file.disk_high()).unwrap_or(0))?;
         report.missing = high.saturating_sub(tail.last.max(high.min(tail.first - 1))).max(tail.missing);
 
         report.in_doubt = tail.in_doubt;
@@ -258,12 +263,13 @@ impl Journal {
             requeues: Mutex::default(),
             noted: tokio::sync::Notify::new(),
             health: Mutex::new(WriterHealth::Fine),
+            beside: AtomicBool::new(false),
             panics: AtomicU64::new(0),
             _lock: lock,
             closing: watch::Sender::new(()),
         }));
         // Epoch and run are durable from here on; only now may a number be given.
-        journal.0.write_state()?;
+        journal.0.keep_state(Home::DiskOrBoot)?;
         if let Err(error) = journal.0.reserve.make(options.bounds.min_free) {
             tracing::warn!(%error, "the journal's reserve for a full disk cannot be made now");
         }
@@ -282,9 +288,13 @@ impl Journal {
     }
 }
 
-fn take_lock(path: &Path) -> Result<File, JournalError> {
+fn take_lock(path: &Path, may_only_read: bool) -> Result<File, JournalError> {
     let lock_path = path.join("lock");
-    let file = files::writing().create(true).truncate(false).open(&lock_path);
+    let file = match files::writing().create(true).truncate(false).open(&lock_path) {
+        // A lock asks nothing of the disk.
+        Err(error) if is_read_only(&error) && may_only_read => File::open(&lock_path).map_err(|_| error),
+        file => file,
+    };
     let file = file.map_err(|source| JournalError::io(&lock_path, source))?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
@@ -307,8 +317,8 @@ fn books_of(state: State) -> Option<(State, Vec<LaneBook>)> {
 /// A generation as it was found, and the number at which what counts of it ends.
 type Counted = (Arc<ClosedGeneration>, u64);
 
-/// `high`: the recorded high water, unless the state is lost.
-fn read_tail(log: &Log, high: Option<u64>) -> Result<(TailFacts, Vec<Counted>), JournalError> {
+/// `high`: the recorded high water, unless the state is lost; `proven`: what the disk itself says of it.
+fn read_tail(log: &Log, high: Option<u64>, proven: u64) -> Result<(TailFacts, Vec<Counted>), JournalError> {
     let mut tail = TailFacts { first: 1, ..TailFacts::default() };
     let firsts = log.firsts();
     let Some(&first) = firsts.last() else { return Ok((tail, Vec::new())) };
@@ -327,7 +337,7 @@ fn read_tail(log: &Log, high: Option<u64>) -> Result<(TailFacts, Vec<Counted>), 
     tail.in_doubt = high.map_or(0, |high| closed.in_doubt(high.max(first - 1)));
     // Numbers and positions follow from it: what cannot be read now is waited for, not taken for missing.
     each(&closed, end, &mut |record, bytes| tail.take(record, bytes)).map_err(unreadable)?;
-    tail.unproven = tail.records > 0 && tail.last > closed.proven(high.unwrap_or(0).max(first - 1));
+    tail.unproven = tail.records > 0 && tail.last > closed.proven(proven.max(first - 1));
     tail.missing = (tail.last + 1 - first).saturating_sub(tail.records);
     let mut newest = vec![(closed, end)];
     let mut records = tail.records;

@@ -6,6 +6,7 @@
 //!
 //! What is taken out of it again is left out of a new file that replaces the old one whole: a cut leaves one or the other.
 
+use super::beside::is_read_only;
 use super::files;
 use super::frame;
 use super::log::locked;
@@ -106,7 +107,8 @@ const FILE: &str = "kept";
 
 #[derive(Debug)]
 struct Inner {
-    file: File,
+    /// `None` while the disk is read-only.
+    file: Option<File>,
     counts: QuarantineCounts,
     /// Deliveries found when it was opened, oldest first.
     deliveries: Vec<u64>,
@@ -139,15 +141,16 @@ impl Quarantine {
         let bytes: Vec<u8> = frame::split(record.number, None, &body).concat();
         let mut inner = locked(&self.inner);
         let full = |inner: &Inner| inner.counts.bytes + bytes.len() as u64 > QUARANTINE_BYTES;
-        if full(&inner) {
+        if full(&inner) || inner.file.is_none() {
             // Somebody may have moved the file away to make room: that needs no restart to be seen.
             *inner = Inner::open(&self.dir)?;
             if full(&inner) {
                 return Ok(false);
             }
         }
-        inner.file.write_all(&bytes)?;
-        inner.file.sync_data()?;
+        let file = inner.file.as_mut().ok_or_else(|| io::Error::from(io::ErrorKind::ReadOnlyFilesystem))?;
+        file.write_all(&bytes)?;
+        file.sync_data()?;
         inner.counts.entries += 1;
         inner.counts.bytes += bytes.len() as u64;
         Ok(true)
@@ -193,12 +196,18 @@ impl Inner {
         files::create_dir(dir)?;
         let path = dir.join(FILE);
         let fresh = !path.exists();
-        let file = files::writing().append(true).create(true).open(&path)?;
-        if fresh {
+        let file = match files::writing().append(true).create(true).open(&path) {
+            Err(error) if is_read_only(&error) => None,
+            file => Some(file?),
+        };
+        if let Some(file) = file.as_ref().filter(|_| fresh) {
             file.sync_all()?;
             files::sync_dir(dir)?;
         }
-        let bytes = std::fs::read(&path)?;
+        let bytes = match std::fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && file.is_none() => Vec::new(),
+            bytes => bytes?,
+        };
         let entries = frame::scan(&bytes, drop).filter(|frame| frame.part == 0).count() as u64;
         let deliveries =
             bodies(&bytes).filter_map(|(_, body)| serde_cbor::from_slice::<Kept<'_>>(&body).ok()?.delivery);

@@ -3,12 +3,15 @@
 //! One slot holds all that must survive beside the records: journal id, epoch, last good time, and every lane's
 //! cursor, settled intervals, marks and ledger. A write goes to the slot that does not hold the newest state and ends
 //! in one fdatasync: a power cut in the middle of it leaves the other slot, which is the state of the write before.
-//! What the file lags behind is repeated, never lost: cursors only ever move up.
+//! What the file lags behind is repeated, never lost: cursors only ever move up. While the disk is read-only the state can
+//! go beside it ([`super::beside`]).
 
+use super::beside::{Beside, is_read_only};
 use super::files;
 use super::lane_state::{LaneState, Room};
 use super::origin::Machine;
 use super::refusal;
+use crate::clock::BootId;
 use crate::record::{JournalId, OpenAcks};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -67,7 +70,31 @@ pub(super) struct State {
 pub(super) struct StateFile {
     path: PathBuf,
     file: File,
+    /// It could be opened for writing.
+    writable: bool,
     serial: u64,
+    /// The slot on the disk with the newest state there.
+    slot: u64,
+    /// What the disk's own newest state calls durable.
+    disk_high: Option<u64>,
+    beside: Option<Beside>,
+}
+
+/// Where a state has to be for whoever writes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Home {
+    /// On the disk.
+    Disk,
+    /// Beside it will do where it is read-only: it outlives the process, and not the boot.
+    DiskOrBoot,
+}
+
+/// A state that was written.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) state: State,
+    /// It is on the disk.
+    pub(super) on_disk: bool,
 }
 
 /// What was found when the file was opened.
@@ -82,27 +109,53 @@ pub(super) enum Found {
 }
 
 impl StateFile {
-    /// Opens or makes the file and reads its newest sound slot.
-    pub(super) fn open(path: &Path) -> Result<(StateFile, Found), StateError> {
+    /// Opens or makes the file and reads its newest sound slot, or a newer one that this boot has beside it, in `runtime`.
+    pub(super) fn open(path: &Path, runtime: Option<(&Path, BootId)>) -> Result<(StateFile, Found), StateError> {
         let io = |source| StateError::Io { path: path.to_owned(), source };
         // What cannot be looked at now is there all the same, and must not be written over.
-        let file = files::writing().read(true).create(true).truncate(false).open(path).map_err(io)?;
+        let (file, writable) = match files::writing().read(true).create(true).truncate(false).open(path) {
+            Err(error) if is_read_only(&error) && runtime.is_some() => {
+                (File::open(path).map_err(|_| io(error))?, false)
+            }
+            opened => (opened.map_err(io)?, true),
+        };
+        let beside = |journal| runtime.map(|(folder, boot)| Beside::new(folder, journal, boot));
+        let made = |file, slot| {
+            let beside = beside(JournalId(0));
+            StateFile { path: path.to_owned(), file, writable, serial: 0, slot, disk_high: None, beside }
+        };
         let length = file.metadata().map_err(io)?.len();
         if length == 0 {
             // Allocated once and only overwritten afterwards, so that a later fdatasync has no metadata to write.
             file.write_all_at(&[0; 2 * SLOT_LEN], 0).map_err(io)?;
             file.sync_all().map_err(io)?;
             path.parent().map_or(Ok(()), files::sync_dir).map_err(io)?;
-            return Ok((StateFile { path: path.to_owned(), file, serial: 0 }, Found::Nothing));
+            return Ok((made(file, 0), Found::Nothing));
         }
-        let newest = newest(&file, path)?;
-        let serial = newest.as_ref().map_or(0, |(serial, _)| *serial);
-        let found = newest.map_or(Found::Damaged, |(_, state)| Found::State(state));
-        Ok((StateFile { path: path.to_owned(), file, serial }, found))
+        let Some(Slot { at, serial, state }) = newest(&file, path)? else { return Ok((made(file, 0), Found::Damaged)) };
+        let mut opened = StateFile { serial, disk_high: Some(state.high), ..made(file, at) };
+        let mut newer: Option<Slot> = None;
+        if let Some(mut beside) = beside(state.journal) {
+            let file = beside.open().map_err(|source| StateError::Io { path: beside.path().to_owned(), source })?;
+            if let Some(file) = file {
+                newer = newest(&file, beside.path())?.filter(|slot| slot.serial > serial);
+            }
+            opened.beside = Some(beside);
+        }
+        let state = newer.map_or(state, |slot| {
+            opened.serial = slot.serial;
+            slot.state
+        });
+        Ok((opened, Found::State(state)))
+    }
+
+    /// What the disk itself calls durable, whatever is beside it: that can say no more than what this boot saw.
+    pub(super) fn disk_high(&self) -> Option<u64> {
+        self.disk_high
     }
 
     /// Writes a prepared state durably.
-    pub(super) fn write(&mut self, Prepared { state, body }: Prepared) -> Result<State, StateError> {
+    pub(super) fn write(&mut self, Prepared { state, body }: Prepared, home: Home) -> Result<Written, StateError> {
         let serial = self.serial + 1;
         let mut slot = vec![0; SLOT_LEN];
         slot[..4].copy_from_slice(&MAGIC);
@@ -112,27 +165,60 @@ impl StateFile {
         let crc = crc32c::crc32c_append(crc32c::crc32c(&slot[..20]), &body);
         slot[20..24].copy_from_slice(&crc.to_be_bytes());
         slot[HEADER_LEN..HEADER_LEN + body.len()].copy_from_slice(&body);
-        let io = |source| StateError::Io { path: self.path.clone(), source };
-        self.file.write_all_at(&slot, (serial % 2) * SLOT_LEN as u64).map_err(io)?;
-        self.file.sync_data().map_err(io)?;
-        self.serial = serial;
-        Ok(state)
+        let refused = match self.write_slot(&slot) {
+            Ok(()) => {
+                (self.serial, self.disk_high) = (serial, Some(state.high));
+                self.beside.iter_mut().for_each(|beside| beside.end(state.journal));
+                return Ok(Written { state, on_disk: true });
+            }
+            Err(error) => error,
+        };
+        match &mut self.beside {
+            Some(beside) if is_read_only(&refused) && home == Home::DiskOrBoot => {
+                let written = beside.write(&slot, (serial % 2) * SLOT_LEN as u64);
+                written.map_err(|source| StateError::Io { path: beside.path().to_owned(), source })?;
+                self.serial = serial;
+                Ok(Written { state, on_disk: false })
+            }
+            _ => Err(StateError::Io { path: self.path.clone(), source: refused }),
+        }
+    }
+
+    /// Writes the slot on the disk that does not hold the newest state there.
+    fn write_slot(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if !self.writable {
+            self.file = files::writing().read(true).open(&self.path)?;
+            self.writable = true;
+        }
+        let slot = 1 - self.slot;
+        self.file.write_all_at(bytes, slot * SLOT_LEN as u64)?;
+        self.file.sync_data()?;
+        self.slot = slot;
+        Ok(())
     }
 }
 
 /// The newest sound state of a file that is only looked at; `None`: there is no file, or no sound slot in it.
 pub(super) fn look(path: &Path) -> Result<Option<State>, StateError> {
     match File::open(path) {
-        Ok(file) => Ok(newest(&file, path)?.map(|(_, state)| state)),
+        Ok(file) => Ok(newest(&file, path)?.map(|slot| slot.state)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(StateError::Io { path: path.to_owned(), source }),
     }
 }
 
-/// Serial number and state of the newest sound slot.
-fn newest(file: &File, path: &Path) -> Result<Option<(u64, State)>, StateError> {
+/// A sound slot of a file.
+#[derive(Debug)]
+struct Slot {
+    at: u64,
+    serial: u64,
+    state: State,
+}
+
+/// The newest sound slot.
+fn newest(file: &File, path: &Path) -> Result<Option<Slot>, StateError> {
     let io = |source| StateError::Io { path: path.to_owned(), source };
-    let mut newest: Option<(u64, State)> = None;
+    let mut newest: Option<Slot> = None;
     for slot in 0..2 {
         let mut bytes = vec![0; SLOT_LEN];
         match file.read_exact_at(&mut bytes, (slot * SLOT_LEN) as u64) {
@@ -145,8 +231,8 @@ fn newest(file: &File, path: &Path) -> Result<Option<(u64, State)>, StateError> 
             },
         }
         match parse(&bytes) {
-            Some(Ok((serial, state))) if newest.as_ref().is_none_or(|(best, _)| serial > *best) => {
-                newest = Some((serial, state));
+            Some(Ok((serial, state))) if newest.as_ref().is_none_or(|best| serial > best.serial) => {
+                newest = Some(Slot { at: slot as u64, serial, state });
             }
             Some(Err(format)) => return Err(StateError::Newer { path: path.to_owned(), format }),
             _ => {}
@@ -228,7 +314,7 @@ mod tests {
     }
 
     fn reopen(path: &Path) -> (StateFile, Found) {
-        StateFile::open(path).unwrap()
+        StateFile::open(path, None).unwrap()
     }
 
     #[test]
@@ -238,10 +324,10 @@ mod tests {
         let (mut file, found) = reopen(&path);
         assert!(matches!(found, Found::Nothing));
         for epoch in 1..=5 {
-            file.write(fit(|_| state(epoch)).unwrap()).unwrap();
+            file.write(fit(|_| state(epoch)).unwrap(), Home::Disk).unwrap();
         }
         assert!(matches!(reopen(&path).1, Found::State(found) if found == state(5)));
-        let newest = (file.serial % 2) * SLOT_LEN as u64;
+        let newest = file.slot * SLOT_LEN as u64;
         file.file.write_all_at(&[0xff; 100], newest + 30).unwrap();
         assert!(matches!(reopen(&path).1, Found::State(found) if found == state(4)));
         file.file.write_all_at(&[0; 2 * SLOT_LEN], 0).unwrap();
@@ -252,7 +338,7 @@ mod tests {
     fn a_newer_format_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state");
-        reopen(&path).0.write(fit(|_| state(1)).unwrap()).unwrap();
+        reopen(&path).0.write(fit(|_| state(1)).unwrap(), Home::Disk).unwrap();
         let mut bytes = std::fs::read(&path).unwrap();
         let slot = &mut bytes[SLOT_LEN..];
         slot[7] = 2;
@@ -260,7 +346,7 @@ mod tests {
         let crc = crc32c::crc32c_append(crc32c::crc32c(&slot[..20]), &slot[HEADER_LEN..HEADER_LEN + length]);
         slot[20..24].copy_from_slice(&crc.to_be_bytes());
         std::fs::write(&path, bytes).unwrap();
-        assert!(matches!(StateFile::open(&path), Err(StateError::Newer { format: 2, .. })));
+        assert!(matches!(StateFile::open(&path, None), Err(StateError::Newer { format: 2, .. })));
     }
 
     #[test]
@@ -273,7 +359,7 @@ mod tests {
         }
         let (mut file, _) = reopen(&dir.path().join("state"));
         let make = |room| State { lanes: vec![LaneState::of(&book, room)], ..state(1) };
-        let written = file.write(fit(make).unwrap()).unwrap();
+        let written = file.write(fit(make).unwrap(), Home::Disk).unwrap().state;
         assert!(written.lanes[0].clone().into_book().unwrap().ledger.accepted >= 64);
     }
 }

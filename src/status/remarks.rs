@@ -52,6 +52,11 @@ pub(super) fn remarks(status: &StatusSnapshot) -> Vec<(Health, String)> {
             }
             WriterHealth::Failing { error } => all.push((Health::Act, format!("journal cannot be written: {error}"))),
         }
+        if journal.facts.read_only {
+            let why = "the journal's disk is read-only: what came before is drained, each message marked as a possible duplicate; new messages stay with the broker";
+            let remedy = "see why (dmesg), then make it writable (mount -o remount,rw) or replace it before the broker runs full";
+            all.push((Health::Act, joined(why, remedy)));
+        }
         // One may be an accident, and cost nothing.
         if journal.facts.writer_panics > 1 {
             let why = format!("the journal's writer panicked {} times since the start", journal.facts.writer_panics);
