@@ -46,6 +46,8 @@ use tokio::task::JoinSet;
 
 /// Flights may go on for so long after a stop.
 const GRACE: Duration = Duration::from_secs(10);
+/// Between two looks at what was set aside.
+const ASIDE_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Before a drain or the state's keeper, ended by a panic, is started again.
 const DRAIN_RESTART: Duration = Duration::from_secs(1);
 /// A journal that a reload closes is waited for as long, and after that the next opening waits for it.
@@ -194,6 +196,7 @@ async fn run_once(
     let (link_returned, link) = watch::channel(0);
     helpers.spawn(watch_link(link_returned));
     helpers.spawn(sample(board.clone(), journal.durable_watch()));
+    helpers.spawn(try_what_is_aside(journal.clone()));
     let mut drains = JoinSet::new();
     for (queue, sender) in config.queues.iter().zip(senders) {
         let lane = journal.lane(&queue.name).expect("opened with every configured queue");
@@ -315,6 +318,15 @@ async fn feed_watchdog(period: Duration) {
 fn notify(states: &[NotifyState<'_>]) {
     // Without systemd there is nobody to tell.
     let _ = sd_notify::notify(states);
+}
+
+/// Tries what the disk has refused for good again, now and once a day.
+async fn try_what_is_aside(journal: Journal) {
+    loop {
+        let again = journal.clone();
+        let _ = tokio::task::spawn_blocking(move || again.try_aside_again()).await;
+        tokio::time::sleep(ASIDE_PAUSE).await;
+    }
 }
 
 fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {

@@ -68,6 +68,7 @@ impl Session {
             lanes: LANES.map(str::to_owned).to_vec(),
             silent: Vec::new(),
             machine: "/".into(),
+            runtime: None,
         };
         let opened = guarded(|| {
             let mut opened = Journal::open(&options, &Clock::new(None)).map_err(|error| error.to_string())?;

@@ -9,7 +9,11 @@ use crate::journal::{
 use crate::mqtt::{self, names, repeats::Recogniser, topic::route_of};
 use crate::record::Draft;
 use crate::status::Board;
+use std::path::PathBuf;
 use tokio::sync::watch;
+
+/// Where it is unless somebody says otherwise.
+const RUNTIME_FOLDER: &str = "/run/tidegate";
 
 /// Opens the journal, trying again for as long as the disk refuses; `ours`: also while it is held, because this process had
 /// it open before. `None`: stopped before it opened.
@@ -66,7 +70,15 @@ pub(crate) fn options(config: &Config) -> JournalOptions {
         lanes: config.queues.iter().map(|queue| queue.name.clone()).collect(),
         silent: silent.map(|queue| queue.name.clone()).collect(),
         machine: crate::rig::machine().unwrap_or_else(|| "/".into()),
+        runtime: runtime_folder(),
     }
+}
+
+/// The folder that systemd makes for the boot (`RuntimeDirectory=`), or the one that another supervisor made.
+fn runtime_folder() -> Option<PathBuf> {
+    let given = std::env::var_os("RUNTIME_DIRECTORY").filter(|folders| !folders.is_empty());
+    let first = given.and_then(|folders| std::env::split_paths(&folders).next());
+    first.or_else(|| Some(PathBuf::from(RUNTIME_FOLDER)).filter(|folder| folder.is_dir()))
 }
 
 fn open_once(options: &JournalOptions, config: &Config, clock: &Clock) -> Result<(Opened, Recogniser), JournalError> {

@@ -158,13 +158,15 @@ fn board<S>(airline: &Airline<S>, seats: Vec<Seat>, bounds: Bounds) -> Boarded {
     let mut full = false;
     let mut marked = 0;
     let now = airline.clock.now();
+    // Behind the mark: where that could only be kept for this boot, the next one sends all of it again.
+    let unmarked = airline.lane.is_on_a_read_only_disk();
     let way_ms = attempt_limit(airline.attempt_timeout, weight_max(&seats, bounds.batch)).as_millis() as u64;
     for seat in seats {
         let Some(record) = &seat.record else {
             left.push((seat, Fate::Unreadable));
             continue;
         };
-        let possible_duplicate = seat.doubt.is_said(airline.fifo, now.boottime_ms, way_ms);
+        let possible_duplicate = unmarked || seat.doubt.is_said(airline.fifo, now.boottime_ms, way_ms);
         let rendering = Rendering {
             format: airline.format,
             fifo: airline.fifo,

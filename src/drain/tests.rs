@@ -167,6 +167,7 @@ fn journaled<D: FnOnce(&Lane) -> Draft>(drafts: impl Iterator<Item = D>) -> Rig 
         lanes: vec!["main".into()],
         silent: vec![],
         machine: "/".into(),
+        runtime: None,
     };
     let opened = Journal::open(&options, &Clock::new(None)).unwrap();
     let lane = opened.journal.lane("main").unwrap();

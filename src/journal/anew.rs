@@ -12,6 +12,7 @@ use super::open::{JournalOptions, TailFacts};
 use super::reserve::Reserve;
 use super::{Journal, JournalError, Ticket};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// A small newest generation in a fresh database, so that it can be gone on in.
 pub(super) fn carry_over(
@@ -61,17 +62,45 @@ pub(super) fn made_sure(
             tracing::warn!(%error, "disk full: the last commit is not written anew, its sync is believed");
             Ok(None)
         }
+        // What is there is drained; nothing is acknowledged before the writer has made sure of it.
+        Err(error) if error.is_read_only() && options.runtime.is_some() => {
+            log.distrust_newest();
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
 
 impl<T: Ticket> Writer<T> {
+    /// Before anything is taken: the state is on the disk again, and so is all that was found at the opening.
+    pub(super) fn make_sure(&mut self) -> Result<(), JournalError> {
+        if self.journal.0.beside.load(Relaxed) {
+            self.journal.0.write_state()?;
+        }
+        if !self.sure
+            && self.active.is_none()
+            && let Some(generation) = self.written_anew()?
+        {
+            self.active = Some(generation);
+        }
+        self.sure = true;
+        Ok(())
+    }
+
     /// The newest generation in another file, where a sync of its own failed; `None`: nothing of it has to be taken along.
     pub(super) fn written_anew(&self) -> Result<Option<Arc<Generation>>, JournalError> {
         let log = &self.journal.0.log;
         let Some(first) = log.firsts().last().copied().filter(|first| *first < self.next) else { return Ok(None) };
         let Some(facts) = log.facts(first).filter(|_| log.is_distrusted(first)) else { return Ok(None) };
-        let Some(closed) = log.closed(first)? else { return Ok(None) };
+        let closed = match log.closed(first) {
+            // Nothing is lost by leaving it where it is, and intake need not wait for a file that only lanes read.
+            Err(error) if self.sure && !error.passes() => {
+                tracing::warn!(%error, first, "a file of which a sync failed cannot be read now, and stays as it is");
+                return Ok(None);
+            }
+            closed => closed?,
+        };
+        let Some(closed) = closed else { return Ok(None) };
         if !closed.numbers().take_while(|number| *number < self.next).eq(first..self.next) {
             // It stays where it is, for a time when it can be read whole again.
             return Ok(None);

@@ -2,18 +2,35 @@
 //!
 //! A page, a file or a folder that cannot be read may be readable in a moment: a reader, a cable, a card that is warm. So for
 //! [`super::refusal::PATIENCE`] it is tried again, and who needs it waits. Then it is moved, whole and untouched, into the folder `aside` of the
-//! journal, and what it held counts as missing: booked, announced, and for a person to see. It is never deleted here.
+//! journal, and what it held counts as missing: booked, announced, and for a person to see.
+//!
+//! What is set aside is tried again at each start and once a day. A generation that can be read again gives back what was booked
+//! as lost meanwhile, and no more: its records go by way of the quarantine into their lanes, under new positions, each
+//! saying that it may be a duplicate. Only then its folder goes. A cut in between leaves both, and a record that is kept twice comes
+//! back once. Anything else that can be read again (a quarantine, a lock) is for a person.
 //!
 //! Only the medium is believed like that ([`super::refusal`]); everything else is waited for without an end.
 
-use super::files;
+use super::closed::ClosedGeneration;
+use super::log::parse_name;
+use super::named::Named;
+use super::quarantine::Cause;
 use super::refusal::{is_believed, is_well};
+use super::{Journal, JournalError, files};
+use crate::record::{LaneId, Record};
+use std::collections::BTreeMap;
 use std::fs;
-use std::io;
-use std::path::Path;
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The folder in the journal's.
 const FOLDER: &str = "aside";
+/// In it: which positions were booked as lost since something was set aside, a line each: lane, first, last.
+const LOST: &str = "lost";
+/// What the quarantine calls records on their way back.
+const CODE: &str = "set-aside";
 /// Moves `what`, a file or a folder, out of the way. Where even that is refused it stays, and is tried again at the next start.
 pub(super) fn set_aside(journal: &Path, what: &Path, why: &io::Error) {
     let name = what.file_name().unwrap_or_default().to_owned();
@@ -58,9 +75,109 @@ pub(super) fn patiently<T>(journal: &Path, what: &Path, attempt: impl Fn() -> io
     }
 }
 
+/// Notes positions that were booked as lost, where something is set aside. What cannot be noted does not come back.
+pub(super) fn note_lost(journal: &Path, lane: LaneId, ranges: &[(u64, u64)]) {
+    let folder = journal.join(FOLDER);
+    if ranges.is_empty() || !folder.is_dir() {
+        return;
+    }
+    let lines: String = ranges.iter().map(|(from, to)| format!("{} {from} {to}\n", lane.0)).collect();
+    let file = files::writing().append(true).create(true).open(folder.join(LOST));
+    if let Err(error) = file.and_then(|mut file| file.write_all(lines.as_bytes()).and_then(|()| file.sync_data())) {
+        tracing::warn!(%error, "what is lost is not noted: it will not come back if the disk gives it back");
+    }
+}
+
+/// Which positions were booked as lost, by lane. A line that is none says nothing.
+fn lost(journal: &Path) -> BTreeMap<LaneId, Vec<(u64, u64)>> {
+    let text = fs::read_to_string(journal.join(FOLDER).join(LOST)).unwrap_or_default();
+    let mut lost: BTreeMap<LaneId, Vec<(u64, u64)>> = BTreeMap::new();
+    for line in text.lines() {
+        let numbers: Vec<u64> = line.split(' ').map_while(|number| number.parse().ok()).collect();
+        let &[lane, from, to] = &numbers[..] else { continue };
+        if let Ok(lane) = u16::try_from(lane) {
+            lost.entry(LaneId(lane)).or_default().push((from, to));
+        }
+    }
+    lost
+}
+
+/// What is set aside, oldest name first.
+fn all(journal: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(journal.join(FOLDER)).into_iter().flatten().flatten();
+    let mut all: Vec<PathBuf> = entries.filter(|entry| entry.file_name() != LOST).map(|entry| entry.path()).collect();
+    all.sort();
+    all
+}
+
 /// How many things are set aside.
 pub(super) fn count(journal: &Path) -> usize {
-    fs::read_dir(journal.join(FOLDER)).map_or(0, Iterator::count)
+    all(journal).len()
+}
+
+impl Journal {
+    /// Tries what is set aside again, and requeues what was booked as lost of it; returns how many records came back. Blocks on
+    /// the disk and on the writer that runs.
+    pub fn try_aside_again(&self) -> usize {
+        let lost = lost(&self.0.path);
+        let is_lost = |(lane, position): (LaneId, u64)| {
+            lost.get(&lane).is_some_and(|ranges| ranges.iter().any(|(from, to)| (*from..=*to).contains(&position)))
+        };
+        let mut back = 0;
+        for folder in all(&self.0.path) {
+            // The name may have a count behind it.
+            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let is_generation = name.splitn(3, '.').collect::<Vec<_>>().get(..2).map(|parts| parts.join("."));
+            if is_generation.and_then(|name| parse_name(&name)).is_none() {
+                continue;
+            }
+            match self.take_back(&folder, &is_lost) {
+                Ok(count) => {
+                    tracing::info!(folder = %folder.display(), records = count, "what was set aside can be read again");
+                    back += count;
+                }
+                Err(error) => {
+                    tracing::warn!(folder = %folder.display(), %error, "what is set aside cannot be read yet")
+                }
+            }
+        }
+        back
+    }
+
+    fn take_back(&self, folder: &Path, is_lost: &dyn Fn((LaneId, u64)) -> bool) -> Result<usize, JournalError> {
+        let io = |source| JournalError::io(folder, source);
+        let closed = ClosedGeneration::closed(folder).map_err(io)?;
+        let mut kept = Ok(0);
+        let mut keep = |record: &Arc<Record>, _| {
+            for slot in &record.slots {
+                let place = (slot.lane, slot.position);
+                if is_lost(place) {
+                    let cause = Cause {
+                        code: CODE,
+                        text: "was set aside, and can be read again",
+                        place: Some(place),
+                        whole: None,
+                    };
+                    match self.0.quarantine.keep(record, cause) {
+                        Ok(true) => kept = kept.as_ref().ok().map_or(Ok(0), |count| Ok(count + 1)),
+                        Ok(false) => kept = Err(io::Error::new(io::ErrorKind::StorageFull, "the quarantine is full")),
+                        Err(error) => kept = Err(error),
+                    }
+                }
+            }
+            if kept.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        closed.each((0, u64::MAX), &mut keep).map_err(io)?;
+        let count = kept.map_err(io)?;
+        let entries = self.quarantined()?;
+        let ids: Vec<Named> =
+            entries.iter().filter(|entry| entry.code == CODE).map(|entry| Named::Id(entry.id)).collect();
+        if !ids.is_empty() {
+            self.requeue(Some(&ids))?;
+        }
+        fs::remove_dir_all(folder).map_err(io)?;
+        Ok(count)
+    }
 }
 
 #[cfg(test)]

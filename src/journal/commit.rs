@@ -72,6 +72,8 @@ pub struct Writer<T> {
     pub(super) stop: Arc<AtomicBool>,
     /// What was taken from the inbox and is not given back yet.
     pub(super) hand: Hand<T>,
+    /// What was found at the opening is on stable storage.
+    pub(super) sure: bool,
     /// How often it has been started again since it last had nothing in hand.
     pub(super) panics_in_row: u32,
     pub(super) next: u64,
@@ -108,6 +110,7 @@ impl<T: Ticket> Writer<T> {
             linger,
             stop,
             hand: Hand::default(),
+            sure: false,
             panics_in_row: 0,
             next: tail.next,
             active,
@@ -164,7 +167,7 @@ impl<T: Ticket> Writer<T> {
     fn number_what_waits(&mut self) -> bool {
         let count = self.hand.for_the_log();
         let bytes: usize = self.hand.items.iter().take(count).filter_map(as_record).map(weight).sum();
-        if !self.insist_on_room(bytes as u64) {
+        if !self.insist(Self::make_sure) || !self.insist_on_room(bytes as u64) {
             return false;
         }
         let announcements = self.announcements();

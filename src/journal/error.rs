@@ -1,5 +1,6 @@
 //! Why a journal cannot be used, in words for people.
 
+use super::beside;
 use super::generation::GenerationError;
 use super::reserve;
 use super::state::StateError;
@@ -43,6 +44,16 @@ impl JournalError {
     /// Whether the disk has no space left.
     pub(super) fn is_full(&self) -> bool {
         matches!(self, JournalError::Io { source, .. } if reserve::is_full(source))
+    }
+
+    /// Whether it is a matter of a moment: sled's threads have not let go yet.
+    pub(super) fn passes(&self) -> bool {
+        matches!(self, JournalError::Io { source, .. } if source.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether the file system as a whole cannot be written.
+    pub(super) fn is_read_only(&self) -> bool {
+        matches!(self, JournalError::Io { source, .. } if beside::is_read_only(source))
     }
 
     pub(super) fn io(path: &Path, source: io::Error) -> JournalError {

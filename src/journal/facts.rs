@@ -81,6 +81,8 @@ pub struct JournalFacts {
     pub writer: WriterHealth,
     /// Parts of the journal that the disk gives back no more, and that were set aside.
     pub set_aside: usize,
+    /// Its disk is read-only: what came before is drained, and new messages stay with the broker.
+    pub read_only: bool,
     /// How often the writer panicked since the start, and was started again.
     pub writer_panics: u64,
     /// Quarantined records and oversize messages on disk.
@@ -112,6 +114,7 @@ impl Journal {
             }),
             writer: locked(&self.0.health).clone(),
             set_aside: super::aside::count(&self.0.path),
+            read_only: self.0.beside.load(Relaxed),
             writer_panics: self.0.panics.load(Relaxed),
             quarantine: self.0.quarantine.counts(),
             lanes,

@@ -1,5 +1,6 @@
 //! The journal's format line: what this program reads, and what it leaves untouched.
 
+use super::beside::is_read_only;
 use super::{JournalError, files};
 use std::fs;
 use std::io;
@@ -65,6 +66,9 @@ pub(super) fn check_format(path: &Path) -> Result<bool, JournalError> {
     // Missing, torn when the journal was made, or damaged: it says nothing that the other files do not.
     let state = path.join("state");
     let made = !state.try_exists().map_err(|source| JournalError::io(&state, source))?;
-    files::replace(&file, line().as_bytes()).map_err(|source| JournalError::io(&file, source))?;
-    Ok(made)
+    match files::replace(&file, line().as_bytes()) {
+        // What cannot be written holds nothing of a newer format either. The next start writes the line.
+        Err(error) if is_read_only(&error) && !made => Ok(false),
+        written => written.map(|()| made).map_err(|source| JournalError::io(&file, source)),
+    }
 }

@@ -178,6 +178,7 @@ impl Folder {
             lanes: LANES.map(str::to_owned).into(),
             silent: Vec::new(),
             machine: "/".into(),
+            runtime: None,
         };
         match Journal::open(&options, &Clock::new(None)) {
             Ok(opened) => Some(opened),

@@ -86,6 +86,10 @@ impl<T: Ticket> Writer<T> {
         loop {
             if self.hand.is_empty() {
                 self.panics_in_row = 0;
+                // On a read-only disk there is nothing to wait for but the disk.
+                if self.journal.0.beside.load(Relaxed) && !self.insist(Self::make_sure) {
+                    return;
+                }
                 match self.wait() {
                     Some(Some(first)) => self.collect(first),
                     Some(None) => {}

@@ -9,8 +9,10 @@ use super::books::Outcome;
 use super::gaps::{About, Hole, Reason, trusted_ms};
 use super::log::{Reading, locked};
 use super::quarantine::Cause;
+use super::state::Home;
 use super::{Journal, JournalError, gap_record};
 use crate::record::{LaneId, Record};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
@@ -141,7 +143,7 @@ impl Lane {
         });
         if unwritten {
             // A mark that an earlier call could not write is still unwritten, and goes with this one.
-            self.journal.0.write_state()?;
+            self.journal.0.keep_state(Home::DiskOrBoot)?;
             self.book(super::LaneBook::marks_written);
         }
         self.book(|book| positions.iter().for_each(|position| book.attempted(*position)));
@@ -159,6 +161,12 @@ impl Lane {
             }
             needed
         })
+    }
+
+    /// Whether what is known of attempts is not on the disk: then nobody will know of them after this boot, and whatever is
+    /// sent says that it may be a duplicate.
+    pub fn is_on_a_read_only_disk(&self) -> bool {
+        self.journal.0.beside.load(Relaxed)
     }
 
     /// Puts a record into quarantine durably, then settles and announces it. `Ok(false)`: the quarantine is full, nothing changed.

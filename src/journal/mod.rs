@@ -19,6 +19,7 @@ mod age;
 mod anew;
 mod append;
 mod aside;
+mod beside;
 pub mod books;
 mod closed;
 mod closing;
@@ -85,10 +86,10 @@ use lane_state::LaneState;
 use log::{Log, locked};
 use origin::Machine;
 use reserve::Reserve;
-use state::{State, StateFile};
+use state::{Home, State, StateFile, Written};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -140,6 +141,8 @@ struct Shared {
     /// A position was settled: a writer that stands at a bound looks whether a generation can go.
     settled: tokio::sync::Notify,
     health: Mutex<WriterHealth>,
+    /// The newest state is not on the disk, which is read-only, but beside it.
+    beside: AtomicBool,
     /// How often the writer panicked in this run.
     panics: AtomicU64,
     _lock: std::fs::File,
@@ -240,7 +243,7 @@ impl Journal {
             }
             let last = std::mem::take(&mut flags.dirty) && flags.stop;
             drop(flags);
-            let written = self.0.write_state();
+            let written = self.0.keep_state(Home::DiskOrBoot);
             flags = locked(&keeper.flags);
             let pause = match written {
                 Ok(()) => {
@@ -290,23 +293,28 @@ impl Shared {
         }
     }
 
-    /// Writes the state durably, then deletes what every lane is past by that durable state, whichever slot of it is read.
+    /// Writes the state to the disk, then deletes what every lane is past by that durable state, whichever slot of it is read.
     fn write_state(&self) -> Result<(), JournalError> {
-        let (by_this, by_both) = self.write_slot()?;
-        let both = if self.drained(by_this) > self.drained(by_both) {
+        self.keep_state(Home::Disk)
+    }
+
+    /// Writes the state durably. Only what is on the disk lets generations go.
+    fn keep_state(&self, home: Home) -> Result<(), JournalError> {
+        let Some((by_this, mut both)) = self.write_slot(home)? else { return Ok(()) };
+        if self.drained(by_this) > self.drained(both) {
             // Only the older slot holds a generation back: it is overwritten, too, rather than at the next write, which
             // may be long in coming.
-            self.write_slot()?.1
-        } else {
-            by_both
-        };
+            let Some((_, now)) = self.write_slot(home)? else { return Ok(()) };
+            both = now;
+        }
         self.durable_need.fetch_max(both, Relaxed);
         self.let_go(both, 1);
         Ok(())
     }
 
-    /// Writes one slot of the state file. Returns the first number that lanes need by it, and by either slot.
-    fn write_slot(&self) -> Result<(u64, u64), JournalError> {
+    /// Writes one slot of the state file. Returns the first number that lanes need by it, and by either slot; `None`: it went
+    /// beside the disk.
+    fn write_slot(&self, home: Home) -> Result<Option<(u64, u64)>, JournalError> {
         let mut file = locked(&self.state);
         // The snapshot is taken under the file's lock: a later write never holds an older picture.
         let prepared = {
@@ -329,8 +337,13 @@ impl Shared {
             })?
         };
         // The books are free again: a slow card must not hold up those who settle.
-        let written = file.write(prepared)?;
-        Ok((written.needed_from(), file.needed_from()))
+        let Written { state: written, on_disk } = file.write(prepared, home)?;
+        let needed = (written.needed_from(), file.needed_from());
+        drop(file);
+        if self.beside.swap(!on_disk, Relaxed) == on_disk {
+            self.moved(on_disk);
+        }
+        Ok(on_disk.then_some(needed))
     }
 
     /// How many generations hold only numbers below `needed`.
@@ -342,6 +355,18 @@ impl Shared {
     #[cfg(test)]
     fn state_writes(&self) -> u64 {
         locked(&self.state).serial()
+    }
+
+    /// The state has another home from here on: said once, and the writer is to know.
+    fn moved(&self, on_disk: bool) {
+        if on_disk {
+            tracing::info!("the journal's disk is written again: its state is there, and new messages are taken");
+        } else {
+            tracing::error!(
+                "the journal's disk is read-only: what is on it is drained, every message says possibleduplicate, and cursor and marks are kept for this boot only; new messages stay with the broker"
+            );
+            self.noted.notify_one();
+        }
     }
 
     /// Deletes the generations that hold only numbers below `needed`, except the newest `keep` of them. Never more than
@@ -359,10 +384,11 @@ impl Shared {
         let mut books = locked(&self.books);
         let Some(book) = books.iter_mut().find(|book| book.id == lane) else { return };
         let ranges = book.settle_between(from, to, Outcome::Damaged);
-        let hole = Hole::new(Reason::Damaged, ranges, about);
+        let hole = Hole::new(Reason::Damaged, ranges.clone(), about);
         let (name, count) = (book.name.clone(), hole.count);
         book.holes.note(hole);
         drop(books);
+        aside::note_lost(&self.path, lane, &ranges);
         if count > 0 {
             tracing::error!(lane = name, from, to = to - 1, count, "records lost: they cannot be read back");
             self.noted.notify_one();

@@ -7,6 +7,7 @@
 
 use super::anew::{carry_over, made_sure};
 use super::aside;
+use super::beside::is_read_only;
 use super::books::Mark;
 use super::closed::ClosedGeneration;
 use super::commit::{Tail, Writer, WriterHealth};
@@ -21,7 +22,7 @@ use super::quarantine::Quarantine;
 use super::report::OpenReport;
 use super::reserve::Reserve;
 use super::retention::Bounds;
-use super::state::{Found, StateFile};
+use super::state::{Found, Home, StateFile};
 use super::{Append, Journal, JournalError, Keeper, Recent, Shared, Ticket, gap_record};
 use crate::clock::{BootId, Clock};
 use crate::record::{JournalId, LaneId, OpenAcks, Record, Run};
@@ -64,6 +65,9 @@ pub struct JournalOptions {
     pub silent: Vec<String>,
     /// Where the marks of the machine are looked for: `/`, but for tests.
     pub machine: PathBuf,
+    /// A folder that lives as long as the boot, for the state of a journal whose disk is read-only; without one such a
+    /// journal is not opened.
+    pub runtime: Option<PathBuf>,
 }
 
 /// Payload bytes of a generation unless a test says otherwise: memory and blast radius of a damaged one.
@@ -182,10 +186,11 @@ impl Journal {
             return Err(JournalError::Planted(why));
         }
         files::create_dir(path).map_err(io)?;
-        let lock = take_lock(path)?;
+        let lock = take_lock(path, options.runtime.is_some())?;
         let mut report =
             OpenReport { made: check_format(path)?, in_ram: super::place::in_ram(path), ..Default::default() };
-        let (state_file, found) = StateFile::open(&path.join("state"))?;
+        let runtime = options.runtime.as_deref().map(|folder| (folder, clock.boot()));
+        let (state_file, found) = StateFile::open(&path.join("state"), runtime)?;
         let old = match found {
             Found::State { state, lost } => {
                 report.slot_lost = lost;
@@ -197,7 +202,7 @@ impl Journal {
         report.state_lost = old.is_none() && !log.firsts().is_empty();
         let known = old.as_ref().map(|state| state.high);
         let high = known.unwrap_or(0);
-        let (tail, newest) = read_tail(&log, known)?;
+        let (tail, newest) = read_tail(&log, known, known.and(state_file.disk_high()).unwrap_or(0))?;
         report.missing = high.saturating_sub(tail.last.max(high.min(tail.first.saturating_sub(1)))).max(tail.missing);
 
         report.in_doubt = tail.in_doubt;
@@ -289,12 +294,13 @@ impl Journal {
             noted: tokio::sync::Notify::new(),
             settled: tokio::sync::Notify::new(),
             health: Mutex::new(WriterHealth::Fine),
+            beside: AtomicBool::new(false),
             panics: AtomicU64::new(0),
             _lock: lock,
             closing: watch::Sender::new(()),
         }));
         // Epoch and run are durable from here on; only now may a number be given.
-        journal.0.write_state()?;
+        journal.0.keep_state(Home::DiskOrBoot)?;
         if let Err(error) = journal.0.reserve.make(options.bounds.min_free) {
             tracing::warn!(%error, "the journal's reserve for a full disk cannot be made now");
         }
@@ -313,9 +319,13 @@ impl Journal {
     }
 }
 
-fn take_lock(path: &Path) -> Result<File, JournalError> {
+fn take_lock(path: &Path, may_only_read: bool) -> Result<File, JournalError> {
     let lock_path = path.join("lock");
-    let open = || files::writing().create(true).truncate(false).open(&lock_path);
+    let open = || match files::writing().create(true).truncate(false).open(&lock_path) {
+        // A lock asks nothing of the disk.
+        Err(error) if is_read_only(&error) && may_only_read => File::open(&lock_path).map_err(|_| error),
+        file => file,
+    };
     let file = aside::patiently(path, &lock_path, open).map_err(|source| JournalError::io(&lock_path, source))?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
@@ -327,8 +337,8 @@ fn take_lock(path: &Path) -> Result<File, JournalError> {
 /// A generation as it was found, and the number at which what counts of it ends.
 type Counted = (Arc<ClosedGeneration>, u64);
 
-/// `high`: the recorded high water, unless the state is lost.
-fn read_tail(log: &Log, high: Option<u64>) -> Result<(TailFacts, Vec<Counted>), JournalError> {
+/// `high`: the recorded high water, unless the state is lost; `proven`: what the disk itself says of it.
+fn read_tail(log: &Log, high: Option<u64>, proven: u64) -> Result<(TailFacts, Vec<Counted>), JournalError> {
     let mut tail = TailFacts { first: 1, ..TailFacts::default() };
     let firsts = log.firsts();
     let Some(&first) = firsts.last() else { return Ok((tail, Vec::new())) };
@@ -354,7 +364,7 @@ fn read_tail(log: &Log, high: Option<u64>) -> Result<(TailFacts, Vec<Counted>), 
         ControlFlow::Continue(())
     };
     closed.each((0, end), &mut take).map_err(unreadable)?;
-    tail.unproven = tail.records > 0 && tail.last > closed.proven(high.unwrap_or(0).max(first.saturating_sub(1)));
+    tail.unproven = tail.records > 0 && tail.last > closed.proven(proven.max(first.saturating_sub(1)));
     tail.missing = tail.last.saturating_add(1).saturating_sub(first).saturating_sub(tail.records);
     let mut newest = vec![(closed, end)];
     let mut records = tail.records;

@@ -10,6 +10,7 @@
 //!
 //! What is taken out of it again is left out of a new file that replaces the old one whole: a cut leaves one or the other.
 
+use super::beside::is_read_only;
 use super::files;
 use super::frame;
 use super::log::locked;
@@ -121,7 +122,8 @@ const FILE: &str = "kept";
 
 #[derive(Debug)]
 struct Inner {
-    file: File,
+    /// `None` while the disk is read-only.
+    file: Option<File>,
     counts: QuarantineCounts,
     /// Highest id given so far.
     last: u64,
@@ -159,8 +161,9 @@ impl Quarantine {
         if inner.counts.bytes + bytes.len() as u64 > QUARANTINE_BYTES {
             return Ok(false);
         }
-        inner.file.write_all(&bytes)?;
-        inner.file.sync_data()?;
+        let file = inner.file.as_mut().ok_or_else(|| io::Error::from(io::ErrorKind::ReadOnlyFilesystem))?;
+        file.write_all(&bytes)?;
+        file.sync_data()?;
         inner.last += 1;
         inner.counts.entries += 1;
         inner.counts.bytes += bytes.len() as u64;
@@ -216,12 +219,18 @@ impl Inner {
         files::create_dir(dir)?;
         let path = dir.join(FILE);
         let fresh = !path.exists();
-        let file = files::writing().append(true).create(true).open(&path)?;
-        if fresh {
+        let file = match files::writing().append(true).create(true).open(&path) {
+            Err(error) if is_read_only(&error) => None,
+            file => Some(file?),
+        };
+        if let Some(file) = file.as_ref().filter(|_| fresh) {
             file.sync_all()?;
             files::sync_dir(dir)?;
         }
-        let bytes = std::fs::read(&path)?;
+        let bytes = match std::fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && file.is_none() => Vec::new(),
+            bytes => bytes?,
+        };
         let counts = QuarantineCounts { entries: 0, bytes: bytes.len() as u64, max_bytes: QUARANTINE_BYTES };
         let mut inner = Inner { file, counts, last, deliveries: Vec::new() };
         for Standing { known, .. } in standing(&bytes) {
@@ -238,7 +247,12 @@ impl Inner {
 
     /// Opens the file anew where what stands under its name is another one, or not as long as it was left.
     fn refresh(&mut self, dir: &Path) -> io::Result<()> {
-        let ours = self.file.metadata()?;
+        // On a disk that was read-only there is none of ours; it may be written again by now.
+        let Some(file) = &self.file else {
+            *self = Inner::open(dir, self.last)?;
+            return Ok(());
+        };
+        let ours = file.metadata()?;
         let there = match std::fs::symlink_metadata(dir.join(FILE)) {
             Ok(there) => Some((there.dev(), there.ino(), there.len())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,

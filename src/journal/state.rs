@@ -3,15 +3,18 @@
 //! One slot holds all that must survive beside the records: journal id, epoch, last good time, and every lane's
 //! cursor, settled intervals, marks and ledger. A write goes to the slot that does not hold the newest state and ends
 //! in one fdatasync: a power cut in the middle of it leaves the other slot, which is the state of the write before.
-//! What the file lags behind is repeated, never lost: cursors only ever move up.
+//! What the file lags behind is repeated, never lost: cursors only ever move up. While the disk is read-only the state can
+//! go beside it ([`super::beside`]).
 //!
 //! A start may find either slot alone. So nothing is deleted that one of the two still needs, and where one of them is
 //! not sound, though it was written once, it may have held a mark that the other lacks: whoever reads the file is told.
 
+use super::beside::{Beside, is_read_only};
 use super::files;
 use super::lane_state::{LaneState, Room};
 use super::origin::Machine;
 use super::refusal;
+use crate::clock::BootId;
 use crate::record::{JournalId, OpenAcks};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -89,11 +92,35 @@ impl State {
 pub(super) struct StateFile {
     path: PathBuf,
     file: File,
+    /// It could be opened for writing.
+    writable: bool,
     serial: u64,
-    /// First number that each slot needs; `u64::MAX`: nobody can go on from it.
+    /// The slot on the disk with the newest state there.
+    slot: usize,
+    /// First number that each slot on the disk needs; `u64::MAX`: nobody can go on from it.
     needed: [u64; 2],
+    /// What the disk's own newest state calls durable.
+    disk_high: Option<u64>,
+    beside: Option<Beside>,
     #[cfg(test)]
     refusals: u32,
+}
+
+/// Where a state has to be for whoever writes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Home {
+    /// On the disk.
+    Disk,
+    /// Beside it will do where it is read-only: it outlives the process, and not the boot.
+    DiskOrBoot,
+}
+
+/// A state that was written.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) state: State,
+    /// It is on the disk.
+    pub(super) on_disk: bool,
 }
 
 /// What was found in the file.
@@ -117,11 +144,16 @@ enum Slot {
 }
 
 impl StateFile {
-    /// Opens or makes the file and reads its newest sound slot.
-    pub(super) fn open(path: &Path) -> Result<(StateFile, Found), StateError> {
+    /// Opens or makes the file and reads its newest sound slot, or a newer one that this boot has beside it, in `runtime`.
+    pub(super) fn open(path: &Path, runtime: Option<(&Path, BootId)>) -> Result<(StateFile, Found), StateError> {
         let io = |source| StateError::Io { path: path.to_owned(), source };
         // What cannot be looked at now is there all the same, and must not be written over.
-        let file = files::writing().read(true).create(true).truncate(false).open(path).map_err(io)?;
+        let (file, writable) = match files::writing().read(true).create(true).truncate(false).open(path) {
+            Err(error) if is_read_only(&error) && runtime.is_some() => {
+                (File::open(path).map_err(|_| io(error))?, false)
+            }
+            opened => (opened.map_err(io)?, true),
+        };
         let length = file.metadata().map_err(io)?.len();
         if length == 0 {
             // Allocated once and only overwritten afterwards, so that a later fdatasync has no metadata to write.
@@ -134,11 +166,39 @@ impl StateFile {
             Slot::Sound(_, state) => state.needed_from(),
             Slot::Blank | Slot::Unsound => u64::MAX,
         });
-        let serial = |slot: &Slot| if let Slot::Sound(serial, _) = slot { *serial } else { 0 };
-        let serial = slots.iter().map(serial).max().unwrap_or(0);
+        let newest = newest(&slots).map(|(slot, serial, state)| (slot, serial, state.journal, state.high));
+        let (slot, serial) = newest.map_or((0, 0), |(slot, serial, ..)| (slot, serial));
+        let disk_high = newest.map(|(.., high)| high);
+        let journal = newest.map_or(JournalId(0), |(.., journal, _)| journal);
+        let beside = runtime.map(|(folder, boot)| Beside::new(folder, journal, boot));
         #[rustfmt::skip]
-        let file = StateFile { path: path.to_owned(), file, serial, needed, #[cfg(test)] refusals: 0 };
-        Ok((file, found(slots)))
+        let mut opened = StateFile {
+            path: path.to_owned(), file, writable, serial, slot, needed, disk_high, beside, #[cfg(test)] refusals: 0
+        };
+        let found = match newest {
+            Some(_) => opened.newer_beside()?.unwrap_or_else(|| found(slots)),
+            None => found(slots),
+        };
+        Ok((opened, found))
+    }
+
+    /// A newer state that this boot has beside the disk.
+    fn newer_beside(&mut self) -> Result<Option<Found>, StateError> {
+        let Some(beside) = &mut self.beside else { return Ok(None) };
+        let file = beside.open().map_err(|source| StateError::Io { path: beside.path().to_owned(), source })?;
+        let Some(file) = file else { return Ok(None) };
+        let slots = slots(&file, beside.path())?;
+        let Some((_, serial, state)) = newest(&slots).filter(|(_, serial, _)| *serial > self.serial) else {
+            return Ok(None);
+        };
+        self.serial = serial;
+        // Whoever wrote it knew all that the disk's slots held.
+        Ok(Some(Found::State { state: Box::new(state.clone()), lost: false }))
+    }
+
+    /// What the disk itself calls durable, whatever is beside it: that can say no more than what this boot saw.
+    pub(super) fn disk_high(&self) -> Option<u64> {
+        self.disk_high
     }
 
     /// First number that is needed by whichever slot a start may have to go on from.
@@ -158,7 +218,7 @@ impl StateFile {
     }
 
     /// Writes a prepared state durably.
-    pub(super) fn write(&mut self, Prepared { state, body }: Prepared) -> Result<State, StateError> {
+    pub(super) fn write(&mut self, Prepared { state, body }: Prepared, home: Home) -> Result<Written, StateError> {
         #[cfg(test)]
         if let Some(left) = self.refusals.checked_sub(1) {
             self.refusals = left;
@@ -173,13 +233,38 @@ impl StateFile {
         let crc = crc32c::crc32c_append(crc32c::crc32c(&slot[..20]), &body);
         slot[20..24].copy_from_slice(&crc.to_be_bytes());
         slot[HEADER_LEN..HEADER_LEN + body.len()].copy_from_slice(&body);
-        let io = |source| StateError::Io { path: self.path.clone(), source };
-        self.file.write_all_at(&slot, (serial % 2) * SLOT_LEN as u64).map_err(io)?;
-        self.file.sync_data().map_err(io)?;
-        self.serial = serial;
-        // After a write that failed it stands where it was: too low at worst.
-        self.needed[(serial % 2) as usize] = state.needed_from();
-        Ok(state)
+        let refused = match self.write_slot(&slot) {
+            Ok(()) => {
+                (self.serial, self.disk_high) = (serial, Some(state.high));
+                // After a write that failed it stands where it was: too low at worst.
+                self.needed[self.slot] = state.needed_from();
+                self.beside.iter_mut().for_each(|beside| beside.end(state.journal));
+                return Ok(Written { state, on_disk: true });
+            }
+            Err(error) => error,
+        };
+        match &mut self.beside {
+            Some(beside) if is_read_only(&refused) && home == Home::DiskOrBoot => {
+                let written = beside.write(&slot, (serial % 2) * SLOT_LEN as u64);
+                written.map_err(|source| StateError::Io { path: beside.path().to_owned(), source })?;
+                self.serial = serial;
+                Ok(Written { state, on_disk: false })
+            }
+            _ => Err(StateError::Io { path: self.path.clone(), source: refused }),
+        }
+    }
+
+    /// Writes the slot on the disk that does not hold the newest state there.
+    fn write_slot(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if !self.writable {
+            self.file = files::writing().read(true).open(&self.path)?;
+            self.writable = true;
+        }
+        let slot = 1 - self.slot;
+        self.file.write_all_at(bytes, (slot * SLOT_LEN) as u64)?;
+        self.file.sync_data()?;
+        self.slot = slot;
+        Ok(())
     }
 }
 
@@ -215,6 +300,15 @@ fn slots(file: &File, path: &Path) -> Result<[Slot; 2], StateError> {
         };
     }
     Ok(slots)
+}
+
+/// The newest sound slot: which it is, its serial number and its state.
+fn newest(slots: &[Slot; 2]) -> Option<(usize, u64, &State)> {
+    let sound = slots.iter().enumerate().filter_map(|(at, slot)| match slot {
+        Slot::Sound(serial, state) => Some((at, *serial, &**state)),
+        Slot::Blank | Slot::Unsound => None,
+    });
+    sound.max_by_key(|(_, serial, _)| *serial)
 }
 
 fn found(slots: [Slot; 2]) -> Found {
@@ -307,7 +401,7 @@ mod tests {
     }
 
     fn reopen(path: &Path) -> (StateFile, Found) {
-        StateFile::open(path).unwrap()
+        StateFile::open(path, None).unwrap()
     }
 
     #[test]
@@ -321,16 +415,16 @@ mod tests {
             *found == state(epoch) && lost == said
         };
         for epoch in 1..=5 {
-            file.write(fit(|_| state(epoch)).unwrap()).unwrap();
+            file.write(fit(|_| state(epoch)).unwrap(), Home::Disk).unwrap();
             assert!(holds(epoch, false), "with one slot that was never written, too");
         }
-        let (newest, older) = ((file.serial % 2) * SLOT_LEN as u64, (1 - file.serial % 2) * SLOT_LEN as u64);
+        let (newest, older) = ((file.slot * SLOT_LEN) as u64, ((1 - file.slot) * SLOT_LEN) as u64);
         file.file.write_all_at(&[0xff; 100], newest + 30).unwrap();
         assert!(holds(4, true));
         file.file.write_all_at(&[0; SLOT_LEN], newest).unwrap();
         assert!(holds(4, true), "it is blank, and was written before");
         // The next write spares the only sound one.
-        reopen(&path).0.write(fit(|_| state(6)).unwrap()).unwrap();
+        reopen(&path).0.write(fit(|_| state(6)).unwrap(), Home::Disk).unwrap();
         assert!(holds(6, false));
         file.file.write_all_at(&[0xff; 100], newest + 30).unwrap();
         assert!(holds(4, true));
@@ -344,7 +438,7 @@ mod tests {
     fn a_newer_format_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state");
-        reopen(&path).0.write(fit(|_| state(1)).unwrap()).unwrap();
+        reopen(&path).0.write(fit(|_| state(1)).unwrap(), Home::Disk).unwrap();
         let mut bytes = std::fs::read(&path).unwrap();
         let slot = &mut bytes[SLOT_LEN..];
         slot[7] = 2;
@@ -352,7 +446,7 @@ mod tests {
         let crc = crc32c::crc32c_append(crc32c::crc32c(&slot[..20]), &slot[HEADER_LEN..HEADER_LEN + length]);
         slot[20..24].copy_from_slice(&crc.to_be_bytes());
         std::fs::write(&path, bytes).unwrap();
-        assert!(matches!(StateFile::open(&path), Err(StateError::Newer { format: 2, .. })));
+        assert!(matches!(StateFile::open(&path, None), Err(StateError::Newer { format: 2, .. })));
     }
 
     #[test]
@@ -365,7 +459,7 @@ mod tests {
         }
         let (mut file, _) = reopen(&dir.path().join("state"));
         let make = |room| State { lanes: vec![LaneState::of(&book, room)], ..state(1) };
-        let written = file.write(fit(make).unwrap()).unwrap();
+        let written = file.write(fit(make).unwrap(), Home::Disk).unwrap().state;
         assert!(written.lanes[0].clone().into_book().unwrap().ledger.accepted >= 64);
     }
 }

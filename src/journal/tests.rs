@@ -55,6 +55,7 @@ fn options(path: &Path) -> JournalOptions {
         lanes: vec![MAIN.into(), "audit".into()],
         silent: vec![],
         machine: "/".into(),
+        runtime: None,
     }
 }
 

@@ -60,6 +60,22 @@ pub(super) fn remarks(status: &StatusSnapshot) -> Vec<(Health, String)> {
             }
             WriterHealth::Failing { error } => all.push((Health::Act, format!("journal cannot be written: {error}"))),
         }
+        if journal.facts.read_only {
+            let why = "the journal's disk is read-only: what came before is drained, each message marked as a possible duplicate; new messages stay with the broker";
+            let remedy = "see why (dmesg), then make it writable (mount -o remount,rw) or replace it before the broker runs full";
+            all.push((Health::Act, joined(why, remedy)));
+        }
+        if journal.facts.set_aside > 0 {
+            let parts = if journal.facts.set_aside == 1 {
+                "1 part".to_owned()
+            } else {
+                format!("{} parts", journal.facts.set_aside)
+            };
+            let why =
+                format!("{parts} of the journal cannot be read and was set aside: what it held is counted as damaged");
+            let remedy = "check the card (dmesg); it is tried again at each start and once a day, and what can be read then is sent; to give it up, remove the folder aside in the journal's";
+            all.push((Health::Act, joined(&why, remedy)));
+        }
         // One may be an accident, and cost nothing.
         if journal.facts.writer_panics > 1 {
             let why = format!("the journal's writer panicked {} times since the start", journal.facts.writer_panics);

@@ -40,6 +40,7 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     ("tidegate_journal_free_bytes", "gauge", "Bytes free on its disk."),
     ("tidegate_journal_writable", "gauge", "Whether commits succeed."),
     ("tidegate_records_stranded", "gauge", "Records waiting for a queue that is not configured."),
+    ("tidegate_journal_set_aside", "gauge", "Parts of the journal that the disk gives back no more."),
     ("tidegate_journal_writer_panics_total", "counter", "Panics of the writer, which was started again each time."),
     ("tidegate_records_appended_total", "counter", "Records appended for a queue."),
     ("tidegate_records_accepted_total", "counter", "Records that SQS accepted."),
@@ -93,6 +94,7 @@ pub fn render(snapshot: &StatusSnapshot) -> String {
         }
         let writable = matches!(facts.writer, crate::journal::WriterHealth::Fine);
         out.put("tidegate_journal_writable", &[], f64::from(writable));
+        out.put("tidegate_journal_set_aside", &[], facts.set_aside as f64);
         out.put("tidegate_journal_writer_panics_total", &[], facts.writer_panics as f64);
     }
     for lane in snapshot.stranded() {

@@ -44,14 +44,16 @@ fn a_generation_that_stays_unreadable_is_set_aside_and_its_records_are_counted_a
         rig.append(1..=600);
         let firsts = rig.journal.0.log.firsts();
         assert!(firsts.len() > 3);
-        if restart {
+        let spoiled = folder(dir.path(), firsts[1]);
+        let kept = if restart {
             rig.end(false);
-            spoil(&folder(dir.path(), firsts[1]));
+            let kept = spoil(&spoiled);
             rig = start(&options(dir.path()));
+            kept
         } else {
             rig.journal.0.forget();
-            spoil(&folder(dir.path(), firsts[1]));
-        }
+            spoil(&spoiled)
+        };
         let mut reader = rig.lane().reader();
         let (read, refusals) = read_on(&mut reader);
         let missing = firsts[1]..firsts[2];
@@ -66,8 +68,23 @@ fn a_generation_that_stays_unreadable_is_set_aside_and_its_records_are_counted_a
         let (more, _) = read_on(&mut reader);
         assert!(more.len() >= 10, "{more:?}");
         assert_eq!(rig.facts().unannounced, 0);
+        assert_eq!(rig.journal.try_aside_again(), 0, "it cannot be read yet");
+        // The disk gives it back: what was lost of it comes, once.
+        let aside = dir.path().join("aside").join(spoiled.file_name().unwrap());
+        fs::remove_file(&aside).unwrap();
+        fs::rename(kept, aside).unwrap();
+        assert_eq!(rig.journal.try_aside_again() as u64, firsts[2] - firsts[1]);
+        let back = read_all_again(&mut reader);
+        assert_eq!(back, missing.map(|number| (format!("k{number}"), true)).collect::<Vec<_>>());
+        assert_eq!((rig.journal.try_aside_again(), rig.journal.facts().set_aside), (0, 0));
         rig.end(false);
     }
+}
+
+/// Keys of what the reader has left, and whether it says that it comes out of quarantine.
+fn read_all_again(reader: &mut Reader) -> Vec<(String, bool)> {
+    let read = reader.read(1_000, 1 << 20).unwrap();
+    read.into_iter().map(|read| (read.record.key.clone(), read.record.requeued)).collect()
 }
 
 /// An unreadable newest generation or quarantine kept the journal shut for good.

@@ -110,11 +110,11 @@ fn numbers_at_the_end_of_all_numbers_do_not_stop_an_opening() {
     (book.next, book.cursor) = (u64::MAX, u64::MAX);
     book.ledger.accepted = u64::MAX - 1;
     book.idle_up_to(u64::MAX);
-    let (mut file, found) = state::StateFile::open(&dir.path().join("state")).unwrap();
+    let (mut file, found) = state::StateFile::open(&dir.path().join("state"), None).unwrap();
     let state::Found::State { state: old, .. } = found else { panic!("{found:?}") };
     let extreme =
         |room| State { epoch: u64::MAX, high: u64::MAX, lanes: vec![LaneState::of(&book, room)], ..(*old).clone() };
-    file.write(state::fit(extreme).unwrap()).unwrap();
+    file.write(state::fit(extreme).unwrap(), state::Home::Disk).unwrap();
     let log = dir.path().join("log");
     for first in [0, u64::MAX] {
         let folder = log.join(format!("gen-{first:020}.{:010}", 1));
@@ -134,7 +134,7 @@ fn a_journal_that_is_only_just_made_is_no_damaged_one() {
     let dir = crate::testing::fast_dir();
     fs::write(dir.path().join("format"), "tidegate journal, format 1\n").unwrap();
     assert!(View::open(dir.path()).unwrap().is_just_made(), "no state file yet");
-    drop(state::StateFile::open(&dir.path().join("state")).unwrap());
+    drop(state::StateFile::open(&dir.path().join("state"), None).unwrap());
     assert!(View::open(dir.path()).unwrap().is_just_made(), "a blank one");
     let mut rig = start(&options(dir.path()));
     assert!(!View::open(dir.path()).unwrap().is_just_made());

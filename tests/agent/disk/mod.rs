@@ -5,5 +5,7 @@
 mod aged;
 mod damaged;
 mod full;
+mod panics;
+mod read_only;
 mod refusing;
 mod slow;
