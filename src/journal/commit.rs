@@ -335,7 +335,6 @@ impl<T: Ticket> Writer<T> {
 
     /// Closes the active generation and starts the next one; what all lanes are past goes now.
     pub(super) fn rotate(&mut self) -> Result<(), JournalError> {
-        drop(self.written_anew()?);
         let fresh = self.journal.0.log.start(self.facts())?;
         self.active = Some(fresh);
         self.active_bytes = 0;

@@ -83,21 +83,3 @@ fn after_a_failed_sync_the_whole_generation_is_written_into_another_file() {
     assert_eq!(rig.read_all(), plain(1..=200));
     rig.end(false);
 }
-
-#[test]
-fn a_full_generation_of_which_a_sync_failed_is_written_anew_before_the_next_one_begins() {
-    let dir = crate::testing::fast_dir();
-    let mut rig = start(&JournalOptions { quiet: Duration::from_secs(3600), ..options(dir.path()) });
-    rig.append(1..=40);
-    let before = folders(dir.path());
-    rig.append(41..=80);
-    std::fs::write(dir.path().join("rig-panic-sync"), "1").unwrap();
-    rig.append(81..=160);
-    let after = folders(dir.path());
-    assert!(!after.contains(&before[0]) || rig.journal.0.log.firsts().len() > 1, "{after:?}");
-    assert_eq!(rig.read_all(), plain(1..=160));
-    rig.end(true);
-    let rig = start(&options(dir.path()));
-    assert_eq!(rig.read_all(), plain(1..=160));
-    rig.end(false);
-}

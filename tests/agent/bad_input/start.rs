@@ -78,11 +78,12 @@ async fn a_journal_of_a_newer_format_ends_the_start_and_is_left_as_it_was() {
 
     let format = agent.journal_path().join("format");
     let ours = fs::read_to_string(&format).unwrap();
-    fs::write(&format, ours.replace("format 1", "format 2")).unwrap();
+    let newer = "tidegate journal, format 3";
+    fs::write(&format, format!("{newer}, crc {:08x}\n", crc32c::crc32c(newer.as_bytes()))).unwrap();
     let before = contents(&agent.journal_path());
     let (code, said) = refused_start(&mut agent).await;
     assert_eq!(code, Some(5));
-    assert!(said.contains("written by a newer tidegate") && said.contains("format 2"), "{said}");
+    assert!(said.contains("written by a newer tidegate") && said.contains("format 3"), "{said}");
     assert!(said.contains("install that version again") && said.contains("journal.path"), "{said}");
     assert_eq!(contents(&agent.journal_path()), before, "nothing was changed");
 

@@ -10,12 +10,30 @@ use proving::agent::{AgentConfig, AgentProcess};
 use proving::checker::{Rules, judge};
 use rustix::io::Errno;
 use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Longer than the state's keeper pauses.
+const STILL: Duration = Duration::from_secs(2);
 
 /// A folder that lives as long as the boot, as systemd makes one.
 fn with_runtime_folder(configuration: &mut AgentConfig) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     configuration.environment.push(("RUNTIME_DIRECTORY".into(), folder.path().to_string_lossy().into_owned()));
     folder
+}
+
+/// Waits until nothing is written there any more: what was settled is noted within a second.
+async fn until_still(folder: &Path) {
+    let until = Instant::now() + LONG;
+    let age = |entry: fs::DirEntry| entry.metadata().and_then(|about| about.modified()).unwrap().elapsed();
+    let still = || fs::read_dir(folder).unwrap().all(|entry| age(entry.unwrap()).is_ok_and(|age| age > STILL));
+    while !still() {
+        assert!(Instant::now() < until, "it is written for ever");
+        tokio::time::sleep(STILL / 20).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,14 +75,11 @@ async fn a_read_only_disk_is_drained_once_over_restarts_and_takes_records_again_
     let says_so = |body: &str| body.contains("\"possibleduplicate\":true");
     let marked = delivered.iter().filter(|delivered| says_so(&delivered.body)).count();
     assert_eq!(marked, 2000);
+    until_still(runtime.path()).await;
     agent.kill().await.unwrap();
     agent.spawn().unwrap();
     agent.wait_status("nothing left", LONG, all).await.unwrap();
-    assert_eq!(
-        stub.counters(QUEUE).received,
-        2000,
-        "a kill sends nothing again that was settled more than a second ago"
-    );
+    assert_eq!(stub.counters(QUEUE).received, 2000, "a kill sends nothing again that was noted");
 
     disk.read_only(false);
     let published = fleet.published();
@@ -74,7 +89,7 @@ async fn a_read_only_disk_is_drained_once_over_restarts_and_takes_records_again_
     assert!(verdict.is_clean() && delivered.len() == 2300, "{verdict:?}\n{}", tail(&agent.log()));
     let status = agent.wait_status("as before", LONG, |s| s["journal"]["read_only"] == false).await.unwrap();
     assert_eq!(lane(&status, "appended"), 2300);
-    assert_eq!(std::fs::read_dir(runtime.path()).unwrap().count(), 0, "the disk has it again");
+    assert_eq!(fs::read_dir(runtime.path()).unwrap().count(), 0, "the disk has it again");
     assert_understood(&stub);
 }
 
