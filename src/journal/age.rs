@@ -3,8 +3,9 @@
 //! Looked at only where `journal.max_age` is set, and then every few seconds at most. What is settled stays settled, so
 //! the search for the oldest goes forward only: each record is read once, and the index of one generation is kept.
 
-use super::log::{Reading, locked};
+use super::log::locked;
 use super::retention::age;
+use super::slot::Reading;
 use super::{JournalError, Shared};
 use crate::record::Record;
 use std::sync::Arc;

@@ -7,8 +7,9 @@
 
 use super::books::Outcome;
 use super::gaps::{About, Hole, Reason, trusted_ms};
-use super::log::{Reading, locked};
+use super::log::locked;
 use super::quarantine::Cause;
+use super::slot::Reading;
 use super::state::Home;
 use super::{Journal, JournalError, gap_record};
 use crate::record::{LaneId, Record};

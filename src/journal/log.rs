@@ -17,22 +17,18 @@
 
 use super::JournalError;
 use super::aside;
-use super::closed::{self, ClosedGeneration};
+use super::closed::ClosedGeneration;
 use super::files;
 use super::frame;
 use super::generation::{Facts, Frames, Generation, GenerationError, is_complete, read_facts};
-use super::refusal;
-use super::value::Value;
+use super::slot::{Reading, Slot};
 use crate::record::{Record, pack};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{
-    AtomicBool, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release, SeqCst},
-};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::atomic::Ordering::{Release, SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Folders of which a sync failed in this process; they go when the folder does.
 static DISTRUSTED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
@@ -41,98 +37,6 @@ const CARRY_COMMIT: usize = 256;
 
 /// Begins the name of a folder that is being removed.
 const TRASH: &str = "trash-";
-
-/// One generation of the row.
-#[derive(Debug)]
-pub(super) struct Slot {
-    pub(super) first: u64,
-    /// First number of the next generation; `u64::MAX` while this one is active. Set before a record of the next one can be
-    /// durable, so that nobody takes its numbers for missing ones of this one.
-    end: AtomicU64,
-    dir: PathBuf,
-    /// Bytes on disk once nobody writes to it any more; 0: somebody may, or nobody has looked since.
-    bytes: AtomicU64,
-    facts: Option<Facts>,
-    active: Mutex<Weak<Generation>>,
-    /// Held while the bytes are scanned, which may take seconds: intake must only ever try it.
-    closed: Mutex<Indexed>,
-    /// Filled once it was set aside: its folder is not here any more.
-    aside: OnceLock<Arc<ClosedGeneration>>,
-    /// It is deleted: nobody reads in it any more.
-    gone: AtomicBool,
-}
-
-/// The index of a closed generation, with its open files.
-#[derive(Debug, Default)]
-struct Indexed {
-    /// Kept for as long as somebody reads in it, and until the generation is deleted: an open file keeps its space.
-    kept: Option<Arc<ClosedGeneration>>,
-    /// For whoever has it for a moment.
-    made: Weak<ClosedGeneration>,
-    readers: usize,
-}
-
-/// A generation to read from. Which numbers it can hold, and how it is read, is asked each time: an active one may have been
-/// closed meanwhile, a closed one deleted. It holds no file of its own: those are the slot's, which lets go of them when the
-/// generation is deleted, however long a reader stays where it is.
-#[derive(Debug)]
-pub(super) struct Reading {
-    slot: Arc<Slot>,
-    /// The value that was read last: the next record is in it as a rule.
-    value: Option<Value>,
-}
-
-impl Reading {
-    fn of(slot: Arc<Slot>) -> Reading {
-        locked(&slot.closed).readers += 1;
-        Reading { slot, value: None }
-    }
-
-    /// Whether `number` belongs to this generation, and it is still there.
-    pub(super) fn covers(&self, number: u64) -> bool {
-        (self.slot.first..self.slot.end()).contains(&number) && !self.is_gone()
-    }
-
-    /// Lets go of it, and has whoever reads in it next look through all of its bytes again.
-    pub(super) fn look_anew(self) {
-        let mut indexed = locked(&self.slot.closed);
-        (indexed.kept, indexed.made) = (None, Weak::new());
-    }
-
-    fn is_gone(&self) -> bool {
-        self.slot.gone.load(SeqCst)
-    }
-
-    /// Whether it was set aside: no record of it can be read.
-    pub(super) fn is_aside(&self) -> bool {
-        self.slot.aside.get().is_some()
-    }
-
-    /// A record; `None` when it is missing or damaged. Scans where the writer has let go meanwhile.
-    pub(super) fn read(&mut self, number: u64) -> Result<Option<Arc<Record>>, JournalError> {
-        if self.value.as_ref().is_none_or(|value| !value.covers(number)) {
-            self.value = self.value_of(number)?;
-        }
-        Ok(self.value.as_ref().and_then(|value| value.record(number)))
-    }
-
-    fn value_of(&self, number: u64) -> Result<Option<Value>, JournalError> {
-        if let Some(generation) = self.slot.open() {
-            return Ok(generation.value(number)?);
-        }
-        self.slot.closed()?.value(number).map_err(|error| JournalError::io(&self.slot.dir, error))
-    }
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        let mut indexed = locked(&self.slot.closed);
-        indexed.readers -= 1;
-        if indexed.readers == 0 {
-            indexed.kept = None;
-        }
-    }
-}
 
 /// All generations.
 #[derive(Debug)]
@@ -395,87 +299,6 @@ impl Log {
     pub(super) fn disk_bytes(&self) -> u64 {
         let row: Vec<Arc<Slot>> = locked(&self.row).values().cloned().collect();
         row.iter().map(|slot| slot.disk_bytes()).sum()
-    }
-}
-
-impl Slot {
-    fn new(first: u64, dir: PathBuf, facts: Option<Facts>) -> Arc<Slot> {
-        Arc::new(Slot {
-            first,
-            end: AtomicU64::new(u64::MAX),
-            dir,
-            bytes: AtomicU64::new(0),
-            facts,
-            active: Mutex::new(Weak::new()),
-            closed: Mutex::default(),
-            aside: OnceLock::new(),
-            gone: AtomicBool::new(false),
-        })
-    }
-
-    fn end(&self) -> u64 {
-        self.end.load(Acquire)
-    }
-
-    /// Whether the writer appends nothing to it any more.
-    fn is_closed(&self) -> bool {
-        self.end() != u64::MAX
-    }
-
-    /// The writer's database, for one read; `None` once the writer has let go of it.
-    fn open(&self) -> Option<Arc<Generation>> {
-        locked(&self.active).upgrade().filter(|_| !self.is_closed())
-    }
-
-    /// The index of a generation that nobody writes to any more.
-    fn closed(&self) -> Result<Arc<ClosedGeneration>, JournalError> {
-        let mut indexed = locked(&self.closed);
-        if let Some(closed) = self.aside.get() {
-            return Ok(closed.clone());
-        }
-        let closed = match indexed.made.upgrade() {
-            Some(closed) => closed,
-            None => match ClosedGeneration::closed(&self.dir) {
-                Ok(closed) => Arc::new(closed),
-                Err(why) if !self.gone.load(SeqCst) && refusal::is_believed(&self.dir, &why) => {
-                    let journal = self.dir.parent().and_then(Path::parent).expect("it lies in the log of a journal");
-                    aside::set_aside(journal, &self.dir, &why);
-                    return Ok(self.aside.get_or_init(|| Arc::new(ClosedGeneration::set_aside())).clone());
-                }
-                Err(source) => return Err(JournalError::io(&self.dir, source)),
-            },
-        };
-        refusal::is_well(&self.dir);
-        indexed.made = Arc::downgrade(&closed);
-        indexed.kept = (indexed.readers > 0).then(|| closed.clone());
-        drop(indexed);
-        // Whoever deleted it while the lock was held here could not take the index away.
-        if self.gone.load(SeqCst) {
-            locked(&self.closed).kept = None;
-        }
-        Ok(closed)
-    }
-
-    /// It is deleted: lets go of its files. Waits for nobody: who reads at this moment lets go after that.
-    fn let_go(&self) {
-        if let Ok(mut indexed) = self.closed.try_lock() {
-            indexed.kept = None;
-        }
-    }
-
-    /// Bytes on disk. They are looked at each time, until the database is really gone: sled writes until then.
-    fn disk_bytes(&self) -> u64 {
-        let known = self.bytes.load(Relaxed);
-        if known > 0 || self.aside.get().is_some() {
-            return known;
-        }
-        // Asked before the look, so that nothing is written after it.
-        let still = self.is_closed() && closed::is_gone(&self.dir).unwrap_or(false);
-        let bytes = files::disk_bytes(&self.dir);
-        if still {
-            self.bytes.store(bytes, Relaxed);
-        }
-        bytes
     }
 }
 

@@ -29,6 +29,7 @@ use crate::record::{Draft, Identity, KeyKind, Message, TimeSource};
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
+use std::time::Instant;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 const MAIN: &str = "main";

@@ -180,7 +180,10 @@ pub fn kept(journal: &Path, url: &str) -> Option<Kept> {
 /// It is there, and the disk refuses.
 pub fn readable(journal: &Path) -> std::io::Result<()> {
     match std::fs::read(journal.join("intake").join(NAMES)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        // What is no folder is somebody else's, which opening the journal tells.
+        Err(error) if !matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            Err(error)
+        }
         _ => Ok(()),
     }
 }

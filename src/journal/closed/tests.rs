@@ -1,7 +1,9 @@
 //! Files that change, break off or refuse under their index.
 #![allow(clippy::disallowed_methods, reason = "a second thread looks while the first one holds the lock")]
 
-use super::super::generation::Facts;
+use super::super::frame::VALUE_MAX;
+use super::super::generation::{Facts, SEGMENT_BYTES};
+use super::super::index::PIECE;
 use super::super::log::framed;
 use super::*;
 use crate::record::codec;

@@ -3,6 +3,7 @@
 use super::super::gaps::RANGES_MAX;
 use super::super::lane_state::Room;
 use super::*;
+use crate::journal::lane_state::LaneState;
 
 fn book(appended: u64) -> LaneBook {
     let mut book = LaneBook::new(LaneId(0), MAIN.into(), 1);

@@ -2,6 +2,7 @@
 
 use super::rest::await_that;
 use super::*;
+use crate::journal::keeper::STATE_PAUSE;
 use std::os::unix::fs::MetadataExt;
 
 /// Bytes in the blocks of all generations.

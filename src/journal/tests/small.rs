@@ -1,6 +1,8 @@
 //! Small things in a journal's folder: the format line, what others put there, a state write that was refused.
 
 use super::*;
+use crate::journal::lane_state::LaneState;
+use crate::journal::state::State;
 use std::fs;
 
 pub(super) fn signed(said: &str) -> String {
