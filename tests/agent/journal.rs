@@ -82,16 +82,18 @@ async fn a_damaged_journal_is_verified_by_its_own_exit_code() {
     for n in 0..5 {
         let payload = format!("{{\"deduplicationId\":\"needle-{n}\",\"pad\":\"{}\"}}", "x".repeat(500));
         publisher.publish("application/1/device/02f1e2d3c4b5a601/event/up", payload).await;
+        // Each in a commit, and so in a value, of its own.
+        agent.wait_status("it waits", LONG, |s| lane(s, "waiting") == n + 1).await.unwrap();
     }
-    agent.wait_status("5 wait", LONG, |s| lane(s, "waiting") == 5).await.unwrap();
     agent.term(LONG).await.unwrap();
     let mut spoilt = 0;
     for entry in std::fs::read_dir(agent.journal_path().join("log")).unwrap().flatten() {
         let db = entry.path().join("db");
         let Ok(mut bytes) = std::fs::read(&db) else { continue };
-        for at in 0..bytes.len().saturating_sub(8) {
-            if bytes[at..].starts_with(b"needle-2") {
-                bytes[at] = b'N';
+        for at in 0..bytes.len().saturating_sub(100) {
+            // Magic, version, and the number: docs/journal-format.md.
+            if bytes[at..].starts_with(b"TGfr\x02") && bytes[at + 12..at + 20] == 3u64.to_be_bytes() {
+                bytes[at + 100] ^= 1;
                 spoilt += 1;
             }
         }
