@@ -45,13 +45,17 @@ pub enum Sabotage {
     ForgetHoles,
     /// A delivery whose topic and bytes came before is taken for a repeat, whatever the broker says of it.
     SameIsRepeat,
-    /// Payloads stand in the journal's files as they came, and frames in them are taken for ours.
+    /// Payloads stand in the journal's files as they came.
     ForgedFrame,
+    /// Frames inside other frames are taken for ours.
+    FrameInFrame,
+    /// A start goes on from the older half of the state file.
+    StaleSlot,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Sabotage; 9] = [
+    pub const ALL: [Sabotage; 11] = [
         Sabotage::AckEarly,
         Sabotage::StaleAcks,
         Sabotage::Overtake,
@@ -61,6 +65,8 @@ impl Sabotage {
         Sabotage::ForgetHoles,
         Sabotage::SameIsRepeat,
         Sabotage::ForgedFrame,
+        Sabotage::FrameInFrame,
+        Sabotage::StaleSlot,
     ];
 
     /// Its name on a command line.
@@ -75,6 +81,8 @@ impl Sabotage {
             Sabotage::ForgetHoles => "forget-holes",
             Sabotage::SameIsRepeat => "same-is-repeat",
             Sabotage::ForgedFrame => "forged-frame",
+            Sabotage::FrameInFrame => "frame-in-frame",
+            Sabotage::StaleSlot => "stale-slot",
         }
     }
 }
@@ -148,6 +156,11 @@ mod live {
         ARMED.fetch_or(1 << sabotage as u32, Relaxed);
     }
 
+    /// Ends a fault that was armed from inside.
+    pub fn disarm(sabotage: Sabotage) {
+        ARMED.fetch_and(!(1 << sabotage as u32), Relaxed);
+    }
+
     /// How far the clocks are moved now. A file that is being written keeps the last shift in force.
     pub(crate) fn shift() -> Shift {
         static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();
@@ -206,7 +219,7 @@ pub use inert::armed;
 #[cfg(not(feature = "rig"))]
 pub(crate) use inert::{generation_bytes, machine, panic_if_told, quiet, shift};
 #[cfg(feature = "rig")]
-pub use live::{arm, armed};
+pub use live::{arm, armed, disarm};
 #[cfg(feature = "rig")]
 pub(crate) use live::{generation_bytes, machine, panic_if_told, quiet, shift};
 

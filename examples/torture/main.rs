@@ -61,6 +61,7 @@ fn main() -> ExitCode {
         Some(Sabotage::StockFlush) => full_sync::answer_as_stock(power_cut::range_synced),
         Some(Sabotage::CursorFirst) => tidegate::rig::arm(tidegate::rig::Sabotage::CursorFirst),
         Some(Sabotage::ForgedFrame) => tidegate::rig::arm(tidegate::rig::Sabotage::ForgedFrame),
+        Some(Sabotage::StaleSlot) => tidegate::rig::arm(tidegate::rig::Sabotage::StaleSlot),
         Some(Sabotage::NoDirSync) | None => {}
     }
     match torture(&options) {
@@ -92,7 +93,14 @@ fn torture(options: &Options) -> Result<Tally, String> {
         tally.runs += 1;
         let cuts = first.max(run * CUTS_PER_RUN)..last.min((run + 1) * CUTS_PER_RUN);
         let bad = in_folder(&folder.path().join("lives"), |folder| {
-            cut_run(options, &plan, &recorded, cuts.clone(), folder, &mut tally)
+            // The run itself needs its records back: only what comes after a cut takes payloads for records.
+            let forged = options.sabotage == Some(Sabotage::ForgedFrame);
+            if forged {
+                tidegate::rig::arm(tidegate::rig::Sabotage::FrameInFrame);
+            }
+            let bad = cut_run(options, &plan, &recorded, cuts.clone(), folder, &mut tally);
+            tidegate::rig::disarm(tidegate::rig::Sabotage::FrameInFrame);
+            bad
         })?;
         if bad && options.sabotage.is_none() {
             kept::save(options.seed, Of::Run(run), &recorded)?;

@@ -12,7 +12,8 @@ torture: the journal under load, cut off from its power at any moment of it, ove
   --seed N         what is done and cut; default: another one each time, printed at the end
   --cut K          only cut number K of this seed, and what it breaks in full
   --device WHAT    plain, volatile (a cache that a cut empties), or both in turn (default)
-  --sabotage NAME  stock-flush, no-dir-sync, cursor-first or forged-frame: the run must catch it
+  --sabotage NAME  stock-flush, no-dir-sync, cursor-first, forged-frame or stale-slot: the run
+                   must catch it
 
 Exit status: 0 no promise broken, or the sabotage caught as often as it must be; 1 otherwise; 2 wrong command line;
 3 no verdict. A failing run's trace is kept in target/torture, and --seed with --cut takes it from there: threads do not
@@ -43,8 +44,10 @@ pub(crate) enum Sabotage {
     NoDirSync,
     /// The durable cursor runs ahead of what was settled.
     CursorFirst,
-    /// Payloads, of which some hold frames, stand in the files as they came.
+    /// Payloads, of which some hold frames, stand in the files as they came, and count after a cut.
     ForgedFrame,
+    /// A start goes on from the older half of the state file.
+    StaleSlot,
 }
 
 impl Sabotage {
@@ -54,6 +57,7 @@ impl Sabotage {
             Sabotage::NoDirSync => "no-dir-sync",
             Sabotage::CursorFirst => Rigged::CursorFirst.name(),
             Sabotage::ForgedFrame => Rigged::ForgedFrame.name(),
+            Sabotage::StaleSlot => Rigged::StaleSlot.name(),
         }
     }
 
@@ -100,8 +104,10 @@ fn device(text: &str) -> Result<Option<Device>, String> {
 }
 
 fn sabotage(text: &str) -> Result<Sabotage, String> {
-    let all = [Sabotage::StockFlush, Sabotage::NoDirSync, Sabotage::CursorFirst, Sabotage::ForgedFrame];
+    let all =
+        [Sabotage::StockFlush, Sabotage::NoDirSync, Sabotage::CursorFirst, Sabotage::ForgedFrame, Sabotage::StaleSlot];
     let named = all.into_iter().find(|sabotage| sabotage.name() == text);
-    named
-        .ok_or_else(|| format!("--sabotage takes stock-flush, no-dir-sync, cursor-first or forged-frame, not '{text}'"))
+    named.ok_or_else(|| {
+        format!("--sabotage takes stock-flush, no-dir-sync, cursor-first, forged-frame or stale-slot, not '{text}'")
+    })
 }

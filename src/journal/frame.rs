@@ -263,7 +263,7 @@ pub(super) fn scan<'a>(
             at += found;
             match parse(&bytes[at..]) {
                 Ok(frame) if version.is_none_or(|version| version == frame.version) => {
-                    at += if crate::rig::armed(crate::rig::Sabotage::ForgedFrame) { 1 } else { frame.bytes.len() };
+                    at += if crate::rig::armed(crate::rig::Sabotage::FrameInFrame) { 1 } else { frame.bytes.len() };
                     return Some(frame);
                 }
                 // Published bytes that look like a frame of the other version, where sled has cut off ours before them.

@@ -16,6 +16,7 @@ use super::origin::Machine;
 use super::refusal;
 use crate::clock::BootId;
 use crate::record::{JournalId, OpenAcks};
+use crate::rig::Sabotage;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io;
@@ -314,7 +315,8 @@ fn newest(slots: &[Slot; 2]) -> Option<(usize, u64, &State)> {
 fn found(slots: [Slot; 2]) -> Found {
     match slots {
         [Slot::Sound(one, first), Slot::Sound(other, second)] => {
-            Found::State { state: if one > other { first } else { second }, lost: false }
+            let first_counts = (one > other) != crate::rig::armed(Sabotage::StaleSlot);
+            Found::State { state: if first_counts { first } else { second }, lost: false }
         }
         [Slot::Sound(serial, state), other] | [other, Slot::Sound(serial, state)] => {
             // The second write goes to the other slot: it is blank only before that.

@@ -14,7 +14,7 @@ const EDGES: &[Edge] = &[
     Edge { text: "full_sync::", owners: &["src/journal/"], instead: "crate::journal::Journal" },
     Edge {
         text: "serde_cbor::",
-        owners: &["src/journal/", "src/record/codec.rs", "src/mqtt/memory.rs"],
+        owners: &["src/journal/", "src/record/codec.rs", "src/record/pack.rs", "src/mqtt/memory.rs"],
         instead: "crate::record::codec",
     },
     Edge { text: "rumqttc", owners: &["src/mqtt/"], instead: "crate::mqtt::Intake" },

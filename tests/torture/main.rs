@@ -58,8 +58,15 @@ fn frames_in_payloads_that_count_are_caught() {
 }
 
 #[test]
+fn a_start_from_the_older_state_is_caught() {
+    let (status, said) = torture(&["--cuts", "60", "--sabotage", "stale-slot"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("CAUGHT stale-slot"), "{said}");
+}
+
+#[test]
 fn what_it_does_not_understand_it_does_not_run() {
     let (status, said) = torture(&["--sabotage", "gently"]);
     assert_eq!(status, Some(2), "{said}");
-    assert!(said.contains("stock-flush, no-dir-sync, cursor-first or forged-frame"), "{said}");
+    assert!(said.contains("stock-flush, no-dir-sync, cursor-first, forged-frame or stale-slot"), "{said}");
 }
