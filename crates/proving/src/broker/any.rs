@@ -45,7 +45,7 @@ impl BrokerKind {
 
 /// A running broker of any kind; killed when dropped.
 #[derive(Debug)]
-pub struct AnyBroker(Broker);
+pub struct AnyBroker(Broker, BrokerKind);
 
 #[derive(Debug)]
 enum Broker {
@@ -56,7 +56,7 @@ enum Broker {
 
 impl From<Mosquitto> for AnyBroker {
     fn from(broker: Mosquitto) -> AnyBroker {
-        AnyBroker(Broker::Mosquitto(broker))
+        AnyBroker(Broker::Mosquitto(broker), BrokerKind::Mosquitto)
     }
 }
 
@@ -64,7 +64,7 @@ impl AnyBroker {
     /// Starts one from what `scripts/peers.sh` installed under `repo`; an error says what is missing.
     pub async fn start(kind: BrokerKind, repo: &Path) -> Result<AnyBroker> {
         let release = |release| MosquittoOptions { release, ..MosquittoOptions::default() };
-        Ok(AnyBroker(match kind {
+        let broker = match kind {
             BrokerKind::Mosquitto => Broker::Mosquitto(Mosquitto::start(&MosquittoOptions::default()).await?),
             BrokerKind::NewerMosquitto => {
                 Broker::Mosquitto(Mosquitto::start(&release(MosquittoRelease::newer(repo))).await?)
@@ -73,7 +73,13 @@ impl AnyBroker {
             BrokerKind::Aedes => Broker::Program(ProgramBroker::start(AEDES, repo).await?),
             BrokerKind::Amqtt => Broker::Program(ProgramBroker::start(AMQTT, repo).await?),
             BrokerKind::Rumqttd => Broker::Program(ProgramBroker::start(RUMQTTD, repo).await?),
-        }))
+        };
+        Ok(AnyBroker(broker, kind))
+    }
+
+    /// Which one it is.
+    pub fn kind(&self) -> BrokerKind {
+        self.1
     }
 
     /// Where it listens for MQTT, also while it is down.
