@@ -108,12 +108,6 @@ pub(super) fn key(number: u64, part: u16) -> [u8; 10] {
     key
 }
 
-/// Number and part of a key; `None`: it is none of ours.
-pub(super) fn of_key(key: &[u8]) -> Option<(u64, u16)> {
-    let (number, part) = key.split_first_chunk::<8>()?;
-    Some((u64::from_be_bytes(*number), u16::from_be_bytes(part.try_into().ok()?)))
-}
-
 /// Cuts a pack of `count` records from `number` on into frames; more than one frame only of a single record. `previous` is
 /// given for the first record of a commit.
 ///

@@ -10,6 +10,7 @@
 use super::error::panic_text;
 use super::files;
 use super::frame;
+use super::log::locked;
 use super::refusal;
 use super::value::Value;
 use crate::record::LaneId;
@@ -18,6 +19,7 @@ use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 /// sled's segment size: smaller ones cost writes, larger ones memory (measured).
 pub(super) const SEGMENT_BYTES: usize = 256 * 1024;
@@ -94,6 +96,9 @@ pub(super) struct Generation {
     dir: PathBuf,
     /// `None` only while it is dropped.
     db: Option<sled::Db>,
+    /// First numbers of the values in it, ascending. sled could look for the key before another one, but that alone links a
+    /// megabyte of constants.
+    values: Mutex<Vec<u64>>,
 }
 
 /// Frames to append: number, part, value.
@@ -112,7 +117,7 @@ impl Generation {
         let config =
             sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).segment_size(SEGMENT_BYTES).flush_every_ms(None);
         let db = guard(dir, || config.open())?;
-        let generation = Generation { dir: dir.to_owned(), db: Some(db) };
+        let generation = Generation { dir: dir.to_owned(), db: Some(db), values: Mutex::default() };
         // The first flush proves that sled's sync comes through ours; an empty key cannot be a record's.
         let before = full_sync::calls();
         generation.guarded(|db| db.insert([], &[]).and_then(|_| db.flush()))?;
@@ -133,6 +138,7 @@ impl Generation {
     /// Appends frames as one commit: after `Ok` all of them are on stable storage, after `Err` none is promised.
     pub(super) fn append(&self, frames: Frames) -> Result<(), GenerationError> {
         let mut batch = sled::Batch::default();
+        let firsts: Vec<u64> = frames.iter().filter(|(_, part, _)| *part == 0).map(|(number, ..)| *number).collect();
         for (number, part, value) in frames {
             batch.insert(&frame::key(number, part), value);
         }
@@ -141,14 +147,21 @@ impl Generation {
             db.apply_batch(batch)?;
             crate::rig::panic_if_told(self.dir.ancestors().nth(2).unwrap_or(&self.dir), "sync");
             db.flush().map(drop)
-        })
+        })?;
+        locked(&self.values).extend(firsts);
+        Ok(())
     }
 
     /// The value that holds a record; `None` when it or a part of it is missing or damaged.
     pub(super) fn value(&self, number: u64) -> Result<Option<Value>, GenerationError> {
-        // The value with the greatest key up to that of the number's first part.
-        let Some((key, first)) = self.guarded(|db| db.get_lt(frame::key(number, 1)))? else { return Ok(None) };
-        let (Some((start, 0)), Ok(head)) = (frame::of_key(&key), frame::parse(&first)) else { return Ok(None) };
+        let start = {
+            let values = locked(&self.values);
+            let behind = values.partition_point(|first| *first <= number);
+            let Some(start) = values[..behind].last() else { return Ok(None) };
+            *start
+        };
+        let Some(first) = self.guarded(|db| db.get(frame::key(start, 0)))? else { return Ok(None) };
+        let Ok(head) = frame::parse(&first) else { return Ok(None) };
         if head.number != start || head.part != 0 || number >= head.end() {
             return Ok(None);
         }
