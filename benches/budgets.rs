@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// Limits of the design's budgets: of sizes, then of resident memory (glibc, static musl) when all is drained, and at its peaks.
-const BINARY_BYTES: u64 = 6_000_000;
-const PACKAGE_BYTES: u64 = 2_500_000;
+const BINARY_BYTES: u64 = 7_000_000;
+const PACKAGE_BYTES: u64 = 3_000_000;
 const DRAINED_BYTES: [u64; 2] = [18_000_000, 12_000_000];
 const PEAK_BYTES: [u64; 2] = [32_000_000, 24_000_000];
 const FIRST_SEND: Duration = Duration::from_secs(2);
