@@ -1,13 +1,13 @@
 //! What the medium refuses for good is set aside, so that everything else goes on.
 //!
 //! A page, a file or a folder that cannot be read may be readable in a moment: a reader, a cable, a card that is warm. So for
-//! [`super::refusal::PATIENCE`] it is tried again, and who needs it waits. Then it is moved, whole and untouched, into the folder `aside` of the
-//! journal, and what it held counts as missing: booked, announced, and for a person to see.
+//! [`super::refusal::PATIENCE`] it is tried again, and who needs it waits. Then it is moved, whole and untouched, into the
+//! folder `aside` of the journal, and what it held counts as missing: booked, announced, and for a person to see.
 //!
 //! What is set aside is tried again at each start and once a day. A generation that can be read again gives back what was booked
 //! as lost meanwhile, and no more: its records go by way of the quarantine into their lanes, under new positions, each
-//! saying that it may be a duplicate. Only then its folder goes. A cut in between leaves both, and a record that is kept twice comes
-//! back once. Anything else that can be read again (a quarantine, a lock) is for a person.
+//! saying that it may be a duplicate. Only then its folder goes. A cut in between leaves both, and a record that is kept
+//! twice comes back once. Anything else that can be read again (a quarantine, a lock) is for a person.
 //!
 //! Only the medium is believed like that ([`super::refusal`]); everything else is waited for without an end.
 
@@ -17,13 +17,11 @@ use super::named::Named;
 use super::quarantine::Cause;
 use super::refusal::{is_believed, is_well};
 use super::{Journal, JournalError, files};
-use crate::record::{LaneId, Record};
+use crate::record::LaneId;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// The folder in the journal's.
 const FOLDER: &str = "aside";
@@ -31,6 +29,7 @@ const FOLDER: &str = "aside";
 const LOST: &str = "lost";
 /// What the quarantine calls records on their way back.
 const CODE: &str = "set-aside";
+
 /// Moves `what`, a file or a folder, out of the way. Where even that is refused it stays, and is tried again at the next start.
 pub(super) fn set_aside(journal: &Path, what: &Path, why: &io::Error) {
     let name = what.file_name().unwrap_or_default().to_owned();
@@ -147,28 +146,18 @@ impl Journal {
     fn take_back(&self, folder: &Path, is_lost: &dyn Fn((LaneId, u64)) -> bool) -> Result<usize, JournalError> {
         let io = |source| JournalError::io(folder, source);
         let closed = ClosedGeneration::closed(folder).map_err(io)?;
-        let mut kept = Ok(0);
-        let mut keep = |record: &Arc<Record>, _| {
-            for slot in &record.slots {
-                let place = (slot.lane, slot.position);
-                if is_lost(place) {
-                    let cause = Cause {
-                        code: CODE,
-                        text: "was set aside, and can be read again",
-                        place: Some(place),
-                        whole: None,
-                    };
-                    match self.0.quarantine.keep(record, cause) {
-                        Ok(true) => kept = kept.as_ref().ok().map_or(Ok(0), |count| Ok(count + 1)),
-                        Ok(false) => kept = Err(io::Error::new(io::ErrorKind::StorageFull, "the quarantine is full")),
-                        Err(error) => kept = Err(error),
-                    }
+        let mut count = 0;
+        for read in closed.records(0, u64::MAX) {
+            let (record, _) = read.map_err(io)?;
+            for place in record.slots.iter().map(|slot| (slot.lane, slot.position)).filter(|place| is_lost(*place)) {
+                let text = "was set aside, and can be read again";
+                let cause = Cause { code: CODE, text, place: Some(place), whole: None };
+                if !self.0.quarantine.keep(&record, cause).map_err(io)? {
+                    return Err(io(io::Error::new(io::ErrorKind::StorageFull, "the quarantine is full")));
                 }
+                count += 1;
             }
-            if kept.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        };
-        closed.each((0, u64::MAX), &mut keep).map_err(io)?;
-        let count = kept.map_err(io)?;
+        }
         let entries = self.quarantined()?;
         let ids: Vec<Named> =
             entries.iter().filter(|entry| entry.code == CODE).map(|entry| Named::Id(entry.id)).collect();

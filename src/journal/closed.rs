@@ -27,7 +27,6 @@ use crate::record::Record;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
-use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -104,32 +103,21 @@ impl ClosedGeneration {
         self.index().values().flat_map(|(from, to)| from..to)
     }
 
-    /// Shows every record that can be read of the numbers in `from..end`, oldest first, with the bytes that it takes in the
-    /// file, until told to stop.
+    /// Every record that can be read of the numbers in `from..end`, oldest first, with the bytes that it takes in the file.
     ///
     /// # Errors
-    /// As [`ClosedGeneration::value`].
-    pub(super) fn each(
-        &self,
-        (from, end): (u64, u64),
-        show: &mut dyn FnMut(&Arc<Record>, usize) -> ControlFlow<()>,
-    ) -> io::Result<()> {
-        for (first, behind) in self.index().values() {
-            if first >= end {
-                break;
-            }
-            if behind <= from {
-                continue;
-            }
-            let Some(value) = self.value(first)? else { continue };
-            let share = value.bytes / value.records.len().max(1);
-            for record in value.records.iter().filter(|record| (from..end).contains(&record.number)) {
-                if show(record, share).is_break() {
-                    return Ok(());
-                }
-            }
-        }
-        Ok(())
+    /// Of an item: as [`ClosedGeneration::value`].
+    pub(super) fn records(&self, from: u64, end: u64) -> impl Iterator<Item = io::Result<(Arc<Record>, usize)>> {
+        let values = self.index().values().skip_while(move |(_, behind)| *behind <= from);
+        let values = values.take_while(move |(first, _)| *first < end);
+        values.flat_map(move |(first, _)| match self.value(first) {
+            Ok(value) => value.map_or_else(Vec::new, |value| {
+                let share = value.bytes / value.records.len().max(1);
+                let wanted = value.records.into_iter().filter(|record| (from..end).contains(&record.number));
+                wanted.map(|record| Ok((record, share))).collect()
+            }),
+            Err(error) => vec![Err(error)],
+        })
     }
 
     /// Where the last commit breaks off: the first number missing above all that is known to have been durable (`high`,

@@ -11,8 +11,6 @@ use crate::clock::{Moment, rfc3339_ms};
 use crate::record::{Draft, Identity, JournalId, KeyKind, LaneId, Message, Record, TimeSource};
 use serde::Deserialize;
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
-use std::sync::Arc;
 
 const TYPE: &str = "gap";
 const PROFILE: &str = "tidegate";
@@ -116,12 +114,10 @@ pub(super) fn forget_announced(log: &Log, high: u64, end: u64, books: &mut [Lane
             continue;
         }
         let Some(closed) = log.closed(*first)? else { continue };
-        let mut take = |record: &Arc<Record>, _| {
-            forget(record, books);
-            ControlFlow::Continue(())
-        };
-        let numbers = (high.saturating_add(1), below);
-        closed.each(numbers, &mut take).map_err(|source| JournalError::io(log.folder(), source))?;
+        for read in closed.records(high.saturating_add(1), below) {
+            let (record, _) = read.map_err(|source| JournalError::io(log.folder(), source))?;
+            forget(&record, books);
+        }
     }
     Ok(())
 }

@@ -22,8 +22,6 @@ use super::quarantine::Quarantine;
 use super::state::StateError;
 use crate::record::{LaneId, Record};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
-use std::sync::Arc;
 
 /// What records tell of lanes.
 #[derive(Debug, Default)]
@@ -84,11 +82,9 @@ pub(super) fn recover(log: &Log, tail: &Traces, books: &mut Vec<LaneBook>) -> Re
             None if *first != newest => {
                 let closed = log.closed(*first)?.expect("it is in the row");
                 let mut seen = Traces::default();
-                let mut take = |record: &Arc<Record>, _| {
-                    seen.take(record);
-                    ControlFlow::Continue(())
-                };
-                closed.each((0, u64::MAX), &mut take).map_err(open::unreadable)?;
+                for read in closed.records(0, u64::MAX) {
+                    seen.take(&read.map_err(open::unreadable)?.0);
+                }
                 bare.extend(seen.0.keys());
                 traces.join(seen);
             }

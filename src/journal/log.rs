@@ -25,7 +25,6 @@ use super::slot::{Reading, Slot};
 use crate::record::{Record, pack};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Release, SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -177,12 +176,8 @@ impl Log {
     ) -> Result<Arc<Generation>, GenerationError> {
         // All of it is read before anything is made: the old folder goes only when nothing of it is left behind.
         let io = |source| GenerationError::Io { path: self.dir.clone(), source };
-        let mut records: Vec<Arc<Record>> = Vec::new();
-        let mut take = |record: &Arc<Record>, _| {
-            records.push(record.clone());
-            ControlFlow::Continue(())
-        };
-        closed.each((0, last.saturating_add(1)), &mut take).map_err(io)?;
+        let records = closed.records(0, last.saturating_add(1)).map(|read| read.map(|(record, _)| record));
+        let records: Vec<Arc<Record>> = records.collect::<Result<_, _>>().map_err(io)?;
         let known = closed.numbers().take_while(|number| *number <= last).count();
         if records.len() != known {
             return Err(io(std::io::Error::other(format!("{} of {known} records can be read", records.len()))));

@@ -30,7 +30,6 @@ use crate::record::{JournalId, LaneId, OpenAcks, Record, Run};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
@@ -96,12 +95,14 @@ impl Opened {
     pub fn each_of_tail(&mut self, show: &mut dyn FnMut(&Record)) {
         for (closed, end) in std::mem::take(&mut self.newest) {
             // For the key index alone: what cannot be read now waits for its reader, and a redelivery of it is recorded again.
-            let mut show = |record: &Arc<Record>, _| {
-                show(record);
-                ControlFlow::Continue(())
-            };
-            if let Err(error) = closed.each((0, end), &mut show) {
-                tracing::warn!(%error, end, "records before this number cannot be read now: redeliveries of them are not recognised");
+            for read in closed.records(0, end) {
+                match read {
+                    Ok((record, _)) => show(&record),
+                    Err(error) => {
+                        tracing::warn!(%error, end, "records before this number cannot be read now: redeliveries of them are not recognised");
+                        break;
+                    }
+                }
             }
         }
     }
@@ -360,11 +361,10 @@ fn read_tail(log: &Log, high: Option<u64>, proven: u64) -> Result<(TailFacts, Ve
     }
     tail.in_doubt = high.map_or(0, |high| closed.in_doubt(high.max(first.saturating_sub(1))));
     // Numbers and positions follow from it: what cannot be read now is waited for, not taken for missing.
-    let mut take = |record: &Arc<Record>, bytes| {
-        tail.take(record, bytes);
-        ControlFlow::Continue(())
-    };
-    closed.each((0, end), &mut take).map_err(unreadable)?;
+    for read in closed.records(0, end) {
+        let (record, bytes) = read.map_err(unreadable)?;
+        tail.take(&record, bytes);
+    }
     tail.unproven = tail.records > 0 && tail.last > closed.proven(proven.max(first.saturating_sub(1)));
     tail.missing = tail.last.saturating_add(1).saturating_sub(first).saturating_sub(tail.records);
     let mut newest = vec![(closed, end)];

@@ -20,7 +20,6 @@ use std::fs;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// A look at a journal.
 #[derive(Debug)]
@@ -173,15 +172,11 @@ impl View {
             }
             let Some(closed) = self.scan(dir)? else { continue };
             let end = self.end(&closed, next);
-            let mut stopped = false;
-            let mut show = |record: &Arc<Record>, _| {
-                let flow = show(record);
-                stopped = flow.is_break();
-                flow
-            };
-            closed.each((from, end), &mut show).map_err(|source| JournalError::io(dir, source))?;
-            if stopped {
-                return Ok(());
+            for read in closed.records(from, end) {
+                let (record, _) = read.map_err(|source| JournalError::io(dir, source))?;
+                if show(&record).is_break() {
+                    return Ok(());
+                }
             }
         }
         Ok(())
@@ -212,15 +207,13 @@ impl View {
     ) -> Result<Soundness, JournalError> {
         let end = self.end(closed, next.unwrap_or(u64::MAX));
         let (mut records, mut missing, mut expected) = (0, Vec::new(), first);
-        let mut take = |record: &Arc<Record>, _| {
-            let number = record.number;
+        for read in closed.records(0, end) {
+            let number = read.map_err(|source| JournalError::io(dir, source))?.0.number;
             if expected < number {
                 missing.push((expected, number.saturating_sub(1)));
             }
             (records, expected) = (records + 1, expected.max(number.saturating_add(1)));
-            ControlFlow::Continue(())
-        };
-        closed.each((0, end), &mut take).map_err(|source| JournalError::io(dir, source))?;
+        }
         // A closed one holds all up to the next one's first, the newest at least what is known to be durable.
         let whole = next.unwrap_or(self.high.saturating_add(1));
         if expected < whole {
