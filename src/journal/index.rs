@@ -107,19 +107,8 @@ impl Index {
                 });
             }
         }
-        let Some(error) = refused else {
-            refusal::is_well(path);
-            return Ok(());
-        };
-        if refusal::is_believed(path, &error) {
-            return Ok(());
-        }
-        let text = format!(
-            "{error}: {} cannot be read whole; tried again for {} s before what is missing counts as damaged",
-            path.display(),
-            refusal::PATIENCE.as_secs()
-        );
-        Err(io::Error::new(error.kind(), text))
+        // What is believed to be gone is missing in the index, and nothing else of the file.
+        refusal::unless_gone(path, refused.map_or(Ok(()), Err)).map(drop)
     }
 
     pub(super) fn place(&self, number: u64, part: u16) -> Option<&Place> {

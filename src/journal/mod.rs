@@ -51,7 +51,7 @@ mod open;
 mod origin;
 pub mod place;
 mod quarantine;
-mod refusal;
+pub(crate) mod refusal;
 mod report;
 mod requeue;
 mod reserve;

@@ -1,8 +1,8 @@
 //! What a refusal of the system means: a medium that gives up, or anything else.
 //!
-//! Absence is ENOENT, or a way that leads through what is no folder, and nothing else. Whoever takes another refusal for it loses what is still there: a state file is
-//! written anew over the one that could not be looked at, a generation that could not be listed is booked as damaged. So
-//! every other refusal is handed on, and what needs the file waits and says why.
+//! Absence is ENOENT, or a way that leads through what is no folder, and nothing else. Whoever takes another refusal for it
+//! loses what is still there: a state file is written anew over the one that could not be looked at, a generation that could
+//! not be listed is booked as damaged. So every other refusal is handed on, and what needs the file waits and says why.
 //!
 //! For a medium's own errors there is an end to that: a page that is refused for [`PATIENCE`] is believed to be gone. A
 //! reader or a cable that stumbles is back before. Nothing else is ever believed: too many open files, no memory, no
@@ -44,7 +44,8 @@ fn has_refused(refused: &mut BTreeMap<PathBuf, Instant>, path: &Path, now: Insta
     now.saturating_duration_since(since) >= PATIENCE
 }
 
-fn is_absence(error: &io::Error) -> bool {
+/// Whether nothing is there.
+pub(crate) fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 

@@ -10,6 +10,7 @@
 
 use super::memory::{self, FILTERS};
 use crate::config::{BrokerAddress, Config, DEFAULT_PATH, GivenNames, host_name};
+use crate::journal::refusal;
 use crate::record::JournalId;
 use crate::sqs::url::is_loopback_host;
 use serde::{Deserialize, Serialize};
@@ -181,9 +182,7 @@ pub fn kept(journal: &Path, url: &str) -> Option<Kept> {
 pub fn readable(journal: &Path) -> std::io::Result<()> {
     match std::fs::read(journal.join("intake").join(NAMES)) {
         // What is no folder is somebody else's, which opening the journal tells.
-        Err(error) if !matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-            Err(error)
-        }
+        Err(error) if !refusal::is_absence(&error) => Err(error),
         _ => Ok(()),
     }
 }
