@@ -328,22 +328,13 @@ fn with_on_full_stop_tickets_wait_until_lanes_have_trimmed_and_nothing_is_evicte
     let dir = crate::testing::fast_dir();
     let options = bounded(dir.path(), 3_000_000, OnFull::Stop);
     let mut rig = start(&options);
-    let id = rig.lane().id();
-    rig.send(1..=6000, &[id]);
-    let mut tickets = 0;
-    while *locked(&rig.journal.0.health) != (WriterHealth::Full { bound: Bound::MaxBytes }) {
-        tickets += rig.committed.try_recv().map_or(0, |some| some.len());
-        std::thread::yield_now();
-    }
-    while let Ok(some) = rig.committed.try_recv() {
-        tickets += some.len();
-    }
+    let mut tickets = room::fill(&mut rig, 6000);
     assert!(tickets < 6000);
     let mut reader = rig.lane().reader();
     while tickets < 6000 {
         let read = read_all(&mut reader);
         rig.lane().settle(read.iter().map(|(position, _)| (*position, Outcome::Accepted)));
-        tickets += rig.committed.blocking_recv().unwrap().len();
+        tickets += rig.committed.blocking_recv().unwrap().len() as u64;
     }
     drop(reader);
     assert_eq!(rig.facts().evicted, 0);

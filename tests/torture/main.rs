@@ -22,6 +22,14 @@ fn torture(arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), said)
 }
 
+/// A run under this sabotage is caught within so many cuts.
+#[track_caller]
+fn assert_caught(sabotage: &str, cuts: &str) {
+    let (status, said) = torture(&["--cuts", cuts, "--sabotage", sabotage]);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains(&format!("CAUGHT {sabotage}")), "{said}");
+}
+
 #[test]
 fn forty_power_cuts_break_no_promise() {
     let (status, said) = torture(&["--cuts", "40"]);
@@ -31,37 +39,27 @@ fn forty_power_cuts_break_no_promise() {
 
 #[test]
 fn sleds_own_flush_is_caught() {
-    let (status, said) = torture(&["--cuts", "200", "--sabotage", "stock-flush"]);
-    assert_eq!(status, Some(0), "{said}");
-    assert!(said.contains("CAUGHT stock-flush"), "{said}");
+    assert_caught("stock-flush", "200");
 }
 
 #[test]
 fn folders_that_are_not_synced_are_caught() {
-    let (status, said) = torture(&["--cuts", "100", "--sabotage", "no-dir-sync"]);
-    assert_eq!(status, Some(0), "{said}");
-    assert!(said.contains("CAUGHT no-dir-sync"), "{said}");
+    assert_caught("no-dir-sync", "100");
 }
 
 #[test]
 fn a_cursor_that_runs_ahead_is_caught() {
-    let (status, said) = torture(&["--cuts", "100", "--sabotage", "cursor-first"]);
-    assert_eq!(status, Some(0), "{said}");
-    assert!(said.contains("CAUGHT cursor-first"), "{said}");
+    assert_caught("cursor-first", "100");
 }
 
 #[test]
 fn frames_in_payloads_that_count_are_caught() {
-    let (status, said) = torture(&["--cuts", "60", "--sabotage", "forged-frame"]);
-    assert_eq!(status, Some(0), "{said}");
-    assert!(said.contains("CAUGHT forged-frame"), "{said}");
+    assert_caught("forged-frame", "60");
 }
 
 #[test]
 fn a_start_from_the_older_state_is_caught() {
-    let (status, said) = torture(&["--cuts", "60", "--sabotage", "stale-slot"]);
-    assert_eq!(status, Some(0), "{said}");
-    assert!(said.contains("CAUGHT stale-slot"), "{said}");
+    assert_caught("stale-slot", "60");
 }
 
 #[test]

@@ -1,15 +1,9 @@
 //! What the medium refuses for good: a lane waits for it, then goes on without it; nobody else waits.
 
+use super::damage::generations;
 use super::*;
 use crate::journal::refusal::PATIENCE;
 use std::fs;
-
-/// The folder of the generation that begins at `first`.
-fn folder(dir: &Path, first: u64) -> PathBuf {
-    let name = format!("gen-{first:020}.");
-    let mut all = fs::read_dir(dir.join("log")).unwrap().map(|entry| entry.unwrap().path());
-    all.find(|path| path.file_name().unwrap().to_str().unwrap().starts_with(&name)).expect("it is there")
-}
 
 /// A link to nowhere in its place, as a repair of the file system may leave it.
 fn spoil(what: &Path) -> PathBuf {
@@ -44,7 +38,7 @@ fn a_generation_that_stays_unreadable_is_set_aside_and_its_records_are_counted_a
         rig.append(1..=600);
         let firsts = rig.journal.0.log.firsts();
         assert!(firsts.len() > 3);
-        let spoiled = folder(dir.path(), firsts[1]);
+        let spoiled = generations(dir.path())[1].clone();
         let kept = if restart {
             rig.end(false);
             let kept = spoil(&spoiled);
@@ -99,7 +93,7 @@ fn a_journal_opens_without_its_newest_generation_or_its_quarantine_once_they_hav
         if quarantine {
             spoil(&dir.path().join("quarantine/kept"));
         } else {
-            spoil(&folder(dir.path(), newest));
+            spoil(generations(dir.path()).last().unwrap());
         }
         let open = || Journal::open(&options(dir.path()), &Clock::new(None)).map(drop);
         let refused = open().expect_err("it is waited for");
@@ -132,9 +126,8 @@ fn with_a_bound_in_age_what_comes_is_taken_while_a_generation_refuses() {
     options.bounds.max_age = Some(Duration::from_secs(64));
     let mut rig = start(&options);
     rig.append(1..=600);
-    let first = rig.journal.0.log.firsts()[0];
     rig.journal.0.forget();
-    spoil(&folder(dir.path(), first));
+    spoil(&generations(dir.path())[0]);
     // Beyond the pause between two looks.
     std::thread::sleep(Duration::from_millis(1_100));
     rig.append(601..=610);

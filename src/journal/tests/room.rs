@@ -65,7 +65,7 @@ fn nobody_holds_the_files_of_a_generation_that_was_evicted() {
 }
 
 /// Fills a journal that stops at its bound; gives how many tickets came back.
-fn fill(rig: &mut Rig, count: u64) -> u64 {
+pub(super) fn fill(rig: &mut Rig, count: u64) -> u64 {
     let id = rig.lane().id();
     rig.send(1..=count, &[id]);
     let mut tickets = 0;
