@@ -3,14 +3,20 @@
 //! The journal that is damaged is the released one in `tests/journals/v1`: 150 records in two generations, a state file
 //! with settled intervals and a mark, a quarantine. Everything runs on one thread, so that a finding replays.
 
-use super::books::{Ledger, Outcome};
-use super::frame;
-use super::generation::Facts;
-use super::state::{self, State};
-use super::value::Value;
-use super::{Append, Item, Journal, JournalError, JournalOptions, Lane, Opened, Reader};
 use crate::clock::Clock;
 use crate::config::OnFull;
+use crate::journal::checkpoint::state;
+use crate::journal::checkpoint::state::State;
+use crate::journal::disk::frame;
+use crate::journal::error::JournalError;
+use crate::journal::generation::manifest::Facts;
+use crate::journal::generation::value::Value;
+use crate::journal::handle::Journal;
+use crate::journal::handle::append::{Append, Item};
+use crate::journal::handle::options::JournalOptions;
+use crate::journal::ledger::books::{Ledger, Outcome};
+use crate::journal::reader::{Lane, Reader};
+use crate::journal::recovery::Opened;
 use crate::record::{Draft, LaneId, Record, codec, pack};
 use crate::rig::fuzz::scratch;
 use std::collections::{BTreeMap, HashMap};
@@ -171,10 +177,15 @@ impl Folder {
     fn open(&self) -> Option<Opened> {
         let options = JournalOptions {
             path: self.0.clone(),
-            bounds: super::Bounds { max_bytes: 1 << 30, max_age: None, min_free: 0, on_full: OnFull::DropOldest },
+            bounds: crate::journal::ledger::retention::Bounds {
+                max_bytes: 1 << 30,
+                max_age: None,
+                min_free: 0,
+                on_full: OnFull::DropOldest,
+            },
             reserve_bytes: 0,
             generation_bytes: 40_000,
-            quiet: super::QUIET,
+            quiet: crate::journal::limits::QUIET,
             lanes: LANES.map(str::to_owned).into(),
             silent: Vec::new(),
             machine: "/".into(),
