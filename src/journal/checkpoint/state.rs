@@ -13,7 +13,8 @@ use crate::clock::BootId;
 use crate::journal::checkpoint::lane_state::{LaneState, Room};
 use crate::journal::checkpoint::machine::Machine;
 use crate::journal::disk::beside::{Beside, is_read_only};
-use crate::journal::disk::{files, refusal};
+use crate::journal::disk::files;
+use crate::journal::disk::twoslot::{self, BODY_MAX, FORMAT, SLOT_LEN};
 use crate::record::{JournalId, OpenAcks};
 use crate::rig::Sabotage;
 use serde::{Deserialize, Serialize};
@@ -21,11 +22,6 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-
-pub(crate) const SLOT_LEN: usize = 4096;
-const HEADER_LEN: usize = 24;
-const MAGIC: [u8; 4] = *b"TGst";
-const FORMAT: u32 = 1;
 
 /// Why the state file could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -225,14 +221,7 @@ impl StateFile {
             return Err(StateError::Io { path: self.path.clone(), source: rustix::io::Errno::IO.into() });
         }
         let serial = self.serial + 1;
-        let mut slot = vec![0; SLOT_LEN];
-        slot[..4].copy_from_slice(&MAGIC);
-        slot[4..8].copy_from_slice(&FORMAT.to_be_bytes());
-        slot[8..16].copy_from_slice(&serial.to_be_bytes());
-        slot[16..20].copy_from_slice(&(body.len() as u32).to_be_bytes());
-        let crc = crc32c::crc32c_append(crc32c::crc32c(&slot[..20]), &body);
-        slot[20..24].copy_from_slice(&crc.to_be_bytes());
-        slot[HEADER_LEN..HEADER_LEN + body.len()].copy_from_slice(&body);
+        let slot = twoslot::encode(serial, &body);
         let refused = match self.write_slot(&slot) {
             Ok(()) => {
                 (self.serial, self.disk_high) = (serial, Some(state.high));
@@ -278,28 +267,26 @@ pub(crate) fn look(path: &Path) -> Result<Found, StateError> {
 }
 
 fn slots(file: &File, path: &Path) -> Result<[Slot; 2], StateError> {
-    let mut slots = [Slot::Unsound, Slot::Unsound];
-    for (index, slot) in slots.iter_mut().enumerate() {
-        let mut bytes = vec![0; SLOT_LEN];
-        match file.read_exact_at(&mut bytes, (index * SLOT_LEN) as u64) {
-            // Shorter than it was made: the other one may be sound.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
-            read => match refusal::unless_gone(path, read)
-                .map_err(|source| StateError::Io { path: path.to_owned(), source })?
-            {
-                Some(()) => {}
-                // Believed to be gone, as one that is damaged.
-                None => continue,
-            },
-        }
-        *slot = match parse(&bytes) {
-            Some(Ok((serial, state))) => Slot::Sound(serial, Box::new(state)),
-            Some(Err(format)) => return Err(StateError::Newer { path: path.to_owned(), format }),
-            None if bytes.iter().all(|byte| *byte == 0) => Slot::Blank,
+    let slots = twoslot::read(file, path).map_err(|source| StateError::Io { path: path.to_owned(), source })?;
+    let newer = |format| StateError::Newer { path: path.to_owned(), format };
+    let [first, second] = slots.map(|slot| taken(slot).map_err(newer));
+    Ok([first?, second?])
+}
+
+/// What a slot's body says.
+///
+/// # Errors
+/// The later format that it has.
+fn taken(slot: twoslot::Slot) -> Result<Slot, u32> {
+    Ok(match slot {
+        twoslot::Slot::Sound(serial, body) => match parse(&body) {
+            Some(state) => Slot::Sound(serial, Box::new(state)),
             None => Slot::Unsound,
-        };
-    }
-    Ok(slots)
+        },
+        twoslot::Slot::Blank => Slot::Blank,
+        twoslot::Slot::Unsound => Slot::Unsound,
+        twoslot::Slot::Newer(format) => return Err(format),
+    })
 }
 
 /// The newest sound slot: which it is, its serial number and its state.
@@ -343,41 +330,16 @@ pub(crate) fn fit(make: impl Fn(Room) -> State) -> Result<Prepared, StateError> 
     loop {
         let state = make(room);
         let body = serde_cbor::to_vec(&state).expect("numbers and short names encode");
-        if body.len() <= SLOT_LEN - HEADER_LEN {
+        if body.len() <= BODY_MAX {
             return Ok(Prepared { state, body });
         }
         room = room.less().ok_or(StateError::TooManyLanes(state.lanes.len()))?;
     }
 }
 
-/// The serial number and state of a slot, or the newer format that it has; `None`: not a sound slot.
-pub(crate) fn parse(bytes: &[u8]) -> Option<Result<(u64, State), u32>> {
-    let u32_at = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
-    let length = u32_at(16) as usize;
-    if bytes[..4] != MAGIC || length > SLOT_LEN - HEADER_LEN {
-        return None;
-    }
-    let body = &bytes[HEADER_LEN..HEADER_LEN + length];
-    if crc32c::crc32c_append(crc32c::crc32c(&bytes[..20]), body) != u32_at(20) {
-        return None;
-    }
-    if u32_at(4) > FORMAT {
-        return Some(Err(u32_at(4)));
-    }
-    let serial = u64::from_be_bytes(bytes[8..16].try_into().expect("eight bytes"));
-    let state: State = serde_cbor::from_slice(body).ok()?;
-    // The next write has a number, too.
-    (serial < u64::MAX && state.is_sound()).then_some(Ok((serial, state)))
-}
-
-/// Makes a slot's checksum right, for a fuzzer that wants to get past it.
-#[cfg(feature = "rig")]
-pub(crate) fn seal(slot: &mut [u8]) {
-    let length = u32::from_be_bytes(slot[16..20].try_into().expect("four bytes")) as usize;
-    if let Some(body) = slot[HEADER_LEN..].get(..length) {
-        let crc = crc32c::crc32c_append(crc32c::crc32c(&slot[..20]), body);
-        slot[20..24].copy_from_slice(&crc.to_be_bytes());
-    }
+/// The state that a slot's body holds; `None`: it holds none, or one that contradicts itself.
+pub(crate) fn parse(body: &[u8]) -> Option<State> {
+    serde_cbor::from_slice(body).ok().filter(State::is_sound)
 }
 
 #[cfg(test)]

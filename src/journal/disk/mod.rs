@@ -6,4 +6,5 @@ pub mod folder;
 pub(crate) mod frame;
 pub(crate) mod refusal;
 pub(crate) mod reserve;
+pub(crate) mod twoslot;
 pub mod volume;

@@ -61,9 +61,7 @@ fn a_newer_format_is_refused() {
     let mut bytes = std::fs::read(&path).unwrap();
     let slot = &mut bytes[SLOT_LEN..];
     slot[7] = 2;
-    let length = u32::from_be_bytes(slot[16..20].try_into().unwrap()) as usize;
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&slot[..20]), &slot[HEADER_LEN..HEADER_LEN + length]);
-    slot[20..24].copy_from_slice(&crc.to_be_bytes());
+    twoslot::seal(slot);
     std::fs::write(&path, bytes).unwrap();
     assert!(matches!(StateFile::open(&path, None), Err(StateError::Newer { format: 2, .. })));
 }
