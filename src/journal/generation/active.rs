@@ -167,14 +167,15 @@ mod tests {
     use crate::journal::generation::manifest::{LaneFact, read_facts};
     use crate::record::LaneId;
     use crate::record::Record;
+    use crate::record::{Epoch, Position};
     use std::sync::Arc;
 
     fn facts(first: u64) -> Facts {
         Facts {
             format: frame::FRAME_VERSION,
             first,
-            epoch: 1,
-            lanes: vec![LaneFact { id: LaneId(0), name: "main".into(), next: 1 }],
+            epoch: Epoch(1),
+            lanes: vec![LaneFact { id: LaneId(0), name: "main".into(), next: Position(1) }],
         }
     }
 

@@ -207,7 +207,7 @@ impl Log {
     }
 
     fn make(&self, facts: Facts, carried: impl Iterator<Item = Frames>) -> Result<Arc<Generation>, GenerationError> {
-        let name = self.free_name(facts.first, facts.epoch);
+        let name = self.free_name(facts.first, facts.epoch.0);
         let dir = name.map_err(|source| GenerationError::Io { path: self.dir.clone(), source })?;
         let generation = Arc::new(Generation::create(&dir, &facts, carried)?);
         let slot = Slot::new(facts.first, dir, Some(facts));

@@ -39,7 +39,7 @@ fn what_a_killed_process_left_in_the_page_cache_is_certain_before_it_is_counted(
         rig.append(1..=40);
         let (id, lane, epoch) = (rig.journal.id(), rig.lane().id(), rig.journal.epoch());
         rig.end(true);
-        append_to_newest(dir, &bare_frames(41..=42, id, lane, epoch));
+        append_to_newest(dir, &bare_frames(41..=42, id, lane, epoch.0));
         recording.mark(FROM_HERE);
         let rig = start(&options(dir));
         assert_eq!(rig.tail.last(), Some(&42));

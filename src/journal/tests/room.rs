@@ -3,6 +3,7 @@
 use super::rest::await_that;
 use super::*;
 use crate::journal::handle::keeper::STATE_PAUSE;
+use crate::record::Position;
 use std::os::unix::fs::MetadataExt;
 
 /// Bytes in the blocks of all generations.
@@ -93,7 +94,7 @@ fn while_it_stands_at_its_bound_nothing_is_written_and_it_goes_on_and_ends_promp
     let mut reader = rig.lane().reader();
     let since = Instant::now();
     let read = read_all(&mut reader);
-    rig.lane().settle(read.iter().map(|(position, _)| (*position, Outcome::Accepted)));
+    rig.lane().settle(read.iter().map(|(position, _)| (Position(*position), Outcome::Accepted)));
     tickets += rig.committed.blocking_recv().unwrap().len() as u64;
     assert!(since.elapsed() < 2 * STATE_PAUSE, "{:?}", since.elapsed());
     assert!(tickets < 6_000, "it stands at the bound again, or will");

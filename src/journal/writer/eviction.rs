@@ -13,7 +13,7 @@ use crate::journal::ledger::gaps::{About, Hole, Reason};
 use crate::journal::ledger::retention::{Bound, Look, Retention};
 use crate::journal::ledger::{gap_record, retention};
 use crate::journal::writer::Writer;
-use crate::record::LaneId;
+use crate::record::{LaneId, Position};
 use crate::sync::locked;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -28,7 +28,7 @@ const STOP_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 struct Given {
     /// Position behind the last one.
-    next: u64,
+    next: Position,
     about: About,
     /// What gap records among them announce.
     again: Vec<Hole>,
@@ -161,7 +161,7 @@ impl<T: Ticket> Writer<T> {
             book.settle_below(upto, end, Outcome::Evicted);
             if hole.count > 0 {
                 let (lane, count) = (&book.name, hole.count);
-                let (from, to) = (hole.ranges[0].0, upto - 1);
+                let (from, to) = (hole.ranges[0].0.0, upto.before().0);
                 tracing::error!(
                     lane,
                     from,
@@ -193,7 +193,7 @@ impl<T: Ticket> Writer<T> {
             for slot in &record.slots {
                 let Some(book) = books.iter().find(|book| book.id == slot.lane) else { continue };
                 let given = given.entry(slot.lane).or_default();
-                given.next = given.next.max(slot.position.saturating_add(1));
+                given.next = given.next.max(slot.position.next());
                 if !book.is_settled(slot.position) {
                     given.about.record(&record);
                     given.again.extend(gap_record::announced_by(&record));

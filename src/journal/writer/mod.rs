@@ -350,7 +350,7 @@ impl<T: Ticket> Writer<T> {
             let mut books = locked(&shared.books);
             for slot in records.iter().flat_map(|record| &record.slots) {
                 let book = books.iter_mut().find(|book| book.id == slot.lane).expect("numbered from these books");
-                book.next = slot.position.saturating_add(1);
+                book.next = slot.position.next();
             }
             books.iter_mut().for_each(|book| book.holes.announced());
             shared.durable.send_replace(high);
