@@ -5,7 +5,7 @@
 
 use super::log::locked;
 use super::retention::age;
-use super::slot::Reading;
+use super::slot::Readings;
 use super::{JournalError, Shared};
 use crate::record::Record;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(super) struct Oldest {
     max_age: Duration,
     /// Every record below is settled in every lane.
     number: u64,
-    reading: Option<Reading>,
+    reading: Readings,
     looked: Option<Instant>,
     /// What the last look said.
     upto: Option<u64>,
@@ -32,7 +32,7 @@ pub(super) struct Oldest {
 
 impl Oldest {
     pub(super) fn new(max_age: Duration) -> Oldest {
-        Oldest { max_age, number: 0, reading: None, looked: None, upto: None, refused: false }
+        Oldest { max_age, number: 0, reading: Readings::of_last(1), looked: None, upto: None, refused: false }
     }
 
     /// Between two looks.
@@ -65,7 +65,7 @@ impl Oldest {
         let waiting =
             |books: &[super::LaneBook]| books.iter().filter(|book| book.waiting() > 0).map(|book| book.read_from).min();
         let Some(needed) = waiting(&locked(&shared.books)) else {
-            self.reading = None;
+            self.reading.clear();
             return Ok(None);
         };
         self.number = self.number.max(needed);
@@ -76,7 +76,7 @@ impl Oldest {
         let mut number = self.number;
         while number <= durable {
             // Only its own generation is looked through: the next one has its turn when this one is given up.
-            if found && !self.reading.as_ref().is_some_and(|reading| reading.covers(number)) {
+            if found && !self.reading.current().is_some_and(|reading| reading.covers(number)) {
                 break;
             }
             let Some(record) = self.read(shared, number)? else {

@@ -20,7 +20,7 @@
 use super::commit::COMMIT_RECORDS;
 use super::frame::{self, HEADER_LEN_MAX};
 use super::generation::read_facts;
-use super::index::Index;
+use super::index::{Appended, Index};
 use super::log::locked;
 use super::value::Value;
 use crate::record::Record;
@@ -71,6 +71,29 @@ impl ClosedGeneration {
             }
         };
         Ok(ClosedGeneration { files, version, index: Mutex::new(Arc::new(index)) })
+    }
+
+    /// One that is written to from now on, in this file; it has no records yet, and learns of them by
+    /// [`ClosedGeneration::follow`].
+    pub(super) fn followed(file: &Path) -> io::Result<ClosedGeneration> {
+        let files = vec![(file.to_owned(), File::open(file)?)];
+        Ok(ClosedGeneration { files, version: frame::FRAME_VERSION, index: Mutex::default() })
+    }
+
+    /// Enters what was appended and flushed, as [`Index::follow`] does. Whoever reads at this moment has the index of before.
+    pub(super) fn follow(&self, from: u64, appended: &[Appended]) -> io::Result<Option<u64>> {
+        let mut index = locked(&self.index);
+        Arc::make_mut(&mut index).follow((self.version, &self.files[0].1), from, appended)
+    }
+
+    /// Looks through all of its bytes again; whether all of these are there.
+    pub(super) fn look_again(&self, appended: &[Appended]) -> io::Result<bool> {
+        let before = self.index();
+        let mut found = Index::of(&self.files, self.version)?;
+        let mut index = locked(&self.index);
+        found.catch_up(&before, &index);
+        *index = Arc::new(found);
+        Ok(appended.iter().all(|(number, part, _)| index.place(*number, *part).is_some()))
     }
 
     /// One that was set aside: it has no records.
@@ -170,8 +193,8 @@ impl ClosedGeneration {
                         number,
                         "a closed generation is not as it was, its records are looked for again"
                     );
-                    index = Arc::new(Index::of(&self.files, self.version)?);
-                    *locked(&self.index) = index.clone();
+                    self.look_again(&[])?;
+                    index = self.index();
                 }
             }
         }

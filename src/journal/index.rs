@@ -1,7 +1,7 @@
 //! Where the sound frames of a generation's files lie: found by reading all of their bytes once, in pieces.
 //!
 //! Nothing inside a sound frame is one, wherever the pieces are cut. Of several copies of a frame the one counts that sled
-//! wrote last. Pages that the medium refuses cost what is in them, once that is believed ([`super::refusal`]).
+//! wrote last. Of a generation that is written to only what is new is read, after each flush ([`Index::follow`]). Pages that the medium refuses cost what is in them, once that is believed ([`super::refusal`]).
 
 use super::frame::{self, Odd, VALUE_MAX};
 use super::generation::SEGMENT_BYTES;
@@ -30,13 +30,27 @@ pub(super) struct Place {
 }
 
 impl Place {
+    fn of(frame: &frame::Frame<'_>, file: u16, at: u64) -> Place {
+        let frame::Frame { number, count, part, parts, .. } = *frame;
+        Place { number, count, part, parts, file, len: frame.bytes.len() as u16, at }
+    }
+
     pub(super) fn end(&self) -> u64 {
         self.number.saturating_add(u64::from(self.count))
     }
+
+    fn is_before(&self, other: &Place) -> bool {
+        (self.number, self.part) < (other.number, other.part)
+    }
 }
 
+/// A frame that was appended: number, part, length.
+pub(super) type Appended = (u64, u16, usize);
+/// Read in one go, where frames that were appended are looked for.
+const STEP: usize = 128 * 1024;
+
 /// Where everything lies.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     /// Sorted by number and part, each once.
     pub(super) places: Vec<Place>,
@@ -96,19 +110,70 @@ impl Index {
                 let start = at + (frame.bytes.as_ptr() as usize - base) as u64;
                 behind = start + frame.bytes.len() as u64;
                 self.committed = self.committed.max(frame.previous.unwrap_or(0));
-                self.places.push(Place {
-                    number: frame.number,
-                    count: frame.count,
-                    part: frame.part,
-                    parts: frame.parts,
-                    file: index,
-                    len: frame.bytes.len() as u16,
-                    at: start,
-                });
+                self.places.push(Place::of(&frame, index, start));
             }
         }
         // What is believed to be gone is missing in the index, and nothing else of the file.
         refusal::unless_gone(path, refused.map_or(Ok(()), Err)).map(drop)
+    }
+
+    /// Enters frames that were appended and flushed, all of them, where they stand in the first file behind `from`, in their
+    /// order and with no others among them. Returns where the last one ends; `None`: it is not so, and nothing is entered.
+    pub(super) fn follow(
+        &mut self,
+        (version, file): (u8, &File),
+        from: u64,
+        appended: &[Appended],
+    ) -> io::Result<Option<u64>> {
+        let length = file.metadata()?.len();
+        let wanted: usize = appended.iter().map(|(.., length)| length).sum();
+        // Beside them sled writes a little; a step holds any frame, whole.
+        let mut piece = vec![0; (wanted + 2 * VALUE_MAX).min(STEP)];
+        let (mut at, mut behind, mut found) = (from, from, Vec::with_capacity(appended.len()));
+        let mut committed = self.committed;
+        while found.len() < appended.len() && at < length {
+            let size = piece.len().min(usize::try_from(length - at).unwrap_or(usize::MAX));
+            let piece = &mut piece[..size];
+            file.read_exact_at(piece, at)?;
+            let base = piece.as_ptr() as usize;
+            for frame in frame::scan(piece, Some(version), |_| {}) {
+                let start = at + (frame.bytes.as_ptr() as usize - base) as u64;
+                behind = start + frame.bytes.len() as u64;
+                let is_next = |(number, part, length): &Appended| {
+                    (*number, *part, *length) == (frame.number, frame.part, frame.bytes.len())
+                };
+                if !appended.get(found.len()).is_some_and(is_next) {
+                    return Ok(None);
+                }
+                committed = committed.max(frame.previous.unwrap_or(0));
+                found.push(Place::of(&frame, 0, start));
+            }
+            // A frame that begins farther on may be cut off here, unless the file ends here.
+            let whole = if at + size as u64 == length { size } else { size - VALUE_MAX };
+            at = behind.max(at + whole as u64);
+        }
+        if found.len() < appended.len() {
+            return Ok(None);
+        }
+        self.committed = committed;
+        // Whoever looked through the whole file meanwhile may have seen them before they were flushed.
+        self.forget_from(&found);
+        self.places.append(&mut found);
+        Ok(Some(behind))
+    }
+
+    fn forget_from(&mut self, row: &[Place]) {
+        if let Some(first) = row.first() {
+            self.places.truncate(self.places.partition_point(|place| place.is_before(first)));
+        }
+    }
+
+    /// Takes over what `now` knows and `before` did not: what was appended in between.
+    pub(super) fn catch_up(&mut self, before: &Index, now: &Index) {
+        let from = before.places.last().map_or(0, |last| now.places.partition_point(|place| !last.is_before(place)));
+        self.forget_from(&now.places[from..]);
+        self.places.extend_from_slice(&now.places[from..]);
+        self.committed = self.committed.max(now.committed);
     }
 
     pub(super) fn place(&self, number: u64, part: u16) -> Option<&Place> {

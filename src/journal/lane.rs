@@ -9,13 +9,17 @@ use super::books::Outcome;
 use super::gaps::{About, Hole, Reason, trusted_ms};
 use super::log::locked;
 use super::quarantine::Cause;
-use super::slot::Reading;
+use super::slot::Readings;
 use super::state::Home;
 use super::{Journal, JournalError, gap_record};
 use crate::record::{LaneId, Record};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
+
+/// Generations that a reader keeps its place in: batches in strict order straddle two, and the window's first records may
+/// lie in a third.
+const KEPT: usize = 3;
 
 /// Whether a record may have been sent by an earlier run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,7 +49,7 @@ pub struct Lane {
     journal: Journal,
     id: LaneId,
     /// Where records are read a second time.
-    again: Arc<Mutex<Option<Reading>>>,
+    again: Arc<Mutex<Readings>>,
     /// Held while a mark is being written: who comes meanwhile waits until it is on disk.
     marking: Arc<Mutex<()>>,
 }
@@ -61,12 +65,12 @@ pub struct Reader {
     attempted: u64,
     /// When the last record was received, where that can be told: what is missing behind it came later.
     received: Option<i64>,
-    reading: Option<Reading>,
+    reading: Readings,
 }
 
 impl Lane {
     pub(super) fn new(journal: Journal, id: LaneId) -> Lane {
-        Lane { journal, id, again: Arc::default(), marking: Arc::default() }
+        Lane { journal, id, again: Arc::new(Mutex::new(Readings::of_last(KEPT))), marking: Arc::default() }
     }
 
     /// The lane's id in records.
@@ -92,7 +96,8 @@ impl Lane {
     /// A reader at the lane's cursor. One at a time: reading tells the books which number each position has.
     pub fn reader(&self) -> Reader {
         let (number, expected, attempted) = self.book(|book| (book.read_from, book.cursor, book.attempted_upto()));
-        Reader { lane: self.clone(), number, expected, attempted, received: None, reading: None }
+        let reading = Readings::of_last(KEPT);
+        Reader { lane: self.clone(), number, expected, attempted, received: None, reading }
     }
 
     /// Changes whenever more records are durable.
@@ -213,7 +218,7 @@ impl Lane {
         let mut again = locked(&self.again);
         let record = self.journal.0.log.read(&mut again, number)?;
         // What went with its generation has an outcome, and nobody looks for it any more; what was set aside has none to find.
-        let is_there = again.as_ref().is_some_and(|reading| reading.covers(number) && !reading.is_aside());
+        let is_there = again.current().is_some_and(|reading| reading.covers(number) && !reading.is_aside());
         if record.is_none() && is_there && number >= self.journal.0.began {
             return Err(lost_sight_of(number, &mut again));
         }
@@ -276,9 +281,8 @@ impl Reader {
         }
         if self.number > durable {
             self.miss_the_end();
-            // Nothing more to read: a closed generation need not stay open for us.
-            self.reading = None;
-            *locked(&self.lane.again) = None;
+            self.reading.rest();
+            locked(&self.lane.again).rest();
         }
         Ok(found)
     }
@@ -305,7 +309,6 @@ impl Reader {
         let (number, cursor) = self.lane.book(|book| (book.read_from, book.cursor));
         if number > self.number {
             self.number = number;
-            self.reading = None;
         }
         self.expected = self.expected.max(cursor);
     }
@@ -313,12 +316,11 @@ impl Reader {
     /// The record at `self.number`; `None`: there is none, and `self.number` has moved on.
     fn fetch(&mut self, durable: u64) -> Result<Option<Arc<Record>>, JournalError> {
         if let Some(record) = self.lane.journal.0.recall(self.number) {
-            self.reading = None;
             return Ok(Some(record));
         }
         let log = &self.lane.journal.0.log;
         let record = log.read(&mut self.reading, self.number)?;
-        let Some(reading) = &self.reading else {
+        let Some(reading) = self.reading.current() else {
             self.number =
                 log.firsts().first().copied().unwrap_or(durable.saturating_add(1)).max(self.number.saturating_add(1));
             return Ok(None);
@@ -337,8 +339,8 @@ impl Reader {
 }
 
 /// This run wrote it and cannot find it in `reading`.
-fn lost_sight_of(number: u64, reading: &mut Option<Reading>) -> JournalError {
-    if let Some(reading) = reading.take() {
+fn lost_sight_of(number: u64, reading: &mut Readings) -> JournalError {
+    if let Some(reading) = reading.drop_current() {
         reading.look_anew();
     }
     JournalError::Generation(format!(

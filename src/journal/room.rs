@@ -9,6 +9,7 @@ use super::Ticket;
 use super::books::Outcome;
 use super::commit::Writer;
 use super::gaps::{About, Hole, Reason};
+use super::generation::ZEROS;
 use super::log::locked;
 use super::retention::{self, Bound, Look, Retention};
 use super::{JournalError, gap_record, place};
@@ -75,7 +76,8 @@ impl<T: Ticket> Writer<T> {
         let aged = self.aged(false);
         let shared = &self.journal.0;
         let look = Look {
-            used: shared.log.disk_bytes(),
+            // With what may be written ahead of a small commit.
+            used: shared.log.disk_bytes() + ZEROS as u64,
             incoming,
             free: place::free_bytes(&shared.path),
             aged: aged.is_some(),
