@@ -1,0 +1,289 @@
+//! The active generation: a small sled database, made once, appended to, and never opened again.
+//!
+//! A commit is so many inserts and one flush. sled's batches, which are whole or not there when a database is opened again,
+//! would cost a sync more, and promise nothing that anybody asks for: no database is opened again. What a cut leaves of a
+//! commit is found frame by frame, in the bytes, with a batch as without; what is not whole is left out there
+//! ([`crate::journal::generation::closed::ClosedGeneration::breaks_off_at`]), and that a commit was whole the next one says (`previous`), which
+//! begins only when its flush has returned.
+//!
+//! **sled only appends here, and that is looked at.** It writes a leaf anew when it has been changed ten times or holds more
+//! than sixteen values, and what it has written anew it may overwrite where it stood. So no leaf comes that far: every
+//! [`TREE_VALUES`] values go into a new tree. All that sled replaces then is its list of trees, less than half of any segment,
+//! and its cleaner, which moves what is left of segments that are half empty, has nothing to do. After each flush the frames
+//! of the commit are looked for behind those of the one before ([`crate::journal::generation::index::Index::follow`]); where they are not, in the
+//! whole file, and that is counted. So the generation is read from its bytes while it is written to, as a closed one is, and
+//! each read takes the frame apart anew: whatever moved, no record is taken for another.
+//!
+//! **Where traffic is slow the file is longer than what is in it.** A commit that makes a file longer has the file system commit
+//! that, too: three blocks or more beside the one that holds a reading. So zeros are written ahead of small commits, which
+//! overwrite them. Nothing of sled's is overwritten: they begin where the file ends, and nobody else writes between two commits.
+//!
+//! Nothing is removed inside a database; its space comes back when the folder
+//! goes. sled may panic on a failing disk, so every call into it is guarded: a panic comes back as an error. Its errors
+//! stick to an open database; the writer then goes on in another one, into which it takes along what this one holds
+//! ([`crate::journal::log`]).
+#![allow(clippy::disallowed_types, reason = "the one place that speaks to sled")]
+
+use crate::journal::disk::{files, frame};
+use crate::journal::generation::closed::ClosedGeneration;
+use crate::journal::generation::index::Appended;
+use crate::journal::generation::manifest::{FACTS_FILE, Facts};
+use crate::journal::limits::SEGMENT_BYTES;
+use crate::sync::{locked, panic_text};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+/// A hint to sled; small generations are what bounds memory.
+const CACHE_BYTES: u64 = 1024 * 1024;
+/// Values in a tree: sled writes a leaf anew with the tenth change behind its beginning.
+const TREE_VALUES: usize = 9;
+/// Trees that a generation is planned for: with each one sled writes the list of all again. A single commit may need more.
+const TREES: usize = 128;
+/// Commits of fewer bytes have zeros written ahead of them: with more, the zeros cost more than they save (measured).
+const SMALL_COMMIT: u64 = 16 * 1024;
+/// So many.
+pub(crate) const ZEROS: usize = 64 * 1024;
+/// What sled writes around a small commit, at most: the list of trees, and the rest of a segment that a value does not fit in.
+const AROUND: u64 = 8 * 1024;
+/// The one file that holds values: none is so long that sled would put it elsewhere ([`frame::VALUE_MAX`]).
+const DATABASE: &str = "db";
+
+/// Why a generation could not be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GenerationError {
+    #[error("{}: {source}", dir.display())]
+    Sled { dir: PathBuf, source: sled::Error },
+    #[error("{}: sled panicked: {text}", dir.display())]
+    Panic { dir: PathBuf, text: String },
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{}: sled's flush did not come through the full sync", .0.display())]
+    NotSynced(PathBuf),
+    #[error("{}: what was flushed is not in its file", .0.display())]
+    NotThere(PathBuf),
+}
+
+/// An open generation.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    dir: PathBuf,
+    /// `None` only while it is dropped.
+    db: Option<sled::Db>,
+    /// What it holds, for whoever reads.
+    bytes: Arc<ClosedGeneration>,
+    /// The file that sled writes to.
+    file: File,
+    tail: Mutex<Tail>,
+    /// Commits of this journal that were not just appended.
+    strays: Arc<AtomicU64>,
+}
+
+/// Where the next commit goes.
+#[derive(Debug, Default)]
+struct Tail {
+    /// Values so far.
+    values: usize,
+    /// The one for the next value, unless it is full.
+    tree: Option<sled::Tree>,
+    /// Behind the last frame.
+    end: u64,
+    /// Behind the zeros that were written ahead.
+    zeros: u64,
+}
+
+/// Frames to append: number, part, value.
+pub(crate) type Frames = Vec<(u64, u16, Vec<u8>)>;
+
+impl Generation {
+    /// Makes a new generation in `dir`, which must not exist, with `carried` records in it. All of it is durable before
+    /// the facts are, and with them the folder counts. `strays` counts commits that sled did not just append.
+    pub(crate) fn create(
+        dir: &Path,
+        facts: &Facts,
+        carried: impl Iterator<Item = Frames>,
+        strays: Arc<AtomicU64>,
+    ) -> Result<Generation, GenerationError> {
+        let io = |source| GenerationError::Io { path: dir.to_owned(), source };
+        files::create_dir(dir).map_err(io)?;
+        let config =
+            sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).segment_size(SEGMENT_BYTES).flush_every_ms(None);
+        let db = guard(dir, || config.open())?;
+        // The first flush proves that sled's sync comes through ours; an empty key cannot be a record's.
+        let before = full_sync::calls();
+        guard(dir, || db.insert([], &[]).and_then(|_| db.flush()))?;
+        if full_sync::calls() == before {
+            return Err(GenerationError::NotSynced(dir.to_owned()));
+        }
+        let path = dir.join(DATABASE);
+        let bytes = ClosedGeneration::followed(&path).map_err(io)?;
+        let file = files::writing().open(&path).map_err(io)?;
+        let (dir, tail) = (dir.to_owned(), Mutex::default());
+        let generation = Generation { dir, db: Some(db), bytes: Arc::new(bytes), file, tail, strays };
+        for frames in carried {
+            generation.append(frames)?;
+        }
+        files::sync_tree(&generation.dir).map_err(io)?;
+        let mut bytes = serde_cbor::to_vec(facts).expect("plain numbers encode");
+        bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_be_bytes());
+        files::replace(&generation.dir.join(FACTS_FILE), &bytes).map_err(io)?;
+        generation.dir.parent().map_or(Ok(()), files::sync_dir).map_err(io)?;
+        Ok(generation)
+    }
+
+    /// What it holds, to be read from; complete after each [`Generation::append`].
+    pub(crate) fn bytes(&self) -> &Arc<ClosedGeneration> {
+        &self.bytes
+    }
+
+    /// Whether so many frames more are what a generation is planned for. An empty one takes any commit.
+    pub(crate) fn has_room_for(&self, frames: usize) -> bool {
+        let values = locked(&self.tail).values;
+        values == 0 || values + frames <= TREES * TREE_VALUES
+    }
+
+    /// Appends frames as one commit: after `Ok` all of them are on stable storage, after `Err` none is promised.
+    pub(crate) fn append(&self, frames: Frames) -> Result<(), GenerationError> {
+        let mut tail = locked(&self.tail);
+        let appended: Vec<Appended> =
+            frames.iter().map(|(number, part, value)| (*number, *part, value.len())).collect();
+        self.write_ahead(&mut tail, appended.iter().map(|(.., length)| *length as u64).sum());
+        crate::rig::stall_sync();
+        self.guarded(|db| {
+            for (number, part, value) in frames {
+                let tree = match tail.tree.take().filter(|_| !tail.values.is_multiple_of(TREE_VALUES)) {
+                    Some(tree) => tree,
+                    None => db.open_tree(((tail.values / TREE_VALUES) as u32).to_be_bytes())?,
+                };
+                tree.insert(frame::key(number, part), value)?;
+                tail.tree = Some(tree);
+                tail.values += 1;
+            }
+            crate::rig::panic_if_told(self.dir.ancestors().nth(2).unwrap_or(&self.dir), "sync");
+            db.flush().map(drop)
+        })?;
+        self.find(&mut tail, &appended)
+    }
+
+    /// Enters what was just flushed for whoever reads.
+    fn find(&self, tail: &mut Tail, appended: &[Appended]) -> Result<(), GenerationError> {
+        let io = |source| GenerationError::Io { path: self.dir.clone(), source };
+        if let Some(end) = self.bytes.follow(tail.end, appended).map_err(io)? {
+            tail.end = end;
+            return Ok(());
+        }
+        self.strays.fetch_add(1, Relaxed);
+        tracing::warn!(folder = %self.dir.display(), "the database did not just append; please report this with the log");
+        match self.bytes.look_again(appended).map_err(io)? {
+            true => Ok(()),
+            false => Err(GenerationError::NotThere(self.dir.clone())),
+        }
+    }
+
+    /// Makes the file longer before a small commit of `bytes`, where it would make it longer itself.
+    fn write_ahead(&self, tail: &mut Tail, bytes: u64) {
+        if bytes > SMALL_COMMIT || tail.end + bytes + AROUND <= tail.zeros {
+            return;
+        }
+        // A disk that refuses this says so to sled, too.
+        if let Ok(end) = self.file.metadata().map(|about| about.len())
+            && self.file.write_all_at(&[0; ZEROS], end).is_ok()
+        {
+            tail.zeros = end + ZEROS as u64;
+        }
+    }
+
+    fn guarded<T>(&self, call: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, GenerationError> {
+        guard(&self.dir, || call(self.db.as_ref().expect("it is there until it is dropped")))
+    }
+}
+
+impl Drop for Generation {
+    /// sled unwraps a last sync in its own `Drop`. Nothing of ours hangs on that sync: what was promised is durable.
+    fn drop(&mut self) {
+        let (tree, db) = (locked(&self.tail).tree.take(), self.db.take());
+        let dropped = guard(&self.dir, || {
+            drop((tree, db));
+            Ok(())
+        });
+        if let Err(error) = dropped {
+            tracing::warn!(%error, "a generation was closed all the same");
+        }
+    }
+}
+
+/// sled hands on an error of the system as the text of its debug form: only what it says is for people.
+fn plain(error: io::Error) -> io::Error {
+    let text = error.to_string();
+    let said =
+        text.split_once("message: \"").and_then(|(_, rest)| rest.split_once('"')).map(|(said, _)| said.to_owned());
+    let kind = error.kind();
+    said.map_or(error, |said| io::Error::new(kind, said))
+}
+
+fn guard<T>(dir: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, GenerationError> {
+    // Unwind safety: after a panic the database is only ever dropped, never asked again.
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Ok(value),
+        // What the system said stays what it was: a full disk is got out of in its own way.
+        Ok(Err(sled::Error::Io(source))) => Err(GenerationError::Io { path: dir.to_owned(), source: plain(source) }),
+        Ok(Err(source)) => Err(GenerationError::Sled { dir: dir.to_owned(), source }),
+        Err(panic) => Err(GenerationError::Panic { dir: dir.to_owned(), text: panic_text(&*panic) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::generation::closed::ClosedGeneration;
+    use crate::journal::generation::manifest::{LaneFact, read_facts};
+    use crate::record::LaneId;
+    use crate::record::Record;
+    use std::sync::Arc;
+
+    fn facts(first: u64) -> Facts {
+        Facts {
+            format: frame::FRAME_VERSION,
+            first,
+            epoch: 1,
+            lanes: vec![LaneFact { id: LaneId(0), name: "main".into(), next: 1 }],
+        }
+    }
+
+    fn framed(records: &[Arc<Record>]) -> Frames {
+        crate::journal::log::framed(records, Some(records[0].number - 1)).0
+    }
+
+    #[test]
+    fn what_was_appended_is_read_while_open_and_from_the_bytes_once_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("gen");
+        // The sixth is several frames long; later ones stand several in a value.
+        let record = |n: u64| Arc::new(crate::testing::record(n, &vec![n as u8; if n == 6 { 20_000 } else { 100 }]));
+        let records: Vec<_> = (4..400).map(record).collect();
+        let strays = Arc::new(AtomicU64::new(0));
+        let generation =
+            Generation::create(&dir, &facts(4), [framed(&records[..1])].into_iter(), strays.clone()).unwrap();
+        generation.append(framed(&records[1..3])).unwrap();
+        for group in records[3..].chunks(7) {
+            generation.append(framed(group)).unwrap();
+        }
+        let open = generation.bytes().clone();
+        for record in &records {
+            assert_eq!(open.value(record.number).unwrap().unwrap().record(record.number).as_ref(), Some(record));
+        }
+        assert!(open.value(400).unwrap().is_none() && open.value(3).unwrap().is_none());
+        drop((generation, open));
+        assert_eq!(strays.load(Relaxed), 0);
+        assert_eq!(read_facts(&dir).unwrap(), Some(facts(4)));
+        let closed = ClosedGeneration::closed(&dir).unwrap();
+        assert_eq!(closed.numbers().collect::<Vec<_>>(), (4..400).collect::<Vec<_>>());
+        for record in &records {
+            assert_eq!(closed.value(record.number).unwrap().unwrap().record(record.number).as_ref(), Some(record));
+        }
+    }
+}

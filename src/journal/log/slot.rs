@@ -1,0 +1,259 @@
+//! One generation of the row, and reading in it.
+//!
+//! The slot owns the index of its generation and the open files; whoever reads in it only registers with it. So the
+//! files are let go of when the generation is deleted, however long a reader stays where it is. While the generation is
+//! written to, its index is the writer's, which enters what it has flushed; whoever reads then goes on with it when the
+//! generation is closed.
+//!
+//! A reader keeps the last few generations that it read in ([`Readings`]): batches in strict order take their records from
+//! two of them in turn, and an index that was dropped each time was made from all of the file each time.
+
+use crate::journal::disk::{files, refusal};
+use crate::journal::error::JournalError;
+use crate::journal::generation::active::Generation;
+use crate::journal::generation::closed;
+use crate::journal::generation::closed::ClosedGeneration;
+use crate::journal::generation::manifest::Facts;
+use crate::journal::generation::value::Value;
+use crate::journal::log::aside;
+use crate::record::Record;
+use crate::sync::locked;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, SeqCst},
+};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+
+/// One generation of the row.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) first: u64,
+    /// First number of the next generation; `u64::MAX` while this one is active. Set before a record of the next one can be
+    /// durable, so that nobody takes its numbers for missing ones of this one.
+    pub(crate) end: AtomicU64,
+    pub(crate) dir: PathBuf,
+    /// Bytes on disk once nobody writes to it any more; 0: somebody may, or nobody has looked since.
+    pub(crate) bytes: AtomicU64,
+    pub(crate) facts: Option<Facts>,
+    /// Held while the bytes are scanned, which may take seconds: intake must only ever try it.
+    closed: Mutex<Indexed>,
+    /// Filled once it was set aside: its folder is not here any more.
+    pub(crate) aside: OnceLock<Arc<ClosedGeneration>>,
+    /// It is deleted: nobody reads in it any more.
+    pub(crate) gone: AtomicBool,
+}
+
+/// The index of a generation, with its open files.
+#[derive(Debug, Default)]
+struct Indexed {
+    /// Kept for as long as somebody reads in it, and until the generation is deleted: an open file keeps its space.
+    kept: Option<Arc<ClosedGeneration>>,
+    /// The writer's while it is written to; otherwise for whoever has it for a moment.
+    made: Weak<ClosedGeneration>,
+    readers: usize,
+}
+
+/// A generation to read from. Which numbers it can hold, and how it is read, is asked each time: an active one may have been
+/// closed meanwhile, a closed one deleted. It holds no file of its own: those are the slot's, which lets go of them when the
+/// generation is deleted, however long a reader stays where it is.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) slot: Arc<Slot>,
+    /// The value that was read last: the next record is in it as a rule.
+    value: Option<Value>,
+}
+
+impl Reading {
+    pub(crate) fn of(slot: Arc<Slot>) -> Reading {
+        locked(&slot.closed).readers += 1;
+        Reading { slot, value: None }
+    }
+
+    /// Whether `number` belongs to this generation, and it is still there.
+    pub(crate) fn covers(&self, number: u64) -> bool {
+        (self.slot.first..self.slot.end()).contains(&number) && !self.is_gone()
+    }
+
+    /// Lets go of it, and has whoever reads in it next look through all of its bytes again. While it is written to, it
+    /// is done here: the index is the writer's.
+    pub(crate) fn look_anew(self) {
+        let mut indexed = locked(&self.slot.closed);
+        match &indexed.kept {
+            // What the medium says to it, the next read will say.
+            Some(kept) if !self.slot.is_closed() => _ = kept.look_again(&[]),
+            _ => (indexed.kept, indexed.made) = (None, Weak::new()),
+        }
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.slot.gone.load(SeqCst)
+    }
+
+    /// Whether it was set aside: no record of it can be read.
+    pub(crate) fn is_aside(&self) -> bool {
+        self.slot.aside.get().is_some()
+    }
+
+    /// A record; `None` when it is missing or damaged. Scans where the writer has let go meanwhile.
+    pub(crate) fn read(&mut self, number: u64) -> Result<Option<Arc<Record>>, JournalError> {
+        if self.value.as_ref().is_none_or(|value| !value.covers(number)) {
+            self.value = self.value_of(number)?;
+        }
+        Ok(self.value.as_ref().and_then(|value| value.record(number)))
+    }
+
+    fn value_of(&self, number: u64) -> Result<Option<Value>, JournalError> {
+        self.slot.closed()?.value(number).map_err(|error| JournalError::io(&self.slot.dir, error))
+    }
+}
+
+/// The generations that somebody read in last.
+#[derive(Debug)]
+pub(crate) struct Readings {
+    /// The last one is where the last look was, unless that was before the first generation.
+    kept: Vec<Reading>,
+    most: usize,
+    is_before: bool,
+}
+
+impl Readings {
+    /// Keeps so many at most.
+    pub(crate) fn of_last(most: usize) -> Readings {
+        Readings { kept: Vec::new(), most, is_before: false }
+    }
+
+    /// Where the last look was; `None`: before the first generation, or nowhere yet.
+    pub(crate) fn current(&self) -> Option<&Reading> {
+        self.kept.last().filter(|_| !self.is_before)
+    }
+
+    /// Turns to the generation that holds `number`: one that is kept, or what `find` gives. `None`: there is none.
+    pub(crate) fn turn_to(
+        &mut self,
+        number: u64,
+        find: impl FnOnce() -> Result<Option<Reading>, JournalError>,
+    ) -> Result<Option<&mut Reading>, JournalError> {
+        self.kept.retain(|reading| !reading.is_gone());
+        let reading = match self.kept.iter().rposition(|reading| reading.covers(number)) {
+            Some(index) => Some(self.kept.remove(index)),
+            None => {
+                // One is let go of first: it need not be in memory while another one is made.
+                let many = (self.kept.len() + 1).saturating_sub(self.most);
+                self.kept.drain(..many);
+                find()?
+            }
+        };
+        self.is_before = reading.is_none();
+        self.kept.extend(reading);
+        Ok(self.kept.last_mut().filter(|_| !self.is_before))
+    }
+
+    /// Lets go of the current one, which has refused.
+    pub(crate) fn drop_current(&mut self) -> Option<Reading> {
+        if self.is_before { None } else { self.kept.pop() }
+    }
+
+    /// Nothing is to be read for now: what was read last need not be in memory.
+    pub(crate) fn rest(&mut self) {
+        self.kept.retain(|reading| !reading.is_gone());
+        self.kept.iter_mut().for_each(|reading| reading.value = None);
+    }
+
+    /// Lets go of all.
+    pub(crate) fn clear(&mut self) {
+        self.kept.clear();
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let mut indexed = locked(&self.slot.closed);
+        indexed.readers -= 1;
+        if indexed.readers == 0 {
+            indexed.kept = None;
+        }
+    }
+}
+
+impl Slot {
+    /// One of which this run writes the records.
+    pub(crate) fn written(first: u64, dir: PathBuf, facts: Facts, generation: &Generation) -> Arc<Slot> {
+        let slot = Slot::new(first, dir, Some(facts));
+        locked(&slot.closed).made = Arc::downgrade(generation.bytes());
+        slot
+    }
+
+    pub(crate) fn new(first: u64, dir: PathBuf, facts: Option<Facts>) -> Arc<Slot> {
+        Arc::new(Slot {
+            first,
+            end: AtomicU64::new(u64::MAX),
+            dir,
+            bytes: AtomicU64::new(0),
+            facts,
+            closed: Mutex::default(),
+            aside: OnceLock::new(),
+            gone: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.end.load(Acquire)
+    }
+
+    /// Whether the writer appends nothing to it any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.end() != u64::MAX
+    }
+
+    /// The index: the writer's while it has the generation open, otherwise made once nobody writes to it any more.
+    pub(crate) fn closed(&self) -> Result<Arc<ClosedGeneration>, JournalError> {
+        let mut indexed = locked(&self.closed);
+        if let Some(closed) = self.aside.get() {
+            return Ok(closed.clone());
+        }
+        let closed = match indexed.made.upgrade() {
+            Some(closed) => closed,
+            None => match ClosedGeneration::closed(&self.dir) {
+                Ok(closed) => Arc::new(closed),
+                Err(why) if !self.gone.load(SeqCst) && refusal::is_believed(&self.dir, &why) => {
+                    let journal = self.dir.parent().and_then(Path::parent).expect("it lies in the log of a journal");
+                    aside::set_aside(journal, &self.dir, &why);
+                    return Ok(self.aside.get_or_init(|| Arc::new(ClosedGeneration::set_aside())).clone());
+                }
+                Err(source) => return Err(JournalError::io(&self.dir, source)),
+            },
+        };
+        refusal::is_well(&self.dir);
+        indexed.made = Arc::downgrade(&closed);
+        indexed.kept = (indexed.readers > 0).then(|| closed.clone());
+        drop(indexed);
+        // Whoever deleted it while the lock was held here could not take the index away.
+        if self.gone.load(SeqCst) {
+            locked(&self.closed).kept = None;
+        }
+        Ok(closed)
+    }
+
+    /// It is deleted: lets go of its files. Waits for nobody: who reads at this moment lets go after that.
+    pub(crate) fn let_go(&self) {
+        if let Ok(mut indexed) = self.closed.try_lock() {
+            indexed.kept = None;
+        }
+    }
+
+    /// Bytes on disk. They are looked at each time, until the database is really gone: sled writes until then.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        let known = self.bytes.load(Relaxed);
+        if known > 0 || self.aside.get().is_some() {
+            return known;
+        }
+        // Asked before the look, so that nothing is written after it.
+        let still = self.is_closed() && closed::is_gone(&self.dir).unwrap_or(false);
+        let bytes = files::disk_bytes(&self.dir);
+        if still {
+            self.bytes.store(bytes, Relaxed);
+        }
+        bytes
+    }
+}
