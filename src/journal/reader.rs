@@ -265,28 +265,9 @@ impl Reader {
                 Err(_) if !found.is_empty() => return Ok(found),
                 Err(error) => return Err(error),
             };
-            let number = self.number;
-            self.number = self.number.saturating_add(1);
-            let Some(position) = record.position(self.lane.id) else { continue };
-            // Found again in a salvaged generation, or settled below the cursor; or nothing of ours: what is durable was
-            // appended, and the books know it.
-            if position < self.expected || position >= self.lane.book(|book| book.next) {
-                continue;
-            }
-            let received = trusted_ms(&record.draft.received);
-            if position > self.expected {
-                self.lose(position, received);
-            }
-            self.received = received.or(self.received);
-            self.expected = position.saturating_add(1);
-            let settled = self.lane.book(|book| {
-                book.saw(position, number);
-                book.is_settled(position)
-            });
-            if !settled {
-                bytes += record.draft.message.payload.len();
-                let maybe_sent = self.lane.maybe_sent(position, record.epoch, self.attempted);
-                found.push(ReadRecord { position, record, maybe_sent });
+            if let Some(read) = self.take(record) {
+                bytes += read.record.draft.message.payload.len();
+                found.push(read);
             }
         }
         if self.number > durable {
@@ -295,6 +276,51 @@ impl Reader {
             locked(&self.lane.again).rest();
         }
         Ok(found)
+    }
+
+    /// The same of records that are still in memory, without the disk. `None`: the next one is not, or one is missing before it,
+    /// and [`Reader::read`] is to be asked.
+    pub fn read_from_memory(&mut self, max: usize, max_bytes: usize) -> Option<Vec<ReadRecord>> {
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        self.resume();
+        let durable = *self.lane.journal.0.durable.borrow();
+        while self.number <= durable && found.len() < max && bytes < max_bytes {
+            let Some(record) = self.lane.journal.0.recall(self.number) else { break };
+            if record.position(self.lane.id).is_some_and(|position| position > self.expected) {
+                break;
+            }
+            if let Some(read) = self.take(record) {
+                bytes += read.record.draft.message.payload.len();
+                found.push(read);
+            }
+        }
+        let at_end = self.number > durable && self.expected >= self.lane.book(|book| book.found);
+        (at_end || !found.is_empty()).then_some(found)
+    }
+
+    /// Goes past the record at `self.number`; gives it if it is the lane's, and waits for an outcome.
+    fn take(&mut self, record: Arc<Record>) -> Option<ReadRecord> {
+        let number = self.number;
+        self.number = self.number.saturating_add(1);
+        let position = record.position(self.lane.id)?;
+        // Found again in a salvaged generation, or settled below the cursor; or nothing of ours: what is durable was
+        // appended, and the books know it.
+        if position < self.expected || position >= self.lane.book(|book| book.next) {
+            return None;
+        }
+        let received = trusted_ms(&record.draft.received);
+        if position > self.expected {
+            self.lose(position, received);
+        }
+        self.received = received.or(self.received);
+        self.expected = position.saturating_add(1);
+        let settled = self.lane.book(|book| {
+            book.saw(position, number);
+            book.is_settled(position)
+        });
+        let maybe_sent = self.lane.maybe_sent(position, record.epoch, self.attempted);
+        (!settled).then_some(ReadRecord { position, record, maybe_sent })
     }
 
     /// What should stand before `position` cannot be read back.

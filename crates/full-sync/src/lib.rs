@@ -90,8 +90,20 @@ pub fn check() -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
     #[test]
     fn the_override_is_in_force() {
         super::check().expect("the test binary links this crate");
+    }
+
+    #[test]
+    fn the_call_is_a_sync_of_the_file() {
+        let range = |fd| unsafe { libc::sync_file_range(fd, 0, 0, 0) };
+        assert_eq!(range(std::fs::File::open(std::env::current_exe().unwrap()).unwrap().as_raw_fd()), 0);
+        // What cannot be synced says so, as `fdatasync` has it: `sync_file_range` would say `ESPIPE`.
+        let (pipe, _other) = std::io::pipe().unwrap();
+        assert_eq!(range(pipe.as_raw_fd()), -1);
+        assert_eq!(std::io::Error::last_os_error().raw_os_error(), Some(libc::EINVAL));
     }
 }

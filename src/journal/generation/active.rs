@@ -243,6 +243,7 @@ mod tests {
     use crate::journal::generation::manifest::{LaneFact, read_facts};
     use crate::record::LaneId;
     use crate::record::Record;
+    use proptest::prelude::*;
     use std::sync::Arc;
 
     fn facts(first: u64) -> Facts {
@@ -284,6 +285,61 @@ mod tests {
         assert_eq!(closed.numbers().collect::<Vec<_>>(), (4..400).collect::<Vec<_>>());
         for record in &records {
             assert_eq!(closed.value(record.number).unwrap().unwrap().record(record.number).as_ref(), Some(record));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+        /// Commits of any size: every frame stands once in the file, in the order in which it was appended, and the file
+        /// never becomes shorter; and sled's segments are more than half full of what counts, so its cleaner has nothing to do.
+        #[test]
+        fn sled_only_appends(commits in prop::collection::vec((1usize..60, 0usize..600, any::<bool>()), 1..60)) {
+            let dir = crate::testing::fast_dir();
+            let dir = dir.path().join("gen");
+            let strays = Arc::new(AtomicU64::new(0));
+            let generation = Generation::create(&dir, &facts(1), std::iter::empty(), strays.clone()).unwrap();
+            let (mut next, mut length, mut appended) = (1, 0, Vec::new());
+            for (count, size, long) in commits {
+                let size = if long { size * 40 } else { size };
+                let records: Vec<_> = (next..next + count as u64)
+                    .map(|n| Arc::new(crate::testing::record(n, &vec![n as u8; size])))
+                    .collect();
+                next += count as u64;
+                let frames = framed(&records);
+                if !generation.has_room_for(frames.len()) {
+                    break;
+                }
+                appended.extend(frames.iter().map(|(number, part, _)| (*number, *part)));
+                generation.append(frames).unwrap();
+                let now = generation.file.metadata().unwrap().len();
+                prop_assert!(now >= length);
+                length = now;
+            }
+            drop(generation);
+            let bytes = std::fs::read(dir.join(DATABASE)).unwrap();
+            prop_assert!(bytes.len() as u64 == length, "closing writes nothing");
+            let stand: Vec<_> = frame::scan(&bytes, None, drop).map(|frame| (frame.number, frame.part)).collect();
+            prop_assert_eq!(stand, appended);
+            prop_assert_eq!(strays.load(Relaxed), 0);
+        }
+    }
+
+    #[test]
+    fn what_was_not_just_appended_is_counted_and_found_all_the_same() {
+        let dir = crate::testing::fast_dir();
+        let dir = dir.path().join("gen");
+        let strays = Arc::new(AtomicU64::new(0));
+        let generation = Generation::create(&dir, &facts(1), std::iter::empty(), strays.clone()).unwrap();
+        let records: Vec<_> = (1..=40).map(|n| Arc::new(crate::testing::record(n, b"some"))).collect();
+        generation.append(framed(&records[..20])).unwrap();
+        // As if it had moved the first commit behind where the second one is looked for.
+        locked(&generation.tail).end = 0;
+        generation.append(framed(&records[20..])).unwrap();
+        assert_eq!(strays.load(Relaxed), 1);
+        for record in &records {
+            let read = generation.bytes().value(record.number).unwrap().unwrap().record(record.number);
+            assert_eq!(read.as_ref(), Some(record));
         }
     }
 }
