@@ -3,25 +3,26 @@
 //! A commit is so many inserts and one flush. sled's batches, which are whole or not there when a database is opened again,
 //! would cost a sync more, and promise nothing that anybody asks for: no database is opened again. What a cut leaves of a
 //! commit is found frame by frame, in the bytes, with a batch as without; what is not whole is left out there
-//! ([`crate::journal::generation::closed::ClosedGeneration::breaks_off_at`]), and that a commit was whole the next one says (`previous`), which
-//! begins only when its flush has returned.
+//! ([`crate::journal::generation::closed::ClosedGeneration::breaks_off_at`]), and that a commit was whole the next one says
+//! (`previous`), which begins only when its flush has returned.
 //!
-//! **sled only appends here, and that is looked at.** It writes a leaf anew when it has been changed ten times or holds more
-//! than sixteen values, and what it has written anew it may overwrite where it stood. So no leaf comes that far: every
-//! [`TREE_VALUES`] values go into a new tree. All that sled replaces then is its list of trees, less than half of any segment,
-//! and its cleaner, which moves what is left of segments that are half empty, has nothing to do. After each flush the frames
-//! of the commit are looked for behind those of the one before ([`crate::journal::generation::index::Index::follow`]); where they are not, in the
-//! whole file, and that is counted. So the generation is read from its bytes while it is written to, as a closed one is, and
-//! each read takes the frame apart anew: whatever moved, no record is taken for another.
+//! **sled only appends here, and that is looked at.** It writes a leaf anew with the tenth change or when it holds more than
+//! sixteen values, and what it has written anew it may overwrite where it stood. So no leaf comes that far: every
+//! [`TREE_VALUES`] values go into a new tree. All that sled replaces then is its list of trees, less than half of any
+//! segment, and its cleaner, which empties segments of which less than half counts, has nothing to do. After each flush the
+//! frames of the commit are looked for behind those of the one before
+//! ([`crate::journal::generation::index::Index::follow`]); where they are not, in the whole file, and that is counted. So the
+//! generation is read from its bytes while it is written to, as a closed one is, and each read takes the frame apart anew:
+//! whatever moved, no record is taken for another.
 //!
-//! **Where traffic is slow the file is longer than what is in it.** A commit that makes a file longer has the file system commit
-//! that, too: three blocks or more beside the one that holds a reading. So zeros are written ahead of small commits, which
-//! overwrite them. Nothing of sled's is overwritten: they begin where the file ends, and nobody else writes between two commits.
+//! **Where traffic is slow the file is longer than what is in it.** A commit that makes a file longer has the file system
+//! commit that, too: three blocks or more beside the one that holds a reading. So zeros are written ahead of small commits,
+//! which overwrite them. Nothing of sled's is overwritten: they begin where the file ends, and between two commits nobody else
+//! writes to it.
 //!
-//! Nothing is removed inside a database; its space comes back when the folder
-//! goes. sled may panic on a failing disk, so every call into it is guarded: a panic comes back as an error. Its errors
-//! stick to an open database; the writer then goes on in another one, into which it takes along what this one holds
-//! ([`crate::journal::log`]).
+//! Nothing is removed inside a database; its space comes back when the folder goes. sled may panic on a failing disk, so
+//! every call into it is guarded: a panic comes back as an error. Its errors stick to an open database; the writer then goes
+//! on in another one, into which it takes along what this one holds ([`crate::journal::log`]).
 #![allow(clippy::disallowed_types, reason = "the one place that speaks to sled")]
 
 use crate::journal::disk::{files, frame};

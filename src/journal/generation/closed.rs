@@ -1,4 +1,4 @@
-//! A closed generation, read from its bare bytes.
+//! A closed generation, read from its bare bytes; and, in the same way, the one that this run writes.
 //!
 //! Measured here: a sled database with a few flipped bytes may open without an error, empty, and by opening it sled
 //! wipes the very bytes from which every record could still be read. So a database is never opened a second time. A
@@ -10,7 +10,8 @@
 //! **A file is still while it is indexed, and what moves all the same is noticed.** sled writes into free segments, which
 //! hold older copies of our frames, for as long as its database lives: its threads finish what was begun, and dropping the
 //! last handle splits pages that were read. So [`ClosedGeneration::closed`] scans only once nobody holds the lock that sled
-//! keeps on its file. A command in another process cannot wait for that: it takes [`ClosedGeneration::as_it_is`]. Either way a
+//! keeps on its file. Of a generation that this run writes, the writer enters where each frame stands, once it is flushed
+//! ([`ClosedGeneration::follow`]), and that goes on when it is closed. A command in another process cannot wait for that: it takes [`ClosedGeneration::as_it_is`]. Either way a
 //! place in the index names a frame's header, and each read parses the frame anew: checksum, number and part. What stands
 //! there no longer is looked for again in all of the files, and only what such a look does not find is missing.
 //!

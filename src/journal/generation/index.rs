@@ -1,7 +1,8 @@
 //! Where the sound frames of a generation's files lie: found by reading all of their bytes once, in pieces.
 //!
 //! Nothing inside a sound frame is one, wherever the pieces are cut. Of several copies of a frame the one counts that sled
-//! wrote last. Of a generation that is written to only what is new is read, after each flush ([`Index::follow`]). Pages that the medium refuses cost what is in them, once that is believed ([`crate::journal::disk::refusal`]).
+//! wrote last. Of a generation that is written to only what is new is read, after each flush ([`Index::follow`]). Pages
+//! that the medium refuses cost what is in them, once that is believed ([`crate::journal::disk::refusal`]).
 
 use crate::journal::disk::frame::{Odd, VALUE_MAX};
 use crate::journal::disk::{frame, refusal};
@@ -46,8 +47,10 @@ impl Place {
 
 /// A frame that was appended: number, part, length.
 pub(crate) type Appended = (u64, u16, usize);
-/// Read in one go, where frames that were appended are looked for.
+/// Read in one go, where frames that were appended are looked for; longer than any frame.
 const STEP: usize = 128 * 1024;
+/// What sled writes around the frames of a small commit, as a rule.
+const AROUND: usize = 1024;
 
 /// Where everything lies.
 #[derive(Clone, Debug, Default)]
@@ -125,18 +128,14 @@ impl Index {
         from: u64,
         appended: &[Appended],
     ) -> io::Result<Option<u64>> {
-        let length = file.metadata()?.len();
         let wanted: usize = appended.iter().map(|(.., length)| length).sum();
-        // Beside them sled writes a little; a step holds any frame, whole.
-        let mut piece = vec![0; (wanted + 2 * VALUE_MAX).min(STEP)];
         let (mut at, mut behind, mut found) = (from, from, Vec::with_capacity(appended.len()));
         let mut committed = self.committed;
-        while found.len() < appended.len() && at < length {
-            let size = piece.len().min(usize::try_from(length - at).unwrap_or(usize::MAX));
-            let piece = &mut piece[..size];
-            file.read_exact_at(piece, at)?;
+        let mut piece = vec![0; (wanted + AROUND).min(STEP)];
+        loop {
+            let size = read_to_the_end(file, &mut piece, at)?;
             let base = piece.as_ptr() as usize;
-            for frame in frame::scan(piece, Some(version), |_| {}) {
+            for frame in frame::scan(&piece[..size], Some(version), |_| {}) {
                 let start = at + (frame.bytes.as_ptr() as usize - base) as u64;
                 behind = start + frame.bytes.len() as u64;
                 let is_next = |(number, part, length): &Appended| {
@@ -148,9 +147,12 @@ impl Index {
                 committed = committed.max(frame.previous.unwrap_or(0));
                 found.push(Place::of(&frame, 0, start));
             }
-            // A frame that begins farther on may be cut off here, unless the file ends here.
-            let whole = if at + size as u64 == length { size } else { size - VALUE_MAX };
-            at = behind.max(at + whole as u64);
+            if found.len() == appended.len() || size < piece.len() {
+                break;
+            }
+            // A frame that begins farther on may be cut off here.
+            at = behind.max(at.max((at + size as u64).saturating_sub(VALUE_MAX as u64)));
+            piece.resize(STEP, 0);
         }
         if found.len() < appended.len() {
             return Ok(None);
@@ -217,6 +219,20 @@ fn segment_ages(file: &File) -> Vec<u64> {
         (lsn <= i64::MAX as u64 && lsn.is_multiple_of(SEGMENT_BYTES as u64)).then_some(lsn)
     };
     (0..length).step_by(SEGMENT_BYTES).map(|at| age(at).unwrap_or(0)).collect()
+}
+
+/// Reads what there is, up to a piece; how much that was.
+fn read_to_the_end(file: &File, piece: &mut [u8], at: u64) -> io::Result<usize> {
+    let mut size = 0;
+    while size < piece.len() {
+        match file.read_at(&mut piece[size..], at + size as u64) {
+            Ok(0) => break,
+            Ok(some) => size += some,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(size)
 }
 
 /// Reads a piece. Pages that the medium refuses become zeros, so that one bad sector costs its own records only; the
