@@ -152,7 +152,11 @@ impl Session {
         if keep {
             self.journal.keep();
         }
-        Ok(())
+        // Of each commit the journal looks whether its frames stand where nothing stood before.
+        match self.journal.facts().not_appended {
+            0 => Ok(()),
+            some => Err(format!("{some} commits were not just appended")),
+        }
     }
 }
 

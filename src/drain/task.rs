@@ -199,16 +199,26 @@ impl<S: BatchSender> Drain<S> {
         }
     }
 
-    /// Starts reading when the window has too few groups to fill the flights.
+    /// Reads when the window has too few groups to fill the flights: what is still in memory at once, and the rest off the
+    /// runtime's threads.
     fn read_ahead(&mut self) {
+        while self.wants_more() {
+            let Some(mut reader) = self.reader.take() else { return };
+            let Some(records) = reader.read_from_memory(READ_RECORDS, READ_BYTES) else {
+                return self.read_from_disk(reader);
+            };
+            self.reader = Some(reader);
+            self.take_in(records);
+        }
+    }
+
+    fn wants_more(&self) -> bool {
         let wanted = self.gate.allowed() * BATCH_ENTRIES;
-        if self.at_end || self.batcher.is_full() || self.batcher.ready_groups() >= wanted {
-            return;
-        }
-        if self.read_after.is_some_and(|after| Instant::now() < after) {
-            return;
-        }
-        let Some(mut reader) = self.reader.take() else { return };
+        let has_enough = self.at_end || self.batcher.is_full() || self.batcher.ready_groups() >= wanted;
+        !has_enough && self.read_after.is_none_or(|after| Instant::now() >= after)
+    }
+
+    fn read_from_disk(&mut self, mut reader: Reader) {
         let read = tokio::task::spawn_blocking(move || {
             let read = reader.read(READ_RECORDS, READ_BYTES);
             (reader, read)

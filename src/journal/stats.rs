@@ -88,6 +88,8 @@ pub struct JournalFacts {
     pub read_only: bool,
     /// How often the writer panicked since the start, and was started again.
     pub writer_panics: u64,
+    /// Commits since the start that the database did not just append: none, as far as anybody has seen.
+    pub not_appended: u64,
     /// Quarantined records and oversize messages on disk.
     pub quarantine: QuarantineCounts,
     /// Every lane, configured or not.
@@ -119,6 +121,7 @@ impl Journal {
             set_aside: crate::journal::log::aside::count(&self.0.path),
             read_only: self.0.beside.load(Relaxed),
             writer_panics: self.0.panics.load(Relaxed),
+            not_appended: self.0.log.strays(),
             quarantine: self.0.quarantine.counts(),
             lanes,
         }

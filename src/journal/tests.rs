@@ -15,6 +15,7 @@ mod refused;
 #[cfg(target_pointer_width = "64")]
 mod power_cut;
 mod quarantine;
+mod reading;
 mod rest;
 mod room;
 mod samples;

@@ -7,6 +7,7 @@
 
 use crate::journal::disk::volume;
 use crate::journal::error::JournalError;
+use crate::journal::generation::active::ZEROS;
 use crate::journal::handle::append::Ticket;
 use crate::journal::ledger::books::Outcome;
 use crate::journal::ledger::gaps::{About, Hole, Reason};
@@ -77,7 +78,8 @@ impl<T: Ticket> Writer<T> {
         let aged = self.aged(false);
         let shared = &self.journal.0;
         let look = Look {
-            used: shared.log.disk_bytes(),
+            // With what may be written ahead of a small commit.
+            used: shared.log.disk_bytes() + ZEROS as u64,
             incoming,
             free: volume::free_bytes(&shared.path),
             aged: aged.is_some(),
