@@ -51,8 +51,8 @@ const FEW: Load = Load { devices: 20, ..FLOOD };
 const STEADY: Load = Load { records: 1_000, per_second: 100, devices: DEVICES };
 /// Commits that are timed, each of 20, in turn with the others.
 const TIMED: usize = 300;
-/// At 1 message per second the state file is written once per so many records.
-const STATE_EVERY: u64 = 1;
+/// At 1 message per second the state file is written once per so many records: every 30 s (`src/journal/ledger/cadence.rs`).
+const STATE_EVERY: u64 = 30;
 
 fn row(what: &str, value: f64, unit: &str) {
     println!("{what:58} {value:10.2} {unit}");

@@ -53,6 +53,7 @@ fn options(folder: &Path) -> JournalOptions {
         quiet: QUIET,
         lanes: vec![LANE.into()],
         silent: Vec::new(),
+        absorbing: vec![LANE.into()],
         machine: "/".into(),
         runtime: None,
     }

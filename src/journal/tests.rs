@@ -4,6 +4,7 @@
 mod accounts;
 mod aside;
 mod bounds;
+mod cadence;
 mod damage;
 mod gaps;
 mod lanes;
@@ -27,6 +28,7 @@ use crate::clock::Clock;
 use crate::config::OnFull;
 use crate::journal::disk::frame;
 use crate::journal::ledger::books::{LaneBook, Outcome};
+use crate::journal::ledger::cadence::Lag;
 use crate::journal::ledger::gaps::{About, Hole, Reason};
 use crate::journal::limits::RECENT_BYTES;
 use crate::record::{Draft, Identity, JournalId, KeyKind, LaneId, Message, Record, Run, TimeSource};
@@ -62,6 +64,7 @@ fn options(path: &Path) -> JournalOptions {
         quiet: Duration::from_millis(1),
         lanes: vec![MAIN.into(), "audit".into()],
         silent: vec![],
+        absorbing: vec![],
         machine: "/".into(),
         runtime: None,
     }
@@ -158,7 +161,7 @@ impl Rig {
         self.inbox = None;
         self.threads.remove(0).join().unwrap();
         if crash {
-            locked(&self.journal.0.keeper.flags).dirty = false;
+            locked(&self.journal.0.keeper.flags).lag = Lag::default();
         }
         self.journal.stop_keeping();
         self.threads.remove(0).join().unwrap();

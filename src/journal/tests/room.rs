@@ -2,7 +2,7 @@
 
 use super::rest::await_that;
 use super::*;
-use crate::journal::handle::keeper::STATE_PAUSE;
+use crate::journal::ledger::cadence::STATE_PAUSE;
 use std::os::unix::fs::MetadataExt;
 
 /// Bytes in the blocks of all generations.

@@ -22,6 +22,7 @@ use crate::journal::generation::manifest::{Facts, LaneFact};
 use crate::journal::handle::Journal;
 use crate::journal::handle::append::{Append, Item, Ticket, weight};
 use crate::journal::handle::health::WriterHealth;
+use crate::journal::ledger::cadence::Moved;
 use crate::journal::ledger::gap_record;
 use crate::journal::ledger::retention::Bound;
 use crate::journal::limits::{COMMIT_BYTES, COMMIT_RECORDS};
@@ -333,7 +334,7 @@ impl<T: Ticket> Writer<T> {
         self.active_bytes = 0;
         // What the closed one held in memory is free now, in many small pieces.
         lean_heap::trim();
-        self.journal.0.dirty();
+        self.journal.0.note(Moved::Soon);
         self.restock();
         Ok(())
     }
@@ -357,7 +358,7 @@ impl<T: Ticket> Writer<T> {
         }
         crate::rig::panic_if_told(&shared.path, "publish");
         self.next = high + 1;
-        shared.dirty();
+        shared.note(Moved::Appended);
     }
 }
 
