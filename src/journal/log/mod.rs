@@ -17,6 +17,7 @@
 
 pub(crate) mod aside;
 pub(crate) mod slot;
+pub(crate) mod sums;
 
 use crate::journal::disk::{files, frame};
 use crate::journal::error::JournalError;
@@ -24,6 +25,7 @@ use crate::journal::generation::active::{Frames, Generation, GenerationError};
 use crate::journal::generation::closed::ClosedGeneration;
 use crate::journal::generation::manifest::{Facts, is_complete, read_facts};
 use crate::journal::log::slot::{Reading, Slot};
+use crate::journal::log::sums::Sums;
 use crate::record::{Record, pack};
 use crate::sync::locked;
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,6 +47,7 @@ const TRASH: &str = "trash-";
 pub(crate) struct Log {
     dir: PathBuf,
     row: Mutex<BTreeMap<u64, Arc<Slot>>>,
+    sums: Sums,
 }
 
 impl Log {
@@ -110,7 +113,9 @@ impl Log {
                 remove(&older.dir);
             }
         }
-        Ok(Log { dir, row: Mutex::new(row) })
+        let sums = Sums::default();
+        row.values().for_each(|slot| sums.found(slot));
+        Ok(Log { dir, row: Mutex::new(row), sums })
     }
 
     /// How many generations are held open by anyone.
@@ -212,7 +217,10 @@ impl Log {
         let generation = Arc::new(Generation::create(&dir, &facts, carried)?);
         let slot = Slot::new(facts.first, dir, Some(facts));
         *locked(&slot.active) = Arc::downgrade(&generation);
-        enter(&mut locked(&self.row), slot);
+        self.sums.made(&slot);
+        if let Some(replaced) = enter(&mut locked(&self.row), slot) {
+            self.sums.gone(&replaced);
+        }
         Ok(generation)
     }
 
@@ -270,6 +278,7 @@ impl Log {
         let Some(slot) = row.get(&first).filter(|_| row.len() > 1).cloned() else { return false };
         if slot.aside.get().is_some() {
             row.remove(&first);
+            self.sums.gone(&slot);
             return true;
         }
         // Renamed first: a cut in the middle of the removal must not leave half a generation under its name.
@@ -282,16 +291,22 @@ impl Log {
         }
         row.remove(&first);
         drop(row);
+        self.sums.gone(&slot);
         locked(&DISTRUSTED).remove(&slot.dir);
         slot.let_go();
         let _ = fs::remove_dir_all(&trash);
         true
     }
 
-    /// Bytes on disk of all generations.
+    /// Bytes on disk of all generations. Looks at what was not looked at since the opening.
     pub(crate) fn disk_bytes(&self) -> u64 {
-        let row: Vec<Arc<Slot>> = locked(&self.row).values().cloned().collect();
-        row.iter().map(|slot| slot.disk_bytes()).sum()
+        self.sums.measure();
+        self.sums.at_most()
+    }
+
+    /// Bytes on disk of all generations, or somewhat more: cheap, however many there are.
+    pub(crate) fn disk_bytes_at_most(&self) -> u64 {
+        self.sums.at_most()
     }
 }
 

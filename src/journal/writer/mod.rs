@@ -9,6 +9,7 @@
 pub(crate) mod age;
 pub(crate) mod anew;
 pub(crate) mod eviction;
+pub(crate) mod free;
 pub(crate) mod hand;
 pub(crate) mod heads;
 pub(crate) mod idle;
@@ -73,6 +74,7 @@ pub struct Writer<T> {
     /// Written since the writer rested last: see [`crate::journal::writer::idle`].
     pub(crate) restless_bytes: u64,
     last_group: usize,
+    pub(crate) free: free::Free,
     /// The search for what is too old, where age is a bound.
     pub(crate) oldest: Option<Oldest>,
     /// Nothing runs on it: the thread waits in it for two things at once.
@@ -107,6 +109,7 @@ impl<T: Ticket> Writer<T> {
             active_bytes,
             restless_bytes: active_bytes,
             last_group: 0,
+            free: free::Free::default(),
             oldest,
             waiting,
         }
