@@ -67,6 +67,8 @@ impl Session {
             quiet: Duration::from_millis(1),
             lanes: LANES.map(str::to_owned).to_vec(),
             silent: Vec::new(),
+            // One of each kind of queue.
+            absorbing: vec![LANES[0].into()],
             machine: "/".into(),
             runtime: None,
         };

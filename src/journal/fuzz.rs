@@ -189,6 +189,7 @@ impl Folder {
             quiet: crate::journal::limits::QUIET,
             lanes: LANES.map(str::to_owned).into(),
             silent: Vec::new(),
+            absorbing: Vec::new(),
             machine: "/".into(),
             runtime: None,
         };

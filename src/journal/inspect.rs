@@ -2,7 +2,7 @@
 //!
 //! No lock is taken: an agent that starts at this very moment must not find its journal held. So an agent may write
 //! meanwhile. What it appends shows up to the last commit that stands there whole; a generation that it deletes was
-//! drained; its state file lags behind by a second, so what was accepted a moment ago may still count as waiting.
+//! drained; its state file lags behind by half a minute at most, so what was accepted meanwhile may still count as waiting.
 
 use crate::journal::checkpoint::lane_state::LaneState;
 use crate::journal::checkpoint::state;

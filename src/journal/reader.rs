@@ -9,6 +9,7 @@ use crate::journal::checkpoint::state::Home;
 use crate::journal::error::JournalError;
 use crate::journal::handle::Journal;
 use crate::journal::ledger::books::Outcome;
+use crate::journal::ledger::cadence::Moved;
 use crate::journal::ledger::gap_record;
 use crate::journal::ledger::gaps::{About, Hole, Reason, trusted_ms};
 use crate::journal::log::slot::Readings;
@@ -125,19 +126,24 @@ impl Lane {
         self.book(|book| book.waiting())
     }
 
-    /// Books outcomes; what is lost by one is announced. Cheap: the state file follows within a second.
+    /// Books outcomes; what is lost by one is announced. Cheap: the state file follows in its time
+    /// ([`crate::journal::ledger::cadence`]).
     pub fn settle(&self, outcomes: impl IntoIterator<Item = (Position, Outcome)>) {
         let shared = &self.journal.0;
-        self.book(|book| {
+        let moved = self.book(|book| {
+            let (mut positions, mut lost) = (0, false);
             for (position, outcome) in outcomes {
                 let first = book.settle(position, outcome);
+                positions += u64::from(first);
+                lost |= first && outcome != Outcome::Accepted;
                 if first && outcome == Outcome::Damaged {
                     book.holes.note(Hole::new(Reason::Damaged, vec![(position, position)], About::default()));
                     shared.noted.notify_one();
                 }
             }
+            if lost { Moved::Soon } else { Moved::Settled { positions, absorbed: book.absorbed } }
         });
-        shared.dirty();
+        shared.note(moved);
     }
 
     /// Makes sure that a durable mark covers `positions` before they are attempted. Blocks on the disk when a new mark
@@ -217,7 +223,7 @@ impl Lane {
                 }
             });
             shared.noted.notify_one();
-            shared.dirty();
+            shared.note(Moved::Soon);
         }
         Ok(kept)
     }

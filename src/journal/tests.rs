@@ -4,6 +4,7 @@
 mod accounts;
 mod aside;
 mod bounds;
+mod cadence;
 mod damage;
 mod gaps;
 mod lanes;
@@ -28,6 +29,7 @@ use crate::clock::Clock;
 use crate::config::OnFull;
 use crate::journal::disk::frame;
 use crate::journal::ledger::books::{LaneBook, Outcome};
+use crate::journal::ledger::cadence::Lag;
 use crate::journal::ledger::gaps::{About, Hole, Reason};
 use crate::journal::limits::RECENT_BYTES;
 use crate::record::{Draft, Epoch, Identity, JournalId, KeyKind, LaneId, Message, Position, Record, Run, TimeSource};
@@ -63,6 +65,7 @@ fn options(path: &Path) -> JournalOptions {
         quiet: Duration::from_millis(1),
         lanes: vec![MAIN.into(), "audit".into()],
         silent: vec![],
+        absorbing: vec![],
         machine: "/".into(),
         runtime: None,
     }
@@ -171,7 +174,7 @@ impl Rig {
         self.inbox = None;
         self.threads.remove(0).join().unwrap();
         if crash {
-            locked(&self.journal.0.keeper.flags).dirty = false;
+            locked(&self.journal.0.keeper.flags).lag = Lag::default();
         }
         self.journal.stop_keeping();
         self.threads.remove(0).join().unwrap();

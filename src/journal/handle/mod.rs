@@ -13,6 +13,7 @@ use crate::journal::checkpoint::machine::Machine;
 use crate::journal::checkpoint::state::StateFile;
 use crate::journal::disk::reserve::Reserve;
 use crate::journal::ledger::books::{LaneBook, Outcome};
+use crate::journal::ledger::cadence::Moved;
 use crate::journal::ledger::gaps::{About, Hole, Reason};
 use crate::journal::ledger::retention::Bounds;
 use crate::journal::limits::RECENT_BYTES;
@@ -99,7 +100,7 @@ impl Journal {
     pub fn note_open_acks(&self, acks: OpenAcks, soon: bool) {
         *locked(&self.0.open_acks) = Some(acks);
         if soon {
-            self.0.dirty();
+            self.0.note(Moved::Soon);
         }
     }
 
@@ -157,7 +158,7 @@ impl Shared {
             );
             self.noted.notify_one();
         }
-        self.dirty();
+        self.note(Moved::Soon);
     }
 
     pub(crate) fn remember(&self, records: impl Iterator<Item = Arc<Record>>) {

@@ -166,6 +166,8 @@ pub struct LaneBook {
     unwritten: bool,
     /// Highest position attempted in this epoch.
     attempted: Position,
+    /// The queue takes nothing twice within five minutes: what it accepted may lack in the state file for a while.
+    pub absorbed: bool,
     /// Counts of settled positions.
     pub ledger: Ledger,
     /// Losses in the ledger that no durable gap record announces yet.
@@ -187,6 +189,7 @@ impl LaneBook {
             marks: Vec::new(),
             unwritten: false,
             attempted: Position(0),
+            absorbed: false,
             ledger: Ledger::default(),
             holes: Holes::default(),
         }

@@ -242,6 +242,7 @@ impl Journal {
         let lane_ids = lanes::add(&mut books, options, &ids, last.saturating_add(1))?;
         for book in books.iter_mut() {
             book.holes.set_silent(options.silent.contains(&book.name));
+            book.absorbed = options.absorbing.contains(&book.name);
         }
         // Before the state says that all of it is durable.
         let sure = match newest.last().filter(|_| tail.unproven || log.is_distrusted(tail.newest.first)) {
