@@ -83,7 +83,7 @@ impl ClosedGeneration {
         self.index().newer
     }
 
-    fn index(&self) -> Arc<Index> {
+    pub(super) fn index(&self) -> Arc<Index> {
         locked(&self.index).clone()
     }
 }

@@ -57,10 +57,11 @@ impl Journal {
                     if retry.is_none() || last {
                         tracing::warn!(%error, "state file not written");
                     }
+                    // Not written yet, whoever asks next.
+                    flags.dirty = true;
                     if last {
                         return;
                     }
-                    flags.dirty = true;
                     let next = retry.map_or(STATE_RETRY_FIRST, |pause| (pause * 2).min(STATE_RETRY_MAX));
                     *retry.insert(next)
                 }

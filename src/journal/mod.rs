@@ -16,6 +16,7 @@
 //! `reserve` ([`reserve`]).
 
 mod age;
+mod ahead;
 mod anew;
 mod append;
 mod aside;
@@ -126,6 +127,8 @@ struct Shared {
     durable: watch::Sender<u64>,
     /// The first number of this run.
     began: u64,
+    /// What the newest generation held when this run began.
+    found: Vec<ahead::Run>,
     recent: Mutex<Recent>,
     keeper: keeper::Keeper,
     quarantine: quarantine::Quarantine,

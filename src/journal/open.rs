@@ -5,6 +5,7 @@
 //! Only when the new epoch is durable may anything be appended. Generations of earlier opens are never appended to: a
 //! small newest one is carried over into a fresh database, a large one is simply closed.
 
+use super::ahead;
 use super::anew::{carry_over, made_sure};
 use super::aside;
 use super::beside::is_read_only;
@@ -17,7 +18,7 @@ use super::format::check_format;
 use super::keeper::Keeper;
 use super::lane_state::LaneState;
 use super::lanes::{self, Traces};
-use super::log::Log;
+use super::log::{Log, locked};
 use super::origin::{Machine, Place, draw, draw_id};
 use super::quarantine::Quarantine;
 use super::report::OpenReport;
@@ -233,8 +234,10 @@ impl Journal {
                 (if report.copied { draw_id() } else { state.journal }, epoch.saturating_add(1), books)
             }
             None if report.state_lost => {
-                report.new_id = tail.journal.is_none();
-                (tail.journal.unwrap_or_else(draw_id), tail.epoch.saturating_add(EPOCH_LEAP), Vec::new())
+                // The newest one may have been begun a moment ago, and hold nothing yet.
+                let known = tail.journal.map_or_else(|| journal_of(&log), |id| Ok(Some(id)))?;
+                report.new_id = known.is_none();
+                (known.unwrap_or_else(draw_id), tail.epoch.saturating_add(EPOCH_LEAP), Vec::new())
             }
             None => (draw_id(), 1, Vec::new()),
         };
@@ -242,6 +245,11 @@ impl Journal {
         gap_record::forget_announced(&log, high, end, &mut books)?;
         if report.state_lost || report.slot_lost {
             lanes::recover(&log, &tail.lanes, &mut books)?;
+        }
+        if log.firsts().is_empty() {
+            // Nothing is missing that no lane waits for: the last generation may go with the last record.
+            let waiting = books.iter().filter(|book| book.waiting() > 0).map(|book| book.read_from).min();
+            report.missing = waiting.map_or(0, |from| high.saturating_add(1).saturating_sub(from));
         }
         for book in &mut books {
             book.next = book.next.max(tail.next.get(&book.id).copied().unwrap_or(1));
@@ -289,6 +297,7 @@ impl Journal {
             state: Mutex::new(state_file),
             durable: watch::Sender::new(last),
             began: last.saturating_add(1),
+            found: newest.last().map(|(closed, _)| ahead::runs(closed)).unwrap_or_default(),
             recent: Mutex::new(Recent::default()),
             keeper: Keeper::default(),
             quarantine,
@@ -303,6 +312,14 @@ impl Journal {
         }));
         // Epoch and run are durable from here on; only now may a number be given.
         journal.0.keep_state(Home::DiskOrBoot)?;
+        if report.slot_lost || report.state_lost {
+            // Both halves are sound again before anything hangs on one of them, and neither has an older epoch.
+            journal.0.write_slot(Home::DiskOrBoot)?;
+        }
+        while locked(&journal.0.state).is_young() {
+            // Whoever finds a half blank from here on knows that it came back empty.
+            journal.0.write_slot(Home::DiskOrBoot)?;
+        }
         if let Err(error) = journal.0.reserve.make(options.bounds.min_free) {
             tracing::warn!(%error, "the journal's reserve for a full disk cannot be made now");
         }
@@ -380,6 +397,17 @@ fn read_tail(log: &Log, high: Option<u64>, proven: u64) -> Result<(TailFacts, Ve
     }
     newest.reverse();
     Ok((tail, newest))
+}
+
+/// The id that the newest record has, whichever generation it is in.
+fn journal_of(log: &Log) -> Result<Option<JournalId>, JournalError> {
+    for first in log.firsts().into_iter().rev() {
+        let Some(closed) = log.closed(first)? else { continue };
+        if let Some(read) = closed.records(0, u64::MAX).next() {
+            return Ok(Some(read.map_err(unreadable)?.0.journal));
+        }
+    }
+    Ok(None)
 }
 
 pub(super) fn unreadable(error: io::Error) -> JournalError {

@@ -1,5 +1,6 @@
 //! The state file's two slots: what a start goes on with when the newer one is damaged.
 
+use super::super::generation::Facts;
 use super::*;
 use std::fs;
 
@@ -40,20 +41,29 @@ fn with_a_damaged_newest_slot_everything_up_to_here_may_have_been_sent_and_nothi
     rig.end(false);
 }
 
-/// Both were written by the second write: one that is blank afterwards came back empty.
+/// Both are written before the first record comes: one that is blank afterwards came back empty.
 #[test]
 fn a_slot_that_came_back_empty_is_lost_too_and_one_that_was_never_written_is_not() {
     let dir = crate::testing::fast_dir();
+    let path = dir.path().join("state");
     let opened = Journal::open(&options(dir.path()), &Clock::new(None)).unwrap();
     drop(opened);
+    let both = fs::read(&path).unwrap();
+    let blank = |half: usize| {
+        let mut bytes = both.clone();
+        bytes[half * 4096..(half + 1) * 4096].fill(0);
+        fs::write(&path, bytes).unwrap();
+        Journal::open(&options(dir.path()), &Clock::new(None)).unwrap().report.slot_lost
+    };
+    assert_eq!([0, 1].map(blank), [true, true]);
+    fs::write(&path, &both).unwrap();
     let mut rig = start(&options(dir.path()));
-    assert!(!rig.report.slot_lost, "written once");
+    assert!(!rig.report.slot_lost);
     rig.append(1..=20);
     rig.end(false);
     let rig = start(&options(dir.path()));
     assert_eq!((rig.report.slot_lost, maybe_sent(&rig)), (false, vec![]));
     rig.end(false);
-    let path = dir.path().join("state");
     let mut bytes = fs::read(&path).unwrap();
     bytes[..4096].fill(0);
     fs::write(&path, bytes).unwrap();
@@ -86,6 +96,60 @@ fn no_generation_goes_that_the_older_slot_needs() {
     assert_eq!((read.last(), rig.facts().damaged), (Some(&1000), 0), "{:?}", rig.facts());
     add_up(&rig.facts());
     rig.end(false);
+}
+
+/// Each start that finds a half damaged goes on under an epoch of its own, and leaves two sound ones.
+#[test]
+fn one_half_after_the_other_may_be_lost_and_no_epoch_comes_twice() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&options(dir.path()));
+    rig.append(1..=20);
+    let mut epoch = rig.journal.epoch();
+    rig.end(false);
+    for _ in 0..4 {
+        damage_newest(dir.path());
+        let opened = Journal::open(&options(dir.path()), &Clock::new(None)).unwrap();
+        assert!(opened.report.slot_lost && !opened.report.state_lost);
+        assert!(opened.journal.epoch() > epoch, "{} after {epoch}", opened.journal.epoch());
+        epoch = opened.journal.epoch();
+    }
+}
+
+/// The newest generation tells whose the journal is, and may have been begun without coming to hold anything.
+#[test]
+fn after_a_lost_state_the_journal_is_known_by_what_older_generations_hold() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&options(dir.path()));
+    rig.append(1..=300);
+    let (id, next) = (rig.journal.id(), rig.journal.facts().durable + 1);
+    let (epoch, lanes) = (rig.journal.epoch(), vec![]);
+    let empty = Facts { format: 2, first: next, epoch, lanes };
+    rig.end(false);
+    let log = Log::open(dir.path()).unwrap();
+    drop(log.start(empty).unwrap());
+    drop(log);
+    fs::remove_file(dir.path().join("state")).unwrap();
+    let rig = start(&options(dir.path()));
+    assert!(rig.report.state_lost && !rig.report.new_id);
+    assert_eq!(rig.journal.id(), id);
+    rig.end(false);
+}
+
+/// The last generation may go with the last record, and then nothing is missing in the log that is empty.
+#[test]
+fn an_empty_log_lacks_only_what_a_lane_waits_for() {
+    for (settled, missing) in [(20, 0), (15, 5)] {
+        let dir = crate::testing::fast_dir();
+        let mut rig = start(&options(dir.path()));
+        rig.append(1..=20);
+        rig.read_all();
+        settle(&rig, 1..=settled);
+        rig.end(false);
+        fs::remove_dir_all(dir.path().join("log")).unwrap();
+        let rig = start(&options(dir.path()));
+        assert_eq!(rig.report.missing, missing);
+        rig.end(false);
+    }
 }
 
 #[test]
