@@ -18,6 +18,7 @@ const _: () = assert!(usize::BITS >= u32::BITS);
 pub mod clock;
 pub mod config;
 pub mod link;
+pub(crate) mod sync;
 pub mod tls;
 pub mod visible;
 

@@ -4,7 +4,7 @@ use super::OPEN_RETRY;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::journal::{
-    Bounds, GENERATION_BYTES, Journal, JournalError, JournalOptions, OpenReport, Opened, QUIET, RESERVE_BYTES, place,
+    Bounds, GENERATION_BYTES, Journal, JournalError, JournalOptions, OpenReport, Opened, QUIET, RESERVE_BYTES, volume,
 };
 use crate::mqtt::{self, names, repeats::Recogniser, topic::route_of};
 use crate::record::Draft;
@@ -143,7 +143,7 @@ pub(super) fn say_opened(report: &OpenReport, journal: &Journal) {
         );
     }
     if report.in_ram {
-        let media: Vec<String> = place::media().iter().map(|path| path.display().to_string()).collect();
+        let media: Vec<String> = volume::media().iter().map(|path| path.display().to_string()).collect();
         tracing::error!(path = %journal.path().display(), flash = media.join(", "), "the journal lies in RAM and is lost at a power cut; set journal.path to a folder on flash");
     }
 }

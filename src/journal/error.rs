@@ -1,10 +1,8 @@
 //! Why a journal cannot be used, in words for people.
 
-use super::beside;
-use super::generation::GenerationError;
-use super::reserve;
-use super::state::StateError;
-use std::any::Any;
+use crate::journal::checkpoint::state::StateError;
+use crate::journal::disk::{beside, reserve};
+use crate::journal::generation::active::GenerationError;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -42,21 +40,21 @@ impl JournalError {
     }
 
     /// Whether the disk has no space left.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         matches!(self, JournalError::Io { source, .. } if reserve::is_full(source))
     }
 
     /// Whether it is a matter of a moment: sled's threads have not let go yet.
-    pub(super) fn passes(&self) -> bool {
+    pub(crate) fn passes(&self) -> bool {
         matches!(self, JournalError::Io { source, .. } if source.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Whether the file system as a whole cannot be written.
-    pub(super) fn is_read_only(&self) -> bool {
+    pub(crate) fn is_read_only(&self) -> bool {
         matches!(self, JournalError::Io { source, .. } if beside::is_read_only(source))
     }
 
-    pub(super) fn io(path: &Path, source: io::Error) -> JournalError {
+    pub(crate) fn io(path: &Path, source: io::Error) -> JournalError {
         JournalError::Io { path: path.to_owned(), source }
     }
 }
@@ -78,10 +76,4 @@ impl From<StateError> for JournalError {
             many @ StateError::TooManyLanes(_) => JournalError::Generation(many.to_string()),
         }
     }
-}
-
-/// What a panic said.
-pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }

@@ -3,14 +3,20 @@
 //! The journal that is damaged is the released one in `tests/journals/v1`: 150 records in two generations, a state file
 //! with settled intervals and a mark, a quarantine. Everything runs on one thread, so that a finding replays.
 
-use super::books::{Ledger, Outcome};
-use super::frame;
-use super::generation::Facts;
-use super::state::{self, State};
-use super::value::Value;
-use super::{Append, Item, Journal, JournalError, JournalOptions, Lane, Opened, Reader};
 use crate::clock::Clock;
 use crate::config::OnFull;
+use crate::journal::checkpoint::state;
+use crate::journal::checkpoint::state::State;
+use crate::journal::disk::{frame, twoslot};
+use crate::journal::error::JournalError;
+use crate::journal::generation::manifest::Facts;
+use crate::journal::generation::value::Value;
+use crate::journal::handle::Journal;
+use crate::journal::handle::append::{Append, Item};
+use crate::journal::handle::options::JournalOptions;
+use crate::journal::ledger::books::{Ledger, Outcome};
+use crate::journal::reader::{Lane, Reader};
+use crate::journal::recovery::Opened;
 use crate::record::{Draft, LaneId, Record, codec, pack};
 use crate::rig::fuzz::scratch;
 use std::collections::{BTreeMap, HashMap};
@@ -110,9 +116,9 @@ const COUNT_MAX: u64 = 1 << 20;
 fn is_a_lie(path: &str, bytes: &[u8]) -> bool {
     let lies = |count: u64| count > COUNT_MAX;
     if path == "state" {
-        let states = bytes.chunks_exact(state::SLOT_LEN).filter_map(|slot| state::parse(slot)?.ok());
+        let states = bytes.chunks_exact(twoslot::SLOT_LEN).filter_map(state_of);
         let books = |state: State| state.lanes.into_iter().filter_map(|lane| lane.into_book().ok());
-        let mut states = states.map(|(_, state)| (lies(state.high) || lies(state.epoch), state));
+        let mut states = states.map(|state| (lies(state.high) || lies(state.epoch), state));
         return states.any(|(lie, state)| lie || books(state).any(|book| lies(book.next) || lies(book.read_from)));
     }
     if path.ends_with("/generation") {
@@ -132,7 +138,7 @@ fn is_a_lie(path: &str, bytes: &[u8]) -> bool {
 /// Makes the checksums of a file right, whatever stands in it now.
 fn seal(path: &str, bytes: &mut [u8]) {
     match path {
-        "state" => bytes.chunks_exact_mut(state::SLOT_LEN).for_each(state::seal),
+        "state" => bytes.chunks_exact_mut(twoslot::SLOT_LEN).for_each(twoslot::seal),
         "intake/seen" | "intake/filters" if bytes.len() > 12 => {
             let crc = crc32c::crc32c(&bytes[12..]).to_be_bytes();
             bytes[8..12].copy_from_slice(&crc);
@@ -171,10 +177,15 @@ impl Folder {
     fn open(&self) -> Option<Opened> {
         let options = JournalOptions {
             path: self.0.clone(),
-            bounds: super::Bounds { max_bytes: 1 << 30, max_age: None, min_free: 0, on_full: OnFull::DropOldest },
+            bounds: crate::journal::ledger::retention::Bounds {
+                max_bytes: 1 << 30,
+                max_age: None,
+                min_free: 0,
+                on_full: OnFull::DropOldest,
+            },
             reserve_bytes: 0,
             generation_bytes: 40_000,
-            quiet: super::QUIET,
+            quiet: crate::journal::limits::QUIET,
             lanes: LANES.map(str::to_owned).into(),
             silent: Vec::new(),
             machine: "/".into(),
@@ -313,7 +324,7 @@ pub(crate) fn file_seeds() -> Vec<Vec<u8>> {
         seeds.push(seed(which, 4, 0, b""));
         seeds.push(seed(which, 6, middle, &[3]));
         seeds.push(seed(which, 7, 0, &[0, 0, 30, 1, 0, 16, 70, 0x80]));
-        if original.len() <= 2 * state::SLOT_LEN {
+        if original.len() <= 2 * twoslot::SLOT_LEN {
             seeds.push(seed(which, SEALED, 0, original));
         }
     }
@@ -345,9 +356,17 @@ pub(crate) fn parsers(bytes: &[u8]) {
     let _ = serde_cbor::from_slice::<Facts>(bytes);
     check_state(serde_cbor::from_slice::<State>(bytes).ok());
     sealed = bytes.to_vec();
-    sealed.resize(state::SLOT_LEN, 0);
-    state::seal(&mut sealed);
-    check_state(state::parse(&sealed).and_then(Result::ok).map(|(_, state)| state));
+    sealed.resize(twoslot::SLOT_LEN, 0);
+    twoslot::seal(&mut sealed);
+    check_state(state_of(&sealed));
+}
+
+/// The state that a slot holds.
+fn state_of(slot: &[u8]) -> Option<State> {
+    match twoslot::parse(slot) {
+        twoslot::Slot::Sound(_, body) => state::parse(&body),
+        _ => None,
+    }
 }
 
 /// A state that does not contradict itself has books that add up.
@@ -360,7 +379,7 @@ fn check_state(state: Option<State>) {
 
 pub(crate) fn parser_seeds() -> Vec<Vec<u8>> {
     let (_, state) = FILES[0];
-    let slots = state.chunks(state::SLOT_LEN).map(|slot| {
+    let slots = state.chunks(twoslot::SLOT_LEN).map(|slot| {
         let end = slot.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         slot[..end].to_vec()
     });

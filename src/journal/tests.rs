@@ -22,14 +22,21 @@ mod slots;
 mod small;
 mod unsynced;
 
-use super::books::Outcome;
 use super::*;
+use crate::clock::Clock;
 use crate::config::OnFull;
-use crate::record::{Draft, Identity, KeyKind, Message, TimeSource};
+use crate::journal::disk::frame;
+use crate::journal::ledger::books::{LaneBook, Outcome};
+use crate::journal::ledger::gaps::{About, Hole, Reason};
+use crate::journal::limits::RECENT_BYTES;
+use crate::record::{Draft, Identity, JournalId, KeyKind, LaneId, Message, Record, Run, TimeSource};
+use crate::sync::locked;
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 const MAIN: &str = "main";

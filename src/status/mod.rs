@@ -13,7 +13,7 @@ pub mod token;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::drain::{DrainShared, DrainStatus};
-use crate::journal::{Journal, JournalFacts, LaneFacts, place};
+use crate::journal::{Journal, JournalFacts, LaneFacts, volume};
 use crate::mqtt::names::Names;
 use crate::mqtt::{IntakeShared, IntakeStatus};
 use history::{History, Outlook, Point};
@@ -256,7 +256,7 @@ impl Board {
             facts: journal.facts(),
             path: self.path.clone(),
             in_ram,
-            free_bytes: place::free_bytes(&self.path),
+            free_bytes: volume::free_bytes(&self.path),
         });
         let lane = |name: &str| journal.as_ref()?.facts.lanes.iter().find(|lane| lane.name == name).cloned();
         let drain = |name: &str| {

@@ -4,6 +4,7 @@
 mod advisories;
 mod documents;
 mod edges;
+mod layers;
 
 use std::fs;
 use std::path::{Path, PathBuf};

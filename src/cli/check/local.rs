@@ -6,7 +6,7 @@ use crate::cli::credentials::service_user;
 use crate::clock::Clock;
 use crate::config::{Config, CredentialsSource};
 use crate::journal::folder::{self, Trusted};
-use crate::journal::place;
+use crate::journal::volume;
 use crate::status::token::{TOKEN_CHARS_MIN, Token};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -109,8 +109,8 @@ fn journal(config: &Config) -> Vec<Step> {
         )];
     };
     let mut steps = vec![owned(path)];
-    steps.push(if place::in_ram(folder) {
-        let media: Vec<String> = place::media().iter().map(|path| path.display().to_string()).collect();
+    steps.push(if volume::in_ram(folder) {
+        let media: Vec<String> = volume::media().iter().map(|path| path.display().to_string()).collect();
         let next = format!("set journal.path to a folder on flash: {} can be written", media.join(", "));
         Step::bad("journal's file system", format!("{} lies in RAM: a power cut loses it", path.display()), next)
     } else {
@@ -118,7 +118,7 @@ fn journal(config: &Config) -> Vec<Step> {
     });
     let bound = config.journal.max_bytes;
     let used = used_bytes(path);
-    steps.push(match place::free_bytes(folder) {
+    steps.push(match volume::free_bytes(folder) {
         Some(free) if free.saturating_add(used) < bound => {
             let found = format!("{} free and {} used, but journal.max_bytes is {}", mib(free), mib(used), mib(bound));
             Step::bad("journal's space", found, "free space, or lower journal.max_bytes")

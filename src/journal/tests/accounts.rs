@@ -1,9 +1,9 @@
 //! Outcomes over restarts: what was settled out of turn keeps how it ended, in however little room the state file has.
 
-use super::super::gaps::RANGES_MAX;
-use super::super::lane_state::Room;
 use super::*;
-use crate::journal::lane_state::LaneState;
+use crate::journal::checkpoint::lane_state::LaneState;
+use crate::journal::checkpoint::lane_state::Room;
+use crate::journal::ledger::gaps::RANGES_MAX;
 
 fn book(appended: u64) -> LaneBook {
     let mut book = LaneBook::new(LaneId(0), MAIN.into(), 1);

@@ -2,7 +2,7 @@
 
 use super::damage::generations;
 use super::*;
-use crate::journal::refusal::PATIENCE;
+use crate::journal::disk::refusal::PATIENCE;
 use std::fs;
 
 /// A link to nowhere in its place, as a repair of the file system may leave it.

@@ -75,7 +75,7 @@ impl Damage {
     }
 }
 
-pub(super) fn generations(journal: &Path) -> Vec<PathBuf> {
+pub(crate) fn generations(journal: &Path) -> Vec<PathBuf> {
     let mut folders: Vec<_> = fs::read_dir(journal.join("log")).unwrap().map(|e| e.unwrap().path()).collect();
     folders.sort();
     folders

@@ -4,7 +4,7 @@ use super::*;
 use serde_json::Value;
 
 /// What the gap records say that wait in the main lane.
-pub(super) fn announced(rig: &Rig) -> Vec<Value> {
+pub(crate) fn announced(rig: &Rig) -> Vec<Value> {
     let mut reader = rig.lane().reader();
     let mut found = Vec::new();
     loop {
@@ -18,7 +18,7 @@ pub(super) fn announced(rig: &Rig) -> Vec<Value> {
 }
 
 /// Waits until nothing is left to announce.
-pub(super) fn until_told(rig: &Rig) {
+pub(crate) fn until_told(rig: &Rig) {
     let mut durable = rig.journal.0.durable.subscribe();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     while rig.facts().unannounced > 0 {

@@ -1,8 +1,8 @@
 //! Lanes that come and go: none is lost with the state file, none stays for ever, no id is given twice.
 
-use super::super::generation::{Facts, read_facts};
 use super::damage::generations;
 use super::*;
+use crate::journal::generation::manifest::{Facts, read_facts};
 use std::fs;
 
 fn with(path: &Path, lanes: &[&str]) -> JournalOptions {

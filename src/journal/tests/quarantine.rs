@@ -171,7 +171,7 @@ fn a_requeue_is_cut_into_commits_of_the_usual_size() {
     let mut firsts: Vec<u64> = firsts(dir.path()).into_iter().filter(|first| *first > before).collect();
     firsts.push(high + 1);
     let largest = firsts.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
-    assert!(largest <= commit::COMMIT_RECORDS as u64, "{firsts:?}");
+    assert!(largest <= crate::journal::limits::COMMIT_RECORDS as u64, "{firsts:?}");
     rig.end(false);
 }
 

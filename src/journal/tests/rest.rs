@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 /// Waits for what the writer and its readers do in their own time.
-pub(super) fn await_that(what: &str, holds: impl Fn() -> bool) {
+pub(crate) fn await_that(what: &str, holds: impl Fn() -> bool) {
     let until = Instant::now() + Duration::from_secs(60);
     while !holds() {
         assert!(Instant::now() < until, "{what}");

@@ -2,7 +2,7 @@
 
 use super::rest::await_that;
 use super::*;
-use crate::journal::keeper::STATE_PAUSE;
+use crate::journal::handle::keeper::STATE_PAUSE;
 use std::os::unix::fs::MetadataExt;
 
 /// Bytes in the blocks of all generations.
@@ -44,7 +44,7 @@ fn nobody_holds_the_files_of_a_generation_that_was_evicted() {
     rig.append(1..=300);
     rig.journal.0.forget();
     let (lane, mut reader) = (rig.lane(), rig.lane().reader());
-    let mut oldest = age::Oldest::new(Duration::from_secs(86_400));
+    let mut oldest = crate::journal::writer::age::Oldest::new(Duration::from_secs(86_400));
     let first = rig.journal.0.log.firsts()[1];
     assert_eq!(reader.read(10, 1 << 20).unwrap().len(), 10);
     assert_eq!(lane.reread(2).unwrap().unwrap().number, 2);
@@ -65,7 +65,7 @@ fn nobody_holds_the_files_of_a_generation_that_was_evicted() {
 }
 
 /// Fills a journal that stops at its bound; gives how many tickets came back.
-pub(super) fn fill(rig: &mut Rig, count: u64) -> u64 {
+pub(crate) fn fill(rig: &mut Rig, count: u64) -> u64 {
     let id = rig.lane().id();
     rig.send(1..=count, &[id]);
     let mut tickets = 0;
@@ -107,7 +107,7 @@ fn while_it_stands_at_its_bound_nothing_is_written_and_it_goes_on_and_ends_promp
 }
 
 /// At the bound with records in quarantine: a request that waits there.
-pub(super) fn at_the_bound(dir: &Path) -> (Rig, u64) {
+pub(crate) fn at_the_bound(dir: &Path) -> (Rig, u64) {
     let mut rig = start(&bounded(dir, 3_000_000, OnFull::Stop));
     rig.append(1..=3);
     for read in rig.lane().reader().read(3, 1 << 20).unwrap() {

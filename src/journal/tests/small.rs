@@ -1,11 +1,12 @@
 //! Small things in a journal's folder: the format line, what others put there, a state write that was refused.
 
 use super::*;
-use crate::journal::lane_state::LaneState;
-use crate::journal::state::State;
+use crate::journal::checkpoint::lane_state::LaneState;
+use crate::journal::checkpoint::state;
+use crate::journal::checkpoint::state::State;
 use std::fs;
 
-pub(super) fn signed(said: &str) -> String {
+pub(crate) fn signed(said: &str) -> String {
     format!("{said}, crc {:08x}\n", crc32c::crc32c(said.as_bytes()))
 }
 

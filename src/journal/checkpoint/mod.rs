@@ -1,0 +1,5 @@
+//! The state file: what must survive beside the records.
+
+pub(crate) mod lane_state;
+pub(crate) mod machine;
+pub(crate) mod state;

@@ -1,0 +1,158 @@
+//! Files that change, break off or refuse under their index.
+#![allow(clippy::disallowed_methods, reason = "a second thread looks while the first one holds the lock")]
+
+use super::*;
+use crate::journal::disk::frame::VALUE_MAX;
+use crate::journal::generation::index::PIECE;
+use crate::journal::generation::manifest::Facts;
+use crate::journal::limits::SEGMENT_BYTES;
+use crate::journal::log::framed;
+use crate::record::codec;
+
+/// A record that says who it is, and bytes that are its value.
+fn value(number: u64, payload: &[u8]) -> Vec<Vec<u8>> {
+    let record = Arc::new(crate::testing::record(number, payload));
+    framed(&[record], None).0.into_iter().map(|(_, _, value)| value).collect()
+}
+
+fn payload(closed: &ClosedGeneration, number: u64) -> Option<Vec<u8>> {
+    let record = closed.value(number).unwrap()?.record(number)?;
+    Some(record.draft.message.payload.to_vec())
+}
+
+#[test]
+fn frames_across_piece_borders_and_files_are_found_and_incomplete_records_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bytes = vec![0xaa; PIECE - 20];
+    bytes.extend(value(1, b"across the border").remove(0));
+    bytes.extend(vec![0xbb; PIECE]);
+    let long = vec![3; 3 * VALUE_MAX];
+    let parts = value(2, &long);
+    bytes.extend(&parts[0]);
+    fs::write(dir.path().join("db"), &bytes).unwrap();
+    fs::create_dir(dir.path().join("blobs")).unwrap();
+    fs::write(dir.path().join("blobs/1"), parts[1..].concat()).unwrap();
+    fs::write(dir.path().join("blobs/2"), value(3, &long).remove(1)).unwrap();
+    let closed = ClosedGeneration::closed(dir.path()).unwrap();
+    assert_eq!(closed.numbers().collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(payload(&closed, 1).as_deref(), Some(&b"across the border"[..]));
+    assert_eq!(payload(&closed, 2), Some(long));
+    assert_eq!(payload(&closed, 3), None);
+}
+
+/// The bytes of records that say which they are.
+fn row(numbers: impl Iterator<Item = u64>) -> Vec<u8> {
+    numbers.flat_map(|number| value(number, format!("record {number:02}").as_bytes()).remove(0)).collect()
+}
+
+#[test]
+fn a_file_that_changes_under_its_index_gives_what_was_asked_for_or_says_that_it_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("db");
+    fs::write(&file, row(10..=30)).unwrap();
+    let closed = ClosedGeneration::closed(dir.path()).unwrap();
+    let whole = |number: u64| Some(format!("record {number:02}").into_bytes());
+    // In place, as sled does: other sound frames, of the same length, stand where the index points.
+    for order in [(10..=30).rev().collect::<Vec<_>>(), (10..=30).map(|n| n % 21 + 10).collect()] {
+        fs::OpenOptions::new().write(true).open(&file).unwrap().write_all_at(&row(order.into_iter()), 0).unwrap();
+        (10..=30).for_each(|number| assert_eq!(payload(&closed, number), whole(number)));
+    }
+    // Moved by a few bytes, and one of them gone.
+    let moved = [&b"TGfr"[..], &row((10..=30).filter(|number| *number != 17))].concat();
+    fs::OpenOptions::new().write(true).truncate(true).open(&file).unwrap().write_all_at(&moved, 0).unwrap();
+    (10..=30).for_each(|number| assert_eq!(payload(&closed, number), whole(number).filter(|_| number != 17)));
+}
+
+#[test]
+fn of_several_copies_the_one_that_sled_wrote_last_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let segment = |lsn: u64, body: &[u8]| {
+        let mut bytes = vec![0; 20];
+        bytes[4..12].copy_from_slice(&(lsn ^ i64::MAX as u64).to_le_bytes());
+        bytes.extend(value(1, body).remove(0));
+        bytes.resize(SEGMENT_BYTES, 0);
+        bytes
+    };
+    let size = SEGMENT_BYTES as u64;
+    fs::write(
+        dir.path().join("db"),
+        [segment(3 * size, b"new"), segment(size, b"old"), segment(2 * size, b"mid")].concat(),
+    )
+    .unwrap();
+    let closed = ClosedGeneration::closed(dir.path()).unwrap();
+    assert_eq!(payload(&closed, 1).as_deref(), Some(&b"new"[..]));
+}
+
+/// A damaged value costs its own records and no others, and none is taken for another's.
+#[test]
+fn of_packed_records_a_damaged_value_costs_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let records: Vec<_> = (1..=100).map(|n| Arc::new(crate::testing::record(n, &[n as u8; 150]))).collect();
+    let (frames, _) = framed(&records, Some(0));
+    assert!((2..50).contains(&frames.len()), "several in a value, and several values");
+    let (first, second) = (frames[0].0, frames[1].0);
+    let mut bytes: Vec<u8> = frames.into_iter().flat_map(|(_, _, value)| value).collect();
+    bytes[100] ^= 1;
+    fs::write(dir.path().join("db"), &bytes).unwrap();
+    let closed = ClosedGeneration::closed(dir.path()).unwrap();
+    assert_eq!(closed.numbers().collect::<Vec<_>>(), (second..=100).collect::<Vec<_>>());
+    assert_eq!(closed.in_doubt(0), second - first);
+    for record in &records {
+        let read = closed.value(record.number).unwrap().and_then(|value| value.record(record.number));
+        assert_eq!(read.as_ref(), Some(record).filter(|record| record.number >= second));
+    }
+}
+
+/// In the other version than the note says a frame is somebody's payload, and a later version's frame too in the first one.
+#[test]
+fn a_generation_takes_frames_of_its_own_version_alone() {
+    let old = |number| frame::split_1(number, None, &codec::encode(&crate::testing::record(number, b"old"))).concat();
+    let new = |number| value(number, b"new").concat();
+    for (version, own, other) in
+        [(1, &old as &dyn Fn(u64) -> Vec<u8>, &new as &dyn Fn(u64) -> Vec<u8>), (2, &new, &old)]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let facts = Facts { format: version, first: 1, epoch: 1, lanes: vec![] };
+        let note = serde_cbor::to_vec(&facts).unwrap();
+        let crc = crc32c::crc32c(&note).to_be_bytes();
+        fs::write(dir.path().join("generation"), [note, crc.to_vec()].concat()).unwrap();
+        let bytes: Vec<u8> =
+            (1..=10).flat_map(|number| [other(number + 20), own(number), other(number)].concat()).collect();
+        fs::write(dir.path().join("db"), &bytes).unwrap();
+        let closed = ClosedGeneration::closed(dir.path()).unwrap();
+        assert_eq!(closed.numbers().collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
+        let said: &[u8] = if version == 1 { b"old" } else { b"new" };
+        assert_eq!(payload(&closed, 3).as_deref(), Some(said));
+    }
+}
+
+#[test]
+fn a_generation_is_not_indexed_while_its_database_is_open() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("db"), row(1..=2)).unwrap();
+    let holder = File::open(dir.path().join("db")).unwrap();
+    rustix::fs::flock(&holder, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    std::thread::scope(|scope| {
+        let scanned = scope.spawn(|| ClosedGeneration::closed(dir.path()));
+        assert!(ClosedGeneration::as_it_is(dir.path()).is_ok(), "a command does not wait");
+        assert!(!scanned.is_finished());
+        drop(holder);
+        assert_eq!(scanned.join().unwrap().unwrap().numbers().count(), 2);
+    });
+}
+
+/// A payload may hold whole frames, sound ones, at every offset: on the border of the pieces in which a file is read, too.
+#[test]
+fn a_frame_inside_another_one_is_none_wherever_a_file_is_cut_into_pieces() {
+    let forged = frame::split_1(2, None, b"forged").remove(0);
+    let row = |number| frame::split_1(number, None, &forged.repeat(60)).remove(0);
+    let length = row(1).len();
+    for shift in (0..length + forged.len()).step_by(7) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bytes = vec![0; PIECE - length - forged.len() / 2 + shift];
+        (3..6).for_each(|number| bytes.extend(row(number)));
+        fs::write(dir.path().join("db"), &bytes).unwrap();
+        let closed = ClosedGeneration::closed(dir.path()).unwrap();
+        assert_eq!(closed.numbers().collect::<Vec<_>>(), [3, 4, 5], "shifted by {shift}");
+    }
+}

@@ -1,0 +1,174 @@
+//! Where the sound frames of a generation's files lie: found by reading all of their bytes once, in pieces.
+//!
+//! Nothing inside a sound frame is one, wherever the pieces are cut. Of several copies of a frame the one counts that sled
+//! wrote last. Pages that the medium refuses cost what is in them, once that is believed ([`crate::journal::disk::refusal`]).
+
+use crate::journal::disk::frame::{Odd, VALUE_MAX};
+use crate::journal::disk::{frame, refusal};
+use crate::journal::limits::SEGMENT_BYTES;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub(crate) const PIECE: usize = 1024 * 1024;
+const PAGE: usize = 4096;
+
+/// Where a sound frame lies, and how long it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// Of the first record in it.
+    pub(crate) number: u64,
+    pub(crate) count: u16,
+    pub(crate) part: u16,
+    pub(crate) parts: u16,
+    pub(crate) file: u16,
+    pub(crate) len: u16,
+    pub(crate) at: u64,
+}
+
+impl Place {
+    pub(crate) fn end(&self) -> u64 {
+        self.number.saturating_add(u64::from(self.count))
+    }
+}
+
+/// Where everything lies.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    /// Sorted by number and part, each once.
+    pub(crate) places: Vec<Place>,
+    /// Every commit up to this number was complete before another began.
+    pub(crate) committed: u64,
+    /// Numbers that frames with a wrong checksum claim to have, each from the first to before the second.
+    pub(crate) broken: BTreeSet<(u64, u64)>,
+    /// A later version, of which a sound frame was found.
+    pub(crate) newer: Option<u8>,
+}
+
+impl Index {
+    pub(crate) fn of(files: &[(PathBuf, File)], version: u8) -> io::Result<Index> {
+        let mut found = Index::default();
+        let mut piece = vec![0; PIECE + VALUE_MAX];
+        let mut ages = Vec::with_capacity(files.len());
+        for (index, (path, file)) in files.iter().enumerate() {
+            found.scan_file(version, index as u16, (path, file), &mut piece)?;
+            ages.push(segment_ages(file));
+        }
+        // Of several copies the one that sled wrote last: the segment tells, and within one the offset.
+        let age = |place: &Place| {
+            let ages: &Vec<u64> = &ages[usize::from(place.file)];
+            (ages.get((place.at / SEGMENT_BYTES as u64) as usize).copied().unwrap_or(0), place.at)
+        };
+        found.places.sort_unstable_by_key(|place| (place.number, place.part, std::cmp::Reverse(age(place))));
+        found.places.dedup_by_key(|place| (place.number, place.part));
+        found.places.shrink_to_fit();
+        Ok(found)
+    }
+
+    pub(crate) fn scan_file(
+        &mut self,
+        version: u8,
+        index: u16,
+        (path, file): (&Path, &File),
+        piece: &mut [u8],
+    ) -> io::Result<()> {
+        let length = file.metadata()?.len();
+        let mut refused: Option<io::Error> = None;
+        // Where the last sound frame ended: a payload may hold whole frames, and nothing inside another frame is one.
+        let mut behind = 0u64;
+        for at in (0..length).step_by(PIECE) {
+            // A piece overlaps the next by one value, so that no frame is cut in two.
+            let wanted = piece.len().min(usize::try_from(length - at).unwrap_or(usize::MAX));
+            refused = read_what_can_be(file, &mut piece[..wanted], at).err().or(refused);
+            let base = piece.as_ptr() as usize;
+            let from = behind.saturating_sub(at).min(wanted as u64) as usize;
+            // What begins in the overlap may be cut off here, and is whole in the next piece.
+            let frames = frame::scan(&piece[from..wanted], Some(version), |odd| match odd {
+                Odd::Broken(from, to) => _ = self.broken.insert((from, to)),
+                // In a generation of version 1 it may be a published one.
+                Odd::Newer(newer) if version > 1 => self.newer = Some(newer),
+                Odd::Newer(_) => {}
+            });
+            for frame in frames.take_while(|frame| (frame.bytes.as_ptr() as usize - base) < PIECE) {
+                let start = at + (frame.bytes.as_ptr() as usize - base) as u64;
+                behind = start + frame.bytes.len() as u64;
+                self.committed = self.committed.max(frame.previous.unwrap_or(0));
+                self.places.push(Place {
+                    number: frame.number,
+                    count: frame.count,
+                    part: frame.part,
+                    parts: frame.parts,
+                    file: index,
+                    len: frame.bytes.len() as u16,
+                    at: start,
+                });
+            }
+        }
+        // What is believed to be gone is missing in the index, and nothing else of the file.
+        refusal::unless_gone(path, refused.map_or(Ok(()), Err)).map(drop)
+    }
+
+    pub(crate) fn place(&self, number: u64, part: u16) -> Option<&Place> {
+        let index = self.places.binary_search_by_key(&(number, part), |place| (place.number, place.part)).ok()?;
+        self.places.get(index)
+    }
+
+    /// The first frame of the value that holds a record, if all of the value was found.
+    pub(crate) fn value_of(&self, number: u64) -> Option<&Place> {
+        let behind = self.places.partition_point(|place| place.number <= number);
+        let first = self.place(self.places[..behind].last()?.number, 0)?;
+        (number < first.end() && self.is_whole(first)).then_some(first)
+    }
+
+    pub(crate) fn is_whole(&self, first: &Place) -> bool {
+        (1..first.parts).all(|part| self.place(first.number, part).is_some_and(|place| place.parts == first.parts))
+    }
+
+    /// Whole values, as ranges of numbers, ascending.
+    pub(crate) fn values(self: Arc<Index>) -> impl Iterator<Item = (u64, u64)> + use<> {
+        let mut behind = 0;
+        (0..self.places.len()).filter_map(move |at| {
+            let place = &self.places[at];
+            let counts = place.part == 0 && place.number >= behind && self.is_whole(place);
+            counts.then(|| {
+                behind = place.end();
+                (place.number, behind)
+            })
+        })
+    }
+}
+
+/// When sled wrote each of a file's segments, as its own count: the beginning of a segment says so, whitened. Where it
+/// says nothing that can be, 0.
+fn segment_ages(file: &File) -> Vec<u64> {
+    let length = file.metadata().map_or(0, |about| about.len());
+    let age = |at: u64| {
+        let mut header = [0; 12];
+        file.read_exact_at(&mut header, at).ok()?;
+        let lsn = u64::from_le_bytes(header[4..].try_into().ok()?) ^ i64::MAX as u64;
+        (lsn <= i64::MAX as u64 && lsn.is_multiple_of(SEGMENT_BYTES as u64)).then_some(lsn)
+    };
+    (0..length).step_by(SEGMENT_BYTES).map(|at| age(at).unwrap_or(0)).collect()
+}
+
+/// Reads a piece. Pages that the medium refuses become zeros, so that one bad sector costs its own records only; the
+/// error is the last refusal.
+fn read_what_can_be(file: &File, piece: &mut [u8], at: u64) -> io::Result<()> {
+    if file.read_exact_at(piece, at).is_ok() {
+        return Ok(());
+    }
+    let mut refused = Ok(());
+    for (index, page) in piece.chunks_mut(PAGE).enumerate() {
+        if let Err(error) = file.read_exact_at(page, at + (index * PAGE) as u64) {
+            page.fill(0);
+            // A file that is shorter than it was a moment ago refuses nothing.
+            if error.kind() != io::ErrorKind::UnexpectedEof {
+                refused = Err(error);
+            }
+        }
+    }
+    refused
+}

@@ -1,0 +1,62 @@
+//! What goes to the journal's writer, and what comes back.
+
+use crate::record::Draft;
+
+/// What the intake asks the journal to keep, in order of receipt.
+#[derive(Debug)]
+pub struct Append<T> {
+    /// What it is.
+    pub item: Item,
+    /// Given back, in order, once the item and all before it have reached stable storage.
+    pub ticket: T,
+}
+
+/// What comes back when something is durable.
+pub trait Ticket {
+    /// The item was a record, and the journal gave it this number.
+    fn numbered(&mut self, number: u64);
+}
+
+impl Ticket for () {
+    fn numbered(&mut self, _: u64) {}
+}
+
+impl Ticket for u64 {
+    fn numbered(&mut self, _: u64) {}
+}
+
+/// One thing to keep.
+#[derive(Debug)]
+pub enum Item {
+    /// A new record.
+    Record(Box<Draft>),
+    /// A repeat of something appended before: nothing to write, but its ticket waits for what stands before it.
+    Repeat,
+    /// A message that cannot be journaled: its head (as the draft's payload) goes to the quarantine.
+    Head {
+        /// The message with only the head of its payload.
+        draft: Box<Draft>,
+        /// Why.
+        why: Unjournaled,
+        /// Size of the whole payload.
+        bytes: u64,
+        /// Hash by which the broker's redelivery of it is recognised; kept with the head ([`crate::journal::recovery::Opened::heads`]).
+        delivery: u64,
+    },
+}
+
+/// Why a message cannot be journaled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unjournaled {
+    /// It is larger than `mqtt.max_payload_bytes`.
+    Oversize,
+    /// No route takes its topic.
+    Unrouted,
+}
+
+/// Bytes that an envelope adds to topic and payload, rounded up.
+const ENVELOPE_BYTES: usize = 400;
+
+pub(crate) fn weight(draft: &Draft) -> usize {
+    draft.message.payload.len() + draft.message.topic.len() + ENVELOPE_BYTES
+}

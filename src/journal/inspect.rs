@@ -1,0 +1,275 @@
+//! A journal's folder as it lies on disk, looked at and never touched: for commands, beside a running agent or without one.
+//!
+//! No lock is taken: an agent that starts at this very moment must not find its journal held. So an agent may write
+//! meanwhile. What it appends shows up to the last commit that stands there whole; a generation that it deletes was
+//! drained; its state file lags behind by a second, so what was accepted a moment ago may still count as waiting.
+
+use crate::journal::checkpoint::lane_state::LaneState;
+use crate::journal::checkpoint::state;
+use crate::journal::checkpoint::state::Found;
+use crate::journal::disk::files;
+use crate::journal::error::JournalError;
+use crate::journal::generation::closed::ClosedGeneration;
+use crate::journal::generation::manifest::is_complete;
+use crate::journal::ledger::books::LaneBook;
+use crate::journal::log::parse_name;
+use crate::journal::quarantine;
+use crate::journal::quarantine::Quarantined;
+use crate::journal::recovery::format::check_readable;
+use crate::journal::stats::LaneFacts;
+use crate::record::{LaneId, Record};
+use serde::Serialize;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+/// A look at a journal.
+#[derive(Debug)]
+pub struct View {
+    path: PathBuf,
+    /// Journal id and epoch, where the state file tells.
+    origin: Option<(String, u64)>,
+    /// Highest number that the state file calls durable.
+    high: u64,
+    books: Vec<LaneBook>,
+    /// First number and folder of each generation, ascending.
+    folders: Vec<(u64, PathBuf)>,
+    /// Nothing was ever written to the state file.
+    blank: bool,
+}
+
+/// What there is, without reading all of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ViewFacts {
+    /// Its folder.
+    pub path: PathBuf,
+    /// Journal id, 16 hex digits; absent when the state file is damaged.
+    pub journal_id: Option<String>,
+    /// Count of opens.
+    pub epoch: Option<u64>,
+    /// Generations on disk.
+    pub generations: usize,
+    /// Bytes on disk of the whole folder.
+    pub bytes: u64,
+    /// Things in quarantine.
+    pub quarantine: usize,
+    /// Every lane; empty when the state file is damaged.
+    pub lanes: Vec<LaneFacts>,
+    /// It is only just being made: no state was written yet, and no record.
+    #[serde(skip)]
+    pub just_made: bool,
+}
+
+/// How sound a generation is.
+#[derive(Clone, Debug, Serialize)]
+pub struct Soundness {
+    /// First number that it should hold.
+    pub first: u64,
+    /// Records that can be read back.
+    pub records: u64,
+    /// Numbers that it should hold and that cannot be read back, as ranges with both ends.
+    pub missing: Vec<(u64, u64)>,
+    /// Records of a commit that a crash cut off: they were never acknowledged.
+    pub cut_off: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+}
+
+impl View {
+    /// Looks at the folder of a journal.
+    ///
+    /// # Errors
+    /// There is no journal, a newer tidegate wrote it, or the disk refuses.
+    pub fn open(path: &Path) -> Result<View, JournalError> {
+        check_readable(path)?;
+        let found = state::look(&path.join("state"))?;
+        let blank = matches!(found, Found::Nothing);
+        let state = if let Found::State { state, .. } = found { Some(*state) } else { None };
+        let origin = state.as_ref().map(|state| (state.journal.to_string(), state.epoch));
+        let high = state.as_ref().map_or(0, |state| state.high);
+        let lanes = state.map(|state| state.lanes).unwrap_or_default();
+        let books: Result<Vec<LaneBook>, _> = lanes.into_iter().map(LaneState::into_book).collect();
+        let folders = folders(&path.join("log"))?;
+        Ok(View { path: path.to_owned(), origin, high, books: books.unwrap_or_default(), folders, blank })
+    }
+
+    /// Whether it is only just being made: no state was written yet, and no record.
+    pub fn is_just_made(&self) -> bool {
+        self.blank && self.folders.is_empty()
+    }
+
+    /// What there is. Reads what was appended after the state file was last written.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn facts(&self) -> Result<ViewFacts, JournalError> {
+        let lanes = self.caught_up()?.iter().map(LaneFacts::of).collect();
+        Ok(ViewFacts {
+            path: self.path.clone(),
+            journal_id: self.origin.as_ref().map(|(id, _)| id.clone()),
+            epoch: self.origin.as_ref().map(|(_, epoch)| *epoch),
+            generations: self.folders.len(),
+            bytes: files::disk_bytes(&self.path),
+            quarantine: self.quarantined().map_or(0, |all| all.len()),
+            lanes,
+            just_made: self.is_just_made(),
+        })
+    }
+
+    /// The books with what the state file does not know yet.
+    fn caught_up(&self) -> Result<Vec<LaneBook>, JournalError> {
+        let mut books = self.books.clone();
+        if books.is_empty() {
+            return Ok(books);
+        }
+        self.each(self.high.saturating_add(1), &mut |record| {
+            for slot in &record.slots {
+                if let Some(book) = books.iter_mut().find(|book| book.id == slot.lane) {
+                    book.next = book.next.max(slot.position.saturating_add(1));
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(books)
+    }
+
+    /// Numbers from the first that is still there to the newest that the state file knows.
+    pub fn span(&self) -> (u64, u64) {
+        let first = self.folders.first().map_or(1, |(first, _)| *first);
+        (first, self.high.max(first.saturating_sub(1)))
+    }
+
+    /// The name of a lane's queue.
+    pub fn lane_name(&self, lane: LaneId) -> Option<&str> {
+        self.books.iter().find(|book| book.id == lane).map(|book| book.name.as_str())
+    }
+
+    /// The lane of a queue.
+    pub fn lane(&self, name: &str) -> Option<LaneId> {
+        self.books.iter().find(|book| book.name == name).map(|book| book.id)
+    }
+
+    /// The names of all lanes.
+    pub fn lane_names(&self) -> Vec<&str> {
+        self.books.iter().map(|book| book.name.as_str()).collect()
+    }
+
+    /// Whether a record waits in a lane. Without a state file everything on disk waits; with one, a lane that it does not
+    /// name was forgotten, because nothing waited in it.
+    pub fn waits(&self, record: &Record, lane: LaneId) -> bool {
+        let Some(position) = record.position(lane) else { return false };
+        let book = self.books.iter().find(|book| book.id == lane);
+        book.map_or(self.origin.is_none(), |book| !book.is_settled(position))
+    }
+
+    /// Shows every record from number `from` on, oldest first, until told to stop.
+    ///
+    /// # Errors
+    /// The disk refuses. A generation that went meanwhile is no error.
+    pub fn each(&self, from: u64, show: &mut dyn FnMut(&Record) -> ControlFlow<()>) -> Result<(), JournalError> {
+        for (index, (_, dir)) in self.folders.iter().enumerate() {
+            let next = self.folders.get(index + 1).map_or(u64::MAX, |(next, _)| *next);
+            if next <= from {
+                continue;
+            }
+            let Some(closed) = self.scan(dir)? else { continue };
+            let end = self.end(&closed, next);
+            for read in closed.records(from, end) {
+                let (record, _) = read.map_err(|source| JournalError::io(dir, source))?;
+                if show(&record).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads every generation whole; `progress` is told how many of how many are done.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn verify(&self, progress: &mut dyn FnMut(usize, usize)) -> Result<Vec<Soundness>, JournalError> {
+        let mut all = Vec::with_capacity(self.folders.len());
+        for (index, (first, dir)) in self.folders.iter().enumerate() {
+            progress(index, self.folders.len());
+            let next = self.folders.get(index + 1).map(|(next, _)| *next);
+            let Some(closed) = self.scan(dir)? else { continue };
+            all.push(self.soundness(*first, next, &closed, dir)?);
+        }
+        progress(self.folders.len(), self.folders.len());
+        Ok(all)
+    }
+
+    fn soundness(
+        &self,
+        first: u64,
+        next: Option<u64>,
+        closed: &ClosedGeneration,
+        dir: &Path,
+    ) -> Result<Soundness, JournalError> {
+        let end = self.end(closed, next.unwrap_or(u64::MAX));
+        let (mut records, mut missing, mut expected) = (0, Vec::new(), first);
+        for read in closed.records(0, end) {
+            let number = read.map_err(|source| JournalError::io(dir, source))?.0.number;
+            if expected < number {
+                missing.push((expected, number.saturating_sub(1)));
+            }
+            (records, expected) = (records + 1, expected.max(number.saturating_add(1)));
+        }
+        // A closed one holds all up to the next one's first, the newest at least what is known to be durable.
+        let whole = next.unwrap_or(self.high.saturating_add(1));
+        if expected < whole {
+            missing.push((expected, whole - 1));
+        }
+        let cut_off = closed.numbers().filter(|number| *number >= end).count() as u64;
+        Ok(Soundness { first, records, missing, cut_off, bytes: files::disk_bytes(dir) })
+    }
+
+    /// What is in quarantine.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn quarantined(&self) -> io::Result<Vec<Quarantined>> {
+        quarantine::look(&self.path.join("quarantine"))
+    }
+
+    /// `None`: it went meanwhile, so it was drained.
+    fn scan(&self, dir: &Path) -> Result<Option<ClosedGeneration>, JournalError> {
+        match ClosedGeneration::as_it_is(dir) {
+            Ok(closed) => Ok(Some(closed)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(JournalError::io(dir, source)),
+        }
+    }
+
+    /// Where what counts of a generation ends: at the next one, or where the last commit breaks off.
+    fn end(&self, closed: &ClosedGeneration, next: u64) -> u64 {
+        let newest = next == u64::MAX && self.origin.is_some();
+        let first = closed.numbers().next().unwrap_or(1);
+        let breaks = newest.then(|| closed.breaks_off_at(self.high.max(first.saturating_sub(1)))).flatten();
+        breaks.unwrap_or(next)
+    }
+}
+
+/// The generations that count, ascending; of two with one first number the newer.
+fn folders(log: &Path) -> Result<Vec<(u64, PathBuf)>, JournalError> {
+    let entries = match fs::read_dir(log) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(JournalError::io(log, source)),
+    };
+    let io = |source| JournalError::io(log, source);
+    let mut found: Vec<(u64, bool, u64, PathBuf)> = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(io)?;
+        if let Some((first, epoch)) = entry.file_name().to_str().and_then(parse_name) {
+            found.push((first, is_complete(&entry.path()).map_err(io)?, epoch, entry.path()));
+        }
+    }
+    // A half-made folder counts only where there is no whole one: then its note is lost, and its records are not.
+    found.sort();
+    found.reverse();
+    found.dedup_by_key(|(first, ..)| *first);
+    found.reverse();
+    Ok(found.into_iter().map(|(first, _, _, folder)| (first, folder)).collect())
+}

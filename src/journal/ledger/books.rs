@@ -1,0 +1,346 @@
+//! The books: what each lane has appended, settled and may have sent. Pure; no disk, no clock.
+//!
+//! Positions in a lane are contiguous from 1, and each gets exactly one outcome, the first one that is booked. So
+//! `appended = accepted + evicted + quarantined + damaged + waiting` holds at every instant, by construction. What is
+//! written to the state file is one consistent picture of this: when not all settled intervals fit, those left out are
+//! counted as waiting there, and so are only repeated after a crash, never lost and never counted twice.
+//!
+//! Only positions that were appended can be settled: that one bound holds here and for what the state file says, so what is
+//! written can always be read. Numbers and positions that were read from a disk may be anything: sums with them saturate.
+
+use crate::clock::BootId;
+use crate::journal::ledger::gaps::Holes;
+use crate::journal::ledger::settled::Settled;
+use crate::record::LaneId;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// How a position ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// SQS accepted it.
+    Accepted,
+    /// Given up to a bound.
+    Evicted,
+    /// Set aside as impossible to send.
+    Quarantined,
+    /// Its record could not be read back.
+    Damaged,
+}
+
+impl Outcome {
+    pub(crate) const ALL: [Outcome; 4] = [Outcome::Accepted, Outcome::Evicted, Outcome::Quarantined, Outcome::Damaged];
+}
+
+/// Counts of positions by outcome.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Ledger {
+    /// Accepted by SQS.
+    #[serde(rename = "a")]
+    pub accepted: u64,
+    /// Evicted at a bound.
+    #[serde(rename = "e")]
+    pub evicted: u64,
+    /// Quarantined.
+    #[serde(rename = "q")]
+    pub quarantined: u64,
+    /// Unreadable.
+    #[serde(rename = "d")]
+    pub damaged: u64,
+}
+
+impl Ledger {
+    pub(crate) fn of(&mut self, outcome: Outcome) -> &mut u64 {
+        match outcome {
+            Outcome::Accepted => &mut self.accepted,
+            Outcome::Evicted => &mut self.evicted,
+            Outcome::Quarantined => &mut self.quarantined,
+            Outcome::Damaged => &mut self.damaged,
+        }
+    }
+
+    /// Both together.
+    pub(crate) fn with(mut self, other: Ledger) -> Ledger {
+        Outcome::ALL.iter().for_each(|of| *self.of(*of) = self.of(*of).saturating_add(other.get(*of)));
+        self
+    }
+
+    /// Without what `part` holds; `None`: it holds more.
+    pub(crate) fn without(mut self, part: Ledger) -> Option<Ledger> {
+        for outcome in Outcome::ALL {
+            *self.of(outcome) = self.of(outcome).checked_sub(part.get(outcome))?;
+        }
+        Some(self)
+    }
+
+    fn get(mut self, outcome: Outcome) -> u64 {
+        *self.of(outcome)
+    }
+
+    /// Some way in which `count` of these may have ended: accepted ones, as far as there are any, then the others.
+    pub(crate) fn some(self, mut count: u64) -> Ledger {
+        let mut some = Ledger::default();
+        for outcome in Outcome::ALL {
+            *some.of(outcome) = self.get(outcome).min(count);
+            count -= some.get(outcome);
+        }
+        some
+    }
+
+    /// Never wraps: a damaged sum must not come out right.
+    pub(crate) fn total(&self) -> u64 {
+        [self.evicted, self.quarantined, self.damaged]
+            .iter()
+            .fold(self.accepted, |sum, count| sum.saturating_add(*count))
+    }
+}
+
+/// 'Attempted up to here, not before this time.' Durable before the first attempt of any position it covers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Mark {
+    /// Last position that may have been attempted.
+    #[serde(rename = "u")]
+    pub upto: u64,
+    /// Epoch of the attempts; records of later epochs cannot have been meant.
+    #[serde(rename = "e")]
+    pub epoch: u64,
+    /// Boot of the attempts.
+    #[serde(rename = "b", with = "boot_bytes")]
+    pub boot: BootId,
+    /// Earliest time of an attempt, in milliseconds of that boot.
+    #[serde(rename = "t")]
+    pub since_ms: u64,
+}
+
+impl Mark {
+    /// One mark for both: the earlier time and, where they differ, the older boot, of which nothing is known.
+    pub(crate) fn after(self, oldest: Mark) -> Mark {
+        Mark { upto: self.upto.max(oldest.upto), epoch: self.epoch, ..oldest }
+    }
+}
+
+mod boot_bytes {
+    use crate::clock::BootId;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(boot: &BootId, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(&boot.0)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BootId, D::Error> {
+        let bytes = serde_bytes::ByteBuf::deserialize(from)?;
+        let bytes = bytes.as_slice().try_into().map_err(|_| serde::de::Error::custom("a boot id has 16 bytes"))?;
+        Ok(BootId(bytes))
+    }
+}
+
+/// Positions that one mark runs ahead of the first one it is made for: a state write then costs next to nothing.
+pub const MARK_STRIDE: u64 = 1_000;
+/// A mark older than this is not used for further first attempts: its time would be too early for them.
+pub const MARK_AGE_MS: u64 = 60_000;
+/// Marks kept; the two oldest become one (with the earlier time) when there are more.
+pub(crate) const MARKS_MAX: usize = 8;
+
+/// One lane's books.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LaneBook {
+    /// The lane's id in records.
+    pub id: LaneId,
+    /// The queue's name in the configuration.
+    pub name: String,
+    /// Position of the next record appended.
+    pub next: u64,
+    /// `next` as this open found it: what stands below is on disk, or missing there.
+    pub found: u64,
+    /// Lowest unsettled position.
+    pub cursor: u64,
+    /// Number to read from: every record of this lane below it is settled.
+    pub read_from: u64,
+    /// Positions above the cursor that are settled already.
+    pub(crate) settled: Settled,
+    /// Positions read, with their numbers, in order, from the cursor on.
+    seen: VecDeque<(u64, u64)>,
+    /// Marks, oldest first.
+    pub(crate) marks: Vec<Mark>,
+    /// The newest mark is not on disk yet, as far as is known.
+    unwritten: bool,
+    /// Highest position attempted in this epoch.
+    attempted: u64,
+    /// Counts of settled positions.
+    pub ledger: Ledger,
+    /// Losses in the ledger that no durable gap record announces yet.
+    pub(crate) holes: Holes,
+}
+
+impl LaneBook {
+    /// A new lane whose first record will be at or after `number`.
+    pub fn new(id: LaneId, name: String, number: u64) -> LaneBook {
+        LaneBook {
+            id,
+            name,
+            next: 1,
+            found: 1,
+            cursor: 1,
+            read_from: number,
+            settled: Settled::default(),
+            seen: VecDeque::new(),
+            marks: Vec::new(),
+            unwritten: false,
+            attempted: 0,
+            ledger: Ledger::default(),
+            holes: Holes::default(),
+        }
+    }
+
+    /// Records appended so far.
+    pub fn appended(&self) -> u64 {
+        self.next.saturating_sub(1)
+    }
+
+    /// Records without an outcome.
+    pub fn waiting(&self) -> u64 {
+        self.next.saturating_sub(self.cursor).saturating_sub(self.settled.count())
+    }
+
+    /// A lane with nothing waiting needs nothing up to the durable high water, and must not hold generations back.
+    /// Only right when every durable record is in the books, which the writer sees to.
+    pub fn idle_up_to(&mut self, high: u64) {
+        if self.waiting() == 0 {
+            self.read_from = self.read_from.max(high.saturating_add(1));
+        }
+    }
+
+    /// Whether a position has an outcome.
+    pub fn is_settled(&self, position: u64) -> bool {
+        position < self.cursor || self.settled.contains(position)
+    }
+
+    /// The unsettled positions in `from..end`, as ranges with both ends. What was not appended is none.
+    pub fn unsettled(&self, from: u64, end: u64) -> Vec<(u64, u64)> {
+        self.settled.between(from.max(self.cursor), end.min(self.next))
+    }
+
+    /// Notes that the record at `position` was read and has `number`; called in order of position.
+    pub fn saw(&mut self, position: u64, number: u64) {
+        self.seen.push_back((position, number));
+        self.advance();
+    }
+
+    /// Books an outcome; the first one of a position counts. Returns whether this was the first.
+    pub fn settle(&mut self, position: u64, outcome: Outcome) -> bool {
+        debug_assert!(position < self.next, "only appended positions can be settled");
+        !self.settle_between(position, position.saturating_add(1), outcome).is_empty()
+    }
+
+    /// Books every unsettled position in `from..end` with one outcome. Returns them, as ranges with both ends.
+    pub fn settle_between(&mut self, from: u64, end: u64, outcome: Outcome) -> Vec<(u64, u64)> {
+        let ranges = self.unsettled(from, end);
+        for &(from, to) in &ranges {
+            self.settled.add(from, to + 1, outcome);
+            *self.ledger.of(outcome) += to + 1 - from;
+        }
+        self.advance();
+        ranges
+    }
+
+    /// Books every unsettled position below `end` with one outcome, in one go; reading goes on at `number`. Returns how
+    /// many positions that were.
+    pub fn settle_below(&mut self, end: u64, number: u64, outcome: Outcome) -> u64 {
+        let end = end.min(self.next);
+        if end >= self.cursor {
+            self.read_from = self.read_from.max(number);
+        }
+        let ranges = self.settle_between(self.cursor, end, outcome);
+        ranges.iter().map(|(from, to)| to + 1 - from).sum()
+    }
+
+    fn advance(&mut self) {
+        self.cursor = self.settled.pass(self.cursor);
+        while let Some((position, number)) = self.seen.front().copied().filter(|(position, _)| *position < self.cursor)
+        {
+            debug_assert!(position < self.cursor);
+            self.read_from = self.read_from.max(number.saturating_add(1));
+            self.seen.pop_front();
+        }
+    }
+
+    /// The book as a state file has it: at `cursor`, with what is settled above it. `None`: that does not add up.
+    pub(crate) fn restored(mut self, cursor: u64, settled: Settled, ledger: Ledger) -> Option<LaneBook> {
+        (self.cursor, self.settled, self.ledger) = (cursor, settled, ledger);
+        self.advance();
+        (self.ledger.total() == self.appended() - self.waiting()).then_some(self)
+    }
+
+    /// Whether `position` must wait for a durable mark before it is attempted: it lacks one, or the one that covers it is
+    /// still being written for somebody else.
+    pub fn needs_mark(&self, position: u64, epoch: u64, now_ms: u64) -> bool {
+        self.unwritten || self.lacks_mark(position, epoch, now_ms)
+    }
+
+    /// Whether no mark covers a first attempt of `position` in this epoch.
+    pub fn lacks_mark(&self, position: u64, epoch: u64, now_ms: u64) -> bool {
+        let current = self.marks.last().filter(|mark| mark.epoch == epoch);
+        !current.is_some_and(|mark| {
+            let covers = position <= mark.upto;
+            let fresh = position <= self.attempted || now_ms.saturating_sub(mark.since_ms) < MARK_AGE_MS;
+            covers && fresh
+        })
+    }
+
+    /// Adds a mark for `position` and a stride beyond it. It must be durable before the attempt: until
+    /// [`LaneBook::marks_written`] it lets nobody pass.
+    pub fn mark(&mut self, position: u64, epoch: u64, boot: BootId, now_ms: u64) {
+        // What an older mark of this epoch covered but nobody attempted belongs to the new one, with its later time.
+        if let Some(last) = self.marks.last_mut().filter(|mark| mark.epoch == epoch) {
+            last.upto = last.upto.min(self.attempted);
+        }
+        self.marks.push(Mark { upto: position.saturating_add(MARK_STRIDE - 1), epoch, boot, since_ms: now_ms });
+        self.unwritten = true;
+        let cursor = self.cursor;
+        self.marks.retain(|mark| mark.upto >= cursor);
+        if self.marks.len() > MARKS_MAX {
+            let oldest = self.marks.remove(0);
+            self.marks[0] = self.marks[0].after(oldest);
+        }
+    }
+
+    /// Whether a mark was added that is not known to be on disk.
+    pub fn has_unwritten_mark(&self) -> bool {
+        self.unwritten
+    }
+
+    /// All marks are on disk.
+    pub fn marks_written(&mut self) {
+        self.unwritten = false;
+    }
+
+    /// Takes a mark for granted: the lane's history is lost, and anything may have been sent.
+    pub(crate) fn presume(&mut self, mark: Mark) {
+        self.marks.push(mark);
+    }
+
+    /// Sabotage: what was attempted counts as accepted.
+    pub(crate) fn ahead(mut self) -> LaneBook {
+        self.settle_below(self.attempted.saturating_add(1), self.read_from, Outcome::Accepted);
+        self
+    }
+
+    /// Notes an attempt, so that later marks leave its mark in force.
+    pub fn attempted(&mut self, position: u64) {
+        self.attempted = self.attempted.max(position);
+    }
+
+    /// Highest position attempted in this epoch; 0 when none was.
+    pub fn attempted_upto(&self) -> u64 {
+        self.attempted
+    }
+
+    /// The mark under which an epoch before `epoch` may have attempted a record; `None`: certainly never sent by one.
+    pub fn maybe_sent(&self, position: u64, record_epoch: u64, epoch: u64) -> Option<Mark> {
+        let earlier = |mark: &&Mark| mark.epoch < epoch && mark.epoch >= record_epoch && position <= mark.upto;
+        self.marks.iter().find(earlier).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests;

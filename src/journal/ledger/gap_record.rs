@@ -1,0 +1,95 @@
+//! The gap record: a hole, written down for the consumer, and read again.
+//!
+//! It has a position of its own in the lane, and a message group of its own. It is read again twice: at an opening, where
+//! a hole of the state file may have been announced already, and when it is evicted before it was sent.
+
+use crate::clock::{Moment, rfc3339_ms};
+use crate::journal::ledger::gaps::{About, Hole, Reason};
+use crate::record::{Draft, Identity, JournalId, KeyKind, LaneId, Message, Record, TimeSource};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+
+const TYPE: &str = "gap";
+const PROFILE: &str = "tidegate";
+
+/// The record that announces a hole: its own position, in a group of its own, so not in order with those it speaks of.
+pub(crate) fn draft(journal: JournalId, now: Moment, lane: (LaneId, &str), hole: &Hole) -> Draft {
+    let time = |ms: Option<i64>| ms.and_then(rfc3339_ms);
+    let payload = serde_json::json!({
+        "lane": lane.1,
+        "reason": hole.reason.outcome(),
+        "bound": hole.reason.bound(),
+        "ranges": hole.ranges,
+        "count": hole.count,
+        "first_received": time(hole.about.first_ms),
+        "last_received": time(hole.about.last_ms),
+        "groups": hole.about.groups,
+        "further_groups": hole.about.further,
+    });
+    Draft {
+        received: now,
+        message: Message {
+            topic: "$tidegate/gap".to_owned(),
+            payload: payload.to_string().into(),
+            qos: 1,
+            retain: false,
+            dup: false,
+            packet_id: 0,
+        },
+        profile: PROFILE.to_owned(),
+        identity: Identity {
+            key: None,
+            key_kind: KeyKind::Arrival,
+            group: format!("tidegate.gap.{journal}"),
+            device: None,
+            record_type: TYPE.to_owned(),
+            event_time: None,
+            time_source: TimeSource::Arrival,
+        },
+        lanes: vec![lane.0],
+        duplicate: None,
+    }
+}
+
+/// What a gap record says.
+#[derive(Deserialize)]
+struct Announcement {
+    reason: String,
+    bound: Option<String>,
+    ranges: Vec<(u64, u64)>,
+    count: u64,
+    #[serde(default)]
+    first_received: Option<String>,
+    #[serde(default)]
+    last_received: Option<String>,
+    #[serde(default)]
+    groups: BTreeSet<String>,
+    #[serde(default)]
+    further_groups: u64,
+}
+
+/// The hole that a record announces; `None`: it is no gap record.
+///
+/// When a gap record is lost itself before it was sent, what it announced is to be announced again.
+pub(crate) fn announced_by(record: &Record) -> Option<Hole> {
+    if record.draft.profile != PROFILE || record.draft.identity.record_type != TYPE {
+        return None;
+    }
+    let said: Announcement = serde_json::from_slice(&record.draft.message.payload).ok()?;
+    let reason = Reason::ALL
+        .into_iter()
+        .find(|reason| reason.outcome() == said.reason && reason.bound() == said.bound.as_deref());
+    let ms = |text: Option<String>| {
+        let at = time::OffsetDateTime::parse(&text?, &time::format_description::well_known::Rfc3339).ok()?;
+        i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok()
+    };
+    let about = About {
+        first_ms: ms(said.first_received),
+        last_ms: ms(said.last_received),
+        groups: said.groups,
+        further: said.further_groups,
+    };
+    let mut hole = Hole { reason: reason.unwrap_or(Reason::Other), ranges: said.ranges, count: said.count, about };
+    hole.tidy();
+    Some(hole)
+}

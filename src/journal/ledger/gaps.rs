@@ -1,0 +1,358 @@
+//! Holes in a lane, until the gap records that announce them ([`crate::journal::ledger::gap_record`]) are durable.
+//!
+//! A hole is noted in the lane's book under the same lock that books the loss, so one picture of the state file holds
+//! both or neither. It leaves the book when the record that announces it is durable. The order that makes this safe:
+//! booked and noted → state file → gap record committed → taken out of the book. A crash before the state file finds the
+//! records where they were, to be lost and booked again; a crash after it finds the hole in the state, unannounced; a crash
+//! after the commit finds the gap record above the recorded high water, and [`crate::journal::recovery::announced::forget_announced`] takes the hole out. So a
+//! hole is never silently missing, and is announced once. A gap record that is evicted before it was sent is taken apart
+//! again: what it announced goes with the next one. Only one that is damaged takes its announcements with it; its own
+//! position is announced like any other.
+
+use crate::clock::Moment;
+use crate::record::Record;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Groups named in a gap record; further ones are counted.
+pub(crate) const GROUPS_MAX: usize = 20;
+/// Ranges of one hole; beyond, the two nearest become one, and the count says how many positions in them are missing.
+pub(crate) const RANGES_MAX: usize = 64;
+
+/// Why records of a lane are gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum Reason {
+    /// Evicted at the bound in bytes.
+    #[serde(rename = "b")]
+    MaxBytes,
+    /// Evicted because they were too old.
+    #[serde(rename = "t")]
+    MaxAge,
+    /// Evicted because the file system's free space fell below the floor.
+    #[serde(rename = "f")]
+    MinFree,
+    /// They cannot be read back.
+    #[serde(rename = "d")]
+    Damaged,
+    /// Set aside: they can never be sent.
+    #[serde(rename = "q")]
+    Quarantined,
+    /// Written by a later release.
+    #[serde(other, rename = "?")]
+    Other,
+}
+
+impl Reason {
+    pub(crate) const ALL: [Reason; 6] =
+        [Reason::MaxBytes, Reason::MaxAge, Reason::MinFree, Reason::Damaged, Reason::Quarantined, Reason::Other];
+
+    /// What the ledger calls it.
+    pub(crate) fn outcome(self) -> &'static str {
+        match self {
+            Reason::MaxBytes | Reason::MaxAge | Reason::MinFree => "evicted",
+            Reason::Damaged => "damaged",
+            Reason::Quarantined => "quarantined",
+            Reason::Other => "other",
+        }
+    }
+
+    /// The bound that was reached, as the configuration spells it.
+    pub(crate) fn bound(self) -> Option<&'static str> {
+        match self {
+            Reason::MaxBytes => Some("journal.max_bytes"),
+            Reason::MaxAge => Some("journal.max_age"),
+            Reason::MinFree => Some("journal.min_free"),
+            _ => None,
+        }
+    }
+}
+
+/// Positions of one lane that are gone for one reason, and what is known of their records.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Hole {
+    /// Why.
+    #[serde(rename = "w")]
+    pub(crate) reason: Reason,
+    /// Where: ascending, disjoint, both ends included.
+    #[serde(rename = "r")]
+    pub(crate) ranges: Vec<(u64, u64)>,
+    /// Positions in the ranges that are gone; all of them unless the ranges were too many.
+    #[serde(rename = "n")]
+    pub(crate) count: u64,
+    /// What is known of the records.
+    #[serde(flatten)]
+    pub(crate) about: About,
+}
+
+/// What is known of records that are gone.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct About {
+    /// Not received before: ms since 1970 by a trusted clock.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) first_ms: Option<i64>,
+    /// Not received after.
+    #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_ms: Option<i64>,
+    /// Their groups; a hole keeps at most [`GROUPS_MAX`] names.
+    #[serde(rename = "g", default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) groups: BTreeSet<String>,
+    /// At most so many further groups.
+    #[serde(rename = "o", default)]
+    pub(crate) further: u64,
+}
+
+impl About {
+    /// Takes in one record. All names are kept until a hole is made of it: so the further ones are counted once.
+    pub(crate) fn record(&mut self, record: &Record) {
+        self.received(trusted_ms(&record.draft.received));
+        if !self.groups.contains(&record.draft.identity.group) {
+            self.groups.insert(record.draft.identity.group.clone());
+        }
+    }
+
+    /// Takes in a time between which and the others the records were received.
+    pub(crate) fn received(&mut self, ms: Option<i64>) {
+        self.first_ms = [self.first_ms, ms].into_iter().flatten().min();
+        self.last_ms = self.last_ms.max(ms);
+    }
+
+    fn merge(&mut self, other: About) {
+        self.received(other.first_ms);
+        self.received(other.last_ms);
+        self.further = self.further.saturating_add(other.further);
+        self.groups.extend(other.groups);
+    }
+}
+
+/// A time of receipt that can be told to others.
+pub(crate) fn trusted_ms(received: &Moment) -> Option<i64> {
+    Some(received.wall_ms).filter(|_| received.trusted)
+}
+
+impl Hole {
+    /// A hole of the positions in `ranges`.
+    pub(crate) fn new(reason: Reason, ranges: Vec<(u64, u64)>, about: About) -> Hole {
+        let count = ranges.iter().map(|(from, to)| (to - from).saturating_add(1)).fold(0, u64::saturating_add);
+        let mut hole = Hole { reason, ranges, count, about };
+        hole.shorten(RANGES_MAX, GROUPS_MAX);
+        hole
+    }
+
+    /// Takes in another hole of the same reason, disjoint from this one.
+    fn merge(&mut self, other: Hole) {
+        self.count = self.count.saturating_add(other.count);
+        self.about.merge(other.about);
+        self.ranges.extend(other.ranges);
+        self.tidy();
+        self.shorten(RANGES_MAX, GROUPS_MAX);
+    }
+
+    /// Ranges ascending and disjoint, whatever was read of them.
+    pub(crate) fn tidy(&mut self) {
+        self.ranges.retain(|(from, to)| from <= to);
+        self.ranges.sort_unstable();
+        self.ranges.dedup_by(|next, before| {
+            let touches = next.0 <= before.1.saturating_add(1);
+            if touches {
+                before.1 = before.1.max(next.1);
+            }
+            touches
+        });
+    }
+
+    /// At most so many ranges and names: what is beyond is covered, respectively counted.
+    pub(crate) fn shorten(&mut self, ranges: usize, groups: usize) {
+        let surplus = self.ranges.len().saturating_sub(ranges.max(1));
+        if surplus > 0 {
+            // Closing one space changes no other: so the smallest of them are known beforehand, and closed in one go.
+            let space = |at: usize| (self.ranges[at].0.saturating_sub(self.ranges[at - 1].1), at);
+            let mut spaces: Vec<(u64, usize)> = (1..self.ranges.len()).map(space).collect();
+            let widest = *spaces.select_nth_unstable(surplus - 1).1;
+            let mut at = 0;
+            self.ranges.dedup_by(|next, before| {
+                at += 1;
+                let closes = (next.0.saturating_sub(before.1), at) <= widest;
+                if closes {
+                    before.1 = next.1;
+                }
+                closes
+            });
+        }
+        while self.about.groups.len() > groups {
+            self.about.groups.pop_last();
+            self.about.further += 1;
+        }
+    }
+
+    /// What stays the same however much it is shortened: tells whether a gap record announces this hole.
+    pub(crate) fn mark(&self) -> (&'static str, Option<&'static str>, u64, u64, u64) {
+        let first = self.ranges.first().map_or(0, |range| range.0);
+        let last = self.ranges.last().map_or(0, |range| range.1);
+        (self.reason.outcome(), self.reason.bound(), first, last, self.count)
+    }
+}
+
+/// The holes of one lane that no durable gap record announces yet.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Holes {
+    all: Vec<Hole>,
+    /// So many, from the first one on, are in a commit on its way and must not change.
+    leaving: usize,
+    /// Nobody wants to hear of them: the queue takes no gap records.
+    silent: bool,
+}
+
+impl Holes {
+    /// Those that an earlier run left.
+    pub(crate) fn restore(mut all: Vec<Hole>) -> Holes {
+        all.iter_mut().for_each(Hole::tidy);
+        Holes { all, ..Holes::default() }
+    }
+
+    /// Whether the lane's queue takes gap records; a lane without a queue keeps them for the day when it has one.
+    pub(crate) fn set_silent(&mut self, silent: bool) {
+        self.silent = silent;
+        if silent {
+            self.all.clear();
+        }
+    }
+
+    /// Notes a hole; joins it to one of the same reason that is still here.
+    pub(crate) fn note(&mut self, hole: Hole) {
+        if self.silent || hole.count == 0 {
+            return;
+        }
+        match self.all[self.leaving..].iter_mut().find(|other| other.reason == hole.reason) {
+            Some(other) => other.merge(hole),
+            None => self.all.push(hole),
+        }
+    }
+
+    /// What is to be announced, oldest first.
+    pub(crate) fn all(&self) -> &[Hole] {
+        &self.all
+    }
+
+    /// All of them leave with the next commit: they do not change until [`Holes::announced`].
+    pub(crate) fn leave(&mut self) -> &[Hole] {
+        self.leaving = self.all.len();
+        &self.all
+    }
+
+    /// Takes out the hole that a durable gap record announces.
+    pub(crate) fn forget(&mut self, told: &Hole) {
+        self.all.retain(|hole| hole.mark() != told.mark());
+    }
+
+    /// Those that left are announced durably.
+    pub(crate) fn announced(&mut self) {
+        self.all.drain(..std::mem::take(&mut self.leaving));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn missing(holes: &[Hole]) -> u64 {
+        holes.iter().map(|hole| hole.count).sum()
+    }
+
+    proptest! {
+        /// However holes are noted, and however many leave in between: each lost position is covered by exactly the holes
+        /// that were announced or still are to be, and the counts add up.
+        #[test]
+        fn every_position_noted_is_announced_once(
+            lost in prop::collection::btree_set(1u64..2_000, 0..300),
+            steps in prop::collection::vec((0usize..4, any::<bool>(), any::<bool>()), 300),
+        ) {
+            let mut holes = Holes::default();
+            let mut announced: Vec<Hole> = Vec::new();
+            for (position, (group, evicted, leave)) in lost.iter().zip(&steps) {
+                let about = About { groups: BTreeSet::from([format!("g{group}")]), ..About::default() };
+                let reason = if *evicted { Reason::MaxBytes } else { Reason::Damaged };
+                holes.note(Hole::new(reason, vec![(*position, *position)], about));
+                if *leave {
+                    let left = holes.leave().to_vec();
+                    holes.note(Hole::new(Reason::MaxAge, vec![(*position + 5_000, *position + 5_000)], About::default()));
+                    prop_assert_eq!(&holes.all()[..left.len()], &left[..], "what is on its way does not change");
+                    holes.announced();
+                    announced.extend(left);
+                }
+            }
+            announced.extend(holes.all().to_vec());
+            let told = |position: u64| {
+                announced.iter().filter(|hole| hole.ranges.iter().any(|(from, to)| (*from..=*to).contains(&position))).count()
+            };
+            prop_assert!(lost.iter().all(|position| told(*position) >= 1));
+            let aged = steps.iter().take(lost.len()).filter(|(.., leave)| *leave).count();
+            prop_assert_eq!(missing(&announced), (lost.len() + aged) as u64);
+            for hole in &announced {
+                prop_assert!(hole.ranges.len() <= RANGES_MAX && hole.about.groups.len() <= GROUPS_MAX);
+                prop_assert!(hole.ranges.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0), "{:?}", hole.ranges);
+            }
+        }
+
+        #[test]
+        fn a_shortened_hole_is_known_again_and_covers_what_it_did(
+            lost in prop::collection::btree_set(1u64..500, 1..200),
+            (ranges, groups) in (0usize..10, 0usize..5),
+        ) {
+            let mut about = About::default();
+            about.groups.extend(lost.iter().map(|position| format!("g{}", position % 40)));
+            let groups_there = about.groups.len() as u64;
+            let each = lost.iter().map(|position| (*position, *position)).collect();
+            let hole = Hole::new(Reason::Damaged, each, about);
+            let mut short = hole.clone();
+            short.shorten(ranges, groups);
+            prop_assert_eq!(short.mark(), hole.mark());
+            prop_assert!(short.ranges.len() <= ranges.max(1) && short.about.groups.len() <= groups);
+            let covered = |position: &u64| short.ranges.iter().any(|(from, to)| (*from..=*to).contains(position));
+            prop_assert!(lost.iter().all(covered));
+            prop_assert_eq!(short.about.groups.len() as u64 + short.about.further, groups_there);
+        }
+    }
+
+    proptest! {
+        /// As if the two nearest ranges became one, again and again.
+        #[test]
+        fn a_hole_is_shortened_where_its_ranges_are_nearest(
+            steps in prop::collection::vec((2u64..9, 0u64..5), 1..80),
+            most in 0usize..40,
+        ) {
+            let mut end = 0;
+            let ranges = steps.iter().map(|(space, length)| {
+                let from = end + space;
+                end = from + length;
+                (from, end)
+            });
+            let mut hole = Hole { reason: Reason::Damaged, ranges: ranges.collect(), count: 0, about: About::default() };
+            let mut expected = hole.ranges.clone();
+            while expected.len() > most.max(1) {
+                let at = (1..expected.len()).min_by_key(|at| expected[*at].0 - expected[at - 1].1).unwrap();
+                expected[at - 1].1 = expected.remove(at).1;
+            }
+            hole.shorten(most, 0);
+            prop_assert_eq!(hole.ranges, expected);
+        }
+
+        #[test]
+        fn whatever_ranges_are_read_they_come_out_ascending_and_disjoint(ranges: Vec<(u64, u64)>) {
+            let hole = Hole { reason: Reason::Damaged, ranges, count: u64::MAX, about: About { further: u64::MAX, ..About::default() } };
+            let mut holes = Holes::restore(vec![hole.clone()]);
+            holes.note(Hole { ranges: vec![(1, 1), (u64::MAX, u64::MAX)], ..hole });
+            for (at, hole) in holes.all().iter().enumerate() {
+                prop_assert!(hole.ranges.windows(2).all(|pair| pair[0].1 < pair[1].0), "{at}: {:?}", hole.ranges);
+            }
+        }
+    }
+
+    #[test]
+    fn a_silent_lane_keeps_no_holes() {
+        let mut holes = Holes::restore(vec![Hole::new(Reason::MaxBytes, vec![(1, 9)], About::default())]);
+        holes.set_silent(true);
+        holes.note(Hole::new(Reason::Damaged, vec![(10, 10)], About::default()));
+        assert_eq!(holes.all(), []);
+    }
+}

@@ -1,0 +1,123 @@
+//! The positions of a lane that are settled out of turn, above its cursor: runs without a hole, each with how its positions
+//! ended. Pure.
+//!
+//! What a run costs is the same however long it is, so a hole of millions is one entry. There is no bound on how many
+//! positions may be settled: what bounds the runs is what waits between them, and of that a lane reads 16,384 ahead. Only the
+//! sums of a run are kept, because nobody asks how a single position ended.
+
+use crate::journal::ledger::books::{Ledger, Outcome};
+use std::collections::BTreeMap;
+
+/// Runs, disjoint and not touching each other.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Settled {
+    /// By first position.
+    runs: BTreeMap<u64, Run>,
+    /// Positions in all of them.
+    count: u64,
+}
+
+/// One run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Run {
+    /// Position behind the last one.
+    end: u64,
+    ended: Ledger,
+}
+
+impl Settled {
+    /// Positions in all runs.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    pub(crate) fn contains(&self, position: u64) -> bool {
+        self.runs.range(..=position).next_back().is_some_and(|(_, run)| position < run.end)
+    }
+
+    /// First position, position behind the last one, and how they ended; ascending.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (u64, u64, Ledger)> {
+        self.runs.iter().map(|(start, run)| (*start, run.end, run.ended))
+    }
+
+    /// Takes in `start..end`, of which nothing is settled yet.
+    pub(crate) fn add(&mut self, start: u64, end: u64, outcome: Outcome) {
+        let mut ended = Ledger::default();
+        *ended.of(outcome) = end.saturating_sub(start);
+        self.add_run(start, end, ended);
+    }
+
+    /// Takes in `start..end`, of which nothing is settled yet, with how its positions ended.
+    pub(crate) fn add_run(&mut self, mut start: u64, mut end: u64, mut ended: Ledger) {
+        if start >= end {
+            return;
+        }
+        self.count += end - start;
+        if let Some((before, run)) = self.runs.range(..start).next_back().map(|(before, run)| (*before, *run))
+            && run.end == start
+        {
+            self.runs.remove(&before);
+            (start, ended) = (before, ended.with(run.ended));
+        }
+        if let Some(run) = self.runs.remove(&end) {
+            (end, ended) = (run.end, ended.with(run.ended));
+        }
+        self.runs.insert(start, Run { end, ended });
+    }
+
+    /// What is not settled of `start..end`, as ranges with both ends.
+    pub(crate) fn between(&self, start: u64, end: u64) -> Vec<(u64, u64)> {
+        let mut ranges = Vec::new();
+        let mut next = start;
+        let first = self.runs.range(..=start).next_back().map_or(start, |(first, _)| *first);
+        for (from, run) in self.runs.range(first..end.max(first)) {
+            if next < *from {
+                ranges.push((next, *from - 1));
+            }
+            next = next.max(run.end);
+        }
+        if next < end {
+            ranges.push((next, end - 1));
+        }
+        ranges
+    }
+
+    /// Lets go of all that a cursor at `cursor` passes; returns where it comes to stand.
+    pub(crate) fn pass(&mut self, mut cursor: u64) -> u64 {
+        while let Some(first) = self.runs.first_entry().filter(|first| *first.key() <= cursor) {
+            let (start, run) = first.remove_entry();
+            self.count -= run.end - start;
+            cursor = cursor.max(run.end);
+        }
+        cursor
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #[test]
+        fn runs_hold_what_a_set_of_positions_would(steps in prop::collection::vec((1u64..120, 0u64..20), 0..40), cursor in 1u64..140) {
+            let (mut settled, mut model) = (Settled::default(), BTreeSet::new());
+            for (start, length) in steps {
+                let free = settled.between(start, start + length);
+                let expected: BTreeSet<u64> = (start..start + length).filter(|position| !model.contains(position)).collect();
+                prop_assert_eq!(&free.iter().flat_map(|(from, to)| *from..=*to).collect::<BTreeSet<_>>(), &expected);
+                free.iter().for_each(|(from, to)| settled.add(*from, to + 1, Outcome::Damaged));
+                model.extend(start..start + length);
+                prop_assert_eq!(settled.count(), model.len() as u64);
+                prop_assert!((0..150).all(|position| settled.contains(position) == model.contains(&position)));
+                let runs: Vec<_> = settled.runs().collect();
+                prop_assert!(runs.windows(2).all(|pair| pair[0].1 < pair[1].0), "whole runs, none touching the next");
+                prop_assert!(runs.iter().all(|(start, end, ended)| ended.damaged == end - start));
+            }
+            let stands = settled.pass(cursor);
+            prop_assert_eq!(stands, (cursor..).find(|position| !model.contains(position)).unwrap());
+            prop_assert_eq!(settled.count(), model.range(stands..).count() as u64);
+        }
+    }
+}

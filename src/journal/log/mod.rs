@@ -1,0 +1,346 @@
+//! The log: generations in a row, `log/gen-<first number>.<epoch>/`, of which the last one may be active.
+//!
+//! A closed generation holds exactly the numbers from its first to the next one's first; what it should hold and does
+//! not is damaged. The active one is read through the writer's handle, a closed one from its bytes by an index that
+//! lives as long as a lane reads it, and no longer than the generation. Nobody but the writer keeps a database open between two reads: whoever let go of it last
+//! would have sled write into a file that others already read ([`crate::journal::generation::closed`]). A folder without its note of facts and without records was not complete when the
+//! power went, and holds nothing that was acknowledged; of two folders with one first number, the older is left from a
+//! carry-over that the newer one completed.
+//!
+//! **After a failed sync a file is never trusted again.** The kernel marks the pages that it could not write as clean, tells
+//! one caller, and says OK to the next sync, about pages that are only in its cache. So what such a file holds is written
+//! into another one, and counts when that one is synced ([`Log::carry_over`]). While the agent runs, that is the whole
+//! generation, and not the failed commit alone: each commit was synced before the next one began, but a page at the seam
+//! holds the end of the one and the beginning of the other, and a medium that fails while it writes a page may lose all of
+//! it. At an opening it is the newest generation, where the sync fails now, or where nothing says that the sync of its last
+//! commit ever succeeded: the run before may have been told that it failed, and did not live to write it again.
+
+pub(crate) mod aside;
+pub(crate) mod slot;
+
+use crate::journal::disk::{files, frame, reserve};
+use crate::journal::error::JournalError;
+use crate::journal::generation::active::{Frames, Generation, GenerationError};
+use crate::journal::generation::closed::ClosedGeneration;
+use crate::journal::generation::manifest::{Facts, is_complete, read_facts};
+use crate::journal::log::slot::{Reading, Slot};
+use crate::record::{Record, pack};
+use crate::sync::locked;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::{Release, SeqCst};
+use std::sync::{Arc, Mutex};
+
+/// Folders of which a sync failed in this process; they go when the folder does.
+static DISTRUSTED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+/// Records per commit while they are carried over.
+const CARRY_COMMIT: usize = 256;
+
+/// Begins the name of a folder that is being removed.
+const TRASH: &str = "trash-";
+
+/// All generations.
+#[derive(Debug)]
+pub(crate) struct Log {
+    dir: PathBuf,
+    row: Mutex<BTreeMap<u64, Arc<Slot>>>,
+}
+
+impl Log {
+    /// Finds the generations in `path/log`.
+    pub(crate) fn open(path: &Path) -> Result<Log, JournalError> {
+        let dir = path.join("log");
+        let io = |source| JournalError::io(&dir, source);
+        let mut found: Vec<(u64, u64, PathBuf)> = Vec::new();
+        let mut bare: Vec<(u64, u64, PathBuf)> = Vec::new();
+        let entries = || match fs::read_dir(&dir) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                files::create_dir(&dir)?;
+                fs::read_dir(&dir)?.collect::<Result<Vec<_>, _>>()
+            }
+            entries => entries?.collect(),
+        };
+        for entry in aside::patiently(path, &dir, entries).map_err(io)? {
+            let name = entry.file_name();
+            match name.to_str().and_then(parse_name) {
+                Some((first, epoch)) if is_complete(&entry.path()).map_err(io)? => {
+                    found.push((first, epoch, entry.path()));
+                }
+                Some((first, epoch)) => bare.push((first, epoch, entry.path())),
+                // Half-removed by a run that was cut. Anything else is somebody's, and none of our business.
+                None if name.to_str().is_some_and(|name| name.starts_with(TRASH)) => {
+                    drop(fs::remove_dir_all(entry.path()));
+                }
+                None => {}
+            }
+        }
+        for (first, epoch, folder) in bare {
+            // Half-made, it holds nothing, or copies of what another folder holds; otherwise its note is lost, and what is
+            // in it was acknowledged.
+            let copied = found.iter().any(|(other, ..)| *other == first);
+            // What cannot be read now is not empty.
+            let empty = ClosedGeneration::closed(&folder).is_ok_and(|closed| closed.numbers().next().is_none());
+            if !copied && !empty {
+                tracing::warn!(folder = %folder.display(), "generation without its note: its records are read all the same");
+                found.push((first, epoch, folder));
+            } else {
+                drop(fs::remove_dir_all(folder));
+            }
+        }
+        found.sort();
+        if let Some((_, _, newest)) = found.last() {
+            // A killed process leaves bytes and names that only the page cache holds. They are made certain before they are
+            // counted, sent, or taken as the reason to remove an older folder: the power may go next.
+            if let Err(error) = files::sync_tree(newest).and_then(|()| files::sync_dir(&dir)) {
+                tracing::error!(%error, "the newest generation cannot be synced: it is written anew before it counts");
+                locked(&DISTRUSTED).insert(newest.clone());
+            }
+        }
+        let mut row: BTreeMap<u64, Arc<Slot>> = BTreeMap::new();
+        for (first, _, folder) in found {
+            // A note of another generation says nothing about this one.
+            let facts = read_facts(&folder).map_err(io)?.filter(|facts| facts.first == first);
+            if let Some(facts) = facts.as_ref().filter(|facts| facts.format > frame::FRAME_VERSION) {
+                let text = format!("written by a newer tidegate ({}: format {})", folder.display(), facts.format);
+                return Err(JournalError::Newer(text));
+            }
+            let newer_counts = !locked(&DISTRUSTED).contains(&folder);
+            if let Some(older) = enter(&mut row, Slot::new(first, folder, facts)).filter(|_| newer_counts) {
+                remove(&older.dir);
+            }
+        }
+        Ok(Log { dir, row: Mutex::new(row) })
+    }
+
+    /// How many generations are held open by anyone.
+    #[cfg(test)]
+    pub(crate) fn open_generations(&self) -> usize {
+        locked(&self.row).values().filter(|slot| locked(&slot.active).strong_count() > 0).count()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn newest_is_closed(&self) -> bool {
+        locked(&self.row).last_key_value().is_some_and(|(_, slot)| slot.is_closed())
+    }
+
+    /// First numbers of all generations, ascending.
+    pub(crate) fn firsts(&self) -> Vec<u64> {
+        locked(&self.row).keys().copied().collect()
+    }
+
+    /// Ends the newest generation: the next one will begin at `next`, whenever it is started.
+    pub(crate) fn end(&self, next: u64) {
+        if let Some((_, newest)) = locked(&self.row).last_key_value() {
+            newest.end.store(next, Release);
+        }
+    }
+
+    /// The folder of all generations.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A sync of the newest generation failed.
+    pub(crate) fn distrust_newest(&self) {
+        if let Some((_, slot)) = locked(&self.row).last_key_value() {
+            locked(&DISTRUSTED).insert(slot.dir.clone());
+        }
+    }
+
+    /// Whether a sync of the generation at `first` failed, as far as this process knows.
+    pub(crate) fn is_distrusted(&self, first: u64) -> bool {
+        locked(&self.row).get(&first).is_some_and(|slot| locked(&DISTRUSTED).contains(&slot.dir))
+    }
+
+    /// Makes a new generation, the active one.
+    pub(crate) fn start(&self, facts: Facts) -> Result<Arc<Generation>, GenerationError> {
+        // Left by an attempt whose first commit failed, or by a run that nothing came in: nothing in it was acknowledged. It goes
+        // last, so that the log is never without a generation, which tells how far the numbers have come.
+        let first = facts.first;
+        let left = locked(&self.row).get(&first).map(|slot| slot.dir.clone());
+        let made = match self.make(facts.clone(), std::iter::empty()) {
+            Err(GenerationError::Io { source, .. }) if left.is_some() && reserve::is_full(&source) => {
+                // Its room is needed.
+                left.iter().for_each(|left| remove(left));
+                return self.make(facts, std::iter::empty());
+            }
+            made => made?,
+        };
+        let now = locked(&self.row).get(&first).map(|slot| slot.dir.clone());
+        if let Some(left) = left.filter(|left| now.as_ref() != Some(left)) {
+            remove(&left);
+        }
+        Ok(made)
+    }
+
+    /// Makes the generation at `facts.first` anew, with the records of the closed one up to `last`, so that it can be gone on in:
+    /// otherwise every restart would leave a small generation behind, and a file of which a sync failed would stay. The old
+    /// folder goes last.
+    pub(crate) fn carry_over(
+        &self,
+        facts: Facts,
+        closed: &ClosedGeneration,
+        last: u64,
+    ) -> Result<Arc<Generation>, GenerationError> {
+        // All of it is read before anything is made: the old folder goes only when nothing of it is left behind.
+        let io = |source| GenerationError::Io { path: self.dir.clone(), source };
+        let records = closed.records(0, last.saturating_add(1)).map(|read| read.map(|(record, _)| record));
+        let records: Vec<Arc<Record>> = records.collect::<Result<_, _>>().map_err(io)?;
+        let known = closed.numbers().take_while(|number| *number <= last).count();
+        if records.len() != known {
+            return Err(io(std::io::Error::other(format!("{} of {known} records can be read", records.len()))));
+        }
+        let commits = records.chunks(CARRY_COMMIT).map(|records| framed(records, None).0);
+        let old = locked(&self.row).get(&facts.first).map(|slot| slot.dir.clone());
+        let generation = self.make(facts, commits)?;
+        if let Some(old) = old {
+            remove(&old);
+        }
+        Ok(generation)
+    }
+
+    /// A name for a generation: of those with one first number the newest has the highest count, and that is the epoch,
+    /// unless a complete one has it already, which may be what is copied from.
+    fn free_name(&self, first: u64, epoch: u64) -> std::io::Result<PathBuf> {
+        for count in epoch.. {
+            let dir = self.dir.join(format!("gen-{first:020}.{count:010}"));
+            if !dir.try_exists()? {
+                return Ok(dir);
+            }
+            if !is_complete(&dir)? {
+                // Left by an attempt that failed half-way: nothing in it was acknowledged.
+                fs::remove_dir_all(&dir)?;
+                return Ok(dir);
+            }
+        }
+        Err(std::io::Error::other("no name is free"))
+    }
+
+    fn make(&self, facts: Facts, carried: impl Iterator<Item = Frames>) -> Result<Arc<Generation>, GenerationError> {
+        let name = self.free_name(facts.first, facts.epoch);
+        let dir = name.map_err(|source| GenerationError::Io { path: self.dir.clone(), source })?;
+        let generation = Arc::new(Generation::create(&dir, &facts, carried)?);
+        let slot = Slot::new(facts.first, dir, Some(facts));
+        *locked(&slot.active) = Arc::downgrade(&generation);
+        enter(&mut locked(&self.row), slot);
+        Ok(generation)
+    }
+
+    /// The generation that holds `number`. `None`: before the first one. May scan for seconds; never called where intake
+    /// would wait for it.
+    ///
+    /// # Errors
+    /// It cannot be scanned now. Said here, once, and not by each read of a record in it.
+    pub(crate) fn reading(&self, number: u64) -> Result<Option<Reading>, JournalError> {
+        let slot = locked(&self.row).range(..=number).next_back().map(|(_, slot)| slot.clone());
+        let Some(slot) = slot else { return Ok(None) };
+        let reading = Reading::of(slot);
+        if reading.slot.open().is_none() {
+            reading.slot.closed()?;
+        }
+        Ok(Some(reading))
+    }
+
+    /// A record, read in the generation that `kept` has from the call before where that one holds it;
+    /// `None` when it is missing or damaged, or before the first generation, and then `kept` is `None`.
+    ///
+    /// # Errors
+    /// Its generation cannot be read now; the next call looks anew.
+    pub(crate) fn read(&self, kept: &mut Option<Reading>, number: u64) -> Result<Option<Arc<Record>>, JournalError> {
+        loop {
+            if kept.as_ref().is_none_or(|reading| !reading.covers(number)) {
+                // Let go of the last one first: two indexes would be in memory while this one is made.
+                *kept = None;
+                *kept = self.reading(number)?;
+            }
+            let Some(reading) = kept else { return Ok(None) };
+            match reading.read(number) {
+                // Deleted at this very moment: then it is another's turn.
+                Err(_) if reading.is_gone() => {}
+                read => return read.inspect_err(|_| *kept = None),
+            }
+        }
+    }
+
+    /// What was noted when a generation was made; `None` when that is damaged.
+    pub(crate) fn facts(&self, first: u64) -> Option<Facts> {
+        locked(&self.row).get(&first)?.facts.clone()
+    }
+
+    /// The index of a closed generation.
+    pub(crate) fn closed(&self, first: u64) -> Result<Option<Arc<ClosedGeneration>>, JournalError> {
+        let slot = locked(&self.row).get(&first).cloned();
+        slot.map(|slot| slot.closed()).transpose()
+    }
+
+    /// Deletes a generation that every lane is past; the durable cursors must say so already. `false`: it is the last
+    /// one, or cannot be removed.
+    pub(crate) fn delete(&self, first: u64) -> bool {
+        let mut row = locked(&self.row);
+        let Some(slot) = row.get(&first).filter(|_| row.len() > 1).cloned() else { return false };
+        if slot.aside.get().is_some() {
+            row.remove(&first);
+            return true;
+        }
+        // Renamed first: a cut in the middle of the removal must not leave half a generation under its name.
+        let trash = self.dir.join(format!("{TRASH}{first:020}"));
+        slot.gone.store(true, SeqCst);
+        if let Err(error) = files::rename(&slot.dir, &trash) {
+            slot.gone.store(false, SeqCst);
+            tracing::warn!(first, %error, "drained generation cannot be removed, its space stays taken");
+            return false;
+        }
+        row.remove(&first);
+        drop(row);
+        locked(&DISTRUSTED).remove(&slot.dir);
+        slot.let_go();
+        let _ = fs::remove_dir_all(&trash);
+        true
+    }
+
+    /// Bytes on disk of all generations.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        let row: Vec<Arc<Slot>> = locked(&self.row).values().cloned().collect();
+        row.iter().map(|slot| slot.disk_bytes()).sum()
+    }
+}
+
+/// Enters the newest generation in the row: the one before it ends where it begins. Returns the one that it replaces,
+/// which holds nothing any more.
+fn enter(row: &mut BTreeMap<u64, Arc<Slot>>, slot: Arc<Slot>) -> Option<Arc<Slot>> {
+    let first = slot.first;
+    let replaced = row.insert(first, slot);
+    for before in row.range(..first).next_back().map(|(_, before)| before).into_iter().chain(&replaced) {
+        before.end.store(first, Release);
+    }
+    replaced
+}
+
+/// Removes a folder that nothing is needed of. What stays of it goes at the next opening.
+fn remove(folder: &Path) {
+    let _ = fs::remove_dir_all(folder);
+    locked(&DISTRUSTED).remove(folder);
+}
+
+/// Consecutive records as the generation takes them, and their bytes. `previous`: of the commit that they are.
+pub(crate) fn framed(records: &[Arc<Record>], previous: Option<u64>) -> (Frames, u64) {
+    let mut frames = Frames::new();
+    let mut bytes = 0;
+    // Numbers that are missing in between begin another pack.
+    for row in records.chunk_by(|one, next| one.number + 1 == next.number) {
+        for pack in pack::pack(row.iter().map(|record| &**record), frame::BODY_MAX) {
+            let previous = previous.filter(|_| frames.is_empty());
+            let parts = frame::split(pack.first, pack.count, previous, &pack.bytes).into_iter().enumerate();
+            frames.extend(parts.map(|(part, value)| (pack.first, part as u16, value)));
+            bytes += pack.bytes.len() as u64;
+        }
+    }
+    (frames, bytes)
+}
+
+/// First number and epoch that a generation's folder is named for.
+pub(crate) fn parse_name(name: &str) -> Option<(u64, u64)> {
+    let (first, epoch) = name.strip_prefix("gen-")?.split_once('.')?;
+    Some((first.parse().ok()?, epoch.parse().ok()?))
+}

@@ -1,0 +1,396 @@
+//! Opening a journal on whatever is there.
+//!
+//! The order matters. The lock first: nobody else moves. Then the format: a newer one is left untouched. Then the state,
+//! the generations, and the tail of the newest one, from which the next number and every lane's next position follow.
+//! Only when the new epoch is durable may anything be appended. Generations of earlier opens are never appended to: a
+//! small newest one is carried over into a fresh database, a large one is simply closed.
+
+pub(crate) mod announced;
+pub(crate) mod format;
+pub(crate) mod lanes;
+pub(crate) mod offline;
+pub(crate) mod report;
+pub(crate) mod taken_back;
+
+use crate::clock::{BootId, Clock};
+use crate::journal::checkpoint::lane_state::LaneState;
+use crate::journal::checkpoint::machine::{Machine, Place, draw_id};
+use crate::journal::checkpoint::state::{Found, Home, StateFile};
+use crate::journal::disk::beside::is_read_only;
+use crate::journal::disk::folder::Trusted;
+use crate::journal::disk::reserve::Reserve;
+use crate::journal::disk::{files, folder};
+use crate::journal::error::JournalError;
+use crate::journal::generation::closed::ClosedGeneration;
+use crate::journal::handle::append::{Append, Ticket};
+use crate::journal::handle::health::WriterHealth;
+use crate::journal::handle::keeper::Keeper;
+use crate::journal::handle::options::JournalOptions;
+use crate::journal::handle::{Journal, Recent, Shared, ahead};
+use crate::journal::ledger::books::Mark;
+use crate::journal::log::{Log, aside};
+use crate::journal::quarantine::Quarantine;
+use crate::journal::random::draw;
+use crate::journal::recovery::format::check_format;
+use crate::journal::recovery::lanes::Traces;
+use crate::journal::recovery::report::OpenReport;
+use crate::journal::writer::anew::{Newest, carry_over, made_sure};
+use crate::journal::writer::{Tail, Writer};
+use crate::record::{JournalId, LaneId, OpenAcks, Record, Run};
+use crate::sync::locked;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::watch;
+
+/// Epochs skipped when the state is lost: more opens than can have happened since the newest one that is still known.
+const EPOCH_LEAP: u64 = 1_000;
+/// A newest generation with at most so many bytes of envelopes is carried over instead of closed.
+const CARRY_BYTES: u64 = 256 * 1024;
+/// While the newest generations hold fewer records, the one before them is looked at too, for the key index.
+const TAIL_MIN: u64 = 2_000;
+/// Generations that are looked at for it at most: with payloads so large a start would take too long.
+const TAIL_GENERATIONS: usize = 16;
+
+/// An open journal that nobody writes to yet.
+#[derive(Debug)]
+pub struct Opened {
+    /// The journal.
+    pub journal: Journal,
+    /// What was found.
+    pub report: OpenReport,
+    tail: Tail,
+    /// The newest generations as they were, oldest first.
+    newest: Vec<Counted>,
+    /// What the state file said of open acks.
+    open_acks: Option<OpenAcks>,
+}
+
+impl Opened {
+    /// Shows every sound record of the journal's tail, oldest first: at least the last 2,000 of those still on disk.
+    /// Reads them one by one, so that a start costs no memory.
+    pub fn each_of_tail(&mut self, show: &mut dyn FnMut(&Record)) {
+        for (closed, end) in std::mem::take(&mut self.newest) {
+            // For the key index alone: what cannot be read now waits for its reader, and a redelivery of it is recorded again.
+            for read in closed.records(0, end) {
+                match read {
+                    Ok((record, _)) => show(&record),
+                    Err(error) => {
+                        tracing::warn!(%error, end, "records before this number cannot be read now: redeliveries of them are not recognised");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hashes of the deliveries of messages that were not journaled and whose heads are in quarantine, oldest first.
+    pub fn heads(&self) -> Vec<u64> {
+        self.journal.0.quarantine.deliveries()
+    }
+
+    /// What the state file said of acks that were open, if it said anything; each record of the tail may say more.
+    pub fn open_acks(&self) -> Option<&OpenAcks> {
+        self.open_acks.as_ref()
+    }
+
+    /// The writer; to be run on a thread of its own. `stop` ends its waiting on a disk that refuses.
+    pub fn writer<T: Ticket>(
+        self,
+        linger: Duration,
+        inbox: UnboundedReceiver<Append<T>>,
+        committed: UnboundedSender<Vec<T>>,
+        stop: Arc<AtomicBool>,
+    ) -> Writer<T> {
+        Writer::new(self.journal, self.tail, linger, inbox, committed, stop)
+    }
+}
+
+/// What the tail of the log tells.
+#[derive(Default)]
+pub(crate) struct TailFacts {
+    newest: Newest,
+    missing: u64,
+    in_doubt: u64,
+    epoch: u64,
+    journal: Option<JournalId>,
+    next: HashMap<LaneId, u64>,
+    lanes: Traces,
+    bytes: u64,
+    /// Nothing says that the sync of its last commit ever succeeded.
+    unproven: bool,
+}
+
+impl TailFacts {
+    fn take(&mut self, record: &Record, bytes: usize) {
+        self.newest.last = self.newest.last.max(record.number);
+        self.epoch = self.epoch.max(record.epoch);
+        self.journal = Some(record.journal);
+        self.bytes += bytes as u64;
+        self.newest.records += 1;
+        self.lanes.take(record);
+        for slot in &record.slots {
+            self.newest.begin.entry(slot.lane).or_insert(slot.position);
+            let next = self.next.entry(slot.lane).or_default();
+            *next = (*next).max(slot.position.saturating_add(1));
+        }
+    }
+}
+
+impl Journal {
+    /// Opens the journal, or makes it.
+    ///
+    /// # Errors
+    /// [`JournalError::Locked`], [`JournalError::Newer`] and [`JournalError::NotSynced`] are final; anything else is the
+    /// disk's doing and may be tried again.
+    pub fn open(options: &JournalOptions, clock: &Clock) -> Result<Opened, JournalError> {
+        full_sync::check().map_err(JournalError::NotSynced)?;
+        match Journal::open_once(options, clock) {
+            Err(error) if error.is_full() && Reserve::new(&options.path, options.reserve_bytes).give_up() => {
+                tracing::warn!(%error, "disk full: the journal's reserve is given up, so that it can be opened");
+                Journal::open_once(options, clock)
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_once(options: &JournalOptions, clock: &Clock) -> Result<Opened, JournalError> {
+        let path = &options.path;
+        let io = |source| JournalError::io(path, source);
+        if let Some(why) = folder::planted(path, &Trusted::with(None)).map_err(io)? {
+            return Err(JournalError::Planted(why));
+        }
+        files::create_dir(path).map_err(io)?;
+        let lock = take_lock(path, options.runtime.is_some())?;
+        let mut report = OpenReport {
+            made: check_format(path)?,
+            in_ram: crate::journal::disk::volume::in_ram(path),
+            ..Default::default()
+        };
+        let runtime = options.runtime.as_deref().map(|folder| (folder, clock.boot()));
+        let (state_file, found) = StateFile::open(&path.join("state"), runtime)?;
+        let old = match found {
+            Found::State { state, lost } => {
+                report.slot_lost = lost;
+                Some(*state)
+            }
+            Found::Nothing | Found::Damaged => None,
+        };
+        let log = Log::open(path)?;
+        report.state_lost = old.is_none() && !log.firsts().is_empty();
+        let known = old.as_ref().map(|state| state.high);
+        let high = known.unwrap_or(0);
+        let (tail, newest) = read_tail(&log, known, known.and(state_file.disk_high()).unwrap_or(0))?;
+        report.missing =
+            high.saturating_sub(tail.newest.last.max(high.min(tail.newest.first.saturating_sub(1)))).max(tail.missing);
+
+        report.in_doubt = tail.in_doubt;
+
+        let last = tail.newest.last.max(high);
+        let mut machine = Machine::look(&options.machine, path);
+        let (mut open_acks, mut ids_given) = (None, 0);
+        let (id, epoch, mut books) = match old {
+            Some(state) => {
+                if let Some(last_good_s) = state.last_good_s {
+                    clock.learn(last_good_s, i64::MAX);
+                }
+                let place = machine.compare(&state.machine);
+                report.copied = place == Place::Another;
+                report.machine_unknown = place == Place::Unknown;
+                report.new_id = report.copied;
+                report.former = report.copied.then_some(state.journal);
+                if !report.copied {
+                    machine = machine.noting(&state.machine);
+                }
+                (open_acks, ids_given) = (state.open_acks, state.lane_ids);
+                // The slot that is lost may have been the first one of another open.
+                let epoch = state.epoch.saturating_add(u64::from(report.slot_lost)).max(tail.epoch);
+                let books = state.lanes.into_iter().map(LaneState::into_book).collect::<Result<Vec<_>, _>>();
+                let books = books.map_err(|reason| JournalError::Generation(reason.to_owned()))?;
+                (if report.copied { draw_id() } else { state.journal }, epoch.saturating_add(1), books)
+            }
+            None if report.state_lost => {
+                // The newest one may have been begun a moment ago, and hold nothing yet.
+                let known = tail.journal.map_or_else(|| journal_of(&log), |id| Ok(Some(id)))?;
+                report.new_id = known.is_none();
+                (known.unwrap_or_else(draw_id), tail.epoch.saturating_add(EPOCH_LEAP), Vec::new())
+            }
+            None => (draw_id(), 1, Vec::new()),
+        };
+        let end = newest.last().map_or(u64::MAX, |(_, end)| *end);
+        announced::forget_announced(&log, high, end, &mut books)?;
+        if report.state_lost || report.slot_lost {
+            lanes::recover(&log, &tail.lanes, &mut books)?;
+        }
+        if log.firsts().is_empty() {
+            // Nothing is missing that no lane waits for: the last generation may go with the last record.
+            let waiting = books.iter().filter(|book| book.waiting() > 0).map(|book| book.read_from).min();
+            report.missing = waiting.map_or(0, |from| high.saturating_add(1).saturating_sub(from));
+        }
+        for book in &mut books {
+            book.next = book.next.max(tail.next.get(&book.id).copied().unwrap_or(1));
+            book.found = book.next;
+            let appended = book.appended();
+            // A mark runs ahead. What is appended from here on is of a later epoch, and surely was not sent yet.
+            book.marks.iter_mut().for_each(|mark| mark.upto = mark.upto.min(appended));
+            if (report.state_lost || report.slot_lost) && appended > 0 {
+                // Marks may be missing.
+                book.presume(Mark { upto: appended, epoch: epoch - 1, boot: BootId::default(), since_ms: 0 });
+            }
+        }
+        let folder = path.join("quarantine");
+        let quarantine = aside::patiently(path, &folder, || Quarantine::open(&folder)).map_err(io)?;
+        let ids = lanes::Ids::known(ids_given, &log, &tail.lanes, &books);
+        lanes::forget(&mut books, options, &quarantine);
+        let lane_ids = lanes::add(&mut books, options, &ids, last.saturating_add(1))?;
+        for book in books.iter_mut() {
+            book.holes.set_silent(options.silent.contains(&book.name));
+        }
+        // Before the state says that all of it is durable.
+        let sure = match newest.last().filter(|_| tail.unproven || log.is_distrusted(tail.newest.first)) {
+            Some((closed, _)) => made_sure(&log, &tail.newest, closed, epoch, &books, options)?,
+            None => None,
+        };
+        let stranded = books.iter().filter(|book| !options.lanes.contains(&book.name) && book.waiting() > 0);
+        report.stranded = stranded.map(|book| book.name.clone()).collect();
+
+        let reserve = Reserve::new(path, options.reserve_bytes);
+        let journal = Journal(Arc::new(Shared {
+            run: Run { journal: id, epoch, random: draw() },
+            machine,
+            open_acks: Mutex::new(open_acks.clone()),
+            path: path.clone(),
+            clock: clock.clone(),
+            bounds: options.bounds,
+            reserve,
+            evicted: Mutex::default(),
+            generation_bytes: options.generation_bytes,
+            quiet: options.quiet,
+            log,
+            durable_need: AtomicU64::new(0),
+            lane_ids,
+            books: Mutex::new(books),
+            state: Mutex::new(state_file),
+            durable: watch::Sender::new(last),
+            began: last.saturating_add(1),
+            found: newest.last().map(|(closed, _)| ahead::runs(closed)).unwrap_or_default(),
+            recent: Mutex::new(Recent::default()),
+            keeper: Keeper::default(),
+            quarantine,
+            requeues: Mutex::default(),
+            noted: tokio::sync::Notify::new(),
+            settled: tokio::sync::Notify::new(),
+            health: Mutex::new(WriterHealth::Fine),
+            beside: AtomicBool::new(false),
+            panics: AtomicU64::new(0),
+            _lock: lock,
+            closing: watch::Sender::new(()),
+        }));
+        // Epoch and run are durable from here on; only now may a number be given.
+        journal.0.keep_state(Home::DiskOrBoot)?;
+        if report.slot_lost || report.state_lost {
+            // Both halves are sound again before anything hangs on one of them, and neither has an older epoch.
+            journal.0.write_slot(Home::DiskOrBoot)?;
+        }
+        while locked(&journal.0.state).is_young() {
+            // Whoever finds a half blank from here on knows that it came back empty.
+            journal.0.write_slot(Home::DiskOrBoot)?;
+        }
+        if let Err(error) = journal.0.reserve.make(options.bounds.min_free) {
+            tracing::warn!(%error, "the journal's reserve for a full disk cannot be made now");
+        }
+        let small = sure.is_none() && (1..=CARRY_BYTES).contains(&tail.bytes);
+        let active = match newest.last().filter(|_| small) {
+            // The generation starts where it did, so its lanes do, too.
+            Some((closed, _)) => carry_over(&journal, tail.newest.first, closed, last).unwrap_or_else(|error| {
+                // On a full disk, most likely: what is there can still be drained, and that makes room.
+                tracing::warn!(%error, "small newest generation not carried over, it is closed as it is");
+                None
+            }),
+            None => sure,
+        };
+        let active = active.map(|generation| (generation, tail.bytes));
+        Ok(Opened { journal, report, tail: Tail { next: last.saturating_add(1), active }, newest, open_acks })
+    }
+}
+
+fn take_lock(path: &Path, may_only_read: bool) -> Result<File, JournalError> {
+    let lock_path = path.join("lock");
+    let open = || match files::writing().create(true).truncate(false).open(&lock_path) {
+        // A lock asks nothing of the disk.
+        Err(error) if is_read_only(&error) && may_only_read => File::open(&lock_path).map_err(|_| error),
+        file => file,
+    };
+    let file = aside::patiently(path, &lock_path, open).map_err(|source| JournalError::io(&lock_path, source))?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(JournalError::Locked(path.to_owned())),
+        Err(error) => Err(JournalError::io(&lock_path, error.into())),
+    }
+}
+
+/// A generation as it was found, and the number at which what counts of it ends.
+type Counted = (Arc<ClosedGeneration>, u64);
+
+/// `high`: the recorded high water, unless the state is lost; `proven`: what the disk itself says of it.
+fn read_tail(log: &Log, high: Option<u64>, proven: u64) -> Result<(TailFacts, Vec<Counted>), JournalError> {
+    let mut tail = TailFacts { newest: Newest { first: 1, ..Newest::default() }, ..TailFacts::default() };
+    let firsts = log.firsts();
+    let Some(&first) = firsts.last() else { return Ok((tail, Vec::new())) };
+    tail.newest.first = first;
+    tail.newest.last = first.saturating_sub(1);
+    if let Some(facts) = log.facts(first) {
+        tail.epoch = facts.epoch;
+        tail.next = facts.lanes.iter().map(|lane| (lane.id, lane.next)).collect();
+    }
+    let closed = log.closed(first)?.expect("it is in the row");
+    if let Some(version) = closed.newer() {
+        return Err(JournalError::Newer(format!("written by a newer tidegate (frames of version {version})")));
+    }
+    // Without a state nobody knows what was durable: then nothing is left out.
+    let end = high.and_then(|high| closed.breaks_off_at(high.max(first.saturating_sub(1)))).unwrap_or(u64::MAX);
+    if end != u64::MAX {
+        tracing::warn!(from = end, "the last commit was cut off and is left out: nothing of it was acknowledged");
+    }
+    tail.in_doubt = high.map_or(0, |high| closed.in_doubt(high.max(first.saturating_sub(1))));
+    // Numbers and positions follow from it: what cannot be read now is waited for, not taken for missing.
+    for read in closed.records(0, end) {
+        let (record, bytes) = read.map_err(unreadable)?;
+        tail.take(&record, bytes);
+    }
+    tail.unproven = tail.newest.records > 0 && tail.newest.last > closed.proven(proven.max(first.saturating_sub(1)));
+    tail.missing = tail.newest.last.saturating_add(1).saturating_sub(first).saturating_sub(tail.newest.records);
+    let mut newest = vec![(closed, end)];
+    let mut records = tail.newest.records;
+    for pair in firsts.windows(2).rev().take(TAIL_GENERATIONS - 1) {
+        if records >= TAIL_MIN {
+            break;
+        }
+        // For the key index alone: whatever is wrong with it waits for its reader.
+        let Some(closed) = log.closed(pair[0]).ok().flatten() else { break };
+        records += closed.numbers().count() as u64;
+        newest.push((closed, pair[1]));
+    }
+    newest.reverse();
+    Ok((tail, newest))
+}
+
+/// The id that the newest record has, whichever generation it is in.
+fn journal_of(log: &Log) -> Result<Option<JournalId>, JournalError> {
+    for first in log.firsts().into_iter().rev() {
+        let Some(closed) = log.closed(first)? else { continue };
+        if let Some(read) = closed.records(0, u64::MAX).next() {
+            return Ok(Some(read.map_err(unreadable)?.0.journal));
+        }
+    }
+    Ok(None)
+}
+
+pub(crate) fn unreadable(error: io::Error) -> JournalError {
+    JournalError::Generation(format!("its newest records cannot be read now: {error}"))
+}

@@ -1,0 +1,125 @@
+//! What `status` shows of the journal: one look, asked for when somebody wants it.
+
+use crate::journal::handle::Journal;
+use crate::journal::handle::health::WriterHealth;
+use crate::journal::ledger::books::LaneBook;
+use crate::journal::quarantine::QuarantineCounts;
+use crate::sync::locked;
+use serde::Serialize;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// What `status` shows of one lane.
+#[derive(Clone, Debug, Serialize)]
+pub struct LaneFacts {
+    /// The queue's name.
+    pub name: String,
+    /// Records appended to the lane since the journal was made.
+    pub appended: u64,
+    /// Accepted by SQS.
+    pub accepted: u64,
+    /// Waiting: the lane's depth.
+    pub waiting: u64,
+    /// Evicted at a bound.
+    pub evicted: u64,
+    /// Quarantined.
+    pub quarantined: u64,
+    /// Damaged.
+    pub damaged: u64,
+    /// Lowest unsettled position.
+    pub cursor: u64,
+    /// Lost records that no durable gap record announces yet.
+    pub unannounced: u64,
+}
+
+impl LaneFacts {
+    pub(crate) fn of(book: &LaneBook) -> LaneFacts {
+        LaneFacts {
+            name: book.name.clone(),
+            appended: book.appended(),
+            accepted: book.ledger.accepted,
+            waiting: book.waiting(),
+            evicted: book.ledger.evicted,
+            quarantined: book.ledger.quarantined,
+            damaged: book.ledger.damaged,
+            cursor: book.cursor,
+            unannounced: book.holes.all().iter().map(|hole| hole.count).sum(),
+        }
+    }
+}
+
+/// What `status` shows of an eviction.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct EvictionFacts {
+    /// The bound that was reached, as the configuration spells it.
+    pub bound: &'static str,
+    /// Seconds since then.
+    pub ago_s: u64,
+}
+
+/// What `status` shows of the journal.
+#[derive(Clone, Debug, Serialize)]
+pub struct JournalFacts {
+    /// Journal id, 16 hex digits.
+    pub journal_id: String,
+    /// Count of opens.
+    pub epoch: u64,
+    /// Highest durable number.
+    pub durable: u64,
+    /// Generations on disk.
+    pub generations: usize,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Bound for the bytes on disk.
+    pub max_bytes: u64,
+    /// Bound for the age of what waits, in seconds, if there is one.
+    pub max_age_s: Option<u64>,
+    /// Bytes that stay free on the file system.
+    pub min_free: u64,
+    /// Whether the reserve for a full disk is there.
+    pub reserve: bool,
+    /// The last eviction since the start, if there was one.
+    pub evicted: Option<EvictionFacts>,
+    /// What the writer is at.
+    pub writer: WriterHealth,
+    /// Parts of the journal that the disk gives back no more, and that were set aside.
+    pub set_aside: usize,
+    /// Its disk is read-only: what came before is drained, and new messages stay with the broker.
+    pub read_only: bool,
+    /// How often the writer panicked since the start, and was started again.
+    pub writer_panics: u64,
+    /// Quarantined records and oversize messages on disk.
+    pub quarantine: QuarantineCounts,
+    /// Every lane, configured or not.
+    pub lanes: Vec<LaneFacts>,
+}
+
+impl Journal {
+    /// What is going on.
+    pub fn facts(&self) -> JournalFacts {
+        let (durable, lanes) = {
+            let books = locked(&self.0.books);
+            (*self.0.durable.borrow(), books.iter().map(LaneFacts::of).collect())
+        };
+        JournalFacts {
+            journal_id: self.id().to_string(),
+            epoch: self.epoch(),
+            durable,
+            generations: self.0.log.firsts().len(),
+            bytes: self.0.log.disk_bytes(),
+            max_bytes: self.0.bounds.max_bytes,
+            max_age_s: self.0.bounds.max_age.map(|age| age.as_secs()),
+            min_free: self.0.bounds.min_free,
+            reserve: self.0.reserve.is_there(),
+            evicted: locked(&self.0.evicted).map(|(bound, at)| {
+                let ago_ms = self.0.clock.now().boottime_ms.saturating_sub(at);
+                EvictionFacts { bound, ago_s: ago_ms / 1000 }
+            }),
+            writer: locked(&self.0.health).clone(),
+            set_aside: crate::journal::log::aside::count(&self.0.path),
+            read_only: self.0.beside.load(Relaxed),
+            writer_panics: self.0.panics.load(Relaxed),
+            quarantine: self.0.quarantine.counts(),
+            lanes,
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The age of what waits: finds the oldest record that some lane still waits for, and how far the too old ones reach.
+//!
+//! Looked at only where `journal.max_age` is set, and then every few seconds at most. What is settled stays settled, so
+//! the search for the oldest goes forward only: each record is read once, and the index of one generation is kept.
+
+use crate::journal::error::JournalError;
+use crate::journal::handle::Shared;
+use crate::journal::ledger::retention::age;
+use crate::journal::log::slot::Reading;
+use crate::record::Record;
+use crate::sync::locked;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Looks per age: what is too old is noticed this much later at most, within the limits below.
+const LOOKS: u32 = 64;
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// Where the search stands.
+#[derive(Debug)]
+pub(crate) struct Oldest {
+    max_age: Duration,
+    /// Every record below is settled in every lane.
+    number: u64,
+    reading: Option<Reading>,
+    looked: Option<Instant>,
+    /// What the last look said.
+    upto: Option<u64>,
+    /// The last look could not read.
+    refused: bool,
+}
+
+impl Oldest {
+    pub(crate) fn new(max_age: Duration) -> Oldest {
+        Oldest { max_age, number: 0, reading: None, looked: None, upto: None, refused: false }
+    }
+
+    /// Between two looks.
+    pub(crate) fn pause(&self) -> Duration {
+        (self.max_age / LOOKS).clamp(PAUSE_MIN, PAUSE_MAX)
+    }
+
+    /// The number below which everything is too old, all of one generation; `None`: nothing is, as far as one can tell.
+    /// Between two looks it repeats itself, unless `again`.
+    ///
+    /// A record whose own age is unknown is too old when one received after it is: what came before is not younger.
+    /// Where the oldest record cannot be read now, nothing is too old: intake does not wait for a generation that only a
+    /// lane needs, and the next look tries again.
+    pub(crate) fn upto(&mut self, shared: &Shared, again: bool) -> Option<u64> {
+        if again || self.looked.is_none_or(|at| at.elapsed() >= self.pause()) {
+            let look = self.look(shared);
+            if let Err(error) = &look
+                && !self.refused
+            {
+                tracing::warn!(%error, "the oldest record cannot be read now: nothing is evicted for its age until it can");
+            }
+            self.refused = look.is_err();
+            self.upto = look.unwrap_or(None);
+            self.looked = Some(Instant::now());
+        }
+        self.upto
+    }
+
+    fn look(&mut self, shared: &Shared) -> Result<Option<u64>, JournalError> {
+        let waiting = |books: &[crate::journal::ledger::books::LaneBook]| {
+            books.iter().filter(|book| book.waiting() > 0).map(|book| book.read_from).min()
+        };
+        let Some(needed) = waiting(&locked(&shared.books)) else {
+            self.reading = None;
+            return Ok(None);
+        };
+        self.number = self.number.max(needed);
+        let durable = *shared.durable.borrow();
+        let (now, boot) = (shared.clock.now(), shared.clock.boot());
+        let mut found = false;
+        let mut upto = None;
+        let mut number = self.number;
+        while number <= durable {
+            // Only its own generation is looked through: the next one has its turn when this one is given up.
+            if found && !self.reading.as_ref().is_some_and(|reading| reading.covers(number)) {
+                break;
+            }
+            let Some(record) = self.read(shared, number)? else {
+                let above = self.reading.as_ref().map(|reading| shared.next_above(reading, number)).transpose()?;
+                number = above.unwrap_or(number.saturating_add(1));
+                continue;
+            };
+            if !found && is_settled(shared, &record) {
+                number = number.saturating_add(1);
+                self.number = number;
+                continue;
+            }
+            if !found {
+                found = true;
+                self.number = number;
+            }
+            match age(record.draft.received, record.boot, now, boot) {
+                Some(age) if age > self.max_age => upto = Some(number.saturating_add(1)),
+                Some(_) => break,
+                None => {}
+            }
+            number = number.saturating_add(1);
+        }
+        Ok(upto)
+    }
+
+    fn read(&mut self, shared: &Shared, number: u64) -> Result<Option<Arc<Record>>, JournalError> {
+        shared.log.read(&mut self.reading, number)
+    }
+}
+
+fn is_settled(shared: &Shared, record: &Record) -> bool {
+    let books = locked(&shared.books);
+    record
+        .slots
+        .iter()
+        .all(|slot| books.iter().find(|book| book.id == slot.lane).is_none_or(|book| book.is_settled(slot.position)))
+}

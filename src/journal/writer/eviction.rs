@@ -1,0 +1,211 @@
+//! Making room: what the writer does before a commit when the journal is at a bound.
+//!
+//! The order when something is given up: the losses are booked and noted as holes, the state file has both, and only then
+//! the generation is deleted. So a crash anywhere finds records that are still there, or a loss that is counted and will be
+//! announced ([`crate::journal::ledger::gaps`]). Reading what is given up, for its times and groups, may take a moment of the disk's; it
+//! happens on the writer's thread, at a bound alone.
+
+use crate::journal::disk::volume;
+use crate::journal::error::JournalError;
+use crate::journal::handle::append::Ticket;
+use crate::journal::ledger::books::Outcome;
+use crate::journal::ledger::gaps::{About, Hole, Reason};
+use crate::journal::ledger::retention::{Bound, Look, Retention};
+use crate::journal::ledger::{gap_record, retention};
+use crate::journal::writer::Writer;
+use crate::record::LaneId;
+use crate::sync::locked;
+use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+/// At a bound the disk is looked at this often: others may have made space on it.
+const LOOK_PAUSE: Duration = Duration::from_secs(5);
+/// And the flag that tells the writer to stop, which gives no signal.
+const STOP_PAUSE: Duration = Duration::from_millis(500);
+
+/// What was read of a lane in records that are given up.
+#[derive(Debug, Default)]
+struct Given {
+    /// Position behind the last one.
+    next: u64,
+    about: About,
+    /// What gap records among them announce.
+    again: Vec<Hole>,
+}
+
+impl<T: Ticket> Writer<T> {
+    /// Makes room for a commit by the bounds' policy. `Ok(Some(bound))`: stopped at it.
+    pub(crate) fn make_room(&mut self, bytes: u64) -> Result<Option<Bound>, JournalError> {
+        loop {
+            let (look, aged) = self.look(bytes);
+            let firsts = self.journal.0.log.firsts();
+            match retention::decide(look, &self.journal.0.bounds) {
+                Retention::Fits => return Ok(None),
+                Retention::Stop(bound) => {
+                    let before = self.journal.0.log.disk_bytes();
+                    if !self.can_release() {
+                        return Ok(Some(bound));
+                    }
+                    self.release()?;
+                    if self.journal.0.log.disk_bytes() >= before {
+                        return Ok(Some(bound));
+                    }
+                }
+                Retention::Rotate if self.active_bytes == 0 => return Ok(None),
+                Retention::Rotate => self.rotate()?,
+                Retention::EvictAged => {
+                    let end = aged.expect("something is too old");
+                    let first = firsts.iter().rev().find(|first| **first < end).copied().unwrap_or(end);
+                    self.give_up(first, end, Reason::MaxAge)?;
+                    self.aged(true);
+                }
+                Retention::EvictOldest(bound) => {
+                    let reason = if bound == Bound::MinFree { Reason::MinFree } else { Reason::MaxBytes };
+                    self.give_up(firsts[0], firsts[1], reason)?;
+                    if !self.journal.0.log.delete(firsts[0]) {
+                        // It cannot be removed now; this commit is small, and the next one tries again.
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What there is, and the number below which everything is too old.
+    fn look(&mut self, incoming: u64) -> (Look, Option<u64>) {
+        let aged = self.aged(false);
+        let shared = &self.journal.0;
+        let look = Look {
+            used: shared.log.disk_bytes(),
+            incoming,
+            free: volume::free_bytes(&shared.path),
+            aged: aged.is_some(),
+            generations: shared.log.firsts().len(),
+        };
+        (look, aged)
+    }
+
+    fn aged(&mut self, again: bool) -> Option<u64> {
+        self.oldest.as_mut()?.upto(&self.journal.0, again)
+    }
+
+    /// Gets out of a full disk: gives up the reserve, so that the next attempt has room.
+    pub(crate) fn relieve(&self) {
+        if self.journal.0.reserve.give_up() {
+            tracing::warn!(
+                "disk full: the journal's reserve is given up, so that what waits can be written or evicted"
+            );
+        }
+    }
+
+    /// Makes the reserve again, once there is room for it.
+    pub(crate) fn restock(&self) {
+        let shared = &self.journal.0;
+        if let Err(error) = shared.reserve.make(shared.bounds.min_free) {
+            tracing::warn!(%error, "the journal's reserve for a full disk cannot be made now");
+        }
+    }
+
+    /// Stands at a bound until there may be room: lanes are past a generation, the disk is to be looked at again, or the
+    /// writer is told to stop. Writes nothing, and wakes for nothing else but the flag that tells it to stop.
+    pub(crate) fn await_room(&self) {
+        let look = self.oldest.as_ref().map_or(LOOK_PAUSE, |oldest| oldest.pause().min(LOOK_PAUSE));
+        let until = Instant::now() + look;
+        // What could go a moment ago has not gone, or has not helped: hurrying would only write the state again.
+        let tried = self.can_release();
+        while !self.stop.load(Relaxed) && Instant::now() < until {
+            let settled = self.journal.0.settled.notified();
+            let settled = self.waiting.block_on(async { tokio::time::timeout(STOP_PAUSE, settled).await.is_ok() });
+            if settled && !tried && self.can_release() {
+                return;
+            }
+        }
+    }
+
+    /// Whether all lanes are past a generation that is still there.
+    fn can_release(&self) -> bool {
+        let firsts = self.journal.0.log.firsts();
+        let books = locked(&self.journal.0.books);
+        let past = |end: u64| books.iter().all(|book| book.waiting() == 0 || book.read_from >= end);
+        past(self.next) && self.active_bytes > 0 || firsts.get(1).is_some_and(|next| past(*next))
+    }
+
+    /// Lets everything go that all lanes are past, the active generation too: at the bound, even the one generation that
+    /// is otherwise kept would be in the way.
+    fn release(&mut self) -> Result<(), JournalError> {
+        let drained =
+            locked(&self.journal.0.books).iter().all(|book| book.waiting() == 0 || book.read_from >= self.next);
+        if drained && self.active_bytes > 0 {
+            self.rotate()?;
+        }
+        self.journal.0.write_state()?;
+        self.journal.0.let_go(self.next, 0);
+        Ok(())
+    }
+
+    /// Gives up what lanes still need of the numbers in `first..end`, all of one generation: booked, noted, and durable in
+    /// the state file.
+    fn give_up(&mut self, first: u64, end: u64, reason: Reason) -> Result<(), JournalError> {
+        let shared = &self.journal.0;
+        let mut given = self.survey(first, end)?;
+        for fact in shared.log.facts(end).into_iter().flat_map(|facts| facts.lanes) {
+            let given = given.entry(fact.id).or_default();
+            given.next = given.next.max(fact.next);
+        }
+        for book in locked(&shared.books).iter_mut().filter(|book| book.read_from < end) {
+            // A lane of which neither a record nor a note tells: its reader finds the jump, and books it as damaged.
+            let Given { next, about, again } = given.remove(&book.id).unwrap_or_default();
+            let upto = next.min(book.next).max(book.cursor);
+            let hole = Hole::new(reason, book.unsettled(book.cursor, upto), about);
+            book.settle_below(upto, end, Outcome::Evicted);
+            if hole.count > 0 {
+                let (lane, count) = (&book.name, hole.count);
+                let (from, to) = (hole.ranges[0].0, upto - 1);
+                tracing::error!(
+                    lane,
+                    from,
+                    to,
+                    count,
+                    bound = reason.bound(),
+                    "records evicted at the journal's bound"
+                );
+                *locked(&shared.evicted) = Some((reason.bound().unwrap_or_default(), shared.clock.now().boottime_ms));
+            }
+            book.holes.note(hole);
+            again.into_iter().for_each(|hole| book.holes.note(hole));
+        }
+        shared.write_state()
+    }
+
+    /// Reads the records in `first..end` that some lane still waits for. What is damaged stays unknown.
+    ///
+    /// # Errors
+    /// They cannot be read now: what nobody has looked at is not given up.
+    fn survey(&self, first: u64, end: u64) -> Result<HashMap<LaneId, Given>, JournalError> {
+        let shared = &self.journal.0;
+        let mut given: HashMap<LaneId, Given> = HashMap::new();
+        let needed = locked(&shared.books).iter().map(|book| book.read_from).min().unwrap_or(end);
+        let Some(mut reading) = shared.log.reading(first)? else { return Ok(given) };
+        let mut next = first.max(needed);
+        while next < end {
+            let number = next;
+            let Some(record) = reading.read(number)? else {
+                next = shared.next_above(&reading, number)?;
+                continue;
+            };
+            next += 1;
+            let books = locked(&shared.books);
+            for slot in &record.slots {
+                let Some(book) = books.iter().find(|book| book.id == slot.lane) else { continue };
+                let given = given.entry(slot.lane).or_default();
+                given.next = given.next.max(slot.position.saturating_add(1));
+                if !book.is_settled(slot.position) {
+                    given.about.record(&record);
+                    given.again.extend(gap_record::announced_by(&record));
+                }
+            }
+        }
+        Ok(given)
+    }
+}
