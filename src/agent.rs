@@ -25,6 +25,7 @@ use crate::drain::{Drain, DrainOptions, DrainShared};
 use crate::journal::{Closing, Journal, JournalError, Lane, OpenReport};
 use crate::link::LinkWatch;
 use crate::mqtt::{Intake, IntakeError, IntakeOptions};
+use crate::record::Number;
 use crate::shutdown;
 use crate::sqs::client::{SenderError, SqsSender};
 use crate::status::{Board, Histories, control, history, server};
@@ -278,7 +279,7 @@ fn keep_state(journal: &Journal) {
 }
 
 /// Notes depth and lag for the page while something waits, and once when something comes; an idle agent sleeps.
-async fn sample(board: Arc<Board>, mut durable: watch::Receiver<u64>) {
+async fn sample(board: Arc<Board>, mut durable: watch::Receiver<Number>) {
     let step = Duration::from_secs(history::HOUR_STEP_S);
     loop {
         durable.mark_unchanged();

@@ -30,5 +30,5 @@ pub(crate) fn record(number: u64, payload: &[u8]) -> crate::record::Record {
         Draft { received, message, profile: "plain".to_owned(), identity, lanes: vec![LaneId(0)], duplicate: None };
     let run = Run { journal: JournalId(1), epoch: crate::record::Epoch(1), random: 2 };
     let slots = vec![Slot { lane: LaneId(0), position: crate::record::Position(number) }];
-    Record::number(draft, run, number, crate::clock::BootId([3; 16]), slots)
+    Record::number(draft, run, crate::record::Number(number), crate::clock::BootId([3; 16]), slots)
 }

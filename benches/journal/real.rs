@@ -83,7 +83,7 @@ impl Real {
         };
         let given = journal.durable_number()();
         let (reader, expected) = (lane.reader(), lane.cursor());
-        Ok(Real { journal, lane, inbox: Some(inbox), committed, reader, writer, keeper, given, expected })
+        Ok(Real { journal, lane, inbox: Some(inbox), committed, reader, writer, keeper, given: given.0, expected })
     }
 }
 

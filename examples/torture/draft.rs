@@ -71,7 +71,7 @@ fn forgery(number: u64, lane: LaneId, bits: u64) -> Record {
     Record::number(
         draft,
         run,
-        number,
+        tidegate::record::Number(number),
         BootId([0; 16]),
         vec![Slot { lane, position: tidegate::record::Position(number) }],
     )

@@ -18,7 +18,7 @@ use std::sync::atomic::{
 use std::time::Duration;
 use tidegate::journal::Lane;
 use tidegate::journal::books::Outcome;
-use tidegate::record::Position;
+use tidegate::record::{Number, Position};
 
 /// Readings in a row that may fail before a drain gives up.
 const REFUSALS: u32 = 10;
@@ -162,7 +162,7 @@ struct Drain<'a> {
 impl Drain<'_> {
     fn run(mut self, lane: &Lane, done: &AtomicBool, moved: &AtomicU64) -> Result<(), String> {
         let mut durable = lane.durable();
-        while *durable.borrow_and_update() < self.starts_at && !done.load(Acquire) {
+        while *durable.borrow_and_update() < Number(self.starts_at) && !done.load(Acquire) {
             until_durable(&mut durable, Duration::from_millis(5));
         }
         let mut reader = lane.reader();

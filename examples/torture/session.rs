@@ -191,11 +191,11 @@ impl Drop for Session {
 
 pub(crate) fn seen(read: &ReadRecord) -> Seen {
     let record = &read.record;
-    Seen { position: read.position.0, number: record.number, epoch: record.epoch.0, n: n_of(record) }
+    Seen { position: read.position.0, number: record.number.0, epoch: record.epoch.0, n: n_of(record) }
 }
 
 /// Waits until something more may be durable, or a moment has passed.
-pub(crate) fn until_durable(durable: &mut watch::Receiver<u64>, moment: Duration) {
+pub(crate) fn until_durable(durable: &mut watch::Receiver<tidegate::record::Number>, moment: Duration) {
     RUNTIME.block_on(async {
         let _ = tokio::time::timeout(moment, durable.changed()).await;
     });

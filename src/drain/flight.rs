@@ -6,7 +6,7 @@ use super::status::CANNOT_READ;
 use crate::clock::Clock;
 use crate::config::{BodyFormat, RecordsConfig};
 use crate::journal::{Lane, ReadRecord};
-use crate::record::{Position, Record};
+use crate::record::{Number, Position, Record};
 use crate::sqs::client::attempt_limit;
 use crate::sqs::entry::rectype::Template;
 use crate::sqs::entry::{self, Rendering};
@@ -44,7 +44,7 @@ pub(super) struct Bounds {
 #[derive(Clone, Debug)]
 pub(super) struct Seat {
     pub(super) position: Position,
-    pub(super) number: u64,
+    pub(super) number: Number,
     /// `None`: to be read again, because there was no room to keep it.
     pub(super) record: Option<Arc<Record>>,
     /// Attempts before, with an unknown outcome.

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::config::{Ordering, QueueConfig, RecordsConfig};
 use crate::journal::{JournalError, Lane, MaybeSent, ReadRecord, Reader};
 use crate::record::profile::order_key;
-use crate::record::{Position, Record};
+use crate::record::{Number, Position, Record};
 use crate::rig::{self, Sabotage};
 use crate::sqs::limits::BATCH_ENTRIES;
 use crate::sqs::{BatchSender, FaultClass};
@@ -55,7 +55,7 @@ pub struct DrainOptions {
 /// A record in the window.
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) number: u64,
+    pub(super) number: Number,
     pub(super) record: Option<Arc<Record>>,
     pub(super) received_ms: u64,
     pub(super) doubt: Doubt,

@@ -17,7 +17,7 @@ use crate::journal::handle::options::JournalOptions;
 use crate::journal::ledger::books::{Ledger, Outcome};
 use crate::journal::reader::{Lane, Reader};
 use crate::journal::recovery::Opened;
-use crate::record::{Draft, Epoch, LaneId, Position, Record, codec, pack};
+use crate::record::{Draft, Epoch, LaneId, Number, Position, Record, codec, pack};
 use crate::rig::fuzz::scratch;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -118,21 +118,21 @@ fn is_a_lie(path: &str, bytes: &[u8]) -> bool {
     if path == "state" {
         let states = bytes.chunks_exact(twoslot::SLOT_LEN).filter_map(state_of);
         let books = |state: State| state.lanes.into_iter().filter_map(|lane| lane.into_book().ok());
-        let mut states = states.map(|state| (lies(state.high) || lies(state.epoch.0), state));
-        return states.any(|(lie, state)| lie || books(state).any(|book| lies(book.next.0) || lies(book.read_from)));
+        let mut states = states.map(|state| (lies(state.high.0) || lies(state.epoch.0), state));
+        return states.any(|(lie, state)| lie || books(state).any(|book| lies(book.next.0) || lies(book.read_from.0)));
     }
     if path.ends_with("/generation") {
         let note = bytes.split_last_chunk::<4>().and_then(|(body, _)| serde_cbor::from_slice::<Facts>(body).ok());
         return note.is_some_and(|note| {
-            lies(note.first) || lies(note.epoch.0) || note.lanes.iter().any(|lane| lies(lane.next.0))
+            lies(note.first.0) || lies(note.epoch.0) || note.lanes.iter().any(|lane| lies(lane.next.0))
         });
     }
     frame::scan(bytes, None, drop).any(|found| {
         let record = codec::decode(&found.body()).ok();
         let positions = |record: &Record| record.slots.iter().any(|slot| lies(slot.position.0));
-        lies(found.number)
-            || found.previous.is_some_and(lies)
-            || record.is_some_and(|record| lies(record.number) || lies(record.epoch.0) || positions(&record))
+        lies(found.number.0)
+            || found.previous.is_some_and(|previous| lies(previous.0))
+            || record.is_some_and(|record| lies(record.number.0) || lies(record.epoch.0) || positions(&record))
     })
 }
 
@@ -210,7 +210,7 @@ fn records() -> &'static HashMap<u64, Record> {
             .filter(|(path, _)| path.ends_with("/db"))
             .flat_map(|(_, bytes)| frame::scan(bytes, None, drop));
         let mut parts: BTreeMap<(u64, u16), Vec<u8>> =
-            frames.map(|found| ((found.number, found.part), found.body().into_owned())).collect();
+            frames.map(|found| ((found.number.0, found.part), found.body().into_owned())).collect();
         let mut found = HashMap::new();
         while let Some(((number, _), _)) = parts.first_key_value() {
             let number = *number;
@@ -248,7 +248,7 @@ fn go_on(mut opened: Opened, was: Option<&HashMap<u64, Record>>, left: Option<u6
     }
     journal.stop_keeping();
     journal.keep();
-    journal.facts().durable
+    journal.facts().durable.0
 }
 
 /// What is read of a lane.
@@ -274,7 +274,7 @@ impl<'a> Drained<'a> {
             for found in &read {
                 assert!(found.position > self.last, "position {} after {}", found.position, self.last);
                 self.last = found.position;
-                self.numbers.push(found.record.number);
+                self.numbers.push(found.record.number.0);
                 check(&found.record, self.was);
             }
             self.lane.settle(read.iter().map(|found| (found.position, Outcome::Accepted)));
@@ -285,7 +285,7 @@ impl<'a> Drained<'a> {
 /// What damage may cost is a record, never its content.
 fn check(record: &Record, was: Option<&HashMap<u64, Record>>) {
     if let Some(was) = was.filter(|_| record.epoch == Epoch(1)) {
-        assert_eq!(Some(record), was.get(&record.number));
+        assert_eq!(Some(record), was.get(&record.number.0));
     }
 }
 
@@ -314,7 +314,7 @@ fn seed(which: usize, how: u8, at: usize, bytes: &[u8]) -> Vec<u8> {
 fn foreign_note() -> Vec<u8> {
     let (body, _) = FILES[3].1.split_last_chunk::<4>().expect("a note");
     let note: Facts = serde_cbor::from_slice(body).expect("a released note");
-    let note = serde_cbor::to_vec(&Facts { first: 500, ..note }).expect("plain numbers encode");
+    let note = serde_cbor::to_vec(&Facts { first: Number(500), ..note }).expect("plain numbers encode");
     seed(3, SEALED, 0, &[&note[..], &[0; 4]].concat())
 }
 
@@ -351,7 +351,7 @@ pub(crate) fn parsers(bytes: &[u8]) {
         }
     }
     if !bytes.is_empty() {
-        let frames = frame::split(7, 1, Some(6), bytes);
+        let frames = frame::split(Number(7), 1, Some(Number(6)), bytes);
         let parts = frames.iter().map(|frame| frame::parse(frame).expect("what was written").body());
         assert_eq!(parts.collect::<Vec<_>>().concat(), bytes);
     }

@@ -17,7 +17,7 @@ use crate::journal::quarantine;
 use crate::journal::quarantine::Quarantined;
 use crate::journal::recovery::format::check_readable;
 use crate::journal::stats::LaneFacts;
-use crate::record::{Epoch, LaneId, Record};
+use crate::record::{Epoch, LaneId, Number, Record};
 use serde::Serialize;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -30,10 +30,10 @@ pub struct View {
     /// Journal id and epoch, where the state file tells.
     origin: Option<(String, Epoch)>,
     /// Highest number that the state file calls durable.
-    high: u64,
+    high: Number,
     books: Vec<LaneBook>,
     /// First number and folder of each generation, ascending.
-    folders: Vec<(u64, PathBuf)>,
+    folders: Vec<(Number, PathBuf)>,
     /// Nothing was ever written to the state file.
     blank: bool,
 }
@@ -64,11 +64,11 @@ pub struct ViewFacts {
 #[derive(Clone, Debug, Serialize)]
 pub struct Soundness {
     /// First number that it should hold.
-    pub first: u64,
+    pub first: Number,
     /// Records that can be read back.
     pub records: u64,
     /// Numbers that it should hold and that cannot be read back, as ranges with both ends.
-    pub missing: Vec<(u64, u64)>,
+    pub missing: Vec<(Number, Number)>,
     /// Records of a commit that a crash cut off: they were never acknowledged.
     pub cut_off: u64,
     /// Bytes on disk.
@@ -86,7 +86,7 @@ impl View {
         let blank = matches!(found, Found::Nothing);
         let state = if let Found::State { state, .. } = found { Some(*state) } else { None };
         let origin = state.as_ref().map(|state| (state.journal.to_string(), state.epoch));
-        let high = state.as_ref().map_or(0, |state| state.high);
+        let high = state.as_ref().map_or(Number(0), |state| state.high);
         let lanes = state.map(|state| state.lanes).unwrap_or_default();
         let books: Result<Vec<LaneBook>, _> = lanes.into_iter().map(LaneState::into_book).collect();
         let folders = folders(&path.join("log"))?;
@@ -122,7 +122,7 @@ impl View {
         if books.is_empty() {
             return Ok(books);
         }
-        self.each(self.high.saturating_add(1), &mut |record| {
+        self.each(self.high.next(), &mut |record| {
             for slot in &record.slots {
                 if let Some(book) = books.iter_mut().find(|book| book.id == slot.lane) {
                     book.next = book.next.max(slot.position.next());
@@ -134,9 +134,9 @@ impl View {
     }
 
     /// Numbers from the first that is still there to the newest that the state file knows.
-    pub fn span(&self) -> (u64, u64) {
-        let first = self.folders.first().map_or(1, |(first, _)| *first);
-        (first, self.high.max(first.saturating_sub(1)))
+    pub fn span(&self) -> (Number, Number) {
+        let first = self.folders.first().map_or(Number(1), |(first, _)| *first);
+        (first, self.high.max(first.before()))
     }
 
     /// The name of a lane's queue.
@@ -166,15 +166,15 @@ impl View {
     ///
     /// # Errors
     /// The disk refuses. A generation that went meanwhile is no error.
-    pub fn each(&self, from: u64, show: &mut dyn FnMut(&Record) -> ControlFlow<()>) -> Result<(), JournalError> {
+    pub fn each(&self, from: Number, show: &mut dyn FnMut(&Record) -> ControlFlow<()>) -> Result<(), JournalError> {
         for (index, (_, dir)) in self.folders.iter().enumerate() {
-            let next = self.folders.get(index + 1).map_or(u64::MAX, |(next, _)| *next);
+            let next = self.folders.get(index + 1).map_or(Number::MAX, |(next, _)| *next);
             if next <= from {
                 continue;
             }
             let Some(closed) = self.scan(dir)? else { continue };
             let end = self.end(&closed, next);
-            for read in closed.records(from, end) {
+            for read in closed.records(from, Number(end)) {
                 let (record, _) = read.map_err(|source| JournalError::io(dir, source))?;
                 if show(&record).is_break() {
                     return Ok(());
@@ -202,26 +202,26 @@ impl View {
 
     fn soundness(
         &self,
-        first: u64,
-        next: Option<u64>,
+        first: Number,
+        next: Option<Number>,
         closed: &ClosedGeneration,
         dir: &Path,
     ) -> Result<Soundness, JournalError> {
-        let end = self.end(closed, next.unwrap_or(u64::MAX));
+        let end = self.end(closed, next.unwrap_or(Number::MAX));
         let (mut records, mut missing, mut expected) = (0, Vec::new(), first);
-        for read in closed.records(0, end) {
+        for read in closed.records(Number(0), Number(end)) {
             let number = read.map_err(|source| JournalError::io(dir, source))?.0.number;
             if expected < number {
-                missing.push((expected, number.saturating_sub(1)));
+                missing.push((expected, number.before()));
             }
-            (records, expected) = (records + 1, expected.max(number.saturating_add(1)));
+            (records, expected) = (records + 1, expected.max(number.next()));
         }
         // A closed one holds all up to the next one's first, the newest at least what is known to be durable.
-        let whole = next.unwrap_or(self.high.saturating_add(1));
+        let whole = next.unwrap_or(self.high.next());
         if expected < whole {
-            missing.push((expected, whole - 1));
+            missing.push((expected, whole.before()));
         }
-        let cut_off = closed.numbers().filter(|number| *number >= end).count() as u64;
+        let cut_off = closed.numbers().filter(|number| *number >= Number(end)).count() as u64;
         Ok(Soundness { first, records, missing, cut_off, bytes: files::disk_bytes(dir) })
     }
 
@@ -243,23 +243,23 @@ impl View {
     }
 
     /// Where what counts of a generation ends: at the next one, or where the last commit breaks off.
-    fn end(&self, closed: &ClosedGeneration, next: u64) -> u64 {
-        let newest = next == u64::MAX && self.origin.is_some();
-        let first = closed.numbers().next().unwrap_or(1);
-        let breaks = newest.then(|| closed.breaks_off_at(self.high.max(first.saturating_sub(1)))).flatten();
-        breaks.unwrap_or(next)
+    fn end(&self, closed: &ClosedGeneration, next: Number) -> u64 {
+        let newest = next == Number::MAX && self.origin.is_some();
+        let first = closed.numbers().next().unwrap_or(Number(1));
+        let breaks = newest.then(|| closed.breaks_off_at(self.high.max(first.before()))).flatten();
+        breaks.unwrap_or(next).0
     }
 }
 
 /// The generations that count, ascending; of two with one first number the newer.
-fn folders(log: &Path) -> Result<Vec<(u64, PathBuf)>, JournalError> {
+fn folders(log: &Path) -> Result<Vec<(Number, PathBuf)>, JournalError> {
     let entries = match fs::read_dir(log) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(JournalError::io(log, source)),
     };
     let io = |source| JournalError::io(log, source);
-    let mut found: Vec<(u64, bool, u64, PathBuf)> = Vec::new();
+    let mut found: Vec<(Number, bool, u64, PathBuf)> = Vec::new();
     for entry in entries {
         let entry = entry.map_err(io)?;
         if let Some((first, epoch)) = entry.file_name().to_str().and_then(parse_name) {

@@ -14,7 +14,7 @@ use crate::journal::ledger::gap_record;
 use crate::journal::ledger::gaps::{About, Hole, Reason, trusted_ms};
 use crate::journal::log::slot::Readings;
 use crate::journal::quarantine::Cause;
-use crate::record::{Epoch, LaneId, Position, Record};
+use crate::record::{Epoch, LaneId, Number, Position, Record};
 use crate::sync::locked;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
@@ -61,7 +61,7 @@ pub struct Lane {
 #[derive(Debug)]
 pub struct Reader {
     lane: Lane,
-    number: u64,
+    number: Number,
     /// Position that the next record must have.
     expected: Position,
     /// Positions up to here may have been attempted in this epoch before this reader was made: by a drain that ended.
@@ -112,7 +112,7 @@ impl Lane {
     }
 
     /// Changes whenever more records are durable.
-    pub fn durable(&self) -> watch::Receiver<u64> {
+    pub fn durable(&self) -> watch::Receiver<Number> {
         self.journal.0.durable.subscribe()
     }
 
@@ -232,7 +232,7 @@ impl Lane {
     ///
     /// # Errors
     /// The generation cannot be read now, or this run wrote the record and it cannot be found now.
-    pub fn reread(&self, number: u64) -> Result<Option<Arc<Record>>, JournalError> {
+    pub fn reread(&self, number: Number) -> Result<Option<Arc<Record>>, JournalError> {
         if let Some(record) = self.journal.0.recall(number) {
             return Ok(Some(record));
         }
@@ -314,7 +314,7 @@ impl Reader {
     /// Goes past the record at `self.number`; gives it if it is the lane's, and waits for an outcome.
     fn take(&mut self, record: Arc<Record>) -> Option<ReadRecord> {
         let number = self.number;
-        self.number = self.number.saturating_add(1);
+        self.number = self.number.next();
         let position = record.position(self.lane.id)?;
         // Found again in a salvaged generation, or settled below the cursor; or nothing of ours: what is durable was
         // appended, and the books know it.
@@ -362,15 +362,14 @@ impl Reader {
     }
 
     /// The record at `self.number`; `None`: there is none, and `self.number` has moved on.
-    fn fetch(&mut self, durable: u64) -> Result<Option<Arc<Record>>, JournalError> {
+    fn fetch(&mut self, durable: Number) -> Result<Option<Arc<Record>>, JournalError> {
         if let Some(record) = self.lane.journal.0.recall(self.number) {
             return Ok(Some(record));
         }
         let log = &self.lane.journal.0.log;
         let record = log.read(&mut self.reading, self.number)?;
         let Some(reading) = self.reading.current() else {
-            self.number =
-                log.firsts().first().copied().unwrap_or(durable.saturating_add(1)).max(self.number.saturating_add(1));
+            self.number = log.firsts().first().copied().unwrap_or(durable.next()).max(self.number.next());
             return Ok(None);
         };
         if record.is_some() {
@@ -387,7 +386,7 @@ impl Reader {
 }
 
 /// This run wrote it and cannot find it in `reading`.
-fn lost_sight_of(number: u64, reading: &mut Readings) -> JournalError {
+fn lost_sight_of(number: Number, reading: &mut Readings) -> JournalError {
     if let Some(reading) = reading.drop_current() {
         reading.look_anew();
     }

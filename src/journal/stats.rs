@@ -4,7 +4,7 @@ use crate::journal::handle::Journal;
 use crate::journal::handle::health::WriterHealth;
 use crate::journal::ledger::books::LaneBook;
 use crate::journal::quarantine::QuarantineCounts;
-use crate::record::{Epoch, Position};
+use crate::record::{Epoch, Number, Position};
 use crate::sync::locked;
 use serde::Serialize;
 use std::sync::atomic::Ordering::Relaxed;
@@ -65,7 +65,7 @@ pub struct JournalFacts {
     /// Count of opens.
     pub epoch: Epoch,
     /// Highest durable number.
-    pub durable: u64,
+    pub durable: Number,
     /// Generations on disk.
     pub generations: usize,
     /// Bytes on disk.

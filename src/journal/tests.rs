@@ -32,7 +32,9 @@ use crate::journal::ledger::books::{LaneBook, Outcome};
 use crate::journal::ledger::cadence::Lag;
 use crate::journal::ledger::gaps::{About, Hole, Reason};
 use crate::journal::limits::RECENT_BYTES;
-use crate::record::{Draft, Epoch, Identity, JournalId, KeyKind, LaneId, Message, Position, Record, Run, TimeSource};
+use crate::record::{
+    Draft, Epoch, Identity, JournalId, KeyKind, LaneId, Message, Number, Position, Record, Run, TimeSource,
+};
 use crate::sync::locked;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -53,7 +55,7 @@ struct Rig {
     committed: UnboundedReceiver<Vec<u64>>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
-    tail: Vec<u64>,
+    tail: Vec<Number>,
 }
 
 fn options(path: &Path) -> JournalOptions {
@@ -219,7 +221,11 @@ fn records_are_read_in_order_over_generations_and_after_a_reopen() {
     rig.end(false);
     let mut rig = start(&options(dir.path()));
     assert_eq!((rig.journal.id(), rig.journal.epoch()), (id, epoch + 1));
-    assert_eq!(rig.tail, (1..=500).collect::<Vec<_>>(), "the tail is shown for the key index, over all generations");
+    assert_eq!(
+        rig.tail,
+        (1..=500).map(Number).collect::<Vec<_>>(),
+        "the tail is shown for the key index, over all generations"
+    );
     rig.append(501..=600);
     assert_eq!(rig.read_all(), plain(1..=600));
     rig.end(false);
@@ -258,10 +264,10 @@ fn a_generation_that_cannot_be_read_now_takes_no_record_of_the_one_before_it_alo
     std::fs::rename(&second, &aside).unwrap();
     let mut reader = rig.lane().reader();
     let before = reader.read(1000, 1 << 20).unwrap();
-    assert_eq!(before.iter().map(|read| read.position.0).collect::<Vec<_>>(), (1..firsts[1]).collect::<Vec<_>>());
+    assert_eq!(before.iter().map(|read| read.position.0).collect::<Vec<_>>(), (1..firsts[1].0).collect::<Vec<_>>());
     assert!(reader.read(1000, 1 << 20).is_err());
     std::fs::rename(&aside, &second).unwrap();
-    assert_eq!(read_all(&mut reader), plain(firsts[1]..=600));
+    assert_eq!(read_all(&mut reader), plain(firsts[1].0..=600));
     assert_eq!(rig.facts().damaged, 0);
     rig.end(false);
 }
@@ -437,7 +443,7 @@ fn a_commit_that_was_cut_off_is_left_out_and_nothing_is_taken_for_damaged() {
 
         for _ in 0..2 {
             let rig = start(&options);
-            assert_eq!((rig.report.missing, rig.tail.last()), (0, Some(&durable)));
+            assert_eq!((rig.report.missing, rig.tail.last()), (0, Some(&Number(durable))));
             rig.end(true);
         }
         let mut rig = start(&options);
@@ -446,7 +452,7 @@ fn a_commit_that_was_cut_off_is_left_out_and_nothing_is_taken_for_damaged() {
         assert_eq!((rig.facts().appended, rig.facts().damaged), (durable + 100, 0));
         rig.end(false);
         let rig = start(&options);
-        assert_eq!((rig.read_all(), rig.tail.last()), (plain(1..=durable + 100), Some(&(durable + 100))));
+        assert_eq!((rig.read_all(), rig.tail.last()), (plain(1..=durable + 100), Some(&Number(durable + 100))));
         rig.end(false);
     }
 }
@@ -473,7 +479,7 @@ fn bare_frames(numbers: std::ops::RangeInclusive<u64>, id: JournalId, lane: Lane
     let records = numbers.map(|number| {
         let slots = vec![crate::record::Slot { lane, position: Position(number) }];
         let run = Run { journal: id, epoch: Epoch(epoch), random: 1 };
-        Arc::new(Record::number(draft(number, &[lane]), run, number, Clock::new(None).boot(), slots))
+        Arc::new(Record::number(draft(number, &[lane]), run, Number(number), Clock::new(None).boot(), slots))
     });
     // Each in a value of its own.
     let framed = records.flat_map(|record| log::framed(&[record], None).0);

@@ -19,6 +19,7 @@ use super::outage::{self, Cause, Outage};
 use super::size::Limit;
 use super::subscriptions::Ask;
 use super::{Intake, IntakeState, PendingAck, options, wait};
+use crate::record::Number;
 use rumqttc::mqttbytes::v4::Packet;
 use rumqttc::{AsyncClient, Event, EventLoop, MqttState, Outgoing};
 use tokio::sync::watch;
@@ -105,7 +106,7 @@ pub(super) struct Link {
 impl Link {
     /// The claim to the ack of a message that came here.
     pub(super) fn ticket(&self, packet_id: u16, qos: u8, bytes: u64) -> PendingAck {
-        PendingAck { connection: self.number, packet_id, qos, bytes, place: 0, number: 0 }
+        PendingAck { connection: self.number, packet_id, qos, bytes, place: 0, number: Number(0) }
     }
 
     /// Whether new QoS 1 messages are left to the broker.

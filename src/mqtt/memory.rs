@@ -13,7 +13,7 @@
 
 use super::repeats::{Last, Recogniser, Replays, Seen, session};
 use crate::journal::files;
-use crate::record::{JournalId, Run};
+use crate::record::{JournalId, Number, Run};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, VecDeque};
@@ -67,8 +67,8 @@ struct AskedFile {
 #[derive(Serialize, Deserialize)]
 struct SeenFile {
     journal: JournalId,
-    through: u64,
-    acked_through: u64,
+    through: Number,
+    acked_through: Number,
     /// Hash of a topic, and of its last payload.
     topics: Vec<(u64, u64)>,
     /// Beside each of them, since 0.2.0: bits of lanes, and the SUBSCRIBE whose replay has reached it.
@@ -257,10 +257,10 @@ pub(crate) fn fuzz(folder: &Path) {
     let journal = read::<SeenFile>(&folder.join(SEEN)).map_or(JournalId(1), |file| file.journal);
     let run = Run { journal, ..Run::default() };
     let mut recogniser = recall(folder, ("mqtt://b", "tidegate"), run, None);
-    recogniser.seeded(1);
+    recogniser.seeded(Number(1));
     recogniser.connected(true);
     recogniser.connected(false);
-    let _ = recogniser.save(u64::MAX);
+    let _ = recogniser.save(Number(u64::MAX));
     let memory = Memory::new(folder.to_owned(), journal, "mqtt://b".into(), "tidegate".into());
     let _ = (memory.filters(), memory.asked(), memory.count_refused(), read::<Replays>(&folder.join(REPLAYS)));
 }
@@ -340,7 +340,7 @@ mod tests {
             let folder = tempfile::tempdir().expect("folder");
             let topics = vec![(1, 2), (3, 4)];
             let values = vec![(1, 0), (u64::MAX, 7)];
-            let file = SeenFile { journal: JournalId(1), through: 9, acked_through: 4, topics, values, leaves_flag: true };
+            let file = SeenFile { journal: JournalId(1), through: Number(9), acked_through: Number(4), topics, values, leaves_flag: true };
             let mut bytes = encode(&file).expect("encodes");
             let at = at.index(bytes.len());
             bytes[at] ^= flip;

@@ -51,7 +51,7 @@ pub use tap::{Heard, Listener};
 use crate::clock::{Clock, Moment};
 use crate::config::MqttConfig;
 use crate::journal::{Append, Ticket};
-use crate::record::{Identity, JournalId, LaneId, Message, OpenAcks};
+use crate::record::{Identity, JournalId, LaneId, Message, Number, OpenAcks};
 use backoff::{Backoff, Pace, Timing};
 use link::End;
 use memory::Memory;
@@ -75,7 +75,7 @@ pub type Identify = Arc<dyn Fn(&Message, Moment) -> (Identity, &'static str) + S
 pub type NoteOpenAcks = Arc<dyn Fn(OpenAcks, bool) + Send + Sync>;
 
 /// The journal's last durable number: everything up to it has reached stable storage.
-pub type Durable = Arc<dyn Fn() -> u64 + Send + Sync>;
+pub type Durable = Arc<dyn Fn() -> Number + Send + Sync>;
 
 /// Topic filters, how their messages are read, and where they go.
 #[derive(Clone)]
@@ -135,11 +135,11 @@ pub struct PendingAck {
     /// Names the record for [`repeats`]; 0: none.
     pub place: u64,
     /// The number that the journal gave to the record; 0 until it has.
-    pub number: u64,
+    pub number: Number,
 }
 
 impl Ticket for PendingAck {
-    fn numbered(&mut self, number: u64) {
+    fn numbered(&mut self, number: Number) {
         self.number = number;
     }
 }

@@ -28,7 +28,7 @@ use super::{
     TimeSource,
 };
 use crate::clock::{BootId, Moment};
-use crate::record::{Epoch, Position};
+use crate::record::{Epoch, Number, Position};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -58,7 +58,7 @@ pub(super) struct Envelope<'a> {
     pub(super) v: u16,
     pub(super) j: JournalId,
     pub(super) e: Epoch,
-    pub(super) n: u64,
+    pub(super) n: Number,
     pub(super) w: i64,
     #[serde(with = "serde_bytes", borrow)]
     pub(super) b: Cow<'a, [u8]>,
@@ -263,8 +263,10 @@ pub(super) mod tests {
             let duplicate = kind.or(marked.then_some(DuplicateKind::Redelivery)).map(|kind| PossibleDuplicate { kind, of });
             let draft = Draft { received, message, profile: "generic".to_owned(), identity, lanes, duplicate };
             let run = Run { journal: JournalId(ids[0]), epoch: Epoch(ids[1]), random: ids[3] };
-            let open_acks = acks.map(OpenAcks::from);
-            let record = Record::number(draft, run, ids[2], BootId(boot), slots);
+            let open_acks = acks.map(|(session, through, open)| {
+                OpenAcks::from((session, Number(through), open.into_iter().map(Number).collect()))
+            });
+            let record = Record::number(draft, run, Number(ids[2]), BootId(boot), slots);
             // A key of content was made by 0.1.0 alone, of the message: no identity any more, and still the key.
             let of_content = record.draft.identity.key_kind == KeyKind::Content;
             let key = if of_content { of_content_key } else { record.key.clone() };
@@ -330,7 +332,7 @@ pub(super) mod tests {
         let run = Run { journal: JournalId(0x0123_4567_89ab_cdef), epoch: Epoch(2), random: 0 };
         Record {
             key: "c.0123456789abcdef.00".to_owned(),
-            ..Record::number(draft, run, 1_000, BootId([0xb0; 16]), slots)
+            ..Record::number(draft, run, Number(1_000), BootId([0xb0; 16]), slots)
         }
     }
 
@@ -355,7 +357,7 @@ pub(super) mod tests {
     /// As it is written today: what 0.1.0 wrote, and the keys that it ignores.
     #[test]
     fn what_is_written_today_is_what_0_1_0_wrote_and_some_keys_more() {
-        let acks = OpenAcks { session: 5, through: 998, open: vec![990, 997] };
+        let acks = OpenAcks { session: 5, through: Number(998), open: vec![Number(990), Number(997)] };
         let record = Record { open_acks: Some(acks), ..golden_record() };
         let keys = |bytes: &[u8]| -> BTreeMap<Value, Value> { serde_cbor::from_slice(bytes).expect("a map") };
         let (mut today, released) = (keys(&encode(&record)), keys(&unhex(GOLDEN_V1)));

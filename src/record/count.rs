@@ -1,4 +1,4 @@
-//! Counts that must not be taken for each other: a lane's positions, a journal's opens.
+//! Counts that must not be taken for each other: a journal's numbers, a lane's positions, a journal's opens.
 //!
 //! What was read from a disk may be anything, so sums with them saturate: none wraps, and none panics.
 
@@ -21,6 +21,11 @@ macro_rules! count {
             #[must_use]
             pub const fn next(self) -> $name {
                 $name(self.0.saturating_add(1))
+            }
+
+            /// Those from this one to before `end`.
+            pub fn until(self, end: $name) -> impl Iterator<Item = $name> + Clone + use<> {
+                (self.0..end.0).map($name)
             }
 
             /// The one before this one.
@@ -58,6 +63,10 @@ macro_rules! count {
 count! {
     /// A record's place in its lane, without holes, from 1.
     Position
+}
+count! {
+    /// A record's place in the journal, over all lanes, from 1.
+    Number
 }
 count! {
     /// Opens of a journal since it was made; never used twice.

@@ -15,7 +15,7 @@ pub mod pointer;
 pub mod profile;
 pub mod redact;
 
-pub use count::{Epoch, Position};
+pub use count::{Epoch, Number, Position};
 
 use crate::clock::{BootId, Moment};
 use bytes::Bytes;
@@ -182,7 +182,7 @@ pub struct Run {
 
 impl Run {
     /// The id of a record without an identity: `a.{journal}.{epoch}.{number}.{run}`.
-    pub fn arrival_key(&self, number: u64) -> String {
+    pub fn arrival_key(&self, number: Number) -> String {
         format!("a.{}.{}.{number}.{:016x}", self.journal, self.epoch, self.random)
     }
 }
@@ -191,14 +191,14 @@ impl Run {
 ///
 /// Of the records that came in `session`, the ack of each one up to `through` is closed, except of those in `open`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(from = "(u64, u64, Vec<u64>)", into = "(u64, u64, Vec<u64>)")]
+#[serde(from = "(u64, Number, Vec<Number>)", into = "(u64, Number, Vec<Number>)")]
 pub struct OpenAcks {
     /// Hash of broker URL and client id: whose acks these are.
     pub session: u64,
     /// Highest number whose ack is closed; 0: none.
-    pub through: u64,
+    pub through: Number,
     /// Numbers below it whose ack is open, rising; at most [`OpenAcks::MOST`].
-    pub open: Vec<u64>,
+    pub open: Vec<Number>,
 }
 
 impl OpenAcks {
@@ -207,7 +207,7 @@ impl OpenAcks {
     pub const MOST: usize = 64;
 
     /// Whether the ack of a record is closed, as far as this tells.
-    pub fn closes(&self, number: u64) -> bool {
+    pub fn closes(&self, number: Number) -> bool {
         number <= self.through && self.open.binary_search(&number).is_err()
     }
 
@@ -223,14 +223,14 @@ impl OpenAcks {
     }
 }
 
-impl From<(u64, u64, Vec<u64>)> for OpenAcks {
-    fn from((session, through, mut open): (u64, u64, Vec<u64>)) -> OpenAcks {
+impl From<(u64, Number, Vec<Number>)> for OpenAcks {
+    fn from((session, through, mut open): (u64, Number, Vec<Number>)) -> OpenAcks {
         open.sort_unstable();
         OpenAcks { session, through, open }
     }
 }
 
-impl From<OpenAcks> for (u64, u64, Vec<u64>) {
+impl From<OpenAcks> for (u64, Number, Vec<Number>) {
     fn from(acks: OpenAcks) -> Self {
         (acks.session, acks.through, acks.open)
     }
@@ -270,7 +270,7 @@ pub struct Record {
     /// Which open of that journal numbered it.
     pub epoch: Epoch,
     /// Place in the journal, dense, from 1.
-    pub number: u64,
+    pub number: Number,
     /// The boot it was received in.
     pub boot: BootId,
     /// Record key: 1 to 128 characters of SQS's set. Always present, whatever the kind.
@@ -288,7 +288,7 @@ pub struct Record {
 impl Record {
     /// Numbers a draft. Records without an identity get a key here: it names journal, epoch, number and run, so it is
     /// never used twice, not even after a damaged tail was lost or a card was copied.
-    pub fn number(draft: Draft, run: Run, number: u64, boot: BootId, slots: Vec<Slot>) -> Record {
+    pub fn number(draft: Draft, run: Run, number: Number, boot: BootId, slots: Vec<Slot>) -> Record {
         let key = draft.identity.key.clone().unwrap_or_else(|| run.arrival_key(number));
         let Run { journal, epoch, .. } = run;
         Record { journal, epoch, number, boot, key, slots, requeued: false, open_acks: None, draft }

@@ -10,7 +10,7 @@
 
 use super::codec::{CodecError, ENVELOPE_VERSION, Envelope};
 use super::{DuplicateKind, JournalId, KeyKind, LaneId, OpenAcks, Record, Run, TimeSource};
-use crate::record::{Epoch, Position};
+use crate::record::{Epoch, Number, Position};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -25,7 +25,7 @@ struct Fields<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     e: Option<Epoch>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    n: Option<u64>,
+    n: Option<Number>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ru: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,14 +162,14 @@ impl<'a> Fields<'a> {
             (Some(key), _) => key,
             (None, random) => {
                 let random = there(random, "k")?;
-                Cow::Owned(Run { journal: j, epoch: e, random }.arrival_key(n))
+                Cow::Owned(Run { journal: j, epoch: e, random }.arrival_key(Number(n)))
             }
         };
         Ok(Envelope {
             v: ENVELOPE_VERSION,
             j,
             e,
-            n,
+            n: Number(n),
             w: there(self.w, "w")?,
             b: there(self.b.or_else(|| common.b.clone()), "b")?,
             m: there(self.m, "m")?,
@@ -201,7 +201,7 @@ impl<'a> Fields<'a> {
 #[derive(Debug)]
 pub struct Pack {
     /// The first record's number; the others follow without a hole.
-    pub first: u64,
+    pub first: Number,
     /// How many they are.
     pub count: u16,
     /// The pack.
@@ -256,8 +256,8 @@ pub fn unpack(bytes: &[u8], count: u16) -> Result<Vec<Record>, CodecError> {
     let first = common.n.ok_or_else(missing)?;
     let mut records = Vec::with_capacity(usize::from(count).min(bytes.len()));
     for row in rows {
-        let number = first.checked_add(records.len() as u64).ok_or_else(missing)?;
-        records.push(row.map_err(damaged)?.over(&common, number)?.into_record()?);
+        let number = Number(first.0.checked_add(records.len() as u64).ok_or_else(missing)?);
+        records.push(row.map_err(damaged)?.over(&common, number.0)?.into_record()?);
     }
     if records.len() != usize::from(count) {
         return Err(missing());
@@ -285,7 +285,7 @@ mod tests {
                     records[at].draft.message.payload = payload;
                 }
                 let record = &mut records[at];
-                record.number = first + at as u64;
+                record.number = Number(first + at as u64);
                 if arrival && !record.draft.identity.key_kind.identifies() {
                     let run = Run { journal: record.journal, epoch: record.epoch, random };
                     record.key = run.arrival_key(record.number);
@@ -331,7 +331,12 @@ mod tests {
         let run = Run { journal: record.journal, epoch: record.epoch, random: 7 };
         let records: Vec<Record> = (1..=10)
             .map(|number| {
-                let mut record = Record { number, key: run.arrival_key(number), open_acks: None, ..record.clone() };
+                let mut record = Record {
+                    number: Number(number),
+                    key: run.arrival_key(Number(number)),
+                    open_acks: None,
+                    ..record.clone()
+                };
                 record.draft.identity.key_kind = KeyKind::Arrival;
                 record.draft.identity.key = None;
                 record.draft.message.payload = vec![0; 100].into();

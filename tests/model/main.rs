@@ -11,7 +11,7 @@
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use tidegate::clock::BootId;
 use tidegate::journal::books::{LaneBook, Outcome};
-use tidegate::record::{Epoch, LaneId, Position};
+use tidegate::record::{Epoch, LaneId, Number, Position};
 
 /// Records in the lane, all of them appended in the first run. A number each, and a generation each.
 const RECORDS: u64 = 2;
@@ -81,7 +81,7 @@ enum Harm {
 
 impl World {
     fn new(without: Without) -> World {
-        let mut book = LaneBook::new(LaneId(0), "main".to_owned(), 1);
+        let mut book = LaneBook::new(LaneId(0), "main".to_owned(), Number(1));
         book.next = Position(RECORDS + 1);
         let mut world = World {
             without,
@@ -101,7 +101,7 @@ impl World {
 
     /// The reader tells the books which number each position has.
     fn read_ahead(&mut self) {
-        (self.book.cursor.0..=RECORDS).for_each(|position| self.book.saw(Position(position), position));
+        (self.book.cursor.0..=RECORDS).for_each(|position| self.book.saw(Position(position), Number(position)));
     }
 
     fn write(&mut self) {
@@ -158,11 +158,11 @@ impl World {
                 let need = |half: &Half| match half {
                     Half::Sound(book) => book.read_from,
                     // Nobody can go on from it.
-                    Half::Blank | Half::Unsound => u64::MAX,
+                    Half::Blank | Half::Unsound => Number(u64::MAX),
                 };
                 let newest = need(&self.halves[1 - self.next]);
-                let both = self.halves.iter().map(need).min().unwrap_or(0);
-                self.trimmed = self.trimmed.max(if self.without == Without::OlderHalf { newest } else { both });
+                let both = self.halves.iter().map(need).min().unwrap_or_default();
+                self.trimmed = self.trimmed.max(if self.without == Without::OlderHalf { newest.0 } else { both.0 });
             }
             Step::Crash(harm) => {
                 match harm {

@@ -7,7 +7,7 @@ use super::quarantine::entries;
 use super::record::Line;
 use super::{Choice, failed};
 use crate::journal::View;
-use crate::record::codec;
+use crate::record::{Number, codec};
 use crate::visible;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Stdout, Write};
 use std::ops::ControlFlow;
@@ -26,9 +26,8 @@ pub(super) fn export(view: &View, choice: &Choice, out: &Path, format: Format) -
     let (first, last) = view.span();
     let mut progress = Progress::new("records looked at");
     let mut written = Ok(());
-    let looked = view.each(choice.from, &mut |record| {
-        progress
-            .at(record.number.saturating_add(1).saturating_sub(first), last.saturating_add(1).saturating_sub(first));
+    let looked = view.each(Number(choice.from), &mut |record| {
+        progress.at(record.number.next() - first, last.next() - first);
         if choice.takes(view, record, lane) {
             written = match format {
                 Format::Ndjson => sink.line(&Line::of(view, record, true).json()),

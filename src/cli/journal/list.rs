@@ -5,6 +5,7 @@ use super::super::print::{complain, say, say_json, say_text};
 use super::record::{HEAD, Line};
 use super::{Choice, Shown, failed};
 use crate::journal::View;
+use crate::record::Number;
 use std::ops::ControlFlow;
 
 /// Lists what is chosen; what else there is, it says on standard error.
@@ -14,7 +15,7 @@ pub(super) fn list(view: &View, choice: &Choice, limit: usize, json: bool) -> Re
     if !json {
         say!("{HEAD}");
     }
-    view.each(choice.from, &mut |record| {
+    view.each(Number(choice.from), &mut |record| {
         if !choice.takes(view, record, lane) {
             return ControlFlow::Continue(());
         }
@@ -44,8 +45,8 @@ pub(super) fn list(view: &View, choice: &Choice, limit: usize, json: bool) -> Re
 /// Shows one record; its payload on request, and then last and as it is.
 pub(super) fn show(view: &View, &Shown { number, payload, .. }: &Shown) -> Result<ExitCode, ExitCode> {
     let mut found = false;
-    view.each(number, &mut |record| {
-        if record.number == number {
+    view.each(Number(number), &mut |record| {
+        if record.number == Number(number) {
             found = true;
             say_text!("{}", Line::of(view, record, false).facts());
             say_payload(&record.draft.message.payload, payload);

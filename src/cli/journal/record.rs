@@ -71,7 +71,7 @@ impl<'a> Line<'a> {
         let text = std::str::from_utf8(&message.payload).ok();
         let waits = record.slots.iter().filter(|slot| view.waits(record, slot.lane));
         Line {
-            number: record.number,
+            number: record.number.0,
             journal: record.journal.to_string(),
             epoch: record.epoch,
             key: &record.key,

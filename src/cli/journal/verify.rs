@@ -13,7 +13,7 @@ pub(super) fn verify(view: &View, json: bool) -> Result<ExitCode, ExitCode> {
     progress.end();
     let found = found.map_err(|error| failed(&error))?;
     let facts = view.facts().map_err(|error| failed(&error))?;
-    let missing = found.iter().flat_map(|one| &one.missing).map(|(from, to)| (to - from).saturating_add(1));
+    let missing = found.iter().flat_map(|one| &one.missing).map(|(from, to)| (*to - *from).saturating_add(1));
     let missing: u64 = missing.fold(0, u64::saturating_add);
     let sound = missing == 0 && (facts.journal_id.is_some() || facts.just_made);
     if json {

@@ -6,7 +6,7 @@
 use crate::journal::ledger::books::{LaneBook, Ledger, MARKS_MAX, Mark};
 use crate::journal::ledger::gaps::{GROUPS_MAX, Hole, Holes, RANGES_MAX};
 use crate::journal::ledger::settled::Settled;
-use crate::record::{LaneId, Position};
+use crate::record::{LaneId, Number, Position};
 use crate::rig::Sabotage;
 use serde::{Deserialize, Serialize};
 
@@ -75,7 +75,7 @@ pub(crate) struct LaneState {
     #[serde(rename = "c")]
     cursor: Position,
     #[serde(rename = "r")]
-    read_from: u64,
+    read_from: Number,
     /// Settled intervals above the cursor: gap since the last end, length.
     #[serde(rename = "s")]
     settled: Vec<(u64, u64)>,
@@ -166,7 +166,7 @@ impl LaneState {
     }
 
     /// First number that the lane still needs.
-    pub(crate) fn needed_from(&self) -> u64 {
+    pub(crate) fn needed_from(&self) -> Number {
         self.read_from
     }
 }
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn with_less_and_less_room_a_book_shrinks_to_a_few_hundred_bytes_and_keeps_its_counts() {
-        let mut book = LaneBook::new(LaneId(3), "q".repeat(64), 1);
+        let mut book = LaneBook::new(LaneId(3), "q".repeat(64), Number(1));
         book.next = Position(1_000_000_000);
         (2..4_000).step_by(2).for_each(|position| assert!(book.settle(Position(position), Outcome::Accepted)));
         for (epoch, reason) in [Reason::MaxBytes, Reason::Damaged, Reason::Quarantined].into_iter().enumerate() {
@@ -213,7 +213,7 @@ mod tests {
             attempts in prop::collection::vec((1u64..20_000, 0u64..120_000, 0u64..2), 1..60),
             room in 0usize..8,
         ) {
-            let mut book = LaneBook::new(LaneId(0), "main".into(), 1);
+            let mut book = LaneBook::new(LaneId(0), "main".into(), Number(1));
             book.next = Position(20_001);
             let (mut now, mut epoch, mut attempted) = (0, 1, Vec::new());
             for (position, pause, again) in attempts {
@@ -254,7 +254,7 @@ mod tests {
                 settled: intervals,
                 ended: None,
                 ledger: Ledger { accepted: left, evicted: counts[0], quarantined: counts[1], damaged: counts[2] },
-                ..LaneState::of(&LaneBook::new(LaneId(0), "main".into(), 1), Room::FULL)
+                ..LaneState::of(&LaneBook::new(LaneId(0), "main".into(), Number(1)), Room::FULL)
             };
             let mut book = state.clone().into_book().unwrap();
             prop_assert_eq!((book.ledger, book.waiting()), (state.ledger, 999 - total));
@@ -273,11 +273,11 @@ mod tests {
             counts: (u64, u64, u64, u64),
         ) {
             let ledger = Ledger { accepted: counts.0, evicted: counts.1, quarantined: counts.2, damaged: counts.3 };
-            let empty = LaneState::of(&LaneBook::new(LaneId(0), "main".into(), 1), Room::FULL);
-            if let Ok(mut book) = (LaneState { next: Position(next), cursor: Position(cursor), read_from, settled, ended, ledger, ..empty }).into_book() {
+            let empty = LaneState::of(&LaneBook::new(LaneId(0), "main".into(), Number(1)), Room::FULL);
+            if let Ok(mut book) = (LaneState { next: Position(next), cursor: Position(cursor), read_from: Number(read_from), settled, ended, ledger, ..empty }).into_book() {
                 prop_assert_eq!(book.ledger.total() + book.waiting(), book.appended());
-                book.idle_up_to(u64::MAX);
-                book.settle_below(Position(u64::MAX), u64::MAX, Outcome::Evicted);
+                book.idle_up_to(Number(u64::MAX));
+                book.settle_below(Position(u64::MAX), Number(u64::MAX), Outcome::Evicted);
                 prop_assert_eq!(book.ledger.total(), book.appended());
             }
         }
@@ -289,7 +289,7 @@ mod tests {
             next,
             settled: settled.into(),
             ledger: Ledger { accepted, evicted, ..Ledger::default() },
-            ..LaneState::of(&LaneBook::new(LaneId(0), "main".into(), 1), Room::FULL)
+            ..LaneState::of(&LaneBook::new(LaneId(0), "main".into(), Number(1)), Room::FULL)
         };
         assert!(state(Position(10), &[(2, 3)], 3, 0).into_book().is_ok());
         assert!(state(Position(10), &[(2, 3)], u64::MAX, 4).into_book().is_err(), "the sum overflows to the right one");

@@ -15,7 +15,7 @@ use crate::journal::checkpoint::machine::Machine;
 use crate::journal::disk::beside::{Beside, is_read_only};
 use crate::journal::disk::files;
 use crate::journal::disk::twoslot::{self, BODY_MAX, FORMAT, SLOT_LEN};
-use crate::record::{Epoch, JournalId, OpenAcks};
+use crate::record::{Epoch, JournalId, Number, OpenAcks};
 use crate::rig::Sabotage;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -44,7 +44,7 @@ pub(crate) struct State {
     pub(crate) epoch: Epoch,
     /// Highest number known to be durable.
     #[serde(rename = "h")]
-    pub(crate) high: u64,
+    pub(crate) high: Number,
     /// What 0.1.0 told the machine by; it takes 0 for "unknown".
     #[serde(rename = "f")]
     pub(crate) fingerprint: u64,
@@ -78,8 +78,8 @@ impl State {
     }
 
     /// First number that a lane needs by it.
-    pub(crate) fn needed_from(&self) -> u64 {
-        self.lanes.iter().map(LaneState::needed_from).min().unwrap_or(0)
+    pub(crate) fn needed_from(&self) -> Number {
+        self.lanes.iter().map(LaneState::needed_from).min().unwrap_or_default()
     }
 }
 
@@ -94,9 +94,9 @@ pub(crate) struct StateFile {
     /// The slot on the disk with the newest state there.
     slot: usize,
     /// First number that each slot on the disk needs; `u64::MAX`: nobody can go on from it.
-    needed: [u64; 2],
+    needed: [Number; 2],
     /// What the disk's own newest state calls durable.
-    disk_high: Option<u64>,
+    disk_high: Option<Number>,
     beside: Option<Beside>,
     #[cfg(test)]
     refusals: u32,
@@ -160,7 +160,7 @@ impl StateFile {
         let slots = slots(&file, path)?;
         let needed = slots.each_ref().map(|slot| match slot {
             Slot::Sound(_, state) => state.needed_from(),
-            Slot::Blank | Slot::Unsound => u64::MAX,
+            Slot::Blank | Slot::Unsound => Number::MAX,
         });
         let newest = newest(&slots).map(|(slot, serial, state)| (slot, serial, state.journal, state.high));
         let (slot, serial) = newest.map_or((0, 0), |(slot, serial, ..)| (slot, serial));
@@ -193,13 +193,13 @@ impl StateFile {
     }
 
     /// What the disk itself calls durable, whatever is beside it: that can say no more than what this boot saw.
-    pub(crate) fn disk_high(&self) -> Option<u64> {
+    pub(crate) fn disk_high(&self) -> Option<Number> {
         self.disk_high
     }
 
     /// First number that is needed by whichever slot a start may have to go on from.
-    pub(crate) fn needed_from(&self) -> u64 {
-        self.needed.into_iter().min().unwrap_or(0)
+    pub(crate) fn needed_from(&self) -> Number {
+        self.needed.into_iter().min().unwrap_or_default()
     }
 
     /// Whether a slot that is blank may be one that was never written: until neither stands beside the very first write.

@@ -24,6 +24,7 @@
 //! From version 2 on, magic, version, header length and length stay where they are, and the checksum ends the header. So a
 //! sound frame of a later version is told from damage ([`FrameError::Newer`]).
 
+use crate::record::Number;
 use std::borrow::Cow;
 
 /// Version of the frames that are written.
@@ -48,13 +49,13 @@ const CRC_LEN: usize = 4;
 pub(crate) struct Frame<'a> {
     pub(crate) version: u8,
     /// Of the first record in it.
-    pub(crate) number: u64,
+    pub(crate) number: Number,
     /// Records in it.
     pub(crate) count: u16,
     pub(crate) part: u16,
     pub(crate) parts: u16,
     /// Last number of the commit before, on the first frame of a commit.
-    pub(crate) previous: Option<u64>,
+    pub(crate) previous: Option<Number>,
     /// Header and body as they stand in the file.
     pub(crate) bytes: &'a [u8],
 }
@@ -74,8 +75,8 @@ impl<'a> Frame<'a> {
     }
 
     /// The number behind its last record.
-    pub(crate) fn end(&self) -> u64 {
-        self.number.saturating_add(u64::from(self.count))
+    pub(crate) fn end(&self) -> Number {
+        self.number + u64::from(self.count)
     }
 }
 
@@ -95,15 +96,15 @@ pub(crate) enum FrameError {
 pub(crate) enum Odd {
     /// Its checksum does not match. The numbers that it claims to hold, from the first to before the second; they may be
     /// what is damaged, so this is a hint, and no more.
-    Broken(u64, u64),
+    Broken(Number, Number),
     /// It is sound, and of a later version.
     Newer(u8),
 }
 
 /// Key of a value: number and part, big-endian, so that sled's order is ours.
-pub(crate) fn key(number: u64, part: u16) -> [u8; 10] {
+pub(crate) fn key(number: Number, part: u16) -> [u8; 10] {
     let mut key = [0; 10];
-    key[..8].copy_from_slice(&number.to_be_bytes());
+    key[..8].copy_from_slice(&number.0.to_be_bytes());
     key[8..].copy_from_slice(&part.to_be_bytes());
     key
 }
@@ -112,15 +113,15 @@ pub(crate) fn key(number: u64, part: u16) -> [u8; 10] {
 /// given for the first record of a commit.
 ///
 /// At most 65,535 parts (about 265 MB), far above the largest record that intake lets through.
-pub(crate) fn split(number: u64, count: u16, previous: Option<u64>, pack: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn split(number: Number, count: u16, previous: Option<Number>, pack: &[u8]) -> Vec<Vec<u8>> {
     split_by(number, count, previous, pack, crate::journal::random::draw)
 }
 
 /// [`split`] with other nonces.
 pub(crate) fn split_by(
-    number: u64,
+    number: Number,
     count: u16,
-    previous: Option<u64>,
+    previous: Option<Number>,
     pack: &[u8],
     nonce: impl Fn() -> u64,
 ) -> Vec<Vec<u8>> {
@@ -134,8 +135,8 @@ pub(crate) fn split_by(
         out.extend_from_slice(&[FRAME_VERSION, HEADER_LEN_2 as u8]);
         out.extend_from_slice(&(if previous.is_some() { FIRST_OF_COMMIT } else { 0 }).to_be_bytes());
         out.extend_from_slice(&(body.len() as u32).to_be_bytes());
-        out.extend_from_slice(&number.to_be_bytes());
-        out.extend_from_slice(&previous.unwrap_or(0).to_be_bytes());
+        out.extend_from_slice(&number.0.to_be_bytes());
+        out.extend_from_slice(&previous.unwrap_or_default().0.to_be_bytes());
         out.extend_from_slice(&count.to_be_bytes());
         out.extend_from_slice(&(part as u16).to_be_bytes());
         out.extend_from_slice(&parts.to_be_bytes());
@@ -207,20 +208,20 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
     let frame = match bytes[4] {
         1 => Frame {
             version: 1,
-            number: u64_at(bytes, 14),
+            number: Number(u64_at(bytes, 14)),
             count: 1,
             part: u16_at(bytes, 6),
             parts: u16_at(bytes, 8),
-            previous: (bytes[5] & FIRST_OF_COMMIT as u8 != 0).then(|| u64_at(bytes, 22)),
+            previous: (bytes[5] & FIRST_OF_COMMIT as u8 != 0).then(|| Number(u64_at(bytes, 22))),
             bytes,
         },
         2 => Frame {
             version: 2,
-            number: u64_at(bytes, 12),
+            number: Number(u64_at(bytes, 12)),
             count: u16_at(bytes, 28),
             part: u16_at(bytes, 30),
             parts: u16_at(bytes, 32),
-            previous: (u16_at(bytes, 6) & FIRST_OF_COMMIT != 0).then(|| u64_at(bytes, 20)),
+            previous: (u16_at(bytes, 6) & FIRST_OF_COMMIT != 0).then(|| Number(u64_at(bytes, 20))),
             bytes,
         },
         // After the checksum: a version that a flipped bit made up is damage, not a newer format.
@@ -229,7 +230,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
     // Numbers are counted up from 1; the last one is kept free, so that the next one can always be said.
     let can_be = frame.part < frame.parts
         && (frame.count == 1 || frame.count > 1 && frame.parts == 1)
-        && frame.end() < u64::MAX
+        && frame.end() < Number::MAX
         && frame.previous.is_none_or(|previous| previous < frame.number);
     can_be.then_some(frame).ok_or(FrameError::Shape)
 }
@@ -241,7 +242,8 @@ fn claimed(bytes: &[u8]) -> Option<Odd> {
         2 => (u64_at(bytes, 12), u16_at(bytes, 28)),
         _ => return None,
     };
-    Some(Odd::Broken(number, number.saturating_add(u64::from(count))))
+    let number = Number(number);
+    Some(Odd::Broken(number, number + u64::from(count)))
 }
 
 /// Finds every sound frame of `version` (`None`: of any) in the bytes of a file, in the order of the file, and tells what is
@@ -315,7 +317,7 @@ pub fn forged(record: &crate::record::Record) -> Vec<u8> {
 
 /// As 0.1.0 wrote one record.
 #[cfg(any(test, feature = "rig"))]
-pub(crate) fn split_1(number: u64, previous: Option<u64>, envelope: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn split_1(number: Number, previous: Option<Number>, envelope: &[u8]) -> Vec<Vec<u8>> {
     let bodies: Vec<&[u8]> = envelope.chunks(VALUE_MAX - HEADER_LEN_1).collect();
     let frame = |(part, body): (usize, &&[u8])| {
         let previous = previous.filter(|_| part == 0);
@@ -324,8 +326,8 @@ pub(crate) fn split_1(number: u64, previous: Option<u64>, envelope: &[u8]) -> Ve
         out.extend_from_slice(&(part as u16).to_be_bytes());
         out.extend_from_slice(&(bodies.len() as u16).to_be_bytes());
         out.extend_from_slice(&(body.len() as u32).to_be_bytes());
-        out.extend_from_slice(&number.to_be_bytes());
-        out.extend_from_slice(&previous.unwrap_or(0).to_be_bytes());
+        out.extend_from_slice(&number.0.to_be_bytes());
+        out.extend_from_slice(&previous.unwrap_or_default().0.to_be_bytes());
         out.extend_from_slice(&[0; CRC_LEN]);
         out.extend_from_slice(body);
         seal_one(&mut out, HEADER_LEN_1);

@@ -30,6 +30,7 @@ use crate::journal::generation::closed::ClosedGeneration;
 use crate::journal::generation::index::Appended;
 use crate::journal::generation::manifest::{FACTS_FILE, Facts};
 use crate::journal::limits::SEGMENT_BYTES;
+use crate::record::Number;
 use crate::sync::{locked, panic_text};
 use std::fs::File;
 use std::io;
@@ -98,7 +99,7 @@ struct Tail {
 }
 
 /// Frames to append: number, part, value.
-pub(crate) type Frames = Vec<(u64, u16, Vec<u8>)>;
+pub(crate) type Frames = Vec<(Number, u16, Vec<u8>)>;
 
 impl Generation {
     /// Makes a new generation in `dir`, which must not exist, with `carried` records in it. All of it is durable before
@@ -173,7 +174,7 @@ impl Generation {
     /// Enters what was just flushed for whoever reads.
     fn find(&self, tail: &mut Tail, appended: &[Appended]) -> Result<(), GenerationError> {
         let io = |source| GenerationError::Io { path: self.dir.clone(), source };
-        if let Some(end) = self.bytes.follow(tail.end, appended).map_err(io)? {
+        if let Some(end) = self.bytes.follow(Number(tail.end).0, appended).map_err(io)? {
             tail.end = end;
             return Ok(());
         }
@@ -248,7 +249,7 @@ mod tests {
     use proptest::prelude::*;
     use std::sync::Arc;
 
-    fn facts(first: u64) -> Facts {
+    fn facts(first: Number) -> Facts {
         Facts {
             format: frame::FRAME_VERSION,
             first,
@@ -258,7 +259,7 @@ mod tests {
     }
 
     fn framed(records: &[Arc<Record>]) -> Frames {
-        crate::journal::log::framed(records, Some(records[0].number - 1)).0
+        crate::journal::log::framed(records, Some(records[0].number.before())).0
     }
 
     #[test]
@@ -270,7 +271,7 @@ mod tests {
         let records: Vec<_> = (4..400).map(record).collect();
         let strays = Arc::new(AtomicU64::new(0));
         let generation =
-            Generation::create(&dir, &facts(4), [framed(&records[..1])].into_iter(), strays.clone()).unwrap();
+            Generation::create(&dir, &facts(Number(4)), [framed(&records[..1])].into_iter(), strays.clone()).unwrap();
         generation.append(framed(&records[1..3])).unwrap();
         for group in records[3..].chunks(7) {
             generation.append(framed(group)).unwrap();
@@ -279,12 +280,12 @@ mod tests {
         for record in &records {
             assert_eq!(open.value(record.number).unwrap().unwrap().record(record.number).as_ref(), Some(record));
         }
-        assert!(open.value(400).unwrap().is_none() && open.value(3).unwrap().is_none());
+        assert!(open.value(Number(400)).unwrap().is_none() && open.value(Number(3)).unwrap().is_none());
         drop((generation, open));
         assert_eq!(strays.load(Relaxed), 0);
-        assert_eq!(read_facts(&dir).unwrap(), Some(facts(4)));
+        assert_eq!(read_facts(&dir).unwrap(), Some(facts(Number(4))));
         let closed = ClosedGeneration::closed(&dir).unwrap();
-        assert_eq!(closed.numbers().collect::<Vec<_>>(), (4..400).collect::<Vec<_>>());
+        assert_eq!(closed.numbers().collect::<Vec<_>>(), (4..400).map(Number).collect::<Vec<_>>());
         for record in &records {
             assert_eq!(closed.value(record.number).unwrap().unwrap().record(record.number).as_ref(), Some(record));
         }
@@ -300,7 +301,7 @@ mod tests {
             let dir = crate::testing::fast_dir();
             let dir = dir.path().join("gen");
             let strays = Arc::new(AtomicU64::new(0));
-            let generation = Generation::create(&dir, &facts(1), std::iter::empty(), strays.clone()).unwrap();
+            let generation = Generation::create(&dir, &facts(Number(1)), std::iter::empty(), strays.clone()).unwrap();
             let (mut next, mut length, mut appended) = (1, 0, Vec::new());
             for (count, size, long) in commits {
                 let size = if long { size * 40 } else { size };
@@ -332,7 +333,7 @@ mod tests {
         let dir = crate::testing::fast_dir();
         let dir = dir.path().join("gen");
         let strays = Arc::new(AtomicU64::new(0));
-        let generation = Generation::create(&dir, &facts(1), std::iter::empty(), strays.clone()).unwrap();
+        let generation = Generation::create(&dir, &facts(Number(1)), std::iter::empty(), strays.clone()).unwrap();
         let records: Vec<_> = (1..=40).map(|n| Arc::new(crate::testing::record(n, b"some"))).collect();
         generation.append(framed(&records[..20])).unwrap();
         // As if it had moved the first commit behind where the second one is looked for.

@@ -24,7 +24,7 @@ use crate::journal::generation::index::{Appended, Index};
 use crate::journal::generation::manifest::read_facts;
 use crate::journal::generation::value::Value;
 use crate::journal::limits::COMMIT_RECORDS;
-use crate::record::Record;
+use crate::record::{Number, Record};
 use crate::sync::locked;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -124,15 +124,15 @@ enum Gathered {
 
 impl ClosedGeneration {
     /// Numbers of which every part was found, ascending.
-    pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> + use<> {
-        self.index().values().flat_map(|(from, to)| from..to)
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = Number> + use<> {
+        self.index().values().flat_map(|(from, to)| from.until(to))
     }
 
     /// Every record that can be read of the numbers in `from..end`, oldest first, with the bytes that it takes in the file.
     ///
     /// # Errors
     /// Of an item: as [`ClosedGeneration::value`].
-    pub(crate) fn records(&self, from: u64, end: u64) -> impl Iterator<Item = io::Result<(Arc<Record>, usize)>> {
+    pub(crate) fn records(&self, from: Number, end: Number) -> impl Iterator<Item = io::Result<(Arc<Record>, usize)>> {
         let values = self.index().values().skip_while(move |(_, behind)| *behind <= from);
         let values = values.take_while(move |(first, _)| *first < end);
         values.flat_map(move |(first, _)| match self.value(first) {
@@ -148,11 +148,11 @@ impl ClosedGeneration {
     /// Where the last commit breaks off: the first number missing above all that is known to have been durable (`high`,
     /// or what a later commit says), with later ones behind it. sled writes a commit in pieces, in no order; what a cut
     /// leaves of one was never acknowledged, comes again, and must not stand before what is missing. `None`: it is whole.
-    pub(crate) fn breaks_off_at(&self, high: u64) -> Option<u64> {
+    pub(crate) fn breaks_off_at(&self, high: Number) -> Option<Number> {
         let index = self.index();
         let known = index.committed.max(high);
         let mut whole = known;
-        for number in index.values().flat_map(|(from, to)| from..to).filter(|number| *number > known) {
+        for number in index.values().flat_map(|(from, to)| from.until(to)).filter(|number| *number > known) {
             if number != whole + 1 {
                 return Some(whole + 1);
             }
@@ -163,18 +163,18 @@ impl ClosedGeneration {
 
     /// The last number whose commit is known to have been synced: the state says so (`high`), or another commit that began
     /// only after it. Of what stands behind, nobody knows whether a sync of it ever succeeded.
-    pub(crate) fn proven(&self, high: u64) -> u64 {
+    pub(crate) fn proven(&self, high: Number) -> Number {
         self.index().committed.max(high)
     }
 
     /// Records that may have been in the last commit, above all that is known to have been durable, and of which only
     /// damaged frames are left: torn by the cut, and never acknowledged, or damaged afterwards. Nothing tells which.
-    pub(crate) fn in_doubt(&self, high: u64) -> u64 {
+    pub(crate) fn in_doubt(&self, high: Number) -> u64 {
         let index = self.index();
         let known = index.committed.max(high);
         // Farther than any commit reaches, the number itself is damaged.
-        let (from, end) = (known.saturating_add(1), known.saturating_add(1 + COMMIT_RECORDS as u64));
-        let near = index.broken.iter().flat_map(|(first, behind)| from.max(*first)..end.min(*behind));
+        let (from, end) = (known.next(), known.next() + COMMIT_RECORDS as u64);
+        let near = index.broken.iter().flat_map(|(first, behind)| from.max(*first).until(end.min(*behind)));
         near.collect::<BTreeSet<_>>().into_iter().filter(|number| index.value_of(*number).is_none()).count() as u64
     }
 
@@ -182,7 +182,7 @@ impl ClosedGeneration {
     ///
     /// # Errors
     /// The medium refuses now what it gave when it was scanned, or the files change faster than they can be read.
-    pub(crate) fn value(&self, number: u64) -> io::Result<Option<Value>> {
+    pub(crate) fn value(&self, number: Number) -> io::Result<Option<Value>> {
         let mut index = self.index();
         for _ in 0..LOOKS {
             match self.gather(&index, number)? {
@@ -192,7 +192,7 @@ impl ClosedGeneration {
                     let folder = self.files.first().map(|(path, _)| path.display().to_string()).unwrap_or_default();
                     tracing::info!(
                         folder,
-                        number,
+                        number = number.0,
                         "a closed generation is not as it was, its records are looked for again"
                     );
                     self.look_again(&[])?;
@@ -203,7 +203,7 @@ impl ClosedGeneration {
         Err(io::Error::other(format!("record {number} moves while it is read")))
     }
 
-    fn gather(&self, index: &Index, number: u64) -> io::Result<Gathered> {
+    fn gather(&self, index: &Index, number: Number) -> io::Result<Gathered> {
         let Some(first) = index.value_of(number) else { return Ok(Gathered::Missing) };
         let (mut body, mut length) = (Vec::with_capacity(usize::from(first.len)), 0);
         let mut bytes = Vec::new();

@@ -7,6 +7,7 @@
 use crate::journal::disk::frame::{Odd, VALUE_MAX};
 use crate::journal::disk::{frame, refusal};
 use crate::journal::limits::SEGMENT_BYTES;
+use crate::record::Number;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
@@ -21,7 +22,7 @@ const PAGE: usize = 4096;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     /// Of the first record in it.
-    pub(crate) number: u64,
+    pub(crate) number: Number,
     pub(crate) count: u16,
     pub(crate) part: u16,
     pub(crate) parts: u16,
@@ -36,8 +37,8 @@ impl Place {
         Place { number, count, part, parts, file, len: frame.bytes.len() as u16, at }
     }
 
-    pub(crate) fn end(&self) -> u64 {
-        self.number.saturating_add(u64::from(self.count))
+    pub(crate) fn end(&self) -> Number {
+        self.number + u64::from(self.count)
     }
 
     fn is_before(&self, other: &Place) -> bool {
@@ -46,7 +47,7 @@ impl Place {
 }
 
 /// A frame that was appended: number, part, length.
-pub(crate) type Appended = (u64, u16, usize);
+pub(crate) type Appended = (Number, u16, usize);
 /// Read in one go, where frames that were appended are looked for; longer than any frame.
 const STEP: usize = 128 * 1024;
 /// What sled writes around the frames of a small commit, as a rule.
@@ -58,9 +59,9 @@ pub(crate) struct Index {
     /// Sorted by number and part, each once.
     pub(crate) places: Vec<Place>,
     /// Every commit up to this number was complete before another began.
-    pub(crate) committed: u64,
+    pub(crate) committed: Number,
     /// Numbers that frames with a wrong checksum claim to have, each from the first to before the second.
-    pub(crate) broken: BTreeSet<(u64, u64)>,
+    pub(crate) broken: BTreeSet<(Number, Number)>,
     /// A later version, of which a sound frame was found.
     pub(crate) newer: Option<u8>,
 }
@@ -112,7 +113,7 @@ impl Index {
             for frame in frames.take_while(|frame| (frame.bytes.as_ptr() as usize - base) < PIECE) {
                 let start = at + (frame.bytes.as_ptr() as usize - base) as u64;
                 behind = start + frame.bytes.len() as u64;
-                self.committed = self.committed.max(frame.previous.unwrap_or(0));
+                self.committed = self.committed.max(frame.previous.unwrap_or_default());
                 self.places.push(Place::of(&frame, index, start));
             }
         }
@@ -144,7 +145,7 @@ impl Index {
                 if !appended.get(found.len()).is_some_and(is_next) {
                     return Ok(None);
                 }
-                committed = committed.max(frame.previous.unwrap_or(0));
+                committed = committed.max(frame.previous.unwrap_or_default());
                 found.push(Place::of(&frame, 0, start));
             }
             if found.len() == appended.len() || size < piece.len() {
@@ -178,20 +179,20 @@ impl Index {
         self.committed = self.committed.max(now.committed);
     }
 
-    pub(crate) fn place(&self, number: u64, part: u16) -> Option<&Place> {
+    pub(crate) fn place(&self, number: Number, part: u16) -> Option<&Place> {
         let index = self.places.binary_search_by_key(&(number, part), |place| (place.number, place.part)).ok()?;
         self.places.get(index)
     }
 
     /// The first frame of the value that holds a record, if all of the value was found.
-    pub(crate) fn value_of(&self, number: u64) -> Option<&Place> {
+    pub(crate) fn value_of(&self, number: Number) -> Option<&Place> {
         let behind = self.places.partition_point(|place| place.number <= number);
         let first = self.place(self.places[..behind].last()?.number, 0)?;
         (number < first.end() && self.is_whole(first)).then_some(first)
     }
 
     /// The lowest number at or above `number` of which a whole value was found.
-    pub(crate) fn at_or_above(&self, number: u64) -> Option<u64> {
+    pub(crate) fn at_or_above(&self, number: Number) -> Option<Number> {
         if self.value_of(number).is_some() {
             return Some(number);
         }
@@ -205,8 +206,8 @@ impl Index {
     }
 
     /// Whole values, as ranges of numbers, ascending.
-    pub(crate) fn values(self: Arc<Index>) -> impl Iterator<Item = (u64, u64)> + use<> {
-        let mut behind = 0;
+    pub(crate) fn values(self: Arc<Index>) -> impl Iterator<Item = (Number, Number)> + use<> {
+        let mut behind = Number(0);
         (0..self.places.len()).filter_map(move |at| {
             let place = &self.places[at];
             let counts = place.part == 0 && place.number >= behind && self.is_whole(place);

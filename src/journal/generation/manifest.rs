@@ -4,7 +4,7 @@
 //! which version its frames are, and rebuilds the ledger where the state file is lost.
 
 use crate::journal::disk::refusal;
-use crate::record::{Epoch, LaneId, Position};
+use crate::record::{Epoch, LaneId, Number, Position};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::{fs, io};
@@ -20,7 +20,7 @@ pub(crate) struct Facts {
     pub(crate) format: u8,
     /// First number it can hold.
     #[serde(rename = "f")]
-    pub(crate) first: u64,
+    pub(crate) first: Number,
     /// Epoch that made it.
     #[serde(rename = "e")]
     pub(crate) epoch: Epoch,

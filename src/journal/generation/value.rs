@@ -3,14 +3,14 @@
 //! A value holds a record, or several of consecutive numbers. What does not decode, or cannot be what its frame says
 //! (another number, a position that rose faster than the numbers), is damaged as a whole, and costs its own records.
 
-use crate::record::{Record, codec, pack};
+use crate::record::{Number, Record, codec, pack};
 use std::sync::Arc;
 
 /// The records of one value.
 #[derive(Clone, Debug)]
 pub(crate) struct Value {
     /// Numbers that it holds: from the first to before the second.
-    numbers: (u64, u64),
+    numbers: (Number, Number),
     /// Its records, ascending; none where it does not decode.
     pub(crate) records: Vec<Arc<Record>>,
     /// What it takes in the file.
@@ -19,35 +19,37 @@ pub(crate) struct Value {
 
 impl Value {
     /// Reads the joined bodies of a value's frames, of this version; `numbers`: its first one, and how many.
-    pub(crate) fn of(version: u8, (first, count): (u64, u16), body: &[u8], bytes: usize) -> Value {
+    pub(crate) fn of(version: u8, (first, count): (Number, u16), body: &[u8], bytes: usize) -> Value {
         let records = match version {
             1 => codec::decode(body).map(|record| vec![record]),
             _ => pack::unpack(body, count),
         };
-        let can_be = |(record, number): (&Record, u64)| {
-            record.number == number && record.slots.iter().all(|slot| slot.position.0 <= number)
+        let can_be = |(record, number): (&Record, Number)| {
+            record.number == number && record.slots.iter().all(|slot| slot.position.0 <= number.0)
         };
         let records = match records {
-            Ok(records) if records.iter().zip(first..).all(can_be) => records.into_iter().map(Arc::new).collect(),
+            Ok(records) if records.iter().zip(first.until(Number::MAX)).all(can_be) => {
+                records.into_iter().map(Arc::new).collect()
+            }
             Ok(_) => {
-                tracing::warn!(number = first, count, "records with numbers of others, skipped");
+                tracing::warn!(number = first.0, count, "records with numbers of others, skipped");
                 Vec::new()
             }
             Err(error) => {
-                tracing::warn!(number = first, count, %error, "records do not decode, skipped");
+                tracing::warn!(number = first.0, count, %error, "records do not decode, skipped");
                 Vec::new()
             }
         };
-        Value { numbers: (first, first.saturating_add(u64::from(count))), records, bytes }
+        Value { numbers: (first, first + u64::from(count)), records, bytes }
     }
 
     /// Whether a number belongs to it.
-    pub(crate) fn covers(&self, number: u64) -> bool {
+    pub(crate) fn covers(&self, number: Number) -> bool {
         (self.numbers.0..self.numbers.1).contains(&number)
     }
 
     /// A record in it; `None` where it does not decode.
-    pub(crate) fn record(&self, number: u64) -> Option<Arc<Record>> {
-        self.records.get(usize::try_from(number.checked_sub(self.numbers.0)?).ok()?).cloned()
+    pub(crate) fn record(&self, number: Number) -> Option<Arc<Record>> {
+        self.records.get(usize::try_from(number.0.checked_sub(self.numbers.0.0)?).ok()?).cloned()
     }
 }

@@ -7,14 +7,15 @@
 use crate::journal::error::JournalError;
 use crate::journal::handle::Shared;
 use crate::journal::log::slot::Reading;
+use crate::record::Number;
 
 impl Shared {
     /// The lowest number above `number`, of which `reading` has no record, at which one may stand.
     ///
     /// # Errors
     /// Its generation cannot be read now.
-    pub(crate) fn next_above(&self, reading: &Reading, number: u64) -> Result<u64, JournalError> {
-        let next = number.saturating_add(1);
+    pub(crate) fn next_above(&self, reading: &Reading, number: Number) -> Result<Number, JournalError> {
+        let next = number.next();
         if !reading.covers(next) {
             return Ok(next);
         }

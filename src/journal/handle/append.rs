@@ -1,6 +1,6 @@
 //! What goes to the journal's writer, and what comes back.
 
-use crate::record::Draft;
+use crate::record::{Draft, Number};
 
 /// What the intake asks the journal to keep, in order of receipt.
 #[derive(Debug)]
@@ -14,15 +14,15 @@ pub struct Append<T> {
 /// What comes back when something is durable.
 pub trait Ticket {
     /// The item was a record, and the journal gave it this number.
-    fn numbered(&mut self, number: u64);
+    fn numbered(&mut self, number: Number);
 }
 
 impl Ticket for () {
-    fn numbered(&mut self, _: u64) {}
+    fn numbered(&mut self, _: Number) {}
 }
 
 impl Ticket for u64 {
-    fn numbered(&mut self, _: u64) {}
+    fn numbered(&mut self, _: Number) {}
 }
 
 /// One thing to keep.

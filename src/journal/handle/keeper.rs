@@ -7,6 +7,7 @@ use crate::journal::checkpoint::state::{Home, State, StateFile, Written};
 use crate::journal::error::JournalError;
 use crate::journal::handle::{Journal, Shared};
 use crate::journal::ledger::cadence::{Lag, Moved, STATE_PAUSE};
+use crate::record::Number;
 use crate::sync::locked;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -121,14 +122,14 @@ impl Shared {
             let Some((_, now)) = self.write_slot(home)? else { return Ok(()) };
             both = now;
         }
-        self.durable_need.fetch_max(both, Relaxed);
+        self.durable_need.fetch_max(both.0, Relaxed);
         self.let_go(both, 1);
         Ok(())
     }
 
     /// Writes one slot of the state file. Returns the first number that lanes need by it, and by either slot; `None`: it went
     /// beside the disk.
-    pub(crate) fn write_slot(&self, home: Home) -> Result<Option<(u64, u64)>, JournalError> {
+    pub(crate) fn write_slot(&self, home: Home) -> Result<Option<(Number, Number)>, JournalError> {
         let mut file = locked(&self.state);
         // Taken before the snapshot: what moves from here on may be in it, and is written once more.
         let lag = std::mem::take(&mut locked(&self.keeper.flags).lag);
@@ -141,7 +142,7 @@ impl Shared {
         written
     }
 
-    fn write_to(&self, file: &mut StateFile, home: Home) -> Result<Option<(u64, u64)>, JournalError> {
+    fn write_to(&self, file: &mut StateFile, home: Home) -> Result<Option<(Number, Number)>, JournalError> {
         // The snapshot is taken under the file's lock: a later write never holds an older picture.
         let prepared = {
             let mut books = locked(&self.books);
@@ -172,7 +173,7 @@ impl Shared {
     }
 
     /// How many generations hold only numbers below `needed`.
-    pub(crate) fn drained(&self, needed: u64) -> usize {
+    pub(crate) fn drained(&self, needed: Number) -> usize {
         self.log.firsts().windows(2).take_while(|pair| pair[1] <= needed).count()
     }
 
@@ -196,8 +197,8 @@ impl Shared {
 
     /// Deletes the generations that hold only numbers below `needed`, except the newest `keep` of them. Never more than
     /// the durable cursors allow.
-    pub(crate) fn let_go(&self, needed: u64, keep: usize) {
-        let needed = needed.min(self.durable_need.load(Relaxed));
+    pub(crate) fn let_go(&self, needed: Number, keep: usize) {
+        let needed = needed.min(Number(self.durable_need.load(Relaxed)));
         let going = self.drained(needed).saturating_sub(keep);
         for first in self.log.firsts().into_iter().take(going) {
             self.log.delete(first);

@@ -20,7 +20,7 @@ use crate::journal::ledger::retention::Bounds;
 use crate::journal::limits::RECENT_BYTES;
 use crate::journal::log::{Log, aside};
 use crate::journal::quarantine::Quarantine;
-use crate::record::{Epoch, JournalId, LaneId, OpenAcks, Position, Record, Run};
+use crate::record::{Epoch, JournalId, LaneId, Number, OpenAcks, Position, Record, Run};
 use crate::sync::locked;
 use health::WriterHealth;
 use std::collections::VecDeque;
@@ -54,9 +54,9 @@ pub(crate) struct Shared {
     pub(crate) books: Mutex<Vec<LaneBook>>,
     pub(crate) state: Mutex<StateFile>,
     /// Highest durable number; lanes wait on it.
-    pub(crate) durable: watch::Sender<u64>,
+    pub(crate) durable: watch::Sender<Number>,
     /// The first number of this run.
-    pub(crate) began: u64,
+    pub(crate) began: Number,
     pub(crate) recent: Mutex<Recent>,
     pub(crate) keeper: keeper::Keeper,
     pub(crate) quarantine: Quarantine,
@@ -122,13 +122,13 @@ impl Journal {
     }
 
     /// The last durable number, to be asked at any time.
-    pub fn durable_number(&self) -> Arc<dyn Fn() -> u64 + Send + Sync> {
+    pub fn durable_number(&self) -> Arc<dyn Fn() -> Number + Send + Sync> {
         let durable = self.0.durable.subscribe();
         Arc::new(move || *durable.borrow())
     }
 
     /// Changes with the last durable number.
-    pub fn durable_watch(&self) -> watch::Receiver<u64> {
+    pub fn durable_watch(&self) -> watch::Receiver<Number> {
         self.0.durable.subscribe()
     }
 
@@ -179,10 +179,10 @@ impl Shared {
         *locked(&self.recent) = Recent::default();
     }
 
-    pub(crate) fn recall(&self, number: u64) -> Option<Arc<Record>> {
+    pub(crate) fn recall(&self, number: Number) -> Option<Arc<Record>> {
         let recent = locked(&self.recent);
         let first = recent.records.front()?.number;
-        let index = usize::try_from(number.checked_sub(first)?).ok()?;
+        let index = usize::try_from(number.0.checked_sub(first.0)?).ok()?;
         recent.records.get(index).cloned()
     }
 }

@@ -4,6 +4,7 @@ use crate::journal::handle::append::weight;
 use crate::journal::limits::{COMMIT_BYTES, COMMIT_RECORDS};
 use crate::journal::quarantine::Quarantined;
 use crate::journal::quarantine::named::{Named, QuarantineId};
+use crate::record::Number;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::mpsc;
@@ -12,7 +13,7 @@ use std::sync::mpsc;
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Requeued {
     /// What left the quarantine: its id there, and its record's number.
-    pub done: Vec<(QuarantineId, u64)>,
+    pub done: Vec<(QuarantineId, Number)>,
     /// What stays there, and why.
     pub refused: Vec<(Named, String)>,
 }

@@ -11,7 +11,7 @@
 use crate::clock::BootId;
 use crate::journal::ledger::gaps::Holes;
 use crate::journal::ledger::settled::Settled;
-use crate::record::{Epoch, LaneId, Position};
+use crate::record::{Epoch, LaneId, Number, Position};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -155,11 +155,11 @@ pub struct LaneBook {
     /// Lowest unsettled position.
     pub cursor: Position,
     /// Number to read from: every record of this lane below it is settled.
-    pub read_from: u64,
+    pub read_from: Number,
     /// Positions above the cursor that are settled already.
     pub(crate) settled: Settled,
     /// Positions read, with their numbers, in order, from the cursor on.
-    seen: VecDeque<(Position, u64)>,
+    seen: VecDeque<(Position, Number)>,
     /// Marks, oldest first.
     pub(crate) marks: Vec<Mark>,
     /// The newest mark is not on disk yet, as far as is known.
@@ -176,7 +176,7 @@ pub struct LaneBook {
 
 impl LaneBook {
     /// A new lane whose first record will be at or after `number`.
-    pub fn new(id: LaneId, name: String, number: u64) -> LaneBook {
+    pub fn new(id: LaneId, name: String, number: Number) -> LaneBook {
         LaneBook {
             id,
             name,
@@ -207,9 +207,9 @@ impl LaneBook {
 
     /// A lane with nothing waiting needs nothing up to the durable high water, and must not hold generations back.
     /// Only right when every durable record is in the books, which the writer sees to.
-    pub fn idle_up_to(&mut self, high: u64) {
+    pub fn idle_up_to(&mut self, high: Number) {
         if self.waiting() == 0 {
-            self.read_from = self.read_from.max(high.saturating_add(1));
+            self.read_from = self.read_from.max(high.next());
         }
     }
 
@@ -224,7 +224,7 @@ impl LaneBook {
     }
 
     /// Notes that the record at `position` was read and has `number`; called in order of position.
-    pub fn saw(&mut self, position: Position, number: u64) {
+    pub fn saw(&mut self, position: Position, number: Number) {
         self.seen.push_back((position, number));
         self.advance();
     }
@@ -248,7 +248,7 @@ impl LaneBook {
 
     /// Books every unsettled position below `end` with one outcome, in one go; reading goes on at `number`. Returns how
     /// many positions that were.
-    pub fn settle_below(&mut self, end: Position, number: u64, outcome: Outcome) -> u64 {
+    pub fn settle_below(&mut self, end: Position, number: Number, outcome: Outcome) -> u64 {
         let end = end.min(self.next);
         if end >= self.cursor {
             self.read_from = self.read_from.max(number);
@@ -262,7 +262,7 @@ impl LaneBook {
         while let Some((position, number)) = self.seen.front().copied().filter(|(position, _)| *position < self.cursor)
         {
             debug_assert!(position < self.cursor);
-            self.read_from = self.read_from.max(number.saturating_add(1));
+            self.read_from = self.read_from.max(number.next());
             self.seen.pop_front();
         }
     }

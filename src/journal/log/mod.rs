@@ -27,7 +27,7 @@ use crate::journal::generation::closed::ClosedGeneration;
 use crate::journal::generation::manifest::{Facts, is_complete, read_facts};
 use crate::journal::log::slot::{Reading, Readings, Slot};
 use crate::journal::log::sums::Sums;
-use crate::record::{Record, pack};
+use crate::record::{Number, Record, pack};
 use crate::sync::locked;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -48,7 +48,7 @@ const TRASH: &str = "trash-";
 #[derive(Debug)]
 pub(crate) struct Log {
     dir: PathBuf,
-    row: Mutex<BTreeMap<u64, Arc<Slot>>>,
+    row: Mutex<BTreeMap<Number, Arc<Slot>>>,
     /// Commits that sled did not just append.
     strays: Arc<AtomicU64>,
     sums: Sums,
@@ -59,8 +59,8 @@ impl Log {
     pub(crate) fn open(path: &Path) -> Result<Log, JournalError> {
         let dir = path.join("log");
         let io = |source| JournalError::io(&dir, source);
-        let mut found: Vec<(u64, u64, PathBuf)> = Vec::new();
-        let mut bare: Vec<(u64, u64, PathBuf)> = Vec::new();
+        let mut found: Vec<(Number, u64, PathBuf)> = Vec::new();
+        let mut bare: Vec<(Number, u64, PathBuf)> = Vec::new();
         let entries = || match fs::read_dir(&dir) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 files::create_dir(&dir)?;
@@ -104,7 +104,7 @@ impl Log {
                 locked(&DISTRUSTED).insert(newest.clone());
             }
         }
-        let mut row: BTreeMap<u64, Arc<Slot>> = BTreeMap::new();
+        let mut row: BTreeMap<Number, Arc<Slot>> = BTreeMap::new();
         for (first, _, folder) in found {
             // A note of another generation says nothing about this one.
             let facts = read_facts(&folder).map_err(io)?.filter(|facts| facts.first == first);
@@ -142,14 +142,14 @@ impl Log {
     }
 
     /// First numbers of all generations, ascending.
-    pub(crate) fn firsts(&self) -> Vec<u64> {
+    pub(crate) fn firsts(&self) -> Vec<Number> {
         locked(&self.row).keys().copied().collect()
     }
 
     /// Ends the newest generation: the next one will begin at `next`, whenever it is started.
-    pub(crate) fn end(&self, next: u64) {
+    pub(crate) fn end(&self, next: Number) {
         if let Some((_, newest)) = locked(&self.row).last_key_value() {
-            newest.end.store(next, Release);
+            newest.end.store(next.0, Release);
         }
     }
 
@@ -166,7 +166,7 @@ impl Log {
     }
 
     /// Whether a sync of the generation at `first` failed, as far as this process knows.
-    pub(crate) fn is_distrusted(&self, first: u64) -> bool {
+    pub(crate) fn is_distrusted(&self, first: Number) -> bool {
         locked(&self.row).get(&first).is_some_and(|slot| locked(&DISTRUSTED).contains(&slot.dir))
     }
 
@@ -198,11 +198,11 @@ impl Log {
         &self,
         facts: Facts,
         closed: &ClosedGeneration,
-        last: u64,
+        last: Number,
     ) -> Result<Arc<Generation>, GenerationError> {
         // All of it is read before anything is made: the old folder goes only when nothing of it is left behind.
         let io = |source| GenerationError::Io { path: self.dir.clone(), source };
-        let records = closed.records(0, last.saturating_add(1)).map(|read| read.map(|(record, _)| record));
+        let records = closed.records(Number(0), last.next()).map(|read| read.map(|(record, _)| record));
         let records: Vec<Arc<Record>> = records.collect::<Result<_, _>>().map_err(io)?;
         let known = closed.numbers().take_while(|number| *number <= last).count();
         if records.len() != known {
@@ -219,7 +219,7 @@ impl Log {
 
     /// A name for a generation: of those with one first number the newest has the highest count, and that is the epoch,
     /// unless a complete one has it already, which may be what is copied from.
-    fn free_name(&self, first: u64, epoch: u64) -> std::io::Result<PathBuf> {
+    fn free_name(&self, first: Number, epoch: u64) -> std::io::Result<PathBuf> {
         for count in epoch.. {
             let dir = self.dir.join(format!("gen-{first:020}.{count:010}"));
             if !dir.try_exists()? {
@@ -251,7 +251,7 @@ impl Log {
     ///
     /// # Errors
     /// It cannot be scanned now. Said here, once, and not by each read of a record in it.
-    pub(crate) fn reading(&self, number: u64) -> Result<Option<Reading>, JournalError> {
+    pub(crate) fn reading(&self, number: Number) -> Result<Option<Reading>, JournalError> {
         let slot = locked(&self.row).range(..=number).next_back().map(|(_, slot)| slot.clone());
         let Some(slot) = slot else { return Ok(None) };
         let reading = Reading::of(slot);
@@ -264,7 +264,7 @@ impl Log {
     ///
     /// # Errors
     /// Its generation cannot be read now; the next call looks anew.
-    pub(crate) fn read(&self, kept: &mut Readings, number: u64) -> Result<Option<Arc<Record>>, JournalError> {
+    pub(crate) fn read(&self, kept: &mut Readings, number: Number) -> Result<Option<Arc<Record>>, JournalError> {
         loop {
             let Some(reading) = kept.turn_to(number, || self.reading(number))? else { return Ok(None) };
             match reading.read(number) {
@@ -276,19 +276,19 @@ impl Log {
     }
 
     /// What was noted when a generation was made; `None` when that is damaged.
-    pub(crate) fn facts(&self, first: u64) -> Option<Facts> {
+    pub(crate) fn facts(&self, first: Number) -> Option<Facts> {
         locked(&self.row).get(&first)?.facts.clone()
     }
 
     /// The index of a closed generation.
-    pub(crate) fn closed(&self, first: u64) -> Result<Option<Arc<ClosedGeneration>>, JournalError> {
+    pub(crate) fn closed(&self, first: Number) -> Result<Option<Arc<ClosedGeneration>>, JournalError> {
         let slot = locked(&self.row).get(&first).cloned();
         slot.map(|slot| slot.closed()).transpose()
     }
 
     /// Deletes a generation that every lane is past; the durable cursors must say so already. `false`: it is the last
     /// one, or cannot be removed.
-    pub(crate) fn delete(&self, first: u64) -> bool {
+    pub(crate) fn delete(&self, first: Number) -> bool {
         let mut row = locked(&self.row);
         let Some(slot) = row.get(&first).filter(|_| row.len() > 1).cloned() else { return false };
         if slot.aside.get().is_some() {
@@ -301,7 +301,7 @@ impl Log {
         slot.gone.store(true, SeqCst);
         if let Err(error) = files::rename(&slot.dir, &trash) {
             slot.gone.store(false, SeqCst);
-            tracing::warn!(first, %error, "drained generation cannot be removed, its space stays taken");
+            tracing::warn!(first = first.0, %error, "drained generation cannot be removed, its space stays taken");
             return false;
         }
         row.remove(&first);
@@ -327,11 +327,11 @@ impl Log {
 
 /// Enters the newest generation in the row: the one before it ends where it begins. Returns the one that it replaces,
 /// which holds nothing any more.
-fn enter(row: &mut BTreeMap<u64, Arc<Slot>>, slot: Arc<Slot>) -> Option<Arc<Slot>> {
+fn enter(row: &mut BTreeMap<Number, Arc<Slot>>, slot: Arc<Slot>) -> Option<Arc<Slot>> {
     let first = slot.first;
     let replaced = row.insert(first, slot);
     for before in row.range(..first).next_back().map(|(_, before)| before).into_iter().chain(&replaced) {
-        before.end.store(first, Release);
+        before.end.store(first.0, Release);
     }
     replaced
 }
@@ -343,7 +343,7 @@ fn remove(folder: &Path) {
 }
 
 /// Consecutive records as the generation takes them, and their bytes. `previous`: of the commit that they are.
-pub(crate) fn framed(records: &[Arc<Record>], previous: Option<u64>) -> (Frames, u64) {
+pub(crate) fn framed(records: &[Arc<Record>], previous: Option<Number>) -> (Frames, u64) {
     let mut frames = Frames::new();
     let mut bytes = 0;
     // Numbers that are missing in between begin another pack.
@@ -359,7 +359,7 @@ pub(crate) fn framed(records: &[Arc<Record>], previous: Option<u64>) -> (Frames,
 }
 
 /// First number and epoch that a generation's folder is named for.
-pub(crate) fn parse_name(name: &str) -> Option<(u64, u64)> {
+pub(crate) fn parse_name(name: &str) -> Option<(Number, u64)> {
     let (first, epoch) = name.strip_prefix("gen-")?.split_once('.')?;
-    Some((first.parse().ok()?, epoch.parse().ok()?))
+    Some((Number(first.parse().ok()?), epoch.parse().ok()?))
 }

@@ -16,7 +16,7 @@ use crate::journal::generation::closed::ClosedGeneration;
 use crate::journal::generation::manifest::Facts;
 use crate::journal::generation::value::Value;
 use crate::journal::log::aside;
-use crate::record::Record;
+use crate::record::{Number, Record};
 use crate::sync::locked;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{
@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 /// One generation of the row.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    pub(crate) first: u64,
+    pub(crate) first: Number,
     /// First number of the next generation; `u64::MAX` while this one is active. Set before a record of the next one can be
     /// durable, so that nobody takes its numbers for missing ones of this one.
     pub(crate) end: AtomicU64,
@@ -71,7 +71,7 @@ impl Reading {
     }
 
     /// Whether `number` belongs to this generation, and it is still there.
-    pub(crate) fn covers(&self, number: u64) -> bool {
+    pub(crate) fn covers(&self, number: Number) -> bool {
         (self.slot.first..self.slot.end()).contains(&number) && !self.is_gone()
     }
 
@@ -96,14 +96,14 @@ impl Reading {
     }
 
     /// A record; `None` when it is missing or damaged. Scans where the writer has let go meanwhile.
-    pub(crate) fn read(&mut self, number: u64) -> Result<Option<Arc<Record>>, JournalError> {
+    pub(crate) fn read(&mut self, number: Number) -> Result<Option<Arc<Record>>, JournalError> {
         if self.value.as_ref().is_none_or(|value| !value.covers(number)) {
             self.value = self.value_of(number)?;
         }
         Ok(self.value.as_ref().and_then(|value| value.record(number)))
     }
 
-    fn value_of(&self, number: u64) -> Result<Option<Value>, JournalError> {
+    fn value_of(&self, number: Number) -> Result<Option<Value>, JournalError> {
         self.slot.closed()?.value(number).map_err(|error| JournalError::io(&self.slot.dir, error))
     }
 }
@@ -131,7 +131,7 @@ impl Readings {
     /// Turns to the generation that holds `number`: one that is kept, or what `find` gives. `None`: there is none.
     pub(crate) fn turn_to(
         &mut self,
-        number: u64,
+        number: Number,
         find: impl FnOnce() -> Result<Option<Reading>, JournalError>,
     ) -> Result<Option<&mut Reading>, JournalError> {
         self.kept.retain(|reading| !reading.is_gone());
@@ -178,13 +178,13 @@ impl Drop for Reading {
 
 impl Slot {
     /// One of which this run writes the records.
-    pub(crate) fn written(first: u64, dir: PathBuf, facts: Facts, generation: &Generation) -> Arc<Slot> {
+    pub(crate) fn written(first: Number, dir: PathBuf, facts: Facts, generation: &Generation) -> Arc<Slot> {
         let slot = Slot::new(first, dir, Some(facts));
         locked(&slot.closed).made = Arc::downgrade(generation.bytes());
         slot
     }
 
-    pub(crate) fn new(first: u64, dir: PathBuf, facts: Option<Facts>) -> Arc<Slot> {
+    pub(crate) fn new(first: Number, dir: PathBuf, facts: Option<Facts>) -> Arc<Slot> {
         Arc::new(Slot {
             first,
             end: AtomicU64::new(u64::MAX),
@@ -197,13 +197,13 @@ impl Slot {
         })
     }
 
-    pub(crate) fn end(&self) -> u64 {
-        self.end.load(Acquire)
+    pub(crate) fn end(&self) -> Number {
+        Number(self.end.load(Acquire))
     }
 
     /// Whether the writer appends nothing to it any more.
     pub(crate) fn is_closed(&self) -> bool {
-        self.end() != u64::MAX
+        self.end() != Number::MAX
     }
 
     /// The index: the writer's while it has the generation open, otherwise made once nobody writes to it any more.

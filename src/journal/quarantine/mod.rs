@@ -15,7 +15,7 @@ pub(crate) mod named;
 use crate::journal::disk::beside::is_read_only;
 use crate::journal::disk::{files, frame};
 use crate::journal::quarantine::named::QuarantineId;
-use crate::record::{Epoch, JournalId, LaneId, Position, Record, codec};
+use crate::record::{Epoch, JournalId, LaneId, Number, Position, Record, codec};
 use crate::sync::locked;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
@@ -93,7 +93,7 @@ impl Quarantined {
     /// What a copy of it has, too; nothing says of two heads that they are of one message.
     fn origin(&self) -> Option<Origin> {
         let (lane, position) = self.place?;
-        Some((self.record.journal, self.record.epoch, self.record.number, lane, position))
+        Some((self.record.journal, self.record.epoch, self.record.number.0, lane, position))
     }
 }
 
@@ -279,7 +279,7 @@ pub(crate) fn look(dir: &Path) -> io::Result<Vec<Quarantined>> {
 
 /// A thing as it stands in the file.
 struct Standing {
-    number: u64,
+    number: Number,
     body: Vec<u8>,
     /// `None`: it does not decode.
     known: Option<Known>,
@@ -312,7 +312,7 @@ fn standing(bytes: &[u8]) -> impl Iterator<Item = Standing> + '_ {
                 }
             }
         }
-        Standing { number, body, known }
+        Standing { number: Number(number), body, known }
     })
 }
 
@@ -330,7 +330,7 @@ fn decoded(body: &[u8]) -> Option<Known> {
     Some(Known { entry, delivery: kept.delivery, again: false })
 }
 
-fn framed(number: u64, kept: &Kept<'_>) -> Vec<u8> {
+fn framed(number: Number, kept: &Kept<'_>) -> Vec<u8> {
     let body = serde_cbor::to_vec(kept).expect("plain values encode");
     frame::split(number, 1, None, &body).concat()
 }
@@ -343,6 +343,6 @@ fn bodies(bytes: &[u8]) -> impl Iterator<Item = (u64, Vec<u8>)> + '_ {
             body.clear();
         }
         body.extend_from_slice(&frame.body());
-        (frame.part + 1 == frame.parts).then(|| (frame.number, std::mem::take(&mut body)))
+        (frame.part + 1 == frame.parts).then(|| (frame.number.0, std::mem::take(&mut body)))
     })
 }

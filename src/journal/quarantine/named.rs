@@ -4,6 +4,7 @@
 //! So a number that may mean several is refused, and their ids are told; what it did when it means one, it still does.
 
 use crate::journal::quarantine::Quarantined;
+use crate::record::Number;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -101,7 +102,7 @@ impl Named {
     pub fn is(&self, entry: &Quarantined) -> bool {
         match self {
             Named::Id(id) => entry.id == *id,
-            Named::Number(number) => entry.record.number == *number,
+            Named::Number(number) => entry.record.number == Number(*number),
         }
     }
 }

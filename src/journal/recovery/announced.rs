@@ -4,7 +4,7 @@ use crate::journal::error::JournalError;
 use crate::journal::ledger::books::LaneBook;
 use crate::journal::ledger::gap_record::announced_by;
 use crate::journal::log::Log;
-use crate::record::Record;
+use crate::record::{Number, Record};
 
 /// Takes out the holes whose gap records are durable already: they stand above `high`, the high water of the state that
 /// the books come from, because a hole is in the state before its gap record is committed. `end`: numbers from there on
@@ -12,18 +12,23 @@ use crate::record::Record;
 ///
 /// # Errors
 /// What was committed above `high` cannot be read now: nobody knows what it announces.
-pub(crate) fn forget_announced(log: &Log, high: u64, end: u64, books: &mut [LaneBook]) -> Result<(), JournalError> {
+pub(crate) fn forget_announced(
+    log: &Log,
+    high: Number,
+    end: Number,
+    books: &mut [LaneBook],
+) -> Result<(), JournalError> {
     if books.iter().all(|book| book.holes.all().is_empty()) {
         return Ok(());
     }
     let firsts = log.firsts();
     for (index, first) in firsts.iter().enumerate() {
-        let below = firsts.get(index + 1).copied().unwrap_or(u64::MAX).min(end);
-        if below <= high.saturating_add(1) {
+        let below = firsts.get(index + 1).copied().unwrap_or(Number::MAX).min(end);
+        if below <= high.next() {
             continue;
         }
         let Some(closed) = log.closed(*first)? else { continue };
-        for read in closed.records(high.saturating_add(1), below) {
+        for read in closed.records(high.next(), below) {
             let (record, _) = read.map_err(|source| JournalError::io(log.folder(), source))?;
             forget(&record, books);
         }

@@ -20,7 +20,7 @@ use crate::journal::ledger::books::{LaneBook, Outcome};
 use crate::journal::log::Log;
 use crate::journal::quarantine::Quarantine;
 use crate::journal::recovery;
-use crate::record::{LaneId, Position, Record};
+use crate::record::{LaneId, Number, Position, Record};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What records tell of lanes.
@@ -82,7 +82,7 @@ pub(crate) fn recover(log: &Log, tail: &Traces, books: &mut Vec<LaneBook>) -> Re
             None if *first != newest => {
                 let closed = log.closed(*first)?.expect("it is in the row");
                 let mut seen = Traces::default();
-                for read in closed.records(0, u64::MAX) {
+                for read in closed.records(Number(0), Number::MAX) {
                     seen.take(&read.map_err(recovery::unreadable)?.0);
                 }
                 bare.extend(seen.0.keys());
@@ -151,7 +151,7 @@ pub(crate) fn add(
     books: &mut Vec<LaneBook>,
     options: &JournalOptions,
     ids: &Ids,
-    number: u64,
+    number: Number,
 ) -> Result<u32, JournalError> {
     let mut given = ids.given.max(ids.taken.last().map_or(0, |id| u32::from(*id) + 1));
     let mut taken = ids.taken.clone();

@@ -36,7 +36,7 @@ use crate::journal::recovery::lanes::Traces;
 use crate::journal::recovery::report::OpenReport;
 use crate::journal::writer::anew::{Newest, carry_over, made_sure};
 use crate::journal::writer::{Tail, Writer};
-use crate::record::{Epoch, JournalId, LaneId, OpenAcks, Position, Record, Run};
+use crate::record::{Epoch, JournalId, LaneId, Number, OpenAcks, Position, Record, Run};
 use crate::sync::locked;
 use std::collections::HashMap;
 use std::fs::File;
@@ -77,11 +77,11 @@ impl Opened {
     pub fn each_of_tail(&mut self, show: &mut dyn FnMut(&Record)) {
         for (closed, end) in std::mem::take(&mut self.newest) {
             // For the key index alone: what cannot be read now waits for its reader, and a redelivery of it is recorded again.
-            for read in closed.records(0, end) {
+            for read in closed.records(Number(0), end) {
                 match read {
                     Ok((record, _)) => show(&record),
                     Err(error) => {
-                        tracing::warn!(%error, end, "records before this number cannot be read now: redeliveries of them are not recognised");
+                        tracing::warn!(%error, end = end.0, "records before this number cannot be read now: redeliveries of them are not recognised");
                         break;
                     }
                 }
@@ -184,10 +184,9 @@ impl Journal {
         let log = Log::open(path)?;
         report.state_lost = old.is_none() && !log.firsts().is_empty();
         let known = old.as_ref().map(|state| state.high);
-        let high = known.unwrap_or(0);
-        let (tail, newest) = read_tail(&log, known, known.and(state_file.disk_high()).unwrap_or(0))?;
-        report.missing =
-            high.saturating_sub(tail.newest.last.max(high.min(tail.newest.first.saturating_sub(1)))).max(tail.missing);
+        let high = known.unwrap_or_default();
+        let (tail, newest) = read_tail(&log, known, known.and(state_file.disk_high()).unwrap_or_default())?;
+        report.missing = (high - tail.newest.last.max(tail.newest.first.before())).max(tail.missing);
 
         report.in_doubt = tail.in_doubt;
 
@@ -222,7 +221,7 @@ impl Journal {
             }
             None => (draw_id(), Epoch(1), Vec::new()),
         };
-        let end = newest.last().map_or(u64::MAX, |(_, end)| *end);
+        let end = newest.last().map_or(Number::MAX, |(_, end)| *end);
         announced::forget_announced(&log, high, end, &mut books)?;
         if report.state_lost || report.slot_lost {
             lanes::recover(&log, &tail.lanes, &mut books)?;
@@ -230,7 +229,7 @@ impl Journal {
         if log.firsts().is_empty() {
             // Nothing is missing that no lane waits for: the last generation may go with the last record.
             let waiting = books.iter().filter(|book| book.waiting() > 0).map(|book| book.read_from).min();
-            report.missing = waiting.map_or(0, |from| high.saturating_add(1).saturating_sub(from));
+            report.missing = waiting.map_or(0, |from| high.next() - from);
         }
         for book in &mut books {
             book.next = book.next.max(tail.next.get(&book.id).copied().unwrap_or(Position::FIRST));
@@ -247,7 +246,7 @@ impl Journal {
         let quarantine = aside::patiently(path, &folder, || Quarantine::open(&folder)).map_err(io)?;
         let ids = lanes::Ids::known(ids_given, &log, &tail.lanes, &books);
         lanes::forget(&mut books, options, &quarantine);
-        let lane_ids = lanes::add(&mut books, options, &ids, last.saturating_add(1))?;
+        let lane_ids = lanes::add(&mut books, options, &ids, last.next())?;
         for book in books.iter_mut() {
             book.holes.set_silent(options.silent.contains(&book.name));
             book.absorbed = options.absorbing.contains(&book.name);
@@ -278,7 +277,7 @@ impl Journal {
             books: Mutex::new(books),
             state: Mutex::new(state_file),
             durable: watch::Sender::new(last),
-            began: last.saturating_add(1),
+            began: last.next(),
             recent: Mutex::new(Recent::default()),
             keeper: Keeper::default(),
             quarantine,
@@ -315,7 +314,7 @@ impl Journal {
             None => sure,
         };
         let active = active.map(|generation| (generation, tail.bytes));
-        Ok(Opened { journal, report, tail: Tail { next: last.saturating_add(1), active }, newest, open_acks })
+        Ok(Opened { journal, report, tail: Tail { next: last.next(), active }, newest, open_acks })
     }
 }
 
@@ -335,15 +334,15 @@ fn take_lock(path: &Path, may_only_read: bool) -> Result<File, JournalError> {
 }
 
 /// A generation as it was found, and the number at which what counts of it ends.
-type Counted = (Arc<ClosedGeneration>, u64);
+type Counted = (Arc<ClosedGeneration>, Number);
 
 /// `high`: the recorded high water, unless the state is lost; `proven`: what the disk itself says of it.
-fn read_tail(log: &Log, high: Option<u64>, proven: u64) -> Result<(TailFacts, Vec<Counted>), JournalError> {
-    let mut tail = TailFacts { newest: Newest { first: 1, ..Newest::default() }, ..TailFacts::default() };
+fn read_tail(log: &Log, high: Option<Number>, proven: Number) -> Result<(TailFacts, Vec<Counted>), JournalError> {
+    let mut tail = TailFacts { newest: Newest { first: Number(1), ..Newest::default() }, ..TailFacts::default() };
     let firsts = log.firsts();
     let Some(&first) = firsts.last() else { return Ok((tail, Vec::new())) };
     tail.newest.first = first;
-    tail.newest.last = first.saturating_sub(1);
+    tail.newest.last = first.before();
     if let Some(facts) = log.facts(first) {
         tail.epoch = facts.epoch;
         tail.next = facts.lanes.iter().map(|lane| (lane.id, lane.next)).collect();
@@ -353,18 +352,18 @@ fn read_tail(log: &Log, high: Option<u64>, proven: u64) -> Result<(TailFacts, Ve
         return Err(JournalError::Newer(format!("written by a newer tidegate (frames of version {version})")));
     }
     // Without a state nobody knows what was durable: then nothing is left out.
-    let end = high.and_then(|high| closed.breaks_off_at(high.max(first.saturating_sub(1)))).unwrap_or(u64::MAX);
-    if end != u64::MAX {
-        tracing::warn!(from = end, "the last commit was cut off and is left out: nothing of it was acknowledged");
+    let end = high.and_then(|high| closed.breaks_off_at(high.max(first.before()))).unwrap_or(Number::MAX);
+    if end != Number::MAX {
+        tracing::warn!(from = end.0, "the last commit was cut off and is left out: nothing of it was acknowledged");
     }
-    tail.in_doubt = high.map_or(0, |high| closed.in_doubt(high.max(first.saturating_sub(1))));
+    tail.in_doubt = high.map_or(0, |high| closed.in_doubt(high.max(first.before())));
     // Numbers and positions follow from it: what cannot be read now is waited for, not taken for missing.
-    for read in closed.records(0, end) {
+    for read in closed.records(Number(0), end) {
         let (record, bytes) = read.map_err(unreadable)?;
         tail.take(&record, bytes);
     }
-    tail.unproven = tail.newest.records > 0 && tail.newest.last > closed.proven(proven.max(first.saturating_sub(1)));
-    tail.missing = tail.newest.last.saturating_add(1).saturating_sub(first).saturating_sub(tail.newest.records);
+    tail.unproven = tail.newest.records > 0 && tail.newest.last > closed.proven(proven.max(first.before()));
+    tail.missing = (tail.newest.last.next() - first).saturating_sub(tail.newest.records);
     let mut newest = vec![(closed, end)];
     let mut records = tail.newest.records;
     for pair in firsts.windows(2).rev().take(TAIL_GENERATIONS - 1) {
@@ -384,7 +383,7 @@ fn read_tail(log: &Log, high: Option<u64>, proven: u64) -> Result<(TailFacts, Ve
 fn journal_of(log: &Log) -> Result<Option<JournalId>, JournalError> {
     for first in log.firsts().into_iter().rev() {
         let Some(closed) = log.closed(first)? else { continue };
-        if let Some(read) = closed.records(0, u64::MAX).next() {
+        if let Some(read) = closed.records(Number(0), Number::MAX).next() {
             return Ok(Some(read.map_err(unreadable)?.0.journal));
         }
     }

@@ -7,7 +7,7 @@ use crate::journal::log::aside::{all, lost};
 use crate::journal::log::parse_name;
 use crate::journal::quarantine::Cause;
 use crate::journal::quarantine::named::Named;
-use crate::record::{LaneId, Position};
+use crate::record::{LaneId, Number, Position};
 use std::path::Path;
 use std::{fs, io};
 
@@ -47,7 +47,7 @@ impl Journal {
         let io = |source| JournalError::io(folder, source);
         let closed = ClosedGeneration::closed(folder).map_err(io)?;
         let mut count = 0;
-        for read in closed.records(0, u64::MAX) {
+        for read in closed.records(Number(0), Number::MAX) {
             let (record, _) = read.map_err(io)?;
             for place in record.slots.iter().map(|slot| (slot.lane, slot.position)).filter(|place| is_lost(*place)) {
                 let text = "was set aside, and can be read again";

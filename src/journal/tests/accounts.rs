@@ -4,10 +4,10 @@ use super::*;
 use crate::journal::checkpoint::lane_state::LaneState;
 use crate::journal::checkpoint::lane_state::Room;
 use crate::journal::ledger::gaps::RANGES_MAX;
-use crate::record::Position;
+use crate::record::{Number, Position};
 
 fn book(appended: u64) -> LaneBook {
-    let mut book = LaneBook::new(LaneId(0), MAIN.into(), 1);
+    let mut book = LaneBook::new(LaneId(0), MAIN.into(), Number(1));
     book.next = Position(appended + 1);
     book
 }

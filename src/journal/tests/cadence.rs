@@ -5,6 +5,7 @@ use super::room::fill;
 use super::*;
 use crate::journal::checkpoint::state;
 use crate::journal::ledger::cadence::{LAG_POSITIONS, STATE_PAUSE};
+use crate::record::Number;
 
 /// The main lane's queue is FIFO.
 fn absorbing(options: JournalOptions) -> JournalOptions {
@@ -74,7 +75,7 @@ fn no_loss_waits_and_no_ack_that_must_be_known_to_be_closed() {
     );
     await_that("a hole is written", || on_disk(dir.path()).ledger.damaged == 2);
     let writes = rig.journal.0.state_writes();
-    rig.journal.note_open_acks(crate::record::OpenAcks { session: 1, through: 10, open: vec![] }, true);
+    rig.journal.note_open_acks(crate::record::OpenAcks { session: 1, through: Number(10), open: vec![] }, true);
     await_that("acks are written", || rig.journal.0.state_writes() > writes);
     rig.end(false);
 }
@@ -105,12 +106,12 @@ fn at_a_bound_that_stops_acks_what_a_fifo_queue_accepted_makes_room_at_once() {
     let firsts = rig.journal.0.log.firsts();
     let mut reader = rig.lane().reader();
     // One generation of many, and less than what is written for its number alone.
-    let upto = (firsts[1] - 1).min(LAG_POSITIONS - 1);
-    assert_eq!(upto, firsts[1] - 1, "a small generation");
+    let upto = (firsts[1] - Number(1)).min(LAG_POSITIONS - 1);
+    assert_eq!(upto, firsts[1] - Number(1), "a small generation");
     assert_eq!(reader.read(upto as usize, 1 << 20).unwrap().len() as u64, upto);
     let since = Instant::now();
     settle(&rig, 1..=upto);
-    await_that("it is deleted", || rig.journal.0.log.firsts()[0] > 1);
+    await_that("it is deleted", || rig.journal.0.log.firsts()[0] > Number(1));
     assert!(since.elapsed() < 3 * STATE_PAUSE, "{:?}", since.elapsed());
     drop(reader);
     rig.end(false);

@@ -4,6 +4,7 @@
 
 use super::gaps::announced;
 use super::*;
+use crate::record::Number;
 use proptest::prelude::*;
 use std::fs;
 use std::path::PathBuf;
@@ -285,7 +286,7 @@ fn two_copies_of_a_journal_never_give_one_id_to_two_records() {
         let item = Item::Record(Box::new(anonymous));
         rig.inbox.as_ref().unwrap().send(Append { item, ticket: 4 }).unwrap();
         rig.await_tickets(vec![4]);
-        let (journal, key) = (rig.journal.id(), rig.journal.0.recall(4).expect("just written").key.clone());
+        let (journal, key) = (rig.journal.id(), rig.journal.0.recall(Number(4)).expect("just written").key.clone());
         rig.end(false);
         (journal, key)
     });
@@ -331,7 +332,7 @@ fn a_damaged_last_commit_above_the_recorded_high_water_is_said_to_be_in_doubt() 
     let db = generations(dir.path())[0].join("db");
     let mut bytes = fs::read(&db).unwrap();
     let base = bytes.as_ptr() as usize;
-    let frames = frame::scan(&bytes, None, drop).filter(|frame| frame.number == 51);
+    let frames = frame::scan(&bytes, None, drop).filter(|frame| frame.number == Number(51));
     let copies: Vec<usize> = frames.map(|frame| frame.bytes.as_ptr() as usize - base).collect();
     copies.iter().for_each(|at| bytes[at + 100] ^= 8);
     assert!(!copies.is_empty());

@@ -1,7 +1,7 @@
 //! Holes and their announcements, over crashes at every step between booking and gap record.
 
 use super::*;
-use crate::record::Position;
+use crate::record::{Number, Position};
 use serde_json::Value;
 
 /// What the gap records say that wait in the main lane.
@@ -179,7 +179,7 @@ fn whenever_the_books_say_that_a_record_was_appended_it_can_be_read() {
         while appended < 1_000 {
             appended = locked(&journal.0.books)[0].appended();
             let durable = *journal.0.durable.borrow();
-            assert!(durable >= appended, "{appended} in the books, {durable} to be read");
+            assert!(durable >= Number(appended), "{appended} in the books, {durable} to be read");
         }
     });
     let id = rig.lane().id();

@@ -3,7 +3,7 @@
 use super::damage::generations;
 use super::*;
 use crate::journal::generation::manifest::{Facts, read_facts};
-use crate::record::Position;
+use crate::record::{Number, Position};
 use std::fs;
 
 fn with(path: &Path, lanes: &[&str]) -> JournalOptions {
@@ -155,7 +155,7 @@ fn an_id_is_never_given_to_another_lane_while_a_record_may_name_it() {
         // And nobody is told that the forgotten one's records wait.
         let view = View::open(dir.path()).unwrap();
         let mut waiting = Vec::new();
-        view.each(0, &mut |record| {
+        view.each(Number(0), &mut |record| {
             waiting.extend(record.slots.iter().filter(|slot| view.waits(record, slot.lane)).map(|slot| slot.lane));
             std::ops::ControlFlow::Continue(())
         })

@@ -2,6 +2,7 @@
 //! pages that were read. Whatever it moves, a reader gets the bytes that were appended, or nothing.
 
 use super::*;
+use crate::record::Number;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Bytes that do not repeat, so that no other record's would pass for them: 1 to 9,000, mostly in several parts.
@@ -80,7 +81,7 @@ fn every_reader_gets_the_bytes_that_were_appended_while_generations_are_closed()
             let mut seen = 0;
             while !done.load(Relaxed) {
                 let view = View::open(path).expect("a journal");
-                view.each(0, &mut |record| {
+                view.each(Number(0), &mut |record| {
                     assert_is_itself(record);
                     seen += 1;
                     std::ops::ControlFlow::Continue(())
@@ -101,7 +102,7 @@ fn every_reader_gets_the_bytes_that_were_appended_while_generations_are_closed()
         done.store(true, Relaxed);
         (ends.0, ends.1, looks.join().unwrap())
     });
-    let all: Vec<u64> = (1..=RECORDS).collect();
+    let all: Vec<Number> = (1..=RECORDS).map(Number).collect();
     assert_eq!((&read, &late), (&all, &all));
     assert!(seen > RECORDS, "the commands looked at {seen} records");
     assert!(rig.journal.facts().generations > 5);

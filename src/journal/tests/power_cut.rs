@@ -4,6 +4,7 @@ use super::{JournalOptions, Rig, append_to_newest, bare_frames, options, start};
 use crate::journal::generation::active::Generation;
 use crate::journal::generation::manifest::Facts;
 use crate::journal::log::framed;
+use crate::record::Number;
 use ::power_cut::{Call, Device, Disk, Event, Fault, Habits, Image, Recording, Trace};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -51,7 +52,7 @@ fn what_a_killed_process_left_in_the_page_cache_is_certain_before_it_is_counted(
         append_to_newest(dir, &bare_frames(41..=42, id, lane, epoch.0));
         recording.mark(FROM_HERE);
         let rig = start(&options(dir));
-        assert_eq!(rig.tail.last(), Some(&42));
+        assert_eq!(rig.tail.last(), Some(&Number(42)));
         rig.end(true);
     });
     for (index, image) in worst_cuts(&trace).enumerate() {
@@ -105,10 +106,10 @@ fn a_commit_of_which_any_one_write_is_refused_ends_with_the_refusal() {
     let mut refused = 0;
     for after in 0..12 {
         recorded(|dir, recording| {
-            let facts = Facts { format: 2, first: 1, epoch: crate::record::Epoch(1), lanes: vec![] };
+            let facts = Facts { format: 2, first: Number(1), epoch: crate::record::Epoch(1), lanes: vec![] };
             let generation = Generation::create(&dir.join("gen"), &facts, std::iter::empty(), Arc::default()).unwrap();
             recording.refuse(&[Fault { call: Call::Write, after, times: 1, errno: 5, half: false }]);
-            let frames = framed(&records, Some(0)).0;
+            let frames = framed(&records, Some(Number(0))).0;
             let (said, heard) = mpsc::channel();
             std::thread::spawn(move || said.send(generation.append(frames).is_err()));
             let failed = heard.recv_timeout(Duration::from_secs(20)).expect("the writer stands still");

@@ -48,7 +48,7 @@ fn an_id_names_one_thing_and_a_number_that_names_several_is_refused() {
     refuse(&rig, 1);
     let number = rig.journal.quarantined().unwrap()[2].record.number;
     assert!(rig.journal.quarantined().unwrap().iter().all(|entry| entry.record.number == number));
-    let by_number = [Named::Number(number)];
+    let by_number = [Named::Number(number.0)];
     let outcome = rig.journal.drop_quarantined(Some(&by_number)).unwrap();
     assert_eq!((outcome.done.len(), outcome.refused.len(), ids(&rig).len()), (0, 1, 3));
     assert!(outcome.refused[0].1.contains("q1, q2, q3"), "{:?}", outcome.refused);
@@ -68,7 +68,7 @@ fn an_id_names_one_thing_and_a_number_that_names_several_is_refused() {
     }
     assert_eq!(ids(&rig), ["q4", "q5"], "an id is not given again to something else");
     let number = rig.journal.quarantined().unwrap()[0].record.number;
-    let outcome = rig.journal.requeue(Some(&[Named::Number(number)])).unwrap();
+    let outcome = rig.journal.requeue(Some(&[Named::Number(number.0)])).unwrap();
     assert_eq!((outcome.done.len(), outcome.refused), (2, vec![]));
     rig.end(false);
 }
@@ -149,7 +149,7 @@ fn what_was_kept_twice_comes_back_once() {
 }
 
 /// Numbers of the first records of all commits.
-fn firsts(journal: &Path) -> BTreeSet<u64> {
+fn firsts(journal: &Path) -> BTreeSet<Number> {
     let mut found = BTreeSet::new();
     for folder in std::fs::read_dir(journal.join("log")).unwrap() {
         let bytes = std::fs::read(folder.unwrap().path().join("db")).unwrap();
@@ -170,8 +170,8 @@ fn a_requeue_is_cut_into_commits_of_the_usual_size() {
     rig.journal.requeue(None).unwrap();
     let high = *rig.journal.0.durable.borrow();
     assert_eq!((high - before, rig.journal.quarantined().unwrap().len()), (2_300, 0));
-    let mut firsts: Vec<u64> = firsts(dir.path()).into_iter().filter(|first| *first > before).collect();
-    firsts.push(high + 1);
+    let mut firsts: Vec<Number> = firsts(dir.path()).into_iter().filter(|first| *first > before).collect();
+    firsts.push(Number(high.next()));
     let largest = firsts.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
     assert!(largest <= crate::journal::limits::COMMIT_RECORDS as u64, "{firsts:?}");
     rig.end(false);

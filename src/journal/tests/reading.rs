@@ -17,13 +17,13 @@ fn what_is_in_memory_is_handed_over_without_the_disk_and_nothing_else_is() {
     assert_eq!(reader.read_from_memory(9, 1 << 20).map(numbers), Some(vec![]), "nothing is there");
     rig.append(1..=9);
     settle(&rig, 2..=2);
-    assert_eq!(reader.read_from_memory(4, 1 << 20).map(numbers), Some(vec![1, 3, 4, 5]));
+    assert_eq!(reader.read_from_memory(4, 1 << 20).map(numbers), Some([1, 3, 4, 5].map(Number).into()));
     rig.journal.0.forget();
     assert_eq!(reader.read_from_memory(4, 1 << 20).map(numbers), None, "the disk has to be asked");
-    assert_eq!(numbers(reader.read(2, 1 << 20).unwrap()), [6, 7]);
+    assert_eq!(numbers(reader.read(2, 1 << 20).unwrap()), [6, 7].map(Number));
     rig.append(10..=10);
     assert_eq!(reader.read_from_memory(4, 1 << 20).map(numbers), None, "8 comes first");
-    assert_eq!(numbers(reader.read(9, 1 << 20).unwrap()), [8, 9, 10]);
+    assert_eq!(numbers(reader.read(9, 1 << 20).unwrap()), [8, 9, 10].map(Number));
     assert_eq!(reader.read_from_memory(9, 1 << 20).map(numbers), Some(vec![]), "the end");
     drop(reader);
     rig.end(false);
@@ -49,7 +49,7 @@ fn whoever_reads_in_three_generations_in_turn_looks_through_each_of_them_once() 
             let Some(last) = some.last() else { break };
             read += some.len() as u64;
             for back in [10, 300, 600] {
-                let number = last.record.number.saturating_sub(back).max(1);
+                let number = Number(last.record.number.0.saturating_sub(back).max(1));
                 assert_eq!(lane.reread(number).unwrap().unwrap().number, number);
             }
         }

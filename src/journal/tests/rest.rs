@@ -1,6 +1,7 @@
 //! What the writer gives back after a burst, and that nothing is lost by it.
 
 use super::*;
+use crate::record::Number;
 use proptest::prelude::*;
 
 /// Waits for what the writer and its readers do in their own time.
@@ -24,14 +25,14 @@ fn after_a_burst_the_generation_is_closed_and_its_records_are_read_from_the_byte
     // Both read in the open generation now, and must not be what keeps it open.
     let (mut reader, again) = (rig.lane().reader(), rig.lane());
     assert_eq!(reader.read(10, 1 << 20).unwrap().len(), 10);
-    assert_eq!(again.reread(1).unwrap().unwrap().number, 1);
+    assert_eq!(again.reread(Number(1)).unwrap().unwrap().number, Number(1));
     await_that("the writer lets go", || log.newest_is_closed());
     assert_eq!(reader.read(1, 1 << 20).unwrap().len(), 1);
-    assert_eq!(again.reread(2).unwrap().unwrap().number, 2);
+    assert_eq!(again.reread(Number(2)).unwrap().unwrap().number, Number(2));
     await_that("nobody holds it", || log.open_generations() == 0);
     assert_eq!(read_all(&mut reader), plain(12..=40));
     rig.append(41..=41);
-    assert_eq!(log.firsts(), [1, 41]);
+    assert_eq!(log.firsts(), [1, 41].map(Number));
     assert_eq!(read_all(&mut reader), plain(41..=41));
     assert_eq!(rig.facts().damaged, 0);
     drop((journal, reader, again));
@@ -50,7 +51,7 @@ fn a_few_records_go_on_into_the_same_generation_however_long_nothing_came() {
     await_that("the busy one rests", || busy.journal.0.log.open_generations() == 0);
     assert_eq!(quiet.journal.0.log.open_generations(), 1);
     quiet.append(6..=6);
-    assert_eq!(quiet.journal.0.log.firsts(), [1]);
+    assert_eq!(quiet.journal.0.log.firsts(), [Number(1)]);
     quiet.end(false);
     busy.end(false);
 }
@@ -68,7 +69,7 @@ fn what_this_run_wrote_at_the_end_of_a_lane_and_cannot_find_is_said_each_time_an
     let file = folder.join("db");
     let whole = std::fs::read(&file).unwrap();
     // The value that holds the last one, and those before it that stand with it.
-    let last = frame::scan(&whole, None, drop).filter(|frame| frame.end() == 41);
+    let last = frame::scan(&whole, None, drop).filter(|frame| frame.end() == Number(41));
     let last: Vec<_> =
         last.map(|frame| (frame.number, frame.bytes.as_ptr() as usize - whole.as_ptr() as usize)).collect();
     let first = last[0].0;
@@ -76,15 +77,17 @@ fn what_this_run_wrote_at_the_end_of_a_lane_and_cannot_find_is_said_each_time_an
     last.iter().for_each(|(_, at)| bytes[*at] ^= 1);
     std::fs::write(&file, &bytes).unwrap();
     let (mut reader, lane) = (rig.lane().reader(), rig.lane());
-    assert_eq!(reader.read(64, 1 << 20).unwrap().len() as u64, first - 1);
-    for said in [reader.read(64, 1 << 20).map(drop), reader.read(64, 1 << 20).map(drop), lane.reread(40).map(drop)] {
+    assert_eq!(reader.read(64, 1 << 20).unwrap().len() as u64, first - Number(1));
+    for said in
+        [reader.read(64, 1 << 20).map(drop), reader.read(64, 1 << 20).map(drop), lane.reread(Number(40)).map(drop)]
+    {
         assert!(said.unwrap_err().to_string().contains("was durable in this run"));
     }
     assert_eq!((rig.facts().damaged, rig.facts().waiting), (0, 40));
     // The medium has come round.
     std::fs::write(&file, &whole).unwrap();
-    assert_eq!(read_all(&mut reader), plain(first..=40));
-    assert_eq!(lane.reread(40).unwrap().unwrap().number, 40);
+    assert_eq!(read_all(&mut reader), plain(first.0..=40));
+    assert_eq!(lane.reread(Number(40)).unwrap().unwrap().number, Number(40));
     drop((reader, lane));
     rig.end(false);
 }
@@ -111,8 +114,8 @@ proptest! {
                 std::thread::sleep(Duration::from_millis(3));
             }
         }
-        read.extend(read_all(&mut reader).into_iter().map(|(_, number)| number));
-        prop_assert_eq!(&read, &(1..=last).collect::<Vec<_>>());
+        read.extend(read_all(&mut reader).into_iter().map(|(_, number)| Number(number)));
+        prop_assert_eq!(&read, &(1..=last).map(Number).collect::<Vec<_>>());
         prop_assert_eq!(rig.facts().damaged, 0);
         drop(reader);
         rig.end(true);

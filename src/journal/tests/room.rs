@@ -3,7 +3,7 @@
 use super::rest::await_that;
 use super::*;
 use crate::journal::ledger::cadence::STATE_PAUSE;
-use crate::record::Position;
+use crate::record::{Number, Position};
 use std::os::unix::fs::MetadataExt;
 
 /// Bytes in the blocks of all generations.
@@ -89,7 +89,7 @@ fn nobody_holds_the_files_of_a_generation_that_was_evicted() {
     let mut oldest = crate::journal::writer::age::Oldest::new(Duration::from_secs(86_400));
     let first = rig.journal.0.log.firsts()[1];
     assert_eq!(reader.read(10, 1 << 20).unwrap().len(), 10);
-    assert_eq!(lane.reread(2).unwrap().unwrap().number, 2);
+    assert_eq!(lane.reread(Number(2)).unwrap().unwrap().number, Number(2));
     assert_eq!(oldest.upto(&rig.journal.0, true), None);
     let mut last = 300;
     while rig.journal.0.log.firsts()[0] < first {
@@ -98,7 +98,7 @@ fn nobody_holds_the_files_of_a_generation_that_was_evicted() {
     }
     assert_eq!(held(dir.path()), Vec::<PathBuf>::new());
     // Who had it open goes on where the lane does.
-    assert_eq!(lane.reread(2).unwrap(), None);
+    assert_eq!(lane.reread(Number(2)).unwrap(), None);
     let read = read_all(&mut reader);
     assert_eq!(read.last().map(|(_, n)| *n), Some(last));
     assert_eq!((read.len() as u64, rig.facts().damaged), (rig.facts().waiting, 0));

@@ -102,7 +102,7 @@ fn marked_up_to(read: &[ReadRecord]) -> u64 {
 
 fn check_record(record: &Record, n: u64, lanes: &[LaneId]) {
     let wanted = sample_draft(n, lanes);
-    assert_eq!((record.number, record.epoch), (n, Epoch(1)));
+    assert_eq!((record.number, record.epoch), (Number(n), Epoch(1)));
     assert_eq!(record.draft.message, wanted.message, "{n}");
     assert_eq!(record.draft.identity, Identity { key: record.draft.identity.key.clone(), ..wanted.identity }, "{n}");
     assert_eq!(record.key, format!("k{n}"));

@@ -5,7 +5,7 @@ use crate::journal::checkpoint::state;
 use crate::journal::disk::twoslot;
 use crate::journal::generation::manifest::Facts;
 use crate::journal::log::Log;
-use crate::record::Position;
+use crate::record::{Number, Position};
 use std::fs;
 
 /// Flips a bit in the newer slot, as a card does.
@@ -199,7 +199,7 @@ fn a_high_water_far_above_all_records_costs_no_time() {
         let mut rig = start(&options(dir.path()));
         rig.append(1..=count);
         rig.end(false);
-        forge(dir.path(), |state| state.high = 1 << 50);
+        forge(dir.path(), |state| state.high = Number(1 << 50));
         let (said, heard) = std::sync::mpsc::channel();
         let path = dir.path().to_owned();
         std::thread::spawn(move || {

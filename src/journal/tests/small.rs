@@ -5,7 +5,7 @@ use crate::journal::checkpoint::lane_state::LaneState;
 use crate::journal::checkpoint::state;
 use crate::journal::checkpoint::state::State;
 use crate::journal::ledger::cadence::Moved;
-use crate::record::{Epoch, Position};
+use crate::record::{Epoch, Number, Position};
 use std::fs;
 
 pub(crate) fn signed(said: &str) -> String {
@@ -106,14 +106,18 @@ fn a_keeper_that_is_told_to_stop_does_not_wait_for_a_disk_that_refuses() {
 fn numbers_at_the_end_of_all_numbers_do_not_stop_an_opening() {
     let dir = crate::testing::fast_dir();
     start(&options(dir.path())).end(false);
-    let mut book = LaneBook::new(LaneId(0), MAIN.into(), u64::MAX);
+    let mut book = LaneBook::new(LaneId(0), MAIN.into(), Number(u64::MAX));
     (book.next, book.cursor) = (Position::MAX, Position::MAX);
     book.ledger.accepted = u64::MAX - 1;
-    book.idle_up_to(u64::MAX);
+    book.idle_up_to(Number(u64::MAX));
     let (mut file, found) = state::StateFile::open(&dir.path().join("state"), None).unwrap();
     let state::Found::State { state: old, .. } = found else { panic!("{found:?}") };
-    let extreme =
-        |room| State { epoch: Epoch::MAX, high: u64::MAX, lanes: vec![LaneState::of(&book, room)], ..(*old).clone() };
+    let extreme = |room| State {
+        epoch: Epoch::MAX,
+        high: Number(u64::MAX),
+        lanes: vec![LaneState::of(&book, room)],
+        ..(*old).clone()
+    };
     file.write(state::fit(extreme).unwrap(), state::Home::Disk).unwrap();
     let log = dir.path().join("log");
     for first in [0, u64::MAX] {

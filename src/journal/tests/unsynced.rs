@@ -27,9 +27,9 @@ fn the_last_commit_of_a_killed_run_is_written_anew_before_it_counts() {
     let mut rig = start(&large(dir.path()));
     let after = folders(dir.path());
     assert!(after.len() == 1 && after != before, "{after:?}");
-    assert_eq!(rig.tail, (1..=802).collect::<Vec<_>>());
+    assert_eq!(rig.tail, (1..=802).map(Number).collect::<Vec<_>>());
     rig.append(803..=810);
-    assert_eq!(rig.journal.0.log.firsts(), [1], "and it is gone on in");
+    assert_eq!(rig.journal.0.log.firsts(), [Number(1)], "and it is gone on in");
     assert_eq!(rig.read_all(), plain(1..=810));
     rig.end(true);
     let rig = start(&large(dir.path()));
@@ -72,7 +72,7 @@ fn after_a_failed_sync_the_whole_generation_is_written_into_another_file() {
         rig.append(next..=next + 39);
         assert_eq!(read_all(&mut reader), plain(head + 1..=next + 39), "whoever read in the old file goes on");
     }
-    assert_eq!(rig.journal.0.log.firsts(), [1]);
+    assert_eq!(rig.journal.0.log.firsts(), [Number(1)]);
     let after = folders(dir.path());
     assert!(after.len() == 1 && after != before, "{after:?}");
     assert_eq!(rig.journal.facts().writer_panics, 0);

@@ -7,7 +7,7 @@ use crate::journal::error::JournalError;
 use crate::journal::handle::Shared;
 use crate::journal::ledger::retention::age;
 use crate::journal::log::slot::Readings;
-use crate::record::Record;
+use crate::record::{Number, Record};
 use crate::sync::locked;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,18 +22,18 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 pub(crate) struct Oldest {
     max_age: Duration,
     /// Every record below is settled in every lane.
-    number: u64,
+    number: Number,
     reading: Readings,
     looked: Option<Instant>,
     /// What the last look said.
-    upto: Option<u64>,
+    upto: Option<Number>,
     /// The last look could not read.
     refused: bool,
 }
 
 impl Oldest {
     pub(crate) fn new(max_age: Duration) -> Oldest {
-        Oldest { max_age, number: 0, reading: Readings::of_last(1), looked: None, upto: None, refused: false }
+        Oldest { max_age, number: Number(0), reading: Readings::of_last(1), looked: None, upto: None, refused: false }
     }
 
     /// Between two looks.
@@ -47,7 +47,7 @@ impl Oldest {
     /// A record whose own age is unknown is too old when one received after it is: what came before is not younger.
     /// Where the oldest record cannot be read now, nothing is too old: intake does not wait for a generation that only a
     /// lane needs, and the next look tries again.
-    pub(crate) fn upto(&mut self, shared: &Shared, again: bool) -> Option<u64> {
+    pub(crate) fn upto(&mut self, shared: &Shared, again: bool) -> Option<Number> {
         if again || self.looked.is_none_or(|at| at.elapsed() >= self.pause()) {
             let look = self.look(shared);
             if let Err(error) = &look
@@ -62,7 +62,7 @@ impl Oldest {
         self.upto
     }
 
-    fn look(&mut self, shared: &Shared) -> Result<Option<u64>, JournalError> {
+    fn look(&mut self, shared: &Shared) -> Result<Option<Number>, JournalError> {
         let waiting = |books: &[crate::journal::ledger::books::LaneBook]| {
             books.iter().filter(|book| book.waiting() > 0).map(|book| book.read_from).min()
         };
@@ -83,11 +83,11 @@ impl Oldest {
             }
             let Some(record) = self.read(shared, number)? else {
                 let above = self.reading.current().map(|reading| shared.next_above(reading, number)).transpose()?;
-                number = above.unwrap_or(number.saturating_add(1));
+                number = above.unwrap_or(number.next());
                 continue;
             };
             if !found && is_settled(shared, &record) {
-                number = number.saturating_add(1);
+                number = number.next();
                 self.number = number;
                 continue;
             }
@@ -96,16 +96,16 @@ impl Oldest {
                 self.number = number;
             }
             match age(record.draft.received, record.boot, now, boot) {
-                Some(age) if age > self.max_age => upto = Some(number.saturating_add(1)),
+                Some(age) if age > self.max_age => upto = Some(number.next()),
                 Some(_) => break,
                 None => {}
             }
-            number = number.saturating_add(1);
+            number = number.next();
         }
         Ok(upto)
     }
 
-    fn read(&mut self, shared: &Shared, number: u64) -> Result<Option<Arc<Record>>, JournalError> {
+    fn read(&mut self, shared: &Shared, number: Number) -> Result<Option<Arc<Record>>, JournalError> {
         shared.log.read(&mut self.reading, number)
     }
 }

@@ -13,7 +13,7 @@ use crate::journal::handle::options::JournalOptions;
 use crate::journal::ledger::books::LaneBook;
 use crate::journal::log::Log;
 use crate::journal::writer::Writer;
-use crate::record::{Epoch, LaneId, Position};
+use crate::record::{Epoch, LaneId, Number, Position};
 use crate::sync::locked;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,9 +23,9 @@ use std::sync::atomic::Ordering::Relaxed;
 #[derive(Debug, Default)]
 pub(crate) struct Newest {
     /// Its first number.
-    pub(crate) first: u64,
+    pub(crate) first: Number,
     /// The last one that counts; before `first` where there is none.
-    pub(crate) last: u64,
+    pub(crate) last: Number,
     /// Records that count.
     pub(crate) records: u64,
     /// First position of each lane in it.
@@ -35,9 +35,9 @@ pub(crate) struct Newest {
 /// A small newest generation in a fresh database, so that it can be gone on in.
 pub(crate) fn carry_over(
     journal: &Journal,
-    first: u64,
+    first: Number,
     closed: &ClosedGeneration,
-    last: u64,
+    last: Number,
 ) -> Result<Option<Arc<Generation>>, JournalError> {
     let log = &journal.0.log;
     // Without its facts nothing is known of its lanes: it is closed as it is.
@@ -113,19 +113,19 @@ impl<T: Ticket> Writer<T> {
         let closed = match log.closed(first) {
             // Nothing is lost by leaving it where it is, and intake need not wait for a file that only lanes read.
             Err(error) if self.sure && !error.passes() => {
-                tracing::warn!(%error, first, "a file of which a sync failed cannot be read now, and stays as it is");
+                tracing::warn!(%error, first = first.0, "a file of which a sync failed cannot be read now, and stays as it is");
                 return Ok(None);
             }
             closed => closed?,
         };
         let Some(closed) = closed else { return Ok(None) };
-        if !closed.numbers().take_while(|number| *number < self.next).eq(first..self.next) {
+        if !closed.numbers().take_while(|number| *number < self.next).eq(first.until(self.next)) {
             // It stays where it is, for a time when it can be read whole again.
             return Ok(None);
         }
         let facts = Facts { format: FRAME_VERSION, epoch: self.journal.epoch(), ..facts };
-        let generation = log.carry_over(facts, &closed, self.next - 1)?;
-        tracing::info!(first, "records of a file of which a sync failed are written into another one");
+        let generation = log.carry_over(facts, &closed, self.next.before())?;
+        tracing::info!(first = first.0, "records of a file of which a sync failed are written into another one");
         Ok(Some(generation))
     }
 }

@@ -14,7 +14,7 @@ use crate::journal::ledger::gaps::{About, Hole, Reason};
 use crate::journal::ledger::retention::{Bound, Look, Retention};
 use crate::journal::ledger::{gap_record, retention};
 use crate::journal::writer::Writer;
-use crate::record::{LaneId, Position};
+use crate::record::{LaneId, Number, Position};
 use crate::sync::locked;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -78,7 +78,7 @@ impl<T: Ticket> Writer<T> {
 
     /// What there is, and the number below which everything is too old. Not `closely`: what is used may be less, and what
     /// is free was asked within a second.
-    fn look(&mut self, incoming: u64, closely: bool) -> (Look, Option<u64>) {
+    fn look(&mut self, incoming: u64, closely: bool) -> (Look, Option<Number>) {
         let aged = self.aged(false);
         let shared = &self.journal.0;
         // Where there is no floor nobody need know.
@@ -94,7 +94,7 @@ impl<T: Ticket> Writer<T> {
         (look, aged)
     }
 
-    fn aged(&mut self, again: bool) -> Option<u64> {
+    fn aged(&mut self, again: bool) -> Option<Number> {
         self.oldest.as_mut()?.upto(&self.journal.0, again)
     }
 
@@ -135,7 +135,7 @@ impl<T: Ticket> Writer<T> {
     fn can_release(&self) -> bool {
         let firsts = self.journal.0.log.firsts();
         let books = locked(&self.journal.0.books);
-        let past = |end: u64| books.iter().all(|book| book.waiting() == 0 || book.read_from >= end);
+        let past = |end: Number| books.iter().all(|book| book.waiting() == 0 || book.read_from >= end);
         past(self.next) && self.active_bytes > 0 || firsts.get(1).is_some_and(|next| past(*next))
     }
 
@@ -154,7 +154,7 @@ impl<T: Ticket> Writer<T> {
 
     /// Gives up what lanes still need of the numbers in `first..end`, all of one generation: booked, noted, and durable in
     /// the state file.
-    fn give_up(&mut self, first: u64, end: u64, reason: Reason) -> Result<(), JournalError> {
+    fn give_up(&mut self, first: Number, end: Number, reason: Reason) -> Result<(), JournalError> {
         let shared = &self.journal.0;
         let mut given = self.survey(first, end)?;
         for fact in shared.log.facts(end).into_iter().flat_map(|facts| facts.lanes) {
@@ -190,7 +190,7 @@ impl<T: Ticket> Writer<T> {
     ///
     /// # Errors
     /// They cannot be read now: what nobody has looked at is not given up.
-    fn survey(&self, first: u64, end: u64) -> Result<HashMap<LaneId, Given>, JournalError> {
+    fn survey(&self, first: Number, end: Number) -> Result<HashMap<LaneId, Given>, JournalError> {
         let shared = &self.journal.0;
         let mut given: HashMap<LaneId, Given> = HashMap::new();
         let needed = locked(&shared.books).iter().map(|book| book.read_from).min().unwrap_or(end);
@@ -202,7 +202,7 @@ impl<T: Ticket> Writer<T> {
                 next = shared.next_above(&reading, number)?;
                 continue;
             };
-            next += 1;
+            next = next.next();
             let books = locked(&shared.books);
             for slot in &record.slots {
                 let Some(book) = books.iter().find(|book| book.id == slot.lane) else { continue };

@@ -31,7 +31,7 @@ use crate::journal::log::framed;
 use crate::journal::writer::age::Oldest;
 use crate::journal::writer::hand::{Commit, Hand};
 use crate::journal::writer::numbering::Numbering;
-use crate::record::Draft;
+use crate::record::{Draft, Number};
 use crate::sync::locked;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -48,7 +48,7 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Tail {
     /// The next record's number.
-    pub(crate) next: u64,
+    pub(crate) next: Number,
     /// The generation to go on in, with the bytes it holds; `None`: start one.
     pub(crate) active: Option<(Arc<Generation>, u64)>,
 }
@@ -67,7 +67,7 @@ pub struct Writer<T> {
     pub(crate) sure: bool,
     /// How often it has been started again since it last had nothing in hand.
     pub(crate) panics_in_row: u32,
-    pub(crate) next: u64,
+    pub(crate) next: Number,
     pub(crate) active: Option<Arc<Generation>>,
     /// What the newest generation holds, be it open or closed.
     pub(crate) active_bytes: u64,
@@ -186,7 +186,7 @@ impl<T: Ticket> Writer<T> {
                 if let Some(ticket) = self.hand.tickets.get_mut(self.hand.done) {
                     ticket.numbered(number);
                 }
-                number += 1;
+                number = number.next();
                 received.push(*draft);
             }
             self.hand.done += 1;
@@ -285,7 +285,7 @@ impl<T: Ticket> Writer<T> {
         let Some(Commit { records, durable: false, .. }) = &self.hand.commit else { return Ok(()) };
         let records = records.clone();
         crate::rig::panic_if_told(&self.journal.0.path, "commit");
-        let (frames, bytes) = framed(&records, Some(self.next.saturating_sub(1)));
+        let (frames, bytes) = framed(&records, Some(self.next.before()));
         let has_room = self.active.as_ref().is_none_or(|active| active.has_room_for(frames.len()));
         if self.active_bytes >= self.journal.0.generation_bytes || !has_room {
             self.rotate()?;

@@ -3,7 +3,7 @@
 use crate::clock::BootId;
 use crate::journal::handle::append::Ticket;
 use crate::journal::writer::Writer;
-use crate::record::{Draft, LaneId, Position, Record, Slot};
+use crate::record::{Draft, LaneId, Number, Position, Record, Slot};
 use crate::sync::locked;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,10 +36,11 @@ impl<T: Ticket> Writer<T> {
     pub(crate) fn number(&self, drafts: impl Iterator<Item = (Numbering, Vec<Slot>)>) -> Arc<[Arc<Record>]> {
         let shared = &self.journal.0;
         let mut open_acks = locked(&shared.open_acks).clone();
-        let numbered = drafts.zip(self.next..).map(|((Numbering { draft, boot, requeued }, slots), number)| {
-            let open_acks = open_acks.take();
-            Arc::new(Record { requeued, open_acks, ..Record::number(draft, shared.run, number, boot, slots) })
-        });
+        let numbered =
+            drafts.zip(self.next.until(Number::MAX)).map(|((Numbering { draft, boot, requeued }, slots), number)| {
+                let open_acks = open_acks.take();
+                Arc::new(Record { requeued, open_acks, ..Record::number(draft, shared.run, number, boot, slots) })
+            });
         numbered.collect()
     }
 }

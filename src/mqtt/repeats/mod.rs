@@ -33,7 +33,7 @@ mod resumed;
 mod retained;
 mod seed;
 
-use crate::record::{Draft, DuplicateKind, LaneId, OpenAcks, PossibleDuplicate, Run};
+use crate::record::{Draft, DuplicateKind, LaneId, Number, OpenAcks, PossibleDuplicate, Run};
 use crate::rig::Sabotage;
 use ids::{IdUse, Ids};
 pub use marks::session;
@@ -73,9 +73,9 @@ impl Verdict {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Seen {
     /// Every record up to this number is in `topics`.
-    pub through: u64,
+    pub through: Number,
     /// 0.1.0 only: the acks of all records up to this number were seen to leave.
-    pub acked_through: u64,
+    pub acked_through: Number,
     /// Hash of topic and its last value, oldest first.
     pub topics: Vec<(u64, Last)>,
     /// The broker leaves RETAIN on live messages.
@@ -112,7 +112,7 @@ pub struct Recogniser {
     /// From the file, until the tail has been seen.
     saved: Option<Seen>,
     /// First number of the tail.
-    tail: Option<u64>,
+    tail: Option<Number>,
     /// The newest word on open acks, and of which session the record before was, while the tail is read.
     word: OpenAcks,
     of_session: u64,
@@ -227,7 +227,7 @@ impl Recogniser {
                 packet_id: marks.packet_id,
                 content: marks.content,
                 lanes: recorded | has,
-                number: 0,
+                number: Number(0),
                 key: None,
                 identified: marks.key.is_some(),
                 open: true,
@@ -324,14 +324,14 @@ impl Recogniser {
     fn redelivery(&self, of: Option<u64>) -> PossibleDuplicate {
         let of = of.and_then(|place| self.open.get(place)).and_then(|entry| match &entry.key {
             Some(key) => Some(key.to_string()),
-            None if entry.number == 0 || entry.identified => None,
+            None if entry.number == Number(0) || entry.identified => None,
             None => Some(self.run.arrival_key(entry.number)),
         });
         PossibleDuplicate { kind: DuplicateKind::Redelivery, of }
     }
 
     /// The record at `place` is durable under this number.
-    pub fn numbered(&mut self, place: u64, number: u64) {
+    pub fn numbered(&mut self, place: u64, number: Number) {
         self.acks_changed |= self.open.numbered(place, number);
     }
 
@@ -363,12 +363,12 @@ impl Recogniser {
     ///
     /// The result may be written only once everything judged so far has been committed: otherwise a payload that a power
     /// cut took back would pass for recorded.
-    pub fn save(&mut self, durable: u64) -> Option<Seen> {
+    pub fn save(&mut self, durable: Number) -> Option<Seen> {
         if !std::mem::take(&mut self.changed) {
             return None;
         }
         let topics = self.retained.topics().collect();
-        Some(Seen { through: durable, acked_through: 0, topics, leaves_flag: self.retained.leaves_flag() })
+        Some(Seen { through: durable, acked_through: Number(0), topics, leaves_flag: self.retained.leaves_flag() })
     }
 
     /// Whether [`Recogniser::save`] would give something.

@@ -8,7 +8,7 @@
 //!
 //! Closed records are remembered for a while: whoever repeats one is told which one.
 
-use crate::record::OpenAcks;
+use crate::record::{Number, OpenAcks};
 use std::collections::{HashMap, VecDeque};
 
 /// Closed records that are remembered.
@@ -26,7 +26,7 @@ pub(super) struct Entry {
     /// Bits of the lanes that it went to.
     pub(super) lanes: u64,
     /// Its number, once it is durable; 0 until then.
-    pub(super) number: u64,
+    pub(super) number: Number,
     /// Its id where that is not told by its number: of an earlier run.
     pub(super) key: Option<Box<str>>,
     /// Whether its id is an identity.
@@ -51,7 +51,7 @@ pub(super) struct Open {
     /// Deliveries of the present connection whose acks have not left: packet id → place.
     due: HashMap<u16, u64>,
     /// Highest number that was closed.
-    through: u64,
+    through: Number,
 }
 
 impl Open {
@@ -117,7 +117,7 @@ impl Open {
     }
 
     /// The record at `place` is durable under this number; whether it was closed before.
-    pub(super) fn numbered(&mut self, place: u64, number: u64) -> bool {
+    pub(super) fn numbered(&mut self, place: u64, number: Number) -> bool {
         let Some(index) = self.index(place) else { return false };
         self.entries[index].number = number;
         let closed = !self.entries[index].open;
@@ -144,7 +144,7 @@ impl Open {
     }
 
     /// Whatever was recorded up to this number is closed.
-    pub(super) fn closed_through(&mut self, number: u64) {
+    pub(super) fn closed_through(&mut self, number: Number) {
         self.close_all();
         self.through = self.through.max(number);
     }
@@ -181,8 +181,8 @@ impl Open {
     /// What is open, in the form in which it is kept. Overflow closes the oldest.
     pub(super) fn kept(&mut self, session: u64) -> OpenAcks {
         let through = self.through;
-        let below: Vec<(u64, u64)> = (self.open().map(|(place, entry)| (place, entry.number)))
-            .filter(|(_, number)| (1..through).contains(number))
+        let below: Vec<(u64, Number)> = (self.open().map(|(place, entry)| (place, entry.number)))
+            .filter(|(_, number)| (Number(1)..through).contains(number))
             .collect();
         let over = below.len().saturating_sub(OpenAcks::MOST);
         for (place, _) in &below[..over] {

@@ -6,7 +6,7 @@ use super::open::{Entry, Open};
 use super::recent::Recent;
 use super::retained::{Replays, Retained};
 use super::{HEADS, KEYS, Recogniser, Seen};
-use crate::record::{KeyKind, OpenAcks, Record, Run};
+use crate::record::{KeyKind, Number, OpenAcks, Record, Run};
 
 impl Recogniser {
     /// Starts from what was saved, if anything was. `session`: see [`super::session`]. Feed it the journal's tail next
@@ -83,7 +83,7 @@ impl Recogniser {
     ///
     /// What was saved is used only if it joins the tail without a hole: otherwise a payload recorded in between would be
     /// missing, and an older one would pass for the last.
-    pub fn seeded(&mut self, durable: u64) {
+    pub fn seeded(&mut self, durable: Number) {
         let saved = self.saved.take().unwrap_or_default();
         if self.word.session == 0 {
             self.seed_acks(&OpenAcks { session: self.session, through: saved.acked_through, open: Vec::new() });
@@ -96,7 +96,7 @@ impl Recogniser {
             self.open.closed_through(durable);
         }
         let joins = match self.tail {
-            Some(first) => first <= saved.through.saturating_add(1) && saved.through <= durable,
+            Some(first) => first <= saved.through.next() && saved.through <= durable,
             None => saved.through == durable,
         };
         match joins {

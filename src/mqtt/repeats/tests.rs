@@ -59,7 +59,7 @@ impl Came {
 
     fn record(self, number: u64) -> Record {
         let slots = vec![Slot { lane: LaneId(0), position: Position(number) }];
-        Record::number(self.draft(), RUN, number, BootId::default(), slots)
+        Record::number(self.draft(), RUN, Number(number), BootId::default(), slots)
     }
 }
 

@@ -5,7 +5,7 @@ use super::support::{config, route};
 use crate::clock::{BootId, Clock};
 use crate::journal::{Append, Item};
 use crate::mqtt::{Intake, IntakeOptions, IntakeShared, IntakeState, PendingAck, recall};
-use crate::record::{Epoch, JournalId, Position, Record, Run, Slot};
+use crate::record::{Epoch, JournalId, Number, Position, Record, Run, Slot};
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -57,7 +57,7 @@ async fn journal(
             if let Item::Record(draft) = item {
                 let number = records.len() as u64 + 1;
                 let slots = draft.lanes.iter().map(|lane| Slot { lane: *lane, position: Position(number) }).collect();
-                records.push(Record::number(*draft, RUN, number, BootId::default(), slots));
+                records.push(Record::number(*draft, RUN, Number(number), BootId::default(), slots));
             }
             batch.push(ticket);
         }
@@ -83,7 +83,7 @@ impl Agent {
             note_open_acks: Arc::new(|_, _| {}),
             durable: {
                 let records = records.clone();
-                Arc::new(move || records.lock().expect("whole").len() as u64)
+                Arc::new(move || Number(records.lock().expect("whole").len() as u64))
             },
             clock: Clock::new(None),
             memory: folder.join("intake"),

@@ -3,7 +3,7 @@
 use super::rude::{COUNT, again, publish, retained};
 use super::support::Rig;
 use crate::journal::Item;
-use crate::record::{DuplicateKind, PossibleDuplicate};
+use crate::record::{DuplicateKind, Number, PossibleDuplicate};
 use rumqttc::mqttbytes::v4::{ConnectReturnCode, Packet, SubscribeReasonCode};
 use std::time::Duration;
 
@@ -182,7 +182,7 @@ async fn what_a_lost_session_closes_is_told_to_the_journal_before_anything_new_c
     drop(lost);
     let (_peer, _) = rig.broker.welcome(false).await;
     let noted = rig.noted.lock().expect("no panic").clone();
-    assert_eq!((noted.through, noted.open), (2, vec![]));
+    assert_eq!((noted.through, noted.open), (Number(2), vec![]));
 }
 
 /// A second visit that fails is none: the backlog of the outage that it ran into is one of its own.

@@ -6,7 +6,7 @@ use crate::config::{BrokerAddress, MqttConfig};
 use crate::journal::{Append, Item};
 use crate::mqtt::backoff::Timing;
 use crate::mqtt::{Intake, IntakeOptions, IntakeShared, IntakeState, IntakeStatus, PendingAck, Route, recall};
-use crate::record::{Epoch, Identity, JournalId, KeyKind, LaneId, Message, OpenAcks, Run, TimeSource};
+use crate::record::{Epoch, Identity, JournalId, KeyKind, LaneId, Message, Number, OpenAcks, Run, TimeSource};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -89,7 +89,7 @@ impl Journal {
         let mut tickets: Vec<PendingAck> = self.held.drain(..count).collect();
         for ticket in tickets.iter_mut().filter(|ticket| ticket.place != 0) {
             self.last += 1;
-            ticket.number = self.last;
+            ticket.number = Number(self.last);
         }
         // Intake may have stopped already; then nobody waits for them.
         let _ = self.tickets.send(tickets);
@@ -153,7 +153,7 @@ impl Rig {
             tls: None,
             routes: setup.filters.iter().map(|filter| route(filter)).collect(),
             journal: JournalId(1),
-            durable: Arc::new(|| 0),
+            durable: Arc::new(|| Number(0)),
             note_open_acks: Arc::new(move |acks, _| *note.lock().expect("no panic") = acks),
             clock: Clock::new(None),
             memory: folder.path().join("intake"),

@@ -71,6 +71,7 @@ mod tests {
     use super::*;
     use crate::clock::{BootId, Moment};
     use crate::record::Epoch;
+    use crate::record::Number;
     use crate::record::identity::Grouping;
     use crate::record::{Draft, Identity, JournalId, LaneId, Record};
     use proptest::prelude::*;
@@ -103,7 +104,7 @@ mod tests {
         Record {
             journal: JournalId(1),
             epoch: Epoch(1),
-            number: 1,
+            number: Number(1),
             boot: BootId::default(),
             key: "k".into(),
             slots: vec![],

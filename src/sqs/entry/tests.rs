@@ -1,7 +1,9 @@
 //! What a consumer gets: bodies and attributes, byte for byte, for whatever a device sent.
 
 use super::*;
-use crate::record::{Draft, Epoch, Identity, JournalId, KeyKind, Message, Position, PossibleDuplicate, Run, Slot};
+use crate::record::{
+    Draft, Epoch, Identity, JournalId, KeyKind, Message, Number, Position, PossibleDuplicate, Run, Slot,
+};
 use crate::sqs::limits::ENTRY_BYTES;
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -33,7 +35,7 @@ pub(super) fn record(payload: &[u8]) -> Record {
         Draft { received, message, profile: "chirpstack-v4".into(), identity, lanes: vec![LANE], duplicate: None };
     let slots = vec![Slot { lane: LaneId(1), position: Position(9) }, Slot { lane: LANE, position: Position(123_456) }];
     let run = Run { journal: JournalId(5), epoch: Epoch(1), random: 9 };
-    Record::number(draft, run, 200_000, BootId([1; 16]), slots)
+    Record::number(draft, run, Number(200_000), BootId([1; 16]), slots)
 }
 
 pub(super) fn rendering(format: BodyFormat) -> Rendering<'static> {
@@ -301,7 +303,7 @@ fn a_record_without_a_usable_key_is_never_taken_for_another() {
     let mut nameless = record(b"1");
     nameless.key = String::new();
     let mut next = nameless.clone();
-    next.number += 1;
+    next.number = next.number.next();
     let id = |record| rendered(record, BodyFormat::CloudEvents).dedup;
     assert_ne!(id(&nameless), id(&next));
     assert_sqs_takes(&rendered(&nameless, BodyFormat::CloudEvents));

@@ -8,11 +8,11 @@ fn state(epoch: u64) -> State {
     State {
         journal: JournalId(7),
         epoch: Epoch(epoch),
-        high: 3,
+        high: Number(3),
         fingerprint: 0,
         machine: Machine::default(),
         run: 11,
-        open_acks: Some(OpenAcks { session: 1, through: 3, open: vec![2] }),
+        open_acks: Some(OpenAcks { session: 1, through: Number(3), open: vec![Number(2)] }),
         last_good_s: Some(5),
         lane_ids: 0,
         lanes: vec![],
@@ -69,7 +69,7 @@ fn a_newer_format_is_refused() {
 #[test]
 fn many_settled_intervals_are_cut_to_fit_the_slot() {
     let dir = tempfile::tempdir().unwrap();
-    let mut book = LaneBook::new(LaneId(0), "main".into(), 1);
+    let mut book = LaneBook::new(LaneId(0), "main".into(), Number(1));
     book.next = Position(40_001);
     for position in (2..40_000).step_by(2) {
         book.settle(Position(position), Outcome::Accepted);

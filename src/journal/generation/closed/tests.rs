@@ -16,7 +16,7 @@ fn value(number: u64, payload: &[u8]) -> Vec<Vec<u8>> {
 }
 
 fn payload(closed: &ClosedGeneration, number: u64) -> Option<Vec<u8>> {
-    let record = closed.value(number).unwrap()?.record(number)?;
+    let record = closed.value(Number(number)).unwrap()?.record(Number(number))?;
     Some(record.draft.message.payload.to_vec())
 }
 
@@ -34,7 +34,7 @@ fn frames_across_piece_borders_and_files_are_found_and_incomplete_records_are_no
     fs::write(dir.path().join("blobs/1"), parts[1..].concat()).unwrap();
     fs::write(dir.path().join("blobs/2"), value(3, &long).remove(1)).unwrap();
     let closed = ClosedGeneration::closed(dir.path()).unwrap();
-    assert_eq!(closed.numbers().collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(closed.numbers().collect::<Vec<_>>(), [1, 2].map(Number));
     assert_eq!(payload(&closed, 1).as_deref(), Some(&b"across the border"[..]));
     assert_eq!(payload(&closed, 2), Some(long));
     assert_eq!(payload(&closed, 3), None);
@@ -88,15 +88,15 @@ fn of_several_copies_the_one_that_sled_wrote_last_counts() {
 fn of_packed_records_a_damaged_value_costs_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let records: Vec<_> = (1..=100).map(|n| Arc::new(crate::testing::record(n, &[n as u8; 150]))).collect();
-    let (frames, _) = framed(&records, Some(0));
+    let (frames, _) = framed(&records, Some(Number(0)));
     assert!((2..50).contains(&frames.len()), "several in a value, and several values");
     let (first, second) = (frames[0].0, frames[1].0);
     let mut bytes: Vec<u8> = frames.into_iter().flat_map(|(_, _, value)| value).collect();
     bytes[100] ^= 1;
     fs::write(dir.path().join("db"), &bytes).unwrap();
     let closed = ClosedGeneration::closed(dir.path()).unwrap();
-    assert_eq!(closed.numbers().collect::<Vec<_>>(), (second..=100).collect::<Vec<_>>());
-    assert_eq!(closed.in_doubt(0), second - first);
+    assert_eq!(closed.numbers().collect::<Vec<_>>(), second.until(Number(101)).collect::<Vec<_>>());
+    assert_eq!(closed.in_doubt(Number(0)), second - first);
     for record in &records {
         let read = closed.value(record.number).unwrap().and_then(|value| value.record(record.number));
         assert_eq!(read.as_ref(), Some(record).filter(|record| record.number >= second));
@@ -106,21 +106,24 @@ fn of_packed_records_a_damaged_value_costs_its_own() {
 /// In the other version than the note says a frame is somebody's payload, and a later version's frame too in the first one.
 #[test]
 fn a_generation_takes_frames_of_its_own_version_alone() {
-    let old = |number| frame::split_1(number, None, &codec::encode(&crate::testing::record(number, b"old"))).concat();
-    let new = |number| value(number, b"new").concat();
+    let old = |number: Number| {
+        frame::split_1(number, None, &codec::encode(&crate::testing::record(number.0, b"old"))).concat()
+    };
+    let new = |number: Number| value(number.0, b"new").concat();
     for (version, own, other) in
-        [(1, &old as &dyn Fn(u64) -> Vec<u8>, &new as &dyn Fn(u64) -> Vec<u8>), (2, &new, &old)]
+        [(1, &old as &dyn Fn(Number) -> Vec<u8>, &new as &dyn Fn(Number) -> Vec<u8>), (2, &new, &old)]
     {
         let dir = tempfile::tempdir().unwrap();
-        let facts = Facts { format: version, first: 1, epoch: Epoch(1), lanes: vec![] };
+        let facts = Facts { format: version, first: Number(1), epoch: Epoch(1), lanes: vec![] };
         let note = serde_cbor::to_vec(&facts).unwrap();
         let crc = crc32c::crc32c(&note).to_be_bytes();
         fs::write(dir.path().join("generation"), [note, crc.to_vec()].concat()).unwrap();
-        let bytes: Vec<u8> =
-            (1..=10).flat_map(|number| [other(number + 20), own(number), other(number)].concat()).collect();
+        let bytes: Vec<u8> = (1..=10)
+            .flat_map(|number| [other(Number(number + 20)), own(Number(number)), other(Number(number))].concat())
+            .collect();
         fs::write(dir.path().join("db"), &bytes).unwrap();
         let closed = ClosedGeneration::closed(dir.path()).unwrap();
-        assert_eq!(closed.numbers().collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
+        assert_eq!(closed.numbers().collect::<Vec<_>>(), (1..=10).map(Number).collect::<Vec<_>>());
         let said: &[u8] = if version == 1 { b"old" } else { b"new" };
         assert_eq!(payload(&closed, 3).as_deref(), Some(said));
     }
@@ -144,15 +147,15 @@ fn a_generation_is_not_indexed_while_its_database_is_open() {
 /// A payload may hold whole frames, sound ones, at every offset: on the border of the pieces in which a file is read, too.
 #[test]
 fn a_frame_inside_another_one_is_none_wherever_a_file_is_cut_into_pieces() {
-    let forged = frame::split_1(2, None, b"forged").remove(0);
+    let forged = frame::split_1(Number(2), None, b"forged").remove(0);
     let row = |number| frame::split_1(number, None, &forged.repeat(60)).remove(0);
-    let length = row(1).len();
+    let length = row(Number(1)).len();
     for shift in (0..length + forged.len()).step_by(7) {
         let dir = tempfile::tempdir().unwrap();
         let mut bytes = vec![0; PIECE - length - forged.len() / 2 + shift];
-        (3..6).for_each(|number| bytes.extend(row(number)));
+        (3..6).for_each(|number| bytes.extend(row(Number(number))));
         fs::write(dir.path().join("db"), &bytes).unwrap();
         let closed = ClosedGeneration::closed(dir.path()).unwrap();
-        assert_eq!(closed.numbers().collect::<Vec<_>>(), [3, 4, 5], "shifted by {shift}");
+        assert_eq!(closed.numbers().collect::<Vec<_>>(), [3, 4, 5].map(Number), "shifted by {shift}");
     }
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 fn book(appended: u64) -> LaneBook {
-    let mut book = LaneBook::new(LaneId(0), "main".into(), 1);
+    let mut book = LaneBook::new(LaneId(0), "main".into(), Number(1));
     book.next = Position(appended + 1);
     book
 }
@@ -19,7 +19,7 @@ proptest! {
     ) {
         let mut book = book(200);
         for position in 1..=200 {
-            book.saw(Position(position), position * 10);
+            book.saw(Position(position), Number(position * 10));
         }
         let mut settled = std::collections::BTreeSet::new();
         for (position, what) in steps {
@@ -27,13 +27,13 @@ proptest! {
             if what == 4 && position % 40 == 0 {
                 let before = settled.len() as u64;
                 settled.extend(1..position);
-                prop_assert_eq!(book.settle_below(Position(position), position * 10, outcome), settled.len() as u64 - before);
+                prop_assert_eq!(book.settle_below(Position(position), Number(position * 10), outcome), settled.len() as u64 - before);
             } else {
                 prop_assert_eq!(book.settle(Position(position), outcome), settled.insert(position));
             }
             let lowest = (1..=201).find(|p| !settled.contains(p)).unwrap();
             prop_assert_eq!(book.cursor, Position(lowest));
-            prop_assert!(book.read_from <= lowest * 10, "nothing unsettled may be skipped by the reader");
+            prop_assert!(book.read_from <= Number(lowest * 10), "nothing unsettled may be skipped by the reader");
             prop_assert_eq!(book.ledger.total(), settled.len() as u64);
             prop_assert_eq!(book.waiting() + book.ledger.total(), book.appended());
         }
@@ -60,7 +60,7 @@ proptest! {
                 let outcome = Outcome::ALL[what % 4];
                 let end = (from + length).min(151);
                 if what == 4 {
-                    book.settle_below(Position(from), 0, outcome);
+                    book.settle_below(Position(from), Number(0), outcome);
                     (1..from).for_each(|position| _ = settled.entry(position).or_insert(outcome));
                 } else {
                     book.settle_between(Position(from), Position(end), outcome);

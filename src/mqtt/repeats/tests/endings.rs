@@ -7,16 +7,16 @@ use super::*;
 fn a_replay_after_a_crash_is_a_replay_and_no_habit_of_the_broker() {
     let retained = |topic| Came { id: 0, topic, retain: true, ..PLAIN };
     let mut running = fresh();
-    running.seeded(0);
+    running.seeded(Number(0));
     for topic in 0..2 {
         running.subscribing("t/#");
         assert!(!is_repeat(&mut running, retained(topic), 1));
     }
-    let saved = running.save(2);
+    let saved = running.save(Number(2));
     for before in 0..3 {
         let mut restarted = Recogniser::new(saved.clone(), SESSION, RUN);
         (1..=2).for_each(|number| restarted.seed(&retained(number as u8 - 1).record(number), None));
-        restarted.seeded(2);
+        restarted.seeded(Number(2));
         restarted.replays_go_on(Replays::default());
         (0..before).for_each(|_| restarted.subscribing("other/#"));
         restarted.subscribing("t/#");
@@ -33,7 +33,7 @@ fn an_id_that_comes_for_what_makes_no_record_closes_the_record_that_had_it() {
         let mut recogniser = fresh();
         recogniser.seed(&known.record(1), None);
         recogniser.seed(&zero.record(2), None);
-        recogniser.seeded(2);
+        recogniser.seeded(Number(2));
         recogniser.connected(true);
         match way {
             0 => assert!(is_repeat(&mut recogniser, Came { id: 1, topic: 3, ..known }, 1)),
@@ -50,7 +50,7 @@ fn an_id_that_comes_for_what_makes_no_record_closes_the_record_that_had_it() {
 fn an_ack_that_never_leaves_does_not_make_the_memory_grow() {
     let mut recogniser = fresh();
     recogniser.seed(&Came { id: 700, ..PLAIN }.record(1), None);
-    recogniser.seeded(1);
+    recogniser.seeded(Number(1));
     recogniser.connected(true);
     for number in 0..200_000u64 {
         let live = Came { id: 1 + (number % 3) as u16, retain: true, topic: 1, payload: number as u8, ..PLAIN };
@@ -63,18 +63,18 @@ fn an_ack_that_never_leaves_does_not_make_the_memory_grow() {
 /// Until it has closed an ack, the word of a new session is as young as its first record.
 #[test]
 fn the_word_of_a_new_session_outlives_that_of_the_one_before() {
-    let old = OpenAcks { session: SESSION + 1, through: 5, open: vec![] };
+    let old = OpenAcks { session: SESSION + 1, through: Number(5), open: vec![] };
     let mut running = fresh();
     running.seed_acks(&old);
     running.seed(&Record { open_acks: Some(old.clone()), ..PLAIN.record(6) }, None);
-    running.seeded(6);
+    running.seeded(Number(6));
     running.connected(false);
     let (word, _) = running.open_acks().expect("another session");
     let mut restarted = fresh();
     restarted.seed_acks(&word);
     restarted.seed(&Record { open_acks: Some(old), ..PLAIN.record(6) }, None);
     restarted.seed(&Record { open_acks: Some(word), ..Came { id: 2, ..PLAIN }.record(7) }, None);
-    restarted.seeded(7);
+    restarted.seeded(Number(7));
     restarted.connected(true);
     assert!(is_repeat(&mut restarted, Came { id: 2, dup: true, ..PLAIN }, 1), "the broker owes it to us");
 }
@@ -89,7 +89,7 @@ fn cost() {
         recogniser.connected(false);
         for id in 1..=open {
             let verdict = recogniser.judge(&Came { id: id as u16, payload: id as u8, ..PLAIN }.draft(), on(1));
-            recogniser.numbered(verdict.place, u64::from(id));
+            recogniser.numbered(verdict.place, Number(u64::from(id)));
         }
         recogniser.flushed(1);
         let draft = Came { id: 0, topic: 9, ..PLAIN }.draft();

@@ -70,7 +70,7 @@ struct World {
 impl World {
     fn new(kind: Kind) -> World {
         let mut recogniser = fresh();
-        recogniser.seeded(0);
+        recogniser.seeded(Number(0));
         recogniser.connected(false);
         World {
             kind,
@@ -152,7 +152,7 @@ impl World {
                 for (_, record) in &self.journal {
                     self.recogniser.seed(record, None);
                 }
-                self.recogniser.seeded(self.journal.len() as u64);
+                self.recogniser.seeded(Number(self.journal.len() as u64));
                 self.connection = 0;
                 self.connect(true);
             }
@@ -166,10 +166,10 @@ impl World {
             let id = draft.message.packet_id;
             if !verdict.is_repeat() {
                 let number = self.journal.len() as u64 + 1;
-                self.recogniser.numbered(verdict.place, number);
+                self.recogniser.numbered(verdict.place, Number(number));
                 let draft = Draft { duplicate: verdict.duplicate, ..draft };
                 let slots = vec![Slot { lane: LaneId(0), position: Position(number) }];
-                let record = Record::number(draft, RUN, number, BootId::default(), slots);
+                let record = Record::number(draft, RUN, Number(number), BootId::default(), slots);
                 self.journal.push((serial, Record { open_acks: word.take(), ..record }));
             }
             if ours {
