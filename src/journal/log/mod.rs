@@ -19,7 +19,7 @@
 pub(crate) mod aside;
 pub(crate) mod slot;
 
-use crate::journal::disk::{files, frame};
+use crate::journal::disk::{files, frame, reserve};
 use crate::journal::error::JournalError;
 use crate::journal::generation::active::{Frames, Generation, GenerationError};
 use crate::journal::generation::closed::ClosedGeneration;
@@ -167,12 +167,20 @@ impl Log {
 
     /// Makes a new generation, the active one.
     pub(crate) fn start(&self, facts: Facts) -> Result<Arc<Generation>, GenerationError> {
+        // Left by an attempt whose first commit failed, or by a run that ended before it: nothing in it was acknowledged. It
+        // goes last all the same: it may be the only one, and says up to where all of them are gone.
         let left = locked(&self.row).get(&facts.first).map(|slot| slot.dir.clone());
-        if let Some(left) = left {
-            // Left by an attempt whose first commit failed: nothing in it was acknowledged, and its room may be needed.
-            remove(&left);
-        }
-        self.make(facts, std::iter::empty())
+        let is_full =
+            |error: &GenerationError| matches!(error, GenerationError::Io { source, .. } if reserve::is_full(source));
+        let generation = match (self.make(facts.clone(), std::iter::empty()), &left) {
+            (Err(error), Some(left)) if is_full(&error) => {
+                remove(left);
+                self.make(facts, std::iter::empty())?
+            }
+            (made, _) => made?,
+        };
+        left.iter().for_each(|left| remove(left));
+        Ok(generation)
     }
 
     /// Makes the generation at `facts.first` anew, with the records of the closed one up to `last`, so that it can be gone on in:

@@ -1,8 +1,11 @@
 //! What the torture (`examples/torture`) found, one test each: the journal at the very moment, on the modelled disk.
 
-use super::{JournalOptions, Rig, append_to_newest, bare_frames, options, start};
+use super::{JournalOptions, MAIN, Rig, append_to_newest, bare_frames, options, settle, start};
+use crate::journal::disk::frame::FRAME_VERSION;
+use crate::journal::generation::manifest::{Facts, LaneFact};
 use ::power_cut::{Device, Disk, Event, Habits, Image, Recording, Trace};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 const FROM_HERE: u64 = 1;
@@ -25,6 +28,8 @@ fn start_on(image: &Image, check: impl FnOnce(&Rig)) {
 }
 
 fn recorded(work: impl FnOnce(&Path, &Recording)) -> Trace {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = crate::testing::fast_dir();
     let recording = Recording::start(dir.path(), Habits::default());
     work(dir.path(), &recording);
@@ -88,4 +93,28 @@ fn a_small_commit_is_synced_once_and_changes_no_length() {
         }
     }
     assert!(longer <= 1, "the file became longer {longer} times");
+}
+
+/// A run ended between a rotation and its first commit, and all that was before is settled and gone: the empty generation is the
+/// only one, and the one that takes its place is there before it goes.
+#[test]
+fn an_empty_generation_that_is_the_only_one_is_replaced_without_a_moment_in_between() {
+    let trace = recorded(|dir, recording| {
+        let mut rig = start(&options(dir));
+        rig.append(1..=40);
+        settle(&rig, 1..=40);
+        let lanes = vec![LaneFact { id: rig.lane().id(), name: MAIN.into(), next: 41 }];
+        let facts = Facts { format: FRAME_VERSION, first: 41, epoch: rig.journal.epoch(), lanes };
+        rig.journal.0.write_state().unwrap();
+        rig.journal.0.log.start(facts).unwrap();
+        assert!(rig.journal.0.log.delete(1));
+        rig.end(false);
+        recording.mark(FROM_HERE);
+        let mut rig = start(&options(dir));
+        rig.append(41..=41);
+        rig.end(true);
+    });
+    for (index, image) in worst_cuts(&trace).enumerate() {
+        start_on(&image, |rig| assert_eq!(rig.report.missing, 0, "{index} events after the kill"));
+    }
 }
