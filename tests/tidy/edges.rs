@@ -10,7 +10,11 @@ struct Edge {
 }
 
 const EDGES: &[Edge] = &[
-    Edge { text: "sled::", owners: &["src/journal/generation/active.rs"], instead: "crate::journal::Journal" },
+    Edge {
+        text: "sled::",
+        owners: &["src/journal/generation/active.rs", "src/journal/generation/pool.rs"],
+        instead: "crate::journal::Journal",
+    },
     Edge { text: "full_sync::", owners: &["src/journal/"], instead: "crate::journal::Journal" },
     Edge {
         text: "serde_cbor::",

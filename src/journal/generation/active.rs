@@ -29,6 +29,7 @@ use crate::journal::disk::{files, frame};
 use crate::journal::generation::closed::ClosedGeneration;
 use crate::journal::generation::index::Appended;
 use crate::journal::generation::manifest::{FACTS_FILE, Facts};
+use crate::journal::generation::pool;
 use crate::journal::limits::SEGMENT_BYTES;
 use crate::sync::{locked, panic_text};
 use std::fs::File;
@@ -113,6 +114,7 @@ impl Generation {
         files::create_dir(dir).map_err(io)?;
         let config =
             sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).segment_size(SEGMENT_BYTES).flush_every_ms(None);
+        pool::keep_one_thread(dir.parent().unwrap_or(dir));
         let db = guard(dir, || config.open())?;
         // The first flush proves that sled's sync comes through ours; an empty key cannot be a record's.
         let before = full_sync::calls();
