@@ -67,6 +67,8 @@ impl Session {
             quiet: Duration::from_millis(1),
             lanes: LANES.map(str::to_owned).to_vec(),
             silent: Vec::new(),
+            // One of each kind of queue.
+            absorbing: vec![LANES[0].into()],
             machine: "/".into(),
             runtime: None,
         };
@@ -77,7 +79,7 @@ impl Session {
             Ok(opened)
         })?;
         let (journal, report) = (opened.journal.clone(), opened.report.clone());
-        witness.mark(Mark::Opened { epoch: journal.epoch(), id: journal.id().to_string() });
+        witness.mark(Mark::Opened { epoch: journal.epoch().0, id: journal.id().to_string() });
         // From here on `keep` writes the state when something moved, and returns: when, is for the run to say.
         journal.stop_keeping();
         let (inbox, receiver) = unbounded_channel();
@@ -174,7 +176,7 @@ impl Drop for Session {
 
 pub(crate) fn seen(read: &ReadRecord) -> Seen {
     let record = &read.record;
-    Seen { position: read.position, number: record.number, epoch: record.epoch, n: n_of(record) }
+    Seen { position: read.position.0, number: record.number, epoch: record.epoch.0, n: n_of(record) }
 }
 
 /// Waits until something more may be durable, or a moment has passed.

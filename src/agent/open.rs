@@ -2,7 +2,7 @@
 
 use super::OPEN_RETRY;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, QueueConfig};
 use crate::journal::{
     Bounds, GENERATION_BYTES, Journal, JournalError, JournalOptions, OpenReport, Opened, QUIET, RESERVE_BYTES, volume,
 };
@@ -55,7 +55,9 @@ pub(super) async fn open_journal(
 
 /// What the configured journal is opened with.
 pub(crate) fn options(config: &Config) -> JournalOptions {
-    let silent = config.queues.iter().filter(|queue| !queue.gap_records);
+    let named = |which: fn(&QueueConfig) -> bool| -> Vec<String> {
+        config.queues.iter().filter(|queue| which(queue)).map(|queue| queue.name.clone()).collect()
+    };
     JournalOptions {
         path: config.journal.path.clone(),
         bounds: Bounds {
@@ -67,8 +69,9 @@ pub(crate) fn options(config: &Config) -> JournalOptions {
         reserve_bytes: RESERVE_BYTES,
         generation_bytes: crate::rig::generation_bytes().unwrap_or(GENERATION_BYTES),
         quiet: crate::rig::quiet().unwrap_or(QUIET),
-        lanes: config.queues.iter().map(|queue| queue.name.clone()).collect(),
-        silent: silent.map(|queue| queue.name.clone()).collect(),
+        lanes: named(|_| true),
+        silent: named(|queue| !queue.gap_records),
+        absorbing: named(|queue| queue.url.fifo),
         machine: crate::rig::machine().unwrap_or_else(|| "/".into()),
         runtime: runtime_folder(),
     }

@@ -9,8 +9,8 @@ use super::status::{DrainShared, DrainState};
 use crate::clock::Clock;
 use crate::config::{Ordering, QueueConfig, RecordsConfig};
 use crate::journal::{JournalError, Lane, MaybeSent, ReadRecord, Reader};
-use crate::record::Record;
 use crate::record::profile::order_key;
+use crate::record::{Position, Record};
 use crate::rig::{self, Sabotage};
 use crate::sqs::limits::BATCH_ENTRIES;
 use crate::sqs::{BatchSender, FaultClass};
@@ -67,7 +67,7 @@ pub(super) struct Held {
 pub(super) enum Event {
     Landed(Landing),
     Read(Reader, Result<Vec<ReadRecord>, JournalError>),
-    Quarantined { position: u64, kept: Result<bool, JournalError> },
+    Quarantined { position: Position, kept: Result<bool, JournalError> },
 }
 
 /// The drain of one lane. Made by [`Drain::new`], run by [`Drain::run`].
@@ -78,7 +78,7 @@ pub struct Drain<S> {
     pub(super) batcher: Batcher,
     pub(super) limits: BatchLimits,
     pub(super) size_limit: SizeLimit,
-    pub(super) held: HashMap<u64, Held>,
+    pub(super) held: HashMap<Position, Held>,
     pub(super) events: FuturesUnordered<BoxFuture<'static, Event>>,
     /// Put into quarantine in a row, or on the way there, without one accepted in between.
     pub(super) quarantined_in_row: u32,
@@ -257,7 +257,7 @@ impl<S: BatchSender> Drain<S> {
         }
     }
 
-    fn seat(&self, position: u64) -> Seat {
+    fn seat(&self, position: Position) -> Seat {
         let held = &self.held[&position];
         Seat { position, number: held.number, record: held.record.clone(), doubt: held.doubt }
     }
@@ -315,12 +315,12 @@ impl<S: BatchSender> Drain<S> {
     }
 
     /// A position is settled: it leaves the window.
-    pub(super) fn release(&mut self, position: u64) {
+    pub(super) fn release(&mut self, position: Position) {
         self.batcher.done(position);
         self.forget(position);
     }
 
-    fn forget(&mut self, position: u64) {
+    fn forget(&mut self, position: Position) {
         if let Some(record) = self.held.remove(&position).and_then(|held| held.record) {
             let read = ReadRecord { position, record, maybe_sent: MaybeSent::No };
             self.kept_bytes = self.kept_bytes.saturating_sub(flight::estimate(&read));

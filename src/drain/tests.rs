@@ -166,6 +166,7 @@ fn journaled<D: FnOnce(&Lane) -> Draft>(drafts: impl Iterator<Item = D>) -> Rig 
         quiet: Duration::from_millis(1),
         lanes: vec!["main".into()],
         silent: vec![],
+        absorbing: vec!["main".into()],
         machine: "/".into(),
         runtime: None,
     };

@@ -9,11 +9,12 @@ use crate::journal::checkpoint::state::Home;
 use crate::journal::error::JournalError;
 use crate::journal::handle::Journal;
 use crate::journal::ledger::books::Outcome;
+use crate::journal::ledger::cadence::Moved;
 use crate::journal::ledger::gap_record;
 use crate::journal::ledger::gaps::{About, Hole, Reason, trusted_ms};
 use crate::journal::log::slot::Readings;
 use crate::journal::quarantine::Cause;
-use crate::record::{LaneId, Record};
+use crate::record::{Epoch, LaneId, Position, Record};
 use crate::sync::locked;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
@@ -38,7 +39,7 @@ pub enum MaybeSent {
 #[derive(Clone, Debug)]
 pub struct ReadRecord {
     /// Its position in the lane.
-    pub position: u64,
+    pub position: Position,
     /// The record.
     pub record: Arc<Record>,
     /// Whether an earlier run may have sent it.
@@ -62,9 +63,9 @@ pub struct Reader {
     lane: Lane,
     number: u64,
     /// Position that the next record must have.
-    expected: u64,
+    expected: Position,
     /// Positions up to here may have been attempted in this epoch before this reader was made: by a drain that ended.
-    attempted: u64,
+    attempted: Position,
     /// When the last record was received, where that can be told: what is missing behind it came later.
     received: Option<i64>,
     reading: Readings,
@@ -116,7 +117,7 @@ impl Lane {
     }
 
     /// Lowest unsettled position.
-    pub fn cursor(&self) -> u64 {
+    pub fn cursor(&self) -> Position {
         self.book(|book| book.cursor)
     }
 
@@ -125,19 +126,24 @@ impl Lane {
         self.book(|book| book.waiting())
     }
 
-    /// Books outcomes; what is lost by one is announced. Cheap: the state file follows within a second.
-    pub fn settle(&self, outcomes: impl IntoIterator<Item = (u64, Outcome)>) {
+    /// Books outcomes; what is lost by one is announced. Cheap: the state file follows in its time
+    /// ([`crate::journal::ledger::cadence`]).
+    pub fn settle(&self, outcomes: impl IntoIterator<Item = (Position, Outcome)>) {
         let shared = &self.journal.0;
-        self.book(|book| {
+        let moved = self.book(|book| {
+            let (mut positions, mut lost) = (0, false);
             for (position, outcome) in outcomes {
                 let first = book.settle(position, outcome);
+                positions += u64::from(first);
+                lost |= first && outcome != Outcome::Accepted;
                 if first && outcome == Outcome::Damaged {
                     book.holes.note(Hole::new(Reason::Damaged, vec![(position, position)], About::default()));
                     shared.noted.notify_one();
                 }
             }
+            if lost { Moved::Soon } else { Moved::Settled { positions, absorbed: book.absorbed } }
         });
-        shared.dirty();
+        shared.note(moved);
     }
 
     /// Makes sure that a durable mark covers `positions` before they are attempted. Blocks on the disk when a new mark
@@ -145,7 +151,7 @@ impl Lane {
     ///
     /// # Errors
     /// The mark is not durable: the positions must not be attempted.
-    pub fn mark(&self, positions: &[u64]) -> Result<(), JournalError> {
+    pub fn mark(&self, positions: &[Position]) -> Result<(), JournalError> {
         let now = self.journal.0.clock.now().boottime_ms;
         let (epoch, boot) = (self.journal.epoch(), self.journal.0.clock.boot());
         let _alone = locked(&self.marking);
@@ -167,7 +173,7 @@ impl Lane {
     }
 
     /// Whether attempting `positions` needs a new mark first. When it does not, they are noted as attempted.
-    pub fn needs_mark(&self, positions: &[u64]) -> bool {
+    pub fn needs_mark(&self, positions: &[Position]) -> bool {
         let now = self.journal.0.clock.now().boottime_ms;
         let epoch = self.journal.epoch();
         self.book(|book| {
@@ -187,7 +193,13 @@ impl Lane {
 
     /// Puts a record into quarantine durably, then settles and announces it. `Ok(false)`: the quarantine is full, nothing changed.
     /// A gap record is not announced: the queue that refused it would refuse the next one, too. Blocks on the disk.
-    pub fn quarantine(&self, record: &Record, position: u64, code: &str, text: &str) -> Result<bool, JournalError> {
+    pub fn quarantine(
+        &self,
+        record: &Record,
+        position: Position,
+        code: &str,
+        text: &str,
+    ) -> Result<bool, JournalError> {
         let cause = Cause { code, text, place: Some((self.id, position)), whole: None };
         let shared = &self.journal.0;
         let kept = shared.quarantine.keep(record, cause).map_err(|source| JournalError::io(&shared.path, source))?;
@@ -211,7 +223,7 @@ impl Lane {
                 }
             });
             shared.noted.notify_one();
-            shared.dirty();
+            shared.note(Moved::Soon);
         }
         Ok(kept)
     }
@@ -236,8 +248,8 @@ impl Lane {
     }
 
     /// `attempted`: positions up to here may have been attempted in this epoch too.
-    fn maybe_sent(&self, position: u64, record_epoch: u64, attempted: u64) -> MaybeSent {
-        let before = self.journal.epoch().saturating_add(u64::from(position <= attempted));
+    fn maybe_sent(&self, position: Position, record_epoch: Epoch, attempted: Position) -> MaybeSent {
+        let before = self.journal.epoch() + u64::from(position <= attempted);
         match self.book(|book| book.maybe_sent(position, record_epoch, before)) {
             None => MaybeSent::No,
             Some(mark) if mark.boot == self.journal.0.clock.boot() => MaybeSent::Since(mark.since_ms),
@@ -314,7 +326,7 @@ impl Reader {
             self.lose(position, received);
         }
         self.received = received.or(self.received);
-        self.expected = position.saturating_add(1);
+        self.expected = position.next();
         let settled = self.lane.book(|book| {
             book.saw(position, number);
             book.is_settled(position)
@@ -324,7 +336,7 @@ impl Reader {
     }
 
     /// What should stand before `position` cannot be read back.
-    fn lose(&mut self, position: u64, received: Option<i64>) {
+    fn lose(&mut self, position: Position, received: Option<i64>) {
         let mut about = About::default();
         about.received(self.received);
         about.received(received);

@@ -4,6 +4,7 @@ use crate::journal::handle::Journal;
 use crate::journal::handle::health::WriterHealth;
 use crate::journal::ledger::books::LaneBook;
 use crate::journal::quarantine::QuarantineCounts;
+use crate::record::{Epoch, Position};
 use crate::sync::locked;
 use serde::Serialize;
 use std::sync::atomic::Ordering::Relaxed;
@@ -26,7 +27,7 @@ pub struct LaneFacts {
     /// Damaged.
     pub damaged: u64,
     /// Lowest unsettled position.
-    pub cursor: u64,
+    pub cursor: Position,
     /// Lost records that no durable gap record announces yet.
     pub unannounced: u64,
 }
@@ -62,7 +63,7 @@ pub struct JournalFacts {
     /// Journal id, 16 hex digits.
     pub journal_id: String,
     /// Count of opens.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// Highest durable number.
     pub durable: u64,
     /// Generations on disk.

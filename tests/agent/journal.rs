@@ -29,7 +29,7 @@ async fn what_waits_is_listed_shown_verified_and_exported_with_and_without_an_ag
     stub.faults().push(Fault::Refuse { code: "AccessDenied", status: 403 }, When::Always);
     fleet.publish(20).await.unwrap();
     agent.wait_status("20 wait", LONG, |s| lane(s, "waiting") == 20).await.unwrap();
-    // The state file follows within a second; until then some of the first ones may be counted as waiting.
+    // The state file follows within half a minute; until then some of the first ones may be counted as waiting.
     let state = |s: &Value| s["queues"][0]["drain"]["state"] == "parked";
     agent.wait_status("parked", LONG, state).await.unwrap();
     for running in [true, false] {

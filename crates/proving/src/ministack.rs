@@ -60,7 +60,8 @@ impl Ministack {
         let port = HeldPort::take()?;
         let mut command = Command::new(&python);
         command
-            .args(["-m", "hypercorn", "--bind", &port.addr().to_string(), "ministack.app:app"])
+            // No workers: it serves itself, and nothing of it outlives the process that is killed.
+            .args(["-m", "hypercorn", "--workers", "0", "--bind", &port.addr().to_string(), "ministack.app:app"])
             .current_dir(folder.path())
             .env("TMPDIR", folder.path())
             .env("AUTH", "true")

@@ -75,6 +75,8 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
 /// Bytes that a folder takes on disk: blocks, not lengths, because sled's files have holes and spare segments.
 pub(crate) fn disk_bytes(path: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
+    #[cfg(test)]
+    WALKS.set(WALKS.get() + 1);
     let Ok(entries) = fs::read_dir(path) else { return 0 };
     entries
         .flatten()
@@ -89,6 +91,8 @@ pub(crate) fn disk_bytes(path: &Path) -> u64 {
 
 #[cfg(test)]
 thread_local! {
+    /// Folders whose bytes this thread has looked at.
+    pub(crate) static WALKS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
     static REFUSED: std::cell::RefCell<Option<std::path::PathBuf>> = const { std::cell::RefCell::new(None) };
 }
 

@@ -4,7 +4,8 @@
 //! would cost a sync more, and promise nothing that anybody asks for: no database is opened again. What a cut leaves of a
 //! commit is found frame by frame, in the bytes, with a batch as without; what is not whole is left out there
 //! ([`crate::journal::generation::closed::ClosedGeneration::breaks_off_at`]), and that a commit was whole the next one says
-//! (`previous`), which begins only when its flush has returned.
+//! (`previous`), which begins only when its flush has returned. Nor does anything hold one of sled's buffers open while it
+//! is sealed, as a batch does: where the write of such a buffer fails, sled wakes nobody, and the flush never returns.
 //!
 //! **sled only appends here, and that is looked at.** It writes a leaf anew with the tenth change or when it holds more than
 //! sixteen values, and what it has written anew it may overwrite where it stood. So no leaf comes that far: every
@@ -246,6 +247,7 @@ mod tests {
     use crate::journal::generation::manifest::{LaneFact, read_facts};
     use crate::record::LaneId;
     use crate::record::Record;
+    use crate::record::{Epoch, Position};
     use proptest::prelude::*;
     use std::sync::Arc;
 
@@ -253,8 +255,8 @@ mod tests {
         Facts {
             format: frame::FRAME_VERSION,
             first,
-            epoch: 1,
-            lanes: vec![LaneFact { id: LaneId(0), name: "main".into(), next: 1 }],
+            epoch: Epoch(1),
+            lanes: vec![LaneFact { id: LaneId(0), name: "main".into(), next: Position(1) }],
         }
     }
 

@@ -6,9 +6,10 @@
 //! there is a database, of nobody, whose one write never becomes stable, because its sync never returns
 //! ([`full_sync::never_return`]). That write and five flushes wait in six threads, for as long as the process lives.
 //!
-//! Whatever of it does not work out costs nothing but what it should have saved. Two things follow. The segments of a long
-//! commit are written one after the other. And sled's batches and transactions wait until no flush is under way: nothing of
-//! ours may ever ask for one ([`super::active`]).
+//! Whatever of it does not work out costs nothing but what it should have saved. Three things follow. The segments of a long
+//! commit are written one after the other. sled's batches and transactions wait until no flush is under way, and a flush in
+//! the background waits in the thread that should do its write: neither would ever end, and nothing of ours asks for one
+//! ([`super::active`]; `tests/tidy/edges.rs` looks).
 #![allow(clippy::disallowed_types, reason = "speaks to sled of threads, and not of records")]
 
 use crate::journal::disk::files;

@@ -1,17 +1,17 @@
-//! Keeps the state file: writes it while something moves, and then lets go of what every lane is past.
+//! Keeps the state file: writes it when it is due ([`crate::journal::ledger::cadence`]), and then lets go of what every lane
+//! is past.
 
 use crate::journal::checkpoint::lane_state::LaneState;
 use crate::journal::checkpoint::state;
-use crate::journal::checkpoint::state::{Home, State, Written};
+use crate::journal::checkpoint::state::{Home, State, StateFile, Written};
 use crate::journal::error::JournalError;
 use crate::journal::handle::{Journal, Shared};
+use crate::journal::ledger::cadence::{Lag, Moved, STATE_PAUSE};
 use crate::sync::locked;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The state file is written at most this often while something moves, and never when nothing does.
-pub(crate) const STATE_PAUSE: Duration = Duration::from_secs(1);
 /// Between attempts at a state file that the disk refuses.
 const STATE_RETRY_FIRST: Duration = Duration::from_millis(100);
 const STATE_RETRY_MAX: Duration = Duration::from_secs(5);
@@ -24,26 +24,34 @@ pub(crate) struct Keeper {
 
 #[derive(Debug, Default)]
 pub(crate) struct KeeperFlags {
-    pub(crate) dirty: bool,
+    /// What moved since the last write.
+    pub(crate) lag: Lag,
     pub(crate) stop: bool,
 }
 
 impl Journal {
-    /// Keeps the state file: writes it at most every second while something moves, then lets drained generations go. Where
-    /// the disk refuses, it tries again by itself. Runs on a thread of its own until [`Journal::stop_keeping`], and then
+    /// Keeps the state file: writes it when it is due, at most every second, then lets drained generations go. Where the
+    /// disk refuses, it tries again by itself. Runs on a thread of its own until [`Journal::stop_keeping`], and then
     /// tries once; never wakes when nothing moves.
     pub fn keep(&self) {
         let keeper = &self.0.keeper;
         let mut retry: Option<Duration> = None;
+        let mut rested = Instant::now();
         let mut flags = locked(&keeper.flags);
         loop {
-            while !flags.dirty && !flags.stop {
-                flags = keeper.wake.wait(flags).unwrap_or_else(PoisonError::into_inner);
+            let last = flags.stop;
+            match flags.lag.due().map(|due| due.max(rested).saturating_duration_since(Instant::now())) {
+                None if last => return,
+                None => {
+                    flags = keeper.wake.wait(flags).unwrap_or_else(PoisonError::into_inner);
+                    continue;
+                }
+                Some(left) if !left.is_zero() && !last => {
+                    flags = keeper.wake.wait_timeout(flags, left).unwrap_or_else(PoisonError::into_inner).0;
+                    continue;
+                }
+                Some(_) => {}
             }
-            if !flags.dirty {
-                return;
-            }
-            let last = std::mem::take(&mut flags.dirty) && flags.stop;
             drop(flags);
             let written = self.0.keep_state(Home::DiskOrBoot);
             flags = locked(&keeper.flags);
@@ -62,19 +70,12 @@ impl Journal {
                     if last {
                         return;
                     }
-                    flags.dirty = true;
+                    flags.lag.note(Moved::Soon, Instant::now());
                     let next = retry.map_or(STATE_RETRY_FIRST, |pause| (pause * 2).min(STATE_RETRY_MAX));
                     *retry.insert(next)
                 }
             };
-            let until = Instant::now() + pause;
-            while !flags.stop {
-                let left = until.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    break;
-                }
-                flags = keeper.wake.wait_timeout(flags, left).unwrap_or_else(PoisonError::into_inner).0;
-            }
+            rested = Instant::now() + pause;
         }
     }
 
@@ -86,11 +87,12 @@ impl Journal {
 }
 
 impl Shared {
-    pub(crate) fn dirty(&self) {
+    /// Something moved in the books: the state file has it in its time.
+    pub(crate) fn note(&self, moved: Moved) {
         self.settled.notify_one();
-        let mut flags = locked(&self.keeper.flags);
-        if !flags.dirty {
-            flags.dirty = true;
+        // Beside a read-only disk it lies in RAM: there a write costs nothing, and each repeat reaches a consumer.
+        let moved = if self.beside.load(Relaxed) { Moved::Soon } else { moved };
+        if locked(&self.keeper.flags).lag.note(moved, Instant::now()) {
             self.keeper.wake.notify_all();
         }
     }
@@ -118,6 +120,19 @@ impl Shared {
     /// beside the disk.
     pub(crate) fn write_slot(&self, home: Home) -> Result<Option<(u64, u64)>, JournalError> {
         let mut file = locked(&self.state);
+        // Taken before the snapshot: what moves from here on may be in it, and is written once more.
+        let lag = std::mem::take(&mut locked(&self.keeper.flags).lag);
+        let written = self.write_to(&mut file, home);
+        drop(file);
+        if written.is_err() {
+            let mut flags = locked(&self.keeper.flags);
+            flags.lag = flags.lag.and(lag);
+            self.keeper.wake.notify_all();
+        }
+        written
+    }
+
+    fn write_to(&self, file: &mut StateFile, home: Home) -> Result<Option<(u64, u64)>, JournalError> {
         // The snapshot is taken under the file's lock: a later write never holds an older picture.
         let prepared = {
             let mut books = locked(&self.books);
@@ -141,7 +156,6 @@ impl Shared {
         // The books are free again: a slow card must not hold up those who settle.
         let Written { state: written, on_disk } = file.write(prepared, home)?;
         let needed = (written.needed_from(), file.needed_from());
-        drop(file);
         if self.beside.swap(!on_disk, Relaxed) == on_disk {
             self.moved(on_disk);
         }

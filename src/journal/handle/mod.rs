@@ -13,12 +13,13 @@ use crate::journal::checkpoint::machine::Machine;
 use crate::journal::checkpoint::state::StateFile;
 use crate::journal::disk::reserve::Reserve;
 use crate::journal::ledger::books::{LaneBook, Outcome};
+use crate::journal::ledger::cadence::Moved;
 use crate::journal::ledger::gaps::{About, Hole, Reason};
 use crate::journal::ledger::retention::Bounds;
 use crate::journal::limits::RECENT_BYTES;
 use crate::journal::log::{Log, aside};
 use crate::journal::quarantine::Quarantine;
-use crate::record::{JournalId, LaneId, OpenAcks, Record, Run};
+use crate::record::{Epoch, JournalId, LaneId, OpenAcks, Position, Record, Run};
 use crate::sync::locked;
 use health::WriterHealth;
 use std::collections::VecDeque;
@@ -99,12 +100,12 @@ impl Journal {
     pub fn note_open_acks(&self, acks: OpenAcks, soon: bool) {
         *locked(&self.0.open_acks) = Some(acks);
         if soon {
-            self.0.dirty();
+            self.0.note(Moved::Soon);
         }
     }
 
     /// Which open this is.
-    pub fn epoch(&self) -> u64 {
+    pub fn epoch(&self) -> Epoch {
         self.0.run.epoch
     }
 
@@ -138,7 +139,7 @@ impl Journal {
 
 impl Shared {
     /// Books the unsettled positions in `from..to` of a lane as unreadable, and notes the hole.
-    pub(crate) fn book_damage(&self, lane: LaneId, from: u64, to: u64, about: About) {
+    pub(crate) fn book_damage(&self, lane: LaneId, from: Position, to: Position, about: About) {
         let mut books = locked(&self.books);
         let Some(book) = books.iter_mut().find(|book| book.id == lane) else { return };
         let ranges = book.settle_between(from, to, Outcome::Damaged);
@@ -148,10 +149,16 @@ impl Shared {
         drop(books);
         aside::note_lost(&self.path, lane, &ranges);
         if count > 0 {
-            tracing::error!(lane = name, from, to = to - 1, count, "records lost: they cannot be read back");
+            tracing::error!(
+                lane = name,
+                from = from.0,
+                to = to.before().0,
+                count,
+                "records lost: they cannot be read back"
+            );
             self.noted.notify_one();
         }
-        self.dirty();
+        self.note(Moved::Soon);
     }
 
     pub(crate) fn remember(&self, records: impl Iterator<Item = Arc<Record>>) {

@@ -92,9 +92,14 @@ pub(crate) enum Retention {
 /// Bytes on disk per byte of envelope, in tenths: measured 2.1 at 150 records a second, 2.3 to 2.4 in a flood.
 pub(crate) const DISK_PER_BYTE_TENTHS: u64 = 24;
 
+/// What so many bytes of envelopes take on disk.
+pub(crate) fn on_disk(bytes: u64) -> u64 {
+    bytes.saturating_mul(DISK_PER_BYTE_TENTHS) / 10
+}
+
 /// Decides for one commit.
 pub(crate) fn decide(look: Look, bounds: &Bounds) -> Retention {
-    let needed = look.incoming.saturating_mul(DISK_PER_BYTE_TENTHS) / 10;
+    let needed = on_disk(look.incoming);
     let over_bytes = look.used.saturating_add(needed) > bounds.max_bytes;
     let under_floor =
         look.free.is_some_and(|free| free < bounds.min_free.saturating_add(needed)) && bounds.min_free > 0;

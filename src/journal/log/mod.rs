@@ -18,6 +18,7 @@
 
 pub(crate) mod aside;
 pub(crate) mod slot;
+pub(crate) mod sums;
 
 use crate::journal::disk::{files, frame, reserve};
 use crate::journal::error::JournalError;
@@ -25,6 +26,7 @@ use crate::journal::generation::active::{Frames, Generation, GenerationError};
 use crate::journal::generation::closed::ClosedGeneration;
 use crate::journal::generation::manifest::{Facts, is_complete, read_facts};
 use crate::journal::log::slot::{Reading, Readings, Slot};
+use crate::journal::log::sums::Sums;
 use crate::record::{Record, pack};
 use crate::sync::locked;
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +51,7 @@ pub(crate) struct Log {
     row: Mutex<BTreeMap<u64, Arc<Slot>>>,
     /// Commits that sled did not just append.
     strays: Arc<AtomicU64>,
+    sums: Sums,
 }
 
 impl Log {
@@ -114,7 +117,9 @@ impl Log {
                 remove(&older.dir);
             }
         }
-        Ok(Log { dir, row: Mutex::new(row), strays: Arc::default() })
+        let sums = Sums::default();
+        row.values().for_each(|slot| sums.found(slot));
+        Ok(Log { dir, row: Mutex::new(row), strays: Arc::default(), sums })
     }
 
     /// Commits in this run that sled did not just append: none, as far as anybody has seen.
@@ -227,10 +232,14 @@ impl Log {
     }
 
     fn make(&self, facts: Facts, carried: impl Iterator<Item = Frames>) -> Result<Arc<Generation>, GenerationError> {
-        let name = self.free_name(facts.first, facts.epoch);
+        let name = self.free_name(facts.first, facts.epoch.0);
         let dir = name.map_err(|source| GenerationError::Io { path: self.dir.clone(), source })?;
         let generation = Arc::new(Generation::create(&dir, &facts, carried, self.strays.clone())?);
-        enter(&mut locked(&self.row), Slot::written(facts.first, dir, facts, &generation));
+        let slot = Slot::written(facts.first, dir, facts, &generation);
+        self.sums.made(&slot);
+        if let Some(replaced) = enter(&mut locked(&self.row), slot) {
+            self.sums.gone(&replaced);
+        }
         Ok(generation)
     }
 
@@ -281,6 +290,7 @@ impl Log {
         let Some(slot) = row.get(&first).filter(|_| row.len() > 1).cloned() else { return false };
         if slot.aside.get().is_some() {
             row.remove(&first);
+            self.sums.gone(&slot);
             return true;
         }
         // Renamed first: a cut in the middle of the removal must not leave half a generation under its name.
@@ -293,16 +303,22 @@ impl Log {
         }
         row.remove(&first);
         drop(row);
+        self.sums.gone(&slot);
         locked(&DISTRUSTED).remove(&slot.dir);
         slot.let_go();
         let _ = fs::remove_dir_all(&trash);
         true
     }
 
-    /// Bytes on disk of all generations.
+    /// Bytes on disk of all generations. Looks at what was not looked at since the opening.
     pub(crate) fn disk_bytes(&self) -> u64 {
-        let row: Vec<Arc<Slot>> = locked(&self.row).values().cloned().collect();
-        row.iter().map(|slot| slot.disk_bytes()).sum()
+        self.sums.measure();
+        self.sums.at_most()
+    }
+
+    /// Bytes on disk of all generations, or somewhat more: cheap, however many there are.
+    pub(crate) fn disk_bytes_at_most(&self) -> u64 {
+        self.sums.at_most()
     }
 }
 

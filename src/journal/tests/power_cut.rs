@@ -3,6 +3,7 @@
 use super::{JournalOptions, MAIN, Rig, append_to_newest, bare_frames, options, settle, start};
 use crate::journal::disk::frame::FRAME_VERSION;
 use crate::journal::generation::manifest::{Facts, LaneFact};
+use crate::record::Position;
 use ::power_cut::{Device, Disk, Event, Habits, Image, Recording, Trace};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -45,7 +46,7 @@ fn what_a_killed_process_left_in_the_page_cache_is_certain_before_it_is_counted(
         rig.append(1..=40);
         let (id, lane, epoch) = (rig.journal.id(), rig.lane().id(), rig.journal.epoch());
         rig.end(true);
-        append_to_newest(dir, &bare_frames(41..=42, id, lane, epoch));
+        append_to_newest(dir, &bare_frames(41..=42, id, lane, epoch.0));
         recording.mark(FROM_HERE);
         let rig = start(&options(dir));
         assert_eq!(rig.tail.last(), Some(&42));
@@ -103,7 +104,7 @@ fn an_empty_generation_that_is_the_only_one_is_replaced_without_a_moment_in_betw
         let mut rig = start(&options(dir));
         rig.append(1..=40);
         settle(&rig, 1..=40);
-        let lanes = vec![LaneFact { id: rig.lane().id(), name: MAIN.into(), next: 41 }];
+        let lanes = vec![LaneFact { id: rig.lane().id(), name: MAIN.into(), next: Position(41) }];
         let facts = Facts { format: FRAME_VERSION, first: 41, epoch: rig.journal.epoch(), lanes };
         rig.journal.0.write_state().unwrap();
         rig.journal.0.log.start(facts).unwrap();

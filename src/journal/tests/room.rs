@@ -2,7 +2,8 @@
 
 use super::rest::await_that;
 use super::*;
-use crate::journal::handle::keeper::STATE_PAUSE;
+use crate::journal::ledger::cadence::STATE_PAUSE;
+use crate::record::Position;
 use std::os::unix::fs::MetadataExt;
 
 /// Bytes in the blocks of all generations.
@@ -27,6 +28,47 @@ fn what_was_closed_at_rest_is_counted_as_large_as_it_is() {
     await_that("nobody holds a database", || rig.journal.0.log.open_generations() == 0);
     assert_eq!(rig.journal.facts().generations, 6);
     await_that("what is counted is what is there", || rig.journal.facts().bytes == on_disk(dir.path()));
+}
+
+#[test]
+fn a_look_at_what_is_there_opens_no_folder_that_was_looked_at_before() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&options(dir.path()));
+    rig.append(1..=1000);
+    let count = rig.journal.0.log.firsts().len();
+    assert!(count > 8);
+    rig.end(false);
+    let walks = || files::WALKS.get();
+    let before = walks();
+    let log = crate::journal::log::Log::open(dir.path()).unwrap();
+    let most = log.disk_bytes_at_most();
+    assert_eq!(walks() - before, 0, "the opening has its sum without looking into them");
+    let there = on_disk(dir.path());
+    assert!(most >= there, "{most} of {there}");
+    assert_eq!(log.disk_bytes(), there);
+    let before = walks();
+    for _ in 0..100 {
+        assert_eq!(log.disk_bytes_at_most(), there);
+    }
+    assert_eq!(walks() - before, 0);
+    for first in log.firsts().into_iter().take(count / 2) {
+        assert!(log.delete(first));
+    }
+    assert_eq!(log.disk_bytes_at_most(), on_disk(dir.path()));
+}
+
+#[test]
+fn nothing_is_evicted_because_an_opening_counts_too_high() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&options(dir.path()));
+    rig.append(1..=1000);
+    rig.end(false);
+    let there = on_disk(dir.path());
+    let mut rig = start(&bounded(dir.path(), there + 200_000, OnFull::DropOldest));
+    assert!(rig.journal.0.log.disk_bytes_at_most() > there + 200_000);
+    rig.append(1001..=1001);
+    assert_eq!((rig.facts().evicted, rig.facts().waiting), (0, 1001));
+    rig.end(false);
 }
 
 /// Files of the journal that somebody has open and that have no name any more: their space does not come back.
@@ -93,7 +135,7 @@ fn while_it_stands_at_its_bound_nothing_is_written_and_it_goes_on_and_ends_promp
     let mut reader = rig.lane().reader();
     let since = Instant::now();
     let read = read_all(&mut reader);
-    rig.lane().settle(read.iter().map(|(position, _)| (*position, Outcome::Accepted)));
+    rig.lane().settle(read.iter().map(|(position, _)| (Position(*position), Outcome::Accepted)));
     tickets += rig.committed.blocking_recv().unwrap().len() as u64;
     assert!(since.elapsed() < 2 * STATE_PAUSE, "{:?}", since.elapsed());
     assert!(tickets < 12_000, "it stands at the bound again, or will");

@@ -14,7 +14,7 @@ use crate::journal::ledger::gaps::{About, Hole, Reason};
 use crate::journal::ledger::retention::{Bound, Look, Retention};
 use crate::journal::ledger::{gap_record, retention};
 use crate::journal::writer::Writer;
-use crate::record::LaneId;
+use crate::record::{LaneId, Position};
 use crate::sync::locked;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -29,7 +29,7 @@ const STOP_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 struct Given {
     /// Position behind the last one.
-    next: u64,
+    next: Position,
     about: About,
     /// What gap records among them announce.
     again: Vec<Hole>,
@@ -38,11 +38,14 @@ struct Given {
 impl<T: Ticket> Writer<T> {
     /// Makes room for a commit by the bounds' policy. `Ok(Some(bound))`: stopped at it.
     pub(crate) fn make_room(&mut self, bytes: u64) -> Result<Option<Bound>, JournalError> {
+        let mut closely = false;
         loop {
-            let (look, aged) = self.look(bytes);
+            let (look, aged) = self.look(bytes, closely);
             let firsts = self.journal.0.log.firsts();
             match retention::decide(look, &self.journal.0.bounds) {
                 Retention::Fits => return Ok(None),
+                // Nothing is given up for what was counted too high, or was true a moment ago.
+                _ if !closely => closely = true,
                 Retention::Stop(bound) => {
                     let before = self.journal.0.log.disk_bytes();
                     if !self.can_release() {
@@ -73,15 +76,18 @@ impl<T: Ticket> Writer<T> {
         }
     }
 
-    /// What there is, and the number below which everything is too old.
-    fn look(&mut self, incoming: u64) -> (Look, Option<u64>) {
+    /// What there is, and the number below which everything is too old. Not `closely`: what is used may be less, and what
+    /// is free was asked within a second.
+    fn look(&mut self, incoming: u64, closely: bool) -> (Look, Option<u64>) {
         let aged = self.aged(false);
         let shared = &self.journal.0;
+        // Where there is no floor nobody need know.
+        let ask = || volume::free_bytes(&shared.path).filter(|_| shared.bounds.min_free > 0);
         let look = Look {
             // With what may be written ahead of a small commit.
-            used: shared.log.disk_bytes() + ZEROS as u64,
+            used: ZEROS as u64 + if closely { shared.log.disk_bytes() } else { shared.log.disk_bytes_at_most() },
             incoming,
-            free: volume::free_bytes(&shared.path),
+            free: self.free.look(Instant::now(), closely, incoming, ask),
             aged: aged.is_some(),
             generations: shared.log.firsts().len(),
         };
@@ -163,7 +169,7 @@ impl<T: Ticket> Writer<T> {
             book.settle_below(upto, end, Outcome::Evicted);
             if hole.count > 0 {
                 let (lane, count) = (&book.name, hole.count);
-                let (from, to) = (hole.ranges[0].0, upto - 1);
+                let (from, to) = (hole.ranges[0].0.0, upto.before().0);
                 tracing::error!(
                     lane,
                     from,
@@ -195,7 +201,7 @@ impl<T: Ticket> Writer<T> {
             for slot in &record.slots {
                 let Some(book) = books.iter().find(|book| book.id == slot.lane) else { continue };
                 let given = given.entry(slot.lane).or_default();
-                given.next = given.next.max(slot.position.saturating_add(1));
+                given.next = given.next.max(slot.position.next());
                 if !book.is_settled(slot.position) {
                     given.about.record(&record);
                     given.again.extend(gap_record::announced_by(&record));

@@ -9,6 +9,7 @@
 pub(crate) mod age;
 pub(crate) mod anew;
 pub(crate) mod eviction;
+pub(crate) mod free;
 pub(crate) mod hand;
 pub(crate) mod heads;
 pub(crate) mod idle;
@@ -22,6 +23,7 @@ use crate::journal::generation::manifest::{Facts, LaneFact};
 use crate::journal::handle::Journal;
 use crate::journal::handle::append::{Append, Item, Ticket, weight};
 use crate::journal::handle::health::WriterHealth;
+use crate::journal::ledger::cadence::Moved;
 use crate::journal::ledger::gap_record;
 use crate::journal::ledger::retention::Bound;
 use crate::journal::limits::{COMMIT_BYTES, COMMIT_RECORDS};
@@ -72,6 +74,7 @@ pub struct Writer<T> {
     /// Written since the writer rested last: see [`crate::journal::writer::idle`].
     pub(crate) restless_bytes: u64,
     last_group: usize,
+    pub(crate) free: free::Free,
     /// The search for what is too old, where age is a bound.
     pub(crate) oldest: Option<Oldest>,
     /// Nothing runs on it: the thread waits in it for two things at once.
@@ -106,6 +109,7 @@ impl<T: Ticket> Writer<T> {
             active_bytes,
             restless_bytes: active_bytes,
             last_group: 0,
+            free: free::Free::default(),
             oldest,
             waiting,
         }
@@ -334,7 +338,7 @@ impl<T: Ticket> Writer<T> {
         self.active_bytes = 0;
         // What the closed one held in memory is free now, in many small pieces.
         lean_heap::trim();
-        self.journal.0.dirty();
+        self.journal.0.note(Moved::Soon);
         self.restock();
         Ok(())
     }
@@ -351,14 +355,14 @@ impl<T: Ticket> Writer<T> {
             let mut books = locked(&shared.books);
             for slot in records.iter().flat_map(|record| &record.slots) {
                 let book = books.iter_mut().find(|book| book.id == slot.lane).expect("numbered from these books");
-                book.next = slot.position.saturating_add(1);
+                book.next = slot.position.next();
             }
             books.iter_mut().for_each(|book| book.holes.announced());
             shared.durable.send_replace(high);
         }
         crate::rig::panic_if_told(&shared.path, "publish");
         self.next = high + 1;
-        shared.dirty();
+        shared.note(Moved::Appended);
     }
 }
 

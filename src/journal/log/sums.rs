@@ -1,0 +1,106 @@
+//! What all generations take on disk, as a running sum.
+//!
+//! The writer asks before each commit, and a look at every folder cost it a millisecond with two thousand of them. So what
+//! nobody writes to any more is looked at once and added up; what is being written to costs one look at its one file that
+//! grows, sled's `db`, beside which the others were looked at when it was made.
+//!
+//! What an opening finds is not looked through there. Until somebody needs to know it exactly, a folder counts as its `db` and
+//! [`BESIDE`] more, which is no less than there is: so the sum is too high then, never too low. Before anything is given up
+//! or refused for it, the writer has all of it looked at ([`Sums::measure`]).
+
+use crate::journal::disk::files;
+use crate::journal::log::slot::Slot;
+use crate::sync::locked;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
+
+/// Beside a database lie its configuration and our note, a block each; the largest block of a usual file system, for both.
+const BESIDE: u64 = 2 * 64 * 1024;
+
+/// The sum.
+#[derive(Debug, Default)]
+pub(crate) struct Sums(Mutex<Parts>);
+
+#[derive(Debug, Default)]
+struct Parts {
+    /// Of those that nobody writes to any more, and that were looked at since.
+    known: u64,
+    others: Vec<(Arc<Slot>, Other)>,
+}
+
+/// How a generation is counted whose size may change, or was not looked at.
+#[derive(Debug)]
+enum Other {
+    /// Found at the opening: at most so much.
+    Found(u64),
+    /// Made by this run. What lies beside its `db`, once that was looked at.
+    Made(Option<u64>),
+}
+
+impl Sums {
+    /// A generation that was found.
+    pub(crate) fn found(&self, slot: &Arc<Slot>) {
+        let most = blocks(&slot.dir).map_or_else(|| files::disk_bytes(&slot.dir), |bytes| bytes + BESIDE);
+        locked(&self.0).others.push((slot.clone(), Other::Found(most)));
+    }
+
+    /// A generation that was made.
+    pub(crate) fn made(&self, slot: &Arc<Slot>) {
+        locked(&self.0).others.push((slot.clone(), Other::Made(None)));
+    }
+
+    /// A generation that is there no more.
+    pub(crate) fn gone(&self, slot: &Arc<Slot>) {
+        let mut parts = locked(&self.0);
+        match parts.others.iter().position(|(other, _)| Arc::ptr_eq(other, slot)) {
+            Some(at) => drop(parts.others.swap_remove(at)),
+            None => parts.known = parts.known.saturating_sub(slot.bytes.load(Relaxed)),
+        }
+    }
+
+    /// Bytes on disk, at most.
+    pub(crate) fn at_most(&self) -> u64 {
+        let mut parts = locked(&self.0);
+        let Parts { known, others } = &mut *parts;
+        let mut sum = 0;
+        others.retain_mut(|(slot, other)| {
+            let bytes = match other {
+                Other::Found(most) => *most,
+                Other::Made(beside) if !slot.is_closed() => being_written(slot, beside),
+                Other::Made(_) => slot.disk_bytes(),
+            };
+            let settled = matches!(other, Other::Made(_)) && slot.bytes.load(Relaxed) > 0;
+            *if settled { &mut *known } else { &mut sum } += bytes;
+            !settled
+        });
+        *known + sum
+    }
+
+    /// Looks at all that was found and not looked at yet; nobody waits for it meanwhile.
+    pub(crate) fn measure(&self) {
+        let is_found = |other: &Other| matches!(other, Other::Found(_));
+        let found: Vec<Arc<Slot>> =
+            locked(&self.0).others.iter().filter(|(_, other)| is_found(other)).map(|(slot, _)| slot.clone()).collect();
+        found.iter().for_each(|slot| _ = slot.disk_bytes());
+        let mut parts = locked(&self.0);
+        for (slot, other) in &mut parts.others {
+            if is_found(other) && found.iter().any(|found| Arc::ptr_eq(found, slot)) {
+                *other = Other::Made(None);
+            }
+        }
+    }
+}
+
+/// Of a generation that the writer writes to.
+fn being_written(slot: &Slot, beside: &mut Option<u64>) -> u64 {
+    let Some(bytes) = blocks(&slot.dir) else { return files::disk_bytes(&slot.dir) };
+    bytes + *beside.get_or_insert_with(|| files::disk_bytes(&slot.dir).saturating_sub(bytes))
+}
+
+/// Bytes in the blocks of its `db`.
+fn blocks(dir: &Path) -> Option<u64> {
+    fs::metadata(dir.join("db")).ok().map(|facts| facts.blocks() * 512)
+}

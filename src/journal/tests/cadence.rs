@@ -1,0 +1,117 @@
+//! When the state file is written: what may wait, what may not, and what takes along whatever waits.
+
+use super::rest::await_that;
+use super::room::fill;
+use super::*;
+use crate::journal::checkpoint::state;
+use crate::journal::ledger::cadence::{LAG_POSITIONS, STATE_PAUSE};
+
+/// The main lane's queue is FIFO.
+fn absorbing(options: JournalOptions) -> JournalOptions {
+    JournalOptions { absorbing: vec![MAIN.into()], ..options }
+}
+
+/// The main lane's book as the disk has it.
+fn on_disk(path: &Path) -> LaneBook {
+    let state::Found::State { mut state, .. } = state::look(&path.join("state")).unwrap() else { panic!("no state") };
+    state.lanes.remove(0).into_book().unwrap()
+}
+
+/// How long what moved may still wait; `None`: the disk has all of it.
+fn left(rig: &Rig) -> Option<Duration> {
+    let due = locked(&rig.journal.0.keeper.flags).lag.due();
+    due.map(|due| due.saturating_duration_since(Instant::now()))
+}
+
+#[test]
+fn what_a_fifo_queue_accepted_waits_until_a_mark_or_the_end_takes_it_along() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&absorbing(options(dir.path())));
+    rig.append(1..=10);
+    rig.read_all();
+    settle(&rig, 1..=5);
+    assert!(left(&rig).is_some_and(|left| left > 2 * STATE_PAUSE));
+    assert_eq!(on_disk(dir.path()).cursor, Position(1));
+    rig.lane().mark(&[Position(6)]).unwrap();
+    assert_eq!((left(&rig), on_disk(dir.path()).cursor), (None, Position(6)));
+    settle(&rig, 6..=7);
+    assert!(left(&rig).is_some_and(|left| left > 2 * STATE_PAUSE));
+    rig.end(false);
+    assert_eq!(on_disk(dir.path()).cursor, Position(8));
+}
+
+#[test]
+fn what_a_standard_queue_accepted_and_a_thousand_positions_do_not_wait() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&options(dir.path()));
+    rig.append(1..=10);
+    rig.read_all();
+    settle(&rig, 1..=5);
+    await_that("it is written", || on_disk(dir.path()).cursor == Position(6));
+    rig.end(false);
+    let rig = &mut start(&absorbing(options(dir.path())));
+    rig.append(11..=LAG_POSITIONS + 10);
+    rig.read_all();
+    settle(rig, 6..=LAG_POSITIONS + 5);
+    await_that("it is written", || on_disk(dir.path()).cursor == Position(LAG_POSITIONS + 6));
+}
+
+#[test]
+fn no_loss_waits_and_no_ack_that_must_be_known_to_be_closed() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&absorbing(options(dir.path())));
+    rig.append(1..=10);
+    let read = rig.lane().reader().read(10, 1 << 20).unwrap();
+    rig.lane().settle([(Position(1), Outcome::Damaged)]);
+    await_that("damage is written", || on_disk(dir.path()).ledger.damaged == 1);
+    assert!(rig.lane().quarantine(&read[1].record, Position(2), "Refused", "on purpose").unwrap());
+    await_that("what is quarantined is written", || on_disk(dir.path()).ledger.quarantined == 1);
+    rig.journal.0.book_damage(
+        rig.lane().id(),
+        Position(3),
+        Position(4),
+        crate::journal::ledger::gaps::About::default(),
+    );
+    await_that("a hole is written", || on_disk(dir.path()).ledger.damaged == 2);
+    let writes = rig.journal.0.state_writes();
+    rig.journal.note_open_acks(crate::record::OpenAcks { session: 1, through: 10, open: vec![] }, true);
+    await_that("acks are written", || rig.journal.0.state_writes() > writes);
+    rig.end(false);
+}
+
+/// What lags after a crash comes again, and is known for what it is.
+#[test]
+fn what_was_accepted_and_not_written_comes_again_and_may_have_been_sent() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&absorbing(options(dir.path())));
+    rig.append(1..=10);
+    rig.lane().mark(&[1, 2, 3].map(Position)).unwrap();
+    rig.read_all();
+    settle(&rig, 1..=3);
+    rig.end(true);
+    let rig = start(&absorbing(options(dir.path())));
+    let read = rig.lane().reader().read(100, 1 << 20).unwrap();
+    assert_eq!(read.len(), 10);
+    assert!(read[..3].iter().all(|read| matches!(read.maybe_sent, MaybeSent::Since(_))));
+    rig.end(false);
+}
+
+#[test]
+fn at_a_bound_that_stops_acks_what_a_fifo_queue_accepted_makes_room_at_once() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&absorbing(bounded(dir.path(), 3_000_000, OnFull::Stop)));
+    rig.append(1..=200);
+    assert!(fill(&mut rig, 6_000) < 6_000);
+    let firsts = rig.journal.0.log.firsts();
+    let mut reader = rig.lane().reader();
+    // One generation of many, and less than what is written for its number alone.
+    let upto = (firsts[1] - 1).min(LAG_POSITIONS - 1);
+    assert_eq!(upto, firsts[1] - 1, "a small generation");
+    assert_eq!(reader.read(upto as usize, 1 << 20).unwrap().len() as u64, upto);
+    let since = Instant::now();
+    settle(&rig, 1..=upto);
+    await_that("it is deleted", || rig.journal.0.log.firsts()[0] > 1);
+    assert!(since.elapsed() < 3 * STATE_PAUSE, "{:?}", since.elapsed());
+    drop(reader);
+    rig.end(false);
+}
