@@ -171,8 +171,10 @@ impl Session {
         if keep {
             self.journal.keep();
         }
-        // Of each commit the journal looks whether its frames stand where nothing stood before.
+        // Of each commit the journal looks whether its frames stand where nothing stood before; not where that sabotage has it
+        // see others.
         match self.journal.facts().not_appended {
+            _ if tidegate::rig::armed(tidegate::rig::Sabotage::FrameInFrame) => Ok(()),
             0 => Ok(()),
             some => Err(format!("{some} commits were not just appended")),
         }

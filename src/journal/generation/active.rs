@@ -4,7 +4,8 @@
 //! would cost a sync more, and promise nothing that anybody asks for: no database is opened again. What a cut leaves of a
 //! commit is found frame by frame, in the bytes, with a batch as without; what is not whole is left out there
 //! ([`crate::journal::generation::closed::ClosedGeneration::breaks_off_at`]), and that a commit was whole the next one says
-//! (`previous`), which begins only when its flush has returned.
+//! (`previous`), which begins only when its flush has returned. Nor does anything hold one of sled's buffers open while it
+//! is sealed, as a batch does: where the write of such a buffer fails, sled wakes nobody, and the flush never returns.
 //!
 //! **sled only appends here, and that is looked at.** It writes a leaf anew with the tenth change or when it holds more than
 //! sixteen values, and what it has written anew it may overwrite where it stood. So no leaf comes that far: every
@@ -29,6 +30,7 @@ use crate::journal::disk::{files, frame};
 use crate::journal::generation::closed::ClosedGeneration;
 use crate::journal::generation::index::Appended;
 use crate::journal::generation::manifest::{FACTS_FILE, Facts};
+use crate::journal::generation::pool;
 use crate::journal::limits::SEGMENT_BYTES;
 use crate::record::Number;
 use crate::sync::{locked, panic_text};
@@ -114,6 +116,7 @@ impl Generation {
         files::create_dir(dir).map_err(io)?;
         let config =
             sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).segment_size(SEGMENT_BYTES).flush_every_ms(None);
+        pool::keep_one_thread(dir.parent().unwrap_or(dir));
         let db = guard(dir, || config.open())?;
         // The first flush proves that sled's sync comes through ours; an empty key cannot be a record's.
         let before = full_sync::calls();

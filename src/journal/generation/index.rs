@@ -135,24 +135,28 @@ impl Index {
         let mut piece = vec![0; (wanted + AROUND).min(STEP)];
         loop {
             let size = read_to_the_end(file, &mut piece, at)?;
+            // What begins behind may be cut off here, and what stands inside of it is no frame.
+            let is_last = size < piece.len();
+            let whole = if is_last { size } else { size.saturating_sub(VALUE_MAX) };
             let base = piece.as_ptr() as usize;
             for frame in frame::scan(&piece[..size], Some(version), |_| {}) {
-                let start = at + (frame.bytes.as_ptr() as usize - base) as u64;
-                behind = start + frame.bytes.len() as u64;
+                let offset = frame.bytes.as_ptr() as usize - base;
+                let start = at + offset as u64;
                 let is_next = |(number, part, length): &Appended| {
                     (*number, *part, *length) == (frame.number, frame.part, frame.bytes.len())
                 };
-                if !appended.get(found.len()).is_some_and(is_next) {
-                    return Ok(None);
+                match appended.get(found.len()).is_some_and(is_next) {
+                    true => behind = start + frame.bytes.len() as u64,
+                    false if offset < whole => return Ok(None),
+                    false => break,
                 }
                 committed = committed.max(frame.previous.unwrap_or_default());
                 found.push(Place::of(&frame, 0, start));
             }
-            if found.len() == appended.len() || size < piece.len() {
+            if found.len() == appended.len() || is_last {
                 break;
             }
-            // A frame that begins farther on may be cut off here.
-            at = behind.max(at.max((at + size as u64).saturating_sub(VALUE_MAX as u64)));
+            at = behind.max(at + whole as u64);
             piece.resize(STEP, 0);
         }
         if found.len() < appended.len() {

@@ -1,10 +1,11 @@
 //! What the torture (`examples/torture`) found, one test each: the journal at the very moment, on the modelled disk.
 
-use super::{JournalOptions, Rig, append_to_newest, bare_frames, options, start};
+use super::{JournalOptions, MAIN, Rig, append_to_newest, bare_frames, options, settle, start};
+use crate::journal::disk::frame::FRAME_VERSION;
 use crate::journal::generation::active::Generation;
-use crate::journal::generation::manifest::Facts;
+use crate::journal::generation::manifest::{Facts, LaneFact};
 use crate::journal::log::framed;
-use crate::record::Number;
+use crate::record::{Number, Position};
 use ::power_cut::{Call, Device, Disk, Event, Fault, Habits, Image, Recording, Trace};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -118,4 +119,28 @@ fn a_commit_of_which_any_one_write_is_refused_ends_with_the_refusal() {
         });
     }
     assert!(refused > 4, "{refused} writes were refused");
+}
+
+/// A run ended between a rotation and its first commit, and all that was before is settled and gone: the empty generation is the
+/// only one, and the one that takes its place is there before it goes.
+#[test]
+fn an_empty_generation_that_is_the_only_one_is_replaced_without_a_moment_in_between() {
+    let trace = recorded(|dir, recording| {
+        let mut rig = start(&options(dir));
+        rig.append(1..=40);
+        settle(&rig, 1..=40);
+        let lanes = vec![LaneFact { id: rig.lane().id(), name: MAIN.into(), next: Position(41) }];
+        let facts = Facts { format: FRAME_VERSION, first: Number(41), epoch: rig.journal.epoch(), lanes };
+        rig.journal.0.write_state().unwrap();
+        rig.journal.0.log.start(facts).unwrap();
+        assert!(rig.journal.0.log.delete(Number(1)));
+        rig.end(false);
+        recording.mark(FROM_HERE);
+        let mut rig = start(&options(dir));
+        rig.append(41..=41);
+        rig.end(true);
+    });
+    for (index, image) in worst_cuts(&trace).enumerate() {
+        start_on(&image, |rig| assert_eq!(rig.report.missing, 0, "{index} events after the kill"));
+    }
 }

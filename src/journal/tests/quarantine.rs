@@ -171,7 +171,7 @@ fn a_requeue_is_cut_into_commits_of_the_usual_size() {
     let high = *rig.journal.0.durable.borrow();
     assert_eq!((high - before, rig.journal.quarantined().unwrap().len()), (2_300, 0));
     let mut firsts: Vec<Number> = firsts(dir.path()).into_iter().filter(|first| *first > before).collect();
-    firsts.push(Number(high.next()));
+    firsts.push(high.next());
     let largest = firsts.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
     assert!(largest <= crate::journal::limits::COMMIT_RECORDS as u64, "{firsts:?}");
     rig.end(false);

@@ -159,3 +159,33 @@ fn a_frame_inside_another_one_is_none_wherever_a_file_is_cut_into_pieces() {
         assert_eq!(closed.numbers().collect::<Vec<_>>(), [3, 4, 5].map(Number), "shifted by {shift}");
     }
 }
+
+/// What was appended is found in pieces, too, and what stands in a frame that a piece cuts off is none.
+#[test]
+fn what_was_appended_is_found_wherever_a_piece_ends_and_nothing_else_is_taken_for_it() {
+    let forged = frame::split_1(Number(9), None, b"forged").remove(0);
+    let rows: Vec<Vec<u8>> =
+        (1..=3).map(|n| frame::split_1(Number(n), None, &forged.repeat(60 - n as usize)).remove(0)).collect();
+    let appended: Vec<_> = (1..).zip(&rows).map(|(number, row)| (Number(number), 0, row.len())).collect();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let follow = |bytes: &[u8], from| {
+        fs::write(&path, bytes).unwrap();
+        let mut index = Index::default();
+        let end = index.follow((1, &File::open(&path).unwrap()), from, &appended).unwrap();
+        (end, index.places.iter().map(|place| place.at).collect::<Vec<_>>())
+    };
+    let lengths: Vec<u64> = rows.iter().map(|row| row.len() as u64).collect();
+    // More and more between them, as sled's own pages are, so that every frame is cut off at some place.
+    for between in (0..6_000).step_by(61) {
+        let gap = vec![0xaa; between];
+        let bytes = [&b"before"[..], &rows[0], &gap, &rows[1], &gap, &rows[2], &[0; 10_000]].concat();
+        let second = 6 + lengths[0] + between as u64;
+        let third = second + lengths[1] + between as u64;
+        assert_eq!(follow(&bytes, 3), (Some(third + lengths[2]), vec![6, second, third]), "{between} between");
+        // Where another one stands among them, or one is missing, it is not so.
+        let other = frame::split_1(Number(7), None, b"other").remove(0);
+        assert_eq!(follow(&[&rows[0][..], &other, &gap, &rows[1], &rows[2], &[0; 10_000]].concat(), 0), (None, vec![]));
+        assert_eq!(follow(&[&rows[0][..], &gap, &rows[1], &gap].concat(), 0), (None, vec![]));
+    }
+}
