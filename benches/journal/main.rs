@@ -24,6 +24,7 @@
 mod counts;
 mod plain;
 mod real;
+mod resident;
 mod store;
 mod traffic;
 
@@ -285,7 +286,31 @@ fn traffic(folder: &Path, load: Load) -> Outcome<()> {
     Ok(())
 }
 
+fn memory(folder: &Path) -> Outcome<()> {
+    println!("\nresident memory by what the open generation holds, drained and trimmed, in MB:");
+    println!("{:>10} {:>10} {:>12} {:>12} {:>12}", "records", "envelopes", "none in it", "all in it", "closed");
+    for records in [640, 1_280, 2_560, 4_000] {
+        let folder = tempfile::tempdir_in(folder)?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("--resident").arg(folder.path().join("journal")).args(["--records", &records.to_string()]);
+        let output = command.output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let bytes: Vec<f64> = text.split_ascii_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+        let [opened, open, closed] = bytes[..] else {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+        };
+        let kilobytes = records * (PAYLOAD_BYTES as u64 + 100) / 1000;
+        println!("{records:10} {kilobytes:7} KB {:12.2} {:12.2} {:12.2}", opened / 1e6, open / 1e6, closed / 1e6);
+    }
+    Ok(())
+}
+
 fn run() -> Outcome<()> {
+    if let Some(folder) = option("--resident") {
+        let [opened, open, closed] = resident::run(Path::new(&folder), number("--records", 0)?)?;
+        println!("{opened} {open} {closed}");
+        return Ok(());
+    }
     if let Some(folder) = option("--traffic") {
         let per_second = number("--per-second", 0)? as u32;
         let load = Load { records: number("--records", 0)?, per_second, devices: number("--devices", DEVICES)? };
@@ -299,6 +324,7 @@ fn run() -> Outcome<()> {
     GROUPS.iter().try_for_each(|group| groups(&folder, *group))?;
     commit_time(&folder)?;
     opening(&folder, records)?;
+    memory(&folder)?;
     [FLOOD, FEW, STEADY].into_iter().try_for_each(|load| traffic(&folder, load))?;
     if live > 0 {
         traffic(&folder, Load { records: live, per_second: 1, devices: DEVICES })?;
