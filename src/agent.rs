@@ -214,7 +214,7 @@ async fn run_once(
         drains.spawn(keep_draining(lane, Arc::new(sender), options, clock.clone(), shared, stop.clone()));
     }
     notify(&[NotifyState::Status("running")]);
-    tracing::info!(gateway = config.gateway.id, journal = %journal.id(), epoch = journal.epoch(), "running");
+    tracing::info!(gateway = config.gateway.id, journal = %journal.id(), epoch = journal.epoch().0, "running");
 
     // The intake ends by the stop alone; its own bound keeps a stuck journal from holding it.
     let mut intakes = JoinSet::new();

@@ -28,7 +28,7 @@ pub(crate) fn record(number: u64, payload: &[u8]) -> crate::record::Record {
     let received = crate::clock::Moment { wall_ms: 1_770_797_730_162, boottime_ms: 61_005, trusted: true };
     let draft =
         Draft { received, message, profile: "plain".to_owned(), identity, lanes: vec![LaneId(0)], duplicate: None };
-    let run = Run { journal: JournalId(1), epoch: 1, random: 2 };
-    let slots = vec![Slot { lane: LaneId(0), position: number }];
+    let run = Run { journal: JournalId(1), epoch: crate::record::Epoch(1), random: 2 };
+    let slots = vec![Slot { lane: LaneId(0), position: crate::record::Position(number) }];
     Record::number(draft, run, number, crate::clock::BootId([3; 16]), slots)
 }

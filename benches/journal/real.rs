@@ -87,7 +87,7 @@ impl Real {
             }
         };
         let given = journal.durable_number()();
-        let (reader, expected) = (lane.reader(), lane.cursor());
+        let (reader, expected) = (lane.reader(), lane.cursor().0);
         Ok(Real { journal, lane, inbox: Some(inbox), committed, reader, writer, keeper, given, expected })
     }
 }
@@ -152,14 +152,14 @@ impl Store for Real {
                 for read in batch {
                     let message = Message::of(self.expected);
                     let found = &read.record.draft.message;
-                    if (read.position, &found.topic, &*found.payload)
+                    if (read.position.0, &found.topic, &*found.payload)
                         != (self.expected, &message.topic, &*message.payload)
                     {
                         return Err(format!("the journal: {} is not {}", read.position, self.expected).into());
                     }
                     self.expected += 1;
                 }
-                let positions: Vec<u64> = batch.iter().map(|read| read.position).collect();
+                let positions: Vec<_> = batch.iter().map(|read| read.position).collect();
                 if self.lane.needs_mark(&positions) {
                     self.lane.mark(&positions)?;
                 }

@@ -66,9 +66,15 @@ fn plain(n: u64, payload: Vec<u8>, lanes: Vec<LaneId>) -> Draft {
 
 /// A record that nobody handed over.
 fn forgery(number: u64, lane: LaneId, bits: u64) -> Record {
-    let run = Run { journal: JournalId(bits), epoch: 1, random: bits };
+    let run = Run { journal: JournalId(bits), epoch: tidegate::record::Epoch(1), random: bits };
     let draft = plain(number, b"forged".to_vec(), vec![lane]);
-    Record::number(draft, run, number, BootId([0; 16]), vec![Slot { lane, position: number }])
+    Record::number(
+        draft,
+        run,
+        number,
+        BootId([0; 16]),
+        vec![Slot { lane, position: tidegate::record::Position(number) }],
+    )
 }
 
 /// Which of our records this is; `None`: a gap record.

@@ -156,7 +156,7 @@ impl Expected {
         if facts.accepted + facts.quarantined > known.settling.len() as u64 {
             say(format!("{} were settled, and the books say {facts:?}", known.settling.len()));
         }
-        if facts.cursor < known.trimmed {
+        if facts.cursor.0 < known.trimmed {
             say(format!("trimmed up to {} for certain, and the cursor is back at {}", known.trimmed, facts.cursor));
         }
         self.check_order(known, reads, facts, &mut say);
@@ -164,7 +164,7 @@ impl Expected {
     }
 
     fn check_order(&self, known: &Known, reads: &[&Read], facts: &LaneFacts, say: &mut dyn FnMut(String)) {
-        let mut expected = facts.cursor;
+        let mut expected = facts.cursor.0;
         let mut last = 0;
         for read in reads {
             let seen = &read.seen;

@@ -15,6 +15,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use tidegate::journal::books::Outcome;
 use tidegate::journal::{Lane, LaneFacts, Reader};
+use tidegate::record::Position;
 
 /// Why a life ended early.
 pub(crate) enum End {
@@ -165,7 +166,7 @@ impl Life<'_> {
     fn check_opened(&mut self, session: &Session, reads: &[Vec<Read>; 2]) {
         let (report, facts) = (&session.report, session.journal.facts());
         let opening = Opening {
-            epoch: facts.epoch,
+            epoch: facts.epoch.0,
             id: facts.journal_id,
             state_lost: report.state_lost,
             missing: report.missing,
@@ -191,7 +192,7 @@ impl Life<'_> {
         });
         for (lane, (reads, facts)) in reads.iter().zip(facts(session)).enumerate() {
             let waiting =
-                |read: &&Read| read.seen.position >= facts.cursor && !settled.contains(&(lane, read.seen.position));
+                |read: &&Read| read.seen.position >= facts.cursor.0 && !settled.contains(&(lane, read.seen.position));
             let waiting = reads.iter().filter(waiting);
             expected.check_lane(lane, &waiting.collect::<Vec<_>>(), &facts, &mut self.wrong);
         }
@@ -199,7 +200,7 @@ impl Life<'_> {
 
     /// Sends records and settles part of them.
     fn send(&mut self, lane: usize, handle: &Lane, reads: &[Read], settled: f64) -> Result<(), String> {
-        let positions: Vec<u64> = reads.iter().map(|read| read.seen.position).collect();
+        let positions: Vec<Position> = reads.iter().map(|read| Position(read.seen.position)).collect();
         if handle.needs_mark(&positions) {
             handle.mark(&positions).map_err(|error| error.to_string())?;
         }
@@ -208,7 +209,7 @@ impl Life<'_> {
         }
         for position in positions {
             if self.random.chance(settled) {
-                self.witness.mark(Mark::Settling { lane, position });
+                self.witness.mark(Mark::Settling { lane, position: position.0 });
                 handle.settle([(position, Outcome::Accepted)]);
             }
         }
@@ -234,7 +235,7 @@ impl Life<'_> {
         let cursors = session.lanes().map(|lane| lane.cursor());
         session.journal.keep();
         for (lane, cursor) in cursors.into_iter().enumerate() {
-            self.witness.mark(Mark::Trimmed { lane, cursor });
+            self.witness.mark(Mark::Trimmed { lane, cursor: cursor.0 });
         }
     }
 }

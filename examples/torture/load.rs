@@ -17,6 +17,7 @@ use std::sync::atomic::{
 use std::time::Duration;
 use tidegate::journal::Lane;
 use tidegate::journal::books::Outcome;
+use tidegate::record::Position;
 
 /// Readings in a row that may fail before a drain gives up.
 const REFUSALS: u32 = 10;
@@ -170,7 +171,7 @@ impl Drain<'_> {
                 }
             };
             refused = 0;
-            let positions: Vec<u64> = read.iter().map(|read| read.position).collect();
+            let positions: Vec<Position> = read.iter().map(|read| read.position).collect();
             if lane.needs_mark(&positions) {
                 lane.mark(&positions).map_err(|error| error.to_string())?;
             }
@@ -193,21 +194,21 @@ impl Drain<'_> {
         }
     }
 
-    fn settle(&mut self, lane: &Lane, held: &mut Vec<u64>, moved: &AtomicU64) {
+    fn settle(&mut self, lane: &Lane, held: &mut Vec<Position>, moved: &AtomicU64) {
         while !held.is_empty() && self.random.chance(0.95) {
             let position = held.swap_remove(self.random.below(held.len() as u64) as usize);
-            self.witness.mark(Mark::Settling { lane: self.lane, position });
+            self.witness.mark(Mark::Settling { lane: self.lane, position: position.0 });
             // Looked at before: whatever moved the cursor so far is in the books when this settling asks for a state.
             let cursor = lane.cursor();
             lane.settle([(position, Outcome::Accepted)]);
-            moved.store(cursor, Release);
+            moved.store(cursor.0, Release);
         }
     }
 
     fn quarantine(&self, lane: &Lane, read: &tidegate::journal::ReadRecord) -> Result<(), String> {
-        self.witness.mark(Mark::Settling { lane: self.lane, position: read.position });
+        self.witness.mark(Mark::Settling { lane: self.lane, position: read.position.0 });
         match lane.quarantine(&read.record, read.position, "Refused", "on purpose") {
-            Ok(true) => self.witness.mark(Mark::Quarantined { lane: self.lane, position: read.position }),
+            Ok(true) => self.witness.mark(Mark::Quarantined { lane: self.lane, position: read.position.0 }),
             Ok(false) => {}
             Err(error) => return Err(error.to_string()),
         }

@@ -79,7 +79,7 @@ impl Session {
             Ok(opened)
         })?;
         let (journal, report) = (opened.journal.clone(), opened.report.clone());
-        witness.mark(Mark::Opened { epoch: journal.epoch(), id: journal.id().to_string() });
+        witness.mark(Mark::Opened { epoch: journal.epoch().0, id: journal.id().to_string() });
         // From here on `keep` writes the state when something moved, and returns: when, is for the run to say.
         journal.stop_keeping();
         let (inbox, receiver) = unbounded_channel();
@@ -154,7 +154,11 @@ impl Session {
         if keep {
             self.journal.keep();
         }
-        Ok(())
+        // Of each commit the journal looks whether its frames stand where nothing stood before.
+        match self.journal.facts().not_appended {
+            0 => Ok(()),
+            some => Err(format!("{some} commits were not just appended")),
+        }
     }
 }
 
@@ -170,7 +174,7 @@ impl Drop for Session {
 
 pub(crate) fn seen(read: &ReadRecord) -> Seen {
     let record = &read.record;
-    Seen { position: read.position, number: record.number, epoch: record.epoch, n: n_of(record) }
+    Seen { position: read.position.0, number: record.number, epoch: record.epoch.0, n: n_of(record) }
 }
 
 /// Waits until something more may be durable, or a moment has passed.

@@ -159,6 +159,7 @@ fn strands(old: &Config, new: &Config, lanes: Option<&[LaneFacts]>) -> Option<St
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Position;
     use proptest::prelude::*;
 
     fn config(queues: &[&str], path: &str) -> Config {
@@ -181,7 +182,7 @@ mod tests {
             evicted: 0,
             quarantined: 0,
             damaged: 0,
-            cursor: 1,
+            cursor: Position(1),
             unannounced: 0,
         }
     }

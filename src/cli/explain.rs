@@ -9,7 +9,7 @@ use crate::config::{Config, RouteConfig};
 use crate::mqtt::topic::route_of;
 use crate::mqtt::visit::visit;
 use crate::record::profile::{Profile, ProfileOptions};
-use crate::record::{Draft, JournalId, KeyKind, LaneId, Message, Record, Run, Slot, TimeSource};
+use crate::record::{Draft, Epoch, JournalId, KeyKind, LaneId, Message, Position, Record, Run, Slot, TimeSource};
 use crate::sqs::Entry;
 use crate::sqs::entry::{Rendering, render};
 use crate::sqs::limits::ENTRY_BYTES;
@@ -140,9 +140,10 @@ fn one(config: &Config, forced: Option<&Profile>, message: Message) -> Value {
     let name = reader.name().to_owned();
     let lanes: Vec<usize> = lanes(config, of_route);
     let ids: Vec<LaneId> = lanes.iter().map(|lane| LaneId(*lane as u16)).collect();
-    let slots = ids.iter().map(|lane| Slot { lane: *lane, position: 1 }).collect();
+    let slots = ids.iter().map(|lane| Slot { lane: *lane, position: Position::FIRST }).collect();
     let draft = Draft { received, message, profile: name.clone(), identity, lanes: ids, duplicate: None };
-    let record = Record::number(draft, Run { journal: JOURNAL, epoch: 1, random: 0 }, 1, BootId::default(), slots);
+    let record =
+        Record::number(draft, Run { journal: JOURNAL, epoch: Epoch(1), random: 0 }, 1, BootId::default(), slots);
     let identity = &record.draft.identity;
     json!({
         "topic": record.draft.message.topic,

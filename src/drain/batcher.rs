@@ -12,6 +12,7 @@
 //! refusal) holds back no other one within the window of [`WINDOW`] positions.
 
 use crate::config::Ordering;
+use crate::record::Position;
 use crate::sqs::limits::BATCH_ENTRIES;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -44,7 +45,7 @@ struct Waiting {
 
 #[derive(Debug, Default)]
 struct Group {
-    waiting: BTreeSet<u64>,
+    waiting: BTreeSet<Position>,
     in_flight: usize,
     strict_left: u32,
     held_until: Option<Instant>,
@@ -54,10 +55,10 @@ struct Group {
 #[derive(Debug)]
 pub struct Batcher {
     ordering: Ordering,
-    records: BTreeMap<u64, Waiting>,
+    records: BTreeMap<Position, Waiting>,
     groups: HashMap<Arc<str>, Group>,
     /// Groups that may be taken from: not urgent last, then by lowest position.
-    ready: BTreeSet<(bool, u64, Arc<str>)>,
+    ready: BTreeSet<(bool, Position, Arc<str>)>,
     holds: BTreeSet<(Instant, Arc<str>)>,
 }
 
@@ -74,7 +75,7 @@ impl Batcher {
     }
 
     /// Adds a record that was read. `urgent`: it may have been sent already.
-    pub fn push(&mut self, position: u64, group: &str, bytes: usize, urgent: bool) {
+    pub fn push(&mut self, position: Position, group: &str, bytes: usize, urgent: bool) {
         let group: Arc<str> = self.groups.get_key_value(group).map_or_else(|| group.into(), |(known, _)| known.clone());
         self.records.insert(position, Waiting { group: group.clone(), bytes, urgent, behind: false });
         self.change(&group, |group| {
@@ -83,7 +84,7 @@ impl Batcher {
     }
 
     /// Takes the next batch: positions in the order to send them. Empty when no group is ready.
-    pub fn next(&mut self, limits: BatchLimits, now: Instant) -> Vec<u64> {
+    pub fn next(&mut self, limits: BatchLimits, now: Instant) -> Vec<Position> {
         self.release_holds(now);
         let mut batch = Vec::new();
         let mut left = limits.bytes;
@@ -110,7 +111,7 @@ impl Batcher {
     }
 
     /// The positions that a group can give to a batch with so much room.
-    fn fitting(&self, group: &Arc<str>, entries: usize, bytes: usize, empty: bool) -> Vec<u64> {
+    fn fitting(&self, group: &Arc<str>, entries: usize, bytes: usize, empty: bool) -> Vec<Position> {
         let state = &self.groups[group];
         let most = if self.ordering == Ordering::Packed && state.strict_left == 0 { entries } else { 1 };
         let mut left = bytes;
@@ -129,7 +130,7 @@ impl Batcher {
     }
 
     /// A position in flight came back settled.
-    pub fn done(&mut self, position: u64) {
+    pub fn done(&mut self, position: Position) {
         if let Some(record) = self.records.remove(&position) {
             self.change(&record.group, |group| group.in_flight -= 1);
         }
@@ -137,7 +138,7 @@ impl Batcher {
 
     /// A position in flight came back unsettled: it goes again, before anything newer of its group. `urgent`: it may
     /// have been accepted. `hold`: its group waits until then.
-    pub fn again(&mut self, position: u64, urgent: bool, hold: Option<Instant>) {
+    pub fn again(&mut self, position: Position, urgent: bool, hold: Option<Instant>) {
         let Some(record) = self.records.get_mut(&position) else { return };
         record.urgent |= urgent;
         record.behind = crate::rig::armed(crate::rig::Sabotage::Overtake);
@@ -153,7 +154,7 @@ impl Batcher {
     }
 
     /// A batch of this position's group failed in part: it goes strictly for a while.
-    pub fn go_strictly(&mut self, position: u64) {
+    pub fn go_strictly(&mut self, position: Position) {
         if let Some(record) = self.records.get(&position) {
             let group = record.group.clone();
             self.change(&group, |group| group.strict_left = STRICT_AFTER_FAILURE);
@@ -162,10 +163,10 @@ impl Batcher {
 
     /// Forgets waiting positions below `cursor` and returns them: they were evicted. Those in flight come back by
     /// themselves.
-    pub fn forget_below(&mut self, cursor: u64) -> Vec<u64> {
-        let waits = |position: &u64, record: &Waiting| self.groups[&record.group].waiting.contains(position);
+    pub fn forget_below(&mut self, cursor: Position) -> Vec<Position> {
+        let waits = |position: &Position, record: &Waiting| self.groups[&record.group].waiting.contains(position);
         let below = self.records.range(..cursor).filter(|(position, record)| waits(position, record));
-        let gone: Vec<u64> = below.map(|(position, _)| *position).collect();
+        let gone: Vec<Position> = below.map(|(position, _)| *position).collect();
         for position in &gone {
             let group = self.records[position].group.clone();
             self.change(&group, |group| {
@@ -179,7 +180,7 @@ impl Batcher {
     /// Whether the window reaches its full length: nothing more is read until its lowest position is settled.
     pub fn is_full(&self) -> bool {
         let ends = self.records.first_key_value().zip(self.records.last_key_value());
-        ends.is_some_and(|((lowest, _), (highest, _))| highest - lowest + 1 >= WINDOW)
+        ends.is_some_and(|((lowest, _), (highest, _))| *highest - *lowest + 1 >= WINDOW)
     }
 
     /// The group of the lowest position: the one that is to blame when the window is full.
@@ -188,7 +189,7 @@ impl Batcher {
     }
 
     /// Lowest position that is not settled.
-    pub fn lowest(&self) -> Option<u64> {
+    pub fn lowest(&self) -> Option<Position> {
         self.records.keys().next().copied()
     }
 
@@ -233,7 +234,7 @@ impl Batcher {
     /// Changes a group and keeps the ready set in step with it.
     fn change(&mut self, name: &Arc<str>, change: impl FnOnce(&mut Group)) {
         let group = self.groups.entry(name.clone()).or_default();
-        let key = |group: &Group, records: &BTreeMap<u64, Waiting>| {
+        let key = |group: &Group, records: &BTreeMap<Position, Waiting>| {
             let free = group.in_flight == 0 && group.held_until.is_none();
             let lowest = group.waiting.first().copied().filter(|_| free)?;
             Some((!records[&lowest].urgent, lowest, name.clone()))
@@ -285,27 +286,27 @@ mod tests {
         ) {
             let mut batcher = Batcher::new(if strict { Ordering::Strict } else { Ordering::Packed });
             for (index, group) in groups.iter().enumerate() {
-                batcher.push(index as u64 + 1, &format!("g{group}"), sizes[index], false);
+                batcher.push(Position(index as u64 + 1), &format!("g{group}"), sizes[index], false);
             }
             let mut now = Instant::now();
             let mut fates = fates.into_iter().cycle();
-            let mut flights: Vec<Vec<u64>> = Vec::new();
-            let mut accepted: Vec<u64> = Vec::new();
-            let group_of = |position: u64| groups[position as usize - 1];
+            let mut flights: Vec<Vec<Position>> = Vec::new();
+            let mut accepted: Vec<Position> = Vec::new();
+            let group_of = |position: Position| groups[position.0 as usize - 1];
             for _ in 0..10_000 {
                 while flights.len() < flights_max {
                     let batch = batcher.next(LIMITS, now);
                     if batch.is_empty() { break }
-                    let bytes: usize = batch.iter().map(|p| sizes[*p as usize - 1]).sum();
+                    let bytes: usize = batch.iter().map(|p| sizes[p.0 as usize - 1]).sum();
                     prop_assert!(batch.len() <= 10 && (bytes <= 1000 || batch.len() == 1));
                     for (index, position) in batch.iter().enumerate() {
                         let group = group_of(*position);
                         prop_assert!(flights.iter().flatten().all(|other| group_of(*other) != group), "one flight a group");
                         let before = batch[..index].iter().filter(|p| group_of(**p) == group);
-                        let ahead: Vec<u64> = before.copied().collect();
+                        let ahead: Vec<Position> = before.copied().collect();
                         prop_assert!(!strict || ahead.is_empty(), "one record of a group in a strict batch");
                         prop_assert!(ahead.iter().all(|p| p < position));
-                        let lower = (1..*position).filter(|p| group_of(*p) == group && !accepted.contains(p) && !ahead.contains(p));
+                        let lower = (1..position.0).map(Position).filter(|p| group_of(*p) == group && !accepted.contains(p) && !ahead.contains(p));
                         prop_assert_eq!(lower.count(), 0, "the lowest waiting one goes first");
                     }
                     flights.push(batch);
@@ -334,25 +335,25 @@ mod tests {
     fn what_may_have_been_sent_goes_before_all_else() {
         let mut batcher = Batcher::new(Ordering::Strict);
         for position in 1..=20 {
-            batcher.push(position, &format!("g{position}"), 10, position > 15);
+            batcher.push(Position(position), &format!("g{position}"), 10, position > 15);
         }
-        let first: BTreeSet<u64> = batcher.next(LIMITS, Instant::now()).into_iter().collect();
-        assert!((16..=20).all(|position| first.contains(&position)));
+        let first: BTreeSet<Position> = batcher.next(LIMITS, Instant::now()).into_iter().collect();
+        assert!((16..=20).map(Position).all(|position| first.contains(&position)));
     }
 
     #[test]
     fn a_packed_group_goes_strictly_for_a_while_after_it_failed_in_part() {
         let mut batcher = Batcher::new(Ordering::Packed);
         for position in 1..=300 {
-            batcher.push(position, "g", 10, false);
+            batcher.push(Position(position), "g", 10, false);
         }
         let now = Instant::now();
         let batch = batcher.next(LIMITS, now);
-        assert_eq!(batch, (1..=10).collect::<Vec<_>>());
-        batcher.go_strictly(3);
-        batch
-            .iter()
-            .for_each(|position| if *position == 3 { batcher.again(3, false, None) } else { batcher.done(*position) });
+        assert_eq!(batch, (1..=10).map(Position).collect::<Vec<_>>());
+        batcher.go_strictly(Position(3));
+        batch.iter().for_each(|position| {
+            if *position == Position(3) { batcher.again(Position(3), false, None) } else { batcher.done(*position) }
+        });
         let mut singles = 0;
         loop {
             let batch = batcher.next(LIMITS, now);
@@ -368,13 +369,13 @@ mod tests {
     #[test]
     fn a_full_window_names_the_group_that_holds_it() {
         let mut batcher = Batcher::new(Ordering::Strict);
-        batcher.push(1, "stuck", 10, false);
+        batcher.push(Position(1), "stuck", 10, false);
         for position in 2..=WINDOW {
-            batcher.push(position, "other", 10, false);
+            batcher.push(Position(position), "other", 10, false);
         }
         assert!(batcher.is_full());
         assert_eq!(batcher.lowest_group(), Some("stuck"));
-        assert_eq!(batcher.forget_below(WINDOW).len() as u64, WINDOW - 1);
+        assert_eq!(batcher.forget_below(Position(WINDOW)).len() as u64, WINDOW - 1);
         assert_eq!(batcher.len(), 1);
     }
 }

@@ -6,7 +6,7 @@ use super::status::CANNOT_READ;
 use crate::clock::Clock;
 use crate::config::{BodyFormat, RecordsConfig};
 use crate::journal::{Lane, ReadRecord};
-use crate::record::Record;
+use crate::record::{Position, Record};
 use crate::sqs::client::attempt_limit;
 use crate::sqs::entry::rectype::Template;
 use crate::sqs::entry::{self, Rendering};
@@ -43,7 +43,7 @@ pub(super) struct Bounds {
 /// One record on board.
 #[derive(Clone, Debug)]
 pub(super) struct Seat {
-    pub(super) position: u64,
+    pub(super) position: Position,
     pub(super) number: u64,
     /// `None`: to be read again, because there was no room to keep it.
     pub(super) record: Option<Arc<Record>>,
@@ -141,7 +141,7 @@ fn prepare(lane: &Lane, mut seats: Vec<Seat>, mark: bool) -> Result<Vec<Seat>, F
         seat.record = lane.reread(seat.number).map_err(|error| reading_fault(error.to_string()))?;
     }
     if mark {
-        let positions: Vec<u64> = seats.iter().map(|seat| seat.position).collect();
+        let positions: Vec<Position> = seats.iter().map(|seat| seat.position).collect();
         lane.mark(&positions).map_err(|error| disk_fault(error.to_string()))?;
     }
     Ok(seats)

@@ -4,6 +4,7 @@ use super::flight::{Fate, Landing, Seat};
 use super::settle::{self, Verdict};
 use super::task::Drain;
 use crate::journal::books::Outcome;
+use crate::record::Position;
 use crate::record::profile::order_key;
 use crate::rig::{self, Sabotage};
 use crate::sqs::limits::LEAST_MESSAGE_BYTES;
@@ -65,7 +66,7 @@ impl<S: BatchSender> Drain<S> {
         }
     }
 
-    fn accepted(&mut self, position: u64, md5_differs: bool) {
+    fn accepted(&mut self, position: Position, md5_differs: bool) {
         self.airline.lane.settle([(position, Outcome::Accepted)]);
         let mut status = self.shared.lock();
         status.accepted += 1;
@@ -94,8 +95,8 @@ impl<S: BatchSender> Drain<S> {
         None
     }
 
-    fn unreadable(&mut self, position: u64) {
-        tracing::error!(lane = self.lane_name(), position, "record lost: it cannot be read back");
+    fn unreadable(&mut self, position: Position) {
+        tracing::error!(lane = self.lane_name(), position = position.0, "record lost: it cannot be read back");
         self.airline.lane.settle([(position, Outcome::Damaged)]);
         self.release(position);
     }
@@ -129,7 +130,7 @@ impl<S: BatchSender> Drain<S> {
         let names: Vec<&str> = groups.iter().map(String::as_str).collect();
         let inversions = settle::inversions(&names, &verdicts);
         self.shared.lock().inversions += inversions as u64;
-        let in_part: Vec<u64> = judged
+        let in_part: Vec<Position> = judged
             .filter(|(seat, verdict)| {
                 let siblings = groups.iter().filter(|name| **name == group(seat)).count();
                 siblings > 1 && !matches!(verdict, Verdict::Accepted { .. })
@@ -189,7 +190,7 @@ impl<S: BatchSender> Drain<S> {
         }
     }
 
-    fn doubt(&mut self, position: u64, attempted_ms: u64) {
+    fn doubt(&mut self, position: Position, attempted_ms: u64) {
         if let Some(held) = self.held.get_mut(&position) {
             held.doubt.attempted(attempted_ms);
         }
@@ -228,7 +229,7 @@ impl<S: BatchSender> Drain<S> {
     }
 
     /// Puts a record back and lets its group wait, longer each time.
-    fn hold(&mut self, position: u64, urgent: bool) {
+    fn hold(&mut self, position: Position, urgent: bool) {
         let refusals = self.held.get_mut(&position).map_or(0, |held| {
             held.refusals += 1;
             held.refusals

@@ -9,6 +9,7 @@ use super::flight::Seat;
 use super::landing::HOLD_MAX;
 use super::task::{Drain, Event};
 use crate::journal::JournalError;
+use crate::record::Position;
 use crate::sqs::{BatchSender, Fault, FaultClass};
 use futures_util::FutureExt;
 use tokio::time::Instant;
@@ -39,7 +40,7 @@ impl<S: BatchSender> Drain<S> {
         let (lane, position) = (self.airline.lane.clone(), seat.position);
         tracing::error!(
             lane = self.lane_name(),
-            position,
+            position = position.0,
             key = record.key,
             code,
             error = text,
@@ -55,7 +56,7 @@ impl<S: BatchSender> Drain<S> {
     }
 
     /// The disk has answered.
-    pub(super) fn quarantined(&mut self, position: u64, kept: Result<bool, JournalError>) {
+    pub(super) fn quarantined(&mut self, position: Position, kept: Result<bool, JournalError>) {
         self.setting_aside -= 1;
         match kept {
             Ok(true) => {
@@ -77,7 +78,7 @@ impl<S: BatchSender> Drain<S> {
             }
             Err(error) => {
                 self.batcher.again(position, false, Some(Instant::now() + HOLD_MAX));
-                tracing::warn!(lane = self.lane_name(), position, %error, "record not put into quarantine, tried again");
+                tracing::warn!(lane = self.lane_name(), position = position.0, %error, "record not put into quarantine, tried again");
             }
         }
         self.quarantined_in_row = self.quarantined_in_row.saturating_sub(1);

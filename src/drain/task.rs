@@ -9,8 +9,8 @@ use super::status::{DrainShared, DrainState};
 use crate::clock::Clock;
 use crate::config::{Ordering, QueueConfig, RecordsConfig};
 use crate::journal::{JournalError, Lane, MaybeSent, ReadRecord, Reader};
-use crate::record::Record;
 use crate::record::profile::order_key;
+use crate::record::{Position, Record};
 use crate::rig::{self, Sabotage};
 use crate::sqs::limits::BATCH_ENTRIES;
 use crate::sqs::{BatchSender, FaultClass};
@@ -67,7 +67,7 @@ pub(super) struct Held {
 pub(super) enum Event {
     Landed(Landing),
     Read(Reader, Result<Vec<ReadRecord>, JournalError>),
-    Quarantined { position: u64, kept: Result<bool, JournalError> },
+    Quarantined { position: Position, kept: Result<bool, JournalError> },
 }
 
 /// The drain of one lane. Made by [`Drain::new`], run by [`Drain::run`].
@@ -78,7 +78,7 @@ pub struct Drain<S> {
     pub(super) batcher: Batcher,
     pub(super) limits: BatchLimits,
     pub(super) size_limit: SizeLimit,
-    pub(super) held: HashMap<u64, Held>,
+    pub(super) held: HashMap<Position, Held>,
     pub(super) events: FuturesUnordered<BoxFuture<'static, Event>>,
     /// Put into quarantine in a row, or on the way there, without one accepted in between.
     pub(super) quarantined_in_row: u32,
@@ -199,16 +199,26 @@ impl<S: BatchSender> Drain<S> {
         }
     }
 
-    /// Starts reading when the window has too few groups to fill the flights.
+    /// Reads when the window has too few groups to fill the flights: what is still in memory at once, and the rest off the
+    /// runtime's threads.
     fn read_ahead(&mut self) {
+        while self.wants_more() {
+            let Some(mut reader) = self.reader.take() else { return };
+            let Some(records) = reader.read_from_memory(READ_RECORDS, READ_BYTES) else {
+                return self.read_from_disk(reader);
+            };
+            self.reader = Some(reader);
+            self.take_in(records);
+        }
+    }
+
+    fn wants_more(&self) -> bool {
         let wanted = self.gate.allowed() * BATCH_ENTRIES;
-        if self.at_end || self.batcher.is_full() || self.batcher.ready_groups() >= wanted {
-            return;
-        }
-        if self.read_after.is_some_and(|after| Instant::now() < after) {
-            return;
-        }
-        let Some(mut reader) = self.reader.take() else { return };
+        let has_enough = self.at_end || self.batcher.is_full() || self.batcher.ready_groups() >= wanted;
+        !has_enough && self.read_after.is_none_or(|after| Instant::now() >= after)
+    }
+
+    fn read_from_disk(&mut self, mut reader: Reader) {
         let read = tokio::task::spawn_blocking(move || {
             let read = reader.read(READ_RECORDS, READ_BYTES);
             (reader, read)
@@ -247,7 +257,7 @@ impl<S: BatchSender> Drain<S> {
         }
     }
 
-    fn seat(&self, position: u64) -> Seat {
+    fn seat(&self, position: Position) -> Seat {
         let held = &self.held[&position];
         Seat { position, number: held.number, record: held.record.clone(), doubt: held.doubt }
     }
@@ -305,12 +315,12 @@ impl<S: BatchSender> Drain<S> {
     }
 
     /// A position is settled: it leaves the window.
-    pub(super) fn release(&mut self, position: u64) {
+    pub(super) fn release(&mut self, position: Position) {
         self.batcher.done(position);
         self.forget(position);
     }
 
-    fn forget(&mut self, position: u64) {
+    fn forget(&mut self, position: Position) {
         if let Some(record) = self.held.remove(&position).and_then(|held| held.record) {
             let read = ReadRecord { position, record, maybe_sent: MaybeSent::No };
             self.kept_bytes = self.kept_bytes.saturating_sub(flight::estimate(&read));

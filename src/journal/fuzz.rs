@@ -17,7 +17,7 @@ use crate::journal::handle::options::JournalOptions;
 use crate::journal::ledger::books::{Ledger, Outcome};
 use crate::journal::reader::{Lane, Reader};
 use crate::journal::recovery::Opened;
-use crate::record::{Draft, LaneId, Record, codec, pack};
+use crate::record::{Draft, Epoch, LaneId, Position, Record, codec, pack};
 use crate::rig::fuzz::scratch;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -118,20 +118,21 @@ fn is_a_lie(path: &str, bytes: &[u8]) -> bool {
     if path == "state" {
         let states = bytes.chunks_exact(twoslot::SLOT_LEN).filter_map(state_of);
         let books = |state: State| state.lanes.into_iter().filter_map(|lane| lane.into_book().ok());
-        let mut states = states.map(|state| (lies(state.high) || lies(state.epoch), state));
-        return states.any(|(lie, state)| lie || books(state).any(|book| lies(book.next) || lies(book.read_from)));
+        let mut states = states.map(|state| (lies(state.high) || lies(state.epoch.0), state));
+        return states.any(|(lie, state)| lie || books(state).any(|book| lies(book.next.0) || lies(book.read_from)));
     }
     if path.ends_with("/generation") {
         let note = bytes.split_last_chunk::<4>().and_then(|(body, _)| serde_cbor::from_slice::<Facts>(body).ok());
-        return note
-            .is_some_and(|note| lies(note.first) || lies(note.epoch) || note.lanes.iter().any(|lane| lies(lane.next)));
+        return note.is_some_and(|note| {
+            lies(note.first) || lies(note.epoch.0) || note.lanes.iter().any(|lane| lies(lane.next.0))
+        });
     }
     frame::scan(bytes, None, drop).any(|found| {
         let record = codec::decode(&found.body()).ok();
-        let positions = |record: &Record| record.slots.iter().any(|slot| lies(slot.position));
+        let positions = |record: &Record| record.slots.iter().any(|slot| lies(slot.position.0));
         lies(found.number)
             || found.previous.is_some_and(lies)
-            || record.is_some_and(|record| lies(record.number) || lies(record.epoch) || positions(&record))
+            || record.is_some_and(|record| lies(record.number) || lies(record.epoch.0) || positions(&record))
     })
 }
 
@@ -254,14 +255,14 @@ fn go_on(mut opened: Opened, was: Option<&HashMap<u64, Record>>, left: Option<u6
 struct Drained<'a> {
     lane: Lane,
     reader: Reader,
-    last: u64,
+    last: Position,
     numbers: Vec<u64>,
     was: Option<&'a HashMap<u64, Record>>,
 }
 
 impl<'a> Drained<'a> {
     fn of(lane: Lane, was: Option<&'a HashMap<u64, Record>>) -> Drained<'a> {
-        Drained { reader: lane.reader(), lane, last: 0, numbers: Vec::new(), was }
+        Drained { reader: lane.reader(), lane, last: Position(0), numbers: Vec::new(), was }
     }
 
     fn drain(&mut self) {
@@ -283,7 +284,7 @@ impl<'a> Drained<'a> {
 
 /// What damage may cost is a record, never its content.
 fn check(record: &Record, was: Option<&HashMap<u64, Record>>) {
-    if let Some(was) = was.filter(|_| record.epoch == 1) {
+    if let Some(was) = was.filter(|_| record.epoch == Epoch(1)) {
         assert_eq!(Some(record), was.get(&record.number));
     }
 }

@@ -17,7 +17,7 @@ use crate::journal::quarantine;
 use crate::journal::quarantine::Quarantined;
 use crate::journal::recovery::format::check_readable;
 use crate::journal::stats::LaneFacts;
-use crate::record::{LaneId, Record};
+use crate::record::{Epoch, LaneId, Record};
 use serde::Serialize;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ use std::{fs, io};
 pub struct View {
     path: PathBuf,
     /// Journal id and epoch, where the state file tells.
-    origin: Option<(String, u64)>,
+    origin: Option<(String, Epoch)>,
     /// Highest number that the state file calls durable.
     high: u64,
     books: Vec<LaneBook>,
@@ -46,7 +46,7 @@ pub struct ViewFacts {
     /// Journal id, 16 hex digits; absent when the state file is damaged.
     pub journal_id: Option<String>,
     /// Count of opens.
-    pub epoch: Option<u64>,
+    pub epoch: Option<Epoch>,
     /// Generations on disk.
     pub generations: usize,
     /// Bytes on disk of the whole folder.
@@ -125,7 +125,7 @@ impl View {
         self.each(self.high.saturating_add(1), &mut |record| {
             for slot in &record.slots {
                 if let Some(book) = books.iter_mut().find(|book| book.id == slot.lane) {
-                    book.next = book.next.max(slot.position.saturating_add(1));
+                    book.next = book.next.max(slot.position.next());
                 }
             }
             ControlFlow::Continue(())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// sled's segment size: smaller ones cost writes, larger ones memory (measured).
 pub(crate) const SEGMENT_BYTES: usize = 256 * 1024;
-/// Most records in one commit; bounds the memory and the time of a single `apply_batch`.
+/// Most records in one commit; bounds the memory and the time of a single flush.
 pub(crate) const COMMIT_RECORDS: usize = 1_000;
 /// Most payload bytes in one commit.
 pub(crate) const COMMIT_BYTES: usize = 1024 * 1024;

@@ -12,13 +12,17 @@ use crate::journal::ledger::books::Outcome;
 use crate::journal::ledger::cadence::Moved;
 use crate::journal::ledger::gap_record;
 use crate::journal::ledger::gaps::{About, Hole, Reason, trusted_ms};
-use crate::journal::log::slot::Reading;
+use crate::journal::log::slot::Readings;
 use crate::journal::quarantine::Cause;
-use crate::record::{LaneId, Record};
+use crate::record::{Epoch, LaneId, Position, Record};
 use crate::sync::locked;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
+
+/// Generations that a reader keeps its place in: batches in strict order straddle two, and the window's first records may
+/// lie in a third.
+const KEPT: usize = 3;
 
 /// Whether a record may have been sent by an earlier run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,7 +39,7 @@ pub enum MaybeSent {
 #[derive(Clone, Debug)]
 pub struct ReadRecord {
     /// Its position in the lane.
-    pub position: u64,
+    pub position: Position,
     /// The record.
     pub record: Arc<Record>,
     /// Whether an earlier run may have sent it.
@@ -48,7 +52,7 @@ pub struct Lane {
     journal: Journal,
     id: LaneId,
     /// Where records are read a second time.
-    again: Arc<Mutex<Option<Reading>>>,
+    again: Arc<Mutex<Readings>>,
     /// Held while a mark is being written: who comes meanwhile waits until it is on disk.
     marking: Arc<Mutex<()>>,
 }
@@ -59,12 +63,12 @@ pub struct Reader {
     lane: Lane,
     number: u64,
     /// Position that the next record must have.
-    expected: u64,
+    expected: Position,
     /// Positions up to here may have been attempted in this epoch before this reader was made: by a drain that ended.
-    attempted: u64,
+    attempted: Position,
     /// When the last record was received, where that can be told: what is missing behind it came later.
     received: Option<i64>,
-    reading: Option<Reading>,
+    reading: Readings,
 }
 
 impl Journal {
@@ -77,7 +81,7 @@ impl Journal {
 
 impl Lane {
     pub(crate) fn new(journal: Journal, id: LaneId) -> Lane {
-        Lane { journal, id, again: Arc::default(), marking: Arc::default() }
+        Lane { journal, id, again: Arc::new(Mutex::new(Readings::of_last(KEPT))), marking: Arc::default() }
     }
 
     /// The lane's id in records.
@@ -103,7 +107,8 @@ impl Lane {
     /// A reader at the lane's cursor. One at a time: reading tells the books which number each position has.
     pub fn reader(&self) -> Reader {
         let (number, expected, attempted) = self.book(|book| (book.read_from, book.cursor, book.attempted_upto()));
-        Reader { lane: self.clone(), number, expected, attempted, received: None, reading: None }
+        let reading = Readings::of_last(KEPT);
+        Reader { lane: self.clone(), number, expected, attempted, received: None, reading }
     }
 
     /// Changes whenever more records are durable.
@@ -112,7 +117,7 @@ impl Lane {
     }
 
     /// Lowest unsettled position.
-    pub fn cursor(&self) -> u64 {
+    pub fn cursor(&self) -> Position {
         self.book(|book| book.cursor)
     }
 
@@ -123,7 +128,7 @@ impl Lane {
 
     /// Books outcomes; what is lost by one is announced. Cheap: the state file follows in its time
     /// ([`crate::journal::ledger::cadence`]).
-    pub fn settle(&self, outcomes: impl IntoIterator<Item = (u64, Outcome)>) {
+    pub fn settle(&self, outcomes: impl IntoIterator<Item = (Position, Outcome)>) {
         let shared = &self.journal.0;
         let moved = self.book(|book| {
             let (mut positions, mut lost) = (0, false);
@@ -146,7 +151,7 @@ impl Lane {
     ///
     /// # Errors
     /// The mark is not durable: the positions must not be attempted.
-    pub fn mark(&self, positions: &[u64]) -> Result<(), JournalError> {
+    pub fn mark(&self, positions: &[Position]) -> Result<(), JournalError> {
         let now = self.journal.0.clock.now().boottime_ms;
         let (epoch, boot) = (self.journal.epoch(), self.journal.0.clock.boot());
         let _alone = locked(&self.marking);
@@ -168,7 +173,7 @@ impl Lane {
     }
 
     /// Whether attempting `positions` needs a new mark first. When it does not, they are noted as attempted.
-    pub fn needs_mark(&self, positions: &[u64]) -> bool {
+    pub fn needs_mark(&self, positions: &[Position]) -> bool {
         let now = self.journal.0.clock.now().boottime_ms;
         let epoch = self.journal.epoch();
         self.book(|book| {
@@ -188,7 +193,13 @@ impl Lane {
 
     /// Puts a record into quarantine durably, then settles and announces it. `Ok(false)`: the quarantine is full, nothing changed.
     /// A gap record is not announced: the queue that refused it would refuse the next one, too. Blocks on the disk.
-    pub fn quarantine(&self, record: &Record, position: u64, code: &str, text: &str) -> Result<bool, JournalError> {
+    pub fn quarantine(
+        &self,
+        record: &Record,
+        position: Position,
+        code: &str,
+        text: &str,
+    ) -> Result<bool, JournalError> {
         let cause = Cause { code, text, place: Some((self.id, position)), whole: None };
         let shared = &self.journal.0;
         let kept = shared.quarantine.keep(record, cause).map_err(|source| JournalError::io(&shared.path, source))?;
@@ -229,7 +240,7 @@ impl Lane {
         let mut again = locked(&self.again);
         let record = self.journal.0.log.read(&mut again, number)?;
         // What went with its generation has an outcome, and nobody looks for it any more; what was set aside has none to find.
-        let is_there = again.as_ref().is_some_and(|reading| reading.covers(number) && !reading.is_aside());
+        let is_there = again.current().is_some_and(|reading| reading.covers(number) && !reading.is_aside());
         if record.is_none() && is_there && number >= self.journal.0.began {
             return Err(lost_sight_of(number, &mut again));
         }
@@ -237,8 +248,8 @@ impl Lane {
     }
 
     /// `attempted`: positions up to here may have been attempted in this epoch too.
-    fn maybe_sent(&self, position: u64, record_epoch: u64, attempted: u64) -> MaybeSent {
-        let before = self.journal.epoch().saturating_add(u64::from(position <= attempted));
+    fn maybe_sent(&self, position: Position, record_epoch: Epoch, attempted: Position) -> MaybeSent {
+        let before = self.journal.epoch() + u64::from(position <= attempted);
         match self.book(|book| book.maybe_sent(position, record_epoch, before)) {
             None => MaybeSent::No,
             Some(mark) if mark.boot == self.journal.0.clock.boot() => MaybeSent::Since(mark.since_ms),
@@ -266,41 +277,66 @@ impl Reader {
                 Err(_) if !found.is_empty() => return Ok(found),
                 Err(error) => return Err(error),
             };
-            let number = self.number;
-            self.number = self.number.saturating_add(1);
-            let Some(position) = record.position(self.lane.id) else { continue };
-            // Found again in a salvaged generation, or settled below the cursor; or nothing of ours: what is durable was
-            // appended, and the books know it.
-            if position < self.expected || position >= self.lane.book(|book| book.next) {
-                continue;
-            }
-            let received = trusted_ms(&record.draft.received);
-            if position > self.expected {
-                self.lose(position, received);
-            }
-            self.received = received.or(self.received);
-            self.expected = position.saturating_add(1);
-            let settled = self.lane.book(|book| {
-                book.saw(position, number);
-                book.is_settled(position)
-            });
-            if !settled {
-                bytes += record.draft.message.payload.len();
-                let maybe_sent = self.lane.maybe_sent(position, record.epoch, self.attempted);
-                found.push(ReadRecord { position, record, maybe_sent });
+            if let Some(read) = self.take(record) {
+                bytes += read.record.draft.message.payload.len();
+                found.push(read);
             }
         }
         if self.number > durable {
             self.miss_the_end();
-            // Nothing more to read: a closed generation need not stay open for us.
-            self.reading = None;
-            *locked(&self.lane.again) = None;
+            self.reading.rest();
+            locked(&self.lane.again).rest();
         }
         Ok(found)
     }
 
+    /// The same of records that are still in memory, without the disk. `None`: the next one is not, or one is missing before it,
+    /// and [`Reader::read`] is to be asked.
+    pub fn read_from_memory(&mut self, max: usize, max_bytes: usize) -> Option<Vec<ReadRecord>> {
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        self.resume();
+        let durable = *self.lane.journal.0.durable.borrow();
+        while self.number <= durable && found.len() < max && bytes < max_bytes {
+            let Some(record) = self.lane.journal.0.recall(self.number) else { break };
+            if record.position(self.lane.id).is_some_and(|position| position > self.expected) {
+                break;
+            }
+            if let Some(read) = self.take(record) {
+                bytes += read.record.draft.message.payload.len();
+                found.push(read);
+            }
+        }
+        let at_end = self.number > durable && self.expected >= self.lane.book(|book| book.found);
+        (at_end || !found.is_empty()).then_some(found)
+    }
+
+    /// Goes past the record at `self.number`; gives it if it is the lane's, and waits for an outcome.
+    fn take(&mut self, record: Arc<Record>) -> Option<ReadRecord> {
+        let number = self.number;
+        self.number = self.number.saturating_add(1);
+        let position = record.position(self.lane.id)?;
+        // Found again in a salvaged generation, or settled below the cursor; or nothing of ours: what is durable was
+        // appended, and the books know it.
+        if position < self.expected || position >= self.lane.book(|book| book.next) {
+            return None;
+        }
+        let received = trusted_ms(&record.draft.received);
+        if position > self.expected {
+            self.lose(position, received);
+        }
+        self.received = received.or(self.received);
+        self.expected = position.next();
+        let settled = self.lane.book(|book| {
+            book.saw(position, number);
+            book.is_settled(position)
+        });
+        let maybe_sent = self.lane.maybe_sent(position, record.epoch, self.attempted);
+        (!settled).then_some(ReadRecord { position, record, maybe_sent })
+    }
+
     /// What should stand before `position` cannot be read back.
-    fn lose(&mut self, position: u64, received: Option<i64>) {
+    fn lose(&mut self, position: Position, received: Option<i64>) {
         let mut about = About::default();
         about.received(self.received);
         about.received(received);
@@ -321,7 +357,6 @@ impl Reader {
         let (number, cursor) = self.lane.book(|book| (book.read_from, book.cursor));
         if number > self.number {
             self.number = number;
-            self.reading = None;
         }
         self.expected = self.expected.max(cursor);
     }
@@ -329,12 +364,11 @@ impl Reader {
     /// The record at `self.number`; `None`: there is none, and `self.number` has moved on.
     fn fetch(&mut self, durable: u64) -> Result<Option<Arc<Record>>, JournalError> {
         if let Some(record) = self.lane.journal.0.recall(self.number) {
-            self.reading = None;
             return Ok(Some(record));
         }
         let log = &self.lane.journal.0.log;
         let record = log.read(&mut self.reading, self.number)?;
-        let Some(reading) = &self.reading else {
+        let Some(reading) = self.reading.current() else {
             self.number =
                 log.firsts().first().copied().unwrap_or(durable.saturating_add(1)).max(self.number.saturating_add(1));
             return Ok(None);
@@ -353,8 +387,8 @@ impl Reader {
 }
 
 /// This run wrote it and cannot find it in `reading`.
-fn lost_sight_of(number: u64, reading: &mut Option<Reading>) -> JournalError {
-    if let Some(reading) = reading.take() {
+fn lost_sight_of(number: u64, reading: &mut Readings) -> JournalError {
+    if let Some(reading) = reading.drop_current() {
         reading.look_anew();
     }
     JournalError::Generation(format!(

@@ -4,6 +4,7 @@ use crate::journal::handle::Journal;
 use crate::journal::handle::health::WriterHealth;
 use crate::journal::ledger::books::LaneBook;
 use crate::journal::quarantine::QuarantineCounts;
+use crate::record::{Epoch, Position};
 use crate::sync::locked;
 use serde::Serialize;
 use std::sync::atomic::Ordering::Relaxed;
@@ -26,7 +27,7 @@ pub struct LaneFacts {
     /// Damaged.
     pub damaged: u64,
     /// Lowest unsettled position.
-    pub cursor: u64,
+    pub cursor: Position,
     /// Lost records that no durable gap record announces yet.
     pub unannounced: u64,
 }
@@ -62,7 +63,7 @@ pub struct JournalFacts {
     /// Journal id, 16 hex digits.
     pub journal_id: String,
     /// Count of opens.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// Highest durable number.
     pub durable: u64,
     /// Generations on disk.
@@ -87,6 +88,8 @@ pub struct JournalFacts {
     pub read_only: bool,
     /// How often the writer panicked since the start, and was started again.
     pub writer_panics: u64,
+    /// Commits since the start that the database did not just append: none, as far as anybody has seen.
+    pub not_appended: u64,
     /// Quarantined records and oversize messages on disk.
     pub quarantine: QuarantineCounts,
     /// Every lane, configured or not.
@@ -118,6 +121,7 @@ impl Journal {
             set_aside: crate::journal::log::aside::count(&self.0.path),
             read_only: self.0.beside.load(Relaxed),
             writer_panics: self.0.panics.load(Relaxed),
+            not_appended: self.0.log.strays(),
             quarantine: self.0.quarantine.counts(),
             lanes,
         }

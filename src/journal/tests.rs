@@ -16,6 +16,7 @@ mod refused;
 #[cfg(target_pointer_width = "64")]
 mod power_cut;
 mod quarantine;
+mod reading;
 mod rest;
 mod room;
 mod samples;
@@ -31,7 +32,7 @@ use crate::journal::ledger::books::{LaneBook, Outcome};
 use crate::journal::ledger::cadence::Lag;
 use crate::journal::ledger::gaps::{About, Hole, Reason};
 use crate::journal::limits::RECENT_BYTES;
-use crate::record::{Draft, Identity, JournalId, KeyKind, LaneId, Message, Record, Run, TimeSource};
+use crate::record::{Draft, Epoch, Identity, JournalId, KeyKind, LaneId, Message, Position, Record, Run, TimeSource};
 use crate::sync::locked;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -78,7 +79,7 @@ fn bounded(path: &Path, max_bytes: u64, on_full: OnFull) -> JournalOptions {
 fn start(options: &JournalOptions) -> Rig {
     let clock = Clock::new(None);
     let mut tail = Vec::new();
-    let mut opened = Journal::open(options, &clock).unwrap();
+    let mut opened = open(options, &clock);
     opened.each_of_tail(&mut |record| tail.push(record.number));
     let (inbox, receiver) = unbounded_channel();
     let (sender, committed) = unbounded_channel();
@@ -88,6 +89,18 @@ fn start(options: &JournalOptions) -> Rig {
     let keeper = journal.clone();
     let threads = vec![std::thread::spawn(move || writer.run()), std::thread::spawn(move || keeper.keep())];
     Rig { journal, report, inbox: Some(inbox), committed, stop, threads, tail }
+}
+
+/// Opens a journal that was closed a moment ago. Another test that starts a process holds a copy of its lock between fork and
+/// exec, for as long as a busy machine lets the child wait.
+fn open(options: &JournalOptions, clock: &Clock) -> Opened {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        match Journal::open(options, clock) {
+            Err(JournalError::Locked(_)) if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 fn draft(n: u64, lanes: &[LaneId]) -> Draft {
@@ -176,7 +189,7 @@ fn read_all(reader: &mut Reader) -> Vec<(u64, u64)> {
             return all;
         }
         let of =
-            |read: ReadRecord| (read.position, read.record.key.strip_prefix('k').map_or(0, |n| n.parse().unwrap()));
+            |read: ReadRecord| (read.position.0, read.record.key.strip_prefix('k').map_or(0, |n| n.parse().unwrap()));
         all.extend(some.into_iter().map(of));
     }
 }
@@ -186,7 +199,7 @@ fn plain(range: std::ops::RangeInclusive<u64>) -> Vec<(u64, u64)> {
 }
 
 fn settle(rig: &Rig, positions: std::ops::RangeInclusive<u64>) {
-    rig.lane().settle(positions.map(|position| (position, Outcome::Accepted)));
+    rig.lane().settle(positions.map(|position| (Position(position), Outcome::Accepted)));
 }
 
 fn add_up(facts: &LaneFacts) {
@@ -221,7 +234,7 @@ fn a_reader_in_the_active_generation_notices_that_it_was_closed() {
     let kept = RECENT_BYTES as u64 / 700;
     rig.append(1..=30);
     rig.journal.0.forget();
-    let head: Vec<u64> = reader.read(10, 1 << 20).unwrap().iter().map(|read| read.position).collect();
+    let head: Vec<u64> = reader.read(10, 1 << 20).unwrap().iter().map(|read| read.position.0).collect();
     assert_eq!(head, (1..=10).collect::<Vec<_>>());
     rig.append(31..=2 * kept);
     assert!(rig.journal.facts().generations > 2);
@@ -245,7 +258,7 @@ fn a_generation_that_cannot_be_read_now_takes_no_record_of_the_one_before_it_alo
     std::fs::rename(&second, &aside).unwrap();
     let mut reader = rig.lane().reader();
     let before = reader.read(1000, 1 << 20).unwrap();
-    assert_eq!(before.iter().map(|read| read.position).collect::<Vec<_>>(), (1..firsts[1]).collect::<Vec<_>>());
+    assert_eq!(before.iter().map(|read| read.position.0).collect::<Vec<_>>(), (1..firsts[1]).collect::<Vec<_>>());
     assert!(reader.read(1000, 1 << 20).is_err());
     std::fs::rename(&aside, &second).unwrap();
     assert_eq!(read_all(&mut reader), plain(firsts[1]..=600));
@@ -343,7 +356,7 @@ fn with_on_full_stop_tickets_wait_until_lanes_have_trimmed_and_nothing_is_evicte
     let mut reader = rig.lane().reader();
     while tickets < 6000 {
         let read = read_all(&mut reader);
-        rig.lane().settle(read.iter().map(|(position, _)| (*position, Outcome::Accepted)));
+        rig.lane().settle(read.iter().map(|(position, _)| (Position(*position), Outcome::Accepted)));
         tickets += rig.committed.blocking_recv().unwrap().len() as u64;
     }
     drop(reader);
@@ -420,7 +433,7 @@ fn a_commit_that_was_cut_off_is_left_out_and_nothing_is_taken_for_damaged() {
         rig.append(1..=durable);
         let (id, lane, epoch) = (rig.journal.id(), rig.lane().id(), rig.journal.epoch());
         rig.end(false);
-        append_to_newest(dir.path(), &bare_frames(durable + 2..=durable + 3, id, lane, epoch));
+        append_to_newest(dir.path(), &bare_frames(durable + 2..=durable + 3, id, lane, epoch.0));
 
         for _ in 0..2 {
             let rig = start(&options);
@@ -458,8 +471,8 @@ fn a_newest_generation_that_cannot_be_carried_over_is_read_where_it_is() {
 /// Records as they stand in a generation's file, without their commit.
 fn bare_frames(numbers: std::ops::RangeInclusive<u64>, id: JournalId, lane: LaneId, epoch: u64) -> Vec<u8> {
     let records = numbers.map(|number| {
-        let slots = vec![crate::record::Slot { lane, position: number }];
-        let run = Run { journal: id, epoch, random: 1 };
+        let slots = vec![crate::record::Slot { lane, position: Position(number) }];
+        let run = Run { journal: id, epoch: Epoch(epoch), random: 1 };
         Arc::new(Record::number(draft(number, &[lane]), run, number, Clock::new(None).boot(), slots))
     });
     // Each in a value of its own.
@@ -519,15 +532,15 @@ fn what_a_mark_covers_is_maybe_sent_after_a_restart_and_nothing_else_is() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=50);
-    assert!(rig.lane().needs_mark(&[1, 2]));
-    rig.lane().mark(&[1, 2]).unwrap();
-    assert!(!rig.lane().needs_mark(&[3]));
+    assert!(rig.lane().needs_mark(&[Position(1), Position(2)]));
+    rig.lane().mark(&[Position(1), Position(2)]).unwrap();
+    assert!(!rig.lane().needs_mark(&[Position(3)]));
     rig.end(true);
     let mut rig = start(&options(dir.path()));
     rig.append(51..=60);
     let read = rig.lane().reader().read(1000, 1 << 20).unwrap();
     let maybe: BTreeSet<u64> =
-        read.iter().filter(|read| read.maybe_sent != MaybeSent::No).map(|r| r.position).collect();
+        read.iter().filter(|read| read.maybe_sent != MaybeSent::No).map(|r| r.position.0).collect();
     assert_eq!(maybe, (1..=50).collect());
     rig.end(false);
 }

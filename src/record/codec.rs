@@ -28,6 +28,7 @@ use super::{
     TimeSource,
 };
 use crate::clock::{BootId, Moment};
+use crate::record::{Epoch, Position};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -56,7 +57,7 @@ pub enum CodecError {
 pub(super) struct Envelope<'a> {
     pub(super) v: u16,
     pub(super) j: JournalId,
-    pub(super) e: u64,
+    pub(super) e: Epoch,
     pub(super) n: u64,
     pub(super) w: i64,
     #[serde(with = "serde_bytes", borrow)]
@@ -97,7 +98,7 @@ pub(super) struct Envelope<'a> {
     pub(super) po: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) oa: Option<Cow<'a, OpenAcks>>,
-    pub(super) l: Vec<(LaneId, u64)>,
+    pub(super) l: Vec<(LaneId, Position)>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -254,14 +255,14 @@ pub(super) mod tests {
                 acks in prop::option::of(any::<(u64, u64, Vec<u64>)>()), requeued: bool, of_content_key in "c[.][a-z0-9]{1,40}",
                 places in prop::collection::btree_map(any::<u16>(), any::<u64>(), 1..4))
                 -> Record {
-            let slots: Vec<_> = places.into_iter().map(|(l, position)| Slot { lane: LaneId(l), position }).collect();
+            let slots: Vec<_> = places.into_iter().map(|(l, position)| Slot { lane: LaneId(l), position: Position(position) }).collect();
             let received = Moment { wall_ms, boottime_ms, trusted };
             let lanes = slots.iter().map(|slot| slot.lane).collect();
             let marked = message.dup && !identity.key_kind.identifies();
             let kind = mark.map(|resend| if resend { DuplicateKind::Resend } else { DuplicateKind::Redelivery });
             let duplicate = kind.or(marked.then_some(DuplicateKind::Redelivery)).map(|kind| PossibleDuplicate { kind, of });
             let draft = Draft { received, message, profile: "generic".to_owned(), identity, lanes, duplicate };
-            let run = Run { journal: JournalId(ids[0]), epoch: ids[1], random: ids[3] };
+            let run = Run { journal: JournalId(ids[0]), epoch: Epoch(ids[1]), random: ids[3] };
             let open_acks = acks.map(OpenAcks::from);
             let record = Record::number(draft, run, ids[2], BootId(boot), slots);
             // A key of content was made by 0.1.0 alone, of the message: no identity any more, and still the key.
@@ -324,8 +325,9 @@ pub(super) mod tests {
         let lanes = vec![LaneId(0), LaneId(3)];
         let duplicate = Some(PossibleDuplicate { kind: DuplicateKind::Redelivery, of: None });
         let draft = Draft { received, message, profile: "generic".to_owned(), identity, lanes, duplicate };
-        let slots = vec![Slot { lane: LaneId(0), position: 7 }, Slot { lane: LaneId(3), position: 70_000 }];
-        let run = Run { journal: JournalId(0x0123_4567_89ab_cdef), epoch: 2, random: 0 };
+        let slots =
+            vec![Slot { lane: LaneId(0), position: Position(7) }, Slot { lane: LaneId(3), position: Position(70_000) }];
+        let run = Run { journal: JournalId(0x0123_4567_89ab_cdef), epoch: Epoch(2), random: 0 };
         Record {
             key: "c.0123456789abcdef.00".to_owned(),
             ..Record::number(draft, run, 1_000, BootId([0xb0; 16]), slots)

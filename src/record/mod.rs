@@ -6,6 +6,7 @@
 //! payload travels byte for byte; reading an identity never fails a record.
 
 pub mod codec;
+mod count;
 pub mod event_time;
 pub mod extract;
 pub mod identity;
@@ -13,6 +14,8 @@ pub mod pack;
 pub mod pointer;
 pub mod profile;
 pub mod redact;
+
+pub use count::{Epoch, Position};
 
 use crate::clock::{BootId, Moment};
 use bytes::Bytes;
@@ -172,7 +175,7 @@ pub struct Run {
     /// The journal.
     pub journal: JournalId,
     /// Count of its opens.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// 64 random bits, drawn at this open and durable before its first record.
     pub random: u64,
 }
@@ -256,7 +259,7 @@ pub struct Slot {
     /// The lane.
     pub lane: LaneId,
     /// Contiguous within the lane, from 1.
-    pub position: u64,
+    pub position: Position,
 }
 
 /// A numbered record, as the journal holds it.
@@ -265,7 +268,7 @@ pub struct Record {
     /// The journal that numbered it.
     pub journal: JournalId,
     /// Which open of that journal numbered it.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// Place in the journal, dense, from 1.
     pub number: u64,
     /// The boot it was received in.
@@ -292,7 +295,7 @@ impl Record {
     }
 
     /// Its position in `lane`, if it goes there.
-    pub fn position(&self, lane: LaneId) -> Option<u64> {
+    pub fn position(&self, lane: LaneId) -> Option<Position> {
         self.slots.iter().find(|slot| slot.lane == lane).map(|slot| slot.position)
     }
 

@@ -10,6 +10,7 @@
 
 use super::codec::{CodecError, ENVELOPE_VERSION, Envelope};
 use super::{DuplicateKind, JournalId, KeyKind, LaneId, OpenAcks, Record, Run, TimeSource};
+use crate::record::{Epoch, Position};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -22,7 +23,7 @@ struct Fields<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     j: Option<JournalId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    e: Option<u64>,
+    e: Option<Epoch>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     n: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,7 +73,7 @@ struct Fields<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     oa: Option<Cow<'a, OpenAcks>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    l: Option<Vec<(LaneId, u64)>>,
+    l: Option<Vec<(LaneId, Position)>>,
 }
 
 /// What the records of a pack have in common, if they have it: the keys that hardly change from one to the next.

@@ -258,6 +258,7 @@ mod tests {
     use super::*;
     use crate::drain::DrainStatus;
     use crate::journal::LaneFacts;
+    use crate::record::Position;
 
     fn snapshot(remark: &str) -> StatusSnapshot {
         let lane = LaneFacts {
@@ -268,7 +269,7 @@ mod tests {
             evicted: 3,
             quarantined: 0,
             damaged: 0,
-            cursor: 1,
+            cursor: Position(1),
             unannounced: 0,
         };
         let mut drain = DrainStatus::default();

@@ -42,6 +42,11 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     ("tidegate_records_stranded", "gauge", "Records waiting for a queue that is not configured."),
     ("tidegate_journal_set_aside", "gauge", "Parts of the journal that the disk gives back no more."),
     ("tidegate_journal_writer_panics_total", "counter", "Panics of the writer, which was started again each time."),
+    (
+        "tidegate_journal_not_appended_total",
+        "counter",
+        "Commits that the journal's database did not just append: none is expected.",
+    ),
     ("tidegate_records_appended_total", "counter", "Records appended for a queue."),
     ("tidegate_records_accepted_total", "counter", "Records that SQS accepted."),
     ("tidegate_records_evicted_total", "counter", "Records given up at a bound of the journal."),
@@ -96,6 +101,7 @@ pub fn render(snapshot: &StatusSnapshot) -> String {
         out.put("tidegate_journal_writable", &[], f64::from(writable));
         out.put("tidegate_journal_set_aside", &[], facts.set_aside as f64);
         out.put("tidegate_journal_writer_panics_total", &[], facts.writer_panics as f64);
+        out.put("tidegate_journal_not_appended_total", &[], facts.not_appended as f64);
     }
     for lane in snapshot.stranded() {
         out.put("tidegate_records_stranded", &[("queue", &lane.name)], lane.waiting as f64);

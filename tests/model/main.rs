@@ -11,7 +11,7 @@
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use tidegate::clock::BootId;
 use tidegate::journal::books::{LaneBook, Outcome};
-use tidegate::record::LaneId;
+use tidegate::record::{Epoch, LaneId, Position};
 
 /// Records in the lane, all of them appended in the first run. A number each, and a generation each.
 const RECORDS: u64 = 2;
@@ -82,7 +82,7 @@ enum Harm {
 impl World {
     fn new(without: Without) -> World {
         let mut book = LaneBook::new(LaneId(0), "main".to_owned(), 1);
-        book.next = RECORDS + 1;
+        book.next = Position(RECORDS + 1);
         let mut world = World {
             without,
             run: 1,
@@ -101,7 +101,7 @@ impl World {
 
     /// The reader tells the books which number each position has.
     fn read_ahead(&mut self) {
-        (self.book.cursor..=RECORDS).for_each(|position| self.book.saw(position, position));
+        (self.book.cursor.0..=RECORDS).for_each(|position| self.book.saw(Position(position), position));
     }
 
     fn write(&mut self) {
@@ -119,15 +119,15 @@ impl World {
             }
         }
         for position in 1..=RECORDS {
-            if self.book.is_settled(position) {
+            if self.book.is_settled(Position(position)) {
                 continue;
             }
-            if self.book.lacks_mark(position, self.run, 0) {
+            if self.book.lacks_mark(Position(position), Epoch(self.run), 0) {
                 steps.push(Step::Mark(position));
             }
             let marked = match self.without {
-                Without::DurableMark => !self.book.lacks_mark(position, self.run, 0),
-                _ => !self.book.needs_mark(position, self.run, 0),
+                Without::DurableMark => !self.book.lacks_mark(Position(position), Epoch(self.run), 0),
+                _ => !self.book.needs_mark(Position(position), Epoch(self.run), 0),
             };
             if marked && !self.sent.contains(&position) {
                 steps.push(Step::Send(position));
@@ -142,18 +142,18 @@ impl World {
     /// Goes one step on; an error says which promise it broke.
     fn step(&mut self, step: Step) -> Result<(), String> {
         match step {
-            Step::Mark(position) => self.book.mark(position, self.run, BOOT, 0),
+            Step::Mark(position) => self.book.mark(Position(position), Epoch(self.run), BOOT, 0),
             Step::Write => self.write(),
             Step::Send(position) => {
                 // Every record is of the first run.
-                let says_so = self.book.maybe_sent(position, 1, self.run).is_some();
+                let says_so = self.book.maybe_sent(Position(position), Epoch(1), Epoch(self.run)).is_some();
                 if self.before.contains(&position) && !says_so {
                     return Err(format!("record {position} is sent again and does not say so"));
                 }
-                self.book.attempted(position);
+                self.book.attempted(Position(position));
                 self.sent.insert(position);
             }
-            Step::Settle(position) => _ = self.book.settle(position, Outcome::Accepted),
+            Step::Settle(position) => _ = self.book.settle(Position(position), Outcome::Accepted),
             Step::Trim => {
                 let need = |half: &Half| match half {
                     Half::Sound(book) => book.read_from,
@@ -188,14 +188,14 @@ impl World {
         self.book = *book;
         self.next = 1 - at;
         if let (Half::Unsound, false) = (&self.halves[1 - at], self.without == Without::Presumption) {
-            self.book.mark(1, self.run - 1, BootId([0; 16]), 0);
+            self.book.mark(Position(1), Epoch(self.run - 1), BootId([0; 16]), 0);
         }
         for position in 1..=RECORDS {
-            if !self.book.is_settled(position) && position < self.trimmed {
+            if !self.book.is_settled(Position(position)) && position < self.trimmed {
                 return Err(format!("record {position} is not settled by what is left of the state, and deleted"));
             }
             // A run that called it settled had the queue's word for it, unless the rule is left out.
-            if self.book.is_settled(position) && !self.before.contains(&position) {
+            if self.book.is_settled(Position(position)) && !self.before.contains(&position) {
                 return Err(format!("record {position} is settled and was never sent"));
             }
         }

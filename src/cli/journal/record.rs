@@ -2,7 +2,7 @@
 
 use crate::clock::rfc3339_ms;
 use crate::journal::{Quarantined, View};
-use crate::record::Record;
+use crate::record::{Epoch, Position, Record};
 use crate::visible;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,7 +15,7 @@ use std::fmt::Write;
 pub(super) struct Line<'a> {
     number: u64,
     journal: String,
-    epoch: u64,
+    epoch: Epoch,
     key: &'a str,
     key_kind: &'static str,
     group: &'a str,
@@ -34,7 +34,7 @@ pub(super) struct Line<'a> {
     event_time: Option<&'a str>,
     bytes: usize,
     /// Position in each queue's lane.
-    positions: BTreeMap<String, u64>,
+    positions: BTreeMap<String, Position>,
     /// The queues that it waits for.
     waiting: Vec<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -57,7 +57,7 @@ struct Cause<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     queue: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    position: Option<u64>,
+    position: Option<Position>,
     /// The payload's whole size, where only its head is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     whole_bytes: Option<u64>,

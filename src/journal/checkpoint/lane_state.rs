@@ -6,7 +6,7 @@
 use crate::journal::ledger::books::{LaneBook, Ledger, MARKS_MAX, Mark};
 use crate::journal::ledger::gaps::{GROUPS_MAX, Hole, Holes, RANGES_MAX};
 use crate::journal::ledger::settled::Settled;
-use crate::record::LaneId;
+use crate::record::{LaneId, Position};
 use crate::rig::Sabotage;
 use serde::{Deserialize, Serialize};
 
@@ -71,9 +71,9 @@ pub(crate) struct LaneState {
     #[serde(rename = "n")]
     name: String,
     #[serde(rename = "x")]
-    next: u64,
+    next: Position,
     #[serde(rename = "c")]
-    cursor: u64,
+    cursor: Position,
     #[serde(rename = "r")]
     read_from: u64,
     /// Settled intervals above the cursor: gap since the last end, length.
@@ -138,15 +138,19 @@ impl LaneState {
     pub(crate) fn into_book(self) -> Result<LaneBook, &'static str> {
         let mut book = LaneBook::new(self.id, self.name, self.read_from);
         (book.next, book.marks, book.holes) = (self.next, self.marks, Holes::restore(self.holes));
-        if !(1..=self.next).contains(&self.cursor) {
+        if !(Position::FIRST..=self.next).contains(&self.cursor) {
             return Err("the cursor lies outside the lane");
         }
         let mut known = self.ended.map(|ended| ended.into_iter().peekable());
         let (mut settled, mut left) = (Settled::default(), self.ledger);
         let mut end = self.cursor;
         for (index, (gap, length)) in self.settled.into_iter().enumerate() {
-            let start = end.checked_add(gap).ok_or("a settled interval overflows")?;
-            end = start.checked_add(length).filter(|end| *end <= self.next).ok_or("a settled interval lies outside")?;
+            let start = end.0.checked_add(gap).ok_or("a settled interval overflows")?;
+            end = start
+                .checked_add(length)
+                .map(Position)
+                .filter(|end| *end <= self.next)
+                .ok_or("a settled interval lies outside")?;
             let how = match &mut known {
                 Some(known) => {
                     let lost = known.next_if(|(at, ..)| *at == index as u64).unwrap_or_default();
@@ -156,7 +160,7 @@ impl LaneState {
                 None => left.some(length),
             };
             left = left.without(how).ok_or("the ledger counts fewer outcomes than there are")?;
-            settled.add_run(start, end, how);
+            settled.add_run(Position(start), end, how);
         }
         book.restored(self.cursor, settled, self.ledger).ok_or("the ledger does not add up")
     }
@@ -174,16 +178,17 @@ mod tests {
     use crate::journal::ledger::books::Outcome;
     use crate::journal::ledger::gaps::About;
     use crate::journal::ledger::gaps::Reason;
+    use crate::record::Epoch;
     use proptest::prelude::*;
 
     #[test]
     fn with_less_and_less_room_a_book_shrinks_to_a_few_hundred_bytes_and_keeps_its_counts() {
         let mut book = LaneBook::new(LaneId(3), "q".repeat(64), 1);
-        book.next = 1_000_000_000;
-        (2..4_000).step_by(2).for_each(|position| assert!(book.settle(position, Outcome::Accepted)));
+        book.next = Position(1_000_000_000);
+        (2..4_000).step_by(2).for_each(|position| assert!(book.settle(Position(position), Outcome::Accepted)));
         for (epoch, reason) in [Reason::MaxBytes, Reason::Damaged, Reason::Quarantined].into_iter().enumerate() {
-            book.mark(5_000, epoch as u64 + 1, BootId([epoch as u8; 16]), u64::MAX / 2);
-            let each = (0..500).map(|n| (n * 5 + 5_000, n * 5 + 5_001)).collect();
+            book.mark(Position(5_000), Epoch(epoch as u64 + 1), BootId([epoch as u8; 16]), u64::MAX / 2);
+            let each = (0..500).map(|n| (Position(n * 5 + 5_000), Position(n * 5 + 5_001))).collect();
             let mut about = About { first_ms: Some(i64::MAX), ..About::default() };
             about.groups.extend((0..30).map(|n| format!("{n:0>120}")));
             book.holes.note(Hole::new(reason, each, about));
@@ -209,21 +214,21 @@ mod tests {
             room in 0usize..8,
         ) {
             let mut book = LaneBook::new(LaneId(0), "main".into(), 1);
-            book.next = 20_001;
+            book.next = Position(20_001);
             let (mut now, mut epoch, mut attempted) = (0, 1, Vec::new());
             for (position, pause, again) in attempts {
                 now += pause;
                 epoch += again;
-                if book.needs_mark(position, epoch, now) {
-                    book.mark(position, epoch, BootId([1; 16]), now);
+                if book.needs_mark(Position(position), Epoch(epoch), now) {
+                    book.mark(Position(position), Epoch(epoch), BootId([1; 16]), now);
                 }
-                book.attempted(position);
+                book.attempted(Position(position));
                 attempted.push(position);
             }
             let restored = LaneState::of(&book, Room { marks: room, ..Room::FULL }).into_book().unwrap();
             for position in attempted {
-                let known = book.maybe_sent(position, 1, epoch + 1).expect("it was attempted");
-                let mark = restored.maybe_sent(position, 1, epoch + 1).expect("and is still known to have been");
+                let known = book.maybe_sent(Position(position), Epoch(1), Epoch(epoch + 1)).expect("it was attempted");
+                let mark = restored.maybe_sent(Position(position), Epoch(1), Epoch(epoch + 1)).expect("and is still known to have been");
                 prop_assert!(mark.since_ms <= known.since_ms);
             }
         }
@@ -244,8 +249,8 @@ mod tests {
                 left -= left.min(count);
             }
             let state = LaneState {
-                next: 1_000,
-                cursor: below + 1,
+                next: Position(1_000),
+                cursor: Position(below + 1),
                 settled: intervals,
                 ended: None,
                 ledger: Ledger { accepted: left, evicted: counts[0], quarantined: counts[1], damaged: counts[2] },
@@ -269,10 +274,10 @@ mod tests {
         ) {
             let ledger = Ledger { accepted: counts.0, evicted: counts.1, quarantined: counts.2, damaged: counts.3 };
             let empty = LaneState::of(&LaneBook::new(LaneId(0), "main".into(), 1), Room::FULL);
-            if let Ok(mut book) = (LaneState { next, cursor, read_from, settled, ended, ledger, ..empty }).into_book() {
+            if let Ok(mut book) = (LaneState { next: Position(next), cursor: Position(cursor), read_from, settled, ended, ledger, ..empty }).into_book() {
                 prop_assert_eq!(book.ledger.total() + book.waiting(), book.appended());
                 book.idle_up_to(u64::MAX);
-                book.settle_below(u64::MAX, u64::MAX, Outcome::Evicted);
+                book.settle_below(Position(u64::MAX), u64::MAX, Outcome::Evicted);
                 prop_assert_eq!(book.ledger.total(), book.appended());
             }
         }
@@ -286,13 +291,15 @@ mod tests {
             ledger: Ledger { accepted, evicted, ..Ledger::default() },
             ..LaneState::of(&LaneBook::new(LaneId(0), "main".into(), 1), Room::FULL)
         };
-        assert!(state(10, &[(2, 3)], 3, 0).into_book().is_ok());
-        assert!(state(10, &[(2, 3)], u64::MAX, 4).into_book().is_err(), "the sum overflows to the right one");
-        assert!(state(u64::MAX, &[(0, 1 << 40)], 1 << 40, 0).into_book().is_ok());
-        assert!(state(u64::MAX, &[(0, 5), (1, u64::MAX - 20)], u64::MAX - 15, 0).into_book().is_ok());
-        assert!(state(u64::MAX, &[(0, 5), (1, u64::MAX - 3)], u64::MAX - 15, 0).into_book().is_err());
-        let with =
-            |ended: &[(u64, u64, u64, u64)]| LaneState { ended: Some(ended.into()), ..state(10, &[(2, 3)], 2, 1) };
+        assert!(state(Position(10), &[(2, 3)], 3, 0).into_book().is_ok());
+        assert!(state(Position(10), &[(2, 3)], u64::MAX, 4).into_book().is_err(), "the sum overflows to the right one");
+        assert!(state(Position(u64::MAX), &[(0, 1 << 40)], 1 << 40, 0).into_book().is_ok());
+        assert!(state(Position(u64::MAX), &[(0, 5), (1, u64::MAX - 20)], u64::MAX - 15, 0).into_book().is_ok());
+        assert!(state(Position(u64::MAX), &[(0, 5), (1, u64::MAX - 3)], u64::MAX - 15, 0).into_book().is_err());
+        let with = |ended: &[(u64, u64, u64, u64)]| LaneState {
+            ended: Some(ended.into()),
+            ..state(Position(10), &[(2, 3)], 2, 1)
+        };
         assert!(with(&[(0, 1, 0, 0)]).into_book().is_ok());
         assert!(with(&[]).into_book().is_err(), "three accepted, and the ledger knows two");
         assert!(with(&[(0, 0, 1, 0)]).into_book().is_err(), "the ledger knows of none in quarantine");

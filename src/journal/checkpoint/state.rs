@@ -15,7 +15,7 @@ use crate::journal::checkpoint::machine::Machine;
 use crate::journal::disk::beside::{Beside, is_read_only};
 use crate::journal::disk::files;
 use crate::journal::disk::twoslot::{self, BODY_MAX, FORMAT, SLOT_LEN};
-use crate::record::{JournalId, OpenAcks};
+use crate::record::{Epoch, JournalId, OpenAcks};
 use crate::rig::Sabotage;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -41,7 +41,7 @@ pub(crate) struct State {
     pub(crate) journal: JournalId,
     /// Count of opens.
     #[serde(rename = "e")]
-    pub(crate) epoch: u64,
+    pub(crate) epoch: Epoch,
     /// Highest number known to be durable.
     #[serde(rename = "h")]
     pub(crate) high: u64,

@@ -1,24 +1,59 @@
 //! The active generation: a small sled database, made once, appended to, and never opened again.
 //!
-//! Its file is a log that sled only ever adds to and rewrites in new places, so once it is closed its records are read
-//! from the bare bytes ([`crate::journal::generation::closed`]). Nothing is removed inside a database; its space comes back when the folder
-//! goes. sled may panic on a failing disk, so every call into it is guarded: a panic comes back as an error. Its errors
-//! stick to an open database; the writer then goes on in another one, into which it takes along what this one holds
-//! ([`crate::journal::log`]).
+//! A commit is so many inserts and one flush. sled's batches, which are whole or not there when a database is opened again,
+//! would cost a sync more, and promise nothing that anybody asks for: no database is opened again. What a cut leaves of a
+//! commit is found frame by frame, in the bytes, with a batch as without; what is not whole is left out there
+//! ([`crate::journal::generation::closed::ClosedGeneration::breaks_off_at`]), and that a commit was whole the next one says
+//! (`previous`), which begins only when its flush has returned.
+//!
+//! **sled only appends here, and that is looked at.** It writes a leaf anew with the tenth change or when it holds more than
+//! sixteen values, and what it has written anew it may overwrite where it stood. So no leaf comes that far: every
+//! [`TREE_VALUES`] values go into a new tree. All that sled replaces then is its list of trees, less than half of any
+//! segment, and its cleaner, which empties segments of which less than half counts, has nothing to do. After each flush the
+//! frames of the commit are looked for behind those of the one before
+//! ([`crate::journal::generation::index::Index::follow`]); where they are not, in the whole file, and that is counted. So the
+//! generation is read from its bytes while it is written to, as a closed one is, and each read takes the frame apart anew:
+//! whatever moved, no record is taken for another.
+//!
+//! **Where traffic is slow the file is longer than what is in it.** A commit that makes a file longer has the file system
+//! commit that, too: three blocks or more beside the one that holds a reading. So zeros are written ahead of small commits,
+//! which overwrite them. Nothing of sled's is overwritten: they begin where the file ends, and between two commits nobody else
+//! writes to it.
+//!
+//! Nothing is removed inside a database; its space comes back when the folder goes. sled may panic on a failing disk, so
+//! every call into it is guarded: a panic comes back as an error. Its errors stick to an open database; the writer then goes
+//! on in another one, into which it takes along what this one holds ([`crate::journal::log`]).
 #![allow(clippy::disallowed_types, reason = "the one place that speaks to sled")]
 
 use crate::journal::disk::{files, frame};
+use crate::journal::generation::closed::ClosedGeneration;
+use crate::journal::generation::index::Appended;
 use crate::journal::generation::manifest::{FACTS_FILE, Facts};
-use crate::journal::generation::value::Value;
 use crate::journal::limits::SEGMENT_BYTES;
 use crate::sync::{locked, panic_text};
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 /// A hint to sled; small generations are what bounds memory.
 const CACHE_BYTES: u64 = 1024 * 1024;
+/// Values in a tree: sled writes a leaf anew with the tenth change behind its beginning.
+const TREE_VALUES: usize = 9;
+/// Trees that a generation is planned for: with each one sled writes the list of all again. A single commit may need more.
+const TREES: usize = 128;
+/// Commits of fewer bytes have zeros written ahead of them: with more, the zeros cost more than they save (measured).
+const SMALL_COMMIT: u64 = 16 * 1024;
+/// So many.
+pub(crate) const ZEROS: usize = 64 * 1024;
+/// What sled writes around a small commit, at most: the list of trees, and the rest of a segment that a value does not fit in.
+const AROUND: u64 = 8 * 1024;
+/// The one file that holds values: none is so long that sled would put it elsewhere ([`frame::VALUE_MAX`]).
+const DATABASE: &str = "db";
+
 /// Why a generation could not be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GenerationError {
@@ -30,6 +65,8 @@ pub(crate) enum GenerationError {
     Io { path: PathBuf, source: io::Error },
     #[error("{}: sled's flush did not come through the full sync", .0.display())]
     NotSynced(PathBuf),
+    #[error("{}: what was flushed is not in its file", .0.display())]
+    NotThere(PathBuf),
 }
 
 /// An open generation.
@@ -38,9 +75,26 @@ pub(crate) struct Generation {
     dir: PathBuf,
     /// `None` only while it is dropped.
     db: Option<sled::Db>,
-    /// First numbers of the values in it, ascending. sled could look for the key before another one, but that alone links a
-    /// megabyte of constants.
-    values: Mutex<Vec<u64>>,
+    /// What it holds, for whoever reads.
+    bytes: Arc<ClosedGeneration>,
+    /// The file that sled writes to.
+    file: File,
+    tail: Mutex<Tail>,
+    /// Commits of this journal that were not just appended.
+    strays: Arc<AtomicU64>,
+}
+
+/// Where the next commit goes.
+#[derive(Debug, Default)]
+struct Tail {
+    /// Values so far.
+    values: usize,
+    /// The one for the next value, unless it is full.
+    tree: Option<sled::Tree>,
+    /// Behind the last frame.
+    end: u64,
+    /// Behind the zeros that were written ahead.
+    zeros: u64,
 }
 
 /// Frames to append: number, part, value.
@@ -48,77 +102,100 @@ pub(crate) type Frames = Vec<(u64, u16, Vec<u8>)>;
 
 impl Generation {
     /// Makes a new generation in `dir`, which must not exist, with `carried` records in it. All of it is durable before
-    /// the facts are, and with them the folder counts.
+    /// the facts are, and with them the folder counts. `strays` counts commits that sled did not just append.
     pub(crate) fn create(
         dir: &Path,
         facts: &Facts,
         carried: impl Iterator<Item = Frames>,
+        strays: Arc<AtomicU64>,
     ) -> Result<Generation, GenerationError> {
         let io = |source| GenerationError::Io { path: dir.to_owned(), source };
         files::create_dir(dir).map_err(io)?;
         let config =
             sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).segment_size(SEGMENT_BYTES).flush_every_ms(None);
         let db = guard(dir, || config.open())?;
-        let generation = Generation { dir: dir.to_owned(), db: Some(db), values: Mutex::default() };
         // The first flush proves that sled's sync comes through ours; an empty key cannot be a record's.
         let before = full_sync::calls();
-        generation.guarded(|db| db.insert([], &[]).and_then(|_| db.flush()))?;
+        guard(dir, || db.insert([], &[]).and_then(|_| db.flush()))?;
         if full_sync::calls() == before {
             return Err(GenerationError::NotSynced(dir.to_owned()));
         }
+        let path = dir.join(DATABASE);
+        let bytes = ClosedGeneration::followed(&path).map_err(io)?;
+        let file = files::writing().open(&path).map_err(io)?;
+        let (dir, tail) = (dir.to_owned(), Mutex::default());
+        let generation = Generation { dir, db: Some(db), bytes: Arc::new(bytes), file, tail, strays };
         for frames in carried {
             generation.append(frames)?;
         }
-        files::sync_tree(dir).map_err(io)?;
+        files::sync_tree(&generation.dir).map_err(io)?;
         let mut bytes = serde_cbor::to_vec(facts).expect("plain numbers encode");
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_be_bytes());
-        files::replace(&dir.join(FACTS_FILE), &bytes).map_err(io)?;
-        dir.parent().map_or(Ok(()), files::sync_dir).map_err(io)?;
+        files::replace(&generation.dir.join(FACTS_FILE), &bytes).map_err(io)?;
+        generation.dir.parent().map_or(Ok(()), files::sync_dir).map_err(io)?;
         Ok(generation)
+    }
+
+    /// What it holds, to be read from; complete after each [`Generation::append`].
+    pub(crate) fn bytes(&self) -> &Arc<ClosedGeneration> {
+        &self.bytes
+    }
+
+    /// Whether so many frames more are what a generation is planned for. An empty one takes any commit.
+    pub(crate) fn has_room_for(&self, frames: usize) -> bool {
+        let values = locked(&self.tail).values;
+        values == 0 || values + frames <= TREES * TREE_VALUES
     }
 
     /// Appends frames as one commit: after `Ok` all of them are on stable storage, after `Err` none is promised.
     pub(crate) fn append(&self, frames: Frames) -> Result<(), GenerationError> {
-        let mut batch = sled::Batch::default();
-        let firsts: Vec<u64> = frames.iter().filter(|(_, part, _)| *part == 0).map(|(number, ..)| *number).collect();
-        for (number, part, value) in frames {
-            batch.insert(&frame::key(number, part), value);
-        }
+        let mut tail = locked(&self.tail);
+        let appended: Vec<Appended> =
+            frames.iter().map(|(number, part, value)| (*number, *part, value.len())).collect();
+        self.write_ahead(&mut tail, appended.iter().map(|(.., length)| *length as u64).sum());
         crate::rig::stall_sync();
         self.guarded(|db| {
-            db.apply_batch(batch)?;
+            for (number, part, value) in frames {
+                let tree = match tail.tree.take().filter(|_| !tail.values.is_multiple_of(TREE_VALUES)) {
+                    Some(tree) => tree,
+                    None => db.open_tree(((tail.values / TREE_VALUES) as u32).to_be_bytes())?,
+                };
+                tree.insert(frame::key(number, part), value)?;
+                tail.tree = Some(tree);
+                tail.values += 1;
+            }
             crate::rig::panic_if_told(self.dir.ancestors().nth(2).unwrap_or(&self.dir), "sync");
             db.flush().map(drop)
         })?;
-        locked(&self.values).extend(firsts);
-        Ok(())
+        self.find(&mut tail, &appended)
     }
 
-    /// The value that holds a record; `None` when it or a part of it is missing or damaged.
-    pub(crate) fn value(&self, number: u64) -> Result<Option<Value>, GenerationError> {
-        let start = {
-            let values = locked(&self.values);
-            let behind = values.partition_point(|first| *first <= number);
-            let Some(start) = values[..behind].last() else { return Ok(None) };
-            *start
-        };
-        let Some(first) = self.guarded(|db| db.get(frame::key(start, 0)))? else { return Ok(None) };
-        let Ok(head) = frame::parse(&first) else { return Ok(None) };
-        if head.number != start || head.part != 0 || number >= head.end() {
-            return Ok(None);
+    /// Enters what was just flushed for whoever reads.
+    fn find(&self, tail: &mut Tail, appended: &[Appended]) -> Result<(), GenerationError> {
+        let io = |source| GenerationError::Io { path: self.dir.clone(), source };
+        if let Some(end) = self.bytes.follow(tail.end, appended).map_err(io)? {
+            tail.end = end;
+            return Ok(());
         }
-        let (mut body, mut bytes) = (head.body().into_owned(), first.len());
-        for index in 1..head.parts {
-            let Some(value) = self.guarded(|db| db.get(frame::key(start, index)))? else { return Ok(None) };
-            match frame::parse(&value) {
-                Ok(next) if (next.number, next.part, next.parts) == (start, index, head.parts) => {
-                    body.extend_from_slice(&next.body());
-                    bytes += value.len();
-                }
-                _ => return Ok(None),
-            }
+        self.strays.fetch_add(1, Relaxed);
+        tracing::warn!(folder = %self.dir.display(), "the database did not just append; please report this with the log");
+        match self.bytes.look_again(appended).map_err(io)? {
+            true => Ok(()),
+            false => Err(GenerationError::NotThere(self.dir.clone())),
         }
-        Ok(Some(Value::of(head.version, (start, head.count), &body, bytes)))
+    }
+
+    /// Makes the file longer before a small commit of `bytes`, where it would make it longer itself.
+    fn write_ahead(&self, tail: &mut Tail, bytes: u64) {
+        if bytes > SMALL_COMMIT || tail.end + bytes + AROUND <= tail.zeros {
+            return;
+        }
+        // A disk that refuses this says so to sled, too.
+        if let Ok(end) = self.file.metadata().map(|about| about.len())
+            && self.file.write_all_at(&[0; ZEROS], end).is_ok()
+        {
+            tail.zeros = end + ZEROS as u64;
+        }
     }
 
     fn guarded<T>(&self, call: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, GenerationError> {
@@ -129,9 +206,9 @@ impl Generation {
 impl Drop for Generation {
     /// sled unwraps a last sync in its own `Drop`. Nothing of ours hangs on that sync: what was promised is durable.
     fn drop(&mut self) {
-        let db = self.db.take();
+        let (tree, db) = (locked(&self.tail).tree.take(), self.db.take());
         let dropped = guard(&self.dir, || {
-            drop(db);
+            drop((tree, db));
             Ok(())
         });
         if let Err(error) = dropped {
@@ -167,14 +244,16 @@ mod tests {
     use crate::journal::generation::manifest::{LaneFact, read_facts};
     use crate::record::LaneId;
     use crate::record::Record;
+    use crate::record::{Epoch, Position};
+    use proptest::prelude::*;
     use std::sync::Arc;
 
     fn facts(first: u64) -> Facts {
         Facts {
             format: frame::FRAME_VERSION,
             first,
-            epoch: 1,
-            lanes: vec![LaneFact { id: LaneId(0), name: "main".into(), next: 1 }],
+            epoch: Epoch(1),
+            lanes: vec![LaneFact { id: LaneId(0), name: "main".into(), next: Position(1) }],
         }
     }
 
@@ -189,21 +268,80 @@ mod tests {
         // The sixth is several frames long; later ones stand several in a value.
         let record = |n: u64| Arc::new(crate::testing::record(n, &vec![n as u8; if n == 6 { 20_000 } else { 100 }]));
         let records: Vec<_> = (4..400).map(record).collect();
-        let generation = Generation::create(&dir, &facts(4), [framed(&records[..1])].into_iter()).unwrap();
+        let strays = Arc::new(AtomicU64::new(0));
+        let generation =
+            Generation::create(&dir, &facts(4), [framed(&records[..1])].into_iter(), strays.clone()).unwrap();
         generation.append(framed(&records[1..3])).unwrap();
         for group in records[3..].chunks(7) {
             generation.append(framed(group)).unwrap();
         }
+        let open = generation.bytes().clone();
         for record in &records {
-            assert_eq!(generation.value(record.number).unwrap().unwrap().record(record.number).as_ref(), Some(record));
+            assert_eq!(open.value(record.number).unwrap().unwrap().record(record.number).as_ref(), Some(record));
         }
-        assert!(generation.value(400).unwrap().is_none() && generation.value(3).unwrap().is_none());
-        drop(generation);
+        assert!(open.value(400).unwrap().is_none() && open.value(3).unwrap().is_none());
+        drop((generation, open));
+        assert_eq!(strays.load(Relaxed), 0);
         assert_eq!(read_facts(&dir).unwrap(), Some(facts(4)));
         let closed = ClosedGeneration::closed(&dir).unwrap();
         assert_eq!(closed.numbers().collect::<Vec<_>>(), (4..400).collect::<Vec<_>>());
         for record in &records {
             assert_eq!(closed.value(record.number).unwrap().unwrap().record(record.number).as_ref(), Some(record));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+        /// Commits of any size: every frame stands once in the file, in the order in which it was appended, and the file
+        /// never becomes shorter; and sled's segments are more than half full of what counts, so its cleaner has nothing to do.
+        #[test]
+        fn sled_only_appends(commits in prop::collection::vec((1usize..60, 0usize..600, any::<bool>()), 1..60)) {
+            let dir = crate::testing::fast_dir();
+            let dir = dir.path().join("gen");
+            let strays = Arc::new(AtomicU64::new(0));
+            let generation = Generation::create(&dir, &facts(1), std::iter::empty(), strays.clone()).unwrap();
+            let (mut next, mut length, mut appended) = (1, 0, Vec::new());
+            for (count, size, long) in commits {
+                let size = if long { size * 40 } else { size };
+                let records: Vec<_> = (next..next + count as u64)
+                    .map(|n| Arc::new(crate::testing::record(n, &vec![n as u8; size])))
+                    .collect();
+                next += count as u64;
+                let frames = framed(&records);
+                if !generation.has_room_for(frames.len()) {
+                    break;
+                }
+                appended.extend(frames.iter().map(|(number, part, _)| (*number, *part)));
+                generation.append(frames).unwrap();
+                let now = generation.file.metadata().unwrap().len();
+                prop_assert!(now >= length);
+                length = now;
+            }
+            drop(generation);
+            let bytes = std::fs::read(dir.join(DATABASE)).unwrap();
+            prop_assert!(bytes.len() as u64 == length, "closing writes nothing");
+            let stand: Vec<_> = frame::scan(&bytes, None, drop).map(|frame| (frame.number, frame.part)).collect();
+            prop_assert_eq!(stand, appended);
+            prop_assert_eq!(strays.load(Relaxed), 0);
+        }
+    }
+
+    #[test]
+    fn what_was_not_just_appended_is_counted_and_found_all_the_same() {
+        let dir = crate::testing::fast_dir();
+        let dir = dir.path().join("gen");
+        let strays = Arc::new(AtomicU64::new(0));
+        let generation = Generation::create(&dir, &facts(1), std::iter::empty(), strays.clone()).unwrap();
+        let records: Vec<_> = (1..=40).map(|n| Arc::new(crate::testing::record(n, b"some"))).collect();
+        generation.append(framed(&records[..20])).unwrap();
+        // As if it had moved the first commit behind where the second one is looked for.
+        locked(&generation.tail).end = 0;
+        generation.append(framed(&records[20..])).unwrap();
+        assert_eq!(strays.load(Relaxed), 1);
+        for record in &records {
+            let read = generation.bytes().value(record.number).unwrap().unwrap().record(record.number);
+            assert_eq!(read.as_ref(), Some(record));
         }
     }
 }

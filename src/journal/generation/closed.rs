@@ -1,4 +1,4 @@
-//! A closed generation, read from its bare bytes.
+//! A closed generation, read from its bare bytes; and, in the same way, the one that this run writes.
 //!
 //! Measured here: a sled database with a few flipped bytes may open without an error, empty, and by opening it sled
 //! wipes the very bytes from which every record could still be read. So a database is never opened a second time. A
@@ -10,7 +10,8 @@
 //! **A file is still while it is indexed, and what moves all the same is noticed.** sled writes into free segments, which
 //! hold older copies of our frames, for as long as its database lives: its threads finish what was begun, and dropping the
 //! last handle splits pages that were read. So [`ClosedGeneration::closed`] scans only once nobody holds the lock that sled
-//! keeps on its file. A command in another process cannot wait for that: it takes [`ClosedGeneration::as_it_is`]. Either way a
+//! keeps on its file. Of a generation that this run writes, the writer enters where each frame stands, once it is flushed
+//! ([`ClosedGeneration::follow`]), and that goes on when it is closed. A command in another process cannot wait for that: it takes [`ClosedGeneration::as_it_is`]. Either way a
 //! place in the index names a frame's header, and each read parses the frame anew: checksum, number and part. What stands
 //! there no longer is looked for again in all of the files, and only what such a look does not find is missing.
 //!
@@ -19,7 +20,7 @@
 
 use crate::journal::disk::frame;
 use crate::journal::disk::frame::HEADER_LEN_MAX;
-use crate::journal::generation::index::Index;
+use crate::journal::generation::index::{Appended, Index};
 use crate::journal::generation::manifest::read_facts;
 use crate::journal::generation::value::Value;
 use crate::journal::limits::COMMIT_RECORDS;
@@ -72,6 +73,29 @@ impl ClosedGeneration {
             }
         };
         Ok(ClosedGeneration { files, version, index: Mutex::new(Arc::new(index)) })
+    }
+
+    /// One that is written to from now on, in this file; it has no records yet, and learns of them by
+    /// [`ClosedGeneration::follow`].
+    pub(crate) fn followed(file: &Path) -> io::Result<ClosedGeneration> {
+        let files = vec![(file.to_owned(), File::open(file)?)];
+        Ok(ClosedGeneration { files, version: frame::FRAME_VERSION, index: Mutex::default() })
+    }
+
+    /// Enters what was appended and flushed, as [`Index::follow`] does. Whoever reads at this moment has the index of before.
+    pub(crate) fn follow(&self, from: u64, appended: &[Appended]) -> io::Result<Option<u64>> {
+        let mut index = locked(&self.index);
+        Arc::make_mut(&mut index).follow((self.version, &self.files[0].1), from, appended)
+    }
+
+    /// Looks through all of its bytes again; whether all of these are there.
+    pub(crate) fn look_again(&self, appended: &[Appended]) -> io::Result<bool> {
+        let before = self.index();
+        let mut found = Index::of(&self.files, self.version)?;
+        let mut index = locked(&self.index);
+        found.catch_up(&before, &index);
+        *index = Arc::new(found);
+        Ok(appended.iter().all(|(number, part, _)| index.place(*number, *part).is_some()))
     }
 
     /// One that was set aside: it has no records.
@@ -171,8 +195,8 @@ impl ClosedGeneration {
                         number,
                         "a closed generation is not as it was, its records are looked for again"
                     );
-                    index = Arc::new(Index::of(&self.files, self.version)?);
-                    *locked(&self.index) = index.clone();
+                    self.look_again(&[])?;
+                    index = self.index();
                 }
             }
         }

@@ -1,7 +1,8 @@
 //! Where the sound frames of a generation's files lie: found by reading all of their bytes once, in pieces.
 //!
 //! Nothing inside a sound frame is one, wherever the pieces are cut. Of several copies of a frame the one counts that sled
-//! wrote last. Pages that the medium refuses cost what is in them, once that is believed ([`crate::journal::disk::refusal`]).
+//! wrote last. Of a generation that is written to only what is new is read, after each flush ([`Index::follow`]). Pages
+//! that the medium refuses cost what is in them, once that is believed ([`crate::journal::disk::refusal`]).
 
 use crate::journal::disk::frame::{Odd, VALUE_MAX};
 use crate::journal::disk::{frame, refusal};
@@ -30,13 +31,29 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    fn of(frame: &frame::Frame<'_>, file: u16, at: u64) -> Place {
+        let frame::Frame { number, count, part, parts, .. } = *frame;
+        Place { number, count, part, parts, file, len: frame.bytes.len() as u16, at }
+    }
+
     pub(crate) fn end(&self) -> u64 {
         self.number.saturating_add(u64::from(self.count))
     }
+
+    fn is_before(&self, other: &Place) -> bool {
+        (self.number, self.part) < (other.number, other.part)
+    }
 }
 
+/// A frame that was appended: number, part, length.
+pub(crate) type Appended = (u64, u16, usize);
+/// Read in one go, where frames that were appended are looked for; longer than any frame.
+const STEP: usize = 128 * 1024;
+/// What sled writes around the frames of a small commit, as a rule.
+const AROUND: usize = 1024;
+
 /// Where everything lies.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
     /// Sorted by number and part, each once.
     pub(crate) places: Vec<Place>,
@@ -96,19 +113,69 @@ impl Index {
                 let start = at + (frame.bytes.as_ptr() as usize - base) as u64;
                 behind = start + frame.bytes.len() as u64;
                 self.committed = self.committed.max(frame.previous.unwrap_or(0));
-                self.places.push(Place {
-                    number: frame.number,
-                    count: frame.count,
-                    part: frame.part,
-                    parts: frame.parts,
-                    file: index,
-                    len: frame.bytes.len() as u16,
-                    at: start,
-                });
+                self.places.push(Place::of(&frame, index, start));
             }
         }
         // What is believed to be gone is missing in the index, and nothing else of the file.
         refusal::unless_gone(path, refused.map_or(Ok(()), Err)).map(drop)
+    }
+
+    /// Enters frames that were appended and flushed, all of them, where they stand in the first file behind `from`, in their
+    /// order and with no others among them. Returns where the last one ends; `None`: it is not so, and nothing is entered.
+    pub(crate) fn follow(
+        &mut self,
+        (version, file): (u8, &File),
+        from: u64,
+        appended: &[Appended],
+    ) -> io::Result<Option<u64>> {
+        let wanted: usize = appended.iter().map(|(.., length)| length).sum();
+        let (mut at, mut behind, mut found) = (from, from, Vec::with_capacity(appended.len()));
+        let mut committed = self.committed;
+        let mut piece = vec![0; (wanted + AROUND).min(STEP)];
+        loop {
+            let size = read_to_the_end(file, &mut piece, at)?;
+            let base = piece.as_ptr() as usize;
+            for frame in frame::scan(&piece[..size], Some(version), |_| {}) {
+                let start = at + (frame.bytes.as_ptr() as usize - base) as u64;
+                behind = start + frame.bytes.len() as u64;
+                let is_next = |(number, part, length): &Appended| {
+                    (*number, *part, *length) == (frame.number, frame.part, frame.bytes.len())
+                };
+                if !appended.get(found.len()).is_some_and(is_next) {
+                    return Ok(None);
+                }
+                committed = committed.max(frame.previous.unwrap_or(0));
+                found.push(Place::of(&frame, 0, start));
+            }
+            if found.len() == appended.len() || size < piece.len() {
+                break;
+            }
+            // A frame that begins farther on may be cut off here.
+            at = behind.max(at.max((at + size as u64).saturating_sub(VALUE_MAX as u64)));
+            piece.resize(STEP, 0);
+        }
+        if found.len() < appended.len() {
+            return Ok(None);
+        }
+        self.committed = committed;
+        // Whoever looked through the whole file meanwhile may have seen them before they were flushed.
+        self.forget_from(&found);
+        self.places.append(&mut found);
+        Ok(Some(behind))
+    }
+
+    fn forget_from(&mut self, row: &[Place]) {
+        if let Some(first) = row.first() {
+            self.places.truncate(self.places.partition_point(|place| place.is_before(first)));
+        }
+    }
+
+    /// Takes over what `now` knows and `before` did not: what was appended in between.
+    pub(crate) fn catch_up(&mut self, before: &Index, now: &Index) {
+        let from = before.places.last().map_or(0, |last| now.places.partition_point(|place| !last.is_before(place)));
+        self.forget_from(&now.places[from..]);
+        self.places.extend_from_slice(&now.places[from..]);
+        self.committed = self.committed.max(now.committed);
     }
 
     pub(crate) fn place(&self, number: u64, part: u16) -> Option<&Place> {
@@ -152,6 +219,20 @@ fn segment_ages(file: &File) -> Vec<u64> {
         (lsn <= i64::MAX as u64 && lsn.is_multiple_of(SEGMENT_BYTES as u64)).then_some(lsn)
     };
     (0..length).step_by(SEGMENT_BYTES).map(|at| age(at).unwrap_or(0)).collect()
+}
+
+/// Reads what there is, up to a piece; how much that was.
+fn read_to_the_end(file: &File, piece: &mut [u8], at: u64) -> io::Result<usize> {
+    let mut size = 0;
+    while size < piece.len() {
+        match file.read_at(&mut piece[size..], at + size as u64) {
+            Ok(0) => break,
+            Ok(some) => size += some,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(size)
 }
 
 /// Reads a piece. Pages that the medium refuses become zeros, so that one bad sector costs its own records only; the

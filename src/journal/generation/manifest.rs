@@ -4,7 +4,7 @@
 //! which version its frames are, and rebuilds the ledger where the state file is lost.
 
 use crate::journal::disk::refusal;
-use crate::record::LaneId;
+use crate::record::{Epoch, LaneId, Position};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::{fs, io};
@@ -23,7 +23,7 @@ pub(crate) struct Facts {
     pub(crate) first: u64,
     /// Epoch that made it.
     #[serde(rename = "e")]
-    pub(crate) epoch: u64,
+    pub(crate) epoch: Epoch,
     /// Every lane, and the position that its next record would get.
     #[serde(rename = "l")]
     pub(crate) lanes: Vec<LaneFact>,
@@ -37,7 +37,7 @@ pub(crate) struct LaneFact {
     #[serde(rename = "n")]
     pub(crate) name: String,
     #[serde(rename = "x")]
-    pub(crate) next: u64,
+    pub(crate) next: Position,
 }
 
 /// Reads the facts of a generation's folder; `None` when they are missing or damaged.

@@ -25,7 +25,7 @@ impl Value {
             _ => pack::unpack(body, count),
         };
         let can_be = |(record, number): (&Record, u64)| {
-            record.number == number && record.slots.iter().all(|slot| slot.position <= number)
+            record.number == number && record.slots.iter().all(|slot| slot.position.0 <= number)
         };
         let records = match records {
             Ok(records) if records.iter().zip(first..).all(can_be) => records.into_iter().map(Arc::new).collect(),

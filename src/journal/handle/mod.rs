@@ -19,7 +19,7 @@ use crate::journal::ledger::retention::Bounds;
 use crate::journal::limits::RECENT_BYTES;
 use crate::journal::log::{Log, aside};
 use crate::journal::quarantine::Quarantine;
-use crate::record::{JournalId, LaneId, OpenAcks, Record, Run};
+use crate::record::{Epoch, JournalId, LaneId, OpenAcks, Position, Record, Run};
 use crate::sync::locked;
 use health::WriterHealth;
 use std::collections::VecDeque;
@@ -105,7 +105,7 @@ impl Journal {
     }
 
     /// Which open this is.
-    pub fn epoch(&self) -> u64 {
+    pub fn epoch(&self) -> Epoch {
         self.0.run.epoch
     }
 
@@ -139,7 +139,7 @@ impl Journal {
 
 impl Shared {
     /// Books the unsettled positions in `from..to` of a lane as unreadable, and notes the hole.
-    pub(crate) fn book_damage(&self, lane: LaneId, from: u64, to: u64, about: About) {
+    pub(crate) fn book_damage(&self, lane: LaneId, from: Position, to: Position, about: About) {
         let mut books = locked(&self.books);
         let Some(book) = books.iter_mut().find(|book| book.id == lane) else { return };
         let ranges = book.settle_between(from, to, Outcome::Damaged);
@@ -149,7 +149,13 @@ impl Shared {
         drop(books);
         aside::note_lost(&self.path, lane, &ranges);
         if count > 0 {
-            tracing::error!(lane = name, from, to = to - 1, count, "records lost: they cannot be read back");
+            tracing::error!(
+                lane = name,
+                from = from.0,
+                to = to.before().0,
+                count,
+                "records lost: they cannot be read back"
+            );
             self.noted.notify_one();
         }
         self.note(Moved::Soon);

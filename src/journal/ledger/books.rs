@@ -11,7 +11,7 @@
 use crate::clock::BootId;
 use crate::journal::ledger::gaps::Holes;
 use crate::journal::ledger::settled::Settled;
-use crate::record::LaneId;
+use crate::record::{Epoch, LaneId, Position};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -100,10 +100,10 @@ impl Ledger {
 pub struct Mark {
     /// Last position that may have been attempted.
     #[serde(rename = "u")]
-    pub upto: u64,
+    pub upto: Position,
     /// Epoch of the attempts; records of later epochs cannot have been meant.
     #[serde(rename = "e")]
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// Boot of the attempts.
     #[serde(rename = "b", with = "boot_bytes")]
     pub boot: BootId,
@@ -149,23 +149,23 @@ pub struct LaneBook {
     /// The queue's name in the configuration.
     pub name: String,
     /// Position of the next record appended.
-    pub next: u64,
+    pub next: Position,
     /// `next` as this open found it: what stands below is on disk, or missing there.
-    pub found: u64,
+    pub found: Position,
     /// Lowest unsettled position.
-    pub cursor: u64,
+    pub cursor: Position,
     /// Number to read from: every record of this lane below it is settled.
     pub read_from: u64,
     /// Positions above the cursor that are settled already.
     pub(crate) settled: Settled,
     /// Positions read, with their numbers, in order, from the cursor on.
-    seen: VecDeque<(u64, u64)>,
+    seen: VecDeque<(Position, u64)>,
     /// Marks, oldest first.
     pub(crate) marks: Vec<Mark>,
     /// The newest mark is not on disk yet, as far as is known.
     unwritten: bool,
     /// Highest position attempted in this epoch.
-    attempted: u64,
+    attempted: Position,
     /// The queue takes nothing twice within five minutes: what it accepted may lack in the state file for a while.
     pub absorbed: bool,
     /// Counts of settled positions.
@@ -180,15 +180,15 @@ impl LaneBook {
         LaneBook {
             id,
             name,
-            next: 1,
-            found: 1,
-            cursor: 1,
+            next: Position::FIRST,
+            found: Position::FIRST,
+            cursor: Position::FIRST,
             read_from: number,
             settled: Settled::default(),
             seen: VecDeque::new(),
             marks: Vec::new(),
             unwritten: false,
-            attempted: 0,
+            attempted: Position(0),
             absorbed: false,
             ledger: Ledger::default(),
             holes: Holes::default(),
@@ -197,12 +197,12 @@ impl LaneBook {
 
     /// Records appended so far.
     pub fn appended(&self) -> u64 {
-        self.next.saturating_sub(1)
+        self.next.before().0
     }
 
     /// Records without an outcome.
     pub fn waiting(&self) -> u64 {
-        self.next.saturating_sub(self.cursor).saturating_sub(self.settled.count())
+        (self.next - self.cursor).saturating_sub(self.settled.count())
     }
 
     /// A lane with nothing waiting needs nothing up to the durable high water, and must not hold generations back.
@@ -214,33 +214,33 @@ impl LaneBook {
     }
 
     /// Whether a position has an outcome.
-    pub fn is_settled(&self, position: u64) -> bool {
+    pub fn is_settled(&self, position: Position) -> bool {
         position < self.cursor || self.settled.contains(position)
     }
 
     /// The unsettled positions in `from..end`, as ranges with both ends. What was not appended is none.
-    pub fn unsettled(&self, from: u64, end: u64) -> Vec<(u64, u64)> {
+    pub fn unsettled(&self, from: Position, end: Position) -> Vec<(Position, Position)> {
         self.settled.between(from.max(self.cursor), end.min(self.next))
     }
 
     /// Notes that the record at `position` was read and has `number`; called in order of position.
-    pub fn saw(&mut self, position: u64, number: u64) {
+    pub fn saw(&mut self, position: Position, number: u64) {
         self.seen.push_back((position, number));
         self.advance();
     }
 
     /// Books an outcome; the first one of a position counts. Returns whether this was the first.
-    pub fn settle(&mut self, position: u64, outcome: Outcome) -> bool {
+    pub fn settle(&mut self, position: Position, outcome: Outcome) -> bool {
         debug_assert!(position < self.next, "only appended positions can be settled");
-        !self.settle_between(position, position.saturating_add(1), outcome).is_empty()
+        !self.settle_between(position, position.next(), outcome).is_empty()
     }
 
     /// Books every unsettled position in `from..end` with one outcome. Returns them, as ranges with both ends.
-    pub fn settle_between(&mut self, from: u64, end: u64, outcome: Outcome) -> Vec<(u64, u64)> {
+    pub fn settle_between(&mut self, from: Position, end: Position, outcome: Outcome) -> Vec<(Position, Position)> {
         let ranges = self.unsettled(from, end);
         for &(from, to) in &ranges {
-            self.settled.add(from, to + 1, outcome);
-            *self.ledger.of(outcome) += to + 1 - from;
+            self.settled.add(from, to.next(), outcome);
+            *self.ledger.of(outcome) += to.next() - from;
         }
         self.advance();
         ranges
@@ -248,13 +248,13 @@ impl LaneBook {
 
     /// Books every unsettled position below `end` with one outcome, in one go; reading goes on at `number`. Returns how
     /// many positions that were.
-    pub fn settle_below(&mut self, end: u64, number: u64, outcome: Outcome) -> u64 {
+    pub fn settle_below(&mut self, end: Position, number: u64, outcome: Outcome) -> u64 {
         let end = end.min(self.next);
         if end >= self.cursor {
             self.read_from = self.read_from.max(number);
         }
         let ranges = self.settle_between(self.cursor, end, outcome);
-        ranges.iter().map(|(from, to)| to + 1 - from).sum()
+        ranges.iter().map(|(from, to)| to.next() - *from).sum()
     }
 
     fn advance(&mut self) {
@@ -268,7 +268,7 @@ impl LaneBook {
     }
 
     /// The book as a state file has it: at `cursor`, with what is settled above it. `None`: that does not add up.
-    pub(crate) fn restored(mut self, cursor: u64, settled: Settled, ledger: Ledger) -> Option<LaneBook> {
+    pub(crate) fn restored(mut self, cursor: Position, settled: Settled, ledger: Ledger) -> Option<LaneBook> {
         (self.cursor, self.settled, self.ledger) = (cursor, settled, ledger);
         self.advance();
         (self.ledger.total() == self.appended() - self.waiting()).then_some(self)
@@ -276,12 +276,12 @@ impl LaneBook {
 
     /// Whether `position` must wait for a durable mark before it is attempted: it lacks one, or the one that covers it is
     /// still being written for somebody else.
-    pub fn needs_mark(&self, position: u64, epoch: u64, now_ms: u64) -> bool {
+    pub fn needs_mark(&self, position: Position, epoch: Epoch, now_ms: u64) -> bool {
         self.unwritten || self.lacks_mark(position, epoch, now_ms)
     }
 
     /// Whether no mark covers a first attempt of `position` in this epoch.
-    pub fn lacks_mark(&self, position: u64, epoch: u64, now_ms: u64) -> bool {
+    pub fn lacks_mark(&self, position: Position, epoch: Epoch, now_ms: u64) -> bool {
         let current = self.marks.last().filter(|mark| mark.epoch == epoch);
         !current.is_some_and(|mark| {
             let covers = position <= mark.upto;
@@ -292,12 +292,12 @@ impl LaneBook {
 
     /// Adds a mark for `position` and a stride beyond it. It must be durable before the attempt: until
     /// [`LaneBook::marks_written`] it lets nobody pass.
-    pub fn mark(&mut self, position: u64, epoch: u64, boot: BootId, now_ms: u64) {
+    pub fn mark(&mut self, position: Position, epoch: Epoch, boot: BootId, now_ms: u64) {
         // What an older mark of this epoch covered but nobody attempted belongs to the new one, with its later time.
         if let Some(last) = self.marks.last_mut().filter(|mark| mark.epoch == epoch) {
             last.upto = last.upto.min(self.attempted);
         }
-        self.marks.push(Mark { upto: position.saturating_add(MARK_STRIDE - 1), epoch, boot, since_ms: now_ms });
+        self.marks.push(Mark { upto: position + (MARK_STRIDE - 1), epoch, boot, since_ms: now_ms });
         self.unwritten = true;
         let cursor = self.cursor;
         self.marks.retain(|mark| mark.upto >= cursor);
@@ -324,22 +324,22 @@ impl LaneBook {
 
     /// Sabotage: what was attempted counts as accepted.
     pub(crate) fn ahead(mut self) -> LaneBook {
-        self.settle_below(self.attempted.saturating_add(1), self.read_from, Outcome::Accepted);
+        self.settle_below(self.attempted.next(), self.read_from, Outcome::Accepted);
         self
     }
 
     /// Notes an attempt, so that later marks leave its mark in force.
-    pub fn attempted(&mut self, position: u64) {
+    pub fn attempted(&mut self, position: Position) {
         self.attempted = self.attempted.max(position);
     }
 
     /// Highest position attempted in this epoch; 0 when none was.
-    pub fn attempted_upto(&self) -> u64 {
+    pub fn attempted_upto(&self) -> Position {
         self.attempted
     }
 
     /// The mark under which an epoch before `epoch` may have attempted a record; `None`: certainly never sent by one.
-    pub fn maybe_sent(&self, position: u64, record_epoch: u64, epoch: u64) -> Option<Mark> {
+    pub fn maybe_sent(&self, position: Position, record_epoch: Epoch, epoch: Epoch) -> Option<Mark> {
         let earlier = |mark: &&Mark| mark.epoch < epoch && mark.epoch >= record_epoch && position <= mark.upto;
         self.marks.iter().find(earlier).copied()
     }

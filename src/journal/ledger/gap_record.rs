@@ -5,7 +5,7 @@
 
 use crate::clock::{Moment, rfc3339_ms};
 use crate::journal::ledger::gaps::{About, Hole, Reason};
-use crate::record::{Draft, Identity, JournalId, KeyKind, LaneId, Message, Record, TimeSource};
+use crate::record::{Draft, Identity, JournalId, KeyKind, LaneId, Message, Position, Record, TimeSource};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
@@ -56,7 +56,7 @@ pub(crate) fn draft(journal: JournalId, now: Moment, lane: (LaneId, &str), hole:
 struct Announcement {
     reason: String,
     bound: Option<String>,
-    ranges: Vec<(u64, u64)>,
+    ranges: Vec<(Position, Position)>,
     count: u64,
     #[serde(default)]
     first_received: Option<String>,

@@ -10,7 +10,7 @@
 //! position is announced like any other.
 
 use crate::clock::Moment;
-use crate::record::Record;
+use crate::record::{Position, Record};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -75,7 +75,7 @@ pub(crate) struct Hole {
     pub(crate) reason: Reason,
     /// Where: ascending, disjoint, both ends included.
     #[serde(rename = "r")]
-    pub(crate) ranges: Vec<(u64, u64)>,
+    pub(crate) ranges: Vec<(Position, Position)>,
     /// Positions in the ranges that are gone; all of them unless the ranges were too many.
     #[serde(rename = "n")]
     pub(crate) count: u64,
@@ -131,8 +131,8 @@ pub(crate) fn trusted_ms(received: &Moment) -> Option<i64> {
 
 impl Hole {
     /// A hole of the positions in `ranges`.
-    pub(crate) fn new(reason: Reason, ranges: Vec<(u64, u64)>, about: About) -> Hole {
-        let count = ranges.iter().map(|(from, to)| (to - from).saturating_add(1)).fold(0, u64::saturating_add);
+    pub(crate) fn new(reason: Reason, ranges: Vec<(Position, Position)>, about: About) -> Hole {
+        let count = ranges.iter().map(|(from, to)| (*to - *from).saturating_add(1)).fold(0, u64::saturating_add);
         let mut hole = Hole { reason, ranges, count, about };
         hole.shorten(RANGES_MAX, GROUPS_MAX);
         hole
@@ -152,7 +152,7 @@ impl Hole {
         self.ranges.retain(|(from, to)| from <= to);
         self.ranges.sort_unstable();
         self.ranges.dedup_by(|next, before| {
-            let touches = next.0 <= before.1.saturating_add(1);
+            let touches = next.0 <= before.1.next();
             if touches {
                 before.1 = before.1.max(next.1);
             }
@@ -165,13 +165,13 @@ impl Hole {
         let surplus = self.ranges.len().saturating_sub(ranges.max(1));
         if surplus > 0 {
             // Closing one space changes no other: so the smallest of them are known beforehand, and closed in one go.
-            let space = |at: usize| (self.ranges[at].0.saturating_sub(self.ranges[at - 1].1), at);
+            let space = |at: usize| (self.ranges[at].0 - self.ranges[at - 1].1, at);
             let mut spaces: Vec<(u64, usize)> = (1..self.ranges.len()).map(space).collect();
             let widest = *spaces.select_nth_unstable(surplus - 1).1;
             let mut at = 0;
             self.ranges.dedup_by(|next, before| {
                 at += 1;
-                let closes = (next.0.saturating_sub(before.1), at) <= widest;
+                let closes = (next.0 - before.1, at) <= widest;
                 if closes {
                     before.1 = next.1;
                 }
@@ -185,9 +185,9 @@ impl Hole {
     }
 
     /// What stays the same however much it is shortened: tells whether a gap record announces this hole.
-    pub(crate) fn mark(&self) -> (&'static str, Option<&'static str>, u64, u64, u64) {
-        let first = self.ranges.first().map_or(0, |range| range.0);
-        let last = self.ranges.last().map_or(0, |range| range.1);
+    pub(crate) fn mark(&self) -> (&'static str, Option<&'static str>, Position, Position, u64) {
+        let first = self.ranges.first().map_or(Position(0), |range| range.0);
+        let last = self.ranges.last().map_or(Position(0), |range| range.1);
         (self.reason.outcome(), self.reason.bound(), first, last, self.count)
     }
 }
@@ -272,10 +272,10 @@ mod tests {
             for (position, (group, evicted, leave)) in lost.iter().zip(&steps) {
                 let about = About { groups: BTreeSet::from([format!("g{group}")]), ..About::default() };
                 let reason = if *evicted { Reason::MaxBytes } else { Reason::Damaged };
-                holes.note(Hole::new(reason, vec![(*position, *position)], about));
+                holes.note(Hole::new(reason, vec![(Position(*position), Position(*position))], about));
                 if *leave {
                     let left = holes.leave().to_vec();
-                    holes.note(Hole::new(Reason::MaxAge, vec![(*position + 5_000, *position + 5_000)], About::default()));
+                    holes.note(Hole::new(Reason::MaxAge, vec![(Position(*position + 5_000), Position(*position + 5_000))], About::default()));
                     prop_assert_eq!(&holes.all()[..left.len()], &left[..], "what is on its way does not change");
                     holes.announced();
                     announced.extend(left);
@@ -283,7 +283,7 @@ mod tests {
             }
             announced.extend(holes.all().to_vec());
             let told = |position: u64| {
-                announced.iter().filter(|hole| hole.ranges.iter().any(|(from, to)| (*from..=*to).contains(&position))).count()
+                announced.iter().filter(|hole| hole.ranges.iter().any(|(from, to)| (*from..=*to).contains(&Position(position)))).count()
             };
             prop_assert!(lost.iter().all(|position| told(*position) >= 1));
             let aged = steps.iter().take(lost.len()).filter(|(.., leave)| *leave).count();
@@ -302,13 +302,13 @@ mod tests {
             let mut about = About::default();
             about.groups.extend(lost.iter().map(|position| format!("g{}", position % 40)));
             let groups_there = about.groups.len() as u64;
-            let each = lost.iter().map(|position| (*position, *position)).collect();
+            let each = lost.iter().map(|position| (Position(*position), Position(*position))).collect();
             let hole = Hole::new(Reason::Damaged, each, about);
             let mut short = hole.clone();
             short.shorten(ranges, groups);
             prop_assert_eq!(short.mark(), hole.mark());
             prop_assert!(short.ranges.len() <= ranges.max(1) && short.about.groups.len() <= groups);
-            let covered = |position: &u64| short.ranges.iter().any(|(from, to)| (*from..=*to).contains(position));
+            let covered = |position: &u64| short.ranges.iter().any(|(from, to)| (*from..=*to).contains(&Position(*position)));
             prop_assert!(lost.iter().all(covered));
             prop_assert_eq!(short.about.groups.len() as u64 + short.about.further, groups_there);
         }
@@ -327,7 +327,7 @@ mod tests {
                 end = from + length;
                 (from, end)
             });
-            let mut hole = Hole { reason: Reason::Damaged, ranges: ranges.collect(), count: 0, about: About::default() };
+            let mut hole = Hole { reason: Reason::Damaged, ranges: ranges.map(|(from, to)| (Position(from), Position(to))).collect(), count: 0, about: About::default() };
             let mut expected = hole.ranges.clone();
             while expected.len() > most.max(1) {
                 let at = (1..expected.len()).min_by_key(|at| expected[*at].0 - expected[at - 1].1).unwrap();
@@ -339,9 +339,10 @@ mod tests {
 
         #[test]
         fn whatever_ranges_are_read_they_come_out_ascending_and_disjoint(ranges: Vec<(u64, u64)>) {
+            let ranges = ranges.into_iter().map(|(from, to)| (Position(from), Position(to))).collect();
             let hole = Hole { reason: Reason::Damaged, ranges, count: u64::MAX, about: About { further: u64::MAX, ..About::default() } };
             let mut holes = Holes::restore(vec![hole.clone()]);
-            holes.note(Hole { ranges: vec![(1, 1), (u64::MAX, u64::MAX)], ..hole });
+            holes.note(Hole { ranges: vec![(Position(1), Position(1)), (Position(u64::MAX), Position(u64::MAX))], ..hole });
             for (at, hole) in holes.all().iter().enumerate() {
                 prop_assert!(hole.ranges.windows(2).all(|pair| pair[0].1 < pair[1].0), "{at}: {:?}", hole.ranges);
             }
@@ -350,9 +351,10 @@ mod tests {
 
     #[test]
     fn a_silent_lane_keeps_no_holes() {
-        let mut holes = Holes::restore(vec![Hole::new(Reason::MaxBytes, vec![(1, 9)], About::default())]);
+        let mut holes =
+            Holes::restore(vec![Hole::new(Reason::MaxBytes, vec![(Position(1), Position(9))], About::default())]);
         holes.set_silent(true);
-        holes.note(Hole::new(Reason::Damaged, vec![(10, 10)], About::default()));
+        holes.note(Hole::new(Reason::Damaged, vec![(Position(10), Position(10))], About::default()));
         assert_eq!(holes.all(), []);
     }
 }

@@ -6,13 +6,14 @@
 //! sums of a run are kept, because nobody asks how a single position ended.
 
 use crate::journal::ledger::books::{Ledger, Outcome};
+use crate::record::Position;
 use std::collections::BTreeMap;
 
 /// Runs, disjoint and not touching each other.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Settled {
     /// By first position.
-    runs: BTreeMap<u64, Run>,
+    runs: BTreeMap<Position, Run>,
     /// Positions in all of them.
     count: u64,
 }
@@ -21,7 +22,7 @@ pub(crate) struct Settled {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Run {
     /// Position behind the last one.
-    end: u64,
+    end: Position,
     ended: Ledger,
 }
 
@@ -31,24 +32,24 @@ impl Settled {
         self.count
     }
 
-    pub(crate) fn contains(&self, position: u64) -> bool {
+    pub(crate) fn contains(&self, position: Position) -> bool {
         self.runs.range(..=position).next_back().is_some_and(|(_, run)| position < run.end)
     }
 
     /// First position, position behind the last one, and how they ended; ascending.
-    pub(crate) fn runs(&self) -> impl Iterator<Item = (u64, u64, Ledger)> {
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (Position, Position, Ledger)> {
         self.runs.iter().map(|(start, run)| (*start, run.end, run.ended))
     }
 
     /// Takes in `start..end`, of which nothing is settled yet.
-    pub(crate) fn add(&mut self, start: u64, end: u64, outcome: Outcome) {
+    pub(crate) fn add(&mut self, start: Position, end: Position, outcome: Outcome) {
         let mut ended = Ledger::default();
-        *ended.of(outcome) = end.saturating_sub(start);
+        *ended.of(outcome) = end - start;
         self.add_run(start, end, ended);
     }
 
     /// Takes in `start..end`, of which nothing is settled yet, with how its positions ended.
-    pub(crate) fn add_run(&mut self, mut start: u64, mut end: u64, mut ended: Ledger) {
+    pub(crate) fn add_run(&mut self, mut start: Position, mut end: Position, mut ended: Ledger) {
         if start >= end {
             return;
         }
@@ -66,24 +67,24 @@ impl Settled {
     }
 
     /// What is not settled of `start..end`, as ranges with both ends.
-    pub(crate) fn between(&self, start: u64, end: u64) -> Vec<(u64, u64)> {
+    pub(crate) fn between(&self, start: Position, end: Position) -> Vec<(Position, Position)> {
         let mut ranges = Vec::new();
         let mut next = start;
         let first = self.runs.range(..=start).next_back().map_or(start, |(first, _)| *first);
         for (from, run) in self.runs.range(first..end.max(first)) {
             if next < *from {
-                ranges.push((next, *from - 1));
+                ranges.push((next, from.before()));
             }
             next = next.max(run.end);
         }
         if next < end {
-            ranges.push((next, end - 1));
+            ranges.push((next, end.before()));
         }
         ranges
     }
 
     /// Lets go of all that a cursor at `cursor` passes; returns where it comes to stand.
-    pub(crate) fn pass(&mut self, mut cursor: u64) -> u64 {
+    pub(crate) fn pass(&mut self, mut cursor: Position) -> Position {
         while let Some(first) = self.runs.first_entry().filter(|first| *first.key() <= cursor) {
             let (start, run) = first.remove_entry();
             self.count -= run.end - start;
@@ -104,20 +105,20 @@ mod tests {
         fn runs_hold_what_a_set_of_positions_would(steps in prop::collection::vec((1u64..120, 0u64..20), 0..40), cursor in 1u64..140) {
             let (mut settled, mut model) = (Settled::default(), BTreeSet::new());
             for (start, length) in steps {
-                let free = settled.between(start, start + length);
+                let free = settled.between(Position(start), Position(start + length));
                 let expected: BTreeSet<u64> = (start..start + length).filter(|position| !model.contains(position)).collect();
-                prop_assert_eq!(&free.iter().flat_map(|(from, to)| *from..=*to).collect::<BTreeSet<_>>(), &expected);
-                free.iter().for_each(|(from, to)| settled.add(*from, to + 1, Outcome::Damaged));
+                prop_assert_eq!(&free.iter().flat_map(|(from, to)| from.0..=to.0).collect::<BTreeSet<_>>(), &expected);
+                free.iter().for_each(|(from, to)| settled.add(*from, to.next(), Outcome::Damaged));
                 model.extend(start..start + length);
                 prop_assert_eq!(settled.count(), model.len() as u64);
-                prop_assert!((0..150).all(|position| settled.contains(position) == model.contains(&position)));
+                prop_assert!((0..150).all(|position| settled.contains(Position(position)) == model.contains(&position)));
                 let runs: Vec<_> = settled.runs().collect();
                 prop_assert!(runs.windows(2).all(|pair| pair[0].1 < pair[1].0), "whole runs, none touching the next");
-                prop_assert!(runs.iter().all(|(start, end, ended)| ended.damaged == end - start));
+                prop_assert!(runs.iter().all(|(start, end, ended)| ended.damaged == *end - *start));
             }
-            let stands = settled.pass(cursor);
-            prop_assert_eq!(stands, (cursor..).find(|position| !model.contains(position)).unwrap());
-            prop_assert_eq!(settled.count(), model.range(stands..).count() as u64);
+            let stands = settled.pass(Position(cursor));
+            prop_assert_eq!(stands.0, (cursor..).find(|position| !model.contains(position)).unwrap());
+            prop_assert_eq!(settled.count(), model.range(stands.0..).count() as u64);
         }
     }
 }

@@ -13,7 +13,7 @@
 
 use crate::journal::disk::files;
 use crate::journal::disk::refusal::{is_believed, is_well};
-use crate::record::LaneId;
+use crate::record::{LaneId, Position};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
@@ -68,7 +68,7 @@ pub(crate) fn patiently<T>(journal: &Path, what: &Path, attempt: impl Fn() -> io
 }
 
 /// Notes positions that were booked as lost, where something is set aside. What cannot be noted does not come back.
-pub(crate) fn note_lost(journal: &Path, lane: LaneId, ranges: &[(u64, u64)]) {
+pub(crate) fn note_lost(journal: &Path, lane: LaneId, ranges: &[(Position, Position)]) {
     let folder = journal.join(FOLDER);
     if ranges.is_empty() || !folder.is_dir() {
         return;
@@ -81,14 +81,14 @@ pub(crate) fn note_lost(journal: &Path, lane: LaneId, ranges: &[(u64, u64)]) {
 }
 
 /// Which positions were booked as lost, by lane. A line that is none says nothing.
-pub(crate) fn lost(journal: &Path) -> BTreeMap<LaneId, Vec<(u64, u64)>> {
+pub(crate) fn lost(journal: &Path) -> BTreeMap<LaneId, Vec<(Position, Position)>> {
     let text = fs::read_to_string(journal.join(FOLDER).join(LOST)).unwrap_or_default();
-    let mut lost: BTreeMap<LaneId, Vec<(u64, u64)>> = BTreeMap::new();
+    let mut lost: BTreeMap<LaneId, Vec<(Position, Position)>> = BTreeMap::new();
     for line in text.lines() {
         let numbers: Vec<u64> = line.split(' ').map_while(|number| number.parse().ok()).collect();
         let &[lane, from, to] = &numbers[..] else { continue };
         if let Ok(lane) = u16::try_from(lane) {
-            lost.entry(LaneId(lane)).or_default().push((from, to));
+            lost.entry(LaneId(lane)).or_default().push((Position(from), Position(to)));
         }
     }
     lost

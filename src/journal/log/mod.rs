@@ -1,9 +1,10 @@
 //! The log: generations in a row, `log/gen-<first number>.<epoch>/`, of which the last one may be active.
 //!
 //! A closed generation holds exactly the numbers from its first to the next one's first; what it should hold and does
-//! not is damaged. The active one is read through the writer's handle, a closed one from its bytes by an index that
-//! lives as long as a lane reads it, and no longer than the generation. Nobody but the writer keeps a database open between two reads: whoever let go of it last
-//! would have sled write into a file that others already read ([`crate::journal::generation::closed`]). A folder without its note of facts and without records was not complete when the
+//! not is damaged. It is read from its bytes, by an index: the active one by the writer's, which grows with each flush, a
+//! closed one by one that lives as long as a lane reads it, and no longer than the generation. Nobody but the writer has a
+//! database open: whoever let go of it last would have sled write into a file that others already read
+//! ([`crate::journal::generation::closed`]). A folder without its note of facts and without records was not complete when the
 //! power went, and holds nothing that was acknowledged; of two folders with one first number, the older is left from a
 //! carry-over that the newer one completed.
 //!
@@ -24,14 +25,15 @@ use crate::journal::error::JournalError;
 use crate::journal::generation::active::{Frames, Generation, GenerationError};
 use crate::journal::generation::closed::ClosedGeneration;
 use crate::journal::generation::manifest::{Facts, is_complete, read_facts};
-use crate::journal::log::slot::{Reading, Slot};
+use crate::journal::log::slot::{Reading, Readings, Slot};
 use crate::journal::log::sums::Sums;
 use crate::record::{Record, pack};
 use crate::sync::locked;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering::{Release, SeqCst};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use std::sync::{Arc, Mutex};
 
 /// Folders of which a sync failed in this process; they go when the folder does.
@@ -48,6 +50,8 @@ pub(crate) struct Log {
     dir: PathBuf,
     row: Mutex<BTreeMap<u64, Arc<Slot>>>,
     sums: Sums,
+    /// Commits that sled did not just append.
+    strays: Arc<AtomicU64>,
 }
 
 impl Log {
@@ -115,13 +119,21 @@ impl Log {
         }
         let sums = Sums::default();
         row.values().for_each(|slot| sums.found(slot));
-        Ok(Log { dir, row: Mutex::new(row), sums })
+        Ok(Log { dir, row: Mutex::new(row), sums, strays: Arc::default() })
     }
 
-    /// How many generations are held open by anyone.
+    /// Commits in this run that sled did not just append: none, as far as anybody has seen.
+    pub(crate) fn strays(&self) -> u64 {
+        self.strays.load(Relaxed)
+    }
+
+    /// How many databases are open.
     #[cfg(test)]
     pub(crate) fn open_generations(&self) -> usize {
-        locked(&self.row).values().filter(|slot| locked(&slot.active).strong_count() > 0).count()
+        locked(&self.row)
+            .values()
+            .filter(|slot| !crate::journal::generation::closed::is_gone(&slot.dir).unwrap())
+            .count()
     }
 
     #[cfg(test)]
@@ -212,11 +224,10 @@ impl Log {
     }
 
     fn make(&self, facts: Facts, carried: impl Iterator<Item = Frames>) -> Result<Arc<Generation>, GenerationError> {
-        let name = self.free_name(facts.first, facts.epoch);
+        let name = self.free_name(facts.first, facts.epoch.0);
         let dir = name.map_err(|source| GenerationError::Io { path: self.dir.clone(), source })?;
-        let generation = Arc::new(Generation::create(&dir, &facts, carried)?);
-        let slot = Slot::new(facts.first, dir, Some(facts));
-        *locked(&slot.active) = Arc::downgrade(&generation);
+        let generation = Arc::new(Generation::create(&dir, &facts, carried, self.strays.clone())?);
+        let slot = Slot::written(facts.first, dir, facts, &generation);
         self.sums.made(&slot);
         if let Some(replaced) = enter(&mut locked(&self.row), slot) {
             self.sums.gone(&replaced);
@@ -233,29 +244,22 @@ impl Log {
         let slot = locked(&self.row).range(..=number).next_back().map(|(_, slot)| slot.clone());
         let Some(slot) = slot else { return Ok(None) };
         let reading = Reading::of(slot);
-        if reading.slot.open().is_none() {
-            reading.slot.closed()?;
-        }
+        reading.slot.closed()?;
         Ok(Some(reading))
     }
 
-    /// A record, read in the generation that `kept` has from the call before where that one holds it;
-    /// `None` when it is missing or damaged, or before the first generation, and then `kept` is `None`.
+    /// A record, read in a generation of `kept` where one of them holds it; `None` when it is missing or damaged, or before the
+    /// first generation, which [`Readings::current`] tells.
     ///
     /// # Errors
     /// Its generation cannot be read now; the next call looks anew.
-    pub(crate) fn read(&self, kept: &mut Option<Reading>, number: u64) -> Result<Option<Arc<Record>>, JournalError> {
+    pub(crate) fn read(&self, kept: &mut Readings, number: u64) -> Result<Option<Arc<Record>>, JournalError> {
         loop {
-            if kept.as_ref().is_none_or(|reading| !reading.covers(number)) {
-                // Let go of the last one first: two indexes would be in memory while this one is made.
-                *kept = None;
-                *kept = self.reading(number)?;
-            }
-            let Some(reading) = kept else { return Ok(None) };
+            let Some(reading) = kept.turn_to(number, || self.reading(number))? else { return Ok(None) };
             match reading.read(number) {
                 // Deleted at this very moment: then it is another's turn.
                 Err(_) if reading.is_gone() => {}
-                read => return read.inspect_err(|_| *kept = None),
+                read => return read.inspect_err(|_| drop(kept.drop_current())),
             }
         }
     }

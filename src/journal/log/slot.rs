@@ -1,7 +1,12 @@
 //! One generation of the row, and reading in it.
 //!
-//! The slot owns the index of a closed generation and its open files; whoever reads in it only registers with it. So the
-//! files are let go of when the generation is deleted, however long a reader stays where it is.
+//! The slot owns the index of its generation and the open files; whoever reads in it only registers with it. So the
+//! files are let go of when the generation is deleted, however long a reader stays where it is. While the generation is
+//! written to, its index is the writer's, which enters what it has flushed; whoever reads then goes on with it when the
+//! generation is closed.
+//!
+//! A reader keeps the last few generations that it read in ([`Readings`]): batches in strict order take their records from
+//! two of them in turn, and an index that was dropped each time was made from all of the file each time.
 
 use crate::journal::disk::{files, refusal};
 use crate::journal::error::JournalError;
@@ -31,7 +36,6 @@ pub(crate) struct Slot {
     /// Bytes on disk once nobody writes to it any more; 0: somebody may, or nobody has looked since.
     pub(crate) bytes: AtomicU64,
     pub(crate) facts: Option<Facts>,
-    pub(crate) active: Mutex<Weak<Generation>>,
     /// Held while the bytes are scanned, which may take seconds: intake must only ever try it.
     closed: Mutex<Indexed>,
     /// Filled once it was set aside: its folder is not here any more.
@@ -40,12 +44,12 @@ pub(crate) struct Slot {
     pub(crate) gone: AtomicBool,
 }
 
-/// The index of a closed generation, with its open files.
+/// The index of a generation, with its open files.
 #[derive(Debug, Default)]
 struct Indexed {
     /// Kept for as long as somebody reads in it, and until the generation is deleted: an open file keeps its space.
     kept: Option<Arc<ClosedGeneration>>,
-    /// For whoever has it for a moment.
+    /// The writer's while it is written to; otherwise for whoever has it for a moment.
     made: Weak<ClosedGeneration>,
     readers: usize,
 }
@@ -71,10 +75,15 @@ impl Reading {
         (self.slot.first..self.slot.end()).contains(&number) && !self.is_gone()
     }
 
-    /// Lets go of it, and has whoever reads in it next look through all of its bytes again.
+    /// Lets go of it, and has whoever reads in it next look through all of its bytes again. While it is written to, it
+    /// is done here: the index is the writer's.
     pub(crate) fn look_anew(self) {
         let mut indexed = locked(&self.slot.closed);
-        (indexed.kept, indexed.made) = (None, Weak::new());
+        match &indexed.kept {
+            // What the medium says to it, the next read will say.
+            Some(kept) if !self.slot.is_closed() => _ = kept.look_again(&[]),
+            _ => (indexed.kept, indexed.made) = (None, Weak::new()),
+        }
     }
 
     pub(crate) fn is_gone(&self) -> bool {
@@ -95,10 +104,65 @@ impl Reading {
     }
 
     fn value_of(&self, number: u64) -> Result<Option<Value>, JournalError> {
-        if let Some(generation) = self.slot.open() {
-            return Ok(generation.value(number)?);
-        }
         self.slot.closed()?.value(number).map_err(|error| JournalError::io(&self.slot.dir, error))
+    }
+}
+
+/// The generations that somebody read in last.
+#[derive(Debug)]
+pub(crate) struct Readings {
+    /// The last one is where the last look was, unless that was before the first generation.
+    kept: Vec<Reading>,
+    most: usize,
+    is_before: bool,
+}
+
+impl Readings {
+    /// Keeps so many at most.
+    pub(crate) fn of_last(most: usize) -> Readings {
+        Readings { kept: Vec::new(), most, is_before: false }
+    }
+
+    /// Where the last look was; `None`: before the first generation, or nowhere yet.
+    pub(crate) fn current(&self) -> Option<&Reading> {
+        self.kept.last().filter(|_| !self.is_before)
+    }
+
+    /// Turns to the generation that holds `number`: one that is kept, or what `find` gives. `None`: there is none.
+    pub(crate) fn turn_to(
+        &mut self,
+        number: u64,
+        find: impl FnOnce() -> Result<Option<Reading>, JournalError>,
+    ) -> Result<Option<&mut Reading>, JournalError> {
+        self.kept.retain(|reading| !reading.is_gone());
+        let reading = match self.kept.iter().rposition(|reading| reading.covers(number)) {
+            Some(index) => Some(self.kept.remove(index)),
+            None => {
+                // One is let go of first: it need not be in memory while another one is made.
+                let many = (self.kept.len() + 1).saturating_sub(self.most);
+                self.kept.drain(..many);
+                find()?
+            }
+        };
+        self.is_before = reading.is_none();
+        self.kept.extend(reading);
+        Ok(self.kept.last_mut().filter(|_| !self.is_before))
+    }
+
+    /// Lets go of the current one, which has refused.
+    pub(crate) fn drop_current(&mut self) -> Option<Reading> {
+        if self.is_before { None } else { self.kept.pop() }
+    }
+
+    /// Nothing is to be read for now: what was read last need not be in memory.
+    pub(crate) fn rest(&mut self) {
+        self.kept.retain(|reading| !reading.is_gone());
+        self.kept.iter_mut().for_each(|reading| reading.value = None);
+    }
+
+    /// Lets go of all.
+    pub(crate) fn clear(&mut self) {
+        self.kept.clear();
     }
 }
 
@@ -113,6 +177,13 @@ impl Drop for Reading {
 }
 
 impl Slot {
+    /// One of which this run writes the records.
+    pub(crate) fn written(first: u64, dir: PathBuf, facts: Facts, generation: &Generation) -> Arc<Slot> {
+        let slot = Slot::new(first, dir, Some(facts));
+        locked(&slot.closed).made = Arc::downgrade(generation.bytes());
+        slot
+    }
+
     pub(crate) fn new(first: u64, dir: PathBuf, facts: Option<Facts>) -> Arc<Slot> {
         Arc::new(Slot {
             first,
@@ -120,7 +191,6 @@ impl Slot {
             dir,
             bytes: AtomicU64::new(0),
             facts,
-            active: Mutex::new(Weak::new()),
             closed: Mutex::default(),
             aside: OnceLock::new(),
             gone: AtomicBool::new(false),
@@ -136,12 +206,7 @@ impl Slot {
         self.end() != u64::MAX
     }
 
-    /// The writer's database, for one read; `None` once the writer has let go of it.
-    pub(crate) fn open(&self) -> Option<Arc<Generation>> {
-        locked(&self.active).upgrade().filter(|_| !self.is_closed())
-    }
-
-    /// The index of a generation that nobody writes to any more.
+    /// The index: the writer's while it has the generation open, otherwise made once nobody writes to it any more.
     pub(crate) fn closed(&self) -> Result<Arc<ClosedGeneration>, JournalError> {
         let mut indexed = locked(&self.closed);
         if let Some(closed) = self.aside.get() {

@@ -15,7 +15,7 @@ pub(crate) mod named;
 use crate::journal::disk::beside::is_read_only;
 use crate::journal::disk::{files, frame};
 use crate::journal::quarantine::named::QuarantineId;
-use crate::record::{JournalId, LaneId, Record, codec};
+use crate::record::{Epoch, JournalId, LaneId, Position, Record, codec};
 use crate::sync::locked;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
@@ -51,7 +51,7 @@ struct Kept<'a> {
     #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
     lane: Option<LaneId>,
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
-    position: Option<u64>,
+    position: Option<Position>,
     /// Whole size of the payload where only its head is kept.
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     bytes: Option<u64>,
@@ -76,7 +76,7 @@ pub struct Quarantined {
     /// Why, in words.
     pub text: String,
     /// The lane that it could not be sent from, and its position there; `None` for a message too large to be journaled.
-    pub place: Option<(LaneId, u64)>,
+    pub place: Option<(LaneId, Position)>,
     /// Whole size of the payload in bytes, where only its head is kept.
     pub whole_bytes: Option<u64>,
     /// The record; of a message too large to be journaled with the head of its payload only.
@@ -97,14 +97,14 @@ impl Quarantined {
     }
 }
 
-type Origin = (JournalId, u64, u64, LaneId, u64);
+type Origin = (JournalId, Epoch, u64, LaneId, Position);
 
 /// Why something is put into quarantine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cause<'a> {
     pub(crate) code: &'a str,
     pub(crate) text: &'a str,
-    pub(crate) place: Option<(LaneId, u64)>,
+    pub(crate) place: Option<(LaneId, Position)>,
     /// Where only the head is kept: the payload's whole size, and the hash of its delivery.
     pub(crate) whole: Option<(u64, u64)>,
 }

@@ -20,7 +20,7 @@ use crate::journal::ledger::books::{LaneBook, Outcome};
 use crate::journal::log::Log;
 use crate::journal::quarantine::Quarantine;
 use crate::journal::recovery;
-use crate::record::{LaneId, Record};
+use crate::record::{LaneId, Position, Record};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What records tell of lanes.
@@ -32,18 +32,18 @@ pub(crate) struct Traces(BTreeMap<LaneId, Trace>);
 struct Trace {
     name: String,
     /// Its lowest position that may still be on disk.
-    lowest: u64,
+    lowest: Position,
     /// The position that its next record would get.
-    next: u64,
+    next: Position,
 }
 
 impl Traces {
     /// Takes in a record; called in order of number.
     pub(crate) fn take(&mut self, record: &Record) {
         for slot in &record.slots {
-            let first = Trace { name: String::new(), lowest: slot.position, next: 0 };
+            let first = Trace { name: String::new(), lowest: slot.position, next: Position(0) };
             let trace = self.0.entry(slot.lane).or_insert(first);
-            trace.next = trace.next.max(slot.position.saturating_add(1));
+            trace.next = trace.next.max(slot.position.next());
         }
     }
 

@@ -36,7 +36,7 @@ use crate::journal::recovery::lanes::Traces;
 use crate::journal::recovery::report::OpenReport;
 use crate::journal::writer::anew::{Newest, carry_over, made_sure};
 use crate::journal::writer::{Tail, Writer};
-use crate::record::{JournalId, LaneId, OpenAcks, Record, Run};
+use crate::record::{Epoch, JournalId, LaneId, OpenAcks, Position, Record, Run};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
@@ -116,9 +116,9 @@ pub(crate) struct TailFacts {
     newest: Newest,
     missing: u64,
     in_doubt: u64,
-    epoch: u64,
+    epoch: Epoch,
     journal: Option<JournalId>,
-    next: HashMap<LaneId, u64>,
+    next: HashMap<LaneId, Position>,
     lanes: Traces,
     bytes: u64,
     /// Nothing says that the sync of its last commit ever succeeded.
@@ -136,7 +136,7 @@ impl TailFacts {
         for slot in &record.slots {
             self.newest.begin.entry(slot.lane).or_insert(slot.position);
             let next = self.next.entry(slot.lane).or_default();
-            *next = (*next).max(slot.position.saturating_add(1));
+            *next = (*next).max(slot.position.next());
         }
     }
 }
@@ -208,16 +208,16 @@ impl Journal {
                 }
                 (open_acks, ids_given) = (state.open_acks, state.lane_ids);
                 // The slot that is lost may have been the first one of another open.
-                let epoch = state.epoch.saturating_add(u64::from(report.slot_lost)).max(tail.epoch);
+                let epoch = (state.epoch + u64::from(report.slot_lost)).max(tail.epoch);
                 let books = state.lanes.into_iter().map(LaneState::into_book).collect::<Result<Vec<_>, _>>();
                 let books = books.map_err(|reason| JournalError::Generation(reason.to_owned()))?;
-                (if report.copied { draw_id() } else { state.journal }, epoch.saturating_add(1), books)
+                (if report.copied { draw_id() } else { state.journal }, epoch.next(), books)
             }
             None if report.state_lost => {
                 report.new_id = tail.journal.is_none();
-                (tail.journal.unwrap_or_else(draw_id), tail.epoch.saturating_add(EPOCH_LEAP), Vec::new())
+                (tail.journal.unwrap_or_else(draw_id), tail.epoch + EPOCH_LEAP, Vec::new())
             }
-            None => (draw_id(), 1, Vec::new()),
+            None => (draw_id(), Epoch(1), Vec::new()),
         };
         let end = newest.last().map_or(u64::MAX, |(_, end)| *end);
         announced::forget_announced(&log, high, end, &mut books)?;
@@ -225,14 +225,14 @@ impl Journal {
             lanes::recover(&log, &tail.lanes, &mut books)?;
         }
         for book in &mut books {
-            book.next = book.next.max(tail.next.get(&book.id).copied().unwrap_or(1));
+            book.next = book.next.max(tail.next.get(&book.id).copied().unwrap_or(Position::FIRST));
             book.found = book.next;
-            let appended = book.appended();
+            let appended = book.next.before();
             // A mark runs ahead. What is appended from here on is of a later epoch, and surely was not sent yet.
             book.marks.iter_mut().for_each(|mark| mark.upto = mark.upto.min(appended));
-            if (report.state_lost || report.slot_lost) && appended > 0 {
+            if (report.state_lost || report.slot_lost) && appended > Position(0) {
                 // Marks may be missing.
-                book.presume(Mark { upto: appended, epoch: epoch - 1, boot: BootId::default(), since_ms: 0 });
+                book.presume(Mark { upto: appended, epoch: epoch.before(), boot: BootId::default(), since_ms: 0 });
             }
         }
         let folder = path.join("quarantine");

@@ -7,7 +7,7 @@ use crate::journal::log::aside::{all, lost};
 use crate::journal::log::parse_name;
 use crate::journal::quarantine::Cause;
 use crate::journal::quarantine::named::Named;
-use crate::record::LaneId;
+use crate::record::{LaneId, Position};
 use std::path::Path;
 use std::{fs, io};
 
@@ -19,7 +19,7 @@ impl Journal {
     /// the disk and on the writer that runs.
     pub fn try_aside_again(&self) -> usize {
         let lost = lost(&self.0.path);
-        let is_lost = |(lane, position): (LaneId, u64)| {
+        let is_lost = |(lane, position): (LaneId, Position)| {
             lost.get(&lane).is_some_and(|ranges| ranges.iter().any(|(from, to)| (*from..=*to).contains(&position)))
         };
         let mut back = 0;
@@ -43,7 +43,7 @@ impl Journal {
         back
     }
 
-    fn take_back(&self, folder: &Path, is_lost: &dyn Fn((LaneId, u64)) -> bool) -> Result<usize, JournalError> {
+    fn take_back(&self, folder: &Path, is_lost: &dyn Fn((LaneId, Position)) -> bool) -> Result<usize, JournalError> {
         let io = |source| JournalError::io(folder, source);
         let closed = ClosedGeneration::closed(folder).map_err(io)?;
         let mut count = 0;

@@ -4,10 +4,11 @@ use super::*;
 use crate::journal::checkpoint::lane_state::LaneState;
 use crate::journal::checkpoint::lane_state::Room;
 use crate::journal::ledger::gaps::RANGES_MAX;
+use crate::record::Position;
 
 fn book(appended: u64) -> LaneBook {
     let mut book = LaneBook::new(LaneId(0), MAIN.into(), 1);
-    book.next = appended + 1;
+    book.next = Position(appended + 1);
     book
 }
 
@@ -16,7 +17,7 @@ fn book(appended: u64) -> LaneBook {
 #[test]
 fn what_was_damaged_out_of_turn_is_damaged_after_a_restart_and_in_less_room() {
     let mut book = book(200);
-    (2..=200).step_by(2).for_each(|position| _ = book.settle(position, Outcome::Damaged));
+    (2..=200).step_by(2).for_each(|position| _ = book.settle(Position(position), Outcome::Damaged));
     let again = LaneState::of(&book, Room::FULL).into_book().unwrap();
     assert_eq!(again.ledger, book.ledger);
     let less = LaneState::of(&again, Room { intervals: 30, ..Room::FULL }).into_book().unwrap();
@@ -30,16 +31,16 @@ fn a_hole_of_millions_of_positions_costs_no_time_and_no_state_file() {
     let mut rig = start(&options(dir.path()));
     rig.append(1..=10);
     let lane = rig.lane().id();
-    locked(&rig.journal.0.books)[0].next = 1 << 23;
+    locked(&rig.journal.0.books)[0].next = Position(1 << 23);
     let since = Instant::now();
-    rig.journal.0.book_damage(lane, 5, 1 << 22, About::default());
+    rig.journal.0.book_damage(lane, Position(5), Position(1 << 22), About::default());
     assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
     rig.journal.0.write_state().unwrap();
     rig.end(true);
     let rig = start(&options(dir.path()));
     assert!(!rig.report.state_lost, "what was written is read");
     let facts = rig.facts();
-    assert_eq!((facts.damaged, facts.cursor), ((1 << 22) - 5, 1));
+    assert_eq!((facts.damaged, facts.cursor), ((1 << 22) - 5, Position(1)));
     add_up(&facts);
     rig.end(false);
 }
@@ -47,7 +48,7 @@ fn a_hole_of_millions_of_positions_costs_no_time_and_no_state_file() {
 #[test]
 fn a_hole_of_very_many_ranges_is_shortened_in_no_time() {
     let since = Instant::now();
-    let ranges = (1..80_000).map(|n| (n * 10, n * 10 + n % 7)).collect();
+    let ranges = (1..80_000).map(|n| (Position(n * 10), Position(n * 10 + n % 7))).collect();
     let hole = Hole::new(Reason::Damaged, ranges, About::default());
     assert_eq!(hole.ranges.len(), RANGES_MAX);
     assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());

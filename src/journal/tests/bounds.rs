@@ -3,6 +3,7 @@
 use super::gaps::announced;
 use super::*;
 use crate::clock::Moment;
+use crate::record::Position;
 use std::time::Duration;
 
 /// Appends records that were received a moment after this boot, or now.
@@ -118,7 +119,12 @@ fn a_lane_whose_queue_takes_no_gap_records_counts_and_says_nothing() {
     let silent = JournalOptions { silent: vec![MAIN.into()], ..options(dir.path()) };
     let mut rig = start(&silent);
     rig.append(1..=20);
-    rig.journal.0.book_damage(rig.lane().id(), 5, 8, crate::journal::ledger::gaps::About::default());
+    rig.journal.0.book_damage(
+        rig.lane().id(),
+        Position(5),
+        Position(8),
+        crate::journal::ledger::gaps::About::default(),
+    );
     rig.append(21..=30);
     assert_eq!((rig.facts().damaged, rig.facts().unannounced, rig.facts().appended), (3, 0, 30));
     assert!(announced(&rig).is_empty());

@@ -5,6 +5,7 @@ use super::room::fill;
 use super::*;
 use crate::journal::checkpoint::state;
 use crate::journal::ledger::cadence::{LAG_POSITIONS, STATE_PAUSE};
+use crate::record::Position;
 
 /// The main lane's queue is FIFO.
 fn absorbing(options: JournalOptions) -> JournalOptions {
@@ -31,13 +32,13 @@ fn what_a_fifo_queue_accepted_waits_until_a_mark_or_the_end_takes_it_along() {
     rig.read_all();
     settle(&rig, 1..=5);
     assert!(left(&rig).is_some_and(|left| left > 2 * STATE_PAUSE));
-    assert_eq!(on_disk(dir.path()).cursor, 1);
-    rig.lane().mark(&[6]).unwrap();
-    assert_eq!((left(&rig), on_disk(dir.path()).cursor), (None, 6));
+    assert_eq!(on_disk(dir.path()).cursor.0, 1);
+    rig.lane().mark(&[Position(6)]).unwrap();
+    assert_eq!((left(&rig), on_disk(dir.path()).cursor.0), (None, 6));
     settle(&rig, 6..=7);
     assert!(left(&rig).is_some_and(|left| left > 2 * STATE_PAUSE));
     rig.end(false);
-    assert_eq!(on_disk(dir.path()).cursor, 8);
+    assert_eq!(on_disk(dir.path()).cursor.0, 8);
 }
 
 #[test]
@@ -47,13 +48,13 @@ fn what_a_standard_queue_accepted_and_a_thousand_positions_do_not_wait() {
     rig.append(1..=10);
     rig.read_all();
     settle(&rig, 1..=5);
-    await_that("it is written", || on_disk(dir.path()).cursor == 6);
+    await_that("it is written", || on_disk(dir.path()).cursor.0 == 6);
     rig.end(false);
     let rig = &mut start(&absorbing(options(dir.path())));
     rig.append(11..=LAG_POSITIONS + 10);
     rig.read_all();
     settle(rig, 6..=LAG_POSITIONS + 5);
-    await_that("it is written", || on_disk(dir.path()).cursor == LAG_POSITIONS + 6);
+    await_that("it is written", || on_disk(dir.path()).cursor.0 == LAG_POSITIONS + 6);
 }
 
 #[test]
@@ -62,11 +63,11 @@ fn no_loss_waits_and_no_ack_that_must_be_known_to_be_closed() {
     let mut rig = start(&absorbing(options(dir.path())));
     rig.append(1..=10);
     let read = rig.lane().reader().read(10, 1 << 20).unwrap();
-    rig.lane().settle([(1, Outcome::Damaged)]);
+    rig.lane().settle([(Position(1), Outcome::Damaged)]);
     await_that("damage is written", || on_disk(dir.path()).ledger.damaged == 1);
-    assert!(rig.lane().quarantine(&read[1].record, 2, "Refused", "on purpose").unwrap());
+    assert!(rig.lane().quarantine(&read[1].record, Position(2), "Refused", "on purpose").unwrap());
     await_that("what is quarantined is written", || on_disk(dir.path()).ledger.quarantined == 1);
-    rig.journal.0.book_damage(rig.lane().id(), 3, 4, crate::journal::ledger::gaps::About::default());
+    rig.journal.0.book_damage(rig.lane().id(), Position(3), Position(4), crate::journal::ledger::gaps::About::default());
     await_that("a hole is written", || on_disk(dir.path()).ledger.damaged == 2);
     let writes = rig.journal.0.state_writes();
     rig.journal.note_open_acks(crate::record::OpenAcks { session: 1, through: 10, open: vec![] }, true);
@@ -80,7 +81,7 @@ fn what_was_accepted_and_not_written_comes_again_and_may_have_been_sent() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&absorbing(options(dir.path())));
     rig.append(1..=10);
-    rig.lane().mark(&[1, 2, 3]).unwrap();
+    rig.lane().mark(&[1, 2, 3].map(Position)).unwrap();
     rig.read_all();
     settle(&rig, 1..=3);
     rig.end(true);

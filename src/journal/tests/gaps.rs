@@ -1,6 +1,7 @@
 //! Holes and their announcements, over crashes at every step between booking and gap record.
 
 use super::*;
+use crate::record::Position;
 use serde_json::Value;
 
 /// What the gap records say that wait in the main lane.
@@ -33,7 +34,7 @@ fn cut_short(options: &JournalOptions, what: impl FnOnce(&Journal)) {
 }
 
 fn lose(journal: &Journal, from: u64, to: u64) {
-    journal.0.book_damage(journal.lane_id(MAIN).unwrap(), from, to + 1, gaps::About::default());
+    journal.0.book_damage(journal.lane_id(MAIN).unwrap(), Position(from), Position(to + 1), gaps::About::default());
 }
 
 #[test]
@@ -151,7 +152,7 @@ fn what_an_evicted_gap_record_announced_is_announced_again() {
     until_told(&rig);
     let (facts, gaps) = (rig.facts(), announced(&rig));
     let first = rig.lane().cursor();
-    assert!(facts.evicted > 1000 && first > 1000, "{facts:?}");
+    assert!(facts.evicted > 1000 && first > Position(1000), "{facts:?}");
     let covered = |position: u64, reason: &str| {
         let ranges =
             gaps.iter().filter(|gap| gap["reason"] == reason).flat_map(|gap| gap["ranges"].as_array().unwrap());
@@ -159,7 +160,7 @@ fn what_an_evicted_gap_record_announced_is_announced_again() {
         ranges.filter(|(from, to)| (*from..=*to).contains(&position)).count()
     };
     assert!((3..=4).all(|position| covered(position, "damaged") == 1), "{gaps:?}");
-    let evicted = (1..first).filter(|position| !(3..=4).contains(position));
+    let evicted = (1..first.0).filter(|position| !(3..=4).contains(position));
     assert!(evicted.into_iter().all(|position| covered(position, "evicted") == 1), "{gaps:?}");
     let told: u64 = gaps.iter().map(|gap| gap["count"].as_u64().unwrap()).sum();
     assert_eq!(told, facts.evicted + facts.damaged);
@@ -176,7 +177,7 @@ fn whenever_the_books_say_that_a_record_was_appended_it_can_be_read() {
     let looker = std::thread::spawn(move || {
         let mut appended = 0;
         while appended < 1_000 {
-            appended = locked(&journal.0.books)[0].next - 1;
+            appended = locked(&journal.0.books)[0].appended();
             let durable = *journal.0.durable.borrow();
             assert!(durable >= appended, "{appended} in the books, {durable} to be read");
         }

@@ -3,6 +3,7 @@
 use super::damage::generations;
 use super::*;
 use crate::journal::generation::manifest::{Facts, read_facts};
+use crate::record::Position;
 use std::fs;
 
 fn with(path: &Path, lanes: &[&str]) -> JournalOptions {
@@ -117,7 +118,7 @@ fn a_lane_that_somebody_may_still_ask_for_is_not_forgotten() {
     let record = aside.reader().read(1, 1 << 20).unwrap().remove(0);
     // Its queue takes no gap records, so nothing of it is left but what lies in quarantine.
     locked(&rig.journal.0.books).iter_mut().find(|book| book.name == "aside").unwrap().holes.set_silent(true);
-    assert!(aside.quarantine(&record.record, 1, "InvalidMessageContents", "as an example").unwrap());
+    assert!(aside.quarantine(&record.record, Position(1), "InvalidMessageContents", "as an example").unwrap());
     drop(aside);
     rig.end(false);
     let rig = start(&with(dir.path(), &[MAIN]));
@@ -134,7 +135,7 @@ fn an_id_is_never_given_to_another_lane_while_a_record_may_name_it() {
         let id = rig.journal.lane_id("first").unwrap();
         feed(&mut rig, "first", 1..=10);
         assert_eq!(read(&rig, "first").len(), 10);
-        rig.journal.lane("first").unwrap().settle((1..=10).map(|position| (position, Outcome::Accepted)));
+        rig.journal.lane("first").unwrap().settle((1..=10).map(|position| (Position(position), Outcome::Accepted)));
         rig.end(false);
         let rig = start(&with(dir.path(), &[MAIN]));
         assert_eq!(names(&rig), [MAIN]);

@@ -1,6 +1,7 @@
 //! Attempted ⇒ marked, durably, before: whoever asks, whatever the disk is doing, and after a drain was made anew.
 
 use super::*;
+use crate::record::Position;
 
 #[test]
 fn nobody_passes_on_a_mark_that_is_still_being_written() {
@@ -11,18 +12,18 @@ fn nobody_passes_on_a_mark_that_is_still_being_written() {
     // The card stalls: whoever writes the state waits for this.
     let stalled = locked(&rig.journal.0.state);
     let one = lane.clone();
-    let first = std::thread::spawn(move || one.mark(&[1]).unwrap());
+    let first = std::thread::spawn(move || one.mark(&[Position(1)]).unwrap());
     let book = |look: &dyn Fn(&LaneBook) -> bool| {
         look(locked(&rig.journal.0.books).iter().find(|book| book.id == id).expect("the lane's book"))
     };
     while !book(&LaneBook::has_unwritten_mark) {
         std::thread::yield_now();
     }
-    assert!(lane.needs_mark(&[2]), "the stride covers it, but a cut now would leave no mark behind");
+    assert!(lane.needs_mark(&[Position(2)]), "the stride covers it, but a cut now would leave no mark behind");
     let (two, passed) = (lane.clone(), Arc::new(AtomicBool::new(false)));
     let said = passed.clone();
     let second = std::thread::spawn(move || {
-        two.mark(&[2]).unwrap();
+        two.mark(&[Position(2)]).unwrap();
         said.store(true, std::sync::atomic::Ordering::SeqCst);
     });
     std::thread::sleep(Duration::from_millis(50));
@@ -30,7 +31,7 @@ fn nobody_passes_on_a_mark_that_is_still_being_written() {
     drop(stalled);
     first.join().unwrap();
     second.join().unwrap();
-    assert!(!lane.needs_mark(&[2, 3]), "on disk, the stride serves all");
+    assert!(!lane.needs_mark(&[Position(2), Position(3)]), "on disk, the stride serves all");
     rig.end(false);
 }
 
@@ -40,10 +41,10 @@ fn what_a_drain_attempted_is_maybe_sent_for_the_next_drain_of_the_same_run() {
     let mut rig = start(&options(dir.path()));
     rig.append(1..=50);
     let lane = rig.lane();
-    lane.mark(&[1, 2, 7]).unwrap();
+    lane.mark(&[1, 2, 7].map(Position)).unwrap();
     let mut reader = rig.lane().reader();
     let of = |read: &ReadRecord| (read.position, matches!(read.maybe_sent, MaybeSent::Since(_)));
     let read = reader.read(1000, 1 << 20).unwrap();
-    assert_eq!(read.iter().map(of).collect::<Vec<_>>(), (1..=50).map(|p| (p, p <= 7)).collect::<Vec<_>>());
+    assert_eq!(read.iter().map(of).collect::<Vec<_>>(), (1..=50).map(|p| (Position(p), p <= 7)).collect::<Vec<_>>());
     rig.end(false);
 }

@@ -2,6 +2,7 @@
 
 use super::room::at_the_bound;
 use super::*;
+use crate::record::Position;
 
 /// The first `count` records of the main lane that wait, put into quarantine.
 fn refuse(rig: &Rig, count: usize) {
@@ -102,8 +103,9 @@ fn what_an_earlier_release_kept_has_an_id_that_stays() {
     assert_eq!(listed.iter().map(|entry| entry.id.to_string()).collect::<Vec<_>>(), ids(&rig));
     refuse(&rig, 1);
     assert_eq!(ids(&rig), ["q1", "q3", "q4", "q5", "q6"]);
-    let positions: Vec<u64> = rig.journal.quarantined().unwrap().iter().map(|entry| entry.place.unwrap().1).collect();
-    assert_eq!(positions, [1, 3, 4, 5, 6]);
+    let positions: Vec<Position> =
+        rig.journal.quarantined().unwrap().iter().map(|entry| entry.place.unwrap().1).collect();
+    assert_eq!(positions, [1, 3, 4, 5, 6].map(Position));
     rig.end(false);
 }
 
@@ -220,11 +222,11 @@ fn a_gap_record_that_is_refused_is_counted_and_never_announced() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=20);
-    rig.journal.0.book_damage(rig.lane().id(), 5, 8, About::default());
+    rig.journal.0.book_damage(rig.lane().id(), Position(5), Position(8), About::default());
     gaps::until_told(&rig);
     let mut reader = rig.lane().reader();
     let gap = reader.read(64, 1 << 20).unwrap().pop().unwrap();
-    assert_eq!((gap.position, &*gap.record.draft.identity.record_type), (21, "gap"));
+    assert_eq!((gap.position, &*gap.record.draft.identity.record_type), (Position(21), "gap"));
     assert!(rig.lane().quarantine(&gap.record, gap.position, "Refused", "on purpose").unwrap());
     rig.append(21..=21);
     let facts = rig.facts();

@@ -4,6 +4,7 @@
 //! To make one: `TIDEGATE_JOURNAL_SAMPLE=tests/journals/v2 cargo test --lib samples`, with a folder that does not exist.
 
 use super::*;
+use crate::record::{Epoch, Position};
 use std::fs;
 use std::path::PathBuf;
 
@@ -44,9 +45,13 @@ fn write_sample(path: &Path) {
     rig.inbox.as_ref().unwrap().send(Append { item, ticket: 151 }).unwrap();
     rig.await_tickets(vec![151]);
     let records = rig.lane().reader().read(150, 1 << 20).unwrap();
-    rig.lane().mark(&(1..=100).collect::<Vec<_>>()).unwrap();
-    let hopeless = records.iter().find(|read| read.position == 96).unwrap();
-    assert!(rig.lane().quarantine(&hopeless.record, 96, "InvalidMessageContents", "a sample of a reason").unwrap());
+    rig.lane().mark(&(1..=100).map(Position).collect::<Vec<_>>()).unwrap();
+    let hopeless = records.iter().find(|read| read.position == Position(96)).unwrap();
+    assert!(
+        rig.lane()
+            .quarantine(&hopeless.record, Position(96), "InvalidMessageContents", "a sample of a reason")
+            .unwrap()
+    );
     settle(&rig, 1..=90);
     settle(&rig, 95..=95);
     rig.end(false);
@@ -68,7 +73,7 @@ fn copy(from: &Path, to: &Path) {
 fn check_sample(path: &Path) {
     let rig = start(&options(path));
     assert!(!rig.report.made && !rig.report.state_lost && rig.report.missing == 0, "{:?}", rig.report);
-    assert_eq!(rig.journal.epoch(), 2);
+    assert_eq!(rig.journal.epoch(), Epoch(2));
     let facts = rig.facts();
     let counts = (facts.appended, facts.accepted, facts.quarantined, facts.waiting, facts.evicted, facts.damaged);
     assert_eq!(counts, (150, 91, 1, 58, 0, 0));
@@ -77,11 +82,11 @@ fn check_sample(path: &Path) {
     let (main, audit) = (rig.lane().id(), rig.journal.lane_id("audit").unwrap());
     let read = rig.lane().reader().read(200, 1 << 20).unwrap();
     let expected: Vec<u64> = (91..=94).chain(97..=150).collect();
-    assert_eq!(read.iter().map(|read| read.position).collect::<Vec<_>>(), expected);
+    assert_eq!(read.iter().map(|read| read.position.0).collect::<Vec<_>>(), expected);
     for ReadRecord { position, record, maybe_sent, .. } in &read {
-        let lanes: &[LaneId] = if position % 5 == 0 { &[main, audit] } else { &[main] };
-        check_record(record, *position, lanes);
-        assert_eq!(*maybe_sent != MaybeSent::No, *position <= marked_up_to(&read), "{position}");
+        let lanes: &[LaneId] = if position.0 % 5 == 0 { &[main, audit] } else { &[main] };
+        check_record(record, position.0, lanes);
+        assert_eq!(*maybe_sent != MaybeSent::No, *position <= Position(marked_up_to(&read)), "{position}");
     }
     let audited = read_all(&mut rig.journal.lane("audit").unwrap().reader());
     assert_eq!(audited, (1..=30).map(|position| (position, position * 5)).collect::<Vec<_>>());
@@ -91,13 +96,13 @@ fn check_sample(path: &Path) {
 /// A mark runs ahead of what was sent, in strides: it covers at least the hundred positions that were marked.
 fn marked_up_to(read: &[ReadRecord]) -> u64 {
     let last = read.iter().filter(|read| read.maybe_sent != MaybeSent::No).map(|read| read.position).max().unwrap();
-    assert!(last >= 100);
-    last
+    assert!(last >= Position(100));
+    last.0
 }
 
 fn check_record(record: &Record, n: u64, lanes: &[LaneId]) {
     let wanted = sample_draft(n, lanes);
-    assert_eq!((record.number, record.epoch), (n, 1));
+    assert_eq!((record.number, record.epoch), (n, Epoch(1)));
     assert_eq!(record.draft.message, wanted.message, "{n}");
     assert_eq!(record.draft.identity, Identity { key: record.draft.identity.key.clone(), ..wanted.identity }, "{n}");
     assert_eq!(record.key, format!("k{n}"));

@@ -1,6 +1,7 @@
 //! The state file's two slots: what a start goes on with when the newer one is damaged.
 
 use super::*;
+use crate::record::Position;
 use std::fs;
 
 /// Flips a bit in the newer slot, as a card does.
@@ -15,7 +16,7 @@ fn damage_newest(journal: &Path) {
 
 fn maybe_sent(rig: &Rig) -> Vec<u64> {
     let read = rig.lane().reader().read(2_000, 1 << 22).unwrap();
-    read.iter().filter(|read| read.maybe_sent != MaybeSent::No).map(|read| read.position).collect()
+    read.iter().filter(|read| read.maybe_sent != MaybeSent::No).map(|read| read.position.0).collect()
 }
 
 /// The only mark stood in the slot that is damaged: what was sent under it must not look as if it never was.
@@ -26,7 +27,7 @@ fn with_a_damaged_newest_slot_everything_up_to_here_may_have_been_sent_and_nothi
     rig.append(1..=50);
     rig.end(false);
     let rig = start(&options(dir.path()));
-    rig.lane().mark(&[1, 2]).unwrap();
+    rig.lane().mark(&[Position(1), Position(2)]).unwrap();
     let epoch = rig.journal.epoch();
     rig.end(true);
     damage_newest(dir.path());
@@ -75,7 +76,7 @@ fn no_generation_goes_that_the_older_slot_needs() {
     let journal = opened.journal.clone();
     let lane = journal.lane(MAIN).unwrap();
     read_all(&mut lane.reader());
-    lane.settle((1..=900).map(|position| (position, Outcome::Accepted)));
+    lane.settle((1..=900).map(|position| (Position(position), Outcome::Accepted)));
     journal.0.write_state().unwrap();
     let left = journal.facts().generations;
     assert!(left < before / 2, "what is drained goes at once: {left} of {before} left");
@@ -97,15 +98,15 @@ fn after_a_lost_state_only_what_is_there_counts_as_maybe_sent() {
     fs::write(dir.path().join("state"), vec![0xee; 8192]).unwrap();
     let rig = start(&options(dir.path()));
     assert!(rig.report.state_lost);
-    let marks: Vec<u64> = locked(&rig.journal.0.books)[0].marks.iter().map(|mark| mark.upto).collect();
+    let marks: Vec<u64> = locked(&rig.journal.0.books)[0].marks.iter().map(|mark| mark.upto.0).collect();
     assert_eq!(marks, [300]);
     // And as 0.1.0 left it: it presumed whatever would ever be appended.
-    locked(&rig.journal.0.books)[0].marks[0].upto = u64::MAX;
+    locked(&rig.journal.0.books)[0].marks[0].upto = Position(u64::MAX);
     rig.journal.0.write_state().unwrap();
     rig.end(true);
     let mut rig = start(&options(dir.path()));
     rig.append(301..=310);
     assert_eq!(maybe_sent(&rig), (1..=300).collect::<Vec<_>>());
-    assert_eq!(locked(&rig.journal.0.books)[0].marks[0].upto, 300);
+    assert_eq!(locked(&rig.journal.0.books)[0].marks[0].upto, Position(300));
     rig.end(false);
 }

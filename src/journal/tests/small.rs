@@ -5,6 +5,7 @@ use crate::journal::checkpoint::lane_state::LaneState;
 use crate::journal::checkpoint::state;
 use crate::journal::checkpoint::state::State;
 use crate::journal::ledger::cadence::Moved;
+use crate::record::{Epoch, Position};
 use std::fs;
 
 pub(crate) fn signed(said: &str) -> String {
@@ -76,7 +77,7 @@ fn a_state_write_that_was_refused_is_tried_again_without_traffic() {
     rig.read_all();
     let written = || {
         let state::Found::State { mut state, .. } = state::look(&dir.path().join("state")).unwrap() else { return 0 };
-        state.lanes.remove(0).into_book().unwrap().cursor
+        state.lanes.remove(0).into_book().unwrap().cursor.0
     };
     let until = Instant::now() + Duration::from_secs(30);
     locked(&rig.journal.0.state).refuse(1);
@@ -106,13 +107,13 @@ fn numbers_at_the_end_of_all_numbers_do_not_stop_an_opening() {
     let dir = crate::testing::fast_dir();
     start(&options(dir.path())).end(false);
     let mut book = LaneBook::new(LaneId(0), MAIN.into(), u64::MAX);
-    (book.next, book.cursor) = (u64::MAX, u64::MAX);
+    (book.next, book.cursor) = (Position::MAX, Position::MAX);
     book.ledger.accepted = u64::MAX - 1;
     book.idle_up_to(u64::MAX);
     let (mut file, found) = state::StateFile::open(&dir.path().join("state"), None).unwrap();
     let state::Found::State { state: old, .. } = found else { panic!("{found:?}") };
     let extreme =
-        |room| State { epoch: u64::MAX, high: u64::MAX, lanes: vec![LaneState::of(&book, room)], ..(*old).clone() };
+        |room| State { epoch: Epoch::MAX, high: u64::MAX, lanes: vec![LaneState::of(&book, room)], ..(*old).clone() };
     file.write(state::fit(extreme).unwrap(), state::Home::Disk).unwrap();
     let log = dir.path().join("log");
     for first in [0, u64::MAX] {

@@ -23,7 +23,7 @@ fn the_last_commit_of_a_killed_run_is_written_anew_before_it_counts() {
     let rig = start(&large(dir.path()));
     assert_eq!(folders(dir.path()), before, "the state says that all of it was synced");
     rig.end(false);
-    append_to_newest(dir.path(), &bare_frames(801..=802, id, lane, epoch));
+    append_to_newest(dir.path(), &bare_frames(801..=802, id, lane, epoch.0));
     let mut rig = start(&large(dir.path()));
     let after = folders(dir.path());
     assert!(after.len() == 1 && after != before, "{after:?}");

@@ -6,7 +6,7 @@
 use crate::journal::error::JournalError;
 use crate::journal::handle::Shared;
 use crate::journal::ledger::retention::age;
-use crate::journal::log::slot::Reading;
+use crate::journal::log::slot::Readings;
 use crate::record::Record;
 use crate::sync::locked;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(crate) struct Oldest {
     max_age: Duration,
     /// Every record below is settled in every lane.
     number: u64,
-    reading: Option<Reading>,
+    reading: Readings,
     looked: Option<Instant>,
     /// What the last look said.
     upto: Option<u64>,
@@ -33,7 +33,7 @@ pub(crate) struct Oldest {
 
 impl Oldest {
     pub(crate) fn new(max_age: Duration) -> Oldest {
-        Oldest { max_age, number: 0, reading: None, looked: None, upto: None, refused: false }
+        Oldest { max_age, number: 0, reading: Readings::of_last(1), looked: None, upto: None, refused: false }
     }
 
     /// Between two looks.
@@ -67,7 +67,7 @@ impl Oldest {
             books.iter().filter(|book| book.waiting() > 0).map(|book| book.read_from).min()
         };
         let Some(needed) = waiting(&locked(&shared.books)) else {
-            self.reading = None;
+            self.reading.clear();
             return Ok(None);
         };
         self.number = self.number.max(needed);
@@ -78,7 +78,7 @@ impl Oldest {
         let mut number = self.number;
         while number <= durable {
             // Only its own generation is looked through: the next one has its turn when this one is given up.
-            if found && !self.reading.as_ref().is_some_and(|reading| reading.covers(number)) {
+            if found && !self.reading.current().is_some_and(|reading| reading.covers(number)) {
                 break;
             }
             let Some(record) = self.read(shared, number)? else {

@@ -13,7 +13,7 @@ use crate::journal::handle::options::JournalOptions;
 use crate::journal::ledger::books::LaneBook;
 use crate::journal::log::Log;
 use crate::journal::writer::Writer;
-use crate::record::LaneId;
+use crate::record::{Epoch, LaneId, Position};
 use crate::sync::locked;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub(crate) struct Newest {
     /// Records that count.
     pub(crate) records: u64,
     /// First position of each lane in it.
-    pub(crate) begin: HashMap<LaneId, u64>,
+    pub(crate) begin: HashMap<LaneId, Position>,
 }
 
 /// A small newest generation in a fresh database, so that it can be gone on in.
@@ -55,7 +55,7 @@ pub(crate) fn made_sure(
     log: &Log,
     tail: &Newest,
     closed: &ClosedGeneration,
-    epoch: u64,
+    epoch: Epoch,
     books: &[LaneBook],
     options: &JournalOptions,
 ) -> Result<Option<Arc<Generation>>, JournalError> {
@@ -132,7 +132,7 @@ impl<T: Ticket> Writer<T> {
 
 /// What is noted of a generation that this start carries over: the lanes that it has added, too, whose first record will
 /// stand in it; and without their names those that are forgotten.
-fn carried(mut facts: Facts, epoch: u64, books: &[LaneBook]) -> Facts {
+fn carried(mut facts: Facts, epoch: Epoch, books: &[LaneBook]) -> Facts {
     // What is carried over is written anew, whatever it was.
     (facts.epoch, facts.format) = (epoch, FRAME_VERSION);
     for lane in &mut facts.lanes {
@@ -141,7 +141,8 @@ fn carried(mut facts: Facts, epoch: u64, books: &[LaneBook]) -> Facts {
         }
     }
     let added = books.iter().filter(|book| !facts.lanes.iter().any(|lane| lane.id == book.id));
-    let added: Vec<LaneFact> = added.map(|book| LaneFact { id: book.id, name: book.name.clone(), next: 1 }).collect();
+    let added: Vec<LaneFact> =
+        added.map(|book| LaneFact { id: book.id, name: book.name.clone(), next: Position::FIRST }).collect();
     facts.lanes.extend(added);
     facts
 }

@@ -7,13 +7,14 @@
 
 use crate::journal::disk::volume;
 use crate::journal::error::JournalError;
+use crate::journal::generation::active::ZEROS;
 use crate::journal::handle::append::Ticket;
 use crate::journal::ledger::books::Outcome;
 use crate::journal::ledger::gaps::{About, Hole, Reason};
 use crate::journal::ledger::retention::{Bound, Look, Retention};
 use crate::journal::ledger::{gap_record, retention};
 use crate::journal::writer::Writer;
-use crate::record::LaneId;
+use crate::record::{LaneId, Position};
 use crate::sync::locked;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -28,7 +29,7 @@ const STOP_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 struct Given {
     /// Position behind the last one.
-    next: u64,
+    next: Position,
     about: About,
     /// What gap records among them announce.
     again: Vec<Hole>,
@@ -81,9 +82,11 @@ impl<T: Ticket> Writer<T> {
         let aged = self.aged(false);
         let shared = &self.journal.0;
         // Where there is no floor nobody need know.
-        let ask = || volume::free_bytes(&shared.path).filter(|_| shared.bounds.min_free > 0);
+        let ask = || if shared.bounds.min_free > 0 { volume::free_bytes(&shared.path) } else { None };
+        let used = if closely { shared.log.disk_bytes() } else { shared.log.disk_bytes_at_most() };
         let look = Look {
-            used: if closely { shared.log.disk_bytes() } else { shared.log.disk_bytes_at_most() },
+            // With what may be written ahead of a small commit.
+            used: used + ZEROS as u64,
             incoming,
             free: self.free.look(Instant::now(), closely, incoming, ask),
             aged: aged.is_some(),
@@ -167,7 +170,7 @@ impl<T: Ticket> Writer<T> {
             book.settle_below(upto, end, Outcome::Evicted);
             if hole.count > 0 {
                 let (lane, count) = (&book.name, hole.count);
-                let (from, to) = (hole.ranges[0].0, upto - 1);
+                let (from, to) = (hole.ranges[0].0.0, upto.before().0);
                 tracing::error!(
                     lane,
                     from,
@@ -199,7 +202,7 @@ impl<T: Ticket> Writer<T> {
             for slot in &record.slots {
                 let Some(book) = books.iter().find(|book| book.id == slot.lane) else { continue };
                 let given = given.entry(slot.lane).or_default();
-                given.next = given.next.max(slot.position.saturating_add(1));
+                given.next = given.next.max(slot.position.next());
                 if !book.is_settled(slot.position) {
                     given.about.record(&record);
                     given.again.extend(gap_record::announced_by(&record));

@@ -285,10 +285,11 @@ impl<T: Ticket> Writer<T> {
         let Some(Commit { records, durable: false, .. }) = &self.hand.commit else { return Ok(()) };
         let records = records.clone();
         crate::rig::panic_if_told(&self.journal.0.path, "commit");
-        if self.active_bytes >= self.journal.0.generation_bytes {
+        let (frames, bytes) = framed(&records, Some(self.next.saturating_sub(1)));
+        let has_room = self.active.as_ref().is_none_or(|active| active.has_room_for(frames.len()));
+        if self.active_bytes >= self.journal.0.generation_bytes || !has_room {
             self.rotate()?;
         }
-        let (frames, bytes) = framed(&records, Some(self.next.saturating_sub(1)));
         let active = self.active()?;
         if let Err(error) = active.append(frames).map_err(JournalError::from) {
             // A disk without room says so before it writes.
@@ -354,7 +355,7 @@ impl<T: Ticket> Writer<T> {
             let mut books = locked(&shared.books);
             for slot in records.iter().flat_map(|record| &record.slots) {
                 let book = books.iter_mut().find(|book| book.id == slot.lane).expect("numbered from these books");
-                book.next = slot.position.saturating_add(1);
+                book.next = slot.position.next();
             }
             books.iter_mut().for_each(|book| book.holes.announced());
             shared.durable.send_replace(high);

@@ -3,7 +3,7 @@
 use crate::clock::BootId;
 use crate::journal::handle::append::Ticket;
 use crate::journal::writer::Writer;
-use crate::record::{Draft, LaneId, Record, Slot};
+use crate::record::{Draft, LaneId, Position, Record, Slot};
 use crate::sync::locked;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,11 +22,13 @@ impl<T: Ticket> Writer<T> {
     /// The place of each draft in its lanes.
     pub(crate) fn slots<'a>(&self, drafts: impl Iterator<Item = &'a Draft>) -> Vec<Vec<Slot>> {
         let shared = &self.journal.0;
-        let mut next: HashMap<LaneId, u64> = locked(&shared.books).iter().map(|book| (book.id, book.next)).collect();
+        let mut next: HashMap<LaneId, Position> =
+            locked(&shared.books).iter().map(|book| (book.id, book.next)).collect();
         let mut place = |lane: &LaneId| {
             let position = next.get_mut(lane).expect("routes name only lanes that were opened");
-            *position += 1;
-            Slot { lane: *lane, position: *position - 1 }
+            let own = *position;
+            *position = own.next();
+            Slot { lane: *lane, position: own }
         };
         drafts.map(|draft| draft.lanes.iter().map(&mut place).collect()).collect()
     }

@@ -7,10 +7,10 @@ mod world;
 
 use super::*;
 use crate::clock::{BootId, Moment};
-use crate::record::{Identity, JournalId, KeyKind, Message, Record, Slot, TimeSource};
+use crate::record::{Epoch, Identity, JournalId, KeyKind, Message, Position, Record, Slot, TimeSource};
 use bytes::Bytes;
 
-const RUN: Run = Run { journal: JournalId(7), epoch: 1, random: 9 };
+const RUN: Run = Run { journal: JournalId(7), epoch: Epoch(1), random: 9 };
 const SESSION: u64 = 5;
 
 /// A message as a broker delivers it.
@@ -58,7 +58,7 @@ impl Came {
     }
 
     fn record(self, number: u64) -> Record {
-        let slots = vec![Slot { lane: LaneId(0), position: number }];
+        let slots = vec![Slot { lane: LaneId(0), position: Position(number) }];
         Record::number(self.draft(), RUN, number, BootId::default(), slots)
     }
 }

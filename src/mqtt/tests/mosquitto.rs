@@ -5,7 +5,7 @@ use super::support::{config, route};
 use crate::clock::{BootId, Clock};
 use crate::journal::{Append, Item};
 use crate::mqtt::{Intake, IntakeOptions, IntakeShared, IntakeState, PendingAck, recall};
-use crate::record::{JournalId, Record, Run, Slot};
+use crate::record::{Epoch, JournalId, Position, Record, Run, Slot};
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 const MESSAGES: usize = 3_000;
-const RUN: Run = Run { journal: JournalId(1), epoch: 1, random: 0 };
+const RUN: Run = Run { journal: JournalId(1), epoch: Epoch(1), random: 0 };
 
 /// Killed when the test ends, however it ends.
 struct Mosquitto(Child);
@@ -56,7 +56,7 @@ async fn journal(
         for Append { item, ticket } in waiting.drain(..) {
             if let Item::Record(draft) = item {
                 let number = records.len() as u64 + 1;
-                let slots = draft.lanes.iter().map(|lane| Slot { lane: *lane, position: number }).collect();
+                let slots = draft.lanes.iter().map(|lane| Slot { lane: *lane, position: Position(number) }).collect();
                 records.push(Record::number(*draft, RUN, number, BootId::default(), slots));
             }
             batch.push(ticket);

@@ -6,7 +6,7 @@ use crate::config::{BrokerAddress, MqttConfig};
 use crate::journal::{Append, Item};
 use crate::mqtt::backoff::Timing;
 use crate::mqtt::{Intake, IntakeOptions, IntakeShared, IntakeState, IntakeStatus, PendingAck, Route, recall};
-use crate::record::{Identity, JournalId, KeyKind, LaneId, Message, OpenAcks, Run, TimeSource};
+use crate::record::{Epoch, Identity, JournalId, KeyKind, LaneId, Message, OpenAcks, Run, TimeSource};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -159,7 +159,7 @@ impl Rig {
             memory: folder.path().join("intake"),
             retry: retried,
         };
-        let run = Run { journal: options.journal, epoch: 1, random: 0 };
+        let run = Run { journal: options.journal, epoch: Epoch(1), random: 0 };
         let ids = (&*options.config.url, &*options.config.client_id);
         let recogniser = recall(&options.memory, ids, run, None);
         let (mut intake, shared) = Intake::new(options, recogniser, appends, tickets).expect("a good configuration");

@@ -70,6 +70,7 @@ mod tests {
     use super::super::{Profile, ProfileOptions, order_key};
     use super::*;
     use crate::clock::{BootId, Moment};
+    use crate::record::Epoch;
     use crate::record::identity::Grouping;
     use crate::record::{Draft, Identity, JournalId, LaneId, Record};
     use proptest::prelude::*;
@@ -101,7 +102,7 @@ mod tests {
         };
         Record {
             journal: JournalId(1),
-            epoch: 1,
+            epoch: Epoch(1),
             number: 1,
             boot: BootId::default(),
             key: "k".into(),

@@ -5,7 +5,8 @@ use crate::config::BodyFormat;
 use crate::record::identity::{Grouping, hash};
 use crate::record::profile::{Profile, ProfileOptions, REGISTRY};
 use crate::record::{
-    Draft, DuplicateKind, Identity, JournalId, KeyKind, LaneId, Message, PossibleDuplicate, Record, Run, Slot, codec,
+    Draft, DuplicateKind, Epoch, Identity, JournalId, KeyKind, LaneId, Message, Position, PossibleDuplicate, Record,
+    Run, Slot, codec,
 };
 use crate::sqs::Entry;
 use crate::sqs::entry::{Rendering, Unsendable, render};
@@ -102,8 +103,8 @@ fn record(profile: &Profile, message: Message, received: Moment) -> Record {
     let unsure = message.dup && !identity.key_kind.identifies();
     let duplicate = unsure.then_some(PossibleDuplicate { kind: DuplicateKind::Redelivery, of: None });
     let draft = Draft { received, message, profile: profile.name().to_owned(), identity, lanes: vec![LANE], duplicate };
-    let run = Run { journal: JOURNAL, epoch: 2, random: 9 };
-    Record::number(draft, run, 41, BootId([7; 16]), vec![Slot { lane: LANE, position: 40 }])
+    let run = Run { journal: JOURNAL, epoch: Epoch(2), random: 9 };
+    Record::number(draft, run, 41, BootId([7; 16]), vec![Slot { lane: LANE, position: Position(40) }])
 }
 
 fn check_identity(profile: &Profile, message: &Message, identity: &Identity) {

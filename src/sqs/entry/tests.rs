@@ -1,7 +1,7 @@
 //! What a consumer gets: bodies and attributes, byte for byte, for whatever a device sent.
 
 use super::*;
-use crate::record::{Draft, Identity, JournalId, KeyKind, Message, PossibleDuplicate, Run, Slot};
+use crate::record::{Draft, Epoch, Identity, JournalId, KeyKind, Message, Position, PossibleDuplicate, Run, Slot};
 use crate::sqs::limits::ENTRY_BYTES;
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -31,8 +31,8 @@ pub(super) fn record(payload: &[u8]) -> Record {
     let received = Moment { wall_ms: 1_770_797_730_162, boottime_ms: 60_000, trusted: true };
     let draft =
         Draft { received, message, profile: "chirpstack-v4".into(), identity, lanes: vec![LANE], duplicate: None };
-    let slots = vec![Slot { lane: LaneId(1), position: 9 }, Slot { lane: LANE, position: 123_456 }];
-    let run = Run { journal: JournalId(5), epoch: 1, random: 9 };
+    let slots = vec![Slot { lane: LaneId(1), position: Position(9) }, Slot { lane: LANE, position: Position(123_456) }];
+    let run = Run { journal: JournalId(5), epoch: Epoch(1), random: 9 };
     Record::number(draft, run, 200_000, BootId([1; 16]), slots)
 }
 

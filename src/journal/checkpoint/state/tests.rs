@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::journal::ledger::books::{LaneBook, Outcome};
-use crate::record::LaneId;
+use crate::record::{LaneId, Position};
 
 fn state(epoch: u64) -> State {
     State {
         journal: JournalId(7),
-        epoch,
+        epoch: Epoch(epoch),
         high: 3,
         fingerprint: 0,
         machine: Machine::default(),
@@ -70,9 +70,9 @@ fn a_newer_format_is_refused() {
 fn many_settled_intervals_are_cut_to_fit_the_slot() {
     let dir = tempfile::tempdir().unwrap();
     let mut book = LaneBook::new(LaneId(0), "main".into(), 1);
-    book.next = 40_001;
+    book.next = Position(40_001);
     for position in (2..40_000).step_by(2) {
-        book.settle(position, Outcome::Accepted);
+        book.settle(Position(position), Outcome::Accepted);
     }
     let (mut file, _) = reopen(&dir.path().join("state"));
     let make = |room| State { lanes: vec![LaneState::of(&book, room)], ..state(1) };

@@ -7,7 +7,7 @@ use crate::journal::generation::index::PIECE;
 use crate::journal::generation::manifest::Facts;
 use crate::journal::limits::SEGMENT_BYTES;
 use crate::journal::log::framed;
-use crate::record::codec;
+use crate::record::{Epoch, codec};
 
 /// A record that says who it is, and bytes that are its value.
 fn value(number: u64, payload: &[u8]) -> Vec<Vec<u8>> {
@@ -112,7 +112,7 @@ fn a_generation_takes_frames_of_its_own_version_alone() {
         [(1, &old as &dyn Fn(u64) -> Vec<u8>, &new as &dyn Fn(u64) -> Vec<u8>), (2, &new, &old)]
     {
         let dir = tempfile::tempdir().unwrap();
-        let facts = Facts { format: version, first: 1, epoch: 1, lanes: vec![] };
+        let facts = Facts { format: version, first: 1, epoch: Epoch(1), lanes: vec![] };
         let note = serde_cbor::to_vec(&facts).unwrap();
         let crc = crc32c::crc32c(&note).to_be_bytes();
         fs::write(dir.path().join("generation"), [note, crc.to_vec()].concat()).unwrap();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 fn book(appended: u64) -> LaneBook {
     let mut book = LaneBook::new(LaneId(0), "main".into(), 1);
-    book.next = appended + 1;
+    book.next = Position(appended + 1);
     book
 }
 
@@ -19,7 +19,7 @@ proptest! {
     ) {
         let mut book = book(200);
         for position in 1..=200 {
-            book.saw(position, position * 10);
+            book.saw(Position(position), position * 10);
         }
         let mut settled = std::collections::BTreeSet::new();
         for (position, what) in steps {
@@ -27,23 +27,23 @@ proptest! {
             if what == 4 && position % 40 == 0 {
                 let before = settled.len() as u64;
                 settled.extend(1..position);
-                prop_assert_eq!(book.settle_below(position, position * 10, outcome), settled.len() as u64 - before);
+                prop_assert_eq!(book.settle_below(Position(position), position * 10, outcome), settled.len() as u64 - before);
             } else {
-                prop_assert_eq!(book.settle(position, outcome), settled.insert(position));
+                prop_assert_eq!(book.settle(Position(position), outcome), settled.insert(position));
             }
             let lowest = (1..=201).find(|p| !settled.contains(p)).unwrap();
-            prop_assert_eq!(book.cursor, lowest);
+            prop_assert_eq!(book.cursor, Position(lowest));
             prop_assert!(book.read_from <= lowest * 10, "nothing unsettled may be skipped by the reader");
             prop_assert_eq!(book.ledger.total(), settled.len() as u64);
             prop_assert_eq!(book.waiting() + book.ledger.total(), book.appended());
         }
-        let waiting: u64 = book.unsettled(1, 201).iter().map(|(from, to)| to + 1 - from).sum();
+        let waiting: u64 = book.unsettled(Position(1), Position(201)).iter().map(|(from, to)| to.next() - *from).sum();
         prop_assert_eq!(waiting, book.waiting());
         let restored = LaneState::of(&book, Room { intervals, ..Room::FULL }).into_book().unwrap();
         prop_assert_eq!(restored.cursor, book.cursor);
         prop_assert_eq!(restored.waiting() + restored.ledger.total(), restored.appended());
         for position in 1..=200 {
-            prop_assert!(!restored.is_settled(position) || book.is_settled(position));
+            prop_assert!(!restored.is_settled(Position(position)) || book.is_settled(Position(position)));
         }
     }
 
@@ -60,15 +60,15 @@ proptest! {
                 let outcome = Outcome::ALL[what % 4];
                 let end = (from + length).min(151);
                 if what == 4 {
-                    book.settle_below(from, 0, outcome);
+                    book.settle_below(Position(from), 0, outcome);
                     (1..from).for_each(|position| _ = settled.entry(position).or_insert(outcome));
                 } else {
-                    book.settle_between(from, end, outcome);
+                    book.settle_between(Position(from), Position(end), outcome);
                     (from..end).for_each(|position| _ = settled.entry(position).or_insert(outcome));
                 }
             }
             let restored = LaneState::of(&book, Room { intervals, ..Room::FULL }).into_book().unwrap();
-            settled.retain(|position, _| restored.is_settled(*position));
+            settled.retain(|position, _| restored.is_settled(Position(*position)));
             let counts = |of: &BTreeMap<u64, Outcome>| {
                 let mut counts = Ledger::default();
                 of.values().for_each(|outcome| *counts.of(*outcome) += 1);
@@ -77,8 +77,8 @@ proptest! {
             prop_assert_eq!(restored.ledger, counts(&settled));
             prop_assert_eq!(restored.cursor, book.cursor);
             prop_assert_eq!(restored.waiting() + restored.ledger.total(), restored.appended());
-            prop_assert!((1..=150).all(|position| book.is_settled(position) || !restored.is_settled(position)));
-            let above = settled.range(restored.cursor..).map(|(position, outcome)| (*position, *outcome)).collect();
+            prop_assert!((1..=150).all(|position| book.is_settled(Position(position)) || !restored.is_settled(Position(position))));
+            let above = settled.range(restored.cursor.0..).map(|(position, outcome)| (*position, *outcome)).collect();
             let runs = restored.settled.runs().fold(Ledger::default(), |sum, (.., ended)| sum.with(ended));
             prop_assert_eq!(runs, counts(&above));
             book = restored;
@@ -95,18 +95,18 @@ proptest! {
         let mut now = 0;
         for (position, pause) in attempts {
             now += pause;
-            if book.needs_mark(position, 3, now) {
-                book.mark(position, 3, boot, now);
-                prop_assert!(book.needs_mark(position, 3, now), "not before it is on disk");
+            if book.needs_mark(Position(position), Epoch(3), now) {
+                book.mark(Position(position), Epoch(3), boot, now);
+                prop_assert!(book.needs_mark(Position(position), Epoch(3), now), "not before it is on disk");
                 book.marks_written();
             }
-            book.attempted(position);
+            book.attempted(Position(position));
             first_attempt.entry(position).or_insert(now);
         }
         for (position, at) in first_attempt {
-            let mark = book.maybe_sent(position, 3, 4).expect("it was attempted");
+            let mark = book.maybe_sent(Position(position), Epoch(3), Epoch(4)).expect("it was attempted");
             prop_assert!(mark.since_ms <= at, "a mark may be too early, never too late");
-            prop_assert!(book.maybe_sent(position, 4, 4).is_none(), "a record of this epoch was not sent by an earlier one");
+            prop_assert!(book.maybe_sent(Position(position), Epoch(4), Epoch(4)).is_none(), "a record of this epoch was not sent by an earlier one");
         }
     }
 }
@@ -116,12 +116,12 @@ fn a_busy_lane_needs_a_mark_only_every_stride() {
     let mut book = book(10_000);
     let mut marks = 0;
     for position in 1..=10_000 {
-        if book.needs_mark(position, 1, position / 10) {
-            book.mark(position, 1, BootId::default(), position / 10);
+        if book.needs_mark(Position(position), Epoch(1), position / 10) {
+            book.mark(Position(position), Epoch(1), BootId::default(), position / 10);
             book.marks_written();
             marks += 1;
         }
-        book.attempted(position);
+        book.attempted(Position(position));
     }
     assert_eq!(marks, 10);
 }

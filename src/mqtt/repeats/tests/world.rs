@@ -1,6 +1,7 @@
 //! A broker, a wire and an agent that may lose its connection or its life at any moment.
 
 use super::*;
+use crate::record::Position;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -167,7 +168,7 @@ impl World {
                 let number = self.journal.len() as u64 + 1;
                 self.recogniser.numbered(verdict.place, number);
                 let draft = Draft { duplicate: verdict.duplicate, ..draft };
-                let slots = vec![Slot { lane: LaneId(0), position: number }];
+                let slots = vec![Slot { lane: LaneId(0), position: Position(number) }];
                 let record = Record::number(draft, RUN, number, BootId::default(), slots);
                 self.journal.push((serial, Record { open_acks: word.take(), ..record }));
             }

@@ -1,0 +1,64 @@
+//! What reading costs: nothing of the disk for what is in memory, and each byte of a generation about once.
+
+use super::*;
+
+/// Bytes that this thread has read so far.
+fn read_so_far() -> u64 {
+    let said = std::fs::read_to_string("/proc/thread-self/io").unwrap();
+    said.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
+}
+
+#[test]
+fn what_is_in_memory_is_handed_over_without_the_disk_and_nothing_else_is() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&options(dir.path()));
+    let mut reader = rig.lane().reader();
+    let numbers = |read: Vec<ReadRecord>| read.iter().map(|read| read.record.number).collect::<Vec<_>>();
+    assert_eq!(reader.read_from_memory(9, 1 << 20).map(numbers), Some(vec![]), "nothing is there");
+    rig.append(1..=9);
+    settle(&rig, 2..=2);
+    assert_eq!(reader.read_from_memory(4, 1 << 20).map(numbers), Some(vec![1, 3, 4, 5]));
+    rig.journal.0.forget();
+    assert_eq!(reader.read_from_memory(4, 1 << 20).map(numbers), None, "the disk has to be asked");
+    assert_eq!(numbers(reader.read(2, 1 << 20).unwrap()), [6, 7]);
+    rig.append(10..=10);
+    assert_eq!(reader.read_from_memory(4, 1 << 20).map(numbers), None, "8 comes first");
+    assert_eq!(numbers(reader.read(9, 1 << 20).unwrap()), [8, 9, 10]);
+    assert_eq!(reader.read_from_memory(9, 1 << 20).map(numbers), Some(vec![]), "the end");
+    drop(reader);
+    rig.end(false);
+}
+
+/// As a drain in strict order does: it reads on, and again and again a record from some hundred before, in another generation.
+/// It comes to the end of what is durable often, and finds what it knew there.
+#[test]
+fn whoever_reads_in_three_generations_in_turn_looks_through_each_of_them_once() {
+    const RECORDS: u64 = 1_500;
+    let dir = crate::testing::fast_dir();
+    let mut rig =
+        start(&JournalOptions { generation_bytes: 150_000, quiet: Duration::from_secs(3600), ..options(dir.path()) });
+    let lane = rig.lane();
+    let mut reader = lane.reader();
+    let (mut read, mut bytes) = (0, 0);
+    for first in (1..RECORDS).step_by(30) {
+        rig.append(first..=first + 29);
+        rig.journal.0.forget();
+        let before = read_so_far();
+        loop {
+            let some = reader.read(10, 1 << 20).unwrap();
+            let Some(last) = some.last() else { break };
+            read += some.len() as u64;
+            for back in [10, 300, 600] {
+                let number = last.record.number.saturating_sub(back).max(1);
+                assert_eq!(lane.reread(number).unwrap().unwrap().number, number);
+            }
+        }
+        bytes += read_so_far() - before;
+    }
+    assert_eq!(read, RECORDS);
+    assert!(rig.journal.facts().generations > 3);
+    // Four values of 4 KB for ten records; a generation that were looked through each time would cost 15 KB more a record.
+    assert!(bytes / read < 5_000, "{} bytes per record", bytes / read);
+    drop((reader, lane));
+    rig.end(false);
+}
