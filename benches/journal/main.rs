@@ -12,7 +12,7 @@
 //! commits of one, with the state file written as often as it is within so many seconds; `--live` sends for so long in real
 //! time instead.
 //!
-//! Bytes are counted twice. *pages*: what this process made dirty (`write_bytes` in `/proc/self/io`), by whole pages of 4 KB:
+//! Bytes are counted twice. *pages*: what this process made dirty and did not remove before it was written (`/proc/self/io`), by whole pages of 4 KB:
 //! nobody else's writes, and what the limits are held against, but without the file system's own journal and inodes.
 //! *device*: sectors written to the block device that holds the folder, with the file system's own journal, and with everybody
 //! else's writes: give it a file system of its own (a loop device) to have them alone. A file that grows costs there even where

@@ -67,7 +67,12 @@ fn no_loss_waits_and_no_ack_that_must_be_known_to_be_closed() {
     await_that("damage is written", || on_disk(dir.path()).ledger.damaged == 1);
     assert!(rig.lane().quarantine(&read[1].record, Position(2), "Refused", "on purpose").unwrap());
     await_that("what is quarantined is written", || on_disk(dir.path()).ledger.quarantined == 1);
-    rig.journal.0.book_damage(rig.lane().id(), Position(3), Position(4), crate::journal::ledger::gaps::About::default());
+    rig.journal.0.book_damage(
+        rig.lane().id(),
+        Position(3),
+        Position(4),
+        crate::journal::ledger::gaps::About::default(),
+    );
     await_that("a hole is written", || on_disk(dir.path()).ledger.damaged == 2);
     let writes = rig.journal.0.state_writes();
     rig.journal.note_open_acks(crate::record::OpenAcks { session: 1, through: 10, open: vec![] }, true);
