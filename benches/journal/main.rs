@@ -12,12 +12,13 @@
 //! commits of one, with the state file written as often as it is within so many seconds; `--live` sends for so long in real
 //! time instead.
 //!
-//! Bytes are counted twice. *pages*: what this process made dirty and did not remove before it was written (`/proc/self/io`), by whole pages of 4 KB:
-//! nobody else's writes, and what the limits are held against, but without the file system's own journal and inodes.
-//! *device*: sectors written to the block device that holds the folder, with the file system's own journal, and with everybody
-//! else's writes: give it a file system of its own (a loop device) to have them alone. A file that grows costs there even where
-//! it is only appended to, hence the ratio to that. System calls are counted by `strace` where it is there, in a run of their
-//! own, without those of opening and closing; context switches by thread, without threads that have ended.
+//! Bytes are counted twice. *device*: sectors written to the block device that holds the folder, with the file system's own
+//! journal, and with everybody else's writes: give it a file system of its own (a loop device) to have them alone. The limits
+//! are held against these. A file that grows costs there even where it is only appended to, hence the ratio to that. *pages*:
+//! what this process made dirty and did not remove before it was written (`/proc/self/io`): nobody else's, but without the file
+//! system's journal and inodes, and by whole folios of the page cache: where the kernel keeps large ones, one changed block
+//! counts as all of it. System calls are counted by `strace` where it is there, in a run of their own, without those of opening
+//! and closing; context switches by thread, without threads that have ended.
 #![allow(clippy::print_stdout, reason = "figures, for whoever runs it")]
 #![allow(clippy::disallowed_methods, reason = "it stands in for the agent, which starts threads and opens files")]
 
@@ -150,9 +151,9 @@ fn groups(folder: &Path, (records, group, limit): (u64, u64, Option<f64>)) -> Ou
     let of = |figure: &dyn Fn(&Cost) -> f64| std::array::from_fn(|at| figure(&costs[at]));
     let payload = (records * PAYLOAD_BYTES as u64) as f64;
     let (count, floor) = (records as f64, costs[0].all.device as f64);
-    table("bytes of pages", of(&|cost| cost.all.pages as f64 / payload), "", limit.map(|limit| (limit, false)));
-    table("device bytes", of(&|cost| cost.all.device as f64 / payload), "", None);
+    table("device bytes", of(&|cost| cost.all.device as f64 / payload), "", limit.map(|limit| (limit, false)));
     table("device bytes, of the file's", of(&|cost| cost.all.device as f64 / floor), "", None);
+    table("bytes of pages", of(&|cost| cost.all.pages as f64 / payload), "", None);
     let syncs = of(&|cost| cost.in_commits as f64 / cost.commits as f64);
     table("syncs per commit", syncs, "", Some((SYNCS_PER_COMMIT, false)));
     table("all syncs per commit", of(&|cost| cost.all.syncs as f64 / cost.commits as f64), "", None);
@@ -160,8 +161,8 @@ fn groups(folder: &Path, (records, group, limit): (u64, u64, Option<f64>)) -> Ou
     table("time per commit, mean", of(&|cost| cost.time.as_secs_f64() * 1e3 / cost.commits as f64), "ms", None);
     if group == 1 {
         let limit = Some((BYTES_AT_ONE_PER_SECOND, false));
-        table("bytes of pages per record, 1/s", of(&|cost| cost.all.pages as f64 / count), "B", limit);
-        table("device bytes per record, 1/s", of(&|cost| cost.all.device as f64 / count), "B", None);
+        table("device bytes per record, 1/s", of(&|cost| cost.all.device as f64 / count), "B", limit);
+        table("bytes of pages per record, 1/s", of(&|cost| cost.all.pages as f64 / count), "B", None);
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use tidegate::journal::books::Outcome as Settled;
 use tidegate::journal::{
     Append, Bounds, GENERATION_BYTES, Item, Journal, JournalOptions, Lane, QUIET, RESERVE_BYTES, Reader,
 };
-use tidegate::record::{Draft, Identity, KeyKind, LaneId, TimeSource};
+use tidegate::record::{Draft, Identity, KeyKind, LaneId, Position, TimeSource};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 pub(crate) const LANE: &str = "main";
@@ -41,7 +41,7 @@ pub(crate) struct Real {
     writer: JoinHandle<()>,
     keeper: Option<JoinHandle<()>>,
     given: u64,
-    expected: u64,
+    expected: Position,
 }
 
 fn options(folder: &Path, quiet: Duration) -> JournalOptions {
@@ -87,7 +87,7 @@ impl Real {
             }
         };
         let given = journal.durable_number()();
-        let (reader, expected) = (lane.reader(), lane.cursor().0);
+        let (reader, expected) = (lane.reader(), lane.cursor());
         Ok(Real { journal, lane, inbox: Some(inbox), committed, reader, writer, keeper, given, expected })
     }
 }
@@ -150,16 +150,16 @@ impl Store for Real {
             }
             for batch in read.chunks(BATCH) {
                 for read in batch {
-                    let message = Message::of(self.expected);
+                    let message = Message::of(self.expected.0);
                     let found = &read.record.draft.message;
-                    if (read.position.0, &found.topic, &*found.payload)
+                    if (read.position, &found.topic, &*found.payload)
                         != (self.expected, &message.topic, &*message.payload)
                     {
                         return Err(format!("the journal: {} is not {}", read.position, self.expected).into());
                     }
-                    self.expected += 1;
+                    self.expected = self.expected.next();
                 }
-                let positions: Vec<_> = batch.iter().map(|read| read.position).collect();
+                let positions: Vec<Position> = batch.iter().map(|read| read.position).collect();
                 if self.lane.needs_mark(&positions) {
                     self.lane.mark(&positions)?;
                 }

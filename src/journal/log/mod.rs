@@ -20,7 +20,7 @@ pub(crate) mod aside;
 pub(crate) mod slot;
 pub(crate) mod sums;
 
-use crate::journal::disk::{files, frame};
+use crate::journal::disk::{files, frame, reserve};
 use crate::journal::error::JournalError;
 use crate::journal::generation::active::{Frames, Generation, GenerationError};
 use crate::journal::generation::closed::ClosedGeneration;
@@ -49,9 +49,9 @@ const TRASH: &str = "trash-";
 pub(crate) struct Log {
     dir: PathBuf,
     row: Mutex<BTreeMap<u64, Arc<Slot>>>,
-    sums: Sums,
     /// Commits that sled did not just append.
     strays: Arc<AtomicU64>,
+    sums: Sums,
 }
 
 impl Log {
@@ -119,7 +119,7 @@ impl Log {
         }
         let sums = Sums::default();
         row.values().for_each(|slot| sums.found(slot));
-        Ok(Log { dir, row: Mutex::new(row), sums, strays: Arc::default() })
+        Ok(Log { dir, row: Mutex::new(row), strays: Arc::default(), sums })
     }
 
     /// Commits in this run that sled did not just append: none, as far as anybody has seen.
@@ -172,12 +172,23 @@ impl Log {
 
     /// Makes a new generation, the active one.
     pub(crate) fn start(&self, facts: Facts) -> Result<Arc<Generation>, GenerationError> {
-        let left = locked(&self.row).get(&facts.first).map(|slot| slot.dir.clone());
-        if let Some(left) = left {
-            // Left by an attempt whose first commit failed: nothing in it was acknowledged, and its room may be needed.
+        // Left by an attempt whose first commit failed, or by a run that nothing came in: nothing in it was acknowledged. It goes
+        // last, so that the log is never without a generation, which tells how far the numbers have come.
+        let first = facts.first;
+        let left = locked(&self.row).get(&first).map(|slot| slot.dir.clone());
+        let made = match self.make(facts.clone(), std::iter::empty()) {
+            Err(GenerationError::Io { source, .. }) if left.is_some() && reserve::is_full(&source) => {
+                // Its room is needed.
+                left.iter().for_each(|left| remove(left));
+                return self.make(facts, std::iter::empty());
+            }
+            made => made?,
+        };
+        let now = locked(&self.row).get(&first).map(|slot| slot.dir.clone());
+        if let Some(left) = left.filter(|left| now.as_ref() != Some(left)) {
             remove(&left);
         }
-        self.make(facts, std::iter::empty())
+        Ok(made)
     }
 
     /// Makes the generation at `facts.first` anew, with the records of the closed one up to `last`, so that it can be gone on in:

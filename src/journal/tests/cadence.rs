@@ -32,13 +32,13 @@ fn what_a_fifo_queue_accepted_waits_until_a_mark_or_the_end_takes_it_along() {
     rig.read_all();
     settle(&rig, 1..=5);
     assert!(left(&rig).is_some_and(|left| left > 2 * STATE_PAUSE));
-    assert_eq!(on_disk(dir.path()).cursor.0, 1);
+    assert_eq!(on_disk(dir.path()).cursor, Position(1));
     rig.lane().mark(&[Position(6)]).unwrap();
-    assert_eq!((left(&rig), on_disk(dir.path()).cursor.0), (None, 6));
+    assert_eq!((left(&rig), on_disk(dir.path()).cursor), (None, Position(6)));
     settle(&rig, 6..=7);
     assert!(left(&rig).is_some_and(|left| left > 2 * STATE_PAUSE));
     rig.end(false);
-    assert_eq!(on_disk(dir.path()).cursor.0, 8);
+    assert_eq!(on_disk(dir.path()).cursor, Position(8));
 }
 
 #[test]
@@ -48,13 +48,13 @@ fn what_a_standard_queue_accepted_and_a_thousand_positions_do_not_wait() {
     rig.append(1..=10);
     rig.read_all();
     settle(&rig, 1..=5);
-    await_that("it is written", || on_disk(dir.path()).cursor.0 == 6);
+    await_that("it is written", || on_disk(dir.path()).cursor == Position(6));
     rig.end(false);
     let rig = &mut start(&absorbing(options(dir.path())));
     rig.append(11..=LAG_POSITIONS + 10);
     rig.read_all();
     settle(rig, 6..=LAG_POSITIONS + 5);
-    await_that("it is written", || on_disk(dir.path()).cursor.0 == LAG_POSITIONS + 6);
+    await_that("it is written", || on_disk(dir.path()).cursor == Position(LAG_POSITIONS + 6));
 }
 
 #[test]
@@ -115,4 +115,26 @@ fn at_a_bound_that_stops_acks_what_a_fifo_queue_accepted_makes_room_at_once() {
     assert!(since.elapsed() < 3 * STATE_PAUSE, "{:?}", since.elapsed());
     drop(reader);
     rig.end(false);
+}
+
+#[test]
+fn a_stop_waits_for_the_write_that_is_under_way() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&options(dir.path()));
+    rig.append(1..=3);
+    rig.journal.0.write_state().unwrap();
+    // As a mark's write has it, which has taken all that was due.
+    let under_way = locked(&rig.journal.0.state);
+    rig.journal.stop_keeping();
+    let keeper = rig.journal.clone();
+    let (said, heard) = std::sync::mpsc::channel();
+    let kept = std::thread::spawn(move || {
+        keeper.keep();
+        said.send(()).unwrap();
+    });
+    assert!(heard.recv_timeout(Duration::from_millis(100)).is_err(), "nobody knows yet whether it is on the disk");
+    drop(under_way);
+    heard.recv_timeout(Duration::from_secs(30)).unwrap();
+    kept.join().unwrap();
+    rig.end(true);
 }

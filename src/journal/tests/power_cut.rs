@@ -1,9 +1,16 @@
 //! What the torture (`examples/torture`) found, one test each: the journal at the very moment, on the modelled disk.
 
 use super::{JournalOptions, Rig, append_to_newest, bare_frames, options, start};
-use ::power_cut::{Device, Disk, Event, Habits, Image, Recording, Trace};
+use crate::journal::generation::active::Generation;
+use crate::journal::generation::manifest::Facts;
+use crate::journal::log::framed;
+use ::power_cut::{Call, Device, Disk, Event, Fault, Habits, Image, Recording, Trace};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
+
+/// There is one recording at a time in a process.
+static RECORDS: Mutex<()> = Mutex::new(());
 
 const FROM_HERE: u64 = 1;
 
@@ -25,6 +32,7 @@ fn start_on(image: &Image, check: impl FnOnce(&Rig)) {
 }
 
 fn recorded(work: impl FnOnce(&Path, &Recording)) -> Trace {
+    let _alone = RECORDS.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = crate::testing::fast_dir();
     let recording = Recording::start(dir.path(), Habits::default());
     work(dir.path(), &recording);
@@ -88,4 +96,25 @@ fn a_small_commit_is_synced_once_and_changes_no_length() {
         }
     }
     assert!(longer <= 1, "the file became longer {longer} times");
+}
+
+/// sled notes that a write of its own thread failed, and may wake nobody that waits for it: the writer would stand still for ever.
+#[test]
+fn a_commit_of_which_any_one_write_is_refused_ends_with_the_refusal() {
+    let records: Vec<_> = (1..=400).map(|n| Arc::new(crate::testing::record(n, &[n as u8; 3_000]))).collect();
+    let mut refused = 0;
+    for after in 0..12 {
+        recorded(|dir, recording| {
+            let facts = Facts { format: 2, first: 1, epoch: crate::record::Epoch(1), lanes: vec![] };
+            let generation = Generation::create(&dir.join("gen"), &facts, std::iter::empty(), Arc::default()).unwrap();
+            recording.refuse(&[Fault { call: Call::Write, after, times: 1, errno: 5, half: false }]);
+            let frames = framed(&records, Some(0)).0;
+            let (said, heard) = mpsc::channel();
+            std::thread::spawn(move || said.send(generation.append(frames).is_err()));
+            let failed = heard.recv_timeout(Duration::from_secs(20)).expect("the writer stands still");
+            assert_eq!(failed, recording.refused() == 1);
+            refused += recording.refused();
+        });
+    }
+    assert!(refused > 4, "{refused} writes were refused");
 }
