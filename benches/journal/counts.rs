@@ -71,7 +71,8 @@ unsafe extern "C" fn fdatasync(file: c_int) -> c_int {
 pub(crate) struct Counts {
     /// Bytes written to the block device of the folder, by anybody; 0 where it has none that the system counts.
     pub(crate) device: u64,
-    /// Bytes of pages that this process made the kernel write: `write_bytes`.
+    /// Bytes of pages that this process made the kernel write: `write_bytes`, without those of files that were removed before
+    /// they were written.
     pub(crate) pages: u64,
     /// Bytes that it read by system calls, wherever they came from: `rchar`.
     pub(crate) read: u64,
@@ -102,7 +103,7 @@ impl Counts {
         let of = |name: &str| field(&io, name).unwrap_or(0);
         Counts {
             device: device_bytes(folder).unwrap_or(0),
-            pages: of("write_bytes:"),
+            pages: of("write_bytes:").saturating_sub(of("cancelled_write_bytes:")),
             read: of("rchar:"),
             syncs: syncs(),
             mallocs: MALLOCS.load(Relaxed),
@@ -118,7 +119,7 @@ impl Sub for Counts {
     fn sub(self, before: Counts) -> Counts {
         Counts {
             device: self.device - before.device,
-            pages: self.pages - before.pages,
+            pages: self.pages.saturating_sub(before.pages),
             read: self.read - before.read,
             syncs: self.syncs - before.syncs,
             mallocs: self.mallocs - before.mallocs,

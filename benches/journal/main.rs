@@ -1,29 +1,32 @@
 //! What the journal costs: bytes on the device, syncs, time, system calls, beside the least that it could cost.
 //!
-//!     cargo bench --bench journal -- [--folder FOLDER] [--records N] [--live SECONDS]
+//!     cargo bench --bench journal -- [--folder FOLDER] [--records N] [--live SECONDS] [--only PART]
 //!
 //! In one run: append and fdatasync of the same bytes to one file; a plain segment file behind the same interface
 //! (`plain.rs`); the journal. Records have 300 bytes of payload from 200 devices, and go through in groups of 50, of 20 and of
 //! 1, are read back and settled. Then an opening with a backlog (100,000 records unless `--records` says otherwise), a flood
-//! of 20,000 and a steady 100 per second, both through the drain that ships, towards a queue that answers after 20 ms.
+//! of 20,000 and a steady 100 per second, both through the drain that ships, towards a queue that answers after 20 ms. Parts
+//! are `bytes`, `time`, `memory` and `traffic`.
 //!
 //! Each figure stands beside its limit, with the ratio of the two. It ends non-zero when a record is missing or is not what
 //! went in, and never for a figure: they depend on disk and machine. At 1 message per second nobody waits for real time:
 //! commits of one, with the state file written as often as it is within so many seconds; `--live` sends for so long in real
 //! time instead.
 //!
-//! Bytes are counted twice. *pages*: what this process made dirty (`write_bytes` in `/proc/self/io`), by whole pages of 4 KB:
-//! nobody else's writes, and what the limits are held against, but without the file system's own journal and inodes.
-//! *device*: sectors written to the block device that holds the folder, with the file system's own journal, and with everybody
-//! else's writes: give it a file system of its own (a loop device) to have them alone. A file that grows costs there even where
-//! it is only appended to, hence the ratio to that. System calls are counted by `strace` where it is there, in a run of their
-//! own, without those of opening and closing; context switches by thread, without threads that have ended.
+//! Bytes are counted twice. *device*: sectors written to the block device that holds the folder, with the file system's own
+//! journal, and with everybody else's writes: give it a file system of its own (a loop device) to have them alone. The limits
+//! are held against these. A file that grows costs there even where it is only appended to, hence the ratio to that. *pages*:
+//! what this process made dirty and did not remove before it was written (`/proc/self/io`): nobody else's, but without the file
+//! system's journal and inodes, and by whole folios of the page cache: where the kernel keeps large ones, one changed block
+//! counts as all of it. System calls are counted by `strace` where it is there, in a run of their own, without those of opening
+//! and closing; context switches by thread, without threads that have ended.
 #![allow(clippy::print_stdout, reason = "figures, for whoever runs it")]
 #![allow(clippy::disallowed_methods, reason = "it stands in for the agent, which starts threads and opens files")]
 
 mod counts;
 mod plain;
 mod real;
+mod resident;
 mod store;
 mod traffic;
 
@@ -149,9 +152,9 @@ fn groups(folder: &Path, (records, group, limit): (u64, u64, Option<f64>)) -> Ou
     let of = |figure: &dyn Fn(&Cost) -> f64| std::array::from_fn(|at| figure(&costs[at]));
     let payload = (records * PAYLOAD_BYTES as u64) as f64;
     let (count, floor) = (records as f64, costs[0].all.device as f64);
-    table("bytes of pages", of(&|cost| cost.all.pages as f64 / payload), "", limit.map(|limit| (limit, false)));
-    table("device bytes", of(&|cost| cost.all.device as f64 / payload), "", None);
+    table("device bytes", of(&|cost| cost.all.device as f64 / payload), "", limit.map(|limit| (limit, false)));
     table("device bytes, of the file's", of(&|cost| cost.all.device as f64 / floor), "", None);
+    table("bytes of pages", of(&|cost| cost.all.pages as f64 / payload), "", None);
     let syncs = of(&|cost| cost.in_commits as f64 / cost.commits as f64);
     table("syncs per commit", syncs, "", Some((SYNCS_PER_COMMIT, false)));
     table("all syncs per commit", of(&|cost| cost.all.syncs as f64 / cost.commits as f64), "", None);
@@ -159,8 +162,8 @@ fn groups(folder: &Path, (records, group, limit): (u64, u64, Option<f64>)) -> Ou
     table("time per commit, mean", of(&|cost| cost.time.as_secs_f64() * 1e3 / cost.commits as f64), "ms", None);
     if group == 1 {
         let limit = Some((BYTES_AT_ONE_PER_SECOND, false));
-        table("bytes of pages per record, 1/s", of(&|cost| cost.all.pages as f64 / count), "B", limit);
-        table("device bytes per record, 1/s", of(&|cost| cost.all.device as f64 / count), "B", None);
+        table("device bytes per record, 1/s", of(&|cost| cost.all.device as f64 / count), "B", limit);
+        table("bytes of pages per record, 1/s", of(&|cost| cost.all.pages as f64 / count), "B", None);
     }
     Ok(())
 }
@@ -285,7 +288,31 @@ fn traffic(folder: &Path, load: Load) -> Outcome<()> {
     Ok(())
 }
 
+fn memory(folder: &Path) -> Outcome<()> {
+    println!("\nresident memory by what the open generation holds, drained and trimmed, in MB:");
+    println!("{:>10} {:>10} {:>12} {:>12} {:>12}", "records", "envelopes", "none in it", "all in it", "closed");
+    for records in [640, 1_280, 2_560, 4_000] {
+        let folder = tempfile::tempdir_in(folder)?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("--resident").arg(folder.path().join("journal")).args(["--records", &records.to_string()]);
+        let output = command.output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let bytes: Vec<f64> = text.split_ascii_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+        let [opened, open, closed] = bytes[..] else {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+        };
+        let kilobytes = records * (PAYLOAD_BYTES as u64 + 100) / 1000;
+        println!("{records:10} {kilobytes:7} KB {:12.2} {:12.2} {:12.2}", opened / 1e6, open / 1e6, closed / 1e6);
+    }
+    Ok(())
+}
+
 fn run() -> Outcome<()> {
+    if let Some(folder) = option("--resident") {
+        let [opened, open, closed] = resident::run(Path::new(&folder), number("--records", 0)?)?;
+        println!("{opened} {open} {closed}");
+        return Ok(());
+    }
     if let Some(folder) = option("--traffic") {
         let per_second = number("--per-second", 0)? as u32;
         let load = Load { records: number("--records", 0)?, per_second, devices: number("--devices", DEVICES)? };
@@ -296,12 +323,23 @@ fn run() -> Outcome<()> {
     }
     let folder = option("--folder").map_or_else(std::env::temp_dir, PathBuf::from);
     let (records, live) = (number("--records", 100_000)?, number("--live", 0)?);
-    GROUPS.iter().try_for_each(|group| groups(&folder, *group))?;
-    commit_time(&folder)?;
-    opening(&folder, records)?;
-    [FLOOD, FEW, STEADY].into_iter().try_for_each(|load| traffic(&folder, load))?;
-    if live > 0 {
-        traffic(&folder, Load { records: live, per_second: 1, devices: DEVICES })?;
+    let only = option("--only");
+    let is_wanted = |part: &str| only.as_ref().is_none_or(|only| only == part);
+    if is_wanted("bytes") {
+        GROUPS.iter().try_for_each(|group| groups(&folder, *group))?;
+    }
+    if is_wanted("time") {
+        commit_time(&folder)?;
+        opening(&folder, records)?;
+    }
+    if is_wanted("memory") {
+        memory(&folder)?;
+    }
+    if is_wanted("traffic") {
+        [FLOOD, FEW, STEADY].into_iter().try_for_each(|load| traffic(&folder, load))?;
+        if live > 0 {
+            traffic(&folder, Load { records: live, per_second: 1, devices: DEVICES })?;
+        }
     }
     Ok(())
 }

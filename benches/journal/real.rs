@@ -44,13 +44,13 @@ pub(crate) struct Real {
     expected: Position,
 }
 
-fn options(folder: &Path) -> JournalOptions {
+fn options(folder: &Path, quiet: Duration) -> JournalOptions {
     JournalOptions {
         path: folder.to_owned(),
         bounds: Bounds { max_bytes: 16 << 30, max_age: None, min_free: 1 << 20, on_full: OnFull::DropOldest },
         reserve_bytes: RESERVE_BYTES,
         generation_bytes: GENERATION_BYTES,
-        quiet: QUIET,
+        quiet,
         lanes: vec![LANE.into()],
         silent: Vec::new(),
         absorbing: vec![LANE.into()],
@@ -61,7 +61,12 @@ fn options(folder: &Path) -> JournalOptions {
 
 impl Real {
     pub(crate) fn open(folder: &Path, keeping: Keeping) -> Outcome<Real> {
-        let mut opened = Journal::open(&options(folder), &Clock::new(None))?;
+        Real::open_resting(folder, keeping, QUIET)
+    }
+
+    /// One whose writer takes a burst for over after so long.
+    pub(crate) fn open_resting(folder: &Path, keeping: Keeping, quiet: Duration) -> Outcome<Real> {
+        let mut opened = Journal::open(&options(folder, quiet), &Clock::new(None))?;
         // As the agent does, for its key index.
         opened.each_of_tail(&mut |_| {});
         let journal = opened.journal.clone();

@@ -15,6 +15,7 @@ use crate::journal::handle::Journal;
 use crate::journal::handle::append::{Append, Item};
 use crate::journal::handle::options::JournalOptions;
 use crate::journal::ledger::books::{Ledger, Outcome};
+use crate::journal::ledger::retention::Bounds;
 use crate::journal::reader::{Lane, Reader};
 use crate::journal::recovery::Opened;
 use crate::record::{Draft, Epoch, LaneId, Number, Position, Record, codec, pack};
@@ -178,12 +179,7 @@ impl Folder {
     fn open(&self) -> Option<Opened> {
         let options = JournalOptions {
             path: self.0.clone(),
-            bounds: crate::journal::ledger::retention::Bounds {
-                max_bytes: 1 << 30,
-                max_age: None,
-                min_free: 0,
-                on_full: OnFull::DropOldest,
-            },
+            bounds: Bounds { max_bytes: 1 << 30, max_age: None, min_free: 0, on_full: OnFull::DropOldest },
             reserve_bytes: 0,
             generation_bytes: 40_000,
             quiet: crate::journal::limits::QUIET,

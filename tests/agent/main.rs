@@ -25,6 +25,7 @@ mod disk;
 mod doubt;
 mod guests;
 mod journal;
+mod lag;
 mod names;
 mod outage;
 mod page;

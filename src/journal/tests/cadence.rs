@@ -5,7 +5,7 @@ use super::room::fill;
 use super::*;
 use crate::journal::checkpoint::state;
 use crate::journal::ledger::cadence::{LAG_POSITIONS, STATE_PAUSE};
-use crate::record::Number;
+use crate::record::{Number, Position};
 
 /// The main lane's queue is FIFO.
 fn absorbing(options: JournalOptions) -> JournalOptions {

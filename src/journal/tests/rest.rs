@@ -13,10 +13,15 @@ pub(crate) fn await_that(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
+/// One in which a burst of 40 records is more than half a generation.
+fn resting(path: &Path) -> JournalOptions {
+    JournalOptions { generation_bytes: 25_000, ..options(path) }
+}
+
 #[test]
 fn after_a_burst_the_generation_is_closed_and_its_records_are_read_from_the_bytes() {
     let dir = tempfile::tempdir().unwrap();
-    let options = options(dir.path());
+    let options = resting(dir.path());
     let mut rig = start(&JournalOptions { quiet: Duration::from_millis(300), ..options.clone() });
     let journal = rig.journal.clone();
     let log = &journal.0.log;
@@ -45,7 +50,7 @@ fn after_a_burst_the_generation_is_closed_and_its_records_are_read_from_the_byte
 #[test]
 fn a_few_records_go_on_into_the_same_generation_however_long_nothing_came() {
     let (quiet, busy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (mut quiet, mut busy) = (start(&options(quiet.path())), start(&options(busy.path())));
+    let (mut quiet, mut busy) = (start(&resting(quiet.path())), start(&resting(busy.path())));
     quiet.append(1..=5);
     busy.append(1..=40);
     await_that("the busy one rests", || busy.journal.0.log.open_generations() == 0);
@@ -56,11 +61,26 @@ fn a_few_records_go_on_into_the_same_generation_however_long_nothing_came() {
     busy.end(false);
 }
 
+#[test]
+fn traffic_with_a_pause_after_each_few_records_fills_half_a_generation_at_least() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&options(dir.path()));
+    for first in (1..=240).step_by(10) {
+        rig.append(first..=first + 9);
+        // Part of the input: longer than what the writer takes for the end of a burst.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let firsts = rig.journal.0.log.firsts();
+    // 240 of them are two generations; of an eighth each they were a dozen.
+    assert!(firsts.len() <= 5, "{firsts:?}");
+    rig.end(false);
+}
+
 /// Nothing in this run gives such a record up: it waits, and whoever reads is told so, also at the lane's end.
 #[test]
 fn what_this_run_wrote_at_the_end_of_a_lane_and_cannot_find_is_said_each_time_and_waits() {
     let dir = crate::testing::fast_dir();
-    let mut rig = start(&options(dir.path()));
+    let mut rig = start(&resting(dir.path()));
     rig.append(1..=40);
     await_that("it rests", || rig.journal.0.log.newest_is_closed());
     await_that("nobody holds it", || rig.journal.0.log.open_generations() == 0);

@@ -14,7 +14,7 @@ fn on_disk(journal: &Path) -> u64 {
 #[test]
 fn what_was_closed_at_rest_is_counted_as_large_as_it_is() {
     let dir = crate::testing::fast_dir();
-    let options = JournalOptions { generation_bytes: 1 << 20, ..options(dir.path()) };
+    let options = JournalOptions { generation_bytes: 400_000, ..options(dir.path()) };
     let rig = &mut start(&options);
     let id = rig.lane().id();
     for burst in 0..6 {

@@ -82,10 +82,11 @@ impl<T: Ticket> Writer<T> {
         let aged = self.aged(false);
         let shared = &self.journal.0;
         // Where there is no floor nobody need know.
-        let ask = || volume::free_bytes(&shared.path).filter(|_| shared.bounds.min_free > 0);
+        let ask = || if shared.bounds.min_free > 0 { volume::free_bytes(&shared.path) } else { None };
+        let used = if closely { shared.log.disk_bytes() } else { shared.log.disk_bytes_at_most() };
         let look = Look {
             // With what may be written ahead of a small commit.
-            used: ZEROS as u64 + if closely { shared.log.disk_bytes() } else { shared.log.disk_bytes_at_most() },
+            used: used + ZEROS as u64,
             incoming,
             free: self.free.look(Instant::now(), closely, incoming, ask),
             aged: aged.is_some(),
