@@ -177,9 +177,12 @@ impl Expected {
     }
 
     /// What a freshly read lane breaks of the promise that whatever may have been sent says so.
-    pub(crate) fn check_maybe_sent(&self, lane: usize, reads: &[Read], wrong: &mut Vec<String>) {
+    pub(crate) fn check_maybe_sent(&self, lane: usize, epoch: u64, reads: &[Read], wrong: &mut Vec<String>) {
         // Whatever is lost of the state file may have held a mark: then all that is there says so.
-        let may_be = |read: &&Read| self.just_lost.is_some() || self.lanes[lane].sent.contains_key(&read.seen.position);
+        let before = |read: &&Read| read.seen.epoch < epoch;
+        let may_be = |read: &&Read| {
+            self.just_lost.is_some() && before(read) || self.lanes[lane].sent.contains_key(&read.seen.position)
+        };
         for read in reads.iter().filter(|read| !read.maybe_sent).filter(may_be) {
             wrong.push(format!("{}: {} may have been sent and does not say so", LANES[lane], name(&read.seen)));
         }

@@ -8,12 +8,13 @@ use crate::faults::{self, Lost};
 use crate::load::Plan;
 use crate::marks::{LANES, Mark, Recorded, Witness};
 use crate::phase::{moment, phases};
-use crate::session::{Read, Session};
+use crate::session::{PATIENCE, Read, Session, until_durable};
 use crate::tally::Tally;
 use power_cut::{Device, Disk};
 use proving::random::Random;
 use std::collections::HashSet;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use tidegate::journal::books::Outcome;
 use tidegate::journal::{Lane, LaneFacts, Reader};
 
@@ -54,17 +55,6 @@ impl Lives<'_> {
         let phases = phases(&recorded, expected.was_opened());
         let moment = moment(&recorded, &phases, &mut second);
         tally.phase(self.device, phases[moment]);
-        if std::env::var("TORTURE_TRACE").is_ok() {
-            for (at, event) in recorded.trace[..moment].iter().enumerate() {
-                match event {
-                    power_cut::Event::Write { handle, at: to, bytes } => {
-                        eprintln!("{at} write {handle} {to} {}", bytes.len())
-                    }
-                    power_cut::Event::Mark(index) => eprintln!("{at} mark {:?}", recorded.marks[*index as usize]),
-                    event => eprintln!("{at} {event:?}"),
-                }
-            }
-        }
         let disk = base.after(&recorded.trace[..moment]).map_err(End::Broken)?;
         let mut expected = expected.clone();
         expected.take_all(&recorded, 0..moment);
@@ -187,11 +177,27 @@ impl Life<'_> {
         session.close(self.random.chance(0.5))
     }
 
+    /// Reads on to the end, and until every hole that was found on the way is announced.
     fn read(&mut self, session: &Session, readers: &mut [Reader; 2]) -> Result<[Vec<Read>; 2], String> {
-        let [main, audit] = readers;
-        let reads = [session.read_all(main, self.witness)?, session.read_all(audit, self.witness)?];
-        self.tally.records += reads.iter().map(|reads| reads.len() as u64).sum::<u64>();
-        Ok(reads)
+        let mut durable = session.lanes()[0].durable();
+        let mut all: [Vec<Read>; 2] = Default::default();
+        let since = Instant::now();
+        loop {
+            let told = || facts(session).iter().all(|facts| facts.unannounced == 0);
+            let before = told();
+            for (all, reader) in all.iter_mut().zip(&mut *readers) {
+                all.extend(session.read_all(reader, self.witness)?);
+            }
+            if before && told() {
+                break;
+            }
+            if since.elapsed() > PATIENCE {
+                return Err("holes are not announced".into());
+            }
+            until_durable(&mut durable, Duration::from_millis(2));
+        }
+        self.tally.records += all.iter().map(|reads| reads.len() as u64).sum::<u64>();
+        Ok(all)
     }
 
     fn check_opened(&mut self, session: &Session, reads: &[Vec<Read>; 2]) {
@@ -210,7 +216,7 @@ impl Life<'_> {
         self.expected.check_opening(&opening, &mut self.wrong);
         self.tally.at_bound += u64::from(self::facts(session).iter().any(|facts| facts.evicted > 0));
         for (lane, (reads, facts)) in reads.iter().zip(self::facts(session)).enumerate() {
-            self.expected.check_maybe_sent(lane, reads, &mut self.wrong);
+            self.expected.check_maybe_sent(lane, opening.epoch, reads, &mut self.wrong);
             self.expected.check_lane(lane, &reads.iter().collect::<Vec<_>>(), &facts, &mut self.wrong);
         }
     }

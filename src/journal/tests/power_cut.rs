@@ -1,9 +1,10 @@
 //! What the torture (`examples/torture`) found, one test each: the journal at the very moment, on the modelled disk.
 
-use super::{Rig, append_to_newest, bare_frames, options, start};
+use super::{Journal, MAIN, Outcome, Rig, append_to_newest, bare_frames, options, read_all, start};
+use crate::clock::Clock;
 use crate::journal::generation::active::Generation;
 use crate::journal::generation::manifest::Facts;
-use crate::journal::log::framed;
+use crate::journal::log::{Log, framed};
 use ::power_cut::{Call, Device, Disk, Event, Fault, Habits, Image, Recording, Trace};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -82,4 +83,66 @@ fn a_commit_of_which_any_one_write_is_refused_ends_with_the_refusal() {
         });
     }
     assert!(refused > 4, "{refused} writes were refused");
+}
+
+/// A generation is made anew, and the one before it cannot be removed: it must not be taken for the newer one afterwards.
+#[test]
+fn what_is_appended_to_the_newest_copy_of_a_generation_is_found_whatever_else_could_not_be_removed() {
+    let record = |n: u64| Arc::new(crate::testing::record(n, &[n as u8; 300]));
+    let facts = || Facts { format: 2, first: 1, epoch: 1, lanes: vec![] };
+    for after in 0..4 {
+        recorded(|dir, recording| {
+            let log = Log::open(dir).unwrap();
+            for _ in 0..3 {
+                drop(log.start(facts()).unwrap());
+                recording.refuse(&[Fault { call: Call::Remove, after, times: 3, errno: 5, half: false }]);
+            }
+            let newest = log.start(facts()).unwrap();
+            newest.append(framed(&[record(1)], Some(0)).0).unwrap();
+            recording.refuse(&[]);
+            drop((newest, log));
+            let found = Log::open(dir).unwrap().read(&mut None, 1).unwrap();
+            assert_eq!(found, Some(record(1)), "{after} removals before one is refused");
+        });
+    }
+}
+
+/// What is drained goes oldest first, or not at all: without a state file, a hole in the log looks like a loss.
+#[test]
+fn a_generation_that_cannot_be_removed_holds_back_those_after_it() {
+    recorded(|dir, recording| {
+        let mut rig = start(&options(dir));
+        rig.append(1..=600);
+        rig.end(false);
+        let opened = Journal::open(&options(dir), &Clock::new(None)).unwrap();
+        let (journal, lane) = (opened.journal.clone(), opened.journal.lane(MAIN).unwrap());
+        read_all(&mut lane.reader());
+        lane.settle((1..=500).map(|position| (position, Outcome::Accepted)));
+        let before = journal.0.log.firsts();
+        recording.refuse(&[Fault { call: Call::Rename, after: 0, times: 1, errno: 5, half: false }]);
+        journal.0.write_state().unwrap();
+        assert_eq!((recording.refused(), journal.0.log.firsts()), (1, before));
+        drop((journal, lane, opened));
+        std::fs::remove_file(dir.join("state")).unwrap();
+        let rig = start(&options(dir));
+        assert_eq!((rig.read_all().len(), rig.facts().damaged), (600, 0));
+        rig.end(false);
+    });
+}
+
+#[test]
+fn no_older_copy_of_a_generation_outlives_it() {
+    let facts = |first| Facts { format: 2, first, epoch: 1, lanes: vec![] };
+    recorded(|dir, recording| {
+        let log = Log::open(dir).unwrap();
+        drop(log.start(facts(1)).unwrap());
+        recording.refuse(&[Fault { call: Call::Remove, after: 1, times: 2, errno: 5, half: false }]);
+        drop(log.start(facts(1)).unwrap());
+        assert_eq!(std::fs::read_dir(dir.join("log")).unwrap().count(), 2, "the first one is still there");
+        drop(log.start(facts(100)).unwrap());
+        let gone = (0..3).any(|_| log.delete(1));
+        assert!(gone);
+        drop(log);
+        assert_eq!(Log::open(dir).unwrap().firsts(), [100]);
+    });
 }
