@@ -3,6 +3,7 @@
 //! One life in ten begins with a kill instead of a cut: everything is there, and no more of it is certain than before.
 //! Every life is recorded like the run before it, so that a second cut can fall into it, the open included.
 
+use crate::draft::is_faithful;
 use crate::expected::{Expected, Opening};
 use crate::faults::{self, Lost};
 use crate::load::Plan;
@@ -112,7 +113,8 @@ impl Lives<'_> {
             witness.refuse(&faults::faults(&mut trouble, 3));
         }
         let expected = &expected;
-        let mut life = Life { witness: &witness, lost, expected, random, tally, wrong: Vec::new() };
+        let mut life =
+            Life { seed: self.plan.seed, witness: &witness, lost, expected, random, tally, wrong: Vec::new() };
         let lived = life.live(self.plan, &folder);
         tally.refused += witness.refused();
         witness.refuse(&[]);
@@ -124,6 +126,7 @@ impl Lives<'_> {
 }
 
 struct Life<'a> {
+    seed: u64,
     witness: &'a Witness,
     /// What was lost of the state file since the cut.
     lost: Option<Lost>,
@@ -171,6 +174,7 @@ impl Life<'_> {
         }
         drop(readers);
         self.note(&session);
+        self.check_accounts(&session)?;
         for facts in facts(&session).iter().filter(|facts| facts.waiting > 0) {
             self.wrong.push(format!("{}: all was settled, and the books say {facts:?}", facts.name));
         }
@@ -219,6 +223,25 @@ impl Life<'_> {
             self.expected.check_maybe_sent(lane, opening.epoch, reads, &mut self.wrong);
             self.expected.check_lane(lane, &reads.iter().collect::<Vec<_>>(), &facts, &mut self.wrong);
         }
+    }
+
+    /// What is said of losses, and what was put aside, at the end.
+    fn check_accounts(&mut self, session: &Session) -> Result<(), String> {
+        let mut expected = self.expected.clone();
+        self.witness.each(|mark| expected.take(mark));
+        for (lane, facts) in facts(session).iter().enumerate() {
+            expected.check_told(lane, facts, &mut self.wrong);
+        }
+        let lanes = session.lane_ids();
+        let entries = self.witness.insist(|| session.journal.quarantined().map_err(|error| error.to_string()))?;
+        let place = |(lane, position)| Some((lanes.iter().position(|id| *id == lane)?, position));
+        let places: Vec<_> = entries.iter().filter_map(|entry| entry.place.and_then(place)).collect();
+        expected.check_quarantine(&places, &mut self.wrong);
+        let rising = entries.windows(2).all(|pair| pair[0].id < pair[1].id);
+        if !rising || !entries.iter().all(|entry| is_faithful(self.seed, &entry.record, lanes)) {
+            self.wrong.push("the quarantine holds something else than what was put there".into());
+        }
+        Ok(())
     }
 
     fn check_going_on(&mut self, session: &Session, reads: &[Vec<Read>; 2]) {

@@ -1,6 +1,6 @@
 //! One open journal with its writer, driven from outside as the agent drives it.
 
-use crate::draft::{draft, is_faithful, n_of};
+use crate::draft::{draft, is_faithful, n_of, ranges_of};
 use crate::marks::{LANES, Mark, PANIC, Seen, Witness};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -185,7 +185,9 @@ impl Drop for Session {
 
 pub(crate) fn seen(read: &ReadRecord) -> Seen {
     let record = &read.record;
-    Seen { position: read.position, number: record.number, epoch: record.epoch, n: n_of(record) }
+    let n = n_of(record);
+    let told = if n.is_none() { ranges_of(record) } else { Vec::new() };
+    Seen { position: read.position, number: record.number, epoch: record.epoch, n, told }
 }
 
 /// Waits until something more may be durable, or a moment has passed.
