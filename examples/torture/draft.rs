@@ -82,6 +82,12 @@ pub(crate) fn n_of(record: &Record) -> Option<u64> {
     record.key.strip_prefix('n')?.parse().ok()
 }
 
+/// What a gap record announces; what is none of a gap record's announces nothing, and is missed.
+pub(crate) fn ranges_of(record: &Record) -> Vec<(u64, u64)> {
+    let said: Option<serde_json::Value> = serde_json::from_slice(&record.draft.message.payload).ok();
+    said.and_then(|said| serde_json::from_value(said["ranges"].clone()).ok()).unwrap_or_default()
+}
+
 /// Whether a record is what was handed over, byte for byte.
 pub(crate) fn is_faithful(seed: u64, record: &Record, lanes: [LaneId; 2]) -> bool {
     match n_of(record) {

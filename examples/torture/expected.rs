@@ -177,9 +177,12 @@ impl Expected {
     }
 
     /// What a freshly read lane breaks of the promise that whatever may have been sent says so.
-    pub(crate) fn check_maybe_sent(&self, lane: usize, reads: &[Read], wrong: &mut Vec<String>) {
+    pub(crate) fn check_maybe_sent(&self, lane: usize, epoch: u64, reads: &[Read], wrong: &mut Vec<String>) {
         // Whatever is lost of the state file may have held a mark: then all that is there says so.
-        let may_be = |read: &&Read| self.just_lost.is_some() || self.lanes[lane].sent.contains_key(&read.seen.position);
+        let before = |read: &&Read| read.seen.epoch < epoch;
+        let may_be = |read: &&Read| {
+            self.just_lost.is_some() && before(read) || self.lanes[lane].sent.contains_key(&read.seen.position)
+        };
         for read in reads.iter().filter(|read| !read.maybe_sent).filter(may_be) {
             wrong.push(format!("{}: {} may have been sent and does not say so", LANES[lane], name(&read.seen)));
         }
@@ -203,6 +206,43 @@ impl Expected {
         }
         self.check_order(known, reads, facts, &mut say);
         self.check_presence(lane, reads, facts, &mut say);
+    }
+
+    /// What gap records break of their promise: what they announce is gone, and whatever is gone was announced, or is to be.
+    /// Asked when all was read and settled. Without a state the books begin anew, and so nothing can be said.
+    pub(crate) fn check_told(&self, lane: usize, facts: &LaneFacts, wrong: &mut Vec<String>) {
+        let known = &self.lanes[lane];
+        if self.state_was_lost {
+            return;
+        }
+        let told: BTreeSet<u64> =
+            known.sent.values().flat_map(|seen| &seen.told).flat_map(|(from, to)| *from..=*to).collect();
+        let is_gap = |position: &u64| known.sent.get(position).is_some_and(|seen| seen.n.is_none());
+        let silent = self.quarantined.iter().filter(|(of, position)| *of == lane && is_gap(position)).count() as u64;
+        let lost = facts.evicted + facts.quarantined + facts.damaged;
+        // A gap record that the queue refused is not announced by another one.
+        if (told.len() as u64 + facts.unannounced + silent) < lost {
+            wrong.push(format!(
+                "{}: {} positions were announced as lost, and the books say {facts:?}",
+                LANES[lane],
+                told.len()
+            ));
+        }
+    }
+
+    /// What is not in quarantine though it was put there, or stands in it twice. `entries`: lane and position of each.
+    pub(crate) fn check_quarantine(&self, entries: &[(usize, u64)], wrong: &mut Vec<String>) {
+        let there: BTreeSet<(usize, u64)> = entries.iter().copied().collect();
+        if there.len() != entries.len() {
+            wrong.push(format!("{} of {} things are in quarantine twice", entries.len() - there.len(), entries.len()));
+        }
+        for (lane, position) in self.quarantined.difference(&there) {
+            wrong.push(format!("{}: position {position} is not in quarantine", LANES[*lane]));
+        }
+        let settling = |(lane, position): &&(usize, u64)| !self.lanes[*lane].settling.contains(position);
+        for (lane, position) in there.iter().filter(settling) {
+            wrong.push(format!("{}: position {position} is in quarantine, and nobody put it there", LANES[*lane]));
+        }
     }
 
     /// Positions that may be booked as damaged: without a state nobody knows that a commit was torn before it was
@@ -284,7 +324,7 @@ impl Expected {
 }
 
 fn name(seen: &Seen) -> String {
-    let Seen { position, number, epoch, n } = seen;
+    let Seen { position, number, epoch, n, .. } = seen;
     match n {
         Some(n) => format!("record {n} (position {position}, number {number} of epoch {epoch})"),
         None => format!("a gap record (position {position}, number {number} of epoch {epoch})"),

@@ -3,20 +3,22 @@
 //! One life in ten begins with a kill instead of a cut: everything is there, and no more of it is certain than before.
 //! Every life is recorded like the run before it, so that a second cut can fall into it, the open included.
 
+use crate::draft::is_faithful;
 use crate::expected::{Expected, Opening};
 use crate::faults::{self, Lost};
 use crate::load::Plan;
 use crate::marks::{LANES, Mark, Recorded, Witness};
 use crate::phase::{moment, phases};
-use crate::session::{Read, Session};
+use crate::session::{PATIENCE, Read, Session, until_durable};
 use crate::tally::Tally;
 use power_cut::{Device, Disk};
 use proving::random::Random;
 use std::collections::HashSet;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use tidegate::journal::books::Outcome;
 use tidegate::journal::{Lane, LaneFacts, Reader};
-use tidegate::record::Position;
+use tidegate::record::{LaneId, Position};
 
 /// Why a life ended early.
 pub(crate) enum End {
@@ -55,17 +57,6 @@ impl Lives<'_> {
         let phases = phases(&recorded, expected.was_opened());
         let moment = moment(&recorded, &phases, &mut second);
         tally.phase(self.device, phases[moment]);
-        if std::env::var("TORTURE_TRACE").is_ok() {
-            for (at, event) in recorded.trace[..moment].iter().enumerate() {
-                match event {
-                    power_cut::Event::Write { handle, at: to, bytes } => {
-                        eprintln!("{at} write {handle} {to} {}", bytes.len())
-                    }
-                    power_cut::Event::Mark(index) => eprintln!("{at} mark {:?}", recorded.marks[*index as usize]),
-                    event => eprintln!("{at} {event:?}"),
-                }
-            }
-        }
         let disk = base.after(&recorded.trace[..moment]).map_err(End::Broken)?;
         let mut expected = expected.clone();
         expected.take_all(&recorded, 0..moment);
@@ -123,7 +114,8 @@ impl Lives<'_> {
             witness.refuse(&faults::faults(&mut trouble, 3));
         }
         let expected = &expected;
-        let mut life = Life { witness: &witness, lost, expected, random, tally, wrong: Vec::new() };
+        let mut life =
+            Life { seed: self.plan.seed, witness: &witness, lost, expected, random, tally, wrong: Vec::new() };
         let lived = life.live(self.plan, &folder);
         tally.refused += witness.refused();
         witness.refuse(&[]);
@@ -135,6 +127,7 @@ impl Lives<'_> {
 }
 
 struct Life<'a> {
+    seed: u64,
     witness: &'a Witness,
     /// What was lost of the state file since the cut.
     lost: Option<Lost>,
@@ -182,17 +175,34 @@ impl Life<'_> {
         }
         drop(readers);
         self.note(&session);
+        self.check_accounts(&session)?;
         for facts in facts(&session).iter().filter(|facts| facts.waiting > 0) {
             self.wrong.push(format!("{}: all was settled, and the books say {facts:?}", facts.name));
         }
         session.close(self.random.chance(0.5))
     }
 
+    /// Reads on to the end, and until every hole that was found on the way is announced.
     fn read(&mut self, session: &Session, readers: &mut [Reader; 2]) -> Result<[Vec<Read>; 2], String> {
-        let [main, audit] = readers;
-        let reads = [session.read_all(main, self.witness)?, session.read_all(audit, self.witness)?];
-        self.tally.records += reads.iter().map(|reads| reads.len() as u64).sum::<u64>();
-        Ok(reads)
+        let mut durable = session.lanes()[0].durable();
+        let mut all: [Vec<Read>; 2] = Default::default();
+        let since = Instant::now();
+        loop {
+            let told = || facts(session).iter().all(|facts| facts.unannounced == 0);
+            let before = told();
+            for (all, reader) in all.iter_mut().zip(&mut *readers) {
+                all.extend(session.read_all(reader, self.witness)?);
+            }
+            if before && told() {
+                break;
+            }
+            if since.elapsed() > PATIENCE {
+                return Err("holes are not announced".into());
+            }
+            until_durable(&mut durable, Duration::from_millis(2));
+        }
+        self.tally.records += all.iter().map(|reads| reads.len() as u64).sum::<u64>();
+        Ok(all)
     }
 
     fn check_opened(&mut self, session: &Session, reads: &[Vec<Read>; 2]) {
@@ -211,9 +221,28 @@ impl Life<'_> {
         self.expected.check_opening(&opening, &mut self.wrong);
         self.tally.at_bound += u64::from(self::facts(session).iter().any(|facts| facts.evicted > 0));
         for (lane, (reads, facts)) in reads.iter().zip(self::facts(session)).enumerate() {
-            self.expected.check_maybe_sent(lane, reads, &mut self.wrong);
+            self.expected.check_maybe_sent(lane, opening.epoch, reads, &mut self.wrong);
             self.expected.check_lane(lane, &reads.iter().collect::<Vec<_>>(), &facts, &mut self.wrong);
         }
+    }
+
+    /// What is said of losses, and what was put aside, at the end.
+    fn check_accounts(&mut self, session: &Session) -> Result<(), String> {
+        let mut expected = self.expected.clone();
+        self.witness.each(|mark| expected.take(mark));
+        for (lane, facts) in facts(session).iter().enumerate() {
+            expected.check_told(lane, facts, &mut self.wrong);
+        }
+        let lanes = session.lane_ids();
+        let entries = self.witness.insist(|| session.journal.quarantined().map_err(|error| error.to_string()))?;
+        let place = |(lane, position): (LaneId, Position)| Some((lanes.iter().position(|id| *id == lane)?, position.0));
+        let places: Vec<_> = entries.iter().filter_map(|entry| entry.place.and_then(place)).collect();
+        expected.check_quarantine(&places, &mut self.wrong);
+        let rising = entries.windows(2).all(|pair| pair[0].id < pair[1].id);
+        if !rising || !entries.iter().all(|entry| is_faithful(self.seed, &entry.record, lanes)) {
+            self.wrong.push("the quarantine holds something else than what was put there".into());
+        }
+        Ok(())
     }
 
     fn check_going_on(&mut self, session: &Session, reads: &[Vec<Read>; 2]) {

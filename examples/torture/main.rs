@@ -63,6 +63,7 @@ fn main() -> ExitCode {
         Some(Sabotage::CursorFirst) => tidegate::rig::arm(tidegate::rig::Sabotage::CursorFirst),
         Some(Sabotage::ForgedFrame) => tidegate::rig::arm(tidegate::rig::Sabotage::ForgedFrame),
         Some(Sabotage::StaleSlot) => tidegate::rig::arm(tidegate::rig::Sabotage::StaleSlot),
+        Some(Sabotage::ForgetHoles) => tidegate::rig::arm(tidegate::rig::Sabotage::ForgetHoles),
         Some(Sabotage::NoDirSync) | None => {}
     }
     match torture(&options) {

@@ -25,6 +25,9 @@ pub(crate) struct Seen {
     pub(crate) epoch: u64,
     /// Which of our records it is; `None`: a gap record.
     pub(crate) n: Option<u64>,
+    /// What a gap record announces: ranges of positions, both ends included.
+    #[serde(default)]
+    pub(crate) told: Vec<(u64, u64)>,
 }
 
 /// One thing that somebody outside was told, or told us.

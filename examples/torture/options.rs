@@ -12,8 +12,8 @@ torture: the journal under load, cut off from its power at any moment of it, ove
   --seed N         what is done and cut; default: another one each time, printed at the end
   --cut K          only cut number K of this seed, and what it breaks in full
   --device WHAT    plain, volatile (a cache that a cut empties), or both in turn (default)
-  --sabotage NAME  stock-flush, no-dir-sync, cursor-first, forged-frame or stale-slot: the run
-                   must catch it
+  --sabotage NAME  stock-flush, no-dir-sync, cursor-first, forged-frame, stale-slot or
+                   forget-holes: the run must catch it
 
 Exit status: 0 no promise broken, or the sabotage caught as often as it must be; 1 otherwise; 2 wrong command line;
 3 no verdict. A failing run's trace is kept in target/torture, and --seed with --cut takes it from there: threads do not
@@ -48,6 +48,8 @@ pub(crate) enum Sabotage {
     ForgedFrame,
     /// A start goes on from the older half of the state file.
     StaleSlot,
+    /// The state file leaves out the holes that no gap record announces yet.
+    ForgetHoles,
 }
 
 impl Sabotage {
@@ -58,6 +60,7 @@ impl Sabotage {
             Sabotage::CursorFirst => Rigged::CursorFirst.name(),
             Sabotage::ForgedFrame => Rigged::ForgedFrame.name(),
             Sabotage::StaleSlot => Rigged::StaleSlot.name(),
+            Sabotage::ForgetHoles => Rigged::ForgetHoles.name(),
         }
     }
 
@@ -104,10 +107,16 @@ fn device(text: &str) -> Result<Option<Device>, String> {
 }
 
 fn sabotage(text: &str) -> Result<Sabotage, String> {
-    let all =
-        [Sabotage::StockFlush, Sabotage::NoDirSync, Sabotage::CursorFirst, Sabotage::ForgedFrame, Sabotage::StaleSlot];
+    let all = [
+        Sabotage::StockFlush,
+        Sabotage::NoDirSync,
+        Sabotage::CursorFirst,
+        Sabotage::ForgedFrame,
+        Sabotage::StaleSlot,
+        Sabotage::ForgetHoles,
+    ];
     let named = all.into_iter().find(|sabotage| sabotage.name() == text);
     named.ok_or_else(|| {
-        format!("--sabotage takes stock-flush, no-dir-sync, cursor-first, forged-frame or stale-slot, not '{text}'")
+        format!("--sabotage takes stock-flush, no-dir-sync, cursor-first, forged-frame, stale-slot or forget-holes, not '{text}'")
     })
 }

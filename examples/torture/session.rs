@@ -1,6 +1,6 @@
 //! One open journal with its writer, driven from outside as the agent drives it.
 
-use crate::draft::{draft, is_faithful, n_of};
+use crate::draft::{draft, is_faithful, n_of, ranges_of};
 use crate::marks::{LANES, Mark, PANIC, Seen, Witness};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
 /// A writer that has not answered by then never will.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime of one thread")
@@ -193,7 +193,9 @@ impl Drop for Session {
 
 pub(crate) fn seen(read: &ReadRecord) -> Seen {
     let record = &read.record;
-    Seen { position: read.position.0, number: record.number.0, epoch: record.epoch.0, n: n_of(record) }
+    let n = n_of(record);
+    let told = if n.is_none() { ranges_of(record) } else { Vec::new() };
+    Seen { position: read.position.0, number: record.number.0, epoch: record.epoch.0, n, told }
 }
 
 /// Waits until something more may be durable, or a moment has passed.

@@ -63,8 +63,16 @@ fn a_start_from_the_older_state_is_caught() {
 }
 
 #[test]
+fn holes_that_a_crash_forgets_are_caught() {
+    assert_caught("forget-holes", "100");
+}
+
+#[test]
 fn what_it_does_not_understand_it_does_not_run() {
     let (status, said) = torture(&["--sabotage", "gently"]);
     assert_eq!(status, Some(2), "{said}");
-    assert!(said.contains("stock-flush, no-dir-sync, cursor-first, forged-frame or stale-slot"), "{said}");
+    assert!(
+        said.contains("stock-flush, no-dir-sync, cursor-first, forged-frame, stale-slot or forget-holes"),
+        "{said}"
+    );
 }

@@ -21,36 +21,6 @@ pub fn calls() -> u64 {
     CALLS.load(Relaxed)
 }
 
-/// A file of which a sync never returns: device and inode; 0 is none.
-static HELD: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
-
-/// The next sync that comes through here of the file with this device and inode never returns: its thread waits for as long
-/// as the process lives. One file at a time.
-pub fn never_return(device: u64, inode: u64) {
-    HELD[0].store(device, Relaxed);
-    HELD[1].store(inode, std::sync::atomic::Ordering::Release);
-}
-
-/// Waits for ever where the file is the one that [`never_return`] was told of.
-fn hold(fd: libc::c_int) {
-    let inode = HELD[1].load(std::sync::atomic::Ordering::Acquire);
-    if inode == 0 {
-        return;
-    }
-    // SAFETY: all zeros are a `stat`, of plain numbers; the kernel fills it.
-    let mut about: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: the pointer is to a `stat` of ours.
-    let known = unsafe { libc::fstat(fd, &raw mut about) } == 0;
-    #[allow(clippy::unnecessary_cast, reason = "their width is the target's")]
-    let is_held = known && (about.st_dev as u64, about.st_ino as u64) == (HELD[0].load(Relaxed), inode);
-    if is_held {
-        HELD[1].store(0, Relaxed);
-        loop {
-            std::thread::park();
-        }
-    }
-}
-
 /// Sabotage for proving runs: from now on the call is answered with success, as a kernel does, and `observer` is told of
 /// it (file descriptor, offset, length). Nothing is synced; only a run that models the disk itself may ask for it.
 #[cfg(feature = "rig")]
@@ -75,7 +45,6 @@ unsafe extern "C" fn sync_file_range(
     _: libc::c_uint,
 ) -> libc::c_int {
     CALLS.fetch_add(1, Relaxed);
-    hold(fd);
     #[cfg(feature = "rig")]
     if fd >= 0
         && let Some(observer) = *OBSERVER.read().unwrap_or_else(std::sync::PoisonError::into_inner)

@@ -4,5 +4,4 @@ pub(crate) mod active;
 pub(crate) mod closed;
 pub(crate) mod index;
 pub(crate) mod manifest;
-pub(crate) mod pool;
 pub(crate) mod value;

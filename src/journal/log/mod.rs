@@ -217,21 +217,23 @@ impl Log {
         Ok(generation)
     }
 
-    /// A name for a generation: of those with one first number the newest has the highest count, and that is the epoch,
-    /// unless a complete one has it already, which may be what is copied from.
+    /// A name for a generation: of those with one first number the newest has the highest count. That is the epoch, unless a folder
+    /// is there that has it, or a higher one: what is copied from, or left by an attempt that failed and of which even the
+    /// removal did. A start that finds several goes on in the highest.
     fn free_name(&self, first: Number, epoch: u64) -> std::io::Result<PathBuf> {
-        for count in epoch.. {
-            let dir = self.dir.join(format!("gen-{first:020}.{count:010}"));
-            if !dir.try_exists()? {
-                return Ok(dir);
-            }
-            if !is_complete(&dir)? {
+        let known: Vec<PathBuf> = locked(&self.row).values().map(|slot| slot.dir.clone()).collect();
+        let mut count = epoch;
+        for entry in fs::read_dir(&self.dir)? {
+            let folder = entry?.path();
+            let named = folder.file_name().and_then(|name| parse_name(name.to_str()?));
+            let Some((_, there)) = named.filter(|(other, _)| *other == first) else { continue };
+            count = count.max(there.saturating_add(1));
+            if !known.contains(&folder) && !is_complete(&folder)? {
                 // Left by an attempt that failed half-way: nothing in it was acknowledged.
-                fs::remove_dir_all(&dir)?;
-                return Ok(dir);
+                remove(&folder);
             }
         }
-        Err(std::io::Error::other("no name is free"))
+        Ok(self.dir.join(format!("gen-{first:020}.{count:010}")))
     }
 
     fn make(&self, facts: Facts, carried: impl Iterator<Item = Frames>) -> Result<Arc<Generation>, GenerationError> {
@@ -296,21 +298,45 @@ impl Log {
             self.sums.gone(&slot);
             return true;
         }
+        if let Err(error) = self.remove_copies(first, &slot.dir) {
+            tracing::warn!(first = first.0, %error, "an older copy of a drained generation cannot be removed now");
+            return false;
+        }
         // Renamed first: a cut in the middle of the removal must not leave half a generation under its name.
         let trash = self.dir.join(format!("{TRASH}{first:020}"));
         slot.gone.store(true, SeqCst);
-        if let Err(error) = files::rename(&slot.dir, &trash) {
-            slot.gone.store(false, SeqCst);
-            tracing::warn!(first = first.0, %error, "drained generation cannot be removed, its space stays taken");
-            return false;
+        let moved = files::rename(&slot.dir, &trash);
+        if let Err(error) = &moved {
+            tracing::warn!(first = first.0, %error, "drained generation cannot be removed now, its space stays taken");
+            // Moved, and perhaps not for good: what is in it goes at the next opening.
+            if slot.dir.try_exists().unwrap_or(true) {
+                slot.gone.store(false, SeqCst);
+                return false;
+            }
         }
         row.remove(&first);
         drop(row);
         self.sums.gone(&slot);
         locked(&DISTRUSTED).remove(&slot.dir);
         slot.let_go();
-        let _ = fs::remove_dir_all(&trash);
+        if moved.is_ok() {
+            let _ = fs::remove_dir_all(&trash);
+        }
         true
+    }
+
+    /// Removes what failed attempts have left of a generation beside the folder that counts: a start that found it alone would take
+    /// it for the generation.
+    fn remove_copies(&self, first: Number, counts: &Path) -> std::io::Result<()> {
+        for entry in fs::read_dir(&self.dir)? {
+            let folder = entry?.path();
+            let named = folder.file_name().and_then(|name| parse_name(name.to_str()?));
+            if named.is_some_and(|(other, _)| other == first) && folder != counts {
+                fs::remove_dir_all(&folder)?;
+                locked(&DISTRUSTED).remove(&folder);
+            }
+        }
+        Ok(())
     }
 
     /// Bytes on disk of all generations. Looks at what was not looked at since the opening.

@@ -190,3 +190,26 @@ fn whenever_the_books_say_that_a_record_was_appended_it_can_be_read() {
     looker.join().unwrap();
     rig.end(false);
 }
+
+/// A run that ended before it could announce a hole leaves it to the next one, which may not get a message for long.
+#[test]
+fn a_hole_that_an_earlier_run_left_is_announced_without_a_message() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&options(dir.path()));
+    rig.append(1..=3);
+    rig.end(false);
+    let opened = Journal::open(&options(dir.path()), &Clock::new(None)).unwrap();
+    let lane = opened.journal.lane(MAIN).unwrap();
+    let first = lane.reader().read(1, 1 << 20).unwrap().remove(0);
+    assert!(lane.quarantine(&first.record, first.position, "Refused", "on purpose").unwrap());
+    opened.journal.0.write_state().unwrap();
+    drop((lane, opened));
+    let rig = start(&options(dir.path()));
+    let since = Instant::now();
+    while rig.facts().unannounced > 0 {
+        assert!(since.elapsed() < Duration::from_secs(10), "{:?}", rig.facts());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(rig.read_all().len(), 3, "two records and the gap record");
+    rig.end(false);
+}

@@ -95,6 +95,10 @@ impl<T: Ticket> Writer<T> {
         let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let waiting = waiting.expect("a runtime without sockets asks nothing of the system");
         let oldest = journal.0.bounds.max_age.map(Oldest::new);
+        if locked(&journal.0.books).iter().any(|book| !book.holes.all().is_empty()) {
+            // Left by the run before: they do not wait for a message either.
+            journal.0.noted.notify_one();
+        }
         Writer {
             journal,
             inbox,
