@@ -48,7 +48,8 @@ impl<T: Ticket> Writer<T> {
                 _ if !closely => closely = true,
                 Retention::Stop(bound) => {
                     let before = self.journal.0.log.disk_bytes();
-                    if !self.can_release() {
+                    self.released = self.can_release();
+                    if !self.released {
                         return Ok(Some(bound));
                     }
                     self.release()?;
@@ -122,7 +123,11 @@ impl<T: Ticket> Writer<T> {
         let look = self.oldest.as_ref().map_or(LOOK_PAUSE, |oldest| oldest.pause().min(LOOK_PAUSE));
         let until = Instant::now() + look;
         // What could go a moment ago has not gone, or has not helped: hurrying would only write the state again.
-        let tried = self.can_release();
+        // What was settled since that look is news.
+        let tried = self.released;
+        if !tried && self.can_release() {
+            return;
+        }
         while !self.stop.load(Relaxed) && Instant::now() < until {
             let settled = self.journal.0.settled.notified();
             let settled = self.waiting.block_on(async { tokio::time::timeout(STOP_PAUSE, settled).await.is_ok() });

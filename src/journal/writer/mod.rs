@@ -75,6 +75,8 @@ pub struct Writer<T> {
     pub(crate) restless_bytes: u64,
     last_group: usize,
     pub(crate) free: free::Free,
+    /// At the bound, all that lanes are past was let go of, and it did not help.
+    pub(crate) released: bool,
     /// The search for what is too old, where age is a bound.
     pub(crate) oldest: Option<Oldest>,
     /// Nothing runs on it: the thread waits in it for two things at once.
@@ -114,6 +116,7 @@ impl<T: Ticket> Writer<T> {
             restless_bytes: active_bytes,
             last_group: 0,
             free: free::Free::default(),
+            released: false,
             oldest,
             waiting,
         }
