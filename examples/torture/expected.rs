@@ -5,6 +5,7 @@
 //! before it.
 
 use crate::draft::goes_to;
+use crate::faults::Lost;
 use crate::marks::{LANES, Mark, Recorded, Seen};
 use crate::session::Read;
 use power_cut::Event;
@@ -33,6 +34,14 @@ pub(crate) struct Expected {
     acked: BTreeSet<u64>,
     given: HashMap<(u64, u64), Option<u64>>,
     quarantined: BTreeSet<(usize, u64)>,
+    /// There is a bound that evicts.
+    bounded: bool,
+    /// What was lost of the state file before this open.
+    just_lost: Option<Lost>,
+    /// All of it was lost, now or before an earlier open: the log alone tells what there was.
+    state_was_lost: bool,
+    /// Records found missing that were never acknowledged.
+    gone: u64,
     lanes: [Known; 2],
 }
 
@@ -41,12 +50,17 @@ pub(crate) struct Opening {
     pub(crate) epoch: u64,
     pub(crate) id: String,
     pub(crate) state_lost: bool,
+    pub(crate) slot_lost: bool,
+    /// What this opening had to notice of the state file.
+    pub(crate) lost: Option<Lost>,
+    /// No lane has anything that waits.
+    pub(crate) empty: bool,
     pub(crate) missing: u64,
     pub(crate) quarantined: u64,
 }
 
 impl Expected {
-    pub(crate) fn new(seed: u64) -> Expected {
+    pub(crate) fn new(seed: u64, bounded: bool) -> Expected {
         Expected {
             seed,
             epoch: 0,
@@ -56,6 +70,10 @@ impl Expected {
             acked: BTreeSet::new(),
             given: HashMap::new(),
             quarantined: BTreeSet::new(),
+            bounded,
+            just_lost: None,
+            state_was_lost: false,
+            gone: 0,
             lanes: Default::default(),
         }
     }
@@ -63,10 +81,19 @@ impl Expected {
     /// Takes the next mark.
     pub(crate) fn take(&mut self, mark: &Mark) {
         match mark {
+            Mark::StateLost(lost) => {
+                self.just_lost = Some(*lost);
+                self.state_was_lost |= *lost == Lost::All;
+                if *lost != Lost::Older {
+                    // It said more than what is left of it.
+                    self.lanes.iter_mut().for_each(|lane| lane.trimmed = 0);
+                }
+            }
             Mark::Opening => {}
             Mark::Opened { epoch, id } => {
                 self.epoch = *epoch;
-                self.id.get_or_insert_with(|| id.clone());
+                self.id = Some(id.clone());
+                self.just_lost = None;
             }
             Mark::Submitted { n } => {
                 self.highest = self.highest.max(*n);
@@ -86,7 +113,7 @@ impl Expected {
                 let trimmed = &mut self.lanes[*lane].trimmed;
                 *trimmed = (*trimmed).max(*cursor);
             }
-            Mark::Gone { n } => drop(self.submitted.remove(n)),
+            Mark::Gone { n } => self.gone += u64::from(self.submitted.remove(n)),
         }
     }
 
@@ -118,17 +145,29 @@ impl Expected {
 
     /// What an open that has just returned breaks.
     pub(crate) fn check_opening(&self, opening: &Opening, wrong: &mut Vec<String>) {
-        let Opening { epoch, id, state_lost, missing, quarantined } = opening;
-        if *epoch <= self.epoch {
+        let Opening { epoch, id, state_lost, slot_lost, lost, empty, missing, quarantined } = opening;
+        let all_lost = self.just_lost == Some(Lost::All);
+        // A journal that never took anything may be made again.
+        let blank = all_lost && self.acked.is_empty();
+        if *epoch <= self.epoch && !blank {
             wrong.push(format!("epoch {epoch} was given before (the last one was {})", self.epoch));
         }
-        if let Some(was) = self.id.as_ref().filter(|was| *was != id) {
+        // Nothing in the log says whose it is where it holds nothing.
+        if let Some(was) = self.id.as_ref().filter(|was| *was != id && !(all_lost && *empty)) {
             wrong.push(format!("journal {was} became {id}"));
         }
-        if *state_lost && self.id.is_some() {
+        if *state_lost && self.id.is_some() && !all_lost {
             wrong.push("the state file was lost".into());
         }
-        if *missing > 0 {
+        let noticed = match lost {
+            Some(Lost::All) => *state_lost || blank,
+            Some(_) => *slot_lost,
+            None => true,
+        };
+        if !noticed {
+            wrong.push(format!("nobody noticed that of the state file was lost: {lost:?}"));
+        }
+        if *missing > 0 && !all_lost {
             wrong.push(format!("{missing} records below the durable high water are missing, says the open"));
         }
         let expected = self.quarantined.len() as u64;
@@ -139,9 +178,10 @@ impl Expected {
 
     /// What a freshly read lane breaks of the promise that whatever may have been sent says so.
     pub(crate) fn check_maybe_sent(&self, lane: usize, reads: &[Read], wrong: &mut Vec<String>) {
-        let silent = |read: &&Read| !read.maybe_sent && self.lanes[lane].sent.contains_key(&read.seen.position);
-        for read in reads.iter().filter(silent) {
-            wrong.push(format!("{}: {} was sent and does not say so", LANES[lane], name(&read.seen)));
+        // Whatever is lost of the state file may have held a mark: then all that is there says so.
+        let may_be = |read: &&Read| self.just_lost.is_some() || self.lanes[lane].sent.contains_key(&read.seen.position);
+        for read in reads.iter().filter(|read| !read.maybe_sent).filter(may_be) {
+            wrong.push(format!("{}: {} may have been sent and does not say so", LANES[lane], name(&read.seen)));
         }
     }
 
@@ -150,10 +190,12 @@ impl Expected {
         let mut say = |text: String| wrong.push(format!("{}: {text}", LANES[lane]));
         let known = &self.lanes[lane];
         let sum = facts.accepted + facts.waiting + facts.evicted + facts.quarantined + facts.damaged;
-        if facts.appended != sum || facts.damaged > 0 || reads.len() as u64 != facts.waiting {
+        if facts.appended != sum || facts.damaged > self.may_be_damaged() || reads.len() as u64 != facts.waiting {
             say(format!("{} were read, and the books say {facts:?}", reads.len()));
         }
-        if facts.accepted + facts.quarantined > known.settling.len() as u64 {
+        // Without a state what is gone counts as accepted, and some of it may have been evicted.
+        let unknown = self.state_was_lost && self.bounded;
+        if facts.accepted + facts.quarantined > known.settling.len() as u64 && !unknown {
             say(format!("{} were settled, and the books say {facts:?}", known.settling.len()));
         }
         if facts.cursor.0 < known.trimmed {
@@ -163,12 +205,26 @@ impl Expected {
         self.check_presence(lane, reads, facts, &mut say);
     }
 
+    /// Positions that may be booked as damaged: without a state nobody knows that a commit was torn before it was
+    /// acknowledged, and what it lacks counts as lost.
+    fn may_be_damaged(&self) -> u64 {
+        let open = self.submitted.difference(&self.acked).count() as u64;
+        if self.state_was_lost { self.gone + open } else { 0 }
+    }
+
     fn check_order(&self, known: &Known, reads: &[&Read], facts: &LaneFacts, say: &mut dyn FnMut(String)) {
         let mut expected = facts.cursor.0;
         let mut last = 0;
+        let mut damaged = facts.damaged;
+        let mut hole_in = |range: Range<u64>| {
+            let mut holes = range.filter(|position| !known.settling.contains(position));
+            let booked = holes.by_ref().take(damaged as usize).count();
+            damaged -= booked as u64;
+            holes.next()
+        };
         for read in reads {
             let seen = &read.seen;
-            if let Some(hole) = (expected..seen.position).find(|position| !known.settling.contains(position)) {
+            if let Some(hole) = hole_in(expected..seen.position) {
                 say(format!("position {hole} is neither settled nor there, before {}", name(seen)));
             }
             if seen.position < expected {
@@ -193,7 +249,7 @@ impl Expected {
                 _ => {}
             }
         }
-        if let Some(hole) = (expected..=facts.appended).find(|position| !known.settling.contains(position)) {
+        if let Some(hole) = hole_in(expected..facts.appended + 1) {
             say(format!("position {hole} is neither settled nor there, at the end"));
         }
     }
@@ -205,13 +261,15 @@ impl Expected {
         let top = self.acked.iter().rev().find(|n| here(n)).max(there.last()).copied().unwrap_or(0);
         let settled = |n: &u64| known.place.get(n).is_some_and(|position| known.settling.contains(position));
         // What is not there and not settled must have been evicted: the oldest, and as many as the books say.
-        let absent = self.submitted.range(..=top).filter(|n| here(n) && !there.contains(n) && !settled(n));
+        let torn = |n: &u64| self.state_was_lost && !self.acked.contains(n);
+        let absent = self.submitted.range(..=top).filter(|n| here(n) && !there.contains(n) && !settled(n) && !torn(n));
         let absent: Vec<u64> = absent.copied().collect();
         let positions: BTreeSet<u64> = reads.iter().map(|read| read.seen.position).collect();
         let unsettled = known.sent.iter().filter(|(position, _)| !known.settling.contains(position));
         let gaps = unsettled.filter(|(position, seen)| seen.n.is_none() && !positions.contains(position)).count();
         let within = absent.last() < there.first() || there.is_empty() || absent.is_empty();
-        if (absent.len() + gaps) as u64 <= facts.evicted && within {
+        let counted = (absent.len() + gaps) as u64 <= facts.evicted || self.state_was_lost && self.bounded;
+        if counted && within {
             return;
         }
         for n in absent.iter().take(3) {

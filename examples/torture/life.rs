@@ -4,6 +4,7 @@
 //! Every life is recorded like the run before it, so that a second cut can fall into it, the open included.
 
 use crate::expected::{Expected, Opening};
+use crate::faults::{self, Lost};
 use crate::load::Plan;
 use crate::marks::{LANES, Mark, Recorded, Witness};
 use crate::phase::{moment, phases};
@@ -54,6 +55,17 @@ impl Lives<'_> {
         let phases = phases(&recorded, expected.was_opened());
         let moment = moment(&recorded, &phases, &mut second);
         tally.phase(self.device, phases[moment]);
+        if std::env::var("TORTURE_TRACE").is_ok() {
+            for (at, event) in recorded.trace[..moment].iter().enumerate() {
+                match event {
+                    power_cut::Event::Write { handle, at: to, bytes } => {
+                        eprintln!("{at} write {handle} {to} {}", bytes.len())
+                    }
+                    power_cut::Event::Mark(index) => eprintln!("{at} mark {:?}", recorded.marks[*index as usize]),
+                    event => eprintln!("{at} {event:?}"),
+                }
+            }
+        }
         let disk = base.after(&recorded.trace[..moment]).map_err(End::Broken)?;
         let mut expected = expected.clone();
         expected.take_all(&recorded, 0..moment);
@@ -77,12 +89,18 @@ impl Lives<'_> {
         tally: &mut Tally,
     ) -> Result<(Disk, Option<Recorded>), End> {
         let broken = |error: std::io::Error| End::Broken(format!("{}: {error}", self.folder.display()));
+        // Its own dice: what goes wrong beside the cut leaves the cut as it is.
+        let mut trouble = Random::seeded(random.bits());
+        let mut lost = None;
         let (image, base) = if random.chance(0.1) {
             tally.kills += 1;
             (disk.newest(), disk.killed())
         } else {
-            let (image, lost) = disk.cut(&mut |bound| random.below(bound));
-            tally.add(lost);
+            let (mut image, of_writes) = disk.cut(&mut |bound| random.below(bound));
+            tally.add(of_writes);
+            if trouble.chance(0.25) {
+                lost = faults::lose_state(&mut image, &mut trouble);
+            }
             let base = Disk::holding(self.device, &image);
             (image, base)
         };
@@ -95,8 +113,20 @@ impl Lives<'_> {
         image.write_to(&folder).map_err(broken)?;
         drop(image);
         let witness = Witness::start(&folder, self.plan.habits(false));
-        let mut life = Life { witness: &witness, expected, random, tally, wrong: Vec::new() };
+        let mut expected = expected.clone();
+        if let Some(lost) = lost {
+            witness.mark(Mark::StateLost(lost));
+            expected.take(&Mark::StateLost(lost));
+            tally.states_lost += 1;
+        }
+        if trouble.chance(0.3) {
+            witness.refuse(&faults::faults(&mut trouble, 3));
+        }
+        let expected = &expected;
+        let mut life = Life { witness: &witness, lost, expected, random, tally, wrong: Vec::new() };
         let lived = life.live(self.plan, &folder);
+        tally.refused += witness.refused();
+        witness.refuse(&[]);
         let recorded = if again && lived.is_ok() { Some(witness.finish(&base).map_err(End::Broken)?) } else { None };
         tally.proven += u64::from(recorded.is_some());
         std::fs::remove_dir_all(&folder).map_err(broken)?;
@@ -106,6 +136,8 @@ impl Lives<'_> {
 
 struct Life<'a> {
     witness: &'a Witness,
+    /// What was lost of the state file since the cut.
+    lost: Option<Lost>,
     expected: &'a Expected,
     random: &'a mut Random,
     tally: &'a mut Tally,
@@ -158,7 +190,7 @@ impl Life<'_> {
 
     fn read(&mut self, session: &Session, readers: &mut [Reader; 2]) -> Result<[Vec<Read>; 2], String> {
         let [main, audit] = readers;
-        let reads = [session.read_all(main)?, session.read_all(audit)?];
+        let reads = [session.read_all(main, self.witness)?, session.read_all(audit, self.witness)?];
         self.tally.records += reads.iter().map(|reads| reads.len() as u64).sum::<u64>();
         Ok(reads)
     }
@@ -169,6 +201,10 @@ impl Life<'_> {
             epoch: facts.epoch.0,
             id: facts.journal_id,
             state_lost: report.state_lost,
+            slot_lost: report.slot_lost,
+            // A first attempt that was refused may have made a new state.
+            lost: self.lost.filter(|_| !session.again),
+            empty: reads.iter().all(Vec::is_empty),
             missing: report.missing,
             quarantined: facts.quarantine.entries,
         };
@@ -202,7 +238,7 @@ impl Life<'_> {
     fn send(&mut self, lane: usize, handle: &Lane, reads: &[Read], settled: f64) -> Result<(), String> {
         let positions: Vec<Position> = reads.iter().map(|read| Position(read.seen.position)).collect();
         if handle.needs_mark(&positions) {
-            handle.mark(&positions).map_err(|error| error.to_string())?;
+            self.witness.insist(|| handle.mark(&positions).map_err(|error| error.to_string()))?;
         }
         for read in reads {
             self.witness.mark(Mark::Sent { lane, seen: read.seen.clone() });
@@ -232,11 +268,8 @@ impl Life<'_> {
 
     /// Has the state written; nobody else is at the journal now.
     fn note(&mut self, session: &Session) {
-        let cursors = session.lanes().map(|lane| lane.cursor());
-        session.journal.keep();
-        for (lane, cursor) in cursors.into_iter().enumerate() {
-            self.witness.mark(Mark::Trimmed { lane, cursor: cursor.0 });
-        }
+        let cursors = session.lanes().map(|lane| lane.cursor().0);
+        self.witness.keep(&session.journal, cursors);
     }
 }
 

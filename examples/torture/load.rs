@@ -5,9 +5,10 @@
 //! rotate, drained ones go, and at a low bound the oldest are evicted. What threads do in which order is the system's
 //! choice, so a run is recorded once and cut many times.
 
+use crate::faults;
 use crate::marks::{Mark, Recorded, Witness};
 use crate::session::{Bounds, Session, seen, until_durable};
-use power_cut::{Device, Disk, Habits};
+use power_cut::{Device, Disk, Fault, Habits};
 use proving::random::Random;
 use std::path::Path;
 use std::sync::atomic::{
@@ -52,9 +53,21 @@ impl Plan {
         Habits { ignore_dir_syncs: self.ignore_dir_syncs, sync_pause }
     }
 
+    /// Whether the oldest records may be evicted.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.bounds.max_bytes < 1 << 30
+    }
+
+    /// Which calls are refused: in every other run, spread over all of it.
+    fn faults(&self) -> Vec<Fault> {
+        let mut random = Random::seeded(self.seed ^ 2);
+        if random.chance(0.5) { faults::faults(&mut random, 12) } else { Vec::new() }
+    }
+
     /// Plays it in an empty folder.
     pub(crate) fn record(&self, folder: &Path) -> Result<Recorded, String> {
         let witness = Witness::start(folder, self.habits(true));
+        witness.refuse(&self.faults());
         let mut random = Random::seeded(self.seed ^ 1);
         let mut next = 1;
         for open in 0..self.opens {
@@ -77,7 +90,7 @@ impl Plan {
     ) -> Result<(), String> {
         let (lanes, journal) = (session.lanes(), session.journal.clone());
         // At a bound, a lane that does not drain at all is what makes the oldest go.
-        let stuck = self.bounds.max_bytes < 1 << 30 && random.chance(0.7);
+        let stuck = self.is_bounded() && random.chance(0.7);
         let [main, audit] = [0, 1].map(|lane| Drain {
             lane,
             random: Random::seeded(random.bits()),
@@ -102,11 +115,7 @@ impl Plan {
                     std::thread::sleep(Duration::from_micros(500 + pauses.below(6_000)));
                     // What the books were told before the state was asked for is in it.
                     let cursors: Vec<u64> = moved.iter().map(|cursor| cursor.load(Acquire)).collect();
-                    journal.keep();
-                    cursors
-                        .into_iter()
-                        .enumerate()
-                        .for_each(|(lane, cursor)| witness.mark(Mark::Trimmed { lane, cursor }));
+                    witness.keep(&journal, cursors);
                 }
             });
             let fed = feed(session, bursts, next, random, witness);
@@ -173,7 +182,7 @@ impl Drain<'_> {
             refused = 0;
             let positions: Vec<Position> = read.iter().map(|read| read.position).collect();
             if lane.needs_mark(&positions) {
-                lane.mark(&positions).map_err(|error| error.to_string())?;
+                self.witness.insist(|| lane.mark(&positions).map_err(|error| error.to_string()))?;
             }
             for read in read {
                 self.witness.mark(Mark::Sent { lane: self.lane, seen: seen(&read) });
@@ -207,10 +216,9 @@ impl Drain<'_> {
 
     fn quarantine(&self, lane: &Lane, read: &tidegate::journal::ReadRecord) -> Result<(), String> {
         self.witness.mark(Mark::Settling { lane: self.lane, position: read.position.0 });
-        match lane.quarantine(&read.record, read.position, "Refused", "on purpose") {
-            Ok(true) => self.witness.mark(Mark::Quarantined { lane: self.lane, position: read.position.0 }),
-            Ok(false) => {}
-            Err(error) => return Err(error.to_string()),
+        let keep = || lane.quarantine(&read.record, read.position, "Refused", "on purpose");
+        if self.witness.insist(|| keep().map_err(|error| error.to_string()))? {
+            self.witness.mark(Mark::Quarantined { lane: self.lane, position: read.position.0 });
         }
         Ok(())
     }

@@ -4,13 +4,18 @@
 //! after the attempt's mark was durable and before the record would fly, a settling before the books are told, because the
 //! state file may say so at any time from then on; a trim after the state that says so was written.
 
-use power_cut::{Disk, Habits, Recording, Trace};
+use crate::faults::Lost;
+use power_cut::{Disk, Fault, Habits, Recording, Trace};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use tidegate::journal::Journal;
 
 /// The queues, one lane each. Both drain; the second one lags.
 pub(crate) const LANES: [&str; 2] = ["main", "audit"];
+
+/// Begins what is said of a panic.
+pub(crate) const PANIC: &str = "panic: ";
 
 /// A record as a lane gave it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -25,6 +30,8 @@ pub(crate) struct Seen {
 /// One thing that somebody outside was told, or told us.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Mark {
+    /// So much of the state file was lost after the cut.
+    StateLost(Lost),
     /// The journal is being opened.
     Opening,
     /// It is open.
@@ -68,6 +75,37 @@ impl Witness {
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         self.recording.mark(marks.len() as u64);
         marks.push(mark);
+    }
+
+    /// From now on these calls are refused.
+    pub(crate) fn refuse(&self, faults: &[Fault]) {
+        self.recording.refuse(faults);
+    }
+
+    /// How many calls were refused so far.
+    pub(crate) fn refused(&self) -> u64 {
+        self.recording.refused()
+    }
+
+    /// Does something, and does it again for as long as calls were refused meanwhile; a panic is never forgiven.
+    pub(crate) fn insist<T>(&self, mut attempt: impl FnMut() -> Result<T, String>) -> Result<T, String> {
+        loop {
+            // A plan has an end, so this has one.
+            let before = self.refused();
+            match attempt() {
+                Err(text) if self.refused() > before && !text.starts_with(PANIC) => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Has the state written, and then says what it surely holds: nothing, if a call was refused meanwhile.
+    pub(crate) fn keep(&self, journal: &Journal, cursors: impl IntoIterator<Item = u64>) {
+        let before = self.refused();
+        journal.keep();
+        if self.refused() == before {
+            cursors.into_iter().enumerate().for_each(|(lane, cursor)| self.mark(Mark::Trimmed { lane, cursor }));
+        }
     }
 
     /// Shows every mark so far.

@@ -72,7 +72,7 @@ impl Follow {
             Event::Open { path, .. } if path == "log" => self.rotating = false,
             Event::Open { path, handle, .. } if path == "state" => drop(self.state.insert(*handle)),
             Event::Write { handle, .. } => self.noting = self.state.contains(handle),
-            Event::SyncEnd { .. } => self.noting = false,
+            Event::SyncEnd { .. } | Event::SyncFailed { .. } => self.noting = false,
             Event::Rename { to, .. } if to.starts_with("log/trash-") => self.deleting = true,
             Event::RemoveDir { path } if path.starts_with("log/trash-") && path.matches('/').count() == 1 => {
                 self.deleting = false;

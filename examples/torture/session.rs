@@ -1,7 +1,7 @@
 //! One open journal with its writer, driven from outside as the agent drives it.
 
 use crate::draft::{draft, is_faithful, n_of};
-use crate::marks::{LANES, Mark, Seen, Witness};
+use crate::marks::{LANES, Mark, PANIC, Seen, Witness};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -34,6 +34,8 @@ pub(crate) struct Bounds {
 pub(crate) struct Session {
     pub(crate) journal: Journal,
     pub(crate) report: OpenReport,
+    /// It did not open at the first attempt.
+    pub(crate) again: bool,
     seed: u64,
     inbox: Option<UnboundedSender<Append<u64>>>,
     committed: UnboundedReceiver<Vec<u64>>,
@@ -72,11 +74,16 @@ impl Session {
             machine: "/".into(),
             runtime: None,
         };
-        let opened = guarded(|| {
-            let mut opened = Journal::open(&options, &Clock::new(None)).map_err(|error| error.to_string())?;
-            // As the agent does, for its key index.
-            opened.each_of_tail(&mut |_| {});
-            Ok(opened)
+        // The agent tries again, too, unless it is told that this is of no use.
+        let mut attempts = 0;
+        let opened = witness.insist(|| {
+            attempts += 1;
+            guarded(|| {
+                let mut opened = Journal::open(&options, &Clock::new(None)).map_err(|error| error.to_string())?;
+                // As the agent does, for its key index.
+                opened.each_of_tail(&mut |_| {});
+                Ok(opened)
+            })
         })?;
         let (journal, report) = (opened.journal.clone(), opened.report.clone());
         witness.mark(Mark::Opened { epoch: journal.epoch().0, id: journal.id().to_string() });
@@ -87,7 +94,17 @@ impl Session {
         let stop = Arc::new(AtomicBool::new(false));
         let writer = opened.writer(Duration::ZERO, receiver, sender, stop.clone());
         let writer = Some(std::thread::spawn(move || writer.run()));
-        Ok(Session { journal, report, seed, inbox: Some(inbox), committed, waiting: 0, stop, writer })
+        Ok(Session {
+            journal,
+            report,
+            again: attempts > 1,
+            seed,
+            inbox: Some(inbox),
+            committed,
+            waiting: 0,
+            stop,
+            writer,
+        })
     }
 
     pub(crate) fn lanes(&self) -> [Lane; 2] {
@@ -124,12 +141,12 @@ impl Session {
     }
 
     /// Reads on to the end of what is durable.
-    pub(crate) fn read_all(&self, reader: &mut Reader) -> Result<Vec<Read>, String> {
+    pub(crate) fn read_all(&self, reader: &mut Reader, witness: &Witness) -> Result<Vec<Read>, String> {
         let lanes = self.lane_ids();
         guarded(|| {
             let mut all = Vec::new();
             loop {
-                let some = reader.read(64, 1 << 20).map_err(|error| error.to_string())?;
+                let some = witness.insist(|| reader.read(64, 1 << 20).map_err(|error| error.to_string()))?;
                 if some.is_empty() {
                     return Ok(all);
                 }
@@ -187,7 +204,7 @@ pub(crate) fn until_durable(durable: &mut watch::Receiver<u64>, moment: Duration
 }
 
 fn guarded<T>(call: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(format!("panic: {}", text_of(&*panic))))
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(format!("{PANIC}{}", text_of(&*panic))))
 }
 
 fn text_of(panic: &(dyn Any + Send)) -> String {

@@ -18,6 +18,10 @@ pub(crate) struct Tally {
     pub(crate) records: u64,
     /// Lives that began with evictions in the books.
     pub(crate) at_bound: u64,
+    /// Lives that began without a half of the state file, or without both.
+    pub(crate) states_lost: u64,
+    /// Calls that were refused.
+    pub(crate) refused: u64,
     /// Recordings that gave the real folder back.
     pub(crate) proven: u64,
     phases: BTreeMap<Phase, (u64, u64)>,
@@ -79,6 +83,7 @@ impl fmt::Display for Tally {
         write!(f, ", pages torn {}", lost.pages_torn)?;
         write!(f, ", lengths lost {}, changes of folders lost {}", lost.lengths_lost, lost.changes_lost)?;
         write!(f, "; {} records checked, {} lives after evictions", self.records, self.at_bound)?;
+        write!(f, ", {} after a loss of state, {} calls refused", self.states_lost, self.refused)?;
         write!(f, ", {} recordings proven byte for byte", self.proven)
     }
 }

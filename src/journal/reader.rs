@@ -381,7 +381,7 @@ impl Reader {
         if self.number >= self.lane.journal.0.began && !reading.is_aside() {
             return Err(lost_sight_of(self.number, &mut self.reading));
         }
-        self.number = self.number.saturating_add(1);
+        self.number = self.lane.journal.0.next_above(reading, self.number)?;
         Ok(None)
     }
 }

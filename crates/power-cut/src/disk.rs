@@ -151,6 +151,11 @@ impl Disk {
                 let begun = self.syncs.remove(sync)?;
                 self.synced(begun);
             }
+            Event::SyncFailed { sync } => {
+                if let Begun { node: Node::File(file), .. } = self.syncs.remove(sync)? {
+                    self.files.get_mut(&file).map(File::sync_failed);
+                }
+            }
             Event::RangeSync { handle, at, len } => {
                 // Data only, and only where no cache of the device can lose it.
                 if self.device == Device::Plain {

@@ -28,7 +28,7 @@ struct Version<T> {
 pub(crate) struct File {
     pages: BTreeMap<u64, Vec<Version<Page>>>,
     lengths: Vec<Version<u64>>,
-    /// Pages with more than one version.
+    /// Pages that the next sync makes certain. Others with more than one version were in a sync that failed.
     unsynced: BTreeSet<u64>,
     zero: Page,
 }
@@ -108,6 +108,12 @@ impl File {
         let pages = std::mem::take(&mut self.unsynced);
         self.settle_pages(pages, begun);
         settle(&mut self.lengths, begun);
+    }
+
+    /// A sync has failed: what of these pages reached the device stays open, and no later sync says anything of it. A page
+    /// that is written to again goes to the device as a whole.
+    pub(crate) fn sync_failed(&mut self) {
+        self.unsynced.clear();
     }
 
     /// The device holds these bytes as they were at event `begun`; of the length nothing is said.

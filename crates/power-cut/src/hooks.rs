@@ -8,6 +8,7 @@
 //! other; arguments go to the kernel as they came, which checks pointers itself; and where one is read here, libc's
 //! contract with its caller (a string that ends in zero, a buffer of the length said) is what makes it sound.
 
+use crate::fault::{self, Call, Fate};
 use crate::recorder::{self, Log};
 use libc::{AT_FDCWD, c_char, c_int, c_long, c_uint, c_void, iovec, mode_t, off_t, size_t, ssize_t};
 use std::ffi::CStr;
@@ -16,6 +17,16 @@ macro_rules! kernel {
     ($number:ident $(, $argument:expr)*) => {
         // SAFETY: see the head of this file.
         unsafe { libc::syscall(libc::$number $(, $argument as c_long)*) }
+    };
+}
+
+/// Answers a call with an error in the kernel's place, where the plan says so.
+macro_rules! unless_refused {
+    ($call:expr) => {
+        if let Fate::Fails(error) = fault::fate($call) {
+            restore(Some(error));
+            return -1;
+        }
     };
 }
 
@@ -64,6 +75,7 @@ unsafe fn open_at(dir: c_int, path: *const c_char, flags: c_int, mode: mode_t) -
         recorder::forget(fd);
         return fd;
     };
+    unless_refused!(Call::Open);
     recorder::noted(call, |log, fd| {
         if flags & libc::O_TMPFILE == libc::O_TMPFILE {
             log.unmodelled("O_TMPFILE");
@@ -120,18 +132,62 @@ fn written(log: &mut Log, fd: c_int, at: Option<off_t>, done: ssize_t, buffer: *
     log.wrote(fd, at as u64, bytes);
 }
 
+/// How many bytes of a write are made; an error: none, and `errno` says why.
+fn length_to_write(ours: bool, count: size_t) -> Result<size_t, ()> {
+    match if ours { fault::fate(Call::Write) } else { Fate::Passes } {
+        Fate::Passes => Ok(count),
+        Fate::Half if count > 1 => Ok(count / 2),
+        Fate::Half => Ok(count),
+        Fate::Fails(error) => {
+            restore(Some(error));
+            Err(())
+        }
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, count: size_t) -> ssize_t {
+    if recorder::knows(fd) {
+        unless_refused!(Call::Read);
+    }
+    kernel!(SYS_read, fd, buffer, count) as ssize_t
+}
+
+unsafe fn read_at(fd: c_int, buffer: *mut c_void, count: size_t, at: off_t) -> ssize_t {
+    if recorder::knows(fd) {
+        unless_refused!(Call::Read);
+    }
+    kernel!(SYS_pread64, fd, buffer, count, at) as ssize_t
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pread(fd: c_int, buffer: *mut c_void, count: size_t, at: off_t) -> ssize_t {
+    // SAFETY: see the head of this file.
+    unsafe { read_at(fd, buffer, count, at) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pread64(fd: c_int, buffer: *mut c_void, count: size_t, at: off_t) -> ssize_t {
+    // SAFETY: see the head of this file.
+    unsafe { read_at(fd, buffer, count, at) }
+}
+
 #[unsafe(no_mangle)]
 unsafe extern "C" fn write(fd: c_int, buffer: *const c_void, count: size_t) -> ssize_t {
+    let ours = recorder::knows(fd);
+    let Ok(count) = length_to_write(ours, count) else { return -1 };
     let call = || kernel!(SYS_write, fd, buffer, count) as ssize_t;
-    if !recorder::knows(fd) {
+    if !ours {
         return call();
     }
     recorder::noted(call, |log, done| written(log, fd, None, done, buffer))
 }
 
 unsafe fn write_at(fd: c_int, buffer: *const c_void, count: size_t, at: off_t) -> ssize_t {
+    let ours = recorder::knows(fd);
+    let Ok(count) = length_to_write(ours, count) else { return -1 };
     let call = || kernel!(SYS_pwrite64, fd, buffer, count, at) as ssize_t;
-    if !recorder::knows(fd) {
+    if !ours {
         return call();
     }
     recorder::noted(call, |log, done| written(log, fd, Some(at), done, buffer))
@@ -163,6 +219,7 @@ unsafe fn resize(fd: c_int, length: off_t) -> c_int {
     if !recorder::knows(fd) {
         return call();
     }
+    unless_refused!(Call::Resize);
     recorder::noted(call, |log, _| log.resized(fd, length as u64))
 }
 
@@ -200,6 +257,11 @@ unsafe extern "C" fn fallocate64(fd: c_int, mode: c_int, at: off_t, length: off_
 
 fn sync(fd: c_int, call: impl FnOnce() -> c_int) -> c_int {
     let Some(sync) = recorder::sync_begins(fd) else { return call() };
+    if let Fate::Fails(error) = fault::fate(Call::Sync) {
+        recorder::sync_fails(sync);
+        restore(Some(error));
+        return -1;
+    }
     let answer = call();
     if answer == 0 {
         recorder::sync_ends(sync);
@@ -220,7 +282,11 @@ unsafe extern "C" fn fdatasync(fd: c_int) -> c_int {
 unsafe fn rename_at(from_dir: c_int, from: *const c_char, to_dir: c_int, to: *const c_char, flags: c_uint) -> c_int {
     let call = || kernel!(SYS_renameat2, from_dir, from, to_dir, to, flags) as c_int;
     // SAFETY: see the head of this file.
-    match unsafe { (below(from_dir, from), below(to_dir, to)) } {
+    let names = unsafe { (below(from_dir, from), below(to_dir, to)) };
+    if names != (None, None) {
+        unless_refused!(Call::Rename);
+    }
+    match names {
         (None, None) => call(),
         (Some(from), Some(to)) if flags == 0 => recorder::noted(call, |log, _| log.renamed(from, to)),
         _ => recorder::noted(call, |log, _| log.unmodelled("rename across the border, or with flags")),
@@ -255,6 +321,7 @@ unsafe fn remove_at(dir: c_int, path: *const c_char, flags: c_int) -> c_int {
     let call = || kernel!(SYS_unlinkat, dir, path, flags) as c_int;
     // SAFETY: see the head of this file.
     let Some(name) = (unsafe { below(dir, path) }) else { return call() };
+    unless_refused!(Call::Remove);
     recorder::noted(call, |log, _| log.removed(name, flags & libc::AT_REMOVEDIR != 0))
 }
 
@@ -280,6 +347,7 @@ unsafe fn make_dir_at(dir: c_int, path: *const c_char, mode: mode_t) -> c_int {
     let call = || kernel!(SYS_mkdirat, dir, path, mode) as c_int;
     // SAFETY: see the head of this file.
     let Some(name) = (unsafe { below(dir, path) }) else { return call() };
+    unless_refused!(Call::MakeDir);
     recorder::noted(call, |log, _| log.made_dir(name))
 }
 

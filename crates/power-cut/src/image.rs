@@ -57,6 +57,22 @@ impl Image {
         Some(bytes)
     }
 
+    /// Puts other bytes into a file, whether it was there or not; its folder must be.
+    pub fn put(&mut self, path: &str, bytes: &[u8]) {
+        let page = |chunk: &[u8]| {
+            let mut page = [0; PAGE];
+            page[..chunk.len()].copy_from_slice(chunk);
+            page.into()
+        };
+        let pages = bytes.chunks(PAGE).enumerate().map(|(index, chunk)| (index as u64, page(chunk))).collect();
+        self.files.insert(path.to_owned(), Contents { len: bytes.len() as u64, pages });
+    }
+
+    /// Takes a file away.
+    pub fn take(&mut self, path: &str) {
+        self.files.remove(path);
+    }
+
     /// Writes it out below `folder`, which must be there and empty.
     ///
     /// # Errors

@@ -10,6 +10,8 @@
 //! 3. The image ([`Image`]): one of the states in which a cut at that moment may leave the folder, to be written out and
 //!    opened.
 //!
+//! Beside the power, calls can fail: a [`Fault`] answers some of them with an error, as a device or a full disk does.
+//!
 //! Whether the recorder saw everything is not assumed: [`Recording::finish`] compares the state that the disk would have
 //! without any cut with the real folder, byte for byte. An entry point that was missed fails there, loudly.
 //!
@@ -17,6 +19,7 @@
 #![cfg(all(target_os = "linux", target_pointer_width = "64"))]
 
 mod disk;
+mod fault;
 mod file;
 mod hooks;
 mod image;
@@ -27,6 +30,7 @@ mod trace;
 mod tree;
 
 pub use disk::{Device, Disk, Lost};
+pub use fault::{Call, Fault};
 pub use image::Image;
 pub use recorder::{Habits, Recording, range_synced};
 pub use trace::{Event, Trace};

@@ -6,6 +6,7 @@
 //! recording was finished belongs to no trace.
 
 use crate::disk::Disk;
+use crate::fault::{self, Fault};
 use crate::trace::{Event, Trace};
 use std::cell::Cell;
 use std::io;
@@ -149,6 +150,14 @@ pub(crate) fn sync_ends(Sync { recording, sync }: Sync) {
     }
 }
 
+/// Notes that a sync has returned with an error.
+pub(crate) fn sync_fails(Sync { recording, sync }: Sync) {
+    let mut log = log();
+    if log.recording == recording && recording == RUNNING.load(Acquire) {
+        log.events.push(Event::SyncFailed { sync });
+    }
+}
+
 /// Notes a `sync_file_range` that was answered with success: to be told by whoever overrides that call.
 pub fn range_synced(fd: i32, at: i64, len: i64) {
     let Some(handle) = handle_of(fd).filter(|_| is_recording()) else { return };
@@ -225,6 +234,7 @@ impl Recording {
             syncs: 0,
             habits,
         };
+        fault::reset();
         RUNNING.store(number, Release);
         Recording { root: root.to_owned(), number }
     }
@@ -234,6 +244,16 @@ impl Recording {
         log().events.push(Event::Mark(mark));
     }
 
+    /// From now on these calls below the folder fail, one fault behind the other, and no others.
+    pub fn refuse(&self, faults: &[Fault]) {
+        fault::arm(faults);
+    }
+
+    /// How many calls were refused so far.
+    pub fn refused(&self) -> u64 {
+        fault::refused()
+    }
+
     /// Ends the recording and proves it: the events, applied to what was there `before`, must give the folder as it is,
     /// byte for byte.
     ///
@@ -241,6 +261,7 @@ impl Recording {
     /// What differs, in words: the recorder missed a call, and nothing that is built from the trace can be believed.
     pub fn finish(self, before: &Disk) -> Result<Trace, String> {
         let mut log = log();
+        fault::arm(&[]);
         ASIDE.set(true);
         let compared = before.after(&log.events).and_then(|disk| disk.newest().compare(&self.root));
         ASIDE.set(false);
@@ -256,6 +277,7 @@ impl Drop for Recording {
     fn drop(&mut self) {
         let mut log = log();
         if log.recording == self.number {
+            fault::arm(&[]);
             RUNNING.store(0, Release);
             log.events = Vec::new();
         }

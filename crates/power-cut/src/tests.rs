@@ -2,7 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the recorder is tried with threads of its own")]
 
-use crate::{Device, Disk, Event, Habits, Image, Recording, range_synced};
+use crate::{Call, Device, Disk, Event, Fault, Habits, Image, Recording, range_synced};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -227,14 +227,39 @@ fn after_a_kill_nothing_is_more_certain_than_before() {
     assert!((0..100).any(|seed| killed.cut(&mut chooser(seed)).0.read("a").is_none()));
 }
 
+#[test]
+fn after_a_failed_sync_only_what_is_written_anew_is_certain_again() {
+    let mut pair = Pair::new(Device::Volatile);
+    pair.write("a", 0, &[1; 8192]);
+    pair.sync("a");
+    pair.sync("");
+    pair.write("a", 0, &[2; 8192]);
+    let handle = pair.open("a", false);
+    pair.tell(Event::SyncBegin { handle, sync: 1_000 });
+    pair.tell(Event::SyncFailed { sync: 1_000 });
+    pair.write("a", 0, &[3; 10]);
+    pair.sync("a");
+    let images = (0..200).map(|seed| pair.disk.cut(&mut chooser(seed)).0.read("a").unwrap());
+    let images: Vec<Vec<u8>> = images.collect();
+    let first = |bytes: &Vec<u8>| bytes[..10] == [3; 10] && bytes[10..4096] == [2; 4086];
+    assert!(images.iter().all(first), "its page was written to again, and synced");
+    let old = images.iter().filter(|bytes| bytes[4096..] == [1; 4096]).count();
+    assert!((1..200).contains(&old), "nothing is known of the other page: {old} of 200 cuts lost it");
+}
+
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn recorded(work: impl FnOnce(&std::path::Path)) -> Result<Vec<Event>, String> {
+    recorded_with(&[], |dir, _| work(dir))
+}
+
+fn recorded_with(faults: &[Fault], work: impl FnOnce(&std::path::Path, &Recording)) -> Result<Vec<Event>, String> {
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let dir = tempfile::tempdir().unwrap();
     let habits = Habits { sync_pause: Some(Duration::from_micros(50)), ..Habits::default() };
     let recording = Recording::start(dir.path(), habits);
-    work(dir.path());
+    recording.refuse(faults);
+    work(dir.path(), &recording);
     recording.finish(&Disk::new(Device::Plain))
 }
 
@@ -278,6 +303,42 @@ fn the_recorder_sees_every_way_in_which_the_standard_library_changes_a_folder() 
     assert_eq!(count(|event| matches!(event, Event::SyncEnd { .. })), 203);
     assert_eq!(count(|event| matches!(event, Event::RangeSync { .. })), 1);
     assert_eq!(count(|event| matches!(event, Event::Unmodelled(_))), 0);
+}
+
+#[test]
+fn calls_are_refused_as_planned_and_have_no_effect() {
+    let eio = |call, after, times| Fault { call, after, times, errno: libc::EIO, half: false };
+    let plan = [
+        Fault { half: true, errno: libc::ENOSPC, ..eio(Call::Write, 1, 2) },
+        eio(Call::Open, 0, 1),
+        eio(Call::Sync, 1, 1),
+        eio(Call::Read, 0, 1),
+        eio(Call::Rename, 0, 1),
+        eio(Call::Resize, 0, 1),
+        eio(Call::MakeDir, 0, 1),
+        eio(Call::Remove, 0, 1),
+    ];
+    let trace = recorded_with(&plan, |dir, recording| {
+        let code = |said: std::io::Result<()>| said.err().and_then(|error| error.raw_os_error());
+        let path = dir.join("a");
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).unwrap();
+        file.write_all_at(&[1; 100], 0).unwrap();
+        assert_eq!(code(file.write_all_at(&[2; 100], 100)), Some(libc::ENOSPC));
+        assert_eq!(file.metadata().unwrap().len(), 150, "the first half was written");
+        assert_eq!(code(File::open(&path).map(drop)), Some(libc::EIO));
+        file.sync_data().unwrap();
+        assert_eq!(code(file.sync_data()), Some(libc::EIO));
+        assert_eq!(code(file.read_exact_at(&mut [0; 10], 0)), Some(libc::EIO));
+        file.read_exact_at(&mut [0; 10], 0).unwrap();
+        assert_eq!(code(fs::rename(&path, dir.join("b"))), Some(libc::EIO));
+        assert_eq!(code(file.set_len(7)), Some(libc::EIO));
+        assert_eq!(code(fs::create_dir(dir.join("c"))), Some(libc::EIO));
+        assert_eq!(code(fs::remove_file(&path)), Some(libc::EIO));
+        assert_eq!(recording.refused(), 9);
+        fs::remove_file(&path).unwrap();
+    });
+    let failed = trace.unwrap().into_iter().filter(|event| matches!(event, Event::SyncFailed { .. })).count();
+    assert_eq!(failed, 1);
 }
 
 #[test]

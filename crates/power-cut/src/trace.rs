@@ -49,6 +49,12 @@ pub enum Event {
         /// Which one.
         sync: u32,
     },
+    /// It returned with an error. The kernel calls the pages clean all the same: a later sync says nothing of them, and only
+    /// what is written to them anew goes to the device again.
+    SyncFailed {
+        /// Which one.
+        sync: u32,
+    },
     /// `sync_file_range` returned: data written in place, no length, no device cache.
     RangeSync {
         /// On what.

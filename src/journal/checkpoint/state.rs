@@ -202,6 +202,11 @@ impl StateFile {
         self.needed.into_iter().min().unwrap_or(0)
     }
 
+    /// Whether a slot that is blank may be one that was never written: until neither stands beside the very first write.
+    pub(crate) fn is_young(&self) -> bool {
+        self.serial < 3
+    }
+
     /// The next so many writes fail, as on a disk that refuses.
     #[cfg(test)]
     pub(crate) fn refuse(&mut self, times: u32) {

@@ -108,7 +108,7 @@ impl ClosedGeneration {
         self.index().newer
     }
 
-    fn index(&self) -> Arc<Index> {
+    pub(crate) fn index(&self) -> Arc<Index> {
         locked(&self.index).clone()
     }
 }

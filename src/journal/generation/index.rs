@@ -194,6 +194,16 @@ impl Index {
         (number < first.end() && self.is_whole(first)).then_some(first)
     }
 
+    /// The lowest number at or above `number` of which a whole value was found.
+    pub(crate) fn at_or_above(&self, number: u64) -> Option<u64> {
+        if self.value_of(number).is_some() {
+            return Some(number);
+        }
+        let from = self.places.partition_point(|place| place.number <= number);
+        let whole = |place: &&Place| place.part == 0 && self.is_whole(place);
+        self.places[from..].iter().find(whole).map(|place| place.number)
+    }
+
     pub(crate) fn is_whole(&self, first: &Place) -> bool {
         (1..first.parts).all(|part| self.place(first.number, part).is_some_and(|place| place.parts == first.parts))
     }

@@ -41,7 +41,16 @@ impl Journal {
         loop {
             let last = flags.stop;
             match flags.lag.due().map(|due| due.max(rested).saturating_duration_since(Instant::now())) {
-                None if last => return,
+                None if last => {
+                    // A write under way has taken what was due, and may still fail and give it back.
+                    drop(flags);
+                    drop(locked(&self.0.state));
+                    flags = locked(&keeper.flags);
+                    if flags.lag.due().is_none() {
+                        return;
+                    }
+                    continue;
+                }
                 None => {
                     flags = keeper.wake.wait(flags).unwrap_or_else(PoisonError::into_inner);
                     continue;
@@ -67,10 +76,11 @@ impl Journal {
                     if retry.is_none() || last {
                         tracing::warn!(%error, "state file not written");
                     }
+                    // Not written yet, whoever asks next.
+                    flags.lag.note(Moved::Soon, Instant::now());
                     if last {
                         return;
                     }
-                    flags.lag.note(Moved::Soon, Instant::now());
                     let next = retry.map_or(STATE_RETRY_FIRST, |pause| (pause * 2).min(STATE_RETRY_MAX));
                     *retry.insert(next)
                 }
@@ -123,7 +133,6 @@ impl Shared {
         // Taken before the snapshot: what moves from here on may be in it, and is written once more.
         let lag = std::mem::take(&mut locked(&self.keeper.flags).lag);
         let written = self.write_to(&mut file, home);
-        drop(file);
         if written.is_err() {
             let mut flags = locked(&self.keeper.flags);
             flags.lag = flags.lag.and(lag);

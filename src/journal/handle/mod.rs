@@ -1,5 +1,6 @@
 //! The open journal, as all who use it hold it: one value, cheap to clone, with everything that is shared behind it.
 
+pub(crate) mod ahead;
 pub(crate) mod append;
 pub(crate) mod asking;
 pub(crate) mod closing;

@@ -172,20 +172,23 @@ impl Log {
 
     /// Makes a new generation, the active one.
     pub(crate) fn start(&self, facts: Facts) -> Result<Arc<Generation>, GenerationError> {
-        // Left by an attempt whose first commit failed, or by a run that ended before it: nothing in it was acknowledged. It
-        // goes last all the same: it may be the only one, and says up to where all of them are gone.
-        let left = locked(&self.row).get(&facts.first).map(|slot| slot.dir.clone());
-        let is_full =
-            |error: &GenerationError| matches!(error, GenerationError::Io { source, .. } if reserve::is_full(source));
-        let generation = match (self.make(facts.clone(), std::iter::empty()), &left) {
-            (Err(error), Some(left)) if is_full(&error) => {
-                remove(left);
-                self.make(facts, std::iter::empty())?
+        // Left by an attempt whose first commit failed, or by a run that nothing came in: nothing in it was acknowledged. It goes
+        // last, so that the log is never without a generation, which tells how far the numbers have come.
+        let first = facts.first;
+        let left = locked(&self.row).get(&first).map(|slot| slot.dir.clone());
+        let made = match self.make(facts.clone(), std::iter::empty()) {
+            Err(GenerationError::Io { source, .. }) if left.is_some() && reserve::is_full(&source) => {
+                // Its room is needed.
+                left.iter().for_each(|left| remove(left));
+                return self.make(facts, std::iter::empty());
             }
-            (made, _) => made?,
+            made => made?,
         };
-        left.iter().for_each(|left| remove(left));
-        Ok(generation)
+        let now = locked(&self.row).get(&first).map(|slot| slot.dir.clone());
+        if let Some(left) = left.filter(|left| now.as_ref() != Some(left)) {
+            remove(&left);
+        }
+        Ok(made)
     }
 
     /// Makes the generation at `facts.first` anew, with the records of the closed one up to `last`, so that it can be gone on in:

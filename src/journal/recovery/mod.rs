@@ -37,6 +37,7 @@ use crate::journal::recovery::report::OpenReport;
 use crate::journal::writer::anew::{Newest, carry_over, made_sure};
 use crate::journal::writer::{Tail, Writer};
 use crate::record::{Epoch, JournalId, LaneId, OpenAcks, Position, Record, Run};
+use crate::sync::locked;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
@@ -214,8 +215,10 @@ impl Journal {
                 (if report.copied { draw_id() } else { state.journal }, epoch.next(), books)
             }
             None if report.state_lost => {
-                report.new_id = tail.journal.is_none();
-                (tail.journal.unwrap_or_else(draw_id), tail.epoch + EPOCH_LEAP, Vec::new())
+                // The newest one may have been begun a moment ago, and hold nothing yet.
+                let known = tail.journal.map_or_else(|| journal_of(&log), |id| Ok(Some(id)))?;
+                report.new_id = known.is_none();
+                (known.unwrap_or_else(draw_id), tail.epoch + EPOCH_LEAP, Vec::new())
             }
             None => (draw_id(), Epoch(1), Vec::new()),
         };
@@ -223,6 +226,11 @@ impl Journal {
         announced::forget_announced(&log, high, end, &mut books)?;
         if report.state_lost || report.slot_lost {
             lanes::recover(&log, &tail.lanes, &mut books)?;
+        }
+        if log.firsts().is_empty() {
+            // Nothing is missing that no lane waits for: the last generation may go with the last record.
+            let waiting = books.iter().filter(|book| book.waiting() > 0).map(|book| book.read_from).min();
+            report.missing = waiting.map_or(0, |from| high.saturating_add(1).saturating_sub(from));
         }
         for book in &mut books {
             book.next = book.next.max(tail.next.get(&book.id).copied().unwrap_or(Position::FIRST));
@@ -285,6 +293,14 @@ impl Journal {
         }));
         // Epoch and run are durable from here on; only now may a number be given.
         journal.0.keep_state(Home::DiskOrBoot)?;
+        if report.slot_lost || report.state_lost {
+            // Both halves are sound again before anything hangs on one of them, and neither has an older epoch.
+            journal.0.write_slot(Home::DiskOrBoot)?;
+        }
+        while locked(&journal.0.state).is_young() {
+            // Whoever finds a half blank from here on knows that it came back empty.
+            journal.0.write_slot(Home::DiskOrBoot)?;
+        }
         if let Err(error) = journal.0.reserve.make(options.bounds.min_free) {
             tracing::warn!(%error, "the journal's reserve for a full disk cannot be made now");
         }
@@ -362,6 +378,17 @@ fn read_tail(log: &Log, high: Option<u64>, proven: u64) -> Result<(TailFacts, Ve
     }
     newest.reverse();
     Ok((tail, newest))
+}
+
+/// The id that the newest record has, whichever generation it is in.
+fn journal_of(log: &Log) -> Result<Option<JournalId>, JournalError> {
+    for first in log.firsts().into_iter().rev() {
+        let Some(closed) = log.closed(first)? else { continue };
+        if let Some(read) = closed.records(0, u64::MAX).next() {
+            return Ok(Some(read.map_err(unreadable)?.0.journal));
+        }
+    }
+    Ok(None)
 }
 
 pub(crate) fn unreadable(error: io::Error) -> JournalError {

@@ -115,3 +115,25 @@ fn at_a_bound_that_stops_acks_what_a_fifo_queue_accepted_makes_room_at_once() {
     drop(reader);
     rig.end(false);
 }
+
+#[test]
+fn a_stop_waits_for_the_write_that_is_under_way() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&options(dir.path()));
+    rig.append(1..=3);
+    rig.journal.0.write_state().unwrap();
+    // As a mark's write has it, which has taken all that was due.
+    let under_way = locked(&rig.journal.0.state);
+    rig.journal.stop_keeping();
+    let keeper = rig.journal.clone();
+    let (said, heard) = std::sync::mpsc::channel();
+    let kept = std::thread::spawn(move || {
+        keeper.keep();
+        said.send(()).unwrap();
+    });
+    assert!(heard.recv_timeout(Duration::from_millis(100)).is_err(), "nobody knows yet whether it is on the disk");
+    drop(under_way);
+    heard.recv_timeout(Duration::from_secs(30)).unwrap();
+    kept.join().unwrap();
+    rig.end(true);
+}

@@ -2,12 +2,17 @@
 
 use super::{JournalOptions, MAIN, Rig, append_to_newest, bare_frames, options, settle, start};
 use crate::journal::disk::frame::FRAME_VERSION;
+use crate::journal::generation::active::Generation;
 use crate::journal::generation::manifest::{Facts, LaneFact};
+use crate::journal::log::framed;
 use crate::record::Position;
-use ::power_cut::{Device, Disk, Event, Habits, Image, Recording, Trace};
+use ::power_cut::{Call, Device, Disk, Event, Fault, Habits, Image, Recording, Trace};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
+
+/// There is one recording at a time in a process.
+static RECORDS: Mutex<()> = Mutex::new(());
 
 const FROM_HERE: u64 = 1;
 
@@ -29,8 +34,7 @@ fn start_on(image: &Image, check: impl FnOnce(&Rig)) {
 }
 
 fn recorded(work: impl FnOnce(&Path, &Recording)) -> Trace {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = RECORDS.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = crate::testing::fast_dir();
     let recording = Recording::start(dir.path(), Habits::default());
     work(dir.path(), &recording);
@@ -118,4 +122,25 @@ fn an_empty_generation_that_is_the_only_one_is_replaced_without_a_moment_in_betw
     for (index, image) in worst_cuts(&trace).enumerate() {
         start_on(&image, |rig| assert_eq!(rig.report.missing, 0, "{index} events after the kill"));
     }
+}
+
+/// sled notes that a write of its own thread failed, and may wake nobody that waits for it: the writer would stand still for ever.
+#[test]
+fn a_commit_of_which_any_one_write_is_refused_ends_with_the_refusal() {
+    let records: Vec<_> = (1..=400).map(|n| Arc::new(crate::testing::record(n, &[n as u8; 3_000]))).collect();
+    let mut refused = 0;
+    for after in 0..12 {
+        recorded(|dir, recording| {
+            let facts = Facts { format: 2, first: 1, epoch: crate::record::Epoch(1), lanes: vec![] };
+            let generation = Generation::create(&dir.join("gen"), &facts, std::iter::empty(), Arc::default()).unwrap();
+            recording.refuse(&[Fault { call: Call::Write, after, times: 1, errno: 5, half: false }]);
+            let frames = framed(&records, Some(0)).0;
+            let (said, heard) = mpsc::channel();
+            std::thread::spawn(move || said.send(generation.append(frames).is_err()));
+            let failed = heard.recv_timeout(Duration::from_secs(20)).expect("the writer stands still");
+            assert_eq!(failed, recording.refused() == 1);
+            refused += recording.refused();
+        });
+    }
+    assert!(refused > 4, "{refused} writes were refused");
 }

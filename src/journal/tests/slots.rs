@@ -1,6 +1,10 @@
 //! The state file's two slots: what a start goes on with when the newer one is damaged.
 
 use super::*;
+use crate::journal::checkpoint::state;
+use crate::journal::disk::twoslot;
+use crate::journal::generation::manifest::Facts;
+use crate::journal::log::Log;
 use crate::record::Position;
 use std::fs;
 
@@ -41,20 +45,29 @@ fn with_a_damaged_newest_slot_everything_up_to_here_may_have_been_sent_and_nothi
     rig.end(false);
 }
 
-/// Both were written by the second write: one that is blank afterwards came back empty.
+/// Both are written before the first record comes: one that is blank afterwards came back empty.
 #[test]
 fn a_slot_that_came_back_empty_is_lost_too_and_one_that_was_never_written_is_not() {
     let dir = crate::testing::fast_dir();
+    let path = dir.path().join("state");
     let opened = Journal::open(&options(dir.path()), &Clock::new(None)).unwrap();
     drop(opened);
+    let both = fs::read(&path).unwrap();
+    let blank = |half: usize| {
+        let mut bytes = both.clone();
+        bytes[half * 4096..(half + 1) * 4096].fill(0);
+        fs::write(&path, bytes).unwrap();
+        Journal::open(&options(dir.path()), &Clock::new(None)).unwrap().report.slot_lost
+    };
+    assert_eq!([0, 1].map(blank), [true, true]);
+    fs::write(&path, &both).unwrap();
     let mut rig = start(&options(dir.path()));
-    assert!(!rig.report.slot_lost, "written once");
+    assert!(!rig.report.slot_lost);
     rig.append(1..=20);
     rig.end(false);
     let rig = start(&options(dir.path()));
     assert_eq!((rig.report.slot_lost, maybe_sent(&rig)), (false, vec![]));
     rig.end(false);
-    let path = dir.path().join("state");
     let mut bytes = fs::read(&path).unwrap();
     bytes[..4096].fill(0);
     fs::write(&path, bytes).unwrap();
@@ -89,6 +102,60 @@ fn no_generation_goes_that_the_older_slot_needs() {
     rig.end(false);
 }
 
+/// Each start that finds a half damaged goes on under an epoch of its own, and leaves two sound ones.
+#[test]
+fn one_half_after_the_other_may_be_lost_and_no_epoch_comes_twice() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&options(dir.path()));
+    rig.append(1..=20);
+    let mut epoch = rig.journal.epoch();
+    rig.end(false);
+    for _ in 0..4 {
+        damage_newest(dir.path());
+        let opened = Journal::open(&options(dir.path()), &Clock::new(None)).unwrap();
+        assert!(opened.report.slot_lost && !opened.report.state_lost);
+        assert!(opened.journal.epoch() > epoch, "{} after {epoch}", opened.journal.epoch());
+        epoch = opened.journal.epoch();
+    }
+}
+
+/// The newest generation tells whose the journal is, and may have been begun without coming to hold anything.
+#[test]
+fn after_a_lost_state_the_journal_is_known_by_what_older_generations_hold() {
+    let dir = crate::testing::fast_dir();
+    let mut rig = start(&options(dir.path()));
+    rig.append(1..=300);
+    let (id, next) = (rig.journal.id(), rig.journal.facts().durable + 1);
+    let (epoch, lanes) = (rig.journal.epoch(), vec![]);
+    let empty = Facts { format: 2, first: next, epoch, lanes };
+    rig.end(false);
+    let log = Log::open(dir.path()).unwrap();
+    drop(log.start(empty).unwrap());
+    drop(log);
+    fs::remove_file(dir.path().join("state")).unwrap();
+    let rig = start(&options(dir.path()));
+    assert!(rig.report.state_lost && !rig.report.new_id);
+    assert_eq!(rig.journal.id(), id);
+    rig.end(false);
+}
+
+/// The last generation may go with the last record, and then nothing is missing in the log that is empty.
+#[test]
+fn an_empty_log_lacks_only_what_a_lane_waits_for() {
+    for (settled, missing) in [(20, 0), (15, 5)] {
+        let dir = crate::testing::fast_dir();
+        let mut rig = start(&options(dir.path()));
+        rig.append(1..=20);
+        rig.read_all();
+        settle(&rig, 1..=settled);
+        rig.end(false);
+        fs::remove_dir_all(dir.path().join("log")).unwrap();
+        let rig = start(&options(dir.path()));
+        assert_eq!(rig.report.missing, missing);
+        rig.end(false);
+    }
+}
+
 #[test]
 fn after_a_lost_state_only_what_is_there_counts_as_maybe_sent() {
     let dir = crate::testing::fast_dir();
@@ -109,4 +176,40 @@ fn after_a_lost_state_only_what_is_there_counts_as_maybe_sent() {
     assert_eq!(maybe_sent(&rig), (1..=300).collect::<Vec<_>>());
     assert_eq!(locked(&rig.journal.0.books)[0].marks[0].upto, Position(300));
     rig.end(false);
+}
+
+/// Both slots say something else, with right checksums.
+fn forge(journal: &Path, change: impl Fn(&mut state::State)) {
+    let path = journal.join("state");
+    let mut bytes = fs::read(&path).unwrap();
+    for slot in bytes.chunks_exact_mut(4096) {
+        let twoslot::Slot::Sound(serial, body) = twoslot::parse(slot) else { continue };
+        let mut state = state::parse(&body).unwrap();
+        change(&mut state);
+        slot.copy_from_slice(&twoslot::encode(serial, &serde_cbor::to_vec(&state).unwrap()));
+    }
+    fs::write(path, bytes).unwrap();
+}
+
+/// No reader walks through numbers that nothing has: it would take years.
+#[test]
+fn a_high_water_far_above_all_records_costs_no_time() {
+    for count in [10, 1_000] {
+        let dir = crate::testing::fast_dir();
+        let mut rig = start(&options(dir.path()));
+        rig.append(1..=count);
+        rig.end(false);
+        forge(dir.path(), |state| state.high = 1 << 50);
+        let (said, heard) = std::sync::mpsc::channel();
+        let path = dir.path().to_owned();
+        std::thread::spawn(move || {
+            let mut rig = start(&options(&path));
+            assert_eq!(rig.read_all(), plain(1..=count));
+            rig.append(count + 1..=count + 5);
+            assert_eq!(rig.read_all(), plain(1..=count + 5));
+            rig.end(false);
+            said.send(()).unwrap();
+        });
+        heard.recv_timeout(Duration::from_secs(20)).expect("it is read in no time");
+    }
 }

@@ -82,7 +82,8 @@ impl Oldest {
                 break;
             }
             let Some(record) = self.read(shared, number)? else {
-                number = number.saturating_add(1);
+                let above = self.reading.current().map(|reading| shared.next_above(reading, number)).transpose()?;
+                number = above.unwrap_or(number.saturating_add(1));
                 continue;
             };
             if !found && is_settled(shared, &record) {

@@ -195,8 +195,14 @@ impl<T: Ticket> Writer<T> {
         let mut given: HashMap<LaneId, Given> = HashMap::new();
         let needed = locked(&shared.books).iter().map(|book| book.read_from).min().unwrap_or(end);
         let Some(mut reading) = shared.log.reading(first)? else { return Ok(given) };
-        for number in first.max(needed)..end {
-            let Some(record) = reading.read(number)? else { continue };
+        let mut next = first.max(needed);
+        while next < end {
+            let number = next;
+            let Some(record) = reading.read(number)? else {
+                next = shared.next_above(&reading, number)?;
+                continue;
+            };
+            next += 1;
             let books = locked(&shared.books);
             for slot in &record.slots {
                 let Some(book) = books.iter().find(|book| book.id == slot.lane) else { continue };
