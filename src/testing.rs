@@ -7,7 +7,7 @@ pub(crate) fn fast_dir() -> tempfile::TempDir {
 
 /// A record of the first lane, at the position of its number, with this payload.
 pub(crate) fn record(number: u64, payload: &[u8]) -> crate::record::Record {
-    use crate::record::{Draft, Identity, JournalId, KeyKind, LaneId, Message, Record, Run, Slot, TimeSource};
+    use crate::record::{Draft, Identity, JournalId, KeyKind, LaneId, LanePosition, Message, Record, Run, TimeSource};
     let message = Message {
         topic: "site/hq/sensor".to_owned(),
         payload: payload.to_vec().into(),
@@ -29,6 +29,6 @@ pub(crate) fn record(number: u64, payload: &[u8]) -> crate::record::Record {
     let draft =
         Draft { received, message, profile: "plain".to_owned(), identity, lanes: vec![LaneId(0)], duplicate: None };
     let run = Run { journal: JournalId(1), epoch: crate::record::Epoch(1), random: 2 };
-    let slots = vec![Slot { lane: LaneId(0), position: crate::record::Position(number) }];
+    let slots = vec![LanePosition { lane: LaneId(0), position: crate::record::Position(number) }];
     Record::number(draft, run, crate::record::Number(number), crate::clock::BootId([3; 16]), slots)
 }

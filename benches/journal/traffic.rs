@@ -122,7 +122,7 @@ pub(crate) fn run(folder: &Path, load: Load) -> Outcome<Counts> {
             tokio::join!(feeding, drain.run(stopped)).0
         });
         fed.map_err(|error: Box<dyn std::error::Error>| error)?;
-        let facts = real.journal.facts();
+        let facts = real.journal.stats();
         let lane = &facts.lanes[0];
         if (lane.accepted, queue.accepted.load(Relaxed)) != (records, records) {
             return Err(format!("{records} went in: {lane:?}").into());

@@ -3,7 +3,7 @@
 
 use proving::random::Random;
 use tidegate::clock::BootId;
-use tidegate::record::{Draft, Identity, JournalId, KeyKind, LaneId, Message, Record, Run, Slot, TimeSource};
+use tidegate::record::{Draft, Identity, JournalId, KeyKind, LaneId, LanePosition, Message, Record, Run, TimeSource};
 use tidegate::rig::forged;
 
 fn dice(seed: u64, n: u64) -> Random {
@@ -73,7 +73,7 @@ fn forgery(number: u64, lane: LaneId, bits: u64) -> Record {
         run,
         tidegate::record::Number(number),
         BootId([0; 16]),
-        vec![Slot { lane, position: tidegate::record::Position(number) }],
+        vec![LanePosition { lane, position: tidegate::record::Position(number) }],
     )
 }
 

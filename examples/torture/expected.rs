@@ -11,7 +11,7 @@ use crate::session::Read;
 use power_cut::Event;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
-use tidegate::journal::LaneFacts;
+use tidegate::journal::LaneStats;
 
 /// One lane, as the outside world knows it.
 #[derive(Clone, Debug, Default)]
@@ -189,7 +189,7 @@ impl Expected {
     }
 
     /// What a lane breaks, given all that was read and is not settled yet, and its facts.
-    pub(crate) fn check_lane(&self, lane: usize, reads: &[&Read], facts: &LaneFacts, wrong: &mut Vec<String>) {
+    pub(crate) fn check_lane(&self, lane: usize, reads: &[&Read], facts: &LaneStats, wrong: &mut Vec<String>) {
         let mut say = |text: String| wrong.push(format!("{}: {text}", LANES[lane]));
         let known = &self.lanes[lane];
         let sum = facts.accepted + facts.waiting + facts.evicted + facts.quarantined + facts.damaged;
@@ -210,7 +210,7 @@ impl Expected {
 
     /// What gap records break of their promise: what they announce is gone, and whatever is gone was announced, or is to be.
     /// Asked when all was read and settled. Without a state the books begin anew, and so nothing can be said.
-    pub(crate) fn check_told(&self, lane: usize, facts: &LaneFacts, wrong: &mut Vec<String>) {
+    pub(crate) fn check_told(&self, lane: usize, facts: &LaneStats, wrong: &mut Vec<String>) {
         let known = &self.lanes[lane];
         if self.state_was_lost {
             return;
@@ -252,7 +252,7 @@ impl Expected {
         if self.state_was_lost { self.gone + open } else { 0 }
     }
 
-    fn check_order(&self, known: &Known, reads: &[&Read], facts: &LaneFacts, say: &mut dyn FnMut(String)) {
+    fn check_order(&self, known: &Known, reads: &[&Read], facts: &LaneStats, say: &mut dyn FnMut(String)) {
         let mut expected = facts.cursor.0;
         let mut last = 0;
         let mut damaged = facts.damaged;
@@ -294,7 +294,7 @@ impl Expected {
         }
     }
 
-    fn check_presence(&self, lane: usize, reads: &[&Read], facts: &LaneFacts, say: &mut dyn FnMut(String)) {
+    fn check_presence(&self, lane: usize, reads: &[&Read], facts: &LaneStats, say: &mut dyn FnMut(String)) {
         let known = &self.lanes[lane];
         let there: BTreeSet<u64> = reads.iter().filter_map(|read| read.seen.n).collect();
         let here = |n: &u64| goes_to(self.seed, *n)[lane];

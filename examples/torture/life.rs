@@ -17,7 +17,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tidegate::journal::books::Outcome;
-use tidegate::journal::{Lane, LaneFacts, Reader};
+use tidegate::journal::{Lane, LaneStats, Reader};
 use tidegate::record::{LaneId, Position};
 
 /// Why a life ended early.
@@ -206,7 +206,7 @@ impl Life<'_> {
     }
 
     fn check_opened(&mut self, session: &Session, reads: &[Vec<Read>; 2]) {
-        let (report, facts) = (&session.report, session.journal.facts());
+        let (report, facts) = (&session.report, session.journal.stats());
         let opening = Opening {
             epoch: facts.epoch.0,
             id: facts.journal_id,
@@ -302,8 +302,8 @@ impl Life<'_> {
     }
 }
 
-fn facts(session: &Session) -> [LaneFacts; 2] {
-    let mut lanes = session.journal.facts().lanes;
+fn facts(session: &Session) -> [LaneStats; 2] {
+    let mut lanes = session.journal.stats().lanes;
     LANES.map(|name| {
         let index = lanes.iter().position(|lane| lane.name == name).expect("opened with this lane");
         lanes.swap_remove(index)

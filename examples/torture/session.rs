@@ -132,7 +132,7 @@ impl Session {
         while self.waiting > left {
             let tickets = RUNTIME.block_on(async { tokio::time::timeout(PATIENCE, self.committed.recv()).await });
             let tickets = tickets.ok().flatten().ok_or_else(|| {
-                format!("{} tickets never came; the writer says {:?}", self.waiting, self.journal.facts().writer)
+                format!("{} tickets never came; the writer says {:?}", self.waiting, self.journal.stats().writer)
             })?;
             self.waiting -= tickets.len();
             tickets.into_iter().for_each(|n| witness.mark(Mark::Acked { n }));
@@ -173,7 +173,7 @@ impl Session {
         }
         // Of each commit the journal looks whether its frames stand where nothing stood before; not where that sabotage has it
         // see others.
-        match self.journal.facts().not_appended {
+        match self.journal.stats().not_appended {
             _ if tidegate::rig::armed(tidegate::rig::Sabotage::FrameInFrame) => Ok(()),
             0 => Ok(()),
             some => Err(format!("{some} commits were not just appended")),

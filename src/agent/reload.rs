@@ -9,7 +9,7 @@ use super::prepare::Prepared;
 use crate::clock::Clock;
 use crate::config::effective::difference;
 use crate::config::{Config, host_name};
-use crate::journal::LaneFacts;
+use crate::journal::LaneStats;
 use crate::mqtt::names::{self, Kept};
 use crate::status::Board;
 use sd_notify::NotifyState;
@@ -97,7 +97,7 @@ fn judge(file: &Path, clock: &Clock, running: &Config, board: &Board) -> Reload 
     if changes.is_empty() {
         return Reload::Same;
     }
-    let lanes = board.journal().map(|journal| journal.facts().lanes);
+    let lanes = board.journal().map(|journal| journal.stats().lanes);
     if let Some(why) = strands(running, &new, lanes.as_deref()) {
         return Reload::Refused(why);
     }
@@ -126,8 +126,8 @@ fn named(new: Config, running: &Config) -> Config {
 
 /// Why a new configuration would leave records behind; `lanes` is `None` while the journal is not open, when nobody can
 /// tell. Pure.
-fn strands(old: &Config, new: &Config, lanes: Option<&[LaneFacts]>) -> Option<String> {
-    let waiting = |lane: &&LaneFacts| lane.waiting > 0 || lane.unannounced > 0;
+fn strands(old: &Config, new: &Config, lanes: Option<&[LaneStats]>) -> Option<String> {
+    let waiting = |lane: &&LaneStats| lane.waiting > 0 || lane.unannounced > 0;
     if old.journal.path != new.journal.path {
         let Some(lanes) = lanes else {
             return Some(
@@ -173,8 +173,8 @@ mod tests {
         Config::parse(&text, "tidegate.toml".as_ref(), &Default::default()).expect("a configuration")
     }
 
-    fn lane(name: &str, waiting: u64) -> LaneFacts {
-        LaneFacts {
+    fn lane(name: &str, waiting: u64) -> LaneStats {
+        LaneStats {
             name: name.into(),
             appended: 10,
             accepted: 10 - waiting,
@@ -195,10 +195,10 @@ mod tests {
             let names = ["a", "b", "c"];
             let kept: Vec<&str> = names.into_iter().zip(&keep).filter(|(_, keep)| **keep).map(|(name, _)| name).collect();
             let kept = if kept.is_empty() { vec!["d"] } else { kept };
-            let lanes: Vec<LaneFacts> = names.into_iter().zip(&waiting).map(|(name, n)| lane(name, *n)).collect();
+            let lanes: Vec<LaneStats> = names.into_iter().zip(&waiting).map(|(name, n)| lane(name, *n)).collect();
             let new = config(&kept, if moved { "/other" } else { "/journal" });
             let said = strands(&config(&names, "/journal"), &new, Some(&lanes));
-            let left = |lane: &LaneFacts| lane.waiting > 0 && (moved || !kept.contains(&&*lane.name));
+            let left = |lane: &LaneStats| lane.waiting > 0 && (moved || !kept.contains(&&*lane.name));
             prop_assert_eq!(said.is_some(), lanes.iter().any(left), "{:?}", said);
         }
     }

@@ -10,7 +10,7 @@ use crate::mqtt::topic::route_of;
 use crate::mqtt::visit::visit;
 use crate::record::profile::{Profile, ProfileOptions};
 use crate::record::{
-    Draft, Epoch, JournalId, KeyKind, LaneId, Message, Number, Position, Record, Run, Slot, TimeSource,
+    Draft, Epoch, JournalId, KeyKind, LaneId, LanePosition, Message, Number, Position, Record, Run, TimeSource,
 };
 use crate::sqs::Entry;
 use crate::sqs::entry::{Rendering, render};
@@ -142,7 +142,7 @@ fn one(config: &Config, forced: Option<&Profile>, message: Message) -> Value {
     let name = reader.name().to_owned();
     let lanes: Vec<usize> = lanes(config, of_route);
     let ids: Vec<LaneId> = lanes.iter().map(|lane| LaneId(*lane as u16)).collect();
-    let slots = ids.iter().map(|lane| Slot { lane: *lane, position: Position::FIRST }).collect();
+    let slots = ids.iter().map(|lane| LanePosition { lane: *lane, position: Position::FIRST }).collect();
     let draft = Draft { received, message, profile: name.clone(), identity, lanes: ids, duplicate: None };
     let record = Record::number(
         draft,

@@ -3,7 +3,7 @@
 use super::print::{clear, complain, say, say_json, say_text};
 use super::{ExitCode, ask, load};
 use crate::config::Config;
-use crate::journal::{View, ViewFacts};
+use crate::journal::{View, ViewStats};
 use crate::status::history::span;
 use crate::visible;
 use serde_json::Value;
@@ -46,7 +46,7 @@ fn look(config: &Config, json: bool) -> ExitCode {
         Err(error) => error,
     };
     complain!("no agent answers: {error}; is it running? look at: systemctl status tidegate");
-    match View::open(&config.journal.path).and_then(|view| view.facts()) {
+    match View::open(&config.journal.path).and_then(|view| view.stats()) {
         Ok(facts) if json => say_json(&serde_json::json!({ "running": false, "journal": facts })),
         Ok(facts) => say_text!("{}", alone(&facts)),
         Err(error) => complain!("{error}"),
@@ -68,7 +68,7 @@ pub(super) fn ask(config: &Config) -> io::Result<Value> {
 }
 
 /// What the journal tells without an agent.
-fn alone(facts: &ViewFacts) -> String {
+fn alone(facts: &ViewStats) -> String {
     let mut out =
         String::from("from the journal alone; what was accepted in its last second may still count as waiting\n");
     let _ = writeln!(

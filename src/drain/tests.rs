@@ -284,7 +284,7 @@ proptest! {
         prop_assert_eq!(*queue.overlaps.lock().unwrap(), 0, "a group in one flight at a time");
         prop_assert_eq!(status.accepted as usize, rig.keys.len());
         prop_assert_eq!(status.inversions, 0);
-        let facts = rig.lane.journal().facts().lanes.remove(0);
+        let facts = rig.lane.journal().stats().lanes.remove(0);
         prop_assert_eq!((facts.waiting, facts.accepted), (0, rig.keys.len() as u64));
     }
 

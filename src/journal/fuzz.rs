@@ -9,7 +9,7 @@ use crate::journal::checkpoint::state;
 use crate::journal::checkpoint::state::State;
 use crate::journal::disk::{frame, twoslot};
 use crate::journal::error::JournalError;
-use crate::journal::generation::manifest::Facts;
+use crate::journal::generation::manifest::Manifest;
 use crate::journal::generation::value::Value;
 use crate::journal::handle::Journal;
 use crate::journal::handle::append::{Append, Item};
@@ -123,7 +123,7 @@ fn is_a_lie(path: &str, bytes: &[u8]) -> bool {
         return states.any(|(lie, state)| lie || books(state).any(|book| lies(book.next.0) || lies(book.read_from.0)));
     }
     if path.ends_with("/generation") {
-        let note = bytes.split_last_chunk::<4>().and_then(|(body, _)| serde_cbor::from_slice::<Facts>(body).ok());
+        let note = bytes.split_last_chunk::<4>().and_then(|(body, _)| serde_cbor::from_slice::<Manifest>(body).ok());
         return note.is_some_and(|note| {
             lies(note.first.0) || lies(note.epoch.0) || note.lanes.iter().any(|lane| lies(lane.next.0))
         });
@@ -238,13 +238,13 @@ fn go_on(mut opened: Opened, was: Option<&HashMap<u64, Record>>, left: Option<u6
             assert_eq!(lane.lane.waiting(), 0, "all that can be read was settled, and what cannot was booked");
         }
     }
-    for lane in journal.facts().lanes {
+    for lane in journal.stats().lanes {
         let booked = lane.accepted + lane.waiting + lane.evicted + lane.quarantined + lane.damaged;
         assert_eq!(booked, lane.appended, "the books add up: {lane:?}");
     }
     journal.stop_keeping();
     journal.keep();
-    journal.facts().durable.0
+    journal.stats().durable.0
 }
 
 /// What is read of a lane.
@@ -309,8 +309,8 @@ fn seed(which: usize, how: u8, at: usize, bytes: &[u8]) -> Vec<u8> {
 /// The newest generation's note, saying that it begins elsewhere.
 fn foreign_note() -> Vec<u8> {
     let (body, _) = FILES[3].1.split_last_chunk::<4>().expect("a note");
-    let note: Facts = serde_cbor::from_slice(body).expect("a released note");
-    let note = serde_cbor::to_vec(&Facts { first: Number(500), ..note }).expect("plain numbers encode");
+    let note: Manifest = serde_cbor::from_slice(body).expect("a released note");
+    let note = serde_cbor::to_vec(&Manifest { first: Number(500), ..note }).expect("plain numbers encode");
     seed(3, SEALED, 0, &[&note[..], &[0; 4]].concat())
 }
 
@@ -351,7 +351,7 @@ pub(crate) fn parsers(bytes: &[u8]) {
         let parts = frames.iter().map(|frame| frame::parse(frame).expect("what was written").body());
         assert_eq!(parts.collect::<Vec<_>>().concat(), bytes);
     }
-    let _ = serde_cbor::from_slice::<Facts>(bytes);
+    let _ = serde_cbor::from_slice::<Manifest>(bytes);
     check_state(serde_cbor::from_slice::<State>(bytes).ok());
     sealed = bytes.to_vec();
     sealed.resize(twoslot::SLOT_LEN, 0);

@@ -9,14 +9,14 @@ use crate::journal::checkpoint::state;
 use crate::journal::checkpoint::state::Found;
 use crate::journal::disk::files;
 use crate::journal::error::JournalError;
-use crate::journal::generation::closed::ClosedGeneration;
+use crate::journal::generation::bytes::GenerationBytes;
 use crate::journal::generation::manifest::is_complete;
 use crate::journal::ledger::books::LaneBook;
 use crate::journal::log::parse_name;
 use crate::journal::quarantine;
 use crate::journal::quarantine::Quarantined;
 use crate::journal::recovery::format::check_readable;
-use crate::journal::stats::LaneFacts;
+use crate::journal::stats::LaneStats;
 use crate::record::{Epoch, LaneId, Number, Record};
 use serde::Serialize;
 use std::ops::ControlFlow;
@@ -40,7 +40,7 @@ pub struct View {
 
 /// What there is, without reading all of it.
 #[derive(Clone, Debug, Serialize)]
-pub struct ViewFacts {
+pub struct ViewStats {
     /// Its folder.
     pub path: PathBuf,
     /// Journal id, 16 hex digits; absent when the state file is damaged.
@@ -54,7 +54,7 @@ pub struct ViewFacts {
     /// Things in quarantine.
     pub quarantine: usize,
     /// Every lane; empty when the state file is damaged.
-    pub lanes: Vec<LaneFacts>,
+    pub lanes: Vec<LaneStats>,
     /// It is only just being made: no state was written yet, and no record.
     #[serde(skip)]
     pub just_made: bool,
@@ -102,9 +102,9 @@ impl View {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn facts(&self) -> Result<ViewFacts, JournalError> {
-        let lanes = self.caught_up()?.iter().map(LaneFacts::of).collect();
-        Ok(ViewFacts {
+    pub fn stats(&self) -> Result<ViewStats, JournalError> {
+        let lanes = self.caught_up()?.iter().map(LaneStats::of).collect();
+        Ok(ViewStats {
             path: self.path.clone(),
             journal_id: self.origin.as_ref().map(|(id, _)| id.clone()),
             epoch: self.origin.as_ref().map(|(_, epoch)| *epoch),
@@ -204,7 +204,7 @@ impl View {
         &self,
         first: Number,
         next: Option<Number>,
-        closed: &ClosedGeneration,
+        closed: &GenerationBytes,
         dir: &Path,
     ) -> Result<Soundness, JournalError> {
         let end = self.end(closed, next.unwrap_or(Number::MAX));
@@ -234,8 +234,8 @@ impl View {
     }
 
     /// `None`: it went meanwhile, so it was drained.
-    fn scan(&self, dir: &Path) -> Result<Option<ClosedGeneration>, JournalError> {
-        match ClosedGeneration::as_it_is(dir) {
+    fn scan(&self, dir: &Path) -> Result<Option<GenerationBytes>, JournalError> {
+        match GenerationBytes::as_it_is(dir) {
             Ok(closed) => Ok(Some(closed)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(JournalError::io(dir, source)),
@@ -243,7 +243,7 @@ impl View {
     }
 
     /// Where what counts of a generation ends: at the next one, or where the last commit breaks off.
-    fn end(&self, closed: &ClosedGeneration, next: Number) -> u64 {
+    fn end(&self, closed: &GenerationBytes, next: Number) -> u64 {
         let newest = next == Number::MAX && self.origin.is_some();
         let first = closed.numbers().next().unwrap_or(Number(1));
         let breaks = newest.then(|| closed.breaks_off_at(self.high.max(first.before()))).flatten();

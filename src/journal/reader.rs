@@ -12,7 +12,7 @@ use crate::journal::ledger::books::Outcome;
 use crate::journal::ledger::cadence::Moved;
 use crate::journal::ledger::gap_record;
 use crate::journal::ledger::gaps::{About, Hole, Reason, trusted_ms};
-use crate::journal::log::slot::Readings;
+use crate::journal::log::entry::Readings;
 use crate::journal::quarantine::Cause;
 use crate::record::{Epoch, LaneId, Number, Position, Record};
 use crate::sync::locked;

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// What `status` shows of one lane.
 #[derive(Clone, Debug, Serialize)]
-pub struct LaneFacts {
+pub struct LaneStats {
     /// The queue's name.
     pub name: String,
     /// Records appended to the lane since the journal was made.
@@ -32,9 +32,9 @@ pub struct LaneFacts {
     pub unannounced: u64,
 }
 
-impl LaneFacts {
-    pub(crate) fn of(book: &LaneBook) -> LaneFacts {
-        LaneFacts {
+impl LaneStats {
+    pub(crate) fn of(book: &LaneBook) -> LaneStats {
+        LaneStats {
             name: book.name.clone(),
             appended: book.appended(),
             accepted: book.ledger.accepted,
@@ -50,7 +50,7 @@ impl LaneFacts {
 
 /// What `status` shows of an eviction.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct EvictionFacts {
+pub struct EvictionStats {
     /// The bound that was reached, as the configuration spells it.
     pub bound: &'static str,
     /// Seconds since then.
@@ -59,7 +59,7 @@ pub struct EvictionFacts {
 
 /// What `status` shows of the journal.
 #[derive(Clone, Debug, Serialize)]
-pub struct JournalFacts {
+pub struct JournalStats {
     /// Journal id, 16 hex digits.
     pub journal_id: String,
     /// Count of opens.
@@ -79,7 +79,7 @@ pub struct JournalFacts {
     /// Whether the reserve for a full disk is there.
     pub reserve: bool,
     /// The last eviction since the start, if there was one.
-    pub evicted: Option<EvictionFacts>,
+    pub evicted: Option<EvictionStats>,
     /// What the writer is at.
     pub writer: WriterHealth,
     /// Parts of the journal that the disk gives back no more, and that were set aside.
@@ -93,17 +93,17 @@ pub struct JournalFacts {
     /// Quarantined records and oversize messages on disk.
     pub quarantine: QuarantineCounts,
     /// Every lane, configured or not.
-    pub lanes: Vec<LaneFacts>,
+    pub lanes: Vec<LaneStats>,
 }
 
 impl Journal {
     /// What is going on.
-    pub fn facts(&self) -> JournalFacts {
+    pub fn stats(&self) -> JournalStats {
         let (durable, lanes) = {
             let books = locked(&self.0.books);
-            (*self.0.durable.borrow(), books.iter().map(LaneFacts::of).collect())
+            (*self.0.durable.borrow(), books.iter().map(LaneStats::of).collect())
         };
-        JournalFacts {
+        JournalStats {
             journal_id: self.id().to_string(),
             epoch: self.epoch(),
             durable,
@@ -115,7 +115,7 @@ impl Journal {
             reserve: self.0.reserve.is_there(),
             evicted: locked(&self.0.evicted).map(|(bound, at)| {
                 let ago_ms = self.0.clock.now().boottime_ms.saturating_sub(at);
-                EvictionFacts { bound, ago_s: ago_ms / 1000 }
+                EvictionStats { bound, ago_s: ago_ms / 1000 }
             }),
             writer: locked(&self.0.health).clone(),
             set_aside: crate::journal::log::aside::count(&self.0.path),

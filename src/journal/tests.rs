@@ -166,8 +166,8 @@ impl Rig {
         read_all(&mut self.lane().reader())
     }
 
-    fn facts(&self) -> LaneFacts {
-        self.journal.facts().lanes.into_iter().find(|lane| lane.name == MAIN).unwrap()
+    fn stats(&self) -> LaneStats {
+        self.journal.stats().lanes.into_iter().find(|lane| lane.name == MAIN).unwrap()
     }
 
     /// Ends in order; with `crash`, without a last state write.
@@ -204,9 +204,9 @@ fn settle(rig: &Rig, positions: std::ops::RangeInclusive<u64>) {
     rig.lane().settle(positions.map(|position| (Position(position), Outcome::Accepted)));
 }
 
-fn add_up(facts: &LaneFacts) {
-    let sum = facts.accepted + facts.waiting + facts.evicted + facts.quarantined + facts.damaged;
-    assert_eq!(facts.appended, sum, "{facts:?}");
+fn add_up(stats: &LaneStats) {
+    let sum = stats.accepted + stats.waiting + stats.evicted + stats.quarantined + stats.damaged;
+    assert_eq!(stats.appended, sum, "{stats:?}");
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn records_are_read_in_order_over_generations_and_after_a_reopen() {
     let mut rig = start(&options(dir.path()));
     assert!(rig.report.made);
     rig.append(1..=500);
-    assert!(rig.journal.facts().generations > 2);
+    assert!(rig.journal.stats().generations > 2);
     assert_eq!(rig.read_all(), plain(1..=500));
     let (id, epoch) = (rig.journal.id(), rig.journal.epoch());
     rig.end(false);
@@ -243,9 +243,9 @@ fn a_reader_in_the_active_generation_notices_that_it_was_closed() {
     let head: Vec<u64> = reader.read(10, 1 << 20).unwrap().iter().map(|read| read.position.0).collect();
     assert_eq!(head, (1..=10).collect::<Vec<_>>());
     rig.append(31..=2 * kept);
-    assert!(rig.journal.facts().generations > 2);
+    assert!(rig.journal.stats().generations > 2);
     assert_eq!(read_all(&mut reader), plain(11..=2 * kept));
-    assert_eq!(rig.facts().damaged, 0);
+    assert_eq!(rig.stats().damaged, 0);
     rig.end(false);
 }
 
@@ -268,7 +268,7 @@ fn a_generation_that_cannot_be_read_now_takes_no_record_of_the_one_before_it_alo
     assert!(reader.read(1000, 1 << 20).is_err());
     std::fs::rename(&aside, &second).unwrap();
     assert_eq!(read_all(&mut reader), plain(firsts[1].0..=600));
-    assert_eq!(rig.facts().damaged, 0);
+    assert_eq!(rig.stats().damaged, 0);
     rig.end(false);
 }
 
@@ -277,7 +277,7 @@ fn settled_records_are_not_read_again_and_their_generations_give_their_space_bac
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=1000);
-    let before = rig.journal.facts().generations;
+    let before = rig.journal.stats().generations;
     assert_eq!(rig.read_all().len(), 1000);
     settle(&rig, 1..=900);
     settle(&rig, 950..=960);
@@ -287,10 +287,10 @@ fn settled_records_are_not_read_again_and_their_generations_give_their_space_bac
     assert_eq!(rig.read_all(), expected);
     // The other lane never got a record, so it holds nothing back.
     rig.journal.0.write_state().unwrap();
-    let left = rig.journal.facts().generations;
+    let left = rig.journal.stats().generations;
     assert!(left < before / 2, "{left} of {before} generations left");
-    assert_eq!(rig.facts().accepted, 911);
-    add_up(&rig.facts());
+    assert_eq!(rig.stats().accepted, 911);
+    add_up(&rig.stats());
     rig.end(false);
 }
 
@@ -306,7 +306,7 @@ fn a_crash_without_a_state_write_repeats_records_and_loses_none() {
     let read = rig.read_all();
     assert_eq!(read.last(), Some(&(300, 300)));
     assert!(read.windows(2).all(|pair| pair[0].0 + 1 == pair[1].0));
-    add_up(&rig.facts());
+    add_up(&rig.stats());
     rig.end(false);
 }
 
@@ -338,14 +338,14 @@ fn at_the_bound_the_oldest_generation_is_evicted_counted_and_announced() {
     for n in 0..80 {
         rig.append(n * 100 + 1..=n * 100 + 100);
     }
-    let facts = rig.facts();
-    assert!(facts.evicted > 0);
-    add_up(&facts);
-    assert!(rig.journal.facts().bytes <= options.bounds.max_bytes, "{}", rig.journal.facts().bytes);
+    let stats = rig.stats();
+    assert!(stats.evicted > 0);
+    add_up(&stats);
+    assert!(rig.journal.stats().bytes <= options.bounds.max_bytes, "{}", rig.journal.stats().bytes);
     let read = rig.read_all();
     let gaps = read.iter().filter(|(_, n)| *n == 0).count();
     assert!(gaps > 0, "a hole is announced");
-    assert_eq!(read.len() as u64, facts.waiting);
+    assert_eq!(read.len() as u64, stats.waiting);
     let numbers: Vec<u64> = read.iter().map(|(_, n)| *n).filter(|n| *n > 0).collect();
     assert_eq!(numbers.last(), Some(&8000));
     assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "what is left has no hole");
@@ -366,8 +366,8 @@ fn with_on_full_stop_tickets_wait_until_lanes_have_trimmed_and_nothing_is_evicte
         tickets += rig.committed.blocking_recv().unwrap().len() as u64;
     }
     drop(reader);
-    assert_eq!(rig.facts().evicted, 0);
-    add_up(&rig.facts());
+    assert_eq!(rig.stats().evicted, 0);
+    add_up(&rig.stats());
     rig.end(false);
 }
 
@@ -404,7 +404,7 @@ fn a_damaged_generation_is_salvaged_in_order_wherever_it_stands() {
         let dir = crate::testing::fast_dir();
         let mut rig = start(&options(dir.path()));
         rig.append(1..=600);
-        let generations = rig.journal.facts().generations;
+        let generations = rig.journal.stats().generations;
         rig.end(false);
         let index = match place {
             "head" => 0,
@@ -419,10 +419,10 @@ fn a_damaged_generation_is_salvaged_in_order_wherever_it_stands() {
         let read: Vec<u64> = rig.read_all().into_iter().filter_map(of_records).collect();
         assert!(read.windows(2).all(|pair| pair[0] < pair[1]), "{place}: order");
         assert_eq!(read.last(), Some(&650), "{place}: intake went on");
-        let facts = rig.facts();
-        add_up(&facts);
-        assert_eq!(read.len() as u64 + facts.damaged, 650, "{place}: what is missing is counted");
-        assert!(facts.damaged < 60, "{place}: {} records damaged", facts.damaged);
+        let stats = rig.stats();
+        add_up(&stats);
+        assert_eq!(read.len() as u64 + stats.damaged, 650, "{place}: what is missing is counted");
+        assert!(stats.damaged < 60, "{place}: {} records damaged", stats.damaged);
         rig.end(false);
     }
 }
@@ -449,7 +449,7 @@ fn a_commit_that_was_cut_off_is_left_out_and_nothing_is_taken_for_damaged() {
         let mut rig = start(&options);
         rig.append(durable + 1..=durable + 100);
         assert_eq!(rig.read_all(), plain(1..=durable + 100));
-        assert_eq!((rig.facts().appended, rig.facts().damaged), (durable + 100, 0));
+        assert_eq!((rig.stats().appended, rig.stats().damaged), (durable + 100, 0));
         rig.end(false);
         let rig = start(&options);
         assert_eq!((rig.read_all(), rig.tail.last()), (plain(1..=durable + 100), Some(&Number(durable + 100))));
@@ -477,7 +477,7 @@ fn a_newest_generation_that_cannot_be_carried_over_is_read_where_it_is() {
 /// Records as they stand in a generation's file, without their commit.
 fn bare_frames(numbers: std::ops::RangeInclusive<u64>, id: JournalId, lane: LaneId, epoch: u64) -> Vec<u8> {
     let records = numbers.map(|number| {
-        let slots = vec![crate::record::Slot { lane, position: Position(number) }];
+        let slots = vec![crate::record::LanePosition { lane, position: Position(number) }];
         let run = Run { journal: id, epoch: Epoch(epoch), random: 1 };
         Arc::new(Record::number(draft(number, &[lane]), run, Number(number), Clock::new(None).boot(), slots))
     });
@@ -509,8 +509,8 @@ fn a_truncated_newest_generation_is_noticed_by_the_high_water() {
     let mut read = rig.read_all();
     read.retain(|(_, n)| *n > 0);
     assert_eq!(read.last(), Some(&(210, 210)), "numbers and positions are not given twice");
-    assert_eq!(read.len() as u64 + rig.facts().damaged, 210);
-    add_up(&rig.facts());
+    assert_eq!(read.len() as u64 + rig.stats().damaged, 210);
+    add_up(&rig.stats());
     rig.end(false);
 }
 
@@ -565,7 +565,7 @@ fn a_message_too_large_to_be_journaled_is_known_again_after_a_restart() {
     rig.end(true);
     let opened = Journal::open(&options(dir.path()), &Clock::new(None)).unwrap();
     assert_eq!(opened.heads(), [71, 72, 73]);
-    assert_eq!(opened.journal.facts().quarantine.entries, 3);
+    assert_eq!(opened.journal.stats().quarantine.entries, 3);
 }
 
 #[test]

@@ -24,8 +24,8 @@
 //! `pd`, `po` and `oa` came after 0.1.0, which ignores them.
 
 use super::{
-    Draft, DuplicateKind, Identity, JournalId, KeyKind, LaneId, Message, OpenAcks, PossibleDuplicate, Record, Slot,
-    TimeSource,
+    Draft, DuplicateKind, Identity, JournalId, KeyKind, LaneId, LanePosition, Message, OpenAcks, PossibleDuplicate,
+    Record, TimeSource,
 };
 use crate::clock::{BootId, Moment};
 use crate::record::{Epoch, Number, Position};
@@ -212,7 +212,7 @@ impl Envelope<'_> {
             lanes: self.l.iter().map(|(lane, _)| *lane).collect(),
             duplicate,
         };
-        let slots = self.l.into_iter().map(|(lane, position)| Slot { lane, position }).collect();
+        let slots = self.l.into_iter().map(|(lane, position)| LanePosition { lane, position }).collect();
         let (requeued, open_acks) = (self.rq, self.oa.map(Cow::into_owned));
         let (journal, epoch, number) = (self.j, self.e, self.n);
         Ok(Record { journal, epoch, number, boot: BootId(boot), key, slots, requeued, open_acks, draft })
@@ -255,7 +255,7 @@ pub(super) mod tests {
                 acks in prop::option::of(any::<(u64, u64, Vec<u64>)>()), requeued: bool, of_content_key in "c[.][a-z0-9]{1,40}",
                 places in prop::collection::btree_map(any::<u16>(), any::<u64>(), 1..4))
                 -> Record {
-            let slots: Vec<_> = places.into_iter().map(|(l, position)| Slot { lane: LaneId(l), position: Position(position) }).collect();
+            let slots: Vec<_> = places.into_iter().map(|(l, position)| LanePosition { lane: LaneId(l), position: Position(position) }).collect();
             let received = Moment { wall_ms, boottime_ms, trusted };
             let lanes = slots.iter().map(|slot| slot.lane).collect();
             let marked = message.dup && !identity.key_kind.identifies();
@@ -327,8 +327,10 @@ pub(super) mod tests {
         let lanes = vec![LaneId(0), LaneId(3)];
         let duplicate = Some(PossibleDuplicate { kind: DuplicateKind::Redelivery, of: None });
         let draft = Draft { received, message, profile: "generic".to_owned(), identity, lanes, duplicate };
-        let slots =
-            vec![Slot { lane: LaneId(0), position: Position(7) }, Slot { lane: LaneId(3), position: Position(70_000) }];
+        let slots = vec![
+            LanePosition { lane: LaneId(0), position: Position(7) },
+            LanePosition { lane: LaneId(3), position: Position(70_000) },
+        ];
         let run = Run { journal: JournalId(0x0123_4567_89ab_cdef), epoch: Epoch(2), random: 0 };
         Record {
             key: "c.0123456789abcdef.00".to_owned(),

@@ -255,7 +255,7 @@ pub struct Draft {
 
 /// A record's place in one lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Slot {
+pub struct LanePosition {
     /// The lane.
     pub lane: LaneId,
     /// Contiguous within the lane, from 1.
@@ -276,7 +276,7 @@ pub struct Record {
     /// Record key: 1 to 128 characters of SQS's set. Always present, whatever the kind.
     pub key: String,
     /// Its place in each lane it goes to.
-    pub slots: Vec<Slot>,
+    pub slots: Vec<LanePosition>,
     /// It was in quarantine before, under another number.
     pub requeued: bool,
     /// Whose acks were open before its commit; on a commit's first record only.
@@ -288,7 +288,7 @@ pub struct Record {
 impl Record {
     /// Numbers a draft. Records without an identity get a key here: it names journal, epoch, number and run, so it is
     /// never used twice, not even after a damaged tail was lost or a card was copied.
-    pub fn number(draft: Draft, run: Run, number: Number, boot: BootId, slots: Vec<Slot>) -> Record {
+    pub fn number(draft: Draft, run: Run, number: Number, boot: BootId, slots: Vec<LanePosition>) -> Record {
         let key = draft.identity.key.clone().unwrap_or_else(|| run.arrival_key(number));
         let Run { journal, epoch, .. } = run;
         Record { journal, epoch, number, boot, key, slots, requeued: false, open_acks: None, draft }

@@ -13,7 +13,7 @@ pub mod token;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::drain::{DrainShared, DrainStatus};
-use crate::journal::{Journal, JournalFacts, LaneFacts, volume};
+use crate::journal::{Journal, JournalStats, LaneStats, volume};
 use crate::mqtt::names::Names;
 use crate::mqtt::{IntakeShared, IntakeStatus};
 use history::{History, Outlook, Point};
@@ -59,7 +59,7 @@ pub struct StatusSnapshot {
 
 impl StatusSnapshot {
     /// Lanes with records for which no queue is configured.
-    pub fn stranded(&self) -> impl Iterator<Item = &LaneFacts> {
+    pub fn stranded(&self) -> impl Iterator<Item = &LaneStats> {
         let lanes = self.journal.iter().flat_map(|journal| &journal.facts.lanes);
         lanes.filter(|lane| lane.waiting > 0 && self.queues.iter().all(|queue| queue.name != lane.name))
     }
@@ -70,7 +70,7 @@ impl StatusSnapshot {
 pub struct JournalStatus {
     /// The journal.
     #[serde(flatten)]
-    pub facts: JournalFacts,
+    pub facts: JournalStats,
     /// Its folder.
     pub path: PathBuf,
     /// It lies in RAM: a power cut loses it.
@@ -87,7 +87,7 @@ pub struct QueueStatus {
     /// Its URL.
     pub url: String,
     /// Its lane's books.
-    pub lane: Option<LaneFacts>,
+    pub lane: Option<LaneStats>,
     /// Its drain.
     pub drain: DrainStatus,
     /// How long its backlog will take; absent until the journal is open.
@@ -226,7 +226,7 @@ impl Board {
         let now_ms = self.clock.now().boottime_ms;
         let mut histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
         let mut waiting = false;
-        for lane in journal.facts().lanes {
+        for lane in journal.stats().lanes {
             let drain = stages.drains.iter().find(|(queue, _)| *queue == lane.name);
             let lag_s = drain.map_or(0, |(_, shared)| shared.snapshot(now_ms).lag_s);
             waiting |= lane.waiting > 0;
@@ -253,7 +253,7 @@ impl Board {
         let stages = self.stages(|stages| stages.clone());
         let now_ms = self.clock.now().boottime_ms;
         let journal = stages.journal.map(|(journal, in_ram)| JournalStatus {
-            facts: journal.facts(),
+            facts: journal.stats(),
             path: self.path.clone(),
             in_ram,
             free_bytes: volume::free_bytes(&self.path),
@@ -294,6 +294,6 @@ impl Board {
 }
 
 /// A queue at this instant.
-fn point(lane: &LaneFacts, lag_s: u64, now_ms: u64) -> Point {
+fn point(lane: &LaneStats, lag_s: u64, now_ms: u64) -> Point {
     Point { at_s: now_ms / 1000, waiting: lane.waiting, accepted: lane.accepted, lag_s }
 }

@@ -257,11 +257,11 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::drain::DrainStatus;
-    use crate::journal::LaneFacts;
+    use crate::journal::LaneStats;
     use crate::record::Position;
 
     fn snapshot(remark: &str) -> StatusSnapshot {
-        let lane = LaneFacts {
+        let lane = LaneStats {
             name: "main".into(),
             appended: u64::MAX,
             accepted: 1,

@@ -113,7 +113,7 @@ pub fn render(snapshot: &StatusSnapshot) -> String {
 fn queues(snapshot: &StatusSnapshot, out: &mut Text) {
     let lanes = snapshot.queues.iter().filter_map(|queue| Some((&*queue.name, queue.lane.as_ref()?)));
     for (metric, of) in [
-        ("tidegate_records_appended_total", (|lane| lane.appended) as fn(&crate::journal::LaneFacts) -> u64),
+        ("tidegate_records_appended_total", (|lane| lane.appended) as fn(&crate::journal::LaneStats) -> u64),
         ("tidegate_records_accepted_total", |lane| lane.accepted),
         ("tidegate_records_evicted_total", |lane| lane.evicted),
         ("tidegate_records_quarantined_total", |lane| lane.quarantined),

@@ -66,7 +66,7 @@ fn an_arrow_upwards_is_seen() {
     assert_eq!(of("src/journal/reader.rs", "use crate::journal::writer::Writer;"), 1, "side by side");
     assert_eq!(of("src/journal/log/mod.rs", "    crate::journal::JournalError::reading(text)"), 1, "by another name");
     assert_eq!(of("src/journal/made_up.rs", ""), 1);
-    assert_eq!(of("src/journal/log/slot.rs", "use crate::journal::log::aside;"), 0);
+    assert_eq!(of("src/journal/log/entry.rs", "use crate::journal::log::aside;"), 0);
     assert_eq!(of("src/journal/log/mod.rs", "use crate::journal::disk::frame; // not crate::journal::writer"), 0);
     assert_eq!(of("src/journal/log/mod.rs", "mod tests {\nuse crate::journal::writer::Writer;"), 0);
 }

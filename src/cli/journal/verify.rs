@@ -12,7 +12,7 @@ pub(super) fn verify(view: &View, json: bool) -> Result<ExitCode, ExitCode> {
     let found = view.verify(&mut |done, all| progress.at(done as u64, all as u64));
     progress.end();
     let found = found.map_err(|error| failed(&error))?;
-    let facts = view.facts().map_err(|error| failed(&error))?;
+    let facts = view.stats().map_err(|error| failed(&error))?;
     let missing = found.iter().flat_map(|one| &one.missing).map(|(from, to)| (*to - *from).saturating_add(1));
     let missing: u64 = missing.fold(0, u64::saturating_add);
     let sound = missing == 0 && (facts.journal_id.is_some() || facts.just_made);

@@ -116,8 +116,8 @@ fn watched(rig: &Rig, queue: &Arc<Refusing>, ordering: Ordering, done: impl Fn(&
     })
 }
 
-fn facts(rig: &Rig) -> crate::journal::LaneFacts {
-    rig.lane.journal().facts().lanes.remove(0)
+fn facts(rig: &Rig) -> crate::journal::LaneStats {
+    rig.lane.journal().stats().lanes.remove(0)
 }
 
 #[test]

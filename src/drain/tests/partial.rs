@@ -85,7 +85,7 @@ async fn all(ordering: Ordering, groups: u8, records: usize) {
         injected += refused;
         assert_eq!(arrived.len(), rig.keys.len(), "{case:?}: each once");
         assert_eq!(log.len(), rig.keys.len() + refused, "{case:?}: nothing was absorbed, so nothing was sent twice");
-        let facts = rig.lane.journal().facts().lanes.remove(0);
+        let facts = rig.lane.journal().stats().lanes.remove(0);
         assert_eq!((facts.accepted, facts.waiting), (rig.keys.len() as u64, 0), "{case:?}");
         let counted = (status.inversions as usize, overtook(&log));
         assert_eq!(counted.0, counted.1, "{case:?}: it inverts what it counts and counts what it inverts");

@@ -43,7 +43,7 @@ pub(crate) struct Machine {
 
 /// Whether a journal is where it was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Place {
+pub(crate) enum MachineMatch {
     /// On the machine that was noted.
     Same,
     /// On another one.
@@ -68,8 +68,8 @@ impl Machine {
     }
 
     /// Whether this machine is the one that was noted.
-    pub(crate) fn compare(&self, noted: &Machine) -> Place {
-        let same = |same| if same { Place::Same } else { Place::Another };
+    pub(crate) fn compare(&self, noted: &Machine) -> MachineMatch {
+        let same = |same| if same { MachineMatch::Same } else { MachineMatch::Another };
         if let (Some(now), Some(then)) = (self.card, noted.card) {
             return same(now == then);
         }
@@ -78,7 +78,7 @@ impl Machine {
             return same(now == then && !moved);
         }
         match self.addresses.is_empty() || noted.addresses.is_empty() {
-            true => Place::Unknown,
+            true => MachineMatch::Unknown,
             // One in common is enough: an interface may be missing, or have been added.
             false => same(!self.addresses.is_disjoint(&noted.addresses)),
         }
@@ -180,16 +180,16 @@ mod tests {
         #[test]
         fn a_mark_that_is_missing_is_no_evidence(machine in machine(), then: [bool; 4], now: [bool; 4]) {
             let (noted, found) = (without(&machine, then), without(&machine, now));
-            prop_assert_ne!(found.compare(&noted), Place::Another);
-            prop_assert_ne!(machine.compare(&found.noting(&noted)), Place::Another);
+            prop_assert_ne!(found.compare(&noted), MachineMatch::Another);
+            prop_assert_ne!(machine.compare(&found.noting(&noted)), MachineMatch::Another);
         }
 
         #[test]
         fn another_card_or_board_is_another_machine_whatever_else_is_equal(machine in machine(), other in 10u64..20) {
             let card = Machine { card: machine.card.map(|_| other), ..machine.clone() };
-            prop_assert_eq!(card.compare(&machine) == Place::Another, machine.card.is_some());
+            prop_assert_eq!(card.compare(&machine) == MachineMatch::Another, machine.card.is_some());
             let board = Machine { board: machine.board.map(|_| other), card: None, ..machine.clone() };
-            prop_assert_eq!(board.compare(&machine) == Place::Another, machine.board.is_some());
+            prop_assert_eq!(board.compare(&machine) == MachineMatch::Another, machine.board.is_some());
         }
 
         #[test]

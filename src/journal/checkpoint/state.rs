@@ -132,7 +132,7 @@ pub(crate) enum Found {
 
 /// What a slot holds.
 #[derive(Debug)]
-enum Slot {
+enum StateSlot {
     Sound(u64, Box<State>),
     Blank,
     /// Damaged, torn, or it cannot be read.
@@ -159,8 +159,8 @@ impl StateFile {
         }
         let slots = slots(&file, path)?;
         let needed = slots.each_ref().map(|slot| match slot {
-            Slot::Sound(_, state) => state.needed_from(),
-            Slot::Blank | Slot::Unsound => Number::MAX,
+            StateSlot::Sound(_, state) => state.needed_from(),
+            StateSlot::Blank | StateSlot::Unsound => Number::MAX,
         });
         let newest = newest(&slots).map(|(slot, serial, state)| (slot, serial, state.journal, state.high));
         let (slot, serial) = newest.map_or((0, 0), |(slot, serial, ..)| (slot, serial));
@@ -271,7 +271,7 @@ pub(crate) fn look(path: &Path) -> Result<Found, StateError> {
     }
 }
 
-fn slots(file: &File, path: &Path) -> Result<[Slot; 2], StateError> {
+fn slots(file: &File, path: &Path) -> Result<[StateSlot; 2], StateError> {
     let slots = twoslot::read(file, path).map_err(|source| StateError::Io { path: path.to_owned(), source })?;
     let newer = |format| StateError::Newer { path: path.to_owned(), format };
     let [first, second] = slots.map(|slot| taken(slot).map_err(newer));
@@ -282,38 +282,38 @@ fn slots(file: &File, path: &Path) -> Result<[Slot; 2], StateError> {
 ///
 /// # Errors
 /// The later format that it has.
-fn taken(slot: twoslot::Slot) -> Result<Slot, u32> {
+fn taken(slot: twoslot::Slot) -> Result<StateSlot, u32> {
     Ok(match slot {
         twoslot::Slot::Sound(serial, body) => match parse(&body) {
-            Some(state) => Slot::Sound(serial, Box::new(state)),
-            None => Slot::Unsound,
+            Some(state) => StateSlot::Sound(serial, Box::new(state)),
+            None => StateSlot::Unsound,
         },
-        twoslot::Slot::Blank => Slot::Blank,
-        twoslot::Slot::Unsound => Slot::Unsound,
+        twoslot::Slot::Blank => StateSlot::Blank,
+        twoslot::Slot::Unsound => StateSlot::Unsound,
         twoslot::Slot::Newer(format) => return Err(format),
     })
 }
 
 /// The newest sound slot: which it is, its serial number and its state.
-fn newest(slots: &[Slot; 2]) -> Option<(usize, u64, &State)> {
+fn newest(slots: &[StateSlot; 2]) -> Option<(usize, u64, &State)> {
     let sound = slots.iter().enumerate().filter_map(|(at, slot)| match slot {
-        Slot::Sound(serial, state) => Some((at, *serial, &**state)),
-        Slot::Blank | Slot::Unsound => None,
+        StateSlot::Sound(serial, state) => Some((at, *serial, &**state)),
+        StateSlot::Blank | StateSlot::Unsound => None,
     });
     sound.max_by_key(|(_, serial, _)| *serial)
 }
 
-fn found(slots: [Slot; 2]) -> Found {
+fn found(slots: [StateSlot; 2]) -> Found {
     match slots {
-        [Slot::Sound(one, first), Slot::Sound(other, second)] => {
+        [StateSlot::Sound(one, first), StateSlot::Sound(other, second)] => {
             let first_counts = (one > other) != crate::rig::armed(Sabotage::StaleSlot);
             Found::State { state: if first_counts { first } else { second }, lost: false }
         }
-        [Slot::Sound(serial, state), other] | [other, Slot::Sound(serial, state)] => {
+        [StateSlot::Sound(serial, state), other] | [other, StateSlot::Sound(serial, state)] => {
             // The second write goes to the other slot: it is blank only before that.
-            Found::State { state, lost: serial > 1 || matches!(other, Slot::Unsound) }
+            Found::State { state, lost: serial > 1 || matches!(other, StateSlot::Unsound) }
         }
-        [Slot::Blank, Slot::Blank] => Found::Nothing,
+        [StateSlot::Blank, StateSlot::Blank] => Found::Nothing,
         _ => Found::Damaged,
     }
 }

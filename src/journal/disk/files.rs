@@ -81,8 +81,8 @@ pub(crate) fn disk_bytes(path: &Path) -> u64 {
     entries
         .flatten()
         .map(|entry| match entry.metadata() {
-            Ok(facts) if facts.is_dir() => disk_bytes(&entry.path()),
-            Ok(facts) => facts.blocks() * 512,
+            Ok(about) if about.is_dir() => disk_bytes(&entry.path()),
+            Ok(about) => about.blocks() * 512,
             // Removed between the listing and the look.
             Err(_) => 0,
         })

@@ -30,7 +30,7 @@ impl Reserve {
     /// Whether its blocks are there.
     pub(crate) fn is_there(&self) -> bool {
         use std::os::unix::fs::MetadataExt;
-        self.bytes == 0 || fs::metadata(&self.path).is_ok_and(|facts| facts.blocks() * 512 >= self.bytes)
+        self.bytes == 0 || fs::metadata(&self.path).is_ok_and(|about| about.blocks() * 512 >= self.bytes)
     }
 
     /// Makes it, where it is not there and the disk keeps `min_free` and as much again beside it. `Ok(false)`: no room.

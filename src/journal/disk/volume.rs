@@ -11,8 +11,8 @@ const RAMFS: u64 = 0x8584_58f6;
 
 /// Whether `path` (which must exist) lies on a file system in RAM. An overlay is judged by its upper layer.
 pub fn in_ram(path: &Path) -> bool {
-    let Ok(facts) = rustix::fs::statfs(path) else { return false };
-    let kind = facts.f_type as u64 & 0xffff_ffff;
+    let Ok(about) = rustix::fs::statfs(path) else { return false };
+    let kind = about.f_type as u64 & 0xffff_ffff;
     if kind == TMPFS || kind == RAMFS {
         return true;
     }
@@ -23,8 +23,8 @@ pub fn in_ram(path: &Path) -> bool {
 
 /// Bytes that an unprivileged process can still write below `path`; `None` when the system does not tell.
 pub fn free_bytes(path: &Path) -> Option<u64> {
-    let facts = rustix::fs::statvfs(path).ok()?;
-    Some(facts.f_bavail.saturating_mul(facts.f_frsize))
+    let about = rustix::fs::statvfs(path).ok()?;
+    Some(about.f_bavail.saturating_mul(about.f_frsize))
 }
 
 /// Mount points on a medium that can be written: where a journal could move to.

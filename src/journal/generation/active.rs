@@ -3,7 +3,7 @@
 //! A commit is so many inserts and one flush. sled's batches, which are whole or not there when a database is opened again,
 //! would cost a sync more, and promise nothing that anybody asks for: no database is opened again. What a cut leaves of a
 //! commit is found frame by frame, in the bytes, with a batch as without; what is not whole is left out there
-//! ([`crate::journal::generation::closed::ClosedGeneration::breaks_off_at`]), and that a commit was whole the next one says
+//! ([`crate::journal::generation::bytes::GenerationBytes::breaks_off_at`]), and that a commit was whole the next one says
 //! (`previous`), which begins only when its flush has returned. Nor does anything hold one of sled's buffers open while it
 //! is sealed, as a batch does: where the write of such a buffer fails, sled wakes nobody, and the flush never returns.
 //!
@@ -27,9 +27,9 @@
 #![allow(clippy::disallowed_types, reason = "the one place that speaks to sled")]
 
 use crate::journal::disk::{files, frame};
-use crate::journal::generation::closed::ClosedGeneration;
+use crate::journal::generation::bytes::GenerationBytes;
 use crate::journal::generation::index::Appended;
-use crate::journal::generation::manifest::{FACTS_FILE, Facts};
+use crate::journal::generation::manifest::{MANIFEST_FILE, Manifest};
 use crate::journal::limits::SEGMENT_BYTES;
 use crate::record::Number;
 use crate::sync::{locked, panic_text};
@@ -78,12 +78,12 @@ pub(crate) enum GenerationError {
 
 /// An open generation.
 #[derive(Debug)]
-pub(crate) struct Generation {
+pub(crate) struct ActiveGeneration {
     dir: PathBuf,
     /// `None` only while it is dropped.
     db: Option<sled::Db>,
     /// What it holds, for whoever reads.
-    bytes: Arc<ClosedGeneration>,
+    bytes: Arc<GenerationBytes>,
     /// The file that sled writes to.
     file: File,
     tail: Mutex<Tail>,
@@ -107,15 +107,15 @@ struct Tail {
 /// Frames to append: number, part, value.
 pub(crate) type Frames = Vec<(Number, u16, Vec<u8>)>;
 
-impl Generation {
+impl ActiveGeneration {
     /// Makes a new generation in `dir`, which must not exist, with `carried` records in it. All of it is durable before
-    /// the facts are, and with them the folder counts. `strays` counts commits that sled did not just append.
+    /// the manifest are, and with them the folder counts. `strays` counts commits that sled did not just append.
     pub(crate) fn create(
         dir: &Path,
-        facts: &Facts,
+        manifest: &Manifest,
         carried: impl Iterator<Item = Frames>,
         strays: Arc<AtomicU64>,
-    ) -> Result<Generation, GenerationError> {
+    ) -> Result<ActiveGeneration, GenerationError> {
         let io = |source| GenerationError::Io { path: dir.to_owned(), source };
         files::create_dir(dir).map_err(io)?;
         let config =
@@ -128,23 +128,23 @@ impl Generation {
             return Err(GenerationError::NotSynced(dir.to_owned()));
         }
         let path = dir.join(DATABASE);
-        let bytes = ClosedGeneration::followed(&path).map_err(io)?;
+        let bytes = GenerationBytes::followed(&path).map_err(io)?;
         let file = files::writing().open(&path).map_err(io)?;
         let (dir, tail) = (dir.to_owned(), Mutex::default());
-        let generation = Generation { dir, db: Some(db), bytes: Arc::new(bytes), file, tail, strays };
+        let generation = ActiveGeneration { dir, db: Some(db), bytes: Arc::new(bytes), file, tail, strays };
         for frames in carried {
             generation.append(frames)?;
         }
         files::sync_tree(&generation.dir).map_err(io)?;
-        let mut bytes = serde_cbor::to_vec(facts).expect("plain numbers encode");
+        let mut bytes = serde_cbor::to_vec(manifest).expect("plain numbers encode");
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_be_bytes());
-        files::replace(&generation.dir.join(FACTS_FILE), &bytes).map_err(io)?;
+        files::replace(&generation.dir.join(MANIFEST_FILE), &bytes).map_err(io)?;
         generation.dir.parent().map_or(Ok(()), files::sync_dir).map_err(io)?;
         Ok(generation)
     }
 
-    /// What it holds, to be read from; complete after each [`Generation::append`].
-    pub(crate) fn bytes(&self) -> &Arc<ClosedGeneration> {
+    /// What it holds, to be read from; complete after each [`ActiveGeneration::append`].
+    pub(crate) fn bytes(&self) -> &Arc<GenerationBytes> {
         &self.bytes
     }
 
@@ -210,7 +210,7 @@ impl Generation {
     }
 }
 
-impl Drop for Generation {
+impl Drop for ActiveGeneration {
     /// sled unwraps a last sync in its own `Drop`. Nothing of ours hangs on that sync: what was promised is durable.
     fn drop(&mut self) {
         let (tree, db) = (locked(&self.tail).tree.take(), self.db.take());
@@ -281,20 +281,20 @@ fn guard<T>(dir: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, Gen
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::generation::closed::ClosedGeneration;
-    use crate::journal::generation::manifest::{LaneFact, read_facts};
+    use crate::journal::generation::bytes::GenerationBytes;
+    use crate::journal::generation::manifest::{ManifestLane, read_manifest};
     use crate::record::LaneId;
     use crate::record::Record;
     use crate::record::{Epoch, Position};
     use proptest::prelude::*;
     use std::sync::Arc;
 
-    fn facts(first: Number) -> Facts {
-        Facts {
+    fn manifest(first: Number) -> Manifest {
+        Manifest {
             format: frame::FRAME_VERSION,
             first,
             epoch: Epoch(1),
-            lanes: vec![LaneFact { id: LaneId(0), name: "main".into(), next: Position(1) }],
+            lanes: vec![ManifestLane { id: LaneId(0), name: "main".into(), next: Position(1) }],
         }
     }
 
@@ -311,7 +311,8 @@ mod tests {
         let records: Vec<_> = (4..400).map(record).collect();
         let strays = Arc::new(AtomicU64::new(0));
         let generation =
-            Generation::create(&dir, &facts(Number(4)), [framed(&records[..1])].into_iter(), strays.clone()).unwrap();
+            ActiveGeneration::create(&dir, &manifest(Number(4)), [framed(&records[..1])].into_iter(), strays.clone())
+                .unwrap();
         generation.append(framed(&records[1..3])).unwrap();
         for group in records[3..].chunks(7) {
             generation.append(framed(group)).unwrap();
@@ -323,8 +324,8 @@ mod tests {
         assert!(open.value(Number(400)).unwrap().is_none() && open.value(Number(3)).unwrap().is_none());
         drop((generation, open));
         assert_eq!(strays.load(Relaxed), 0);
-        assert_eq!(read_facts(&dir).unwrap(), Some(facts(Number(4))));
-        let closed = ClosedGeneration::closed(&dir).unwrap();
+        assert_eq!(read_manifest(&dir).unwrap(), Some(manifest(Number(4))));
+        let closed = GenerationBytes::closed(&dir).unwrap();
         assert_eq!(closed.numbers().collect::<Vec<_>>(), (4..400).map(Number).collect::<Vec<_>>());
         for record in &records {
             assert_eq!(closed.value(record.number).unwrap().unwrap().record(record.number).as_ref(), Some(record));
@@ -341,7 +342,7 @@ mod tests {
             let dir = crate::testing::fast_dir();
             let dir = dir.path().join("gen");
             let strays = Arc::new(AtomicU64::new(0));
-            let generation = Generation::create(&dir, &facts(Number(1)), std::iter::empty(), strays.clone()).unwrap();
+            let generation = ActiveGeneration::create(&dir, &manifest(Number(1)), std::iter::empty(), strays.clone()).unwrap();
             let (mut next, mut length, mut appended) = (1, 0, Vec::new());
             for (count, size, long) in commits {
                 let size = if long { size * 40 } else { size };
@@ -373,7 +374,8 @@ mod tests {
         let dir = crate::testing::fast_dir();
         let dir = dir.path().join("gen");
         let strays = Arc::new(AtomicU64::new(0));
-        let generation = Generation::create(&dir, &facts(Number(1)), std::iter::empty(), strays.clone()).unwrap();
+        let generation =
+            ActiveGeneration::create(&dir, &manifest(Number(1)), std::iter::empty(), strays.clone()).unwrap();
         let records: Vec<_> = (1..=40).map(|n| Arc::new(crate::testing::record(n, b"some"))).collect();
         generation.append(framed(&records[..20])).unwrap();
         // As if it had moved the first commit behind where the second one is looked for.

@@ -20,7 +20,7 @@ const PAGE: usize = 4096;
 
 /// Where a sound frame lies, and how long it is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct FramePlace {
     /// Of the first record in it.
     pub(crate) number: Number,
     pub(crate) count: u16,
@@ -31,17 +31,17 @@ pub(crate) struct Place {
     pub(crate) at: u64,
 }
 
-impl Place {
-    fn of(frame: &frame::Frame<'_>, file: u16, at: u64) -> Place {
+impl FramePlace {
+    fn of(frame: &frame::Frame<'_>, file: u16, at: u64) -> FramePlace {
         let frame::Frame { number, count, part, parts, .. } = *frame;
-        Place { number, count, part, parts, file, len: frame.bytes.len() as u16, at }
+        FramePlace { number, count, part, parts, file, len: frame.bytes.len() as u16, at }
     }
 
     pub(crate) fn end(&self) -> Number {
         self.number + u64::from(self.count)
     }
 
-    fn is_before(&self, other: &Place) -> bool {
+    fn is_before(&self, other: &FramePlace) -> bool {
         (self.number, self.part) < (other.number, other.part)
     }
 }
@@ -57,7 +57,7 @@ const AROUND: usize = 1024;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
     /// Sorted by number and part, each once.
-    pub(crate) places: Vec<Place>,
+    pub(crate) places: Vec<FramePlace>,
     /// Every commit up to this number was complete before another began.
     pub(crate) committed: Number,
     /// Numbers that frames with a wrong checksum claim to have, each from the first to before the second.
@@ -76,7 +76,7 @@ impl Index {
             ages.push(segment_ages(file));
         }
         // Of several copies the one that sled wrote last: the segment tells, and within one the offset.
-        let age = |place: &Place| {
+        let age = |place: &FramePlace| {
             let ages: &Vec<u64> = &ages[usize::from(place.file)];
             (ages.get((place.at / SEGMENT_BYTES as u64) as usize).copied().unwrap_or(0), place.at)
         };
@@ -114,7 +114,7 @@ impl Index {
                 let start = at + (frame.bytes.as_ptr() as usize - base) as u64;
                 behind = start + frame.bytes.len() as u64;
                 self.committed = self.committed.max(frame.previous.unwrap_or_default());
-                self.places.push(Place::of(&frame, index, start));
+                self.places.push(FramePlace::of(&frame, index, start));
             }
         }
         // What is believed to be gone is missing in the index, and nothing else of the file.
@@ -151,7 +151,7 @@ impl Index {
                     false => break,
                 }
                 committed = committed.max(frame.previous.unwrap_or_default());
-                found.push(Place::of(&frame, 0, start));
+                found.push(FramePlace::of(&frame, 0, start));
             }
             if found.len() == appended.len() || is_last {
                 break;
@@ -169,7 +169,7 @@ impl Index {
         Ok(Some(behind))
     }
 
-    fn forget_from(&mut self, row: &[Place]) {
+    fn forget_from(&mut self, row: &[FramePlace]) {
         if let Some(first) = row.first() {
             self.places.truncate(self.places.partition_point(|place| place.is_before(first)));
         }
@@ -183,13 +183,13 @@ impl Index {
         self.committed = self.committed.max(now.committed);
     }
 
-    pub(crate) fn place(&self, number: Number, part: u16) -> Option<&Place> {
+    pub(crate) fn place(&self, number: Number, part: u16) -> Option<&FramePlace> {
         let index = self.places.binary_search_by_key(&(number, part), |place| (place.number, place.part)).ok()?;
         self.places.get(index)
     }
 
     /// The first frame of the value that holds a record, if all of the value was found.
-    pub(crate) fn value_of(&self, number: Number) -> Option<&Place> {
+    pub(crate) fn value_of(&self, number: Number) -> Option<&FramePlace> {
         let behind = self.places.partition_point(|place| place.number <= number);
         let first = self.place(self.places[..behind].last()?.number, 0)?;
         (number < first.end() && self.is_whole(first)).then_some(first)
@@ -201,11 +201,11 @@ impl Index {
             return Some(number);
         }
         let from = self.places.partition_point(|place| place.number <= number);
-        let whole = |place: &&Place| place.part == 0 && self.is_whole(place);
+        let whole = |place: &&FramePlace| place.part == 0 && self.is_whole(place);
         self.places[from..].iter().find(whole).map(|place| place.number)
     }
 
-    pub(crate) fn is_whole(&self, first: &Place) -> bool {
+    pub(crate) fn is_whole(&self, first: &FramePlace) -> bool {
         (1..first.parts).all(|part| self.place(first.number, part).is_some_and(|place| place.parts == first.parts))
     }
 

@@ -10,11 +10,11 @@ use std::path::Path;
 use std::{fs, io};
 
 /// Noted beside the database when it is complete, before it is handed out.
-pub(crate) const FACTS_FILE: &str = "generation";
+pub(crate) const MANIFEST_FILE: &str = "generation";
 
 /// What is noted beside a generation's database when it is made.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) struct Facts {
+pub(crate) struct Manifest {
     /// Version of its frames.
     #[serde(rename = "v")]
     pub(crate) format: u8,
@@ -26,12 +26,12 @@ pub(crate) struct Facts {
     pub(crate) epoch: Epoch,
     /// Every lane, and the position that its next record would get.
     #[serde(rename = "l")]
-    pub(crate) lanes: Vec<LaneFact>,
+    pub(crate) lanes: Vec<ManifestLane>,
 }
 
 /// A lane when a generation was made.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) struct LaneFact {
+pub(crate) struct ManifestLane {
     #[serde(rename = "i")]
     pub(crate) id: LaneId,
     #[serde(rename = "n")]
@@ -40,12 +40,12 @@ pub(crate) struct LaneFact {
     pub(crate) next: Position,
 }
 
-/// Reads the facts of a generation's folder; `None` when they are missing or damaged.
+/// Reads the manifest of a generation's folder; `None` when they are missing or damaged.
 ///
 /// # Errors
 /// They cannot be read now, which says nothing about them.
-pub(crate) fn read_facts(dir: &Path) -> io::Result<Option<Facts>> {
-    let file = dir.join(FACTS_FILE);
+pub(crate) fn read_manifest(dir: &Path) -> io::Result<Option<Manifest>> {
+    let file = dir.join(MANIFEST_FILE);
     let Some(bytes) = refusal::unless_gone(&file, fs::read(&file))? else { return Ok(None) };
     let Some((body, crc)) = bytes.split_last_chunk::<4>() else { return Ok(None) };
     let sound = crc32c::crc32c(body) == u32::from_be_bytes(*crc);
@@ -57,6 +57,6 @@ pub(crate) fn read_facts(dir: &Path) -> io::Result<Option<Facts>> {
 /// # Errors
 /// Nobody can tell now.
 pub(crate) fn is_complete(dir: &Path) -> io::Result<bool> {
-    let file = dir.join(FACTS_FILE);
+    let file = dir.join(MANIFEST_FILE);
     Ok(refusal::unless_gone(&file, fs::metadata(&file))?.is_some())
 }

@@ -6,7 +6,7 @@
 
 use crate::journal::error::JournalError;
 use crate::journal::handle::Shared;
-use crate::journal::log::slot::Reading;
+use crate::journal::log::entry::Reading;
 use crate::record::Number;
 
 impl Shared {
@@ -20,8 +20,8 @@ impl Shared {
             return Ok(next);
         }
         // What this run numbers has no holes.
-        let end = reading.slot.end().min(self.began.max(next));
-        let found = reading.slot.closed()?.index().at_or_above(next);
+        let end = reading.generation.end().min(self.began.max(next));
+        let found = reading.generation.closed()?.index().at_or_above(next);
         Ok(found.map_or(end, |found| found.min(end)))
     }
 }

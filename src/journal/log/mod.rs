@@ -4,7 +4,7 @@
 //! not is damaged. It is read from its bytes, by an index: the active one by the writer's, which grows with each flush, a
 //! closed one by one that lives as long as a lane reads it, and no longer than the generation. Nobody but the writer has a
 //! database open: whoever let go of it last would have sled write into a file that others already read
-//! ([`crate::journal::generation::closed`]). A folder without its note of facts and without records was not complete when the
+//! ([`crate::journal::generation::bytes`]). A folder without its note of manifest and without records was not complete when the
 //! power went, and holds nothing that was acknowledged; of two folders with one first number, the older is left from a
 //! carry-over that the newer one completed.
 //!
@@ -17,15 +17,15 @@
 //! commit ever succeeded: the run before may have been told that it failed, and did not live to write it again.
 
 pub(crate) mod aside;
-pub(crate) mod slot;
+pub(crate) mod entry;
 pub(crate) mod sums;
 
 use crate::journal::disk::{files, frame, reserve};
 use crate::journal::error::JournalError;
-use crate::journal::generation::active::{Frames, Generation, GenerationError};
-use crate::journal::generation::closed::ClosedGeneration;
-use crate::journal::generation::manifest::{Facts, is_complete, read_facts};
-use crate::journal::log::slot::{Reading, Readings, Slot};
+use crate::journal::generation::active::{ActiveGeneration, Frames, GenerationError};
+use crate::journal::generation::bytes::GenerationBytes;
+use crate::journal::generation::manifest::{Manifest, is_complete, read_manifest};
+use crate::journal::log::entry::{Generation, Reading, Readings};
 use crate::journal::log::sums::Sums;
 use crate::record::{Number, Record, pack};
 use crate::sync::locked;
@@ -48,7 +48,7 @@ const TRASH: &str = "trash-";
 #[derive(Debug)]
 pub(crate) struct Log {
     dir: PathBuf,
-    row: Mutex<BTreeMap<Number, Arc<Slot>>>,
+    row: Mutex<BTreeMap<Number, Arc<Generation>>>,
     /// Commits that sled did not just append.
     strays: Arc<AtomicU64>,
     sums: Sums,
@@ -87,7 +87,7 @@ impl Log {
             // in it was acknowledged.
             let copied = found.iter().any(|(other, ..)| *other == first);
             // What cannot be read now is not empty.
-            let empty = ClosedGeneration::closed(&folder).is_ok_and(|closed| closed.numbers().next().is_none());
+            let empty = GenerationBytes::closed(&folder).is_ok_and(|closed| closed.numbers().next().is_none());
             if !copied && !empty {
                 tracing::warn!(folder = %folder.display(), "generation without its note: its records are read all the same");
                 found.push((first, epoch, folder));
@@ -104,21 +104,21 @@ impl Log {
                 locked(&DISTRUSTED).insert(newest.clone());
             }
         }
-        let mut row: BTreeMap<Number, Arc<Slot>> = BTreeMap::new();
+        let mut row: BTreeMap<Number, Arc<Generation>> = BTreeMap::new();
         for (first, _, folder) in found {
             // A note of another generation says nothing about this one.
-            let facts = read_facts(&folder).map_err(io)?.filter(|facts| facts.first == first);
-            if let Some(facts) = facts.as_ref().filter(|facts| facts.format > frame::FRAME_VERSION) {
-                let text = format!("written by a newer tidegate ({}: format {})", folder.display(), facts.format);
+            let manifest = read_manifest(&folder).map_err(io)?.filter(|manifest| manifest.first == first);
+            if let Some(manifest) = manifest.as_ref().filter(|manifest| manifest.format > frame::FRAME_VERSION) {
+                let text = format!("written by a newer tidegate ({}: format {})", folder.display(), manifest.format);
                 return Err(JournalError::Newer(text));
             }
             let newer_counts = !locked(&DISTRUSTED).contains(&folder);
-            if let Some(older) = enter(&mut row, Slot::new(first, folder, facts)).filter(|_| newer_counts) {
+            if let Some(older) = enter(&mut row, Generation::new(first, folder, manifest)).filter(|_| newer_counts) {
                 remove(&older.dir);
             }
         }
         let sums = Sums::default();
-        row.values().for_each(|slot| sums.found(slot));
+        row.values().for_each(|generation| sums.found(generation));
         Ok(Log { dir, row: Mutex::new(row), strays: Arc::default(), sums })
     }
 
@@ -132,13 +132,13 @@ impl Log {
     pub(crate) fn open_generations(&self) -> usize {
         locked(&self.row)
             .values()
-            .filter(|slot| !crate::journal::generation::closed::is_gone(&slot.dir).unwrap())
+            .filter(|generation| !crate::journal::generation::bytes::is_gone(&generation.dir).unwrap())
             .count()
     }
 
     #[cfg(test)]
     pub(crate) fn newest_is_closed(&self) -> bool {
-        locked(&self.row).last_key_value().is_some_and(|(_, slot)| slot.is_closed())
+        locked(&self.row).last_key_value().is_some_and(|(_, generation)| generation.is_closed())
     }
 
     /// First numbers of all generations, ascending.
@@ -160,46 +160,46 @@ impl Log {
 
     /// A sync of the newest generation failed.
     pub(crate) fn distrust_newest(&self) {
-        if let Some((_, slot)) = locked(&self.row).last_key_value() {
-            locked(&DISTRUSTED).insert(slot.dir.clone());
+        if let Some((_, generation)) = locked(&self.row).last_key_value() {
+            locked(&DISTRUSTED).insert(generation.dir.clone());
         }
     }
 
     /// Whether a sync of the generation at `first` failed, as far as this process knows.
     pub(crate) fn is_distrusted(&self, first: Number) -> bool {
-        locked(&self.row).get(&first).is_some_and(|slot| locked(&DISTRUSTED).contains(&slot.dir))
+        locked(&self.row).get(&first).is_some_and(|generation| locked(&DISTRUSTED).contains(&generation.dir))
     }
 
     /// Makes a new generation, the active one.
-    pub(crate) fn start(&self, facts: Facts) -> Result<Arc<Generation>, GenerationError> {
+    pub(crate) fn start(&self, manifest: Manifest) -> Result<Arc<ActiveGeneration>, GenerationError> {
         // Left by an attempt whose first commit failed, or by a run that nothing came in: nothing in it was acknowledged. It goes
         // last, so that the log is never without a generation, which tells how far the numbers have come.
-        let first = facts.first;
-        let left = locked(&self.row).get(&first).map(|slot| slot.dir.clone());
-        let made = match self.make(facts.clone(), std::iter::empty()) {
+        let first = manifest.first;
+        let left = locked(&self.row).get(&first).map(|generation| generation.dir.clone());
+        let made = match self.make(manifest.clone(), std::iter::empty()) {
             Err(GenerationError::Io { source, .. }) if left.is_some() && reserve::is_full(&source) => {
                 // Its room is needed.
                 left.iter().for_each(|left| remove(left));
-                return self.make(facts, std::iter::empty());
+                return self.make(manifest, std::iter::empty());
             }
             made => made?,
         };
-        let now = locked(&self.row).get(&first).map(|slot| slot.dir.clone());
+        let now = locked(&self.row).get(&first).map(|generation| generation.dir.clone());
         if let Some(left) = left.filter(|left| now.as_ref() != Some(left)) {
             remove(&left);
         }
         Ok(made)
     }
 
-    /// Makes the generation at `facts.first` anew, with the records of the closed one up to `last`, so that it can be gone on in:
+    /// Makes the generation at `manifest.first` anew, with the records of the closed one up to `last`, so that it can be gone on in:
     /// otherwise every restart would leave a small generation behind, and a file of which a sync failed would stay. The old
     /// folder goes last.
     pub(crate) fn carry_over(
         &self,
-        facts: Facts,
-        closed: &ClosedGeneration,
+        manifest: Manifest,
+        closed: &GenerationBytes,
         last: Number,
-    ) -> Result<Arc<Generation>, GenerationError> {
+    ) -> Result<Arc<ActiveGeneration>, GenerationError> {
         // All of it is read before anything is made: the old folder goes only when nothing of it is left behind.
         let io = |source| GenerationError::Io { path: self.dir.clone(), source };
         let records = closed.records(Number(0), last.next()).map(|read| read.map(|(record, _)| record));
@@ -209,19 +209,19 @@ impl Log {
             return Err(io(std::io::Error::other(format!("{} of {known} records can be read", records.len()))));
         }
         let commits = records.chunks(CARRY_COMMIT).map(|records| framed(records, None).0);
-        let old = locked(&self.row).get(&facts.first).map(|slot| slot.dir.clone());
-        let generation = self.make(facts, commits)?;
+        let old = locked(&self.row).get(&manifest.first).map(|generation| generation.dir.clone());
+        let active = self.make(manifest, commits)?;
         if let Some(old) = old {
             remove(&old);
         }
-        Ok(generation)
+        Ok(active)
     }
 
     /// A name for a generation: of those with one first number the newest has the highest count. That is the epoch, unless a folder
     /// is there that has it, or a higher one: what is copied from, or left by an attempt that failed and of which even the
     /// removal did. A start that finds several goes on in the highest.
     fn free_name(&self, first: Number, epoch: u64) -> std::io::Result<PathBuf> {
-        let known: Vec<PathBuf> = locked(&self.row).values().map(|slot| slot.dir.clone()).collect();
+        let known: Vec<PathBuf> = locked(&self.row).values().map(|generation| generation.dir.clone()).collect();
         let mut count = epoch;
         for entry in fs::read_dir(&self.dir)? {
             let folder = entry?.path();
@@ -236,16 +236,20 @@ impl Log {
         Ok(self.dir.join(format!("gen-{first:020}.{count:010}")))
     }
 
-    fn make(&self, facts: Facts, carried: impl Iterator<Item = Frames>) -> Result<Arc<Generation>, GenerationError> {
-        let name = self.free_name(facts.first, facts.epoch.0);
+    fn make(
+        &self,
+        manifest: Manifest,
+        carried: impl Iterator<Item = Frames>,
+    ) -> Result<Arc<ActiveGeneration>, GenerationError> {
+        let name = self.free_name(manifest.first, manifest.epoch.0);
         let dir = name.map_err(|source| GenerationError::Io { path: self.dir.clone(), source })?;
-        let generation = Arc::new(Generation::create(&dir, &facts, carried, self.strays.clone())?);
-        let slot = Slot::written(facts.first, dir, facts, &generation);
-        self.sums.made(&slot);
-        if let Some(replaced) = enter(&mut locked(&self.row), slot) {
+        let active = Arc::new(ActiveGeneration::create(&dir, &manifest, carried, self.strays.clone())?);
+        let generation = Generation::written(manifest.first, dir, manifest, &active);
+        self.sums.made(&generation);
+        if let Some(replaced) = enter(&mut locked(&self.row), generation) {
             self.sums.gone(&replaced);
         }
-        Ok(generation)
+        Ok(active)
     }
 
     /// The generation that holds `number`. `None`: before the first one. May scan for seconds; never called where intake
@@ -254,10 +258,10 @@ impl Log {
     /// # Errors
     /// It cannot be scanned now. Said here, once, and not by each read of a record in it.
     pub(crate) fn reading(&self, number: Number) -> Result<Option<Reading>, JournalError> {
-        let slot = locked(&self.row).range(..=number).next_back().map(|(_, slot)| slot.clone());
-        let Some(slot) = slot else { return Ok(None) };
-        let reading = Reading::of(slot);
-        reading.slot.closed()?;
+        let generation = locked(&self.row).range(..=number).next_back().map(|(_, generation)| generation.clone());
+        let Some(generation) = generation else { return Ok(None) };
+        let reading = Reading::of(generation);
+        reading.generation.closed()?;
         Ok(Some(reading))
     }
 
@@ -278,47 +282,47 @@ impl Log {
     }
 
     /// What was noted when a generation was made; `None` when that is damaged.
-    pub(crate) fn facts(&self, first: Number) -> Option<Facts> {
-        locked(&self.row).get(&first)?.facts.clone()
+    pub(crate) fn manifest(&self, first: Number) -> Option<Manifest> {
+        locked(&self.row).get(&first)?.manifest.clone()
     }
 
     /// The index of a closed generation.
-    pub(crate) fn closed(&self, first: Number) -> Result<Option<Arc<ClosedGeneration>>, JournalError> {
-        let slot = locked(&self.row).get(&first).cloned();
-        slot.map(|slot| slot.closed()).transpose()
+    pub(crate) fn closed(&self, first: Number) -> Result<Option<Arc<GenerationBytes>>, JournalError> {
+        let generation = locked(&self.row).get(&first).cloned();
+        generation.map(|generation| generation.closed()).transpose()
     }
 
     /// Deletes a generation that every lane is past; the durable cursors must say so already. `false`: it is the last
     /// one, or cannot be removed.
     pub(crate) fn delete(&self, first: Number) -> bool {
         let mut row = locked(&self.row);
-        let Some(slot) = row.get(&first).filter(|_| row.len() > 1).cloned() else { return false };
-        if slot.aside.get().is_some() {
+        let Some(generation) = row.get(&first).filter(|_| row.len() > 1).cloned() else { return false };
+        if generation.aside.get().is_some() {
             row.remove(&first);
-            self.sums.gone(&slot);
+            self.sums.gone(&generation);
             return true;
         }
-        if let Err(error) = self.remove_copies(first, &slot.dir) {
+        if let Err(error) = self.remove_copies(first, &generation.dir) {
             tracing::warn!(first = first.0, %error, "an older copy of a drained generation cannot be removed now");
             return false;
         }
         // Renamed first: a cut in the middle of the removal must not leave half a generation under its name.
         let trash = self.dir.join(format!("{TRASH}{first:020}"));
-        slot.gone.store(true, SeqCst);
-        let moved = files::rename(&slot.dir, &trash);
+        generation.gone.store(true, SeqCst);
+        let moved = files::rename(&generation.dir, &trash);
         if let Err(error) = &moved {
             tracing::warn!(first = first.0, %error, "drained generation cannot be removed now, its space stays taken");
             // Moved, and perhaps not for good: what is in it goes at the next opening.
-            if slot.dir.try_exists().unwrap_or(true) {
-                slot.gone.store(false, SeqCst);
+            if generation.dir.try_exists().unwrap_or(true) {
+                generation.gone.store(false, SeqCst);
                 return false;
             }
         }
         row.remove(&first);
         drop(row);
-        self.sums.gone(&slot);
-        locked(&DISTRUSTED).remove(&slot.dir);
-        slot.let_go();
+        self.sums.gone(&generation);
+        locked(&DISTRUSTED).remove(&generation.dir);
+        generation.let_go();
         if moved.is_ok() {
             let _ = fs::remove_dir_all(&trash);
         }
@@ -353,9 +357,9 @@ impl Log {
 
 /// Enters the newest generation in the row: the one before it ends where it begins. Returns the one that it replaces,
 /// which holds nothing any more.
-fn enter(row: &mut BTreeMap<Number, Arc<Slot>>, slot: Arc<Slot>) -> Option<Arc<Slot>> {
-    let first = slot.first;
-    let replaced = row.insert(first, slot);
+fn enter(row: &mut BTreeMap<Number, Arc<Generation>>, generation: Arc<Generation>) -> Option<Arc<Generation>> {
+    let first = generation.first;
+    let replaced = row.insert(first, generation);
     for before in row.range(..first).next_back().map(|(_, before)| before).into_iter().chain(&replaced) {
         before.end.store(first.0, Release);
     }

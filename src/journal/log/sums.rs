@@ -9,7 +9,7 @@
 //! or refused for it, the writer has all of it looked at ([`Sums::measure`]).
 
 use crate::journal::disk::files;
-use crate::journal::log::slot::Slot;
+use crate::journal::log::entry::Generation;
 use crate::sync::locked;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -28,7 +28,7 @@ pub(crate) struct Sums(Mutex<Parts>);
 struct Parts {
     /// Of those that nobody writes to any more, and that were looked at since.
     known: u64,
-    others: Vec<(Arc<Slot>, Other)>,
+    others: Vec<(Arc<Generation>, Other)>,
 }
 
 /// How a generation is counted whose size may change, or was not looked at.
@@ -42,22 +42,22 @@ enum Other {
 
 impl Sums {
     /// A generation that was found.
-    pub(crate) fn found(&self, slot: &Arc<Slot>) {
-        let most = blocks(&slot.dir).map_or_else(|| files::disk_bytes(&slot.dir), |bytes| bytes + BESIDE);
-        locked(&self.0).others.push((slot.clone(), Other::Found(most)));
+    pub(crate) fn found(&self, generation: &Arc<Generation>) {
+        let most = blocks(&generation.dir).map_or_else(|| files::disk_bytes(&generation.dir), |bytes| bytes + BESIDE);
+        locked(&self.0).others.push((generation.clone(), Other::Found(most)));
     }
 
     /// A generation that was made.
-    pub(crate) fn made(&self, slot: &Arc<Slot>) {
-        locked(&self.0).others.push((slot.clone(), Other::Made(None)));
+    pub(crate) fn made(&self, generation: &Arc<Generation>) {
+        locked(&self.0).others.push((generation.clone(), Other::Made(None)));
     }
 
     /// A generation that is there no more.
-    pub(crate) fn gone(&self, slot: &Arc<Slot>) {
+    pub(crate) fn gone(&self, generation: &Arc<Generation>) {
         let mut parts = locked(&self.0);
-        match parts.others.iter().position(|(other, _)| Arc::ptr_eq(other, slot)) {
+        match parts.others.iter().position(|(other, _)| Arc::ptr_eq(other, generation)) {
             Some(at) => drop(parts.others.swap_remove(at)),
-            None => parts.known = parts.known.saturating_sub(slot.bytes.load(Relaxed)),
+            None => parts.known = parts.known.saturating_sub(generation.bytes.load(Relaxed)),
         }
     }
 
@@ -66,13 +66,13 @@ impl Sums {
         let mut parts = locked(&self.0);
         let Parts { known, others } = &mut *parts;
         let mut sum = 0;
-        others.retain_mut(|(slot, other)| {
+        others.retain_mut(|(generation, other)| {
             let bytes = match other {
                 Other::Found(most) => *most,
-                Other::Made(beside) if !slot.is_closed() => being_written(slot, beside),
-                Other::Made(_) => slot.disk_bytes(),
+                Other::Made(beside) if !generation.is_closed() => being_written(generation, beside),
+                Other::Made(_) => generation.disk_bytes(),
             };
-            let settled = matches!(other, Other::Made(_)) && slot.bytes.load(Relaxed) > 0;
+            let settled = matches!(other, Other::Made(_)) && generation.bytes.load(Relaxed) > 0;
             *if settled { &mut *known } else { &mut sum } += bytes;
             !settled
         });
@@ -82,12 +82,16 @@ impl Sums {
     /// Looks at all that was found and not looked at yet; nobody waits for it meanwhile.
     pub(crate) fn measure(&self) {
         let is_found = |other: &Other| matches!(other, Other::Found(_));
-        let found: Vec<Arc<Slot>> =
-            locked(&self.0).others.iter().filter(|(_, other)| is_found(other)).map(|(slot, _)| slot.clone()).collect();
-        found.iter().for_each(|slot| _ = slot.disk_bytes());
+        let found: Vec<Arc<Generation>> = locked(&self.0)
+            .others
+            .iter()
+            .filter(|(_, other)| is_found(other))
+            .map(|(generation, _)| generation.clone())
+            .collect();
+        found.iter().for_each(|generation| _ = generation.disk_bytes());
         let mut parts = locked(&self.0);
-        for (slot, other) in &mut parts.others {
-            if is_found(other) && found.iter().any(|found| Arc::ptr_eq(found, slot)) {
+        for (generation, other) in &mut parts.others {
+            if is_found(other) && found.iter().any(|found| Arc::ptr_eq(found, generation)) {
                 *other = Other::Made(None);
             }
         }
@@ -95,12 +99,12 @@ impl Sums {
 }
 
 /// Of a generation that the writer writes to.
-fn being_written(slot: &Slot, beside: &mut Option<u64>) -> u64 {
-    let Some(bytes) = blocks(&slot.dir) else { return files::disk_bytes(&slot.dir) };
-    bytes + *beside.get_or_insert_with(|| files::disk_bytes(&slot.dir).saturating_sub(bytes))
+fn being_written(generation: &Generation, beside: &mut Option<u64>) -> u64 {
+    let Some(bytes) = blocks(&generation.dir) else { return files::disk_bytes(&generation.dir) };
+    bytes + *beside.get_or_insert_with(|| files::disk_bytes(&generation.dir).saturating_sub(bytes))
 }
 
 /// Bytes in the blocks of its `db`.
 fn blocks(dir: &Path) -> Option<u64> {
-    fs::metadata(dir.join("db")).ok().map(|facts| facts.blocks() * 512)
+    fs::metadata(dir.join("db")).ok().map(|manifest| manifest.blocks() * 512)
 }

@@ -14,7 +14,7 @@
 
 use crate::journal::checkpoint::state::StateError;
 use crate::journal::error::JournalError;
-use crate::journal::generation::manifest::{Facts, LaneFact};
+use crate::journal::generation::manifest::{Manifest, ManifestLane};
 use crate::journal::handle::options::JournalOptions;
 use crate::journal::ledger::books::{LaneBook, Outcome};
 use crate::journal::log::Log;
@@ -48,8 +48,8 @@ impl Traces {
     }
 
     /// Takes in what a generation notes.
-    fn note(&mut self, facts: &Facts) {
-        for LaneFact { id, name, next } in &facts.lanes {
+    fn note(&mut self, manifest: &Manifest) {
+        for ManifestLane { id, name, next } in &manifest.lanes {
             let trace = self.0.entry(*id).or_insert(Trace { name: String::new(), lowest: *next, next: *next });
             trace.name.clone_from(name);
             trace.next = trace.next.max(*next);
@@ -77,8 +77,8 @@ pub(crate) fn recover(log: &Log, tail: &Traces, books: &mut Vec<LaneBook>) -> Re
     // Told of by records that no note covers.
     let mut bare: BTreeSet<LaneId> = tail.0.keys().copied().collect();
     for first in &firsts {
-        match log.facts(*first) {
-            Some(facts) => traces.note(&facts),
+        match log.manifest(*first) {
+            Some(manifest) => traces.note(&manifest),
             None if *first != newest => {
                 let closed = log.closed(*first)?.expect("it is in the row");
                 let mut seen = Traces::default();
@@ -92,7 +92,8 @@ pub(crate) fn recover(log: &Log, tail: &Traces, books: &mut Vec<LaneBook>) -> Re
         }
     }
     traces.join(Traces(tail.0.clone()));
-    let noted = firsts.iter().rev().find_map(|first| log.facts(*first)).map(|facts| facts.lanes).unwrap_or_default();
+    let noted =
+        firsts.iter().rev().find_map(|first| log.manifest(*first)).map(|manifest| manifest.lanes).unwrap_or_default();
     for (id, trace) in traces.0 {
         let known = books.iter().any(|book| book.id == id);
         let newly = noted.iter().find(|lane| lane.id == id);
@@ -180,7 +181,7 @@ impl Ids {
     /// Those of `books`, and all that the log names. `given`: how many the state file counted.
     pub(crate) fn known(given: u32, log: &Log, tail: &Traces, books: &[LaneBook]) -> Ids {
         let firsts = log.firsts();
-        let notes = firsts.iter().filter_map(|first| log.facts(*first)).flat_map(|facts| facts.lanes);
+        let notes = firsts.iter().filter_map(|first| log.manifest(*first)).flat_map(|manifest| manifest.lanes);
         let named = notes.map(|lane| lane.id).chain(tail.0.keys().copied());
         Ids { given, taken: named.chain(books.iter().map(|book| book.id)).map(|id| id.0).collect() }
     }

@@ -14,14 +14,14 @@ pub(crate) mod taken_back;
 
 use crate::clock::{BootId, Clock};
 use crate::journal::checkpoint::lane_state::LaneState;
-use crate::journal::checkpoint::machine::{Machine, Place, draw_id};
+use crate::journal::checkpoint::machine::{Machine, MachineMatch, draw_id};
 use crate::journal::checkpoint::state::{Found, Home, StateFile};
 use crate::journal::disk::beside::is_read_only;
 use crate::journal::disk::folder::Trusted;
 use crate::journal::disk::reserve::Reserve;
 use crate::journal::disk::{files, folder};
 use crate::journal::error::JournalError;
-use crate::journal::generation::closed::ClosedGeneration;
+use crate::journal::generation::bytes::GenerationBytes;
 use crate::journal::handle::append::{Append, Ticket};
 use crate::journal::handle::health::WriterHealth;
 use crate::journal::handle::keeper::Keeper;
@@ -199,8 +199,8 @@ impl Journal {
                     clock.learn(last_good_s, i64::MAX);
                 }
                 let place = machine.compare(&state.machine);
-                report.copied = place == Place::Another;
-                report.machine_unknown = place == Place::Unknown;
+                report.copied = place == MachineMatch::Another;
+                report.machine_unknown = place == MachineMatch::Unknown;
                 report.new_id = report.copied;
                 report.former = report.copied.then_some(state.journal);
                 if !report.copied {
@@ -334,7 +334,7 @@ fn take_lock(path: &Path, may_only_read: bool) -> Result<File, JournalError> {
 }
 
 /// A generation as it was found, and the number at which what counts of it ends.
-type Counted = (Arc<ClosedGeneration>, Number);
+type Counted = (Arc<GenerationBytes>, Number);
 
 /// `high`: the recorded high water, unless the state is lost; `proven`: what the disk itself says of it.
 fn read_tail(log: &Log, high: Option<Number>, proven: Number) -> Result<(TailFacts, Vec<Counted>), JournalError> {
@@ -343,9 +343,9 @@ fn read_tail(log: &Log, high: Option<Number>, proven: Number) -> Result<(TailFac
     let Some(&first) = firsts.last() else { return Ok((tail, Vec::new())) };
     tail.newest.first = first;
     tail.newest.last = first.before();
-    if let Some(facts) = log.facts(first) {
-        tail.epoch = facts.epoch;
-        tail.next = facts.lanes.iter().map(|lane| (lane.id, lane.next)).collect();
+    if let Some(manifest) = log.manifest(first) {
+        tail.epoch = manifest.epoch;
+        tail.next = manifest.lanes.iter().map(|lane| (lane.id, lane.next)).collect();
     }
     let closed = log.closed(first)?.expect("it is in the row");
     if let Some(version) = closed.newer() {

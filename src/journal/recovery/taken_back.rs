@@ -1,7 +1,7 @@
 //! What was set aside, tried again: its records come back by way of the quarantine.
 
 use crate::journal::error::JournalError;
-use crate::journal::generation::closed::ClosedGeneration;
+use crate::journal::generation::bytes::GenerationBytes;
 use crate::journal::handle::Journal;
 use crate::journal::log::aside::{all, lost};
 use crate::journal::log::parse_name;
@@ -45,7 +45,7 @@ impl Journal {
 
     fn take_back(&self, folder: &Path, is_lost: &dyn Fn((LaneId, Position)) -> bool) -> Result<usize, JournalError> {
         let io = |source| JournalError::io(folder, source);
-        let closed = ClosedGeneration::closed(folder).map_err(io)?;
+        let closed = GenerationBytes::closed(folder).map_err(io)?;
         let mut count = 0;
         for read in closed.records(Number(0), Number::MAX) {
             let (record, _) = read.map_err(io)?;

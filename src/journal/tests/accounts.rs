@@ -39,9 +39,9 @@ fn a_hole_of_millions_of_positions_costs_no_time_and_no_state_file() {
     rig.end(true);
     let rig = start(&options(dir.path()));
     assert!(!rig.report.state_lost, "what was written is read");
-    let facts = rig.facts();
-    assert_eq!((facts.damaged, facts.cursor), ((1 << 22) - 5, Position(1)));
-    add_up(&facts);
+    let stats = rig.stats();
+    assert_eq!((stats.damaged, stats.cursor), ((1 << 22) - 5, Position(1)));
+    add_up(&stats);
     rig.end(false);
 }
 

@@ -55,14 +55,14 @@ fn a_generation_that_stays_unreadable_is_set_aside_and_its_records_are_counted_a
         let numbers: Vec<u64> = read.into_iter().filter(|number| *number <= 600).collect();
         assert_eq!(numbers, (1..=600).filter(|number| !missing.contains(&Number(*number))).collect::<Vec<_>>());
         assert!(refusals > 1, "it was waited for");
-        let facts = rig.facts();
-        assert_eq!((facts.damaged, rig.journal.facts().set_aside), (firsts[2] - firsts[1], 1));
-        add_up(&facts);
+        let stats = rig.stats();
+        assert_eq!((stats.damaged, rig.journal.stats().set_aside), (firsts[2] - firsts[1], 1));
+        add_up(&stats);
         // What comes meanwhile is taken, and the hole is announced.
         rig.append(601..=610);
         let (more, _) = read_on(&mut reader);
         assert!(more.len() >= 10, "{more:?}");
-        assert_eq!(rig.facts().unannounced, 0);
+        assert_eq!(rig.stats().unannounced, 0);
         assert_eq!(rig.journal.try_aside_again(), 0, "it cannot be read yet");
         // The disk gives it back: what was lost of it comes, once.
         let aside = dir.path().join("aside").join(spoiled.file_name().unwrap());
@@ -74,7 +74,7 @@ fn a_generation_that_stays_unreadable_is_set_aside_and_its_records_are_counted_a
             back,
             missing.start.until(missing.end).map(|number| (format!("k{number}"), true)).collect::<Vec<_>>()
         );
-        assert_eq!((rig.journal.try_aside_again(), rig.journal.facts().set_aside), (0, 0));
+        assert_eq!((rig.journal.try_aside_again(), rig.journal.stats().set_aside), (0, 0));
         rig.end(false);
     }
 }
@@ -115,9 +115,9 @@ fn a_journal_opens_without_its_newest_generation_or_its_quarantine_once_they_hav
         let (old, new): (Vec<u64>, Vec<u64>) = read.into_iter().partition(|number| *number <= kept);
         assert_eq!(old, (1..=kept).collect::<Vec<_>>());
         assert!(new.len() >= 5, "{new:?}");
-        assert_eq!(rig.facts().damaged, 600 - kept);
-        assert_eq!(rig.journal.facts().set_aside, 1);
-        add_up(&rig.facts());
+        assert_eq!(rig.stats().damaged, 600 - kept);
+        assert_eq!(rig.journal.stats().set_aside, 1);
+        add_up(&rig.stats());
         rig.end(false);
     }
 }

@@ -37,17 +37,17 @@ fn what_is_too_old_is_evicted_record_by_record_and_announced_without_a_message()
     let rig = start(&with_age(dir.path(), OnFull::DropOldest));
     let mut durable = rig.journal.0.durable.subscribe();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    while rig.facts().evicted == 0 || rig.facts().unannounced > 0 {
+    while rig.stats().evicted == 0 || rig.stats().unannounced > 0 {
         runtime.block_on(durable.changed()).unwrap();
     }
-    let facts = rig.facts();
-    assert_eq!((facts.evicted, facts.accepted, facts.waiting), (247, 3, 51), "one gap record waits beside the young");
+    let stats = rig.stats();
+    assert_eq!((stats.evicted, stats.accepted, stats.waiting), (247, 3, 51), "one gap record waits beside the young");
     let read: Vec<u64> = rig.read_all().into_iter().map(|(_, n)| n).filter(|n| *n > 0).collect();
     assert_eq!(read, (251..=300).collect::<Vec<_>>());
     let gaps = announced(&rig);
     assert_eq!((gaps.len(), &gaps[0]["bound"], &gaps[0]["count"]), (1, &"journal.max_age".into(), &247.into()));
-    assert_eq!(rig.journal.facts().evicted.unwrap().bound, "journal.max_age");
-    add_up(&facts);
+    assert_eq!(rig.journal.stats().evicted.unwrap().bound, "journal.max_age");
+    add_up(&stats);
     rig.end(false);
 }
 
@@ -72,7 +72,7 @@ fn with_stop_a_record_that_is_too_old_stops_the_acks_until_it_has_gone_out() {
     assert!(rig.committed.try_recv().is_err(), "nothing is acknowledged");
     settle_read(&rig, 20);
     rig.await_tickets((21..=30).collect());
-    assert_eq!((rig.facts().evicted, rig.facts().accepted), (0, 20));
+    assert_eq!((rig.stats().evicted, rig.stats().accepted), (0, 20));
     rig.end(false);
 }
 
@@ -92,12 +92,12 @@ fn under_the_floor_old_generations_go_and_what_comes_in_is_still_taken() {
     for n in 0..10 {
         rig.append(601 + n * 40..=640 + n * 40);
     }
-    let facts = rig.facts();
-    assert!(facts.evicted > 400 && rig.journal.facts().generations <= 2, "{facts:?}");
-    add_up(&facts);
+    let stats = rig.stats();
+    assert!(stats.evicted > 400 && rig.journal.stats().generations <= 2, "{stats:?}");
+    add_up(&stats);
     let gaps = announced(&rig);
     assert!(gaps.iter().all(|gap| gap["bound"] == "journal.min_free"));
-    assert_eq!(rig.read_all().last(), Some(&(facts.appended, 1000)), "the newest is there");
+    assert_eq!(rig.read_all().last(), Some(&(stats.appended, 1000)), "the newest is there");
     rig.end(false);
 }
 
@@ -109,7 +109,7 @@ fn with_stop_the_floor_stops_the_acks_and_nothing_is_evicted() {
     while *locked(&rig.journal.0.health) != (WriterHealth::Full { bound: Bound::MinFree }) {
         std::thread::yield_now();
     }
-    assert_eq!((rig.facts().appended, rig.facts().evicted), (0, 0));
+    assert_eq!((rig.stats().appended, rig.stats().evicted), (0, 0));
     rig.end(false);
 }
 
@@ -126,8 +126,8 @@ fn a_lane_whose_queue_takes_no_gap_records_counts_and_says_nothing() {
         crate::journal::ledger::gaps::About::default(),
     );
     rig.append(21..=30);
-    assert_eq!((rig.facts().damaged, rig.facts().unannounced, rig.facts().appended), (3, 0, 30));
+    assert_eq!((rig.stats().damaged, rig.stats().unannounced, rig.stats().appended), (3, 0, 30));
     assert!(announced(&rig).is_empty());
-    add_up(&rig.facts());
+    add_up(&rig.stats());
     rig.end(false);
 }

@@ -26,7 +26,7 @@ enum Damage {
     Removed,
     /// The whole folder is gone.
     FolderRemoved,
-    /// The note of facts is gone or is something else.
+    /// The note of stats is gone or is something else.
     Note(bool),
 }
 
@@ -104,30 +104,30 @@ fn check(path: &Path, first_expected: u64, spared: &[(u64, u64)]) {
         assert_eq!(there, end - from, "an undamaged generation loses nothing: {from}..{end}");
     }
     // The announcements may come after what was read so far.
-    while rig.facts().unannounced > 0 {
+    while rig.stats().unannounced > 0 {
         std::thread::yield_now();
     }
-    let facts = rig.facts();
-    add_up(&facts);
+    let stats = rig.stats();
+    add_up(&stats);
     let gaps = announced(&rig);
     let told: u64 = gaps.iter().map(|gap| gap["count"].as_u64().unwrap()).sum();
-    assert_eq!(told, facts.damaged, "what is counted as damaged is announced: {gaps:?}");
+    assert_eq!(told, stats.damaged, "what is counted as damaged is announced: {gaps:?}");
     let covered = |position: u64| {
         gaps.iter()
             .flat_map(|gap| gap["ranges"].as_array().unwrap())
             .any(|range| (range[0].as_u64().unwrap()..=range[1].as_u64().unwrap()).contains(&position))
     };
     let there: BTreeSet<u64> = rig.read_all().into_iter().map(|(position, _)| position).collect();
-    for position in first_expected..=facts.appended {
+    for position in first_expected..=stats.appended {
         assert!(there.contains(&position) || covered(position), "position {position} is neither there nor announced");
     }
-    assert_eq!(facts.waiting, there.len() as u64);
+    assert_eq!(stats.waiting, there.len() as u64);
     rig.end(false);
     // And a second time, from what the first one wrote down.
     let rig = start(&options);
-    assert_eq!((rig.facts().damaged, rig.facts().waiting), (facts.damaged, facts.waiting));
+    assert_eq!((rig.stats().damaged, rig.stats().waiting), (stats.damaged, stats.waiting));
     let again: BTreeSet<u64> = rig.read_all().into_iter().map(|(position, _)| position).collect();
-    assert_eq!((again, rig.facts().damaged), (there, facts.damaged));
+    assert_eq!((again, rig.stats().damaged), (there, stats.damaged));
     rig.end(false);
 }
 
@@ -232,8 +232,8 @@ fn one_damaged_slot_of_the_state_costs_a_write_and_nothing_else() {
         assert!(!rig.report.state_lost && rig.report.missing == 0, "slot {slot}: {:?}", rig.report);
         let read = rig.read_all();
         assert!(read.windows(2).all(|pair| pair[0].0 + 1 == pair[1].0) && read.last() == Some(&(RECORDS, RECORDS)));
-        add_up(&rig.facts());
-        assert_eq!(rig.facts().damaged, 0, "slot {slot}");
+        add_up(&rig.stats());
+        assert_eq!(rig.stats().damaged, 0, "slot {slot}");
         rig.end(false);
     }
 }
@@ -325,7 +325,7 @@ fn behind_its_last_commit() -> tempfile::TempDir {
 fn a_damaged_last_commit_above_the_recorded_high_water_is_said_to_be_in_doubt() {
     let dir = behind_its_last_commit();
     let sound = start(&options(dir.path()));
-    assert_eq!((sound.report.in_doubt, sound.facts().appended), (0, 51), "undamaged it is simply there");
+    assert_eq!((sound.report.in_doubt, sound.stats().appended), (0, 51), "undamaged it is simply there");
     sound.end(false);
 
     let dir = behind_its_last_commit();

@@ -22,7 +22,7 @@ pub(crate) fn announced(rig: &Rig) -> Vec<Value> {
 pub(crate) fn until_told(rig: &Rig) {
     let mut durable = rig.journal.0.durable.subscribe();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    while rig.facts().unannounced > 0 {
+    while rig.stats().unannounced > 0 {
         runtime.block_on(durable.changed()).unwrap();
     }
 }
@@ -48,7 +48,7 @@ fn a_hole_is_announced_without_waiting_for_a_message() {
     assert_eq!(gaps.len(), 1);
     assert_eq!((&gaps[0]["ranges"], &gaps[0]["count"]), (&serde_json::json!([[5, 7]]), &3.into()), "{gaps:?}");
     assert_eq!((&gaps[0]["reason"], &gaps[0]["lane"]), (&"damaged".into(), &MAIN.into()));
-    add_up(&rig.facts());
+    add_up(&rig.stats());
     rig.end(false);
 }
 
@@ -62,13 +62,13 @@ fn a_hole_that_is_booked_and_not_yet_told_survives_crashes_and_is_told_once() {
     // Booked, and in no state file: as if it had never been.
     cut_short(&options, |journal| lose(journal, 10, 12));
     cut_short(&options, |journal| {
-        assert_eq!(journal.facts().lanes[0].damaged, 0);
+        assert_eq!(journal.stats().lanes[0].damaged, 0);
         lose(journal, 10, 12);
         lose(journal, 14, 14);
         journal.0.write_state().unwrap();
     });
     // In the state file, twice over.
-    cut_short(&options, |journal| assert_eq!(journal.facts().lanes[0].unannounced, 4));
+    cut_short(&options, |journal| assert_eq!(journal.stats().lanes[0].unannounced, 4));
     let mut rig = start(&options);
     rig.append(101..=101);
     assert_eq!(announced(&rig).iter().map(|gap| gap["count"].as_u64().unwrap()).sum::<u64>(), 4);
@@ -76,13 +76,13 @@ fn a_hole_that_is_booked_and_not_yet_told_survives_crashes_and_is_told_once() {
     rig.end(true);
     for _ in 0..3 {
         let mut rig = start(&options);
-        assert_eq!(rig.facts().unannounced, 0);
+        assert_eq!(rig.stats().unannounced, 0);
         rig.append(200..=200);
         let gaps = announced(&rig);
         assert_eq!(gaps.len(), 1, "{gaps:?}");
         assert_eq!(gaps[0]["ranges"], serde_json::json!([[10, 12], [14, 14]]));
-        assert_eq!(rig.facts().damaged, 4);
-        add_up(&rig.facts());
+        assert_eq!(rig.stats().damaged, 4);
+        add_up(&rig.stats());
         rig.end(true);
     }
 }
@@ -103,7 +103,7 @@ fn a_hole_at_the_end_of_what_an_earlier_run_left_is_told_with_nothing_behind_it(
     let gaps = announced(&rig);
     assert!(rig.report.missing > 0 && (1..200).contains(&left));
     assert_eq!(gaps.iter().map(|gap| gap["count"].as_u64().unwrap()).sum::<u64>(), 200 - left);
-    assert_eq!((rig.facts().damaged, rig.facts().waiting), (200 - left, left + gaps.len() as u64));
+    assert_eq!((rig.stats().damaged, rig.stats().waiting), (200 - left, left + gaps.len() as u64));
     rig.end(false);
 }
 
@@ -115,7 +115,7 @@ fn an_eviction_tells_times_and_groups() {
     let mut rig = start(&JournalOptions { quiet: QUIET, ..options });
     let id = rig.lane().id();
     let mut sent = 0;
-    while rig.facts().evicted == 0 {
+    while rig.stats().evicted == 0 {
         for n in sent + 1..=sent + 100 {
             let mut draft = draft(n, &[id]);
             draft.received = crate::clock::Moment { wall_ms: n as i64 * 1000, boottime_ms: n, trusted: true };
@@ -126,13 +126,13 @@ fn an_eviction_tells_times_and_groups() {
         sent += 100;
     }
     until_told(&rig);
-    let (facts, gaps) = (rig.facts(), announced(&rig));
+    let (stats, gaps) = (rig.stats(), announced(&rig));
     assert_eq!(gaps.len(), 1, "{gaps:?}");
     let gap = &gaps[0];
     assert_eq!((&gap["reason"], &gap["bound"]), (&"evicted".into(), &"journal.max_bytes".into()));
-    assert_eq!((&gap["count"], &gap["ranges"]), (&facts.evicted.into(), &serde_json::json!([[1, facts.evicted]])));
+    assert_eq!((&gap["count"], &gap["ranges"]), (&stats.evicted.into(), &serde_json::json!([[1, stats.evicted]])));
     assert_eq!(gap["first_received"], "1970-01-01T00:00:01.000Z");
-    assert_eq!(gap["last_received"], crate::clock::rfc3339_ms(facts.evicted as i64 * 1000).unwrap());
+    assert_eq!(gap["last_received"], crate::clock::rfc3339_ms(stats.evicted as i64 * 1000).unwrap());
     let told = (gap["groups"].as_array().unwrap().len(), gap["further_groups"].as_u64().unwrap());
     assert_eq!(told, (20, 5), "{gap}");
     rig.end(false);
@@ -150,9 +150,9 @@ fn what_an_evicted_gap_record_announced_is_announced_again() {
         rig.append(n * 100 + 11..=n * 100 + 110);
     }
     until_told(&rig);
-    let (facts, gaps) = (rig.facts(), announced(&rig));
+    let (stats, gaps) = (rig.stats(), announced(&rig));
     let first = rig.lane().cursor();
-    assert!(facts.evicted > 1000 && first > Position(1000), "{facts:?}");
+    assert!(stats.evicted > 1000 && first > Position(1000), "{stats:?}");
     let covered = |position: u64, reason: &str| {
         let ranges =
             gaps.iter().filter(|gap| gap["reason"] == reason).flat_map(|gap| gap["ranges"].as_array().unwrap());
@@ -163,8 +163,8 @@ fn what_an_evicted_gap_record_announced_is_announced_again() {
     let evicted = (1..first.0).filter(|position| !(3..=4).contains(position));
     assert!(evicted.into_iter().all(|position| covered(position, "evicted") == 1), "{gaps:?}");
     let told: u64 = gaps.iter().map(|gap| gap["count"].as_u64().unwrap()).sum();
-    assert_eq!(told, facts.evicted + facts.damaged);
-    add_up(&facts);
+    assert_eq!(told, stats.evicted + stats.damaged);
+    add_up(&stats);
     rig.end(false);
 }
 
@@ -206,8 +206,8 @@ fn a_hole_that_an_earlier_run_left_is_announced_without_a_message() {
     drop((lane, opened));
     let rig = start(&options(dir.path()));
     let since = Instant::now();
-    while rig.facts().unannounced > 0 {
-        assert!(since.elapsed() < Duration::from_secs(10), "{:?}", rig.facts());
+    while rig.stats().unannounced > 0 {
+        assert!(since.elapsed() < Duration::from_secs(10), "{:?}", rig.stats());
         std::thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(rig.read_all().len(), 3, "two records and the gap record");

@@ -2,7 +2,7 @@
 
 use super::damage::generations;
 use super::*;
-use crate::journal::generation::manifest::{Facts, read_facts};
+use crate::journal::generation::manifest::{Manifest, read_manifest};
 use crate::record::{Number, Position};
 use std::fs;
 
@@ -26,7 +26,7 @@ fn read(rig: &Rig, lane: &str) -> Vec<u64> {
 }
 
 fn names(rig: &Rig) -> Vec<String> {
-    rig.journal.facts().lanes.into_iter().map(|lane| lane.name).collect()
+    rig.journal.stats().lanes.into_iter().map(|lane| lane.name).collect()
 }
 
 #[test]
@@ -57,9 +57,9 @@ fn records_of_a_lane_that_no_note_names_wait_under_a_name_made_of_its_id() {
     feed(&mut rig, "late", 21..=40);
     rig.end(false);
     let folder = generations(dir.path()).pop().unwrap();
-    let mut facts = read_facts(&folder).unwrap().unwrap();
-    facts.lanes.retain(|lane| lane.name == MAIN);
-    write_note(&folder, &facts);
+    let mut manifest = read_manifest(&folder).unwrap().unwrap();
+    manifest.lanes.retain(|lane| lane.name == MAIN);
+    write_note(&folder, &manifest);
     lose_state(dir.path());
     let rig = start(&with(dir.path(), &[MAIN, "other"]));
     assert_eq!(rig.report.stranded, ["lane-1"]);
@@ -70,8 +70,8 @@ fn records_of_a_lane_that_no_note_names_wait_under_a_name_made_of_its_id() {
     rig.end(false);
 }
 
-fn write_note(folder: &Path, facts: &Facts) {
-    let mut bytes = serde_cbor::to_vec(facts).unwrap();
+fn write_note(folder: &Path, manifest: &Manifest) {
+    let mut bytes = serde_cbor::to_vec(manifest).unwrap();
     bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_be_bytes());
     fs::write(folder.join("generation"), bytes).unwrap();
 }
@@ -104,7 +104,7 @@ fn ninety_short_lived_names_do_not_keep_the_journal_shut() {
     for n in 0..90 {
         let name = format!("{n}-{}", "x".repeat(50));
         let opened = Journal::open(&with(dir.path(), &[MAIN, &name]), &Clock::new(None)).unwrap();
-        assert_eq!(opened.journal.facts().lanes.len(), 2);
+        assert_eq!(opened.journal.stats().lanes.len(), 2);
     }
 }
 

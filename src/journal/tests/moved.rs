@@ -105,7 +105,7 @@ fn every_reader_gets_the_bytes_that_were_appended_while_generations_are_closed()
     let all: Vec<Number> = (1..=RECORDS).map(Number).collect();
     assert_eq!((&read, &late), (&all, &all));
     assert!(seen > RECORDS, "the commands looked at {seen} records");
-    assert!(rig.journal.facts().generations > 5);
-    assert_eq!(rig.journal.facts().lanes.iter().map(|lane| lane.damaged).sum::<u64>(), 0);
+    assert!(rig.journal.stats().generations > 5);
+    assert_eq!(rig.journal.stats().lanes.iter().map(|lane| lane.damaged).sum::<u64>(), 0);
     rig.end(false);
 }

@@ -69,14 +69,14 @@ proptest! {
         records.push(next);
         given.push(next);
         rig.await_tickets(given);
-        let counted = rig.journal.facts().writer_panics;
+        let counted = rig.journal.stats().writer_panics;
         prop_assert!(counted >= panics, "{counted}");
-        prop_assert_eq!(&rig.journal.facts().writer, &WriterHealth::Fine);
+        prop_assert_eq!(&rig.journal.stats().writer, &WriterHealth::Fine);
         let expected: Vec<(u64, u64)> = (1..).zip(records).collect();
         prop_assert_eq!(&rig.read_all(), &expected);
         rig.journal.0.forget();
         prop_assert_eq!(&rig.read_all(), &expected, "from the disk");
-        add_up(&rig.facts());
+        add_up(&rig.stats());
         rig.end(true);
         let rig = start(&options(dir.path()));
         prop_assert_eq!(&rig.read_all(), &expected, "after a restart");
@@ -91,11 +91,11 @@ fn a_writer_that_panics_for_ever_says_so_and_ends_when_told_to() {
     tell(dir.path(), "commit", u32::MAX);
     rig.send(1..=3, &[rig.lane().id()]);
     let until = Instant::now() + Duration::from_secs(60);
-    while rig.journal.facts().writer_panics < 3 {
+    while rig.journal.stats().writer_panics < 3 {
         assert!(Instant::now() < until);
         std::thread::sleep(Duration::from_millis(1));
     }
-    let WriterHealth::Failing { error } = rig.journal.facts().writer else { panic!("it does not write") };
+    let WriterHealth::Failing { error } = rig.journal.stats().writer else { panic!("it does not write") };
     assert!(error.contains("panicked: the rig told"), "{error}");
     rig.end(true);
     std::fs::remove_file(dir.path().join("rig-panic-commit")).unwrap();

@@ -5,9 +5,9 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::journal::disk::frame::FRAME_VERSION;
-use crate::journal::generation::active::Generation;
-use crate::journal::generation::manifest::{Facts, LaneFact};
-use crate::journal::log::slot::Readings;
+use crate::journal::generation::active::ActiveGeneration;
+use crate::journal::generation::manifest::{Manifest, ManifestLane};
+use crate::journal::log::entry::Readings;
 use crate::journal::log::{Log, framed};
 use crate::record::{Epoch, Number, Position};
 use ::power_cut::{Call, Device, Disk, Event, Fault, Habits, Image, Recording, Trace};
@@ -116,10 +116,14 @@ fn a_commit_of_which_any_one_sync_is_refused_ends_with_the_refusal() {
     let slow = Habits { sync_pause: Some(Duration::from_millis(20)), ..Habits::default() };
     recorded_with(slow, |dir, recording| {
         for round in 0..40 {
-            let facts = Facts { format: 2, first: Number(1), epoch: crate::record::Epoch(1), lanes: vec![] };
-            let generation =
-                Generation::create(&dir.join(format!("gen-{round}")), &facts, std::iter::empty(), Arc::default())
-                    .unwrap();
+            let manifest = Manifest { format: 2, first: Number(1), epoch: crate::record::Epoch(1), lanes: vec![] };
+            let generation = ActiveGeneration::create(
+                &dir.join(format!("gen-{round}")),
+                &manifest,
+                std::iter::empty(),
+                Arc::default(),
+            )
+            .unwrap();
             let before = recording.refused();
             recording.refuse(&[Fault { call: Call::Sync, after: round % 2, times: 1, errno: 5, half: false }]);
             let frames = framed(&records, Some(Number(0))).0;
@@ -135,15 +139,15 @@ fn a_commit_of_which_any_one_sync_is_refused_ends_with_the_refusal() {
 #[test]
 fn what_is_appended_to_the_newest_copy_of_a_generation_is_found_whatever_else_could_not_be_removed() {
     let record = |n: u64| Arc::new(crate::testing::record(n, &[n as u8; 300]));
-    let facts = || Facts { format: 2, first: Number(1), epoch: Epoch(1), lanes: vec![] };
+    let manifest = || Manifest { format: 2, first: Number(1), epoch: Epoch(1), lanes: vec![] };
     for after in 0..4 {
         recorded(|dir, recording| {
             let log = Log::open(dir).unwrap();
             for _ in 0..3 {
-                drop(log.start(facts()).unwrap());
+                drop(log.start(manifest()).unwrap());
                 recording.refuse(&[Fault { call: Call::Remove, after, times: 3, errno: 5, half: false }]);
             }
-            let newest = log.start(facts()).unwrap();
+            let newest = log.start(manifest()).unwrap();
             newest.append(framed(&[record(1)], Some(Number(0))).0).unwrap();
             recording.refuse(&[]);
             drop((newest, log));
@@ -171,21 +175,21 @@ fn a_generation_that_cannot_be_removed_holds_back_those_after_it() {
         drop((journal, lane, opened));
         std::fs::remove_file(dir.join("state")).unwrap();
         let rig = start(&options(dir));
-        assert_eq!((rig.read_all().len(), rig.facts().damaged), (600, 0));
+        assert_eq!((rig.read_all().len(), rig.stats().damaged), (600, 0));
         rig.end(false);
     });
 }
 
 #[test]
 fn no_older_copy_of_a_generation_outlives_it() {
-    let facts = |first| Facts { format: 2, first, epoch: Epoch(1), lanes: vec![] };
+    let manifest = |first| Manifest { format: 2, first, epoch: Epoch(1), lanes: vec![] };
     recorded(|dir, recording| {
         let log = Log::open(dir).unwrap();
-        drop(log.start(facts(Number(1))).unwrap());
+        drop(log.start(manifest(Number(1))).unwrap());
         recording.refuse(&[Fault { call: Call::Remove, after: 1, times: 2, errno: 5, half: false }]);
-        drop(log.start(facts(Number(1))).unwrap());
+        drop(log.start(manifest(Number(1))).unwrap());
         assert_eq!(std::fs::read_dir(dir.join("log")).unwrap().count(), 2, "the first one is still there");
-        drop(log.start(facts(Number(100))).unwrap());
+        drop(log.start(manifest(Number(100))).unwrap());
         let gone = (0..3).any(|_| log.delete(Number(1)));
         assert!(gone);
         drop(log);
@@ -201,10 +205,10 @@ fn an_empty_generation_that_is_the_only_one_is_replaced_without_a_moment_in_betw
         let mut rig = start(&options(dir));
         rig.append(1..=40);
         settle(&rig, 1..=40);
-        let lanes = vec![LaneFact { id: rig.lane().id(), name: MAIN.into(), next: Position(41) }];
-        let facts = Facts { format: FRAME_VERSION, first: Number(41), epoch: rig.journal.epoch(), lanes };
+        let lanes = vec![ManifestLane { id: rig.lane().id(), name: MAIN.into(), next: Position(41) }];
+        let manifest = Manifest { format: FRAME_VERSION, first: Number(41), epoch: rig.journal.epoch(), lanes };
         rig.journal.0.write_state().unwrap();
-        rig.journal.0.log.start(facts).unwrap();
+        rig.journal.0.log.start(manifest).unwrap();
         assert!(rig.journal.0.log.delete(Number(1)));
         rig.end(false);
         recording.mark(FROM_HERE);

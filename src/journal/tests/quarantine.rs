@@ -118,15 +118,15 @@ fn a_file_that_was_moved_away_or_emptied_is_noticed_before_the_next_entry() {
     let file = rig.journal.quarantine_file();
     std::fs::rename(&file, dir.path().join("aside")).unwrap();
     refuse(&rig, 3);
-    assert_eq!((rig.journal.quarantined().unwrap().len(), rig.journal.facts().quarantine.entries), (3, 3));
+    assert_eq!((rig.journal.quarantined().unwrap().len(), rig.journal.stats().quarantine.entries), (3, 3));
     std::fs::write(&file, b"").unwrap();
     refuse(&rig, 1);
-    let facts = rig.journal.facts().quarantine;
-    assert_eq!((rig.journal.quarantined().unwrap().len(), facts.entries), (1, 1));
-    assert_eq!(facts.bytes, std::fs::metadata(&file).unwrap().len());
+    let stats = rig.journal.stats().quarantine;
+    assert_eq!((rig.journal.quarantined().unwrap().len(), stats.entries), (1, 1));
+    assert_eq!(stats.bytes, std::fs::metadata(&file).unwrap().len());
     std::fs::rename(dir.path().join("aside"), &file).unwrap();
     refuse(&rig, 1);
-    assert_eq!((rig.journal.quarantined().unwrap().len(), rig.journal.facts().quarantine.entries), (3, 3));
+    assert_eq!((rig.journal.quarantined().unwrap().len(), rig.journal.stats().quarantine.entries), (3, 3));
     rig.end(false);
 }
 
@@ -141,9 +141,9 @@ fn what_was_kept_twice_comes_back_once() {
         assert!(rig.lane().quarantine(&read.record, read.position, "Refused", "on purpose").unwrap());
     }
     gaps::until_told(&rig);
-    let appended = rig.facts().appended;
+    let appended = rig.stats().appended;
     rig.journal.requeue(None).unwrap();
-    assert_eq!((rig.facts().appended, rig.journal.quarantined().unwrap().len()), (appended + 1, 0));
+    assert_eq!((rig.stats().appended, rig.journal.quarantined().unwrap().len()), (appended + 1, 0));
     assert_eq!(std::fs::metadata(rig.journal.quarantine_file()).unwrap().len(), 0, "both copies left");
     rig.end(false);
 }
@@ -229,9 +229,9 @@ fn a_gap_record_that_is_refused_is_counted_and_never_announced() {
     assert_eq!((gap.position, &*gap.record.draft.identity.record_type), (Position(21), "gap"));
     assert!(rig.lane().quarantine(&gap.record, gap.position, "Refused", "on purpose").unwrap());
     rig.append(21..=21);
-    let facts = rig.facts();
-    assert_eq!((facts.quarantined, facts.unannounced, facts.appended), (1, 0, 22), "{facts:?}");
-    add_up(&facts);
+    let stats = rig.stats();
+    assert_eq!((stats.quarantined, stats.unannounced, stats.appended), (1, 0, 22), "{stats:?}");
+    add_up(&stats);
     drop(reader);
     rig.end(false);
 }

@@ -51,7 +51,7 @@ fn while_a_small_file_is_refused_the_journal_waits_and_changes_nothing() {
     let rig = start(&options);
     assert_eq!((rig.report.missing, rig.report.state_lost, rig.report.made), (0, false, false));
     assert_eq!(rig.read_all(), plain(1..=300));
-    assert_eq!(rig.facts().damaged, 0);
+    assert_eq!(rig.stats().damaged, 0);
     rig.end(false);
 }
 
@@ -67,7 +67,7 @@ fn an_oldest_generation_that_is_refused_holds_up_no_intake_where_age_is_a_bound(
     assert!(rig.lane().reader().read(10, 1 << 20).is_err());
     refused.mend();
     assert_eq!(rig.read_all(), plain(1..=400));
-    assert_eq!((rig.facts().evicted, rig.facts().damaged), (0, 0));
+    assert_eq!((rig.stats().evicted, rig.stats().damaged), (0, 0));
     rig.end(false);
 }
 
@@ -78,22 +78,22 @@ fn a_generation_that_is_refused_is_not_evicted_unseen() {
     let options = bounded(dir.path(), 3_000_000, OnFull::DropOldest);
     let mut rig = start(&options);
     let mut next = 1;
-    while rig.journal.facts().bytes < 2_200_000 {
+    while rig.journal.stats().bytes < 2_200_000 {
         rig.append(next..=next + 39);
         next += 40;
     }
-    assert_eq!(rig.facts().evicted, 0);
+    assert_eq!(rig.stats().evicted, 0);
     let refused = Refused::at(&generations(dir.path())[0]);
     rig.send(next..=next + 3999, &[rig.lane().id()]);
     let until = Instant::now() + Duration::from_secs(60);
-    while rig.journal.facts().writer == WriterHealth::Fine {
-        assert!(Instant::now() < until, "it was evicted: {:?}", rig.facts());
+    while rig.journal.stats().writer == WriterHealth::Fine {
+        assert!(Instant::now() < until, "it was evicted: {:?}", rig.stats());
         std::thread::sleep(Duration::from_millis(1));
     }
-    assert_eq!(rig.facts().evicted, 0);
+    assert_eq!(rig.stats().evicted, 0);
     refused.mend();
     rig.await_tickets((next..=next + 3999).collect());
-    assert!(rig.facts().evicted > 0);
-    add_up(&rig.facts());
+    assert!(rig.stats().evicted > 0);
+    add_up(&rig.stats());
     rig.end(false);
 }

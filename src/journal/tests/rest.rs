@@ -39,7 +39,7 @@ fn after_a_burst_the_generation_is_closed_and_its_records_are_read_from_the_byte
     rig.append(41..=41);
     assert_eq!(log.firsts(), [1, 41].map(Number));
     assert_eq!(read_all(&mut reader), plain(41..=41));
-    assert_eq!(rig.facts().damaged, 0);
+    assert_eq!(rig.stats().damaged, 0);
     drop((journal, reader, again));
     rig.end(true);
     let rig = start(&options);
@@ -103,7 +103,7 @@ fn what_this_run_wrote_at_the_end_of_a_lane_and_cannot_find_is_said_each_time_an
     {
         assert!(said.unwrap_err().to_string().contains("was durable in this run"));
     }
-    assert_eq!((rig.facts().damaged, rig.facts().waiting), (0, 40));
+    assert_eq!((rig.stats().damaged, rig.stats().waiting), (0, 40));
     // The medium has come round.
     std::fs::write(&file, &whole).unwrap();
     assert_eq!(read_all(&mut reader), plain(first.0..=40));
@@ -136,7 +136,7 @@ proptest! {
         }
         read.extend(read_all(&mut reader).into_iter().map(|(_, number)| Number(number)));
         prop_assert_eq!(&read, &(1..=last).map(Number).collect::<Vec<_>>());
-        prop_assert_eq!(rig.facts().damaged, 0);
+        prop_assert_eq!(rig.stats().damaged, 0);
         drop(reader);
         rig.end(true);
         let rig = start(&options(dir.path()));

@@ -26,8 +26,8 @@ fn what_was_closed_at_rest_is_counted_as_large_as_it_is() {
         await_that("the writer rests", || rig.journal.0.log.newest_is_closed());
     }
     await_that("nobody holds a database", || rig.journal.0.log.open_generations() == 0);
-    assert_eq!(rig.journal.facts().generations, 6);
-    await_that("what is counted is what is there", || rig.journal.facts().bytes == on_disk(dir.path()));
+    assert_eq!(rig.journal.stats().generations, 6);
+    await_that("what is counted is what is there", || rig.journal.stats().bytes == on_disk(dir.path()));
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn nothing_is_evicted_because_an_opening_counts_too_high() {
     let mut rig = start(&bounded(dir.path(), there + 200_000, OnFull::DropOldest));
     assert!(rig.journal.0.log.disk_bytes_at_most() > there + 200_000);
     rig.append(1001..=1001);
-    assert_eq!((rig.facts().evicted, rig.facts().waiting), (0, 1001));
+    assert_eq!((rig.stats().evicted, rig.stats().waiting), (0, 1001));
     rig.end(false);
 }
 
@@ -75,7 +75,7 @@ fn nothing_is_evicted_because_an_opening_counts_too_high() {
 fn held(journal: &Path) -> Vec<PathBuf> {
     let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
     let links = open.filter_map(|fd| Some((std::fs::read_link(fd.path()).ok()?, std::fs::metadata(fd.path()).ok()?)));
-    let gone = links.filter(|(path, facts)| path.starts_with(journal) && facts.nlink() == 0);
+    let gone = links.filter(|(path, stats)| path.starts_with(journal) && stats.nlink() == 0);
     gone.map(|(path, _)| path).collect()
 }
 
@@ -101,7 +101,7 @@ fn nobody_holds_the_files_of_a_generation_that_was_evicted() {
     assert_eq!(lane.reread(Number(2)).unwrap(), None);
     let read = read_all(&mut reader);
     assert_eq!(read.last().map(|(_, n)| *n), Some(last));
-    assert_eq!((read.len() as u64, rig.facts().damaged), (rig.facts().waiting, 0));
+    assert_eq!((read.len() as u64, rig.stats().damaged), (rig.stats().waiting, 0));
     drop((reader, lane, oldest));
     rig.end(false);
 }

@@ -74,10 +74,10 @@ fn check_sample(path: &Path) {
     let rig = start(&options(path));
     assert!(!rig.report.made && !rig.report.state_lost && rig.report.missing == 0, "{:?}", rig.report);
     assert_eq!(rig.journal.epoch(), Epoch(2));
-    let facts = rig.facts();
-    let counts = (facts.appended, facts.accepted, facts.quarantined, facts.waiting, facts.evicted, facts.damaged);
+    let stats = rig.stats();
+    let counts = (stats.appended, stats.accepted, stats.quarantined, stats.waiting, stats.evicted, stats.damaged);
     assert_eq!(counts, (150, 91, 1, 58, 0, 0));
-    assert_eq!(rig.journal.facts().quarantine.entries, 2);
+    assert_eq!(rig.journal.stats().quarantine.entries, 2);
 
     let (main, audit) = (rig.lane().id(), rig.journal.lane_id("audit").unwrap());
     let read = rig.lane().reader().read(200, 1 << 20).unwrap();

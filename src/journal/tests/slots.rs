@@ -3,7 +3,7 @@
 use super::*;
 use crate::journal::checkpoint::state;
 use crate::journal::disk::twoslot;
-use crate::journal::generation::manifest::Facts;
+use crate::journal::generation::manifest::Manifest;
 use crate::journal::log::Log;
 use crate::record::{Number, Position};
 use std::fs;
@@ -81,7 +81,7 @@ fn no_generation_goes_that_the_older_slot_needs() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=1000);
-    let before = rig.journal.facts().generations;
+    let before = rig.journal.stats().generations;
     rig.read_all();
     rig.end(false);
     // No keeper here: each write is ours.
@@ -91,14 +91,14 @@ fn no_generation_goes_that_the_older_slot_needs() {
     read_all(&mut lane.reader());
     lane.settle((1..=900).map(|position| (Position(position), Outcome::Accepted)));
     journal.0.write_state().unwrap();
-    let left = journal.facts().generations;
+    let left = journal.stats().generations;
     assert!(left < before / 2, "what is drained goes at once: {left} of {before} left");
     drop((journal, lane, opened));
     damage_newest(dir.path());
     let rig = start(&options(dir.path()));
     let read: Vec<u64> = rig.read_all().into_iter().map(|(position, _)| position).collect();
-    assert_eq!((read.last(), rig.facts().damaged), (Some(&1000), 0), "{:?}", rig.facts());
-    add_up(&rig.facts());
+    assert_eq!((read.last(), rig.stats().damaged), (Some(&1000), 0), "{:?}", rig.stats());
+    add_up(&rig.stats());
     rig.end(false);
 }
 
@@ -125,9 +125,9 @@ fn after_a_lost_state_the_journal_is_known_by_what_older_generations_hold() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=300);
-    let (id, next) = (rig.journal.id(), rig.journal.facts().durable + 1);
+    let (id, next) = (rig.journal.id(), rig.journal.stats().durable + 1);
     let (epoch, lanes) = (rig.journal.epoch(), vec![]);
-    let empty = Facts { format: 2, first: next, epoch, lanes };
+    let empty = Manifest { format: 2, first: next, epoch, lanes };
     rig.end(false);
     let log = Log::open(dir.path()).unwrap();
     drop(log.start(empty).unwrap());

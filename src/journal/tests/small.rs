@@ -127,8 +127,8 @@ fn numbers_at_the_end_of_all_numbers_do_not_stop_an_opening() {
     }
     let opened = Journal::open(&options(dir.path()), &Clock::new(None)).unwrap();
     opened.journal.0.write_state().unwrap();
-    opened.journal.facts();
-    View::open(dir.path()).unwrap().facts().unwrap();
+    opened.journal.stats();
+    View::open(dir.path()).unwrap().stats().unwrap();
     View::open(dir.path()).unwrap().verify(&mut |_, _| ()).unwrap();
 }
 

@@ -75,7 +75,7 @@ fn after_a_failed_sync_the_whole_generation_is_written_into_another_file() {
     assert_eq!(rig.journal.0.log.firsts(), [Number(1)]);
     let after = folders(dir.path());
     assert!(after.len() == 1 && after != before, "{after:?}");
-    assert_eq!(rig.journal.facts().writer_panics, 0);
+    assert_eq!(rig.journal.stats().writer_panics, 0);
     rig.journal.0.forget();
     assert_eq!(rig.read_all(), plain(1..=200));
     rig.end(true);

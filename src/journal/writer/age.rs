@@ -6,7 +6,7 @@
 use crate::journal::error::JournalError;
 use crate::journal::handle::Shared;
 use crate::journal::ledger::retention::age;
-use crate::journal::log::slot::Readings;
+use crate::journal::log::entry::Readings;
 use crate::record::{Number, Record};
 use crate::sync::locked;
 use std::sync::Arc;

@@ -4,9 +4,9 @@
 use crate::journal::disk::frame::FRAME_VERSION;
 use crate::journal::disk::reserve::Reserve;
 use crate::journal::error::JournalError;
-use crate::journal::generation::active::Generation;
-use crate::journal::generation::closed::ClosedGeneration;
-use crate::journal::generation::manifest::{Facts, LaneFact};
+use crate::journal::generation::active::ActiveGeneration;
+use crate::journal::generation::bytes::GenerationBytes;
+use crate::journal::generation::manifest::{Manifest, ManifestLane};
 use crate::journal::handle::Journal;
 use crate::journal::handle::append::Ticket;
 use crate::journal::handle::options::JournalOptions;
@@ -36,14 +36,14 @@ pub(crate) struct Newest {
 pub(crate) fn carry_over(
     journal: &Journal,
     first: Number,
-    closed: &ClosedGeneration,
+    closed: &GenerationBytes,
     last: Number,
-) -> Result<Option<Arc<Generation>>, JournalError> {
+) -> Result<Option<Arc<ActiveGeneration>>, JournalError> {
     let log = &journal.0.log;
-    // Without its facts nothing is known of its lanes: it is closed as it is.
-    let Some(facts) = log.facts(first) else { return Ok(None) };
-    let facts = carried(facts, journal.epoch(), &locked(&journal.0.books));
-    Ok(Some(log.carry_over(facts, closed, last)?))
+    // Without its manifest nothing is known of its lanes: it is closed as it is.
+    let Some(manifest) = log.manifest(first) else { return Ok(None) };
+    let manifest = carried(manifest, journal.epoch(), &locked(&journal.0.books));
+    Ok(Some(log.carry_over(manifest, closed, last)?))
 }
 
 /// The newest generation in another file, synced: whether what it holds is on stable storage can be known in no other way.
@@ -54,22 +54,23 @@ pub(crate) fn carry_over(
 pub(crate) fn made_sure(
     log: &Log,
     tail: &Newest,
-    closed: &ClosedGeneration,
+    closed: &GenerationBytes,
     epoch: Epoch,
     books: &[LaneBook],
     options: &JournalOptions,
-) -> Result<Option<Arc<Generation>>, JournalError> {
+) -> Result<Option<Arc<ActiveGeneration>>, JournalError> {
     if tail.records == 0 {
         return Ok(None);
     }
-    let begin = |book: &LaneBook| LaneFact {
+    let begin = |book: &LaneBook| ManifestLane {
         id: book.id,
         name: book.name.clone(),
         next: tail.begin.get(&book.id).copied().unwrap_or(book.next),
     };
-    let noted = || Facts { format: FRAME_VERSION, first: tail.first, epoch, lanes: books.iter().map(begin).collect() };
-    let facts = log.facts(tail.first).map_or_else(noted, |facts| carried(facts, epoch, books));
-    match log.carry_over(facts, closed, tail.last).map_err(JournalError::from) {
+    let noted =
+        || Manifest { format: FRAME_VERSION, first: tail.first, epoch, lanes: books.iter().map(begin).collect() };
+    let manifest = log.manifest(tail.first).map_or_else(noted, |manifest| carried(manifest, epoch, books));
+    match log.carry_over(manifest, closed, tail.last).map_err(JournalError::from) {
         Ok(generation) => Ok(Some(generation)),
         // With the reserve given up already. Only draining makes room here, and for that it has to be open.
         Err(error)
@@ -106,10 +107,10 @@ impl<T: Ticket> Writer<T> {
     }
 
     /// The newest generation in another file, where a sync of its own failed; `None`: nothing of it has to be taken along.
-    pub(crate) fn written_anew(&self) -> Result<Option<Arc<Generation>>, JournalError> {
+    pub(crate) fn written_anew(&self) -> Result<Option<Arc<ActiveGeneration>>, JournalError> {
         let log = &self.journal.0.log;
         let Some(first) = log.firsts().last().copied().filter(|first| *first < self.next) else { return Ok(None) };
-        let Some(facts) = log.facts(first).filter(|_| log.is_distrusted(first)) else { return Ok(None) };
+        let Some(manifest) = log.manifest(first).filter(|_| log.is_distrusted(first)) else { return Ok(None) };
         let closed = match log.closed(first) {
             // Nothing is lost by leaving it where it is, and intake need not wait for a file that only lanes read.
             Err(error) if self.sure && !error.passes() => {
@@ -123,8 +124,8 @@ impl<T: Ticket> Writer<T> {
             // It stays where it is, for a time when it can be read whole again.
             return Ok(None);
         }
-        let facts = Facts { format: FRAME_VERSION, epoch: self.journal.epoch(), ..facts };
-        let generation = log.carry_over(facts, &closed, self.next.before())?;
+        let manifest = Manifest { format: FRAME_VERSION, epoch: self.journal.epoch(), ..manifest };
+        let generation = log.carry_over(manifest, &closed, self.next.before())?;
         tracing::info!(first = first.0, "records of a file of which a sync failed are written into another one");
         Ok(Some(generation))
     }
@@ -132,17 +133,17 @@ impl<T: Ticket> Writer<T> {
 
 /// What is noted of a generation that this start carries over: the lanes that it has added, too, whose first record will
 /// stand in it; and without their names those that are forgotten.
-fn carried(mut facts: Facts, epoch: Epoch, books: &[LaneBook]) -> Facts {
+fn carried(mut manifest: Manifest, epoch: Epoch, books: &[LaneBook]) -> Manifest {
     // What is carried over is written anew, whatever it was.
-    (facts.epoch, facts.format) = (epoch, FRAME_VERSION);
-    for lane in &mut facts.lanes {
+    (manifest.epoch, manifest.format) = (epoch, FRAME_VERSION);
+    for lane in &mut manifest.lanes {
         if !books.iter().any(|book| book.id == lane.id) {
             lane.name.clear();
         }
     }
-    let added = books.iter().filter(|book| !facts.lanes.iter().any(|lane| lane.id == book.id));
-    let added: Vec<LaneFact> =
-        added.map(|book| LaneFact { id: book.id, name: book.name.clone(), next: Position::FIRST }).collect();
-    facts.lanes.extend(added);
-    facts
+    let added = books.iter().filter(|book| !manifest.lanes.iter().any(|lane| lane.id == book.id));
+    let added: Vec<ManifestLane> =
+        added.map(|book| ManifestLane { id: book.id, name: book.name.clone(), next: Position::FIRST }).collect();
+    manifest.lanes.extend(added);
+    manifest
 }

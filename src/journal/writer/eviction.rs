@@ -48,11 +48,11 @@ impl<T: Ticket> Writer<T> {
                 _ if !closely => closely = true,
                 Retention::Stop(bound) => {
                     let before = self.journal.0.log.disk_bytes();
-                    self.released = self.can_release();
-                    if !self.released {
+                    self.deleted = self.can_delete();
+                    if !self.deleted {
                         return Ok(Some(bound));
                     }
-                    self.release()?;
+                    self.delete_drained()?;
                     if self.journal.0.log.disk_bytes() >= before {
                         return Ok(Some(bound));
                     }
@@ -124,21 +124,21 @@ impl<T: Ticket> Writer<T> {
         let until = Instant::now() + look;
         // What could go a moment ago has not gone, or has not helped: hurrying would only write the state again.
         // What was settled since that look is news.
-        let tried = self.released;
-        if !tried && self.can_release() {
+        let tried = self.deleted;
+        if !tried && self.can_delete() {
             return;
         }
         while !self.stop.load(Relaxed) && Instant::now() < until {
             let settled = self.journal.0.settled.notified();
             let settled = self.waiting.block_on(async { tokio::time::timeout(STOP_PAUSE, settled).await.is_ok() });
-            if settled && !tried && self.can_release() {
+            if settled && !tried && self.can_delete() {
                 return;
             }
         }
     }
 
     /// Whether all lanes are past a generation that is still there.
-    fn can_release(&self) -> bool {
+    fn can_delete(&self) -> bool {
         let firsts = self.journal.0.log.firsts();
         let books = locked(&self.journal.0.books);
         let past = |end: Number| books.iter().all(|book| book.waiting() == 0 || book.read_from >= end);
@@ -147,7 +147,7 @@ impl<T: Ticket> Writer<T> {
 
     /// Lets everything go that all lanes are past, the active generation too: at the bound, even the one generation that
     /// is otherwise kept would be in the way.
-    fn release(&mut self) -> Result<(), JournalError> {
+    fn delete_drained(&mut self) -> Result<(), JournalError> {
         let drained =
             locked(&self.journal.0.books).iter().all(|book| book.waiting() == 0 || book.read_from >= self.next);
         if drained && self.active_bytes > 0 {
@@ -163,7 +163,7 @@ impl<T: Ticket> Writer<T> {
     fn give_up(&mut self, first: Number, end: Number, reason: Reason) -> Result<(), JournalError> {
         let shared = &self.journal.0;
         let mut given = self.survey(first, end)?;
-        for fact in shared.log.facts(end).into_iter().flat_map(|facts| facts.lanes) {
+        for fact in shared.log.manifest(end).into_iter().flat_map(|manifest| manifest.lanes) {
             let given = given.entry(fact.id).or_default();
             given.next = given.next.max(fact.next);
         }

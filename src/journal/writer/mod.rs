@@ -18,8 +18,8 @@ pub(crate) mod requeue;
 
 use crate::journal::disk::frame::FRAME_VERSION;
 use crate::journal::error::JournalError;
-use crate::journal::generation::active::Generation;
-use crate::journal::generation::manifest::{Facts, LaneFact};
+use crate::journal::generation::active::ActiveGeneration;
+use crate::journal::generation::manifest::{Manifest, ManifestLane};
 use crate::journal::handle::Journal;
 use crate::journal::handle::append::{Append, Item, Ticket, weight};
 use crate::journal::handle::health::WriterHealth;
@@ -50,7 +50,7 @@ pub(crate) struct Tail {
     /// The next record's number.
     pub(crate) next: Number,
     /// The generation to go on in, with the bytes it holds; `None`: start one.
-    pub(crate) active: Option<(Arc<Generation>, u64)>,
+    pub(crate) active: Option<(Arc<ActiveGeneration>, u64)>,
 }
 
 /// The writer; made once per open, run on a thread of its own.
@@ -68,7 +68,7 @@ pub struct Writer<T> {
     /// How often it has been started again since it last had nothing in hand.
     pub(crate) panics_in_row: u32,
     pub(crate) next: Number,
-    pub(crate) active: Option<Arc<Generation>>,
+    pub(crate) active: Option<Arc<ActiveGeneration>>,
     /// What the newest generation holds, be it open or closed.
     pub(crate) active_bytes: u64,
     /// Written since the writer rested last: see [`crate::journal::writer::idle`].
@@ -76,7 +76,7 @@ pub struct Writer<T> {
     last_group: usize,
     pub(crate) free: free::Free,
     /// At the bound, all that lanes are past was let go of, and it did not help.
-    pub(crate) released: bool,
+    pub(crate) deleted: bool,
     /// The search for what is too old, where age is a bound.
     pub(crate) oldest: Option<Oldest>,
     /// Nothing runs on it: the thread waits in it for two things at once.
@@ -116,7 +116,7 @@ impl<T: Ticket> Writer<T> {
             restless_bytes: active_bytes,
             last_group: 0,
             free: free::Free::default(),
-            released: false,
+            deleted: false,
             oldest,
             waiting,
         }
@@ -313,14 +313,14 @@ impl<T: Ticket> Writer<T> {
         Ok(())
     }
 
-    fn active(&mut self) -> Result<Arc<Generation>, JournalError> {
+    fn active(&mut self) -> Result<Arc<ActiveGeneration>, JournalError> {
         if let Some(generation) = &self.active {
             return Ok(generation.clone());
         }
         let generation = match self.written_anew()? {
             Some(generation) => generation,
             None => {
-                let generation = self.journal.0.log.start(self.facts())?;
+                let generation = self.journal.0.log.start(self.manifest())?;
                 self.active_bytes = 0;
                 generation
             }
@@ -328,19 +328,19 @@ impl<T: Ticket> Writer<T> {
         Ok(self.active.insert(generation).clone())
     }
 
-    fn facts(&self) -> Facts {
-        let fact = |book: &crate::journal::ledger::books::LaneBook| LaneFact {
+    fn manifest(&self) -> Manifest {
+        let fact = |book: &crate::journal::ledger::books::LaneBook| ManifestLane {
             id: book.id,
             name: book.name.clone(),
             next: book.next,
         };
         let lanes = locked(&self.journal.0.books).iter().map(fact).collect();
-        Facts { format: FRAME_VERSION, first: self.next, epoch: self.journal.epoch(), lanes }
+        Manifest { format: FRAME_VERSION, first: self.next, epoch: self.journal.epoch(), lanes }
     }
 
     /// Closes the active generation and starts the next one; what all lanes are past goes now.
     pub(crate) fn rotate(&mut self) -> Result<(), JournalError> {
-        let fresh = self.journal.0.log.start(self.facts())?;
+        let fresh = self.journal.0.log.start(self.manifest())?;
         self.active = Some(fresh);
         self.active_bytes = 0;
         // What the closed one held in memory is free now, in many small pieces.

@@ -3,7 +3,7 @@
 use crate::clock::BootId;
 use crate::journal::handle::append::Ticket;
 use crate::journal::writer::Writer;
-use crate::record::{Draft, LaneId, Number, Position, Record, Slot};
+use crate::record::{Draft, LaneId, LanePosition, Number, Position, Record};
 use crate::sync::locked;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(crate) struct Numbering {
 
 impl<T: Ticket> Writer<T> {
     /// The place of each draft in its lanes.
-    pub(crate) fn slots<'a>(&self, drafts: impl Iterator<Item = &'a Draft>) -> Vec<Vec<Slot>> {
+    pub(crate) fn slots<'a>(&self, drafts: impl Iterator<Item = &'a Draft>) -> Vec<Vec<LanePosition>> {
         let shared = &self.journal.0;
         let mut next: HashMap<LaneId, Position> =
             locked(&shared.books).iter().map(|book| (book.id, book.next)).collect();
@@ -28,12 +28,12 @@ impl<T: Ticket> Writer<T> {
             let position = next.get_mut(lane).expect("routes name only lanes that were opened");
             let own = *position;
             *position = own.next();
-            Slot { lane: *lane, position: own }
+            LanePosition { lane: *lane, position: own }
         };
         drafts.map(|draft| draft.lanes.iter().map(&mut place).collect()).collect()
     }
 
-    pub(crate) fn number(&self, drafts: impl Iterator<Item = (Numbering, Vec<Slot>)>) -> Arc<[Arc<Record>]> {
+    pub(crate) fn number(&self, drafts: impl Iterator<Item = (Numbering, Vec<LanePosition>)>) -> Arc<[Arc<Record>]> {
         let shared = &self.journal.0;
         let mut open_acks = locked(&shared.open_acks).clone();
         let numbered =

@@ -7,7 +7,7 @@ mod world;
 
 use super::*;
 use crate::clock::{BootId, Moment};
-use crate::record::{Epoch, Identity, JournalId, KeyKind, Message, Position, Record, Slot, TimeSource};
+use crate::record::{Epoch, Identity, JournalId, KeyKind, LanePosition, Message, Position, Record, TimeSource};
 use bytes::Bytes;
 
 const RUN: Run = Run { journal: JournalId(7), epoch: Epoch(1), random: 9 };
@@ -58,7 +58,7 @@ impl Came {
     }
 
     fn record(self, number: u64) -> Record {
-        let slots = vec![Slot { lane: LaneId(0), position: Position(number) }];
+        let slots = vec![LanePosition { lane: LaneId(0), position: Position(number) }];
         Record::number(self.draft(), RUN, Number(number), BootId::default(), slots)
     }
 }

@@ -5,7 +5,7 @@ use super::support::{config, route};
 use crate::clock::{BootId, Clock};
 use crate::journal::{Append, Item};
 use crate::mqtt::{Intake, IntakeOptions, IntakeShared, IntakeState, PendingAck, recall};
-use crate::record::{Epoch, JournalId, Number, Position, Record, Run, Slot};
+use crate::record::{Epoch, JournalId, LanePosition, Number, Position, Record, Run};
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -56,7 +56,8 @@ async fn journal(
         for Append { item, ticket } in waiting.drain(..) {
             if let Item::Record(draft) = item {
                 let number = records.len() as u64 + 1;
-                let slots = draft.lanes.iter().map(|lane| Slot { lane: *lane, position: Position(number) }).collect();
+                let slots =
+                    draft.lanes.iter().map(|lane| LanePosition { lane: *lane, position: Position(number) }).collect();
                 records.push(Record::number(*draft, RUN, Number(number), BootId::default(), slots));
             }
             batch.push(ticket);

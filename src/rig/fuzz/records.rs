@@ -5,8 +5,8 @@ use crate::config::BodyFormat;
 use crate::record::identity::{Grouping, hash};
 use crate::record::profile::{Profile, ProfileOptions, REGISTRY};
 use crate::record::{
-    Draft, DuplicateKind, Epoch, Identity, JournalId, KeyKind, LaneId, Message, Number, Position, PossibleDuplicate,
-    Record, Run, Slot, codec,
+    Draft, DuplicateKind, Epoch, Identity, JournalId, KeyKind, LaneId, LanePosition, Message, Number, Position,
+    PossibleDuplicate, Record, Run, codec,
 };
 use crate::sqs::Entry;
 use crate::sqs::entry::{Rendering, Unsendable, render};
@@ -104,7 +104,7 @@ fn record(profile: &Profile, message: Message, received: Moment) -> Record {
     let duplicate = unsure.then_some(PossibleDuplicate { kind: DuplicateKind::Redelivery, of: None });
     let draft = Draft { received, message, profile: profile.name().to_owned(), identity, lanes: vec![LANE], duplicate };
     let run = Run { journal: JOURNAL, epoch: Epoch(2), random: 9 };
-    Record::number(draft, run, Number(41), BootId([7; 16]), vec![Slot { lane: LANE, position: Position(40) }])
+    Record::number(draft, run, Number(41), BootId([7; 16]), vec![LanePosition { lane: LANE, position: Position(40) }])
 }
 
 fn check_identity(profile: &Profile, message: &Message, identity: &Identity) {

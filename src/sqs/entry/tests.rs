@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::record::{
-    Draft, Epoch, Identity, JournalId, KeyKind, Message, Number, Position, PossibleDuplicate, Run, Slot,
+    Draft, Epoch, Identity, JournalId, KeyKind, LanePosition, Message, Number, Position, PossibleDuplicate, Run,
 };
 use crate::sqs::limits::ENTRY_BYTES;
 use bytes::Bytes;
@@ -33,7 +33,10 @@ pub(super) fn record(payload: &[u8]) -> Record {
     let received = Moment { wall_ms: 1_770_797_730_162, boottime_ms: 60_000, trusted: true };
     let draft =
         Draft { received, message, profile: "chirpstack-v4".into(), identity, lanes: vec![LANE], duplicate: None };
-    let slots = vec![Slot { lane: LaneId(1), position: Position(9) }, Slot { lane: LANE, position: Position(123_456) }];
+    let slots = vec![
+        LanePosition { lane: LaneId(1), position: Position(9) },
+        LanePosition { lane: LANE, position: Position(123_456) },
+    ];
     let run = Run { journal: JournalId(5), epoch: Epoch(1), random: 9 };
     Record::number(draft, run, Number(200_000), BootId([1; 16]), slots)
 }

@@ -168,7 +168,7 @@ impl World {
                 let number = self.journal.len() as u64 + 1;
                 self.recogniser.numbered(verdict.place, Number(number));
                 let draft = Draft { duplicate: verdict.duplicate, ..draft };
-                let slots = vec![Slot { lane: LaneId(0), position: Position(number) }];
+                let slots = vec![LanePosition { lane: LaneId(0), position: Position(number) }];
                 let record = Record::number(draft, RUN, Number(number), BootId::default(), slots);
                 self.journal.push((serial, Record { open_acks: word.take(), ..record }));
             }

@@ -9,9 +9,9 @@
 //!
 //! **A file is still while it is indexed, and what moves all the same is noticed.** sled writes into free segments, which
 //! hold older copies of our frames, for as long as its database lives: its threads finish what was begun, and dropping the
-//! last handle splits pages that were read. So [`ClosedGeneration::closed`] scans only once nobody holds the lock that sled
+//! last handle splits pages that were read. So [`GenerationBytes::closed`] scans only once nobody holds the lock that sled
 //! keeps on its file. Of a generation that this run writes, the writer enters where each frame stands, once it is flushed
-//! ([`ClosedGeneration::follow`]), and that goes on when it is closed. A command in another process cannot wait for that: it takes [`ClosedGeneration::as_it_is`]. Either way a
+//! ([`GenerationBytes::follow`]), and that goes on when it is closed. A command in another process cannot wait for that: it takes [`GenerationBytes::as_it_is`]. Either way a
 //! place in the index names a frame's header, and each read parses the frame anew: checksum, number and part. What stands
 //! there no longer is looked for again in all of the files, and only what such a look does not find is missing.
 //!
@@ -21,7 +21,7 @@
 use crate::journal::disk::frame;
 use crate::journal::disk::frame::HEADER_LEN_MAX;
 use crate::journal::generation::index::{Appended, Index};
-use crate::journal::generation::manifest::read_facts;
+use crate::journal::generation::manifest::read_manifest;
 use crate::journal::generation::value::Value;
 use crate::journal::limits::COMMIT_RECORDS;
 use crate::record::{Number, Record};
@@ -41,45 +41,45 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 /// An index of the sound records in a generation's files; the files stay open, their contents on disk.
 #[derive(Debug)]
-pub(crate) struct ClosedGeneration {
+pub(crate) struct GenerationBytes {
     files: Vec<(PathBuf, File)>,
     /// Of its frames.
     version: u8,
     index: Mutex<Arc<Index>>,
 }
 
-impl ClosedGeneration {
+impl GenerationBytes {
     /// Scans a generation that nobody writes to any more, once its database is really gone.
     ///
     /// # Errors
-    /// It is not gone, for longer than sled's threads need; or as [`ClosedGeneration::as_it_is`].
-    pub(crate) fn closed(dir: &Path) -> io::Result<ClosedGeneration> {
+    /// It is not gone, for longer than sled's threads need; or as [`GenerationBytes::as_it_is`].
+    pub(crate) fn closed(dir: &Path) -> io::Result<GenerationBytes> {
         until_gone(dir)?;
-        ClosedGeneration::as_it_is(dir)
+        GenerationBytes::as_it_is(dir)
     }
 
     /// Scans every file in `dir` and in the folders below it. Reads all of them once, in pieces.
     ///
     /// # Errors
     /// The medium refuses, and has not done so for long enough to be believed.
-    pub(crate) fn as_it_is(dir: &Path) -> io::Result<ClosedGeneration> {
+    pub(crate) fn as_it_is(dir: &Path) -> io::Result<GenerationBytes> {
         let open = |path: PathBuf| File::open(&path).map(|file| (path, file));
         let files: Vec<(PathBuf, File)> = all_files(dir)?.into_iter().map(open).collect::<io::Result<_>>()?;
-        let (version, index) = match read_facts(dir)? {
-            Some(facts) => (facts.format, Index::of(&files, facts.format)?),
+        let (version, index) = match read_manifest(dir)? {
+            Some(manifest) => (manifest.format, Index::of(&files, manifest.format)?),
             None => {
                 let (first, second) = (Index::of(&files, 1)?, Index::of(&files, 2)?);
                 if first.places.len() > second.places.len() { (1, first) } else { (2, second) }
             }
         };
-        Ok(ClosedGeneration { files, version, index: Mutex::new(Arc::new(index)) })
+        Ok(GenerationBytes { files, version, index: Mutex::new(Arc::new(index)) })
     }
 
     /// One that is written to from now on, in this file; it has no records yet, and learns of them by
-    /// [`ClosedGeneration::follow`].
-    pub(crate) fn followed(file: &Path) -> io::Result<ClosedGeneration> {
+    /// [`GenerationBytes::follow`].
+    pub(crate) fn followed(file: &Path) -> io::Result<GenerationBytes> {
         let files = vec![(file.to_owned(), File::open(file)?)];
-        Ok(ClosedGeneration { files, version: frame::FRAME_VERSION, index: Mutex::default() })
+        Ok(GenerationBytes { files, version: frame::FRAME_VERSION, index: Mutex::default() })
     }
 
     /// Enters what was appended and flushed, as [`Index::follow`] does. Whoever reads at this moment has the index of before.
@@ -99,8 +99,8 @@ impl ClosedGeneration {
     }
 
     /// One that was set aside: it has no records.
-    pub(crate) fn set_aside() -> ClosedGeneration {
-        ClosedGeneration { files: Vec::new(), version: frame::FRAME_VERSION, index: Mutex::default() }
+    pub(crate) fn set_aside() -> GenerationBytes {
+        GenerationBytes { files: Vec::new(), version: frame::FRAME_VERSION, index: Mutex::default() }
     }
 
     /// A later version, of which a sound frame was found where published bytes cannot stand.
@@ -122,7 +122,7 @@ enum Gathered {
     Moved,
 }
 
-impl ClosedGeneration {
+impl GenerationBytes {
     /// Numbers of which every part was found, ascending.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = Number> + use<> {
         self.index().values().flat_map(|(from, to)| from.until(to))
@@ -131,7 +131,7 @@ impl ClosedGeneration {
     /// Every record that can be read of the numbers in `from..end`, oldest first, with the bytes that it takes in the file.
     ///
     /// # Errors
-    /// Of an item: as [`ClosedGeneration::value`].
+    /// Of an item: as [`GenerationBytes::value`].
     pub(crate) fn records(&self, from: Number, end: Number) -> impl Iterator<Item = io::Result<(Arc<Record>, usize)>> {
         let values = self.index().values().skip_while(move |(_, behind)| *behind <= from);
         let values = values.take_while(move |(first, _)| *first < end);

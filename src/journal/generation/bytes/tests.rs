@@ -4,7 +4,7 @@
 use super::*;
 use crate::journal::disk::frame::VALUE_MAX;
 use crate::journal::generation::index::PIECE;
-use crate::journal::generation::manifest::Facts;
+use crate::journal::generation::manifest::Manifest;
 use crate::journal::limits::SEGMENT_BYTES;
 use crate::journal::log::framed;
 use crate::record::{Epoch, codec};
@@ -15,7 +15,7 @@ fn value(number: u64, payload: &[u8]) -> Vec<Vec<u8>> {
     framed(&[record], None).0.into_iter().map(|(_, _, value)| value).collect()
 }
 
-fn payload(closed: &ClosedGeneration, number: u64) -> Option<Vec<u8>> {
+fn payload(closed: &GenerationBytes, number: u64) -> Option<Vec<u8>> {
     let record = closed.value(Number(number)).unwrap()?.record(Number(number))?;
     Some(record.draft.message.payload.to_vec())
 }
@@ -33,7 +33,7 @@ fn frames_across_piece_borders_and_files_are_found_and_incomplete_records_are_no
     fs::create_dir(dir.path().join("blobs")).unwrap();
     fs::write(dir.path().join("blobs/1"), parts[1..].concat()).unwrap();
     fs::write(dir.path().join("blobs/2"), value(3, &long).remove(1)).unwrap();
-    let closed = ClosedGeneration::closed(dir.path()).unwrap();
+    let closed = GenerationBytes::closed(dir.path()).unwrap();
     assert_eq!(closed.numbers().collect::<Vec<_>>(), [1, 2].map(Number));
     assert_eq!(payload(&closed, 1).as_deref(), Some(&b"across the border"[..]));
     assert_eq!(payload(&closed, 2), Some(long));
@@ -50,7 +50,7 @@ fn a_file_that_changes_under_its_index_gives_what_was_asked_for_or_says_that_it_
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("db");
     fs::write(&file, row(10..=30)).unwrap();
-    let closed = ClosedGeneration::closed(dir.path()).unwrap();
+    let closed = GenerationBytes::closed(dir.path()).unwrap();
     let whole = |number: u64| Some(format!("record {number:02}").into_bytes());
     // In place, as sled does: other sound frames, of the same length, stand where the index points.
     for order in [(10..=30).rev().collect::<Vec<_>>(), (10..=30).map(|n| n % 21 + 10).collect()] {
@@ -79,7 +79,7 @@ fn of_several_copies_the_one_that_sled_wrote_last_counts() {
         [segment(3 * size, b"new"), segment(size, b"old"), segment(2 * size, b"mid")].concat(),
     )
     .unwrap();
-    let closed = ClosedGeneration::closed(dir.path()).unwrap();
+    let closed = GenerationBytes::closed(dir.path()).unwrap();
     assert_eq!(payload(&closed, 1).as_deref(), Some(&b"new"[..]));
 }
 
@@ -94,7 +94,7 @@ fn of_packed_records_a_damaged_value_costs_its_own() {
     let mut bytes: Vec<u8> = frames.into_iter().flat_map(|(_, _, value)| value).collect();
     bytes[100] ^= 1;
     fs::write(dir.path().join("db"), &bytes).unwrap();
-    let closed = ClosedGeneration::closed(dir.path()).unwrap();
+    let closed = GenerationBytes::closed(dir.path()).unwrap();
     assert_eq!(closed.numbers().collect::<Vec<_>>(), second.until(Number(101)).collect::<Vec<_>>());
     assert_eq!(closed.in_doubt(Number(0)), second - first);
     for record in &records {
@@ -114,15 +114,15 @@ fn a_generation_takes_frames_of_its_own_version_alone() {
         [(1, &old as &dyn Fn(Number) -> Vec<u8>, &new as &dyn Fn(Number) -> Vec<u8>), (2, &new, &old)]
     {
         let dir = tempfile::tempdir().unwrap();
-        let facts = Facts { format: version, first: Number(1), epoch: Epoch(1), lanes: vec![] };
-        let note = serde_cbor::to_vec(&facts).unwrap();
+        let manifest = Manifest { format: version, first: Number(1), epoch: Epoch(1), lanes: vec![] };
+        let note = serde_cbor::to_vec(&manifest).unwrap();
         let crc = crc32c::crc32c(&note).to_be_bytes();
         fs::write(dir.path().join("generation"), [note, crc.to_vec()].concat()).unwrap();
         let bytes: Vec<u8> = (1..=10)
             .flat_map(|number| [other(Number(number + 20)), own(Number(number)), other(Number(number))].concat())
             .collect();
         fs::write(dir.path().join("db"), &bytes).unwrap();
-        let closed = ClosedGeneration::closed(dir.path()).unwrap();
+        let closed = GenerationBytes::closed(dir.path()).unwrap();
         assert_eq!(closed.numbers().collect::<Vec<_>>(), (1..=10).map(Number).collect::<Vec<_>>());
         let said: &[u8] = if version == 1 { b"old" } else { b"new" };
         assert_eq!(payload(&closed, 3).as_deref(), Some(said));
@@ -136,8 +136,8 @@ fn a_generation_is_not_indexed_while_its_database_is_open() {
     let holder = File::open(dir.path().join("db")).unwrap();
     rustix::fs::flock(&holder, rustix::fs::FlockOperation::LockExclusive).unwrap();
     std::thread::scope(|scope| {
-        let scanned = scope.spawn(|| ClosedGeneration::closed(dir.path()));
-        assert!(ClosedGeneration::as_it_is(dir.path()).is_ok(), "a command does not wait");
+        let scanned = scope.spawn(|| GenerationBytes::closed(dir.path()));
+        assert!(GenerationBytes::as_it_is(dir.path()).is_ok(), "a command does not wait");
         assert!(!scanned.is_finished());
         drop(holder);
         assert_eq!(scanned.join().unwrap().unwrap().numbers().count(), 2);
@@ -155,7 +155,7 @@ fn a_frame_inside_another_one_is_none_wherever_a_file_is_cut_into_pieces() {
         let mut bytes = vec![0; PIECE - length - forged.len() / 2 + shift];
         (3..6).for_each(|number| bytes.extend(row(Number(number))));
         fs::write(dir.path().join("db"), &bytes).unwrap();
-        let closed = ClosedGeneration::closed(dir.path()).unwrap();
+        let closed = GenerationBytes::closed(dir.path()).unwrap();
         assert_eq!(closed.numbers().collect::<Vec<_>>(), [3, 4, 5].map(Number), "shifted by {shift}");
     }
 }

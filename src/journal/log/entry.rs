@@ -1,6 +1,6 @@
 //! One generation of the row, and reading in it.
 //!
-//! The slot owns the index of its generation and the open files; whoever reads in it only registers with it. So the
+//! It owns its index and the open files; whoever reads in it only registers with it. So the
 //! files are let go of when the generation is deleted, however long a reader stays where it is. While the generation is
 //! written to, its index is the writer's, which enters what it has flushed; whoever reads then goes on with it when the
 //! generation is closed.
@@ -10,10 +10,10 @@
 
 use crate::journal::disk::{files, refusal};
 use crate::journal::error::JournalError;
-use crate::journal::generation::active::Generation;
-use crate::journal::generation::closed;
-use crate::journal::generation::closed::ClosedGeneration;
-use crate::journal::generation::manifest::Facts;
+use crate::journal::generation::active::ActiveGeneration;
+use crate::journal::generation::bytes;
+use crate::journal::generation::bytes::GenerationBytes;
+use crate::journal::generation::manifest::Manifest;
 use crate::journal::generation::value::Value;
 use crate::journal::log::aside;
 use crate::record::{Number, Record};
@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 /// One generation of the row.
 #[derive(Debug)]
-pub(crate) struct Slot {
+pub(crate) struct Generation {
     pub(crate) first: Number,
     /// First number of the next generation; `u64::MAX` while this one is active. Set before a record of the next one can be
     /// durable, so that nobody takes its numbers for missing ones of this one.
@@ -35,11 +35,11 @@ pub(crate) struct Slot {
     pub(crate) dir: PathBuf,
     /// Bytes on disk once nobody writes to it any more; 0: somebody may, or nobody has looked since.
     pub(crate) bytes: AtomicU64,
-    pub(crate) facts: Option<Facts>,
+    pub(crate) manifest: Option<Manifest>,
     /// Held while the bytes are scanned, which may take seconds: intake must only ever try it.
     closed: Mutex<Indexed>,
     /// Filled once it was set aside: its folder is not here any more.
-    pub(crate) aside: OnceLock<Arc<ClosedGeneration>>,
+    pub(crate) aside: OnceLock<Arc<GenerationBytes>>,
     /// It is deleted: nobody reads in it any more.
     pub(crate) gone: AtomicBool,
 }
@@ -48,51 +48,51 @@ pub(crate) struct Slot {
 #[derive(Debug, Default)]
 struct Indexed {
     /// Kept for as long as somebody reads in it, and until the generation is deleted: an open file keeps its space.
-    kept: Option<Arc<ClosedGeneration>>,
+    kept: Option<Arc<GenerationBytes>>,
     /// The writer's while it is written to; otherwise for whoever has it for a moment.
-    made: Weak<ClosedGeneration>,
+    made: Weak<GenerationBytes>,
     readers: usize,
 }
 
 /// A generation to read from. Which numbers it can hold, and how it is read, is asked each time: an active one may have been
-/// closed meanwhile, a closed one deleted. It holds no file of its own: those are the slot's, which lets go of them when the
+/// closed meanwhile, a closed one deleted. It holds no file of its own: those are the generation's, which lets go of them when the
 /// generation is deleted, however long a reader stays where it is.
 #[derive(Debug)]
 pub(crate) struct Reading {
-    pub(crate) slot: Arc<Slot>,
+    pub(crate) generation: Arc<Generation>,
     /// The value that was read last: the next record is in it as a rule.
     value: Option<Value>,
 }
 
 impl Reading {
-    pub(crate) fn of(slot: Arc<Slot>) -> Reading {
-        locked(&slot.closed).readers += 1;
-        Reading { slot, value: None }
+    pub(crate) fn of(generation: Arc<Generation>) -> Reading {
+        locked(&generation.closed).readers += 1;
+        Reading { generation, value: None }
     }
 
     /// Whether `number` belongs to this generation, and it is still there.
     pub(crate) fn covers(&self, number: Number) -> bool {
-        (self.slot.first..self.slot.end()).contains(&number) && !self.is_gone()
+        (self.generation.first..self.generation.end()).contains(&number) && !self.is_gone()
     }
 
     /// Lets go of it, and has whoever reads in it next look through all of its bytes again. While it is written to, it
     /// is done here: the index is the writer's.
     pub(crate) fn look_anew(self) {
-        let mut indexed = locked(&self.slot.closed);
+        let mut indexed = locked(&self.generation.closed);
         match &indexed.kept {
             // What the medium says to it, the next read will say.
-            Some(kept) if !self.slot.is_closed() => _ = kept.look_again(&[]),
+            Some(kept) if !self.generation.is_closed() => _ = kept.look_again(&[]),
             _ => (indexed.kept, indexed.made) = (None, Weak::new()),
         }
     }
 
     pub(crate) fn is_gone(&self) -> bool {
-        self.slot.gone.load(SeqCst)
+        self.generation.gone.load(SeqCst)
     }
 
     /// Whether it was set aside: no record of it can be read.
     pub(crate) fn is_aside(&self) -> bool {
-        self.slot.aside.get().is_some()
+        self.generation.aside.get().is_some()
     }
 
     /// A record; `None` when it is missing or damaged. Scans where the writer has let go meanwhile.
@@ -104,7 +104,7 @@ impl Reading {
     }
 
     fn value_of(&self, number: Number) -> Result<Option<Value>, JournalError> {
-        self.slot.closed()?.value(number).map_err(|error| JournalError::io(&self.slot.dir, error))
+        self.generation.closed()?.value(number).map_err(|error| JournalError::io(&self.generation.dir, error))
     }
 }
 
@@ -168,7 +168,7 @@ impl Readings {
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        let mut indexed = locked(&self.slot.closed);
+        let mut indexed = locked(&self.generation.closed);
         indexed.readers -= 1;
         if indexed.readers == 0 {
             indexed.kept = None;
@@ -176,21 +176,26 @@ impl Drop for Reading {
     }
 }
 
-impl Slot {
+impl Generation {
     /// One of which this run writes the records.
-    pub(crate) fn written(first: Number, dir: PathBuf, facts: Facts, generation: &Generation) -> Arc<Slot> {
-        let slot = Slot::new(first, dir, Some(facts));
-        locked(&slot.closed).made = Arc::downgrade(generation.bytes());
-        slot
+    pub(crate) fn written(
+        first: Number,
+        dir: PathBuf,
+        manifest: Manifest,
+        active: &ActiveGeneration,
+    ) -> Arc<Generation> {
+        let generation = Generation::new(first, dir, Some(manifest));
+        locked(&generation.closed).made = Arc::downgrade(active.bytes());
+        generation
     }
 
-    pub(crate) fn new(first: Number, dir: PathBuf, facts: Option<Facts>) -> Arc<Slot> {
-        Arc::new(Slot {
+    pub(crate) fn new(first: Number, dir: PathBuf, manifest: Option<Manifest>) -> Arc<Generation> {
+        Arc::new(Generation {
             first,
             end: AtomicU64::new(u64::MAX),
             dir,
             bytes: AtomicU64::new(0),
-            facts,
+            manifest,
             closed: Mutex::default(),
             aside: OnceLock::new(),
             gone: AtomicBool::new(false),
@@ -207,19 +212,19 @@ impl Slot {
     }
 
     /// The index: the writer's while it has the generation open, otherwise made once nobody writes to it any more.
-    pub(crate) fn closed(&self) -> Result<Arc<ClosedGeneration>, JournalError> {
+    pub(crate) fn closed(&self) -> Result<Arc<GenerationBytes>, JournalError> {
         let mut indexed = locked(&self.closed);
         if let Some(closed) = self.aside.get() {
             return Ok(closed.clone());
         }
         let closed = match indexed.made.upgrade() {
             Some(closed) => closed,
-            None => match ClosedGeneration::closed(&self.dir) {
+            None => match GenerationBytes::closed(&self.dir) {
                 Ok(closed) => Arc::new(closed),
                 Err(why) if !self.gone.load(SeqCst) && refusal::is_believed(&self.dir, &why) => {
                     let journal = self.dir.parent().and_then(Path::parent).expect("it lies in the log of a journal");
                     aside::set_aside(journal, &self.dir, &why);
-                    return Ok(self.aside.get_or_init(|| Arc::new(ClosedGeneration::set_aside())).clone());
+                    return Ok(self.aside.get_or_init(|| Arc::new(GenerationBytes::set_aside())).clone());
                 }
                 Err(source) => return Err(JournalError::io(&self.dir, source)),
             },
@@ -249,7 +254,7 @@ impl Slot {
             return known;
         }
         // Asked before the look, so that nothing is written after it.
-        let still = self.is_closed() && closed::is_gone(&self.dir).unwrap_or(false);
+        let still = self.is_closed() && bytes::is_gone(&self.dir).unwrap_or(false);
         let bytes = files::disk_bytes(&self.dir);
         if still {
             self.bytes.store(bytes, Relaxed);
