@@ -12,7 +12,7 @@ use crate::journal::error::JournalError;
 use crate::journal::generation::bytes::GenerationBytes;
 use crate::journal::generation::manifest::is_complete;
 use crate::journal::ledger::books::LaneBook;
-use crate::journal::log::parse_name;
+use crate::journal::log::listing::{Folder, list};
 use crate::journal::quarantine;
 use crate::journal::quarantine::Quarantined;
 use crate::journal::recovery::format::check_readable;
@@ -21,7 +21,7 @@ use crate::record::{Epoch, LaneId, Number, Record};
 use serde::Serialize;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::io;
 
 /// A look at a journal.
 #[derive(Debug)]
@@ -253,18 +253,14 @@ impl View {
 
 /// The generations that count, ascending; of two with one first number the newer.
 fn folders(log: &Path) -> Result<Vec<(Number, PathBuf)>, JournalError> {
-    let entries = match fs::read_dir(log) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(JournalError::io(log, source)),
-    };
     let io = |source| JournalError::io(log, source);
+    let listing = match list(log) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listing => listing.map_err(io)?,
+    };
     let mut found: Vec<(Number, bool, u64, PathBuf)> = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(io)?;
-        if let Some((first, epoch)) = entry.file_name().to_str().and_then(parse_name) {
-            found.push((first, is_complete(&entry.path()).map_err(io)?, epoch, entry.path()));
-        }
+    for Folder { first, count, path } in listing.generations {
+        found.push((first, is_complete(&path).map_err(io)?, count, path));
     }
     // A half-made folder counts only where there is no whole one: then its note is lost, and its records are not.
     found.sort();

@@ -18,6 +18,7 @@
 
 pub(crate) mod aside;
 pub(crate) mod entry;
+pub(crate) mod listing;
 pub(crate) mod sums;
 
 use crate::journal::disk::{files, frame, reserve};
@@ -26,6 +27,7 @@ use crate::journal::generation::active::{ActiveGeneration, Frames, GenerationErr
 use crate::journal::generation::bytes::GenerationBytes;
 use crate::journal::generation::manifest::{Manifest, is_complete, read_manifest};
 use crate::journal::log::entry::{Generation, Reading, Readings};
+use crate::journal::log::listing::{Folder, Listing, TRASH, list};
 use crate::journal::log::sums::Sums;
 use crate::record::{Number, Record, pack};
 use crate::sync::locked;
@@ -40,9 +42,6 @@ use std::sync::{Arc, Mutex};
 static DISTRUSTED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 /// Records per commit while they are carried over.
 const CARRY_COMMIT: usize = 256;
-
-/// Begins the name of a folder that is being removed.
-const TRASH: &str = "trash-";
 
 /// All generations.
 #[derive(Debug)]
@@ -59,44 +58,37 @@ impl Log {
     pub(crate) fn open(path: &Path) -> Result<Log, JournalError> {
         let dir = path.join("log");
         let io = |source| JournalError::io(&dir, source);
-        let mut found: Vec<(Number, u64, PathBuf)> = Vec::new();
-        let mut bare: Vec<(Number, u64, PathBuf)> = Vec::new();
-        let entries = || match fs::read_dir(&dir) {
+        let listed = || match list(&dir) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 files::create_dir(&dir)?;
-                fs::read_dir(&dir)?.collect::<Result<Vec<_>, _>>()
+                list(&dir)
             }
-            entries => entries?.collect(),
+            listed => listed,
         };
-        for entry in aside::patiently(path, &dir, entries).map_err(io)? {
-            let name = entry.file_name();
-            match name.to_str().and_then(parse_name) {
-                Some((first, epoch)) if is_complete(&entry.path()).map_err(io)? => {
-                    found.push((first, epoch, entry.path()));
-                }
-                Some((first, epoch)) => bare.push((first, epoch, entry.path())),
-                // Half-removed by a run that was cut. Anything else is somebody's, and none of our business.
-                None if name.to_str().is_some_and(|name| name.starts_with(TRASH)) => {
-                    drop(fs::remove_dir_all(entry.path()));
-                }
-                None => {}
-            }
+        let Listing { generations, trash } = aside::patiently(path, &dir, listed).map_err(io)?;
+        for folder in trash {
+            drop(fs::remove_dir_all(folder));
         }
-        for (first, epoch, folder) in bare {
+        let (mut found, mut bare) = (Vec::new(), Vec::new());
+        for folder in generations {
+            let whole = is_complete(&folder.path).map_err(io)?;
+            if whole { found.push(folder) } else { bare.push(folder) }
+        }
+        for folder in bare {
             // Half-made, it holds nothing, or copies of what another folder holds; otherwise its note is lost, and what is
             // in it was acknowledged.
-            let copied = found.iter().any(|(other, ..)| *other == first);
+            let copied = found.iter().any(|whole| whole.first == folder.first);
             // What cannot be read now is not empty.
-            let empty = GenerationBytes::closed(&folder).is_ok_and(|closed| closed.numbers().next().is_none());
+            let empty = GenerationBytes::closed(&folder.path).is_ok_and(|closed| closed.numbers().next().is_none());
             if !copied && !empty {
-                tracing::warn!(folder = %folder.display(), "generation without its note: its records are read all the same");
-                found.push((first, epoch, folder));
+                tracing::warn!(folder = %folder.path.display(), "generation without its note: its records are read all the same");
+                found.push(folder);
             } else {
-                drop(fs::remove_dir_all(folder));
+                drop(fs::remove_dir_all(folder.path));
             }
         }
         found.sort();
-        if let Some((_, _, newest)) = found.last() {
+        if let Some(Folder { path: newest, .. }) = found.last() {
             // A killed process leaves bytes and names that only the page cache holds. They are made certain before they are
             // counted, sent, or taken as the reason to remove an older folder: the power may go next.
             if let Err(error) = files::sync_tree(newest).and_then(|()| files::sync_dir(&dir)) {
@@ -105,7 +97,7 @@ impl Log {
             }
         }
         let mut row: BTreeMap<Number, Arc<Generation>> = BTreeMap::new();
-        for (first, _, folder) in found {
+        for Folder { first, path: folder, .. } in found {
             // A note of another generation says nothing about this one.
             let manifest = read_manifest(&folder).map_err(io)?.filter(|manifest| manifest.first == first);
             if let Some(manifest) = manifest.as_ref().filter(|manifest| manifest.format > frame::FRAME_VERSION) {
@@ -223,17 +215,14 @@ impl Log {
     fn free_name(&self, first: Number, epoch: u64) -> std::io::Result<PathBuf> {
         let known: Vec<PathBuf> = locked(&self.row).values().map(|generation| generation.dir.clone()).collect();
         let mut count = epoch;
-        for entry in fs::read_dir(&self.dir)? {
-            let folder = entry?.path();
-            let named = folder.file_name().and_then(|name| parse_name(name.to_str()?));
-            let Some((_, there)) = named.filter(|(other, _)| *other == first) else { continue };
-            count = count.max(there.saturating_add(1));
-            if !known.contains(&folder) && !is_complete(&folder)? {
+        for folder in list(&self.dir)?.generations.into_iter().filter(|folder| folder.first == first) {
+            count = count.max(folder.count.saturating_add(1));
+            if !known.contains(&folder.path) && !is_complete(&folder.path)? {
                 // Left by an attempt that failed half-way: nothing in it was acknowledged.
-                remove(&folder);
+                remove(&folder.path);
             }
         }
-        Ok(self.dir.join(format!("gen-{first:020}.{count:010}")))
+        Ok(self.dir.join(listing::name(first, count)))
     }
 
     fn make(
@@ -332,13 +321,10 @@ impl Log {
     /// Removes what failed attempts have left of a generation beside the folder that counts: a start that found it alone would take
     /// it for the generation.
     fn remove_copies(&self, first: Number, counts: &Path) -> std::io::Result<()> {
-        for entry in fs::read_dir(&self.dir)? {
-            let folder = entry?.path();
-            let named = folder.file_name().and_then(|name| parse_name(name.to_str()?));
-            if named.is_some_and(|(other, _)| other == first) && folder != counts {
-                fs::remove_dir_all(&folder)?;
-                locked(&DISTRUSTED).remove(&folder);
-            }
+        let all = list(&self.dir)?.generations.into_iter();
+        for folder in all.filter(|folder| folder.first == first && folder.path != counts) {
+            fs::remove_dir_all(&folder.path)?;
+            locked(&DISTRUSTED).remove(&folder.path);
         }
         Ok(())
     }
@@ -386,10 +372,4 @@ pub(crate) fn framed(records: &[Arc<Record>], previous: Option<Number>) -> (Fram
         }
     }
     (frames, bytes)
-}
-
-/// First number and epoch that a generation's folder is named for.
-pub(crate) fn parse_name(name: &str) -> Option<(Number, u64)> {
-    let (first, epoch) = name.strip_prefix("gen-")?.split_once('.')?;
-    Some((Number(first.parse().ok()?), epoch.parse().ok()?))
 }

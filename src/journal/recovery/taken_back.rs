@@ -4,7 +4,7 @@ use crate::journal::error::JournalError;
 use crate::journal::generation::bytes::GenerationBytes;
 use crate::journal::handle::Journal;
 use crate::journal::log::aside::{all, lost};
-use crate::journal::log::parse_name;
+use crate::journal::log::listing::parse_name;
 use crate::journal::quarantine::Cause;
 use crate::journal::quarantine::named::Named;
 use crate::record::{LaneId, Number, Position};
