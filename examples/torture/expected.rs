@@ -82,7 +82,10 @@ impl Expected {
     pub(crate) fn take(&mut self, mark: &Mark) {
         match mark {
             Mark::StateLost(lost) => {
-                self.just_lost = Some(*lost);
+                // Until an opening has returned, what an earlier cut took is lost still.
+                if self.just_lost != Some(Lost::All) {
+                    self.just_lost = Some(*lost);
+                }
                 self.state_was_lost |= *lost == Lost::All;
                 if *lost != Lost::Older {
                     // It said more than what is left of it.
@@ -167,7 +170,8 @@ impl Expected {
         if !noticed {
             wrong.push(format!("nobody noticed that of the state file was lost: {lost:?}"));
         }
-        if *missing > 0 && !all_lost {
+        // Without a state nobody leaves out a commit that was torn: what it lacks is missing from then on.
+        if *missing > 0 && !self.state_was_lost {
             wrong.push(format!("{missing} records below the durable high water are missing, says the open"));
         }
         let expected = self.quarantined.len() as u64;

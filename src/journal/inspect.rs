@@ -19,9 +19,9 @@ use crate::journal::recovery::format::check_readable;
 use crate::journal::stats::LaneStats;
 use crate::record::{Epoch, LaneId, Number, Record};
 use serde::Serialize;
+use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::io;
 
 /// A look at a journal.
 #[derive(Debug)]

@@ -79,9 +79,12 @@ fn bounded(path: &Path, max_bytes: u64, on_full: OnFull) -> JournalOptions {
 }
 
 fn start(options: &JournalOptions) -> Rig {
-    let clock = Clock::new(None);
+    begin(open(options, &Clock::new(None)))
+}
+
+/// Starts the threads of a journal that was opened.
+fn begin(mut opened: Opened) -> Rig {
     let mut tail = Vec::new();
-    let mut opened = open(options, &clock);
     opened.each_of_tail(&mut |record| tail.push(record.number));
     let (inbox, receiver) = unbounded_channel();
     let (sender, committed) = unbounded_channel();

@@ -21,6 +21,7 @@ pub(crate) mod entry;
 pub(crate) mod listing;
 pub(crate) mod sums;
 
+use crate::journal::disk::refusal::is_believed;
 use crate::journal::disk::{files, frame, reserve};
 use crate::journal::error::JournalError;
 use crate::journal::generation::active::{ActiveGeneration, Frames, GenerationError};
@@ -78,9 +79,19 @@ impl Log {
             // Half-made, it holds nothing, or copies of what another folder holds; otherwise its note is lost, and what is
             // in it was acknowledged.
             let copied = found.iter().any(|whole| whole.first == folder.first);
-            // What cannot be read now is not empty.
-            let empty = GenerationBytes::closed(&folder.path).is_ok_and(|closed| closed.numbers().next().is_none());
-            if !copied && !empty {
+            let empty = match GenerationBytes::closed(&folder.path) {
+                _ if copied => true,
+                Ok(bytes) => bytes.numbers().next().is_none(),
+                // Lanes that need it wait for it; whether it holds anything they will see.
+                Err(_) if found.iter().any(|whole| whole.first > folder.first) => false,
+                Err(why) if is_believed(&folder.path, &why) => {
+                    aside::set_aside(path, &folder.path, &why);
+                    continue;
+                }
+                // The newest may hold something or nothing: an empty one that counted would hide where the lanes stand.
+                Err(source) => return Err(JournalError::io(&folder.path, source)),
+            };
+            if !empty {
                 tracing::warn!(folder = %folder.path.display(), "generation without its note: its records are read all the same");
                 found.push(folder);
             } else {

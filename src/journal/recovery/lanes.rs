@@ -19,7 +19,7 @@ use crate::journal::handle::options::JournalOptions;
 use crate::journal::ledger::books::{LaneBook, Outcome};
 use crate::journal::log::Log;
 use crate::journal::quarantine::Quarantine;
-use crate::journal::recovery;
+use crate::journal::recovery::tail;
 use crate::record::{LaneId, Number, Position, Record};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -76,19 +76,19 @@ pub(crate) fn recover(log: &Log, tail: &Traces, books: &mut Vec<LaneBook>) -> Re
     let mut traces = Traces::default();
     // Told of by records that no note covers.
     let mut bare: BTreeSet<LaneId> = tail.0.keys().copied().collect();
-    for first in &firsts {
-        match log.manifest(*first) {
-            Some(manifest) => traces.note(&manifest),
-            None if *first != newest => {
-                let closed = log.closed(*first)?.expect("it is in the row");
-                let mut seen = Traces::default();
-                for read in closed.records(Number(0), Number::MAX) {
-                    seen.take(&read.map_err(recovery::unreadable)?.0);
-                }
-                bare.extend(seen.0.keys());
-                traces.join(seen);
+    for (index, first) in firsts.iter().enumerate() {
+        let manifest = log.manifest(*first);
+        manifest.iter().for_each(|manifest| traces.note(manifest));
+        // The next one's note says where the lanes stood at its end.
+        let is_covered = firsts.get(index + 1).is_some_and(|next| log.manifest(*next).is_some());
+        if *first != newest && (manifest.is_none() || !is_covered) {
+            let closed = log.closed(*first)?.expect("it is in the row");
+            let mut seen = Traces::default();
+            for read in closed.records(Number(0), Number::MAX) {
+                seen.take(&read.map_err(tail::unreadable)?.0);
             }
-            None => {}
+            bare.extend(seen.0.keys());
+            traces.join(seen);
         }
     }
     traces.join(Traces(tail.0.clone()));

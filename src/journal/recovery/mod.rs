@@ -10,6 +10,7 @@ pub(crate) mod format;
 pub(crate) mod lanes;
 pub(crate) mod offline;
 pub(crate) mod report;
+pub(crate) mod tail;
 pub(crate) mod taken_back;
 
 use crate::clock::{BootId, Clock};
@@ -21,7 +22,6 @@ use crate::journal::disk::folder::Trusted;
 use crate::journal::disk::reserve::Reserve;
 use crate::journal::disk::{files, folder};
 use crate::journal::error::JournalError;
-use crate::journal::generation::bytes::GenerationBytes;
 use crate::journal::handle::append::{Append, Ticket};
 use crate::journal::handle::health::WriterHealth;
 use crate::journal::handle::keeper::Keeper;
@@ -32,15 +32,13 @@ use crate::journal::log::{Log, aside};
 use crate::journal::quarantine::Quarantine;
 use crate::journal::random::draw;
 use crate::journal::recovery::format::check_format;
-use crate::journal::recovery::lanes::Traces;
 use crate::journal::recovery::report::OpenReport;
-use crate::journal::writer::anew::{Newest, carry_over, made_sure};
+use crate::journal::recovery::tail::{Counted, journal_of, read_tail};
+use crate::journal::writer::anew::{carry_over, made_sure};
 use crate::journal::writer::{Tail, Writer};
-use crate::record::{Epoch, JournalId, LaneId, Number, OpenAcks, Position, Record, Run};
+use crate::record::{Epoch, Number, OpenAcks, Position, Record, Run};
 use crate::sync::locked;
-use std::collections::HashMap;
 use std::fs::File;
-use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
@@ -50,12 +48,10 @@ use tokio::sync::watch;
 
 /// Epochs skipped when the state is lost: more opens than can have happened since the newest one that is still known.
 const EPOCH_LEAP: u64 = 1_000;
+/// And so many more by lot: a state that is lost twice, with no record in between, must not lead to the same one.
+const EPOCH_LOT: u64 = 1_000_000;
 /// A newest generation with at most so many bytes of envelopes is carried over instead of closed.
 const CARRY_BYTES: u64 = 256 * 1024;
-/// While the newest generations hold fewer records, the one before them is looked at too, for the key index.
-const TAIL_MIN: u64 = 2_000;
-/// Generations that are looked at for it at most: with payloads so large a start would take too long.
-const TAIL_GENERATIONS: usize = 16;
 
 /// An open journal that nobody writes to yet.
 #[derive(Debug)]
@@ -108,37 +104,6 @@ impl Opened {
         stop: Arc<AtomicBool>,
     ) -> Writer<T> {
         Writer::new(self.journal, self.tail, linger, inbox, committed, stop)
-    }
-}
-
-/// What the tail of the log tells.
-#[derive(Default)]
-pub(crate) struct TailFacts {
-    newest: Newest,
-    missing: u64,
-    in_doubt: u64,
-    epoch: Epoch,
-    journal: Option<JournalId>,
-    next: HashMap<LaneId, Position>,
-    lanes: Traces,
-    bytes: u64,
-    /// Nothing says that the sync of its last commit ever succeeded.
-    unproven: bool,
-}
-
-impl TailFacts {
-    fn take(&mut self, record: &Record, bytes: usize) {
-        self.newest.last = self.newest.last.max(record.number);
-        self.epoch = self.epoch.max(record.epoch);
-        self.journal = Some(record.journal);
-        self.bytes += bytes as u64;
-        self.newest.records += 1;
-        self.lanes.take(record);
-        for slot in &record.slots {
-            self.newest.begin.entry(slot.lane).or_insert(slot.position);
-            let next = self.next.entry(slot.lane).or_default();
-            *next = (*next).max(slot.position.next());
-        }
     }
 }
 
@@ -217,7 +182,7 @@ impl Journal {
                 // The newest one may have been begun a moment ago, and hold nothing yet.
                 let known = tail.journal.map_or_else(|| journal_of(&log), |id| Ok(Some(id)))?;
                 report.new_id = known.is_none();
-                (known.unwrap_or_else(draw_id), tail.epoch + EPOCH_LEAP, Vec::new())
+                (known.unwrap_or_else(draw_id), tail.epoch + (EPOCH_LEAP + draw() % EPOCH_LOT), Vec::new())
             }
             None => (draw_id(), Epoch(1), Vec::new()),
         };
@@ -331,65 +296,4 @@ fn take_lock(path: &Path, may_only_read: bool) -> Result<File, JournalError> {
         Err(rustix::io::Errno::WOULDBLOCK) => Err(JournalError::Locked(path.to_owned())),
         Err(error) => Err(JournalError::io(&lock_path, error.into())),
     }
-}
-
-/// A generation as it was found, and the number at which what counts of it ends.
-type Counted = (Arc<GenerationBytes>, Number);
-
-/// `high`: the recorded high water, unless the state is lost; `proven`: what the disk itself says of it.
-fn read_tail(log: &Log, high: Option<Number>, proven: Number) -> Result<(TailFacts, Vec<Counted>), JournalError> {
-    let mut tail = TailFacts { newest: Newest { first: Number(1), ..Newest::default() }, ..TailFacts::default() };
-    let firsts = log.firsts();
-    let Some(&first) = firsts.last() else { return Ok((tail, Vec::new())) };
-    tail.newest.first = first;
-    tail.newest.last = first.before();
-    if let Some(manifest) = log.manifest(first) {
-        tail.epoch = manifest.epoch;
-        tail.next = manifest.lanes.iter().map(|lane| (lane.id, lane.next)).collect();
-    }
-    let closed = log.closed(first)?.expect("it is in the row");
-    if let Some(version) = closed.newer() {
-        return Err(JournalError::Newer(format!("written by a newer tidegate (frames of version {version})")));
-    }
-    // Without a state nobody knows what was durable: then nothing is left out.
-    let end = high.and_then(|high| closed.breaks_off_at(high.max(first.before()))).unwrap_or(Number::MAX);
-    if end != Number::MAX {
-        tracing::warn!(from = end.0, "the last commit was cut off and is left out: nothing of it was acknowledged");
-    }
-    tail.in_doubt = high.map_or(0, |high| closed.in_doubt(high.max(first.before())));
-    // Numbers and positions follow from it: what cannot be read now is waited for, not taken for missing.
-    for read in closed.records(Number(0), end) {
-        let (record, bytes) = read.map_err(unreadable)?;
-        tail.take(&record, bytes);
-    }
-    tail.unproven = tail.newest.records > 0 && tail.newest.last > closed.proven(proven.max(first.before()));
-    tail.missing = (tail.newest.last.next() - first).saturating_sub(tail.newest.records);
-    let mut newest = vec![(closed, end)];
-    let mut records = tail.newest.records;
-    for pair in firsts.windows(2).rev().take(TAIL_GENERATIONS - 1) {
-        if records >= TAIL_MIN {
-            break;
-        }
-        // For the key index alone: whatever is wrong with it waits for its reader.
-        let Some(closed) = log.closed(pair[0]).ok().flatten() else { break };
-        records += closed.numbers().count() as u64;
-        newest.push((closed, pair[1]));
-    }
-    newest.reverse();
-    Ok((tail, newest))
-}
-
-/// The id that the newest record has, whichever generation it is in.
-fn journal_of(log: &Log) -> Result<Option<JournalId>, JournalError> {
-    for first in log.firsts().into_iter().rev() {
-        let Some(closed) = log.closed(first)? else { continue };
-        if let Some(read) = closed.records(Number(0), Number::MAX).next() {
-            return Ok(Some(read.map_err(unreadable)?.0.journal));
-        }
-    }
-    Ok(None)
-}
-
-pub(crate) fn unreadable(error: io::Error) -> JournalError {
-    JournalError::Generation(format!("its newest records cannot be read now: {error}"))
 }

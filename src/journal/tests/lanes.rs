@@ -163,3 +163,39 @@ fn an_id_is_never_given_to_another_lane_while_a_record_may_name_it() {
         assert!(!waiting.contains(&id), "{state}");
     }
 }
+
+/// The state file is older than the newest generations, as a cut may leave it, and the newest one's note is lost.
+#[test]
+fn where_the_newest_note_is_lost_no_position_is_given_again() {
+    for state in ["older", "lost"] {
+        let dir = crate::testing::fast_dir();
+        let mut rig = start(&options(dir.path()));
+        rig.append(1..=40);
+        rig.journal.0.write_state().unwrap();
+        let older = fs::read(dir.path().join("state")).unwrap();
+        rig.append(41..=600);
+        // The newest generation holds records of the other lane alone.
+        let mut next = 601;
+        let before = generations(dir.path()).len();
+        while generations(dir.path()).len() == before {
+            feed(&mut rig, "audit", next..=next + 19);
+            next += 20;
+        }
+        rig.end(false);
+        let newest = generations(dir.path()).pop().unwrap();
+        fs::remove_file(newest.join("generation")).unwrap();
+        match state {
+            "older" => fs::write(dir.path().join("state"), older).unwrap(),
+            _ => lose_state(dir.path()),
+        }
+        let mut rig = start(&options(dir.path()));
+        rig.append(next..=next + 9);
+        let read = rig.read_all();
+        assert_eq!(
+            read,
+            (1..=600).chain(next..=next + 9).enumerate().map(|(at, n)| (at as u64 + 1, n)).collect::<Vec<_>>(),
+            "{state}"
+        );
+        rig.end(false);
+    }
+}

@@ -1,7 +1,8 @@
 //! What the torture (`examples/torture`) found, one test each: the journal at the very moment, on the modelled disk.
 
 use super::{
-    Journal, JournalOptions, MAIN, Outcome, Rig, append_to_newest, bare_frames, options, read_all, settle, start,
+    Journal, JournalOptions, MAIN, Outcome, Rig, append_to_newest, bare_frames, begin, options, plain, read_all,
+    settle, start,
 };
 use crate::clock::Clock;
 use crate::journal::disk::frame::FRAME_VERSION;
@@ -219,4 +220,31 @@ fn an_empty_generation_that_is_the_only_one_is_replaced_without_a_moment_in_betw
     for (index, image) in worst_cuts(&trace).enumerate() {
         start_on(&image, |rig| assert_eq!(rig.report.missing, 0, "{index} events after the kill"));
     }
+}
+
+/// The state is lost, and a generation was only just begun. If the look into its folder is refused, it must not count: what the
+/// one before it holds tells where the lanes stand.
+#[test]
+fn whichever_file_is_refused_at_an_opening_no_position_is_given_again() {
+    let mut refused = 0;
+    for after in 0..40 {
+        recorded(|dir, recording| {
+            let mut rig = start(&options(dir));
+            rig.append(1..=300);
+            rig.end(false);
+            std::fs::remove_file(dir.join("state")).unwrap();
+            let bare = dir.join("log").join(crate::journal::log::listing::name(Number(301), 2));
+            std::fs::create_dir(&bare).unwrap();
+            std::fs::write(bare.join("db"), vec![0; 4096]).unwrap();
+            recording.refuse(&[Fault { call: Call::Open, after, times: 1, errno: 5, half: false }]);
+            let first = Journal::open(&options(dir), &Clock::new(None));
+            refused += recording.refused();
+            recording.refuse(&[]);
+            let mut rig = first.map_or_else(|_| start(&options(dir)), begin);
+            rig.append(301..=310);
+            assert_eq!(rig.read_all(), plain(1..=310), "{after} files before one is refused");
+            rig.end(false);
+        });
+    }
+    assert!(refused > 10, "{refused} files were refused");
 }
