@@ -164,7 +164,8 @@ impl Expected {
         }
         let noticed = match lost {
             Some(Lost::All) => *state_lost || blank,
-            Some(_) => *slot_lost,
+            // Before the first opening has returned there is nothing that a half could lack.
+            Some(_) => *slot_lost || self.id.is_none(),
             None => true,
         };
         if !noticed {

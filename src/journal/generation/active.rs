@@ -5,7 +5,8 @@
 //! commit is found frame by frame, in the bytes, with a batch as without; what is not whole is left out there
 //! ([`crate::journal::generation::bytes::GenerationBytes::breaks_off_at`]), and that a commit was whole the next one says
 //! (`previous`), which begins only when its flush has returned. Nor does anything hold one of sled's buffers open while it
-//! is sealed, as a batch does: where the write of such a buffer fails, sled wakes nobody, and the flush never returns.
+//! is sealed, as a batch does: where the write of such a buffer fails, sled wakes nobody, and a flush would never return. Should
+//! it come to that all the same, sled is asked until it says so ([`flush`]).
 //!
 //! **sled only appends here, and that is looked at.** It writes a leaf anew with the tenth change or when it holds more than
 //! sixteen values, and what it has written anew it may overwrite where it stood. So no leaf comes that far: every
@@ -180,7 +181,7 @@ impl ActiveGeneration {
     /// Enters what was just flushed for whoever reads.
     fn find(&self, tail: &mut Tail, appended: &[Appended]) -> Result<(), GenerationError> {
         let io = |source| GenerationError::Io { path: self.dir.clone(), source };
-        if let Some(end) = self.bytes.follow(Number(tail.end).0, appended).map_err(io)? {
+        if let Some(end) = self.bytes.follow(tail.end, appended).map_err(io)? {
             tail.end = end;
             return Ok(());
         }
