@@ -1,5 +1,6 @@
 //! What the targets of this file hold about themselves, on their own seeds.
 
+use super::seeds::foreign_note;
 use super::*;
 
 #[test]
@@ -29,4 +30,17 @@ fn damage_is_where_it_should_be_and_seals_hold() {
     assert_eq!(frame::scan(&other, None, drop).count(), sound - 1);
     seal(path, &mut other);
     assert_eq!(frame::scan(&other, None, drop).count(), sound);
+}
+
+#[test]
+fn no_seed_fails_or_takes_long() {
+    let since = std::time::Instant::now();
+    parser_seeds().iter().for_each(|seed| parsers(seed));
+    let seeds = file_seeds();
+    for (index, seed) in seeds.iter().enumerate() {
+        let before = since.elapsed();
+        files(seed);
+        let took = since.elapsed() - before;
+        assert!(took < Duration::from_secs(20), "seed {index} of {} took {took:?}", seeds.len());
+    }
 }
