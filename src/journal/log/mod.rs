@@ -4,7 +4,7 @@
 //! not is damaged. It is read from its bytes, by an index: the active one by the writer's, which grows with each flush, a
 //! closed one by one that lives as long as a lane reads it, and no longer than the generation. Nobody but the writer has a
 //! database open: whoever let go of it last would have sled write into a file that others already read
-//! ([`crate::journal::generation::bytes`]). A folder without its note of manifest and without records was not complete when the
+//! ([`crate::journal::generation::bytes`]). A folder without its manifest and without records was not complete when the
 //! power went, and holds nothing that was acknowledged; of two folders with one first number, the older is left from a
 //! carry-over that the newer one completed.
 //!
@@ -79,8 +79,11 @@ impl Log {
             // Half-made, it holds nothing, or copies of what another folder holds; otherwise its note is lost, and what is
             // in it was acknowledged.
             let copied = found.iter().any(|whole| whole.first == folder.first);
+            if copied {
+                drop(fs::remove_dir_all(folder.path));
+                continue;
+            }
             let empty = match GenerationBytes::closed(&folder.path) {
-                _ if copied => true,
                 Ok(bytes) => bytes.numbers().next().is_none(),
                 // Lanes that need it wait for it; whether it holds anything they will see.
                 Err(_) if found.iter().any(|whole| whole.first > folder.first) => false,
@@ -177,21 +180,15 @@ impl Log {
     pub(crate) fn start(&self, manifest: Manifest) -> Result<Arc<ActiveGeneration>, GenerationError> {
         // Left by an attempt whose first commit failed, or by a run that nothing came in: nothing in it was acknowledged. It goes
         // last, so that the log is never without a generation, which tells how far the numbers have come.
-        let first = manifest.first;
-        let left = locked(&self.row).get(&first).map(|generation| generation.dir.clone());
-        let made = match self.make(manifest.clone(), std::iter::empty()) {
-            Err(GenerationError::Io { source, .. }) if left.is_some() && reserve::is_full(&source) => {
+        let left = locked(&self.row).get(&manifest.first).map(|generation| generation.dir.clone());
+        match (self.make(manifest.clone(), std::iter::empty()), left) {
+            (Err(GenerationError::Io { source, .. }), Some(left)) if reserve::is_full(&source) => {
                 // Its room is needed.
-                left.iter().for_each(|left| remove(left));
-                return self.make(manifest, std::iter::empty());
+                remove(&left);
+                self.make(manifest, std::iter::empty())
             }
-            made => made?,
-        };
-        let now = locked(&self.row).get(&first).map(|generation| generation.dir.clone());
-        if let Some(left) = left.filter(|left| now.as_ref() != Some(left)) {
-            remove(&left);
+            (made, _) => made,
         }
-        Ok(made)
     }
 
     /// Makes the generation at `manifest.first` anew, with the records of the closed one up to `last`, so that it can be gone on in:
@@ -212,12 +209,7 @@ impl Log {
             return Err(io(std::io::Error::other(format!("{} of {known} records can be read", records.len()))));
         }
         let commits = records.chunks(CARRY_COMMIT).map(|records| framed(records, None).0);
-        let old = locked(&self.row).get(&manifest.first).map(|generation| generation.dir.clone());
-        let active = self.make(manifest, commits)?;
-        if let Some(old) = old {
-            remove(&old);
-        }
-        Ok(active)
+        self.make(manifest, commits)
     }
 
     /// A name for a generation: of those with one first number the newest has the highest count. That is the epoch, unless a folder
@@ -236,6 +228,7 @@ impl Log {
         Ok(self.dir.join(listing::name(first, count)))
     }
 
+    /// Makes a generation, and only then removes the one that it replaces.
     fn make(
         &self,
         manifest: Manifest,
@@ -244,10 +237,15 @@ impl Log {
         let name = self.free_name(manifest.first, manifest.epoch.0);
         let dir = name.map_err(|source| GenerationError::Io { path: self.dir.clone(), source })?;
         let active = Arc::new(ActiveGeneration::create(&dir, &manifest, carried, self.strays.clone())?);
-        let generation = Generation::written(manifest.first, dir, manifest, &active);
+        let generation = Generation::written(manifest.first, dir.clone(), manifest, &active);
         self.sums.made(&generation);
-        if let Some(replaced) = enter(&mut locked(&self.row), generation) {
+        let replaced = enter(&mut locked(&self.row), generation);
+        if let Some(replaced) = replaced {
             self.sums.gone(&replaced);
+            // Its folder may have gone by itself, and the new one have its name.
+            if replaced.dir != dir {
+                remove(&replaced.dir);
+            }
         }
         Ok(active)
     }
