@@ -76,11 +76,11 @@ pub(crate) fn recover(log: &Log, tail: &Traces, books: &mut Vec<LaneBook>) -> Re
     let mut traces = Traces::default();
     // Told of by records that no note covers.
     let mut bare: BTreeSet<LaneId> = tail.0.keys().copied().collect();
-    for (index, first) in firsts.iter().enumerate() {
-        let manifest = log.manifest(*first);
+    let manifests: Vec<Option<Manifest>> = firsts.iter().map(|first| log.manifest(*first)).collect();
+    for (index, (first, manifest)) in firsts.iter().zip(&manifests).enumerate() {
         manifest.iter().for_each(|manifest| traces.note(manifest));
         // The next one's note says where the lanes stood at its end.
-        let is_covered = firsts.get(index + 1).is_some_and(|next| log.manifest(*next).is_some());
+        let is_covered = manifests.get(index + 1).is_some_and(Option::is_some);
         if *first != newest && (manifest.is_none() || !is_covered) {
             let closed = log.closed(*first)?.expect("it is in the row");
             let mut seen = Traces::default();
@@ -92,8 +92,7 @@ pub(crate) fn recover(log: &Log, tail: &Traces, books: &mut Vec<LaneBook>) -> Re
         }
     }
     traces.join(Traces(tail.0.clone()));
-    let noted =
-        firsts.iter().rev().find_map(|first| log.manifest(*first)).map(|manifest| manifest.lanes).unwrap_or_default();
+    let noted = manifests.into_iter().rev().flatten().next().map(|manifest| manifest.lanes).unwrap_or_default();
     for (id, trace) in traces.0 {
         let known = books.iter().any(|book| book.id == id);
         let newly = noted.iter().find(|lane| lane.id == id);

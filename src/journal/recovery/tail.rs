@@ -35,10 +35,22 @@ impl LogTail {
         self.lanes.take(record);
         for slot in &record.slots {
             self.newest.begin.entry(slot.lane).or_insert(slot.position);
-            let next = self.next.entry(slot.lane).or_default();
-            *next = (*next).max(slot.position.next());
+        }
+        self.stand_at_least(ends(record));
+    }
+
+    /// Takes in positions behind which each lane goes on.
+    fn stand_at_least(&mut self, ends: impl Iterator<Item = (LaneId, Position)>) {
+        for (lane, end) in ends {
+            let next = self.next.entry(lane).or_default();
+            *next = (*next).max(end);
         }
     }
+}
+
+/// Where the lanes of a record go on behind it.
+fn ends(record: &Record) -> impl Iterator<Item = (LaneId, Position)> {
+    record.slots.iter().map(|slot| (slot.lane, slot.position.next()))
 }
 
 /// While the newest generations hold fewer records, the one before them is looked at too, for the key index.
@@ -60,12 +72,12 @@ pub(crate) fn read_tail(
     let Some(&first) = firsts.last() else { return Ok((tail, Vec::new())) };
     tail.newest.first = first;
     tail.newest.last = first.before();
-    if let Some(manifest) = log.manifest(first) {
-        tail.epoch = manifest.epoch;
-        tail.next = manifest.lanes.iter().map(|lane| (lane.id, lane.next)).collect();
-    }
-    if log.manifest(first).is_none() {
-        stood_before(log, &firsts, &mut tail)?;
+    match log.manifest(first) {
+        Some(manifest) => {
+            tail.epoch = manifest.epoch;
+            tail.stand_at_least(manifest.lanes.iter().map(|lane| (lane.id, lane.next)));
+        }
+        None => stood_before(log, &firsts, &mut tail)?,
     }
     let closed = log.closed(first)?.expect("it is in the row");
     if let Some(version) = closed.newer() {
@@ -115,18 +127,12 @@ pub(crate) fn journal_of(log: &Log) -> Result<Option<JournalId>, JournalError> {
 fn stood_before(log: &Log, firsts: &[Number], tail: &mut LogTail) -> Result<(), JournalError> {
     for first in firsts.iter().rev().skip(1) {
         let closed = log.closed(*first)?.expect("it is in the row");
-        let manifest = log.manifest(*first);
-        let noted = manifest.iter().flat_map(|manifest| &manifest.lanes).map(|lane| (lane.id, lane.next));
-        let mut ends: Vec<(LaneId, Position)> = noted.collect();
         for read in closed.records(Number(0), Number::MAX) {
             let (record, _) = read.map_err(unreadable)?;
-            ends.extend(record.slots.iter().map(|slot| (slot.lane, slot.position.next())));
+            tail.stand_at_least(ends(&record));
         }
-        for (lane, end) in ends {
-            let next = tail.next.entry(lane).or_default();
-            *next = (*next).max(end);
-        }
-        if manifest.is_some() {
+        if let Some(manifest) = log.manifest(*first) {
+            tail.stand_at_least(manifest.lanes.iter().map(|lane| (lane.id, lane.next)));
             break;
         }
     }
