@@ -33,12 +33,12 @@ const EDGES: &[Edge] = &[
 ];
 
 /// Code without its comments and without what stands in quotes on the same line: enough to tell a use from a mention.
-fn code(line: &str) -> String {
+pub(super) fn code(line: &str) -> String {
     let line = line.split("//").next().unwrap_or_default();
     line.split('"').step_by(2).collect()
 }
 
-fn is_of_tests(path: &str) -> bool {
+pub(super) fn is_of_tests(path: &str) -> bool {
     path.contains("/tests/")
         || ["tests.rs", "testing.rs", "mistakes.rs", "samples.rs"].iter().any(|end| path.ends_with(end))
 }

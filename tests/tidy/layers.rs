@@ -1,5 +1,6 @@
 //! The layers of `src/journal`: each imports from those below it alone, tests excepted.
 
+use super::edges::{code, is_of_tests};
 use super::{files, none, text};
 
 const FOLDER: &str = "src/journal/";
@@ -27,15 +28,16 @@ fn layer(name: &str) -> Option<usize> {
 /// The part of the journal that a file belongs to; none for the interface above all of them, and for tests.
 fn part(path: &str) -> Option<&str> {
     let name = path.strip_prefix(FOLDER)?.split('/').next()?.trim_end_matches(".rs");
-    let of_tests = path.contains("/tests/") || path.ends_with("/tests.rs");
-    (name != "mod" && !of_tests).then_some(name)
+    (name != "mod" && !is_of_tests(path)).then_some(name)
 }
 
 /// What a line of code names of the journal: `crate::journal::NAME`.
-fn named(line: &str) -> Vec<&str> {
-    let code = line.split("//").next().unwrap_or_default();
+fn named(line: &str) -> Vec<String> {
+    let code = code(line);
     let names = code.split("crate::journal::").skip(1);
-    names.map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default()).collect()
+    names
+        .map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default().to_owned())
+        .collect()
 }
 
 fn breaches(path: &str, source: &str) -> Vec<String> {
@@ -45,7 +47,7 @@ fn breaches(path: &str, source: &str) -> Vec<String> {
     let product = source.lines().take_while(|line| *line != "mod tests {");
     let mut found = Vec::new();
     for (index, line) in product.enumerate() {
-        let up = named(line).into_iter().filter(|name| *name != own && layer(name).is_none_or(|other| other >= mine));
+        let up = named(line).into_iter().filter(|name| name != own && layer(name).is_none_or(|other| other >= mine));
         found.extend(up.map(|name| format!("{path}:{}: {own} imports {name}, which is not below it", index + 1)));
         if line.contains("super::super::") {
             found.push(format!("{path}:{}: say crate::journal::…", index + 1));
