@@ -46,7 +46,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// -1 tells of a refusal; which one, nobody asks here.
+/// -1 says that the call was refused; the bench does not need the reason.
 fn counted(done: rustix::io::Result<()>) -> c_int {
     SYNCS.fetch_add(1, Relaxed);
     if done.is_ok() { 0 } else { -1 }

@@ -5,8 +5,7 @@
 
 use crate::clock::Clock;
 use crate::config::OnFull;
-use crate::journal::checkpoint::state;
-use crate::journal::checkpoint::state::State;
+use crate::journal::checkpoint::state::{self, State};
 use crate::journal::disk::{frame, twoslot};
 use crate::journal::error::JournalError;
 use crate::journal::generation::manifest::Manifest;

@@ -5,16 +5,14 @@
 //! drained; its state file lags behind by half a minute at most, so what was accepted meanwhile may still count as waiting.
 
 use crate::journal::checkpoint::lane_state::LaneState;
-use crate::journal::checkpoint::state;
-use crate::journal::checkpoint::state::Found;
+use crate::journal::checkpoint::state::{self, Found};
 use crate::journal::disk::files;
 use crate::journal::error::JournalError;
 use crate::journal::generation::bytes::GenerationBytes;
 use crate::journal::generation::manifest::is_complete;
 use crate::journal::ledger::books::LaneBook;
 use crate::journal::log::listing::{Folder, list};
-use crate::journal::quarantine;
-use crate::journal::quarantine::Quarantined;
+use crate::journal::quarantine::{self, Quarantined};
 use crate::journal::recovery::format::check_readable;
 use crate::journal::stats::LaneStats;
 use crate::record::{Epoch, LaneId, Number, Record};

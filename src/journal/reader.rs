@@ -8,7 +8,7 @@
 use crate::journal::checkpoint::state::Home;
 use crate::journal::error::JournalError;
 use crate::journal::handle::Journal;
-use crate::journal::ledger::books::Outcome;
+use crate::journal::ledger::books::{LaneBook, Outcome};
 use crate::journal::ledger::cadence::Moved;
 use crate::journal::ledger::gap_record;
 use crate::journal::ledger::gaps::{About, Hole, Reason, trusted_ms};
@@ -94,7 +94,7 @@ impl Lane {
         &self.journal
     }
 
-    fn book<R>(&self, look: impl FnOnce(&mut crate::journal::ledger::books::LaneBook) -> R) -> R {
+    fn book<R>(&self, look: impl FnOnce(&mut LaneBook) -> R) -> R {
         let mut books = locked(&self.journal.0.books);
         look(
             books
@@ -166,7 +166,7 @@ impl Lane {
         if unwritten {
             // A mark that an earlier call could not write is still unwritten, and goes with this one.
             self.journal.0.keep_state(Home::DiskOrBoot)?;
-            self.book(crate::journal::ledger::books::LaneBook::marks_written);
+            self.book(LaneBook::marks_written);
         }
         self.book(|book| positions.iter().for_each(|position| book.attempted(*position)));
         Ok(())

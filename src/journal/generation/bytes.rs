@@ -18,8 +18,7 @@
 //! A page that the medium refuses is not a page that is lost: a scan that meets one fails, and is tried again; only what is
 //! refused for so long that it is believed ([`crate::journal::disk::refusal`]) is gone. Any other refusal is waited for.
 
-use crate::journal::disk::frame;
-use crate::journal::disk::frame::HEADER_LEN_MAX;
+use crate::journal::disk::frame::{self, HEADER_LEN_MAX};
 use crate::journal::generation::index::{Appended, Index};
 use crate::journal::generation::manifest::read_manifest;
 use crate::journal::generation::value::Value;

@@ -2,8 +2,7 @@
 //! is past.
 
 use crate::journal::checkpoint::lane_state::LaneState;
-use crate::journal::checkpoint::state;
-use crate::journal::checkpoint::state::{Home, State, StateFile, Written};
+use crate::journal::checkpoint::state::{self, Home, State, StateFile, Written};
 use crate::journal::error::JournalError;
 use crate::journal::handle::{Journal, Shared};
 use crate::journal::ledger::cadence::{Lag, Moved, STATE_PAUSE};

@@ -11,8 +11,7 @@
 use crate::journal::disk::{files, refusal};
 use crate::journal::error::JournalError;
 use crate::journal::generation::active::ActiveGeneration;
-use crate::journal::generation::bytes;
-use crate::journal::generation::bytes::GenerationBytes;
+use crate::journal::generation::bytes::{self, GenerationBytes};
 use crate::journal::generation::manifest::Manifest;
 use crate::journal::generation::value::Value;
 use crate::journal::log::aside;

@@ -106,5 +106,5 @@ fn being_written(generation: &Generation, beside: &mut Option<u64>) -> u64 {
 
 /// Bytes in the blocks of its `db`.
 fn blocks(dir: &Path) -> Option<u64> {
-    fs::metadata(dir.join("db")).ok().map(|manifest| manifest.blocks() * 512)
+    fs::metadata(dir.join("db")).ok().map(|about| about.blocks() * 512)
 }

@@ -20,7 +20,7 @@ use crate::journal::checkpoint::state::{Found, Home, StateFile};
 use crate::journal::disk::beside::is_read_only;
 use crate::journal::disk::folder::Trusted;
 use crate::journal::disk::reserve::Reserve;
-use crate::journal::disk::{files, folder};
+use crate::journal::disk::{files, folder, volume};
 use crate::journal::error::JournalError;
 use crate::journal::handle::append::{Append, Ticket};
 use crate::journal::handle::health::WriterHealth;
@@ -132,11 +132,7 @@ impl Journal {
         }
         files::create_dir(path).map_err(io)?;
         let lock = take_lock(path, options.runtime.is_some())?;
-        let mut report = OpenReport {
-            made: check_format(path)?,
-            in_ram: crate::journal::disk::volume::in_ram(path),
-            ..Default::default()
-        };
+        let mut report = OpenReport { made: check_format(path)?, in_ram: volume::in_ram(path), ..Default::default() };
         let runtime = options.runtime.as_deref().map(|folder| (folder, clock.boot()));
         let (state_file, found) = StateFile::open(&path.join("state"), runtime)?;
         let old = match found {

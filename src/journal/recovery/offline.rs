@@ -1,6 +1,7 @@
 //! Requeueing in a journal that no agent has open.
 
 use crate::journal::error::JournalError;
+use crate::journal::handle::append::Append;
 use crate::journal::handle::requests::Requeued;
 use crate::journal::quarantine::named::Named;
 use crate::journal::recovery::Opened;
@@ -16,7 +17,7 @@ impl Opened {
     pub fn requeue(self, names: Option<&[Named]>) -> Result<Requeued, JournalError> {
         let journal = self.journal.clone();
         let (outcome, asker) = journal.ask(names)?;
-        let (appends, inbox) = tokio::sync::mpsc::unbounded_channel::<crate::journal::handle::append::Append<()>>();
+        let (appends, inbox) = tokio::sync::mpsc::unbounded_channel::<Append<()>>();
         let (committed, _tickets) = tokio::sync::mpsc::unbounded_channel();
         // Nothing will come: the writer commits what is asked for, and ends. A disk that refuses ends it, too.
         drop(appends);

@@ -26,7 +26,7 @@ enum Damage {
     Removed,
     /// The whole folder is gone.
     FolderRemoved,
-    /// The note of stats is gone or is something else.
+    /// The manifest is gone or is something else.
     Note(bool),
 }
 

@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::journal::checkpoint::lane_state::LaneState;
-use crate::journal::checkpoint::state;
-use crate::journal::checkpoint::state::State;
+use crate::journal::checkpoint::state::{self, State};
 use crate::journal::ledger::cadence::Moved;
 use crate::record::{Epoch, Number, Position};
 use std::fs;
