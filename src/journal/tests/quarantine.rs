@@ -201,17 +201,14 @@ fn a_request_that_got_no_answer_is_not_carried_out_later() {
 fn what_is_asked_for_is_not_dropped_and_not_asked_for_again_until_it_is_taken_back() {
     let dir = crate::testing::fast_dir();
     let (rig, _) = at_the_bound(dir.path());
-    std::thread::scope(|scope| {
-        let asks = scope.spawn(|| rig.journal.requeue_within(Some(&named(&["q1"])), Duration::from_secs(2)));
-        rest::await_that("it is asked for", || {
-            let again = rig.journal.requeue_within(Some(&named(&["q1"])), Duration::ZERO);
-            again.is_ok_and(|outcome| outcome.refused == [(named(&["q1"])[0], "is being requeued already".to_owned())])
-        });
-        let outcome = rig.journal.drop_quarantined(None).unwrap();
-        let done: Vec<String> = outcome.done.iter().map(|(id, _)| id.to_string()).collect();
-        assert_eq!((done, ids(&rig)), (vec!["q2".to_owned(), "q3".to_owned()], vec!["q1".to_owned()]));
-        assert!(asks.join().unwrap().unwrap_err().to_string().contains("0 were requeued, 1 stay in quarantine"));
-    });
+    let (nothing, asker) = rig.journal.ask(Some(&named(&["q1"]))).unwrap();
+    let again = rig.journal.requeue_within(Some(&named(&["q1"])), Duration::ZERO).unwrap();
+    assert_eq!(again.refused, [(named(&["q1"])[0], "is being requeued already".to_owned())]);
+    let outcome = rig.journal.drop_quarantined(None).unwrap();
+    let done: Vec<String> = outcome.done.iter().map(|(id, _)| id.to_string()).collect();
+    assert_eq!((done, ids(&rig)), (vec!["q2".to_owned(), "q3".to_owned()], vec!["q1".to_owned()]));
+    let error = rig.journal.answered(nothing, asker, |answers| answers.try_recv().ok(), "").unwrap_err().to_string();
+    assert!(error.contains("0 were requeued, 1 stay in quarantine"), "{error}");
     rig.journal.drop_quarantined(None).unwrap();
     assert!(ids(&rig).is_empty());
     rig.end(false);
