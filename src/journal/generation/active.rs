@@ -31,6 +31,7 @@ use crate::journal::disk::{files, frame};
 use crate::journal::generation::bytes::GenerationBytes;
 use crate::journal::generation::index::Appended;
 use crate::journal::generation::manifest::{MANIFEST_FILE, Manifest};
+use crate::journal::generation::watchdog::watched;
 use crate::journal::limits::SEGMENT_BYTES;
 use crate::record::Number;
 use crate::sync::{locked, panic_text};
@@ -39,11 +40,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
 
 /// A hint to sled; small generations are what bounds memory.
 const CACHE_BYTES: u64 = 1024 * 1024;
@@ -57,8 +55,6 @@ const SMALL_COMMIT: u64 = 16 * 1024;
 pub(crate) const ZEROS: usize = 64 * 1024;
 /// What sled writes around a small commit, at most: the list of trees, and the rest of a segment that a value does not fit in.
 const AROUND: u64 = 8 * 1024;
-/// How long a flush may take before sled is asked whether it has failed meanwhile.
-const FLUSH_LOOK: Duration = Duration::from_secs(1);
 /// The one file that holds values: none is so long that sled would put it elsewhere ([`frame::VALUE_MAX`]).
 const DATABASE: &str = "db";
 
@@ -124,7 +120,7 @@ impl ActiveGeneration {
         let db = guard(dir, || config.open())?;
         // The first flush proves that sled's sync comes through ours; an empty key cannot be a record's.
         let before = full_sync::calls();
-        guard(dir, || db.insert([], &[]).and_then(|_| db.flush()))?;
+        guard(dir, || db.insert([], &[]).and_then(|_| flush(dir, &db)))?;
         if full_sync::calls() == before {
             return Err(GenerationError::NotSynced(dir.to_owned()));
         }
@@ -173,7 +169,7 @@ impl ActiveGeneration {
                 tail.values += 1;
             }
             crate::rig::panic_if_told(self.dir.ancestors().nth(2).unwrap_or(&self.dir), "sync");
-            flush(db)
+            flush(&self.dir, db)
         })?;
         self.find(&mut tail, &appended)
     }
@@ -225,38 +221,24 @@ impl Drop for ActiveGeneration {
     }
 }
 
-/// Wakes a thread.
-struct Unpark(std::thread::Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
 /// Makes everything durable that was given to sled. Where one of sled's threads fails to write or sync a buffer, sled 0.34.7 may
 /// note the error and wake nobody (`exit_reservation` in its `logger.rs`): a flush that waits for this buffer would never
-/// return. Whoever asks for another write is told of the error, and wakes the others. So the flush runs on a thread of
-/// sled's, and sled is asked for as long as it has not returned.
-fn flush(db: &sled::Db) -> sled::Result<()> {
-    let mut flushed = pin!(db.flush_async());
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let (mut asked, mut count) = (Instant::now(), 0u64);
-    loop {
-        if let Poll::Ready(done) = flushed.as_mut().poll(&mut Context::from_waker(&waker)) {
-            return done.map(drop);
+/// return. Whoever asks for another write is told of the error, and wakes the others: so the watchdog asks for one.
+///
+/// Never by sled's `flush_async`: that waits on one of the threads that do the writing. sled adds to them only when more than
+/// seven jobs wait, so seven flushes at once wait for each other for ever.
+fn flush(dir: &Path, db: &sled::Db) -> sled::Result<()> {
+    let (dir, asked, mut count) = (dir.to_owned(), db.clone(), 0u64);
+    let ask = move || {
+        // Another value each time: sled writes nothing where nothing changes.
+        count += 1;
+        let written = guard(&dir, || asked.insert([], &count.to_be_bytes()));
+        if written.is_err() {
+            // Returns at once, and wakes the one that waits, which says the same.
+            let _ = guard(&dir, || asked.flush());
         }
-        std::thread::park_timeout(FLUSH_LOOK);
-        if asked.elapsed() >= FLUSH_LOOK {
-            asked = Instant::now();
-            // Another value each time: sled writes nothing where nothing changes.
-            count += 1;
-            if db.insert([], &count.to_be_bytes()).is_err() {
-                // Returns at once, and wakes the one that waits, which says the same.
-                let _ = db.flush();
-            }
-        }
-    }
+    };
+    watched(ask, || db.flush()).map(drop)
 }
 
 /// sled hands on an error of the system as the text of its debug form: only what it says is for people.

@@ -5,3 +5,4 @@ pub(crate) mod bytes;
 pub(crate) mod index;
 pub(crate) mod manifest;
 pub(crate) mod value;
+pub(crate) mod watchdog;

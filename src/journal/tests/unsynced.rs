@@ -83,3 +83,22 @@ fn after_a_failed_sync_the_whole_generation_is_written_into_another_file() {
     assert_eq!(rig.read_all(), plain(1..=200));
     rig.end(false);
 }
+
+#[test]
+fn many_journals_flush_at_once() {
+    // More than sled keeps threads for all databases of a process: each write of theirs needs one.
+    let (done, ended) = std::sync::mpsc::channel();
+    for _ in 0..24 {
+        let done = done.clone();
+        std::thread::spawn(move || {
+            let dir = crate::testing::fast_dir();
+            let mut rig = start(&large(dir.path()));
+            (1..=200).for_each(|n| rig.append(n..=n));
+            rig.end(false);
+            done.send(()).unwrap();
+        });
+    }
+    for _ in 0..24 {
+        ended.recv_timeout(Duration::from_secs(60)).expect("a flush that never returns");
+    }
+}
