@@ -18,7 +18,9 @@
 
 pub(crate) mod aside;
 pub(crate) mod entry;
+pub(crate) mod left;
 pub(crate) mod listing;
+pub(crate) mod removal;
 pub(crate) mod sums;
 
 use crate::journal::disk::refusal::is_believed;
@@ -28,15 +30,15 @@ use crate::journal::generation::active::{ActiveGeneration, Frames, GenerationErr
 use crate::journal::generation::bytes::GenerationBytes;
 use crate::journal::generation::manifest::{Manifest, is_complete, read_manifest};
 use crate::journal::log::entry::{Generation, Reading, Readings};
-use crate::journal::log::listing::{Folder, Listing, TRASH, list};
+use crate::journal::log::left::Left;
+use crate::journal::log::listing::{Folder, Listing, list};
 use crate::journal::log::sums::Sums;
 use crate::record::{Number, Record, pack};
 use crate::sync::locked;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::{Arc, Mutex};
 
 /// Folders of which a sync failed in this process; they go when the folder does.
@@ -52,6 +54,7 @@ pub(crate) struct Log {
     /// Commits that sled did not just append.
     strays: Arc<AtomicU64>,
     sums: Sums,
+    left: Left,
 }
 
 impl Log {
@@ -67,9 +70,8 @@ impl Log {
             listed => listed,
         };
         let Listing { generations, trash } = aside::patiently(path, &dir, listed).map_err(io)?;
-        for folder in trash {
-            drop(fs::remove_dir_all(folder));
-        }
+        let left = Left::default();
+        trash.iter().for_each(|folder| left.remove(folder));
         let (mut found, mut bare) = (Vec::new(), Vec::new());
         for folder in generations {
             let whole = is_complete(&folder.path).map_err(io)?;
@@ -80,7 +82,7 @@ impl Log {
             // in it was acknowledged.
             let copied = found.iter().any(|whole| whole.first == folder.first);
             if copied {
-                drop(fs::remove_dir_all(folder.path));
+                left.remove(&folder.path);
                 continue;
             }
             let empty = match GenerationBytes::closed(&folder.path) {
@@ -98,7 +100,7 @@ impl Log {
                 tracing::warn!(folder = %folder.path.display(), "generation without its note: its records are read all the same");
                 found.push(folder);
             } else {
-                drop(fs::remove_dir_all(folder.path));
+                left.remove(&folder.path);
             }
         }
         found.sort();
@@ -119,13 +121,18 @@ impl Log {
                 return Err(JournalError::Newer(text));
             }
             let newer_counts = !locked(&DISTRUSTED).contains(&folder);
-            if let Some(older) = enter(&mut row, Generation::new(first, folder, manifest)).filter(|_| newer_counts) {
-                remove(&older.dir);
+            match enter(&mut row, Generation::new(first, folder, manifest)) {
+                Some(older) if newer_counts => {
+                    left.remove(&older.dir);
+                    locked(&DISTRUSTED).remove(&older.dir);
+                }
+                Some(older) => left.leave(&older.dir),
+                None => {}
             }
         }
         let sums = Sums::default();
         row.values().for_each(|generation| sums.found(generation));
-        Ok(Log { dir, row: Mutex::new(row), strays: Arc::default(), sums })
+        Ok(Log { dir, row: Mutex::new(row), strays: Arc::default(), sums, left })
     }
 
     /// Commits in this run that sled did not just append: none, as far as anybody has seen.
@@ -184,7 +191,7 @@ impl Log {
         match (self.make(manifest.clone(), std::iter::empty()), left) {
             (Err(GenerationError::Io { source, .. }), Some(left)) if reserve::is_full(&source) => {
                 // Its room is needed.
-                remove(&left);
+                self.remove(&left);
                 self.make(manifest, std::iter::empty())
             }
             (made, _) => made,
@@ -222,10 +229,12 @@ impl Log {
             count = count.max(folder.count.saturating_add(1));
             if !known.contains(&folder.path) && !is_complete(&folder.path)? {
                 // Left by an attempt that failed half-way: nothing in it was acknowledged.
-                remove(&folder.path);
+                self.remove(&folder.path);
             }
         }
-        Ok(self.dir.join(listing::name(first, count)))
+        let name = self.dir.join(listing::name(first, count));
+        self.left.forget(&name);
+        Ok(name)
     }
 
     /// Makes a generation, and only then removes the one that it replaces.
@@ -236,7 +245,8 @@ impl Log {
     ) -> Result<Arc<ActiveGeneration>, GenerationError> {
         let name = self.free_name(manifest.first, manifest.epoch.0);
         let dir = name.map_err(|source| GenerationError::Io { path: self.dir.clone(), source })?;
-        let active = Arc::new(ActiveGeneration::create(&dir, &manifest, carried, self.strays.clone())?);
+        let made = ActiveGeneration::create(&dir, &manifest, carried, self.strays.clone());
+        let active = Arc::new(made.inspect_err(|_| self.give_up(&dir))?);
         let generation = Generation::written(manifest.first, dir.clone(), manifest, &active);
         self.sums.made(&generation);
         let replaced = enter(&mut locked(&self.row), generation);
@@ -244,7 +254,7 @@ impl Log {
             self.sums.gone(&replaced);
             // Its folder may have gone by itself, and the new one have its name.
             if replaced.dir != dir {
-                remove(&replaced.dir);
+                self.remove(&replaced.dir);
             }
         }
         Ok(active)
@@ -290,63 +300,15 @@ impl Log {
         generation.map(|generation| generation.closed()).transpose()
     }
 
-    /// Deletes a generation that every lane is past; the durable cursors must say so already. `false`: it is the last
-    /// one, or cannot be removed.
-    pub(crate) fn delete(&self, first: Number) -> bool {
-        let mut row = locked(&self.row);
-        let Some(generation) = row.get(&first).filter(|_| row.len() > 1).cloned() else { return false };
-        if generation.aside.get().is_some() {
-            row.remove(&first);
-            self.sums.gone(&generation);
-            return true;
-        }
-        if let Err(error) = self.remove_copies(first, &generation.dir) {
-            tracing::warn!(first = first.0, %error, "an older copy of a drained generation cannot be removed now");
-            return false;
-        }
-        // Renamed first: a cut in the middle of the removal must not leave half a generation under its name.
-        let trash = self.dir.join(format!("{TRASH}{first:020}"));
-        generation.gone.store(true, SeqCst);
-        let moved = files::rename(&generation.dir, &trash);
-        if let Err(error) = &moved {
-            tracing::warn!(first = first.0, %error, "drained generation cannot be removed now, its space stays taken");
-            // Moved, and perhaps not for good: what is in it goes at the next opening.
-            if generation.dir.try_exists().unwrap_or(true) {
-                generation.gone.store(false, SeqCst);
-                return false;
-            }
-        }
-        row.remove(&first);
-        drop(row);
-        self.sums.gone(&generation);
-        locked(&DISTRUSTED).remove(&generation.dir);
-        generation.let_go();
-        if moved.is_ok() {
-            let _ = fs::remove_dir_all(&trash);
-        }
-        true
-    }
-
-    /// Removes what failed attempts have left of a generation beside the folder that counts: a start that found it alone would take
-    /// it for the generation.
-    fn remove_copies(&self, first: Number, counts: &Path) -> std::io::Result<()> {
-        let all = list(&self.dir)?.generations.into_iter();
-        for folder in all.filter(|folder| folder.first == first && folder.path != counts) {
-            fs::remove_dir_all(&folder.path)?;
-            locked(&DISTRUSTED).remove(&folder.path);
-        }
-        Ok(())
-    }
-
     /// Bytes on disk of all generations. Looks at what was not looked at since the opening.
     pub(crate) fn disk_bytes(&self) -> u64 {
         self.sums.measure();
-        self.sums.at_most()
+        self.disk_bytes_at_most()
     }
 
     /// Bytes on disk of all generations, or somewhat more: cheap, however many there are.
     pub(crate) fn disk_bytes_at_most(&self) -> u64 {
-        self.sums.at_most()
+        self.sums.at_most() + self.left.bytes()
     }
 }
 
@@ -359,12 +321,6 @@ fn enter(row: &mut BTreeMap<Number, Arc<Generation>>, generation: Arc<Generation
         before.end.store(first.0, Release);
     }
     replaced
-}
-
-/// Removes a folder that nothing is needed of. What stays of it goes at the next opening.
-fn remove(folder: &Path) {
-    let _ = fs::remove_dir_all(folder);
-    locked(&DISTRUSTED).remove(folder);
 }
 
 /// Consecutive records as the generation takes them, and their bytes. `previous`: of the commit that they are.

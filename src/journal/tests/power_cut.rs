@@ -5,10 +5,12 @@ use super::{
     settle, start,
 };
 use crate::clock::Clock;
+use crate::journal::disk::files;
 use crate::journal::disk::frame::FRAME_VERSION;
 use crate::journal::generation::active::ActiveGeneration;
 use crate::journal::generation::manifest::{Manifest, ManifestLane};
 use crate::journal::log::entry::Readings;
+use crate::journal::log::listing::list;
 use crate::journal::log::{Log, framed};
 use crate::record::{Epoch, Number, Position};
 use ::power_cut::{Call, Device, Disk, Event, Fault, Habits, Image, Recording, Trace};
@@ -247,4 +249,26 @@ fn whichever_file_is_refused_at_an_opening_no_position_is_given_again() {
         });
     }
     assert!(refused > 10, "{refused} files were refused");
+}
+
+/// What the disk does not let go of takes its room all the same, and goes when it does.
+#[test]
+fn what_cannot_be_removed_is_counted_and_tried_again() {
+    recorded(|dir, recording| {
+        let mut rig = start(&options(dir));
+        rig.append(1..=600);
+        let on_disk = || files::disk_bytes(&dir.join("log"));
+        let firsts = rig.journal.0.log.firsts();
+        assert!(firsts.len() > 3 && rig.journal.0.log.disk_bytes() == on_disk(), "{firsts:?}");
+        // The first file of the first folder, and what is tried again before the second folder.
+        recording.refuse(&[Fault { call: Call::Remove, after: 0, times: 2, errno: 5, half: false }]);
+        assert!(rig.journal.0.log.delete(firsts[0]));
+        let trash = || list(&dir.join("log")).unwrap().trash.len();
+        assert_eq!((trash(), rig.journal.0.log.disk_bytes()), (1, on_disk()));
+        assert!(rig.journal.0.log.delete(firsts[1]));
+        assert_eq!((recording.refused(), trash(), rig.journal.0.log.disk_bytes()), (2, 1, on_disk()));
+        assert!(rig.journal.0.log.delete(firsts[2]));
+        assert_eq!((trash(), rig.journal.0.log.disk_bytes()), (0, on_disk()));
+        rig.end(false);
+    });
 }

@@ -45,7 +45,10 @@ impl<T: Ticket> Writer<T> {
             match retention::decide(look, &self.journal.0.bounds) {
                 Retention::Fits => return Ok(None),
                 // Nothing is given up for what was counted too high, or was true a moment ago.
-                _ if !closely => closely = true,
+                _ if !closely => {
+                    self.journal.0.log.remove_again();
+                    closely = true;
+                }
                 Retention::Stop(bound) => {
                     let before = self.journal.0.log.disk_bytes();
                     self.deleted = self.can_delete();

@@ -1,0 +1,87 @@
+//! Deleting generations, and removing what else nothing is needed of.
+//!
+//! A generation is renamed before it is removed: a cut in the middle of the removal leaves none of it under its name. A copy
+//! beside the folder that counts is removed under its own name, and so only where half of it does no harm: it has no manifest,
+//! its name is the older one, or nothing of the generation is needed any more.
+
+use crate::journal::disk::files;
+use crate::journal::generation::manifest::is_complete;
+use crate::journal::log::listing::{TRASH, list};
+use crate::journal::log::{DISTRUSTED, Log};
+use crate::record::Number;
+use crate::sync::locked;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::Ordering::SeqCst;
+
+impl Log {
+    /// Deletes a generation that every lane is past; the durable cursors must say so already. `false`: it is the last
+    /// one, or cannot be removed.
+    pub(crate) fn delete(&self, first: Number) -> bool {
+        self.left.remove_again();
+        let mut row = locked(&self.row);
+        let Some(generation) = row.get(&first).filter(|_| row.len() > 1).cloned() else { return false };
+        if generation.aside.get().is_some() {
+            row.remove(&first);
+            self.sums.gone(&generation);
+            return true;
+        }
+        if let Err(error) = self.remove_copies(first, &generation.dir) {
+            tracing::warn!(first = first.0, %error, "an older copy of a drained generation cannot be removed now");
+            return false;
+        }
+        // Renamed first: a cut in the middle of the removal must not leave half a generation under its name.
+        let trash = self.dir.join(format!("{TRASH}{first:020}"));
+        generation.gone.store(true, SeqCst);
+        let moved = files::rename(&generation.dir, &trash);
+        if let Err(error) = &moved {
+            tracing::warn!(first = first.0, %error, "drained generation cannot be removed now, its space stays taken");
+            // Otherwise it was moved, and perhaps not for good.
+            if generation.dir.try_exists().unwrap_or(true) {
+                generation.gone.store(false, SeqCst);
+                return false;
+            }
+        }
+        row.remove(&first);
+        drop(row);
+        self.sums.gone(&generation);
+        locked(&DISTRUSTED).remove(&generation.dir);
+        generation.let_go();
+        match moved {
+            Ok(()) => self.left.remove(&trash),
+            Err(_) => self.left.leave(&trash),
+        }
+        true
+    }
+
+    /// Removes what a failed attempt has made. With its manifest it may be the one that a start takes, whole or half-removed.
+    pub(super) fn give_up(&self, folder: &Path) {
+        match is_complete(folder) {
+            Ok(false) => self.remove(folder),
+            Ok(true) | Err(_) => self.left.leave(folder),
+        }
+    }
+
+    /// Removes a folder that nothing is needed of.
+    pub(super) fn remove(&self, folder: &Path) {
+        self.left.remove(folder);
+        locked(&DISTRUSTED).remove(folder);
+    }
+
+    /// Tries once more to remove what the disk did not let go of.
+    pub(crate) fn remove_again(&self) {
+        self.left.remove_again();
+    }
+
+    /// Removes what failed attempts have left of a generation beside the folder that counts: a start that found it alone would take
+    /// it for the generation.
+    fn remove_copies(&self, first: Number, counts: &Path) -> std::io::Result<()> {
+        let all = list(&self.dir)?.generations.into_iter();
+        for folder in all.filter(|folder| folder.first == first && folder.path != counts) {
+            fs::remove_dir_all(&folder.path)?;
+            self.left.forget(&folder.path);
+            locked(&DISTRUSTED).remove(&folder.path);
+        }
+        Ok(())
+    }
+}
