@@ -1,6 +1,7 @@
 //! The records: what number `n` of a run looks like depends on the run's seed and on `n` alone, so that it can be told from
 //! what is read back whether each byte is right.
 
+use crate::marks::Told;
 use proving::random::Random;
 use tidegate::clock::BootId;
 use tidegate::record::{Draft, Identity, JournalId, KeyKind, LaneId, LanePosition, Message, Record, Run, TimeSource};
@@ -82,16 +83,20 @@ pub(crate) fn n_of(record: &Record) -> Option<u64> {
     record.key.strip_prefix('n')?.parse().ok()
 }
 
-/// What a gap record announces; what is none of a gap record's announces nothing, and is missed.
-pub(crate) fn ranges_of(record: &Record) -> Vec<(u64, u64)> {
-    let said: Option<serde_json::Value> = serde_json::from_slice(&record.draft.message.payload).ok();
-    said.and_then(|said| serde_json::from_value(said["ranges"].clone()).ok()).unwrap_or_default()
+/// What a gap record announces.
+pub(crate) fn told_by(record: &Record) -> Option<Told> {
+    serde_json::from_slice(&record.draft.message.payload).ok()
 }
 
-/// Whether a record is what was handed over, byte for byte.
+/// Whether a record is what was handed over, byte for byte. One that came out of quarantine is for one lane alone, and a
+/// head for none.
 pub(crate) fn is_faithful(seed: u64, record: &Record, lanes: [LaneId; 2]) -> bool {
-    match n_of(record) {
-        Some(n) => record.draft == draft(seed, n, lanes),
-        None => record.draft.identity.record_type == "gap",
+    let Some(n) = n_of(record) else {
+        return record.draft.identity.record_type == "gap" && told_by(record).is_some();
+    };
+    let mut handed = draft(seed, n, lanes);
+    if record.slots.is_empty() || record.requeued && record.draft.lanes.len() == 1 {
+        handed.lanes.retain(|lane| record.draft.lanes.contains(lane));
     }
+    record.draft == handed
 }

@@ -4,10 +4,13 @@
 //! held against what an open journal shows. A record that was never acknowledged may be there or not, but not with a hole
 //! before it.
 
+mod accounts;
+
 use crate::draft::goes_to;
 use crate::faults::Lost;
-use crate::marks::{LANES, Mark, Recorded, Seen};
+use crate::marks::{Entry, LANES, Mark, Recorded, Seen, Way};
 use crate::session::Read;
+use accounts::Quarantine;
 use power_cut::Event;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
@@ -18,6 +21,8 @@ use tidegate::journal::LaneStats;
 struct Known {
     sent: BTreeMap<u64, Seen>,
     place: HashMap<u64, u64>,
+    /// Which records came back out of quarantine, for certain.
+    requeued: BTreeSet<u64>,
     settling: BTreeSet<u64>,
     trimmed: u64,
 }
@@ -33,12 +38,14 @@ pub(crate) struct Expected {
     submitted: BTreeSet<u64>,
     acked: BTreeSet<u64>,
     given: HashMap<(u64, u64), Option<u64>>,
-    quarantined: BTreeSet<(usize, u64)>,
+    quarantine: Quarantine,
     /// There is a bound that evicts.
     bounded: bool,
     /// What was lost of the state file before this open.
     just_lost: Option<Lost>,
-    /// All of it was lost, now or before an earlier open: the log alone tells what there was.
+    /// Some of it was lost, now or before an earlier open: what was settled by then may be settled in another way.
+    some_was_lost: bool,
+    /// All of it was: the log alone tells what there was.
     state_was_lost: bool,
     /// Records found missing that were never acknowledged.
     gone: u64,
@@ -69,9 +76,10 @@ impl Expected {
             submitted: BTreeSet::new(),
             acked: BTreeSet::new(),
             given: HashMap::new(),
-            quarantined: BTreeSet::new(),
+            quarantine: Quarantine::default(),
             bounded,
             just_lost: None,
+            some_was_lost: false,
             state_was_lost: false,
             gone: 0,
             lanes: Default::default(),
@@ -86,6 +94,7 @@ impl Expected {
                 if self.just_lost != Some(Lost::All) {
                     self.just_lost = Some(*lost);
                 }
+                self.some_was_lost = true;
                 self.state_was_lost |= *lost == Lost::All;
                 if *lost != Lost::Older {
                     // It said more than what is left of it.
@@ -102,16 +111,35 @@ impl Expected {
                 self.highest = self.highest.max(*n);
                 self.submitted.insert(*n);
             }
+            Mark::Head { n } => {
+                self.highest = self.highest.max(*n);
+                self.quarantine.tries(Entry::Head { n: *n });
+            }
+            Mark::Acked { n } if self.quarantine.keeps(Entry::Head { n: *n }) => {}
             Mark::Acked { n } => drop(self.acked.insert(*n)),
             Mark::Sent { lane, seen } => {
                 self.given.insert((seen.epoch, seen.number), seen.n);
                 self.lanes[*lane].sent.insert(seen.position, seen.clone());
-                if let Some(n) = seen.n {
+                if let Some(n) = seen.n.filter(|_| !seen.requeued) {
                     self.lanes[*lane].place.insert(n, seen.position);
                 }
             }
             Mark::Settling { lane, position } => drop(self.lanes[*lane].settling.insert(*position)),
-            Mark::Quarantined { lane, position } => drop(self.quarantined.insert((*lane, *position))),
+            Mark::Refused { lane, position } => {
+                self.lanes[*lane].settling.insert(*position);
+                self.quarantine.tries(Entry::At { lane: *lane, position: *position });
+            }
+            Mark::Quarantined { lane, position } => {
+                self.quarantine.keeps(Entry::At { lane: *lane, position: *position });
+            }
+            Mark::Leaving { entry, way } => self.quarantine.leaving(*entry, *way),
+            Mark::Left { entry, way } => {
+                self.quarantine.left(*entry);
+                if let (Entry::At { lane, position }, Way::Requeued) = (entry, way) {
+                    let lane = &mut self.lanes[*lane];
+                    lane.requeued.extend(lane.sent.get(position).and_then(|seen| seen.n));
+                }
+            }
             Mark::Trimmed { lane, cursor } => {
                 let trimmed = &mut self.lanes[*lane].trimmed;
                 *trimmed = (*trimmed).max(*cursor);
@@ -175,7 +203,7 @@ impl Expected {
         if *missing > 0 && !self.state_was_lost {
             wrong.push(format!("{missing} records below the durable high water are missing, says the open"));
         }
-        let expected = self.quarantined.len() as u64;
+        let expected = self.quarantine.surely().count() as u64;
         if *quarantined < expected {
             wrong.push(format!("{quarantined} of {expected} quarantined records are there"));
         }
@@ -213,43 +241,6 @@ impl Expected {
         self.check_presence(lane, reads, facts, &mut say);
     }
 
-    /// What gap records break of their promise: what they announce is gone, and whatever is gone was announced, or is to be.
-    /// Asked when all was read and settled. Without a state the books begin anew, and so nothing can be said.
-    pub(crate) fn check_told(&self, lane: usize, facts: &LaneStats, wrong: &mut Vec<String>) {
-        let known = &self.lanes[lane];
-        if self.state_was_lost {
-            return;
-        }
-        let told: BTreeSet<u64> =
-            known.sent.values().flat_map(|seen| &seen.told).flat_map(|(from, to)| *from..=*to).collect();
-        let is_gap = |position: &u64| known.sent.get(position).is_some_and(|seen| seen.n.is_none());
-        let silent = self.quarantined.iter().filter(|(of, position)| *of == lane && is_gap(position)).count() as u64;
-        let lost = facts.evicted + facts.quarantined + facts.damaged;
-        // A gap record that the queue refused is not announced by another one.
-        if (told.len() as u64 + facts.unannounced + silent) < lost {
-            wrong.push(format!(
-                "{}: {} positions were announced as lost, and the books say {facts:?}",
-                LANES[lane],
-                told.len()
-            ));
-        }
-    }
-
-    /// What is not in quarantine though it was put there, or stands in it twice. `entries`: lane and position of each.
-    pub(crate) fn check_quarantine(&self, entries: &[(usize, u64)], wrong: &mut Vec<String>) {
-        let there: BTreeSet<(usize, u64)> = entries.iter().copied().collect();
-        if there.len() != entries.len() {
-            wrong.push(format!("{} of {} things are in quarantine twice", entries.len() - there.len(), entries.len()));
-        }
-        for (lane, position) in self.quarantined.difference(&there) {
-            wrong.push(format!("{}: position {position} is not in quarantine", LANES[*lane]));
-        }
-        let settling = |(lane, position): &&(usize, u64)| !self.lanes[*lane].settling.contains(position);
-        for (lane, position) in there.iter().filter(settling) {
-            wrong.push(format!("{}: position {position} is in quarantine, and nobody put it there", LANES[*lane]));
-        }
-    }
-
     /// Positions that may be booked as damaged: without a state nobody knows that a commit was torn before it was
     /// acknowledged, and what it lacks counts as lost.
     fn may_be_damaged(&self) -> u64 {
@@ -280,10 +271,10 @@ impl Expected {
                 if !self.submitted.contains(&n) {
                     say(format!("{} was missing at an earlier open, and is back", name(seen)));
                 }
-                if n <= last {
+                if n <= last && !seen.requeued {
                     say(format!("{} comes after record {last}", name(seen)));
                 }
-                last = n;
+                last = if seen.requeued { last } else { n };
             }
             if !read.faithful {
                 say(format!("{} is not what was handed over", name(seen)));
@@ -301,7 +292,8 @@ impl Expected {
 
     fn check_presence(&self, lane: usize, reads: &[&Read], facts: &LaneStats, say: &mut dyn FnMut(String)) {
         let known = &self.lanes[lane];
-        let there: BTreeSet<u64> = reads.iter().filter_map(|read| read.seen.n).collect();
+        let of = |requeued: bool| reads.iter().filter(move |read| read.seen.requeued == requeued);
+        let there: BTreeSet<u64> = of(false).filter_map(|read| read.seen.n).collect();
         let here = |n: &u64| goes_to(self.seed, *n)[lane];
         let top = self.acked.iter().rev().find(|n| here(n)).max(there.last()).copied().unwrap_or(0);
         let settled = |n: &u64| known.place.get(n).is_some_and(|position| known.settling.contains(position));
@@ -311,9 +303,13 @@ impl Expected {
         let absent: Vec<u64> = absent.copied().collect();
         let positions: BTreeSet<u64> = reads.iter().map(|read| read.seen.position).collect();
         let unsettled = known.sent.iter().filter(|(position, _)| !known.settling.contains(position));
-        let gaps = unsettled.filter(|(position, seen)| seen.n.is_none() && !positions.contains(position)).count();
+        let other = |seen: &Seen| seen.n.is_none() || seen.requeued;
+        let gaps = unsettled.filter(|(position, seen)| other(seen) && !positions.contains(position)).count();
+        let sent = |n: &u64| known.sent.values().any(|seen| seen.requeued && seen.n == Some(*n));
+        let back = |n: &u64| of(true).any(|read| read.seen.n == Some(*n)) || sent(n);
+        let lost: Vec<u64> = known.requeued.iter().filter(|n| !back(n)).copied().collect();
         let within = absent.last() < there.first() || there.is_empty() || absent.is_empty();
-        let counted = (absent.len() + gaps) as u64 <= facts.evicted || self.state_was_lost && self.bounded;
+        let counted = (absent.len() + gaps + lost.len()) as u64 <= facts.evicted || self.state_was_lost && self.bounded;
         if counted && within {
             return;
         }
@@ -323,7 +319,10 @@ impl Expected {
             say(format!("record {n} ({acked}, {sent}) is not there; {} such, {facts:?}", absent.len()));
         }
         if absent.is_empty() {
-            say(format!("{gaps} gap records that were sent are not there; {facts:?}"));
+            say(format!("{gaps} gap or requeued records that were sent are not there; {facts:?}"));
+        }
+        for n in lost {
+            say(format!("record {n} was requeued, and is not there; {facts:?}"));
         }
     }
 }

@@ -9,16 +9,18 @@ use crate::faults::{self, Lost};
 use crate::load::Plan;
 use crate::marks::{LANES, Mark, Recorded, Witness};
 use crate::phase::{moment, phases};
+use crate::quarantine::{self, entry_of};
 use crate::session::{PATIENCE, Read, Session, until_durable};
 use crate::tally::Tally;
 use power_cut::{Device, Disk};
 use proving::random::Random;
 use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tidegate::journal::books::Outcome;
 use tidegate::journal::{Lane, LaneStats, Reader};
-use tidegate::record::{LaneId, Position};
+use tidegate::record::Position;
 
 /// Why a life ended early.
 pub(crate) enum End {
@@ -119,6 +121,7 @@ impl Lives<'_> {
             Life { seed: self.plan.seed, witness: &witness, lost, expected, random, tally, wrong: Vec::new() };
         let lived = life.live(self.plan, &folder);
         tally.refused += witness.refused();
+        witness.each(|mark| tally.mark(mark));
         witness.refuse(&[]);
         let recorded = if again && lived.is_ok() { Some(witness.finish(&base).map_err(End::Broken)?) } else { None };
         tally.proven += u64::from(recorded.is_some());
@@ -163,6 +166,7 @@ impl Life<'_> {
         for (lane, (handle, reads)) in lanes.iter().zip(&reads).enumerate() {
             self.send(lane, handle, &reads[..reads.len() / 2], 0.5)?;
         }
+        quarantine::tidy(&session.journal, session.lane_ids(), self.random, self.witness)?;
         self.append(&mut session)?;
         for (reads, more) in reads.iter_mut().zip(self.read(&session, &mut readers)?) {
             reads.extend(more);
@@ -180,7 +184,32 @@ impl Life<'_> {
         for facts in facts(&session).iter().filter(|facts| facts.waiting > 0) {
             self.wrong.push(format!("{}: all was settled, and the books say {facts:?}", facts.name));
         }
+        self.check_bytes(plan, &session)?;
         session.close(self.random.chance(0.5))
+    }
+
+    /// What the journal says it takes on the disk is what it takes, and no more than it may.
+    fn check_bytes(&mut self, plan: &Plan, session: &Session) -> Result<(), String> {
+        let log = session.journal.path().join("log");
+        let since = Instant::now();
+        // The writer may be closing a generation at this moment.
+        let (said, there) = loop {
+            let (said, there) = (session.journal.stats().bytes, on_disk(&log).map_err(|error| error.to_string())?);
+            if said == there || since.elapsed() > PATIENCE {
+                break (said, there);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        if said != there {
+            let folders = folders(&log).map_err(|error| error.to_string())?;
+            self.wrong.push(format!("{there} bytes are on the disk, and the journal says {said}: {folders}"));
+        }
+        // A commit is counted before it is made, and a folder that the disk does not let go of is nobody's fault.
+        let bound = plan.bounds.max_bytes;
+        if there > bound && self.witness.refused() == 0 {
+            self.wrong.push(format!("{there} bytes are on the disk, and the bound is {bound}"));
+        }
+        Ok(())
     }
 
     /// Reads on to the end, and until every hole that was found on the way is announced.
@@ -241,9 +270,11 @@ impl Life<'_> {
         }
         let lanes = session.lane_ids();
         let entries = self.witness.insist(|| session.journal.quarantined().map_err(|error| error.to_string()))?;
-        let place = |(lane, position): (LaneId, Position)| Some((lanes.iter().position(|id| *id == lane)?, position.0));
-        let places: Vec<_> = entries.iter().filter_map(|entry| entry.place.and_then(place)).collect();
-        expected.check_quarantine(&places, &mut self.wrong);
+        let known: Vec<_> = entries.iter().filter_map(|entry| entry_of(entry, lanes)).collect();
+        if known.len() < entries.len() {
+            self.wrong.push("something is in quarantine that belongs to no lane and to no message".into());
+        }
+        expected.check_quarantine(&known, &mut self.wrong);
         let rising = entries.windows(2).all(|pair| pair[0].id < pair[1].id);
         if !rising || !entries.iter().all(|entry| is_faithful(self.seed, &entry.record, lanes)) {
             self.wrong.push("the quarantine holds something else than what was put there".into());
@@ -290,6 +321,10 @@ impl Life<'_> {
     fn append(&mut self, session: &mut Session) -> Result<(), String> {
         let mut next = self.expected.next();
         for _ in 0..1 + self.random.below(3) {
+            if self.random.chance(0.2) {
+                session.submit_head(next, self.witness);
+                next += 1;
+            }
             let size = if self.random.chance(0.5) { 1 } else { 1 + self.random.below(25) };
             session.submit(next..next + size, self.witness);
             next += size;
@@ -306,6 +341,31 @@ impl Life<'_> {
         let cursors = session.lanes().map(|lane| lane.cursor().0);
         self.witness.keep(&session.journal, cursors);
     }
+}
+
+/// Bytes in the blocks of what lies below a folder, itself included.
+fn on_disk(folder: &Path) -> std::io::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let about = entry.metadata()?;
+        bytes += about.blocks() * 512;
+        if about.is_dir() {
+            bytes += on_disk(&entry.path())?;
+        }
+    }
+    Ok(bytes)
+}
+
+/// What lies in a folder, each with its bytes.
+fn folders(log: &Path) -> std::io::Result<String> {
+    let mut told = Vec::new();
+    for entry in std::fs::read_dir(log)? {
+        let entry = entry?;
+        told.push(format!("{} {}", entry.file_name().display(), on_disk(&entry.path())?));
+    }
+    told.sort();
+    Ok(told.join(", "))
 }
 
 fn facts(session: &Session) -> [LaneStats; 2] {

@@ -7,6 +7,7 @@
 
 use crate::faults;
 use crate::marks::{Mark, Recorded, Witness};
+use crate::quarantine;
 use crate::session::{Bounds, Session, seen, until_durable};
 use power_cut::{Device, Disk, Fault, Habits};
 use proving::random::Random;
@@ -16,9 +17,9 @@ use std::sync::atomic::{
     Ordering::{Acquire, Release},
 };
 use std::time::Duration;
-use tidegate::journal::Lane;
 use tidegate::journal::books::Outcome;
-use tidegate::record::{Number, Position};
+use tidegate::journal::{Journal, Lane};
+use tidegate::record::{LaneId, Number, Position};
 
 /// Readings in a row that may fail before a drain gives up.
 const REFUSALS: u32 = 10;
@@ -110,6 +111,9 @@ impl Plan {
             let drains: Vec<_> = drains.collect();
             let mut pauses = Random::seeded(random.bits());
             let (done, moved) = (&done, &moved);
+            let person = Person { random: Random::seeded(random.bits()), witness };
+            let (ids, quarantine) = (session.lane_ids(), session.journal.clone());
+            let person = scope.spawn(move || person.run(&quarantine, ids, done));
             scope.spawn(move || {
                 while !done.load(Acquire) {
                     std::thread::sleep(Duration::from_micros(500 + pauses.below(6_000)));
@@ -120,9 +124,9 @@ impl Plan {
             });
             let fed = feed(session, bursts, next, random, witness);
             done.store(true, Release);
-            let drained =
-                drains.into_iter().map(|drain| drain.join().unwrap_or_else(|_| Err("a drain panicked".into())));
-            drained.fold(fed, Result::and)
+            let others = drains.into_iter().chain([person]);
+            let ended = others.map(|other| other.join().unwrap_or_else(|_| Err("a drain or a person panicked".into())));
+            ended.fold(fed, Result::and)
         })
     }
 }
@@ -143,11 +147,31 @@ fn feed(
         };
         session.submit(*next..*next + size, witness);
         *next += size;
+        if random.chance(0.1) {
+            session.submit_head(*next, witness);
+            *next += 1;
+        }
         if random.chance(0.6) {
             session.await_tickets(0, witness)?;
         }
     }
     session.await_tickets(0, witness)
+}
+
+/// Whoever looks after the quarantine now and then.
+struct Person<'a> {
+    random: Random,
+    witness: &'a Witness,
+}
+
+impl Person<'_> {
+    fn run(mut self, journal: &Journal, lanes: [LaneId; 2], done: &AtomicBool) -> Result<(), String> {
+        while !done.load(Acquire) {
+            std::thread::sleep(Duration::from_millis(2 + self.random.below(20)));
+            quarantine::tidy(journal, lanes, &mut self.random, self.witness)?;
+        }
+        Ok(())
+    }
 }
 
 /// What one lane's drain does.
@@ -186,7 +210,7 @@ impl Drain<'_> {
             }
             for read in read {
                 self.witness.mark(Mark::Sent { lane: self.lane, seen: seen(&read) });
-                if self.random.chance(0.01) {
+                if self.random.chance(0.02) {
                     self.quarantine(lane, &read)?;
                 } else {
                     held.push(read.position);
@@ -215,7 +239,7 @@ impl Drain<'_> {
     }
 
     fn quarantine(&self, lane: &Lane, read: &tidegate::journal::ReadRecord) -> Result<(), String> {
-        self.witness.mark(Mark::Settling { lane: self.lane, position: read.position.0 });
+        self.witness.mark(Mark::Refused { lane: self.lane, position: read.position.0 });
         let keep = || lane.quarantine(&read.record, read.position, "Refused", "on purpose");
         if self.witness.insist(|| keep().map_err(|error| error.to_string()))? {
             self.witness.mark(Mark::Quarantined { lane: self.lane, position: read.position.0 });

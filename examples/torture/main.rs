@@ -23,6 +23,7 @@ mod load;
 mod marks;
 mod options;
 mod phase;
+mod quarantine;
 mod session;
 mod tally;
 
@@ -93,6 +94,7 @@ fn torture(options: &Options) -> Result<Tally, String> {
             }
         };
         tally.runs += 1;
+        recorded.marks.iter().for_each(|mark| tally.mark(mark));
         let cuts = first.max(run * CUTS_PER_RUN)..last.min((run + 1) * CUTS_PER_RUN);
         let bad = in_folder(&folder.path().join("lives"), |folder| {
             // The run itself needs its records back: only what comes after a cut takes payloads for records.

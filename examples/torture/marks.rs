@@ -25,9 +25,36 @@ pub(crate) struct Seen {
     pub(crate) epoch: u64,
     /// Which of our records it is; `None`: a gap record.
     pub(crate) n: Option<u64>,
-    /// What a gap record announces: ranges of positions, both ends included.
-    #[serde(default)]
-    pub(crate) told: Vec<(u64, u64)>,
+    /// It came out of quarantine.
+    pub(crate) requeued: bool,
+    /// What a gap record announces.
+    pub(crate) told: Option<Told>,
+}
+
+/// What a gap record announces.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Told {
+    pub(crate) reason: String,
+    pub(crate) bound: Option<String>,
+    /// Of positions, both ends included.
+    pub(crate) ranges: Vec<(u64, u64)>,
+    pub(crate) count: u64,
+}
+
+/// A thing in quarantine, by what does not change however often it is kept.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub(crate) enum Entry {
+    /// What stood in a lane.
+    At { lane: usize, position: u64 },
+    /// The head of message `n`.
+    Head { n: u64 },
+}
+
+/// How a thing leaves the quarantine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum Way {
+    Dropped,
+    Requeued,
 }
 
 /// One thing that somebody outside was told, or told us.
@@ -41,14 +68,22 @@ pub(crate) enum Mark {
     Opened { epoch: u64, id: String },
     /// Record `n` was handed to the writer.
     Submitted { n: u64 },
-    /// Its ticket came back.
+    /// Message `n` was handed to the writer, which is to keep its head alone.
+    Head { n: u64 },
+    /// The ticket of a record or of a head came back.
     Acked { n: u64 },
     /// A record may be sent from here on.
     Sent { lane: usize, seen: Seen },
     /// The queue accepted it, or refused it for good; the books are going to be told.
     Settling { lane: usize, position: u64 },
+    /// It was refused for good: the quarantine is going to be told.
+    Refused { lane: usize, position: u64 },
     /// The quarantine holds this one, be it once more.
     Quarantined { lane: usize, position: u64 },
+    /// A person asks for this one to leave the quarantine.
+    Leaving { entry: Entry, way: Way },
+    /// The journal says that it has left.
+    Left { entry: Entry, way: Way },
     /// The state on disk says that everything below is settled.
     Trimmed { lane: usize, cursor: u64 },
     /// Found missing at an open though never acknowledged: it will not come any more.

@@ -1,6 +1,6 @@
 //! One open journal with its writer, driven from outside as the agent drives it.
 
-use crate::draft::{draft, is_faithful, n_of, ranges_of};
+use crate::draft::{draft, is_faithful, n_of, told_by};
 use crate::marks::{LANES, Mark, PANIC, Seen, Witness};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +11,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tidegate::clock::Clock;
 use tidegate::config::OnFull;
-use tidegate::journal::{self, Append, Item, Journal, JournalOptions, Lane, MaybeSent, OpenReport, ReadRecord, Reader};
+use tidegate::journal::{
+    self, Append, Item, Journal, JournalOptions, Lane, MaybeSent, OpenReport, ReadRecord, Reader, Unjournaled,
+};
 use tidegate::record::LaneId;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
@@ -115,6 +117,16 @@ impl Session {
         self.lanes().map(|lane| lane.id())
     }
 
+    /// Hands a message to the writer of which only the head is to be kept.
+    pub(crate) fn submit_head(&mut self, n: u64, witness: &Witness) {
+        let draft = Box::new(draft(self.seed, n, self.lane_ids()));
+        witness.mark(Mark::Head { n });
+        self.waiting += 1;
+        let bytes = draft.message.payload.len() as u64 + 1;
+        let item = Item::Head { draft, why: Unjournaled::Oversize, bytes, delivery: n };
+        let _ = self.inbox.as_ref().expect("open until closed").send(Append { item, ticket: n });
+    }
+
     /// Hands records to the writer.
     pub(crate) fn submit(&mut self, numbers: impl IntoIterator<Item = u64>, witness: &Witness) {
         let lanes = self.lane_ids();
@@ -194,8 +206,14 @@ impl Drop for Session {
 pub(crate) fn seen(read: &ReadRecord) -> Seen {
     let record = &read.record;
     let n = n_of(record);
-    let told = if n.is_none() { ranges_of(record) } else { Vec::new() };
-    Seen { position: read.position.0, number: record.number.0, epoch: record.epoch.0, n, told }
+    Seen {
+        position: read.position.0,
+        number: record.number.0,
+        epoch: record.epoch.0,
+        n,
+        requeued: record.requeued,
+        told: if n.is_none() { told_by(record) } else { None },
+    }
 }
 
 /// Waits until something more may be durable, or a moment has passed.

@@ -1,5 +1,6 @@
 //! What was done to the journal, counted; and the verdict in one line.
 
+use crate::marks::{Mark, Way};
 use crate::phase::Phase;
 use power_cut::{Device, Lost};
 use std::collections::BTreeMap;
@@ -20,6 +21,10 @@ pub(crate) struct Tally {
     pub(crate) at_bound: u64,
     /// Lives that began without a half of the state file, or without both.
     pub(crate) states_lost: u64,
+    /// Things that left the quarantine, by either way, and gap records that were read.
+    pub(crate) dropped: u64,
+    pub(crate) requeued: u64,
+    pub(crate) gaps: u64,
     /// Calls that were refused.
     pub(crate) refused: u64,
     /// Recordings that gave the real folder back.
@@ -55,6 +60,16 @@ impl Tally {
         }
     }
 
+    /// Counts what the outside world was told.
+    pub(crate) fn mark(&mut self, mark: &Mark) {
+        match mark {
+            Mark::Left { way: Way::Dropped, .. } => self.dropped += 1,
+            Mark::Left { way: Way::Requeued, .. } => self.requeued += 1,
+            Mark::Sent { seen, .. } if seen.told.is_some() => self.gaps += 1,
+            _ => {}
+        }
+    }
+
     pub(crate) fn cuts(&self) -> u64 {
         self.plain.0 + self.volatile.0
     }
@@ -84,6 +99,11 @@ impl fmt::Display for Tally {
         write!(f, ", lengths lost {}, changes of folders lost {}", lost.lengths_lost, lost.changes_lost)?;
         write!(f, "; {} records checked, {} lives after evictions", self.records, self.at_bound)?;
         write!(f, ", {} after a loss of state, {} calls refused", self.states_lost, self.refused)?;
+        write!(
+            f,
+            ", {} gap records, out of quarantine {} requeued, {} dropped",
+            self.gaps, self.requeued, self.dropped
+        )?;
         write!(f, ", {} recordings proven byte for byte", self.proven)
     }
 }
