@@ -11,6 +11,7 @@ use crate::journal::error::JournalError;
 use crate::journal::generation::bytes::GenerationBytes;
 use crate::journal::generation::manifest::is_complete;
 use crate::journal::ledger::books::LaneBook;
+use crate::journal::log::begun::take_begun;
 use crate::journal::log::listing::{Folder, list};
 use crate::journal::quarantine::{self, Quarantined};
 use crate::journal::recovery::format::check_readable;
@@ -256,14 +257,17 @@ fn folders(log: &Path) -> Result<Vec<(Number, PathBuf)>, JournalError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         listing => listing.map_err(io)?,
     };
-    let mut found: Vec<(Number, bool, u64, PathBuf)> = Vec::new();
-    for Folder { first, count, path } in listing.generations {
-        found.push((first, is_complete(&path).map_err(io)?, count, path));
+    let mut found: Vec<(Number, bool, Folder)> = Vec::new();
+    for folder in listing.generations {
+        found.push((folder.first, is_complete(&folder.path).map_err(io)?, folder));
     }
     // A half-made folder counts only where there is no whole one: then its note is lost, and its records are not.
     found.sort();
     found.reverse();
     found.dedup_by_key(|(first, ..)| *first);
     found.reverse();
-    Ok(found.into_iter().map(|(first, _, _, folder)| (first, folder)).collect())
+    let mut found: Vec<Folder> = found.into_iter().map(|(.., folder)| folder).collect();
+    // What cannot be read now is told where it is read.
+    let _ = take_begun(&mut found, |folder| Ok(GenerationBytes::as_it_is(folder).ok()));
+    Ok(found.into_iter().map(|Folder { first, path, .. }| (first, path)).collect())
 }

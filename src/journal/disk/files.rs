@@ -74,12 +74,18 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Bytes that a folder takes on disk: blocks, not lengths, because sled's files have holes and spare segments.
 pub(crate) fn disk_bytes(path: &Path) -> u64 {
+    disk_bytes_beside(path, "")
+}
+
+/// The same, without what has this name in it.
+pub(crate) fn disk_bytes_beside(path: &Path, name: &str) -> u64 {
     use std::os::unix::fs::MetadataExt;
     #[cfg(test)]
     WALKS.set(WALKS.get() + 1);
     let Ok(entries) = fs::read_dir(path) else { return 0 };
     entries
         .flatten()
+        .filter(|entry| entry.file_name() != name)
         .map(|entry| match entry.metadata() {
             Ok(about) if about.is_dir() => disk_bytes(&entry.path()),
             Ok(about) => about.blocks() * 512,

@@ -56,7 +56,7 @@ pub(crate) const ZEROS: usize = 64 * 1024;
 /// What sled writes around a small commit, at most: the list of trees, and the rest of a segment that a value does not fit in.
 const AROUND: u64 = 8 * 1024;
 /// The one file that holds values: none is so long that sled would put it elsewhere ([`frame::VALUE_MAX`]).
-const DATABASE: &str = "db";
+pub(crate) const DATABASE: &str = "db";
 
 /// Why a generation could not be used.
 #[derive(Debug, thiserror::Error)]

@@ -17,6 +17,7 @@
 //! commit ever succeeded: the run before may have been told that it failed, and did not live to write it again.
 
 pub(crate) mod aside;
+pub(crate) mod begun;
 pub(crate) mod entry;
 pub(crate) mod left;
 pub(crate) mod listing;
@@ -29,6 +30,7 @@ use crate::journal::error::JournalError;
 use crate::journal::generation::active::{ActiveGeneration, Frames, GenerationError};
 use crate::journal::generation::bytes::GenerationBytes;
 use crate::journal::generation::manifest::{Manifest, is_complete, read_manifest};
+use crate::journal::log::begun::take_begun;
 use crate::journal::log::entry::{Generation, Reading, Readings};
 use crate::journal::log::left::Left;
 use crate::journal::log::listing::{Folder, Listing, list};
@@ -104,6 +106,16 @@ impl Log {
             }
         }
         found.sort();
+        let scan = |folder: &Path| match GenerationBytes::closed(folder) {
+            // Whoever needs it sets it aside.
+            Err(why) if is_believed(folder, &why) => Ok(None),
+            scanned => scanned.map(Some),
+        };
+        let begun = take_begun(&mut found, scan);
+        for Folder { path: folder, .. } in begun.map_err(|(Folder { path, .. }, why)| JournalError::io(&path, why))? {
+            tracing::info!(folder = %folder.display(), "a generation that was only begun is removed");
+            left.remove(&folder);
+        }
         if let Some(Folder { path: newest, .. }) = found.last() {
             // A killed process leaves bytes and names that only the page cache holds. They are made certain before they are
             // counted, sent, or taken as the reason to remove an older folder: the power may go next.

@@ -11,7 +11,7 @@ use crate::journal::log::{DISTRUSTED, Log};
 use crate::record::Number;
 use crate::sync::locked;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::SeqCst;
 
 impl Log {
@@ -56,10 +56,19 @@ impl Log {
 
     /// Removes what a failed attempt has made. With its manifest it may be the one that a start takes, whole or half-removed.
     pub(super) fn give_up(&self, folder: &Path) {
-        match is_complete(folder) {
-            Ok(false) => self.remove(folder),
-            Ok(true) | Err(_) => self.left.leave(folder),
+        match (is_complete(folder), self.trash(folder)) {
+            (Ok(false), _) => self.remove(folder),
+            (Ok(true), Some(trash)) => match files::rename(folder, &trash) {
+                Ok(()) => self.left.remove(&trash),
+                Err(_) => [folder, &trash].into_iter().for_each(|either| self.left.leave(either)),
+            },
+            _ => self.left.leave(folder),
         }
+    }
+
+    /// Where a folder goes that is to be removed: nobody takes it for a generation there.
+    fn trash(&self, folder: &Path) -> Option<PathBuf> {
+        Some(self.dir.join(format!("{TRASH}{}", folder.file_name()?.to_str()?)))
     }
 
     /// Removes a folder that nothing is needed of.

@@ -9,6 +9,7 @@
 //! or refused for it, the writer has all of it looked at ([`Sums::measure`]).
 
 use crate::journal::disk::files;
+use crate::journal::generation::active::DATABASE;
 use crate::journal::log::entry::Generation;
 use crate::sync::locked;
 use std::fs;
@@ -101,10 +102,10 @@ impl Sums {
 /// Of a generation that the writer writes to.
 fn being_written(generation: &Generation, beside: &mut Option<u64>) -> u64 {
     let Some(bytes) = blocks(&generation.dir) else { return files::disk_bytes(&generation.dir) };
-    bytes + *beside.get_or_insert_with(|| files::disk_bytes(&generation.dir).saturating_sub(bytes))
+    bytes + *beside.get_or_insert_with(|| files::disk_bytes_beside(&generation.dir, DATABASE))
 }
 
 /// Bytes in the blocks of its `db`.
 fn blocks(dir: &Path) -> Option<u64> {
-    fs::metadata(dir.join("db")).ok().map(|about| about.blocks() * 512)
+    fs::metadata(dir.join(DATABASE)).ok().map(|about| about.blocks() * 512)
 }

@@ -1,6 +1,9 @@
 //! A sync failed, or nobody knows: what stands in that file is written into another one before it counts.
 
 use super::*;
+use crate::journal::generation::active::ActiveGeneration;
+use crate::journal::generation::manifest::{Manifest, ManifestLane};
+use crate::journal::log::listing;
 use std::path::PathBuf;
 
 fn folders(journal: &Path) -> Vec<PathBuf> {
@@ -82,6 +85,41 @@ fn after_a_failed_sync_the_whole_generation_is_written_into_another_file() {
     let rig = start(&large(dir.path()));
     assert_eq!(rig.read_all(), plain(1..=200));
     rig.end(false);
+}
+
+/// Begins a generation at `first`, as an attempt does whose last step is refused.
+fn begin(journal: &Path, rig: &Rig, first: u64) {
+    let lanes = vec![ManifestLane { id: rig.lane().id(), name: MAIN.into(), next: Position(first) }];
+    let manifest = Manifest { format: frame::FRAME_VERSION, first: Number(first), epoch: rig.journal.epoch(), lanes };
+    let dir = journal.join("log").join(listing::name(Number(first), 1));
+    drop(ActiveGeneration::create(&dir, &manifest, std::iter::empty(), Arc::default()).unwrap());
+}
+
+#[test]
+fn what_was_only_begun_ends_no_generation() {
+    for later in [false, true] {
+        let dir = crate::testing::fast_dir();
+        let mut rig = start(&large(dir.path()));
+        rig.append(1..=40);
+        begin(dir.path(), &rig, 21);
+        if later {
+            // As a start does that does not carry over what is there.
+            rig.journal.0.log.end(Number(41));
+            begin(dir.path(), &rig, 41);
+        }
+        rig.end(false);
+        let verified = View::open(dir.path()).unwrap().verify(&mut |_, _| {}).unwrap();
+        assert!(verified.iter().all(|generation| generation.missing.is_empty()), "{verified:?}");
+        let mut rig = start(&large(dir.path()));
+        assert_eq!((rig.report.missing, rig.stats().damaged), (0, 0));
+        rig.append(41..=50);
+        assert_eq!(rig.read_all(), plain(1..=50));
+        assert_eq!(rig.journal.0.log.disk_bytes(), files::disk_bytes(&dir.path().join("log")));
+        rig.end(false);
+        let rig = start(&large(dir.path()));
+        assert_eq!(rig.read_all(), plain(1..=50));
+        rig.end(false);
+    }
 }
 
 #[test]

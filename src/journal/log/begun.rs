@@ -1,0 +1,46 @@
+//! Generations that were begun and never written to.
+//!
+//! The last step of beginning one may be refused when its folder is whole already. The next attempt need not begin it again:
+//! where a sync of the generation before it failed, and that one can be read by then, the writer goes on in a copy of it. What
+//! was begun stays behind, empty. A start that let it count would end the generation before it where it begins, and lose
+//! what stands there, or give its numbers again. So an empty one does not count where the one before it holds its first number.
+
+use crate::journal::generation::active::DATABASE;
+use crate::journal::generation::bytes::GenerationBytes;
+use crate::journal::log::listing::Folder;
+use std::path::Path;
+use std::{fs, io};
+
+/// A database in which nothing was ever written is smaller, whoever made it.
+const EMPTY_BYTES: u64 = 64 * 1024;
+
+/// Takes out the folders that were only begun; `found` ascends, `scan` reads a generation.
+///
+/// # Errors
+/// A folder that could not be read, and why: nobody knows whether it counts.
+pub(crate) fn take_begun(
+    found: &mut Vec<Folder>,
+    scan: impl Fn(&Path) -> io::Result<Option<GenerationBytes>>,
+) -> Result<Vec<Folder>, (Folder, io::Error)> {
+    let mut begun = Vec::new();
+    let mut kept: Vec<Folder> = Vec::new();
+    for folder in std::mem::take(found) {
+        let before = kept.iter().rev().find(|before| before.first < folder.first);
+        let numbers = |folder: &Folder| scan(&folder.path).map_err(|error| (folder.clone(), error));
+        let is_begun = match before.filter(|_| is_small(&folder.path)) {
+            Some(before) => {
+                let is_empty = numbers(&folder)?.is_some_and(|bytes| bytes.numbers().next().is_none());
+                is_empty && numbers(before)?.is_some_and(|bytes| bytes.numbers().any(|number| number >= folder.first))
+            }
+            None => false,
+        };
+        if is_begun { &mut begun } else { &mut kept }.push(folder);
+    }
+    *found = kept;
+    Ok(begun)
+}
+
+/// Whether it can be empty.
+fn is_small(folder: &Path) -> bool {
+    fs::metadata(folder.join(DATABASE)).is_ok_and(|about| about.len() <= EMPTY_BYTES)
+}
