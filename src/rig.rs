@@ -97,6 +97,12 @@ mod inert {
         false
     }
 
+    /// Free bytes of the file system: what it says, in a build that ships.
+    #[inline(always)]
+    pub(crate) const fn free_bytes() -> Option<u64> {
+        None
+    }
+
     /// Payload bytes of a generation: the usual, in a build that ships.
     #[inline(always)]
     pub(crate) const fn generation_bytes() -> Option<u64> {
@@ -129,9 +135,10 @@ mod inert {
 #[cfg(feature = "rig")]
 mod live {
     use super::{Sabotage, Shift};
+    use crate::sync::locked;
     use std::path::PathBuf;
-    use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    use std::sync::{Mutex, OnceLock};
 
     static ARMED: AtomicU32 = AtomicU32::new(0);
 
@@ -161,19 +168,34 @@ mod live {
         ARMED.fetch_and(!(1 << sabotage as u32), Relaxed);
     }
 
+    static SHIFT: Mutex<Shift> = Mutex::new(Shift { wall_ms: 0, boottime_ms: 0, boot: 0, sync_ms: 0 });
+
     /// How far the clocks are moved now. A file that is being written keeps the last shift in force.
     pub(crate) fn shift() -> Shift {
         static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();
-        static LAST: std::sync::Mutex<Shift> =
-            std::sync::Mutex::new(Shift { wall_ms: 0, boottime_ms: 0, boot: 0, sync_ms: 0 });
-        let Some(path) = FILE.get_or_init(|| std::env::var_os("TIDEGATE_RIG_CLOCK").map(PathBuf::from)) else {
-            return Shift::default();
-        };
-        let mut last = LAST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(shift) = std::fs::read_to_string(path).ok().and_then(|text| parse(&text)) {
+        let file = FILE.get_or_init(|| std::env::var_os("TIDEGATE_RIG_CLOCK").map(PathBuf::from));
+        let mut last = locked(&SHIFT);
+        if let Some(shift) = file.as_ref().and_then(|path| parse(&std::fs::read_to_string(path).ok()?)) {
             *last = shift;
         }
         *last
+    }
+
+    /// Moves the clocks of this process from inside: by so many milliseconds, into another boot.
+    pub fn move_clocks(wall_ms: i64, boottime_ms: i64, boot: u8) {
+        *locked(&SHIFT) = Shift { wall_ms, boottime_ms, boot, sync_ms: 0 };
+    }
+
+    static FREE: Mutex<Option<u64>> = Mutex::new(None);
+
+    /// What the file system is to say of its free bytes, in this process; `None`: what it says.
+    pub fn pretend_free(bytes: Option<u64>) {
+        *locked(&FREE) = bytes;
+    }
+
+    /// Free bytes that a rig pretends.
+    pub(crate) fn free_bytes() -> Option<u64> {
+        *locked(&FREE)
     }
 
     /// Payload bytes of a generation, when they are not to be the usual.
@@ -217,11 +239,11 @@ mod live {
 #[cfg(not(feature = "rig"))]
 pub use inert::armed;
 #[cfg(not(feature = "rig"))]
-pub(crate) use inert::{generation_bytes, machine, panic_if_told, quiet, shift};
+pub(crate) use inert::{free_bytes, generation_bytes, machine, panic_if_told, quiet, shift};
 #[cfg(feature = "rig")]
-pub use live::{arm, armed, disarm};
+pub use live::{arm, armed, disarm, move_clocks, pretend_free};
 #[cfg(feature = "rig")]
-pub(crate) use live::{generation_bytes, machine, panic_if_told, quiet, shift};
+pub(crate) use live::{free_bytes, generation_bytes, machine, panic_if_told, quiet, shift};
 
 /// How far the clocks are moved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -2,6 +2,7 @@
 //! what is read back whether each byte is right.
 
 use crate::marks::Told;
+use crate::world;
 use proving::random::Random;
 use tidegate::clock::BootId;
 use tidegate::record::{Draft, Identity, JournalId, KeyKind, LaneId, LanePosition, Message, Record, Run, TimeSource};
@@ -41,7 +42,7 @@ pub(crate) fn draft(seed: u64, n: u64, lanes: [LaneId; 2]) -> Draft {
 
 fn plain(n: u64, payload: Vec<u8>, lanes: Vec<LaneId>) -> Draft {
     Draft {
-        received: Default::default(),
+        received: world::received(n),
         message: Message {
             topic: format!("torture/{}", n % 9),
             payload: payload.into(),

@@ -9,7 +9,7 @@ mod accounts;
 use crate::draft::goes_to;
 use crate::faults::Lost;
 use crate::marks::{Entry, LANES, Mark, Recorded, Seen, Way};
-use crate::session::Read;
+use crate::session::{Bounds, Read};
 use accounts::Quarantine;
 use power_cut::Event;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -33,13 +33,19 @@ pub(crate) struct Expected {
     seed: u64,
     epoch: u64,
     id: Option<String>,
+    boot: u8,
+    /// The latest that it was.
+    minute: u64,
+    max_age_minutes: Option<u64>,
     /// The highest number that was ever handed over.
     highest: u64,
     submitted: BTreeSet<u64>,
     acked: BTreeSet<u64>,
     given: HashMap<(u64, u64), Option<u64>>,
     quarantine: Quarantine,
-    /// There is a bound that evicts.
+    /// Where records may be evicted.
+    bounds: Vec<&'static str>,
+    /// There is such a bound.
     bounded: bool,
     /// What was lost of the state file before this open.
     just_lost: Option<Lost>,
@@ -67,17 +73,22 @@ pub(crate) struct Opening {
 }
 
 impl Expected {
-    pub(crate) fn new(seed: u64, bounded: bool) -> Expected {
+    pub(crate) fn new(seed: u64, bounds: Bounds) -> Expected {
+        let keys = bounds.keys();
         Expected {
             seed,
             epoch: 0,
             id: None,
+            boot: 0,
+            minute: 0,
+            max_age_minutes: bounds.max_age_minutes,
             highest: 0,
             submitted: BTreeSet::new(),
             acked: BTreeSet::new(),
             given: HashMap::new(),
             quarantine: Quarantine::default(),
-            bounded,
+            bounded: !keys.is_empty(),
+            bounds: keys,
             just_lost: None,
             some_was_lost: false,
             state_was_lost: false,
@@ -102,12 +113,15 @@ impl Expected {
                 }
             }
             Mark::Opening => {}
-            Mark::Opened { epoch, id } => {
+            Mark::Opened { epoch, id, boot, minute } => {
+                self.boot = *boot;
+                self.it_is(*minute);
                 self.epoch = *epoch;
                 self.id = Some(id.clone());
                 self.just_lost = None;
             }
             Mark::Submitted { n } => {
+                self.it_is(*n);
                 self.highest = self.highest.max(*n);
                 self.submitted.insert(*n);
             }
@@ -162,6 +176,16 @@ impl Expected {
         self.id.is_some()
     }
 
+    /// It is this minute now, or a later one.
+    pub(crate) fn it_is(&mut self, minute: u64) {
+        self.minute = self.minute.max(minute);
+    }
+
+    /// The boot that it was opened in last.
+    pub(crate) fn boot(&self) -> u8 {
+        self.boot
+    }
+
     /// The next number that no record had.
     pub(crate) fn next(&self) -> u64 {
         self.highest + 1
@@ -192,8 +216,9 @@ impl Expected {
         }
         let noticed = match lost {
             Some(Lost::All) => *state_lost || blank,
-            // Before the first opening has returned there is nothing that a half could lack.
-            Some(_) => *slot_lost || self.id.is_none(),
+            // Before the first opening has returned there is nothing that a half could lack; nor is there in what an opening
+            // that did not return has made in the place of a state that was lost.
+            Some(_) => *slot_lost || self.id.is_none() || all_lost,
             None => true,
         };
         if !noticed {
@@ -301,6 +326,12 @@ impl Expected {
         let torn = |n: &u64| self.state_was_lost && !self.acked.contains(n);
         let absent = self.submitted.range(..=top).filter(|n| here(n) && !there.contains(n) && !settled(n) && !torn(n));
         let absent: Vec<u64> = absent.copied().collect();
+        if self.bounds == ["journal.max_age"] {
+            let young = |n: &&u64| **n + self.max_age_minutes.unwrap_or(0) > self.minute;
+            if let Some(n) = absent.iter().find(young) {
+                say(format!("record {n} is not there, and not too old in minute {}", self.minute));
+            }
+        }
         let positions: BTreeSet<u64> = reads.iter().map(|read| read.seen.position).collect();
         let unsettled = known.sent.iter().filter(|(position, _)| !known.settling.contains(position));
         let other = |seen: &Seen| seen.n.is_none() || seen.requeued;

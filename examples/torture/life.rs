@@ -12,6 +12,7 @@ use crate::phase::{moment, phases};
 use crate::quarantine::{self, entry_of};
 use crate::session::{PATIENCE, Read, Session, until_durable};
 use crate::tally::Tally;
+use crate::world::World;
 use power_cut::{Device, Disk};
 use proving::random::Random;
 use std::collections::HashSet;
@@ -86,7 +87,8 @@ impl Lives<'_> {
         // Its own dice: what goes wrong beside the cut leaves the cut as it is.
         let mut trouble = Random::seeded(random.bits());
         let mut lost = None;
-        let (image, base) = if random.chance(0.1) {
+        let killed = random.chance(0.1);
+        let (image, base) = if killed {
             tally.kills += 1;
             (disk.newest(), disk.killed())
         } else {
@@ -116,9 +118,12 @@ impl Lives<'_> {
         if trouble.chance(0.3) {
             witness.refuse(&faults::faults(&mut trouble, 3));
         }
+        let boot = expected.boot() + u8::from(!killed);
+        let world = World::draw(&mut trouble, self.plan.bounds, expected.next() - 1, boot);
+        expected.it_is(world.minute);
         let expected = &expected;
         let mut life =
-            Life { seed: self.plan.seed, witness: &witness, lost, expected, random, tally, wrong: Vec::new() };
+            Life { seed: self.plan.seed, witness: &witness, world, lost, expected, random, tally, wrong: Vec::new() };
         let lived = life.live(self.plan, &folder);
         tally.refused += witness.refused();
         witness.each(|mark| tally.mark(mark));
@@ -133,6 +138,7 @@ impl Lives<'_> {
 struct Life<'a> {
     seed: u64,
     witness: &'a Witness,
+    world: World,
     /// What was lost of the state file since the cut.
     lost: Option<Lost>,
     expected: &'a Expected,
@@ -151,7 +157,7 @@ impl Life<'_> {
     }
 
     fn open_and_go_on(&mut self, plan: &Plan, folder: &Path) -> Result<(), String> {
-        let opened = Session::open(folder, plan.seed, plan.bounds, self.witness);
+        let opened = Session::open(folder, plan.seed, plan.bounds, self.world, self.witness);
         let mut session = opened.map_err(|text| format!("it does not open: {text}"))?;
         let mut readers = session.lanes().map(|lane| lane.reader());
         let mut reads = self.read(&session, &mut readers)?;
@@ -178,6 +184,7 @@ impl Life<'_> {
         for (lane, (handle, reads)) in lanes.iter().zip(&reads).enumerate() {
             self.send(lane, handle, reads, 1.0)?;
         }
+        self.send_what_comes(&session, &mut readers)?;
         drop(readers);
         self.note(&session);
         self.check_accounts(&session)?;
@@ -186,6 +193,18 @@ impl Life<'_> {
         }
         self.check_bytes(plan, &session)?;
         session.close(self.random.chance(0.5))
+    }
+
+    /// Sends what is still announced: what is too old is given up whenever the writer looks.
+    fn send_what_comes(&mut self, session: &Session, readers: &mut [Reader; 2]) -> Result<(), String> {
+        let since = Instant::now();
+        while facts(session).iter().any(|facts| facts.waiting > 0) && since.elapsed() < PATIENCE {
+            let reads = self.read(session, readers)?;
+            for (lane, (handle, reads)) in session.lanes().iter().zip(&reads).enumerate() {
+                self.send(lane, handle, reads, 1.0)?;
+            }
+        }
+        Ok(())
     }
 
     /// What the journal says it takes on the disk is what it takes, and no more than it may.

@@ -9,6 +9,7 @@ use crate::faults;
 use crate::marks::{Mark, Recorded, Witness};
 use crate::quarantine;
 use crate::session::{Bounds, Session, seen, until_durable};
+use crate::world::World;
 use power_cut::{Device, Disk, Fault, Habits};
 use proving::random::Random;
 use std::path::Path;
@@ -39,11 +40,19 @@ impl Plan {
         let mut random = Random::seeded(seed);
         // Small ones are carried over at the next open; large ones, more than 256 KB of records, are closed as they are.
         let large = random.below(5) == 0;
-        let bounds = Bounds {
+        let mut bounds = Bounds {
             generation_bytes: if large { 400_000 } else { 6_000 + random.below(40_000) },
-            // A third of the runs are at their bound most of the time.
-            max_bytes: if random.below(3) == 0 { 300_000 + random.below(900_000) } else { 1 << 30 },
+            max_bytes: 1 << 30,
+            max_age_minutes: None,
+            min_free: 0,
         };
+        // Half of the runs are at a bound most of the time.
+        match random.below(8) {
+            0 | 1 => bounds.max_bytes = 300_000 + random.below(900_000),
+            2 => bounds.max_age_minutes = Some(100 + random.below(500)),
+            3 => bounds.min_free = 1 << 20,
+            _ => {}
+        }
         let bursts = if large { 30 + random.below(20) } else { 8 + random.below(16) };
         Plan { seed, bounds, opens: 2 + random.below(3), bursts, ignore_dir_syncs }
     }
@@ -56,7 +65,7 @@ impl Plan {
 
     /// Whether the oldest records may be evicted.
     pub(crate) fn is_bounded(&self) -> bool {
-        self.bounds.max_bytes < 1 << 30
+        !self.bounds.keys().is_empty()
     }
 
     /// Which calls are refused: in every other run, spread over all of it.
@@ -72,7 +81,8 @@ impl Plan {
         let mut random = Random::seeded(self.seed ^ 1);
         let mut next = 1;
         for open in 0..self.opens {
-            let mut session = Session::open(folder, self.seed, self.bounds, &witness)?;
+            let world = World::draw(&mut random, self.bounds, next - 1, 1);
+            let mut session = Session::open(folder, self.seed, self.bounds, world, &witness)?;
             let share = if open == 0 { self.bursts } else { self.bursts / 2 + 1 };
             self.use_it(&mut session, share, &mut next, &mut random, &witness)?;
             session.close(random.chance(0.5))?;

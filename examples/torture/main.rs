@@ -26,6 +26,7 @@ mod phase;
 mod quarantine;
 mod session;
 mod tally;
+mod world;
 
 use expected::Expected;
 use kept::Of;
@@ -150,7 +151,7 @@ fn cut_run(
     let mut broken = false;
     for device in [Device::Plain, Device::Volatile] {
         // One sweep per device: the disk and what was told grow from cut to cut.
-        let (mut disk, mut expected, mut done) = (Disk::new(device), Expected::new(plan.seed, plan.is_bounded()), 0);
+        let (mut disk, mut expected, mut done) = (Disk::new(device), Expected::new(plan.seed, plan.bounds), 0);
         for cut in cuts.iter_mut().filter(|cut| cut.device == device) {
             recorded.trace[done..cut.moment].iter().try_for_each(|event| disk.apply(event))?;
             expected.take_all(recorded, done..cut.moment);

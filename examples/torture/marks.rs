@@ -64,8 +64,8 @@ pub(crate) enum Mark {
     StateLost(Lost),
     /// The journal is being opened.
     Opening,
-    /// It is open.
-    Opened { epoch: u64, id: String },
+    /// It is open, at this minute of this boot.
+    Opened { epoch: u64, id: String, boot: u8, minute: u64 },
     /// Record `n` was handed to the writer.
     Submitted { n: u64 },
     /// Message `n` was handed to the writer, which is to keep its head alone.

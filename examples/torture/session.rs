@@ -2,6 +2,7 @@
 
 use crate::draft::{draft, is_faithful, n_of, told_by};
 use crate::marks::{LANES, Mark, PANIC, Seen, Witness};
+use crate::world::{self, World};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -29,7 +30,21 @@ static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
 #[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Bounds {
     pub(crate) generation_bytes: u64,
+    /// 2^30: none.
     pub(crate) max_bytes: u64,
+    pub(crate) max_age_minutes: Option<u64>,
+    /// 0: none.
+    pub(crate) min_free: u64,
+}
+
+impl Bounds {
+    /// The bounds at which records may be evicted, as the configuration spells them.
+    pub(crate) fn keys(&self) -> Vec<&'static str> {
+        let bytes = (self.max_bytes < 1 << 30).then_some("journal.max_bytes");
+        let age = self.max_age_minutes.map(|_| "journal.max_age");
+        let free = (self.min_free > 0).then_some("journal.min_free");
+        [bytes, age, free].into_iter().flatten().collect()
+    }
 }
 
 /// An open journal.
@@ -39,6 +54,7 @@ pub(crate) struct Session {
     /// It did not open at the first attempt.
     pub(crate) again: bool,
     seed: u64,
+    world: World,
     inbox: Option<UnboundedSender<Append<u64>>>,
     committed: UnboundedReceiver<Vec<u64>>,
     waiting: usize,
@@ -55,14 +71,21 @@ pub(crate) struct Read {
 
 impl Session {
     /// Opens whatever is there; an error says what a person would have been told, or how it panicked.
-    pub(crate) fn open(folder: &Path, seed: u64, bounds: Bounds, witness: &Witness) -> Result<Session, String> {
+    pub(crate) fn open(
+        folder: &Path,
+        seed: u64,
+        bounds: Bounds,
+        world: World,
+        witness: &Witness,
+    ) -> Result<Session, String> {
+        world.show();
         witness.mark(Mark::Opening);
         let options = JournalOptions {
             path: folder.to_owned(),
             bounds: journal::Bounds {
                 max_bytes: bounds.max_bytes,
-                max_age: None,
-                min_free: 0,
+                max_age: bounds.max_age_minutes.map(world::minutes),
+                min_free: bounds.min_free,
                 on_full: OnFull::DropOldest,
             },
             // Nothing but blocks: a cut may keep or lose it, and neither says anything of the records.
@@ -88,7 +111,8 @@ impl Session {
             })
         })?;
         let (journal, report) = (opened.journal.clone(), opened.report.clone());
-        witness.mark(Mark::Opened { epoch: journal.epoch().0, id: journal.id().to_string() });
+        let (id, World { minute, boot, .. }) = (journal.id().to_string(), world);
+        witness.mark(Mark::Opened { epoch: journal.epoch().0, id, boot, minute });
         // From here on `keep` writes the state when something moved, and returns: when, is for the run to say.
         journal.stop_keeping();
         let (inbox, receiver) = unbounded_channel();
@@ -101,6 +125,7 @@ impl Session {
             report,
             again: attempts > 1,
             seed,
+            world,
             inbox: Some(inbox),
             committed,
             waiting: 0,
@@ -131,6 +156,7 @@ impl Session {
     pub(crate) fn submit(&mut self, numbers: impl IntoIterator<Item = u64>, witness: &Witness) {
         let lanes = self.lane_ids();
         for n in numbers {
+            self.world.goes_on(n);
             let item = Item::Record(Box::new(draft(self.seed, n, lanes)));
             witness.mark(Mark::Submitted { n });
             self.waiting += 1;

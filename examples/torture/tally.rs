@@ -1,6 +1,6 @@
 //! What was done to the journal, counted; and the verdict in one line.
 
-use crate::marks::{Mark, Way};
+use crate::marks::{Mark, Seen, Way};
 use crate::phase::Phase;
 use power_cut::{Device, Lost};
 use std::collections::BTreeMap;
@@ -21,10 +21,11 @@ pub(crate) struct Tally {
     pub(crate) at_bound: u64,
     /// Lives that began without a half of the state file, or without both.
     pub(crate) states_lost: u64,
-    /// Things that left the quarantine, by either way, and gap records that were read.
+    /// Things that left the quarantine, by either way.
     pub(crate) dropped: u64,
     pub(crate) requeued: u64,
-    pub(crate) gaps: u64,
+    /// Gap records that were read, by what they announce.
+    gaps: BTreeMap<String, u64>,
     /// Calls that were refused.
     pub(crate) refused: u64,
     /// Recordings that gave the real folder back.
@@ -65,7 +66,10 @@ impl Tally {
         match mark {
             Mark::Left { way: Way::Dropped, .. } => self.dropped += 1,
             Mark::Left { way: Way::Requeued, .. } => self.requeued += 1,
-            Mark::Sent { seen, .. } if seen.told.is_some() => self.gaps += 1,
+            Mark::Sent { seen: Seen { told: Some(told), .. }, .. } => {
+                let said = told.bound.as_ref().unwrap_or(&told.reason).clone();
+                *self.gaps.entry(said).or_default() += 1;
+            }
             _ => {}
         }
     }
@@ -99,11 +103,9 @@ impl fmt::Display for Tally {
         write!(f, ", lengths lost {}, changes of folders lost {}", lost.lengths_lost, lost.changes_lost)?;
         write!(f, "; {} records checked, {} lives after evictions", self.records, self.at_bound)?;
         write!(f, ", {} after a loss of state, {} calls refused", self.states_lost, self.refused)?;
-        write!(
-            f,
-            ", {} gap records, out of quarantine {} requeued, {} dropped",
-            self.gaps, self.requeued, self.dropped
-        )?;
+        write!(f, ", gap records:")?;
+        self.gaps.iter().try_for_each(|(said, count)| write!(f, " {said} {count},"))?;
+        write!(f, " out of quarantine {} requeued, {} dropped", self.requeued, self.dropped)?;
         write!(f, ", {} recordings proven byte for byte", self.proven)
     }
 }
