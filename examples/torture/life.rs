@@ -185,7 +185,7 @@ impl Life<'_> {
             self.send(lane, handle, reads, 1.0)?;
         }
         self.send_what_comes(&session, &mut readers)?;
-        drop(readers);
+        drop((readers, lanes));
         self.note(&session);
         self.check_accounts(&session)?;
         for facts in facts(&session).iter().filter(|facts| facts.waiting > 0) {

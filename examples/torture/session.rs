@@ -201,7 +201,8 @@ impl Session {
         }
     }
 
-    /// Ends the writer; `keep`: with a last state write, as in an orderly stop.
+    /// Ends the writer and waits until the journal is closed, as a reload does while a read is under way; `keep`: with a last
+    /// state write, as in an orderly stop.
     pub(crate) fn close(mut self, keep: bool) -> Result<(), String> {
         self.inbox = None;
         let writer = self.writer.take().expect("closed once");
@@ -212,10 +213,25 @@ impl Session {
         // Of each commit the journal looks whether its frames stand where nothing stood before; not where that sabotage has it
         // see others.
         match self.journal.stats().not_appended {
-            _ if tidegate::rig::armed(tidegate::rig::Sabotage::FrameInFrame) => Ok(()),
-            0 => Ok(()),
-            some => Err(format!("{some} commits were not just appended")),
+            _ if tidegate::rig::armed(tidegate::rig::Sabotage::FrameInFrame) => {}
+            0 => {}
+            some => return Err(format!("{some} commits were not just appended")),
         }
+        let (mut closing, mut reader) = (self.journal.closing(), self.lanes()[0].reader());
+        let ending = Arc::new(AtomicBool::new(false));
+        let ends = ending.clone();
+        let read = std::thread::spawn(move || {
+            let _ = reader.read(64, 1 << 20);
+            // As one does that the disk holds up.
+            std::thread::sleep(Duration::from_millis(1));
+            ends.store(true, Relaxed);
+        });
+        drop(self);
+        let closed = RUNTIME.block_on(async { tokio::time::timeout(PATIENCE, closing.wait()).await });
+        let in_time = ending.load(Relaxed);
+        read.join().map_err(|panic| format!("a read panicked: {}", text_of(&*panic)))?;
+        closed.map_err(|_| "the journal is not closed")?;
+        if in_time { Ok(()) } else { Err("the journal counts as closed, and a read is under way".into()) }
     }
 }
 
