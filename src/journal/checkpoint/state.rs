@@ -153,9 +153,10 @@ impl StateFile {
         let length = file.metadata().map_err(io)?.len();
         if length == 0 {
             // Allocated once and only overwritten afterwards, so that a later fdatasync has no metadata to write.
-            file.write_all_at(&[0; 2 * SLOT_LEN], 0).map_err(io)?;
-            file.sync_all().map_err(io)?;
-            path.parent().map_or(Ok(()), files::sync_dir).map_err(io)?;
+            let made = file.write_all_at(&[0; 2 * SLOT_LEN], 0).and_then(|()| file.sync_all());
+            let made = made.and_then(|()| path.parent().map_or(Ok(()), files::sync_dir));
+            // The next attempt would find it, and take its name for certain.
+            made.inspect_err(|_| drop(std::fs::remove_file(path))).map_err(io)?;
         }
         let slots = slots(&file, path)?;
         let needed = slots.each_ref().map(|slot| match slot {

@@ -29,7 +29,8 @@ pub(crate) fn sync_tree(path: &Path) -> io::Result<()> {
     sync_dir(path)
 }
 
-/// Creates a folder with its parents, durable up to the first one that was there.
+/// Creates a folder with its parents, durable up to the first one that was there. What cannot be made certain is taken away
+/// again: the next attempt would find it, and take it for certain.
 pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -38,7 +39,7 @@ pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
         create_dir(parent)?;
         match fs::create_dir(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => sync_dir(parent),
+            _ => sync_dir(parent).inspect_err(|_| drop(fs::remove_dir(path))),
         }
     } else {
         fs::create_dir_all(path)
@@ -52,7 +53,8 @@ pub(crate) fn writing() -> OpenOptions {
     options
 }
 
-/// Replaces a file as a whole: after a power cut it holds the old bytes or the new ones, never a mixture.
+/// Replaces a file as a whole: after a power cut it holds the old bytes or the new ones, never a mixture. After an error
+/// nobody knows which of them, whatever the name shows now: what is added there may go, until it is replaced once more.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("new");
     let mut file = writing().create(true).truncate(true).open(&fresh)?;

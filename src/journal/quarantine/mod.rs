@@ -8,7 +8,9 @@
 //! Each thing has an id of its own, kept with it. 0.1.0 kept none: such a thing has the next id behind that of the one
 //! before it in the file, so that it stays the same while others are appended, and is written down when the file is written anew.
 //!
-//! What is taken out of it again is left out of a new file that replaces the old one whole: a cut leaves one or the other.
+//! What is taken out of it again is left out of a new file that replaces the old one whole: a cut leaves one or the other. Where
+//! that was refused, or a sync of the file, or an earlier run may have been told so, nobody knows which, and what is added
+//! under the name may go with it: so the next thing is added by replacing the file once more.
 
 pub(crate) mod named;
 
@@ -125,6 +127,8 @@ const FILE: &str = "kept";
 struct Inner {
     /// `None` while the disk is read-only.
     file: Option<File>,
+    /// A cut leaves the file under its name, and what is in it.
+    is_certain: bool,
     counts: QuarantineCounts,
     /// Highest id given so far.
     last: u64,
@@ -162,9 +166,18 @@ impl Quarantine {
         if inner.counts.bytes + bytes.len() as u64 > QUARANTINE_BYTES {
             return Ok(false);
         }
+        let was_certain = std::mem::take(&mut inner.is_certain);
         let file = inner.file.as_mut().ok_or_else(|| io::Error::from(io::ErrorKind::ReadOnlyFilesystem))?;
+        if !was_certain {
+            let mut all = std::fs::read(self.file())?;
+            all.extend_from_slice(&bytes);
+            files::replace(&self.file(), &all)?;
+            *inner = Inner { is_certain: true, ..Inner::open(&self.dir, inner.last)? };
+            return Ok(true);
+        }
         file.write_all(&bytes)?;
         file.sync_data()?;
+        inner.is_certain = true;
         inner.last += 1;
         inner.counts.entries += 1;
         inner.counts.bytes += bytes.len() as u64;
@@ -195,8 +208,9 @@ impl Quarantine {
                 None => left.extend(frame::split(number, 1, None, &body).concat()),
             }
         }
+        inner.is_certain = false;
         files::replace(&self.file(), &left)?;
-        *inner = Inner::open(&self.dir, inner.last)?;
+        *inner = Inner { is_certain: true, ..Inner::open(&self.dir, inner.last)? };
         Ok(())
     }
 
@@ -225,15 +239,15 @@ impl Inner {
             file => Some(file?),
         };
         if let Some(file) = file.as_ref().filter(|_| fresh) {
-            file.sync_all()?;
-            files::sync_dir(dir)?;
+            let made = file.sync_all().and_then(|()| files::sync_dir(dir));
+            made.inspect_err(|_| drop(std::fs::remove_file(&path)))?;
         }
         let bytes = match std::fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && file.is_none() => Vec::new(),
             bytes => bytes?,
         };
         let counts = QuarantineCounts { entries: 0, bytes: bytes.len() as u64, max_bytes: QUARANTINE_BYTES };
-        let mut inner = Inner { file, counts, last, deliveries: Vec::new() };
+        let mut inner = Inner { file, is_certain: fresh, counts, last, deliveries: Vec::new() };
         for Standing { known, .. } in standing(&bytes) {
             let Some(known) = known else {
                 inner.counts.entries += 1;

@@ -12,8 +12,10 @@ use crate::journal::generation::manifest::{Manifest, ManifestLane};
 use crate::journal::log::entry::Readings;
 use crate::journal::log::listing::list;
 use crate::journal::log::{Log, framed};
-use crate::record::{Epoch, Number, Position};
+use crate::journal::quarantine::{Cause, Quarantine, look};
+use crate::record::{Epoch, LaneId, Number, Position};
 use ::power_cut::{Call, Device, Disk, Event, Fault, Habits, Image, Recording, Trace};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
@@ -271,4 +273,63 @@ fn what_cannot_be_removed_is_counted_and_tried_again() {
         assert_eq!((trash(), rig.journal.0.log.disk_bytes()), (0, on_disk()));
         rig.end(false);
     });
+}
+
+/// A file whose new name no sync made certain is not added to: what is added would go with the name. Nor is one of which a sync
+/// was refused.
+#[test]
+fn what_is_put_into_quarantine_after_a_refused_sync_survives_a_cut() {
+    for refused in [Call::Sync, Call::Rename] {
+        let trace = recorded(|dir, recording| {
+            let quarantine = Quarantine::open(dir).unwrap();
+            let keep = |n: u64| {
+                let place = Some((LaneId(0), Position(n)));
+                quarantine.keep(&crate::testing::record(n, b"some"), Cause { code: "c", text: "t", place, whole: None })
+            };
+            assert!(keep(1).unwrap() && keep(2).unwrap());
+            // The sync of the new file passes, that of its folder does not.
+            let after = u64::from(refused == Call::Sync);
+            let refuse = |call, after| recording.refuse(&[Fault { call, after, times: 1, errno: 5, half: false }]);
+            refuse(refused, after);
+            assert!(quarantine.remove(&BTreeSet::from(["q1".parse().unwrap()])).is_err());
+            assert!(keep(3).unwrap());
+            refuse(Call::Sync, 0);
+            assert!(keep(4).is_err());
+            assert!(keep(4).unwrap());
+            recording.mark(FROM_HERE);
+        });
+        for image in worst_cuts(&trace) {
+            let dir = crate::testing::fast_dir();
+            image.write_to(dir.path()).unwrap();
+            let there: Vec<u64> = look(dir.path()).unwrap().iter().map(|kept| kept.record.number.0).collect();
+            assert!(there.ends_with(&[2, 3, 4]), "{refused:?}: {there:?}");
+        }
+    }
+}
+
+/// Whichever sync is refused while a journal is made, what is acknowledged afterwards is under names that survive.
+#[test]
+fn what_a_refused_sync_left_at_the_making_is_made_once_more() {
+    for after in 0..12 {
+        let trace = recorded(|dir, recording| {
+            let dir = &dir.join("journal");
+            recording.refuse(&[Fault { call: Call::Sync, after, times: 1, errno: 5, half: false }]);
+            let mut opened = Journal::open(&options(dir), &Clock::new(None));
+            if opened.is_err() {
+                opened = Journal::open(&options(dir), &Clock::new(None));
+            }
+            drop(opened.unwrap());
+            let mut rig = start(&options(dir));
+            rig.append(1..=4);
+            recording.mark(FROM_HERE);
+            rig.end(false);
+        });
+        for image in worst_cuts(&trace) {
+            let dir = crate::testing::fast_dir();
+            image.write_to(dir.path()).unwrap();
+            let rig = start(&options(&dir.path().join("journal")));
+            assert_eq!((rig.read_all(), rig.report.state_lost), (plain(1..=4), false), "after {after}");
+            rig.end(true);
+        }
+    }
 }

@@ -20,6 +20,8 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+/// What a generation takes before its first commit: 12 KB, measured, and a block more.
+const BEGUN: u64 = 16 * 1024;
 /// At a bound the disk is looked at this often: others may have made space on it.
 const LOOK_PAUSE: Duration = Duration::from_secs(5);
 /// And the flag that tells the writer to stop, which gives no signal.
@@ -89,8 +91,8 @@ impl<T: Ticket> Writer<T> {
         let ask = || if shared.bounds.min_free > 0 { volume::free_bytes(&shared.path) } else { None };
         let used = if closely { shared.log.disk_bytes() } else { shared.log.disk_bytes_at_most() };
         let look = Look {
-            // With what may be written ahead of a small commit.
-            used: used + ZEROS as u64,
+            // With what may be written ahead of a small commit, and begun for it.
+            used: used + ZEROS as u64 + BEGUN,
             incoming,
             free: self.free.look(Instant::now(), closely, incoming, ask),
             aged: aged.is_some(),
