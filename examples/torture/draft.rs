@@ -99,5 +99,7 @@ pub(crate) fn is_faithful(seed: u64, record: &Record, lanes: [LaneId; 2]) -> boo
     if record.slots.is_empty() || record.requeued && record.draft.lanes.len() == 1 {
         handed.lanes.retain(|lane| record.draft.lanes.contains(lane));
     }
-    record.draft == handed
+    // The lane that comes and goes is none of these.
+    let others: Vec<LaneId> = record.draft.lanes.iter().filter(|lane| lanes.contains(lane)).copied().collect();
+    handed.lanes == others && record.draft == Draft { lanes: record.draft.lanes.clone(), ..handed }
 }

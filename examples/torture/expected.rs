@@ -6,6 +6,7 @@
 
 mod accounts;
 
+use crate::coming;
 use crate::draft::goes_to;
 use crate::faults::Lost;
 use crate::marks::{Entry, LANES, Mark, Recorded, Seen, Way};
@@ -32,6 +33,7 @@ struct Known {
 pub(crate) struct Expected {
     seed: u64,
     epoch: u64,
+    epochs: BTreeSet<u64>,
     id: Option<String>,
     boot: u8,
     /// The latest that it was.
@@ -56,6 +58,7 @@ pub(crate) struct Expected {
     /// Records found missing that were never acknowledged.
     gone: u64,
     lanes: [Known; 2],
+    coming: coming::Known,
 }
 
 /// What an open journal shows of itself.
@@ -78,6 +81,7 @@ impl Expected {
         Expected {
             seed,
             epoch: 0,
+            epochs: BTreeSet::new(),
             id: None,
             boot: 0,
             minute: 0,
@@ -94,6 +98,7 @@ impl Expected {
             state_was_lost: false,
             gone: 0,
             lanes: Default::default(),
+            coming: coming::Known::default(),
         }
     }
 
@@ -117,6 +122,7 @@ impl Expected {
                 self.boot = *boot;
                 self.it_is(*minute);
                 self.epoch = *epoch;
+                self.epochs.insert(*epoch);
                 self.id = Some(id.clone());
                 self.just_lost = None;
             }
@@ -158,6 +164,9 @@ impl Expected {
                 let trimmed = &mut self.lanes[*lane].trimmed;
                 *trimmed = (*trimmed).max(*cursor);
             }
+            Mark::SubmittedToComing { n } => drop(self.coming.submitted.insert(*n)),
+            Mark::SentToComing { n } => drop(self.coming.sent.insert(*n)),
+            Mark::SettlingOfComing { n } => drop(self.coming.settling.insert(*n)),
             Mark::Gone { n } => self.gone += u64::from(self.submitted.remove(n)),
         }
     }
@@ -204,7 +213,9 @@ impl Expected {
         let all_lost = self.just_lost == Some(Lost::All);
         // A journal that never took anything may be made again.
         let blank = all_lost && self.acked.is_empty();
-        if *epoch <= self.epoch && !blank {
+        // Where all was lost the next one is drawn, above what the log tells.
+        let again = if all_lost { self.epochs.contains(epoch) } else { *epoch <= self.epoch };
+        if again && !blank {
             wrong.push(format!("epoch {epoch} was given before (the last one was {})", self.epoch));
         }
         // Nothing in the log says whose it is where it holds nothing.
@@ -244,6 +255,11 @@ impl Expected {
         for read in reads.iter().filter(|read| !read.maybe_sent).filter(may_be) {
             wrong.push(format!("{}: {} may have been sent and does not say so", LANES[lane], name(&read.seen)));
         }
+    }
+
+    /// What the lane that comes and goes breaks, freshly read.
+    pub(crate) fn check_coming(&self, reads: &[Read], epoch: u64, wrong: &mut Vec<String>) {
+        self.coming.check(reads, &self.acked, epoch, !self.bounded, wrong);
     }
 
     /// What a lane breaks, given all that was read and is not settled yet, and its facts.

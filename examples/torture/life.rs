@@ -3,6 +3,7 @@
 //! One life in ten begins with a kill instead of a cut: everything is there, and no more of it is certain than before.
 //! Every life is recorded like the run before it, so that a second cut can fall into it, the open included.
 
+use crate::coming;
 use crate::draft::is_faithful;
 use crate::expected::{Expected, Opening};
 use crate::faults::{self, Lost};
@@ -172,6 +173,7 @@ impl Life<'_> {
         for (lane, (handle, reads)) in lanes.iter().zip(&reads).enumerate() {
             self.send(lane, handle, &reads[..reads.len() / 2], 0.5)?;
         }
+        coming::look(&session, self.world, self.expected, self.random, self.witness, &mut self.wrong)?;
         quarantine::tidy(&session.journal, session.lane_ids(), self.random, self.witness)?;
         self.append(&mut session)?;
         for (reads, more) in reads.iter_mut().zip(self.read(&session, &mut readers)?) {

@@ -5,10 +5,11 @@
 //! rotate, drained ones go, and at a low bound the oldest are evicted. What threads do in which order is the system's
 //! choice, so a run is recorded once and cut many times.
 
+use crate::coming;
 use crate::faults;
 use crate::marks::{Mark, Recorded, Witness};
 use crate::quarantine;
-use crate::session::{Bounds, Session, seen, until_durable};
+use crate::session::{Bounds, REFUSALS, Session, seen, until_durable};
 use crate::world::World;
 use power_cut::{Device, Disk, Fault, Habits};
 use proving::random::Random;
@@ -21,9 +22,6 @@ use std::time::Duration;
 use tidegate::journal::books::Outcome;
 use tidegate::journal::{Journal, Lane};
 use tidegate::record::{LaneId, Number, Position};
-
-/// Readings in a row that may fail before a drain gives up.
-const REFUSALS: u32 = 10;
 
 /// What a run does.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -124,6 +122,9 @@ impl Plan {
             let person = Person { random: Random::seeded(random.bits()), witness };
             let (ids, quarantine) = (session.lane_ids(), session.journal.clone());
             let person = scope.spawn(move || person.run(&quarantine, ids, done));
+            let coming = session.journal.lane(coming::NAME).filter(|_| session.world.comes);
+            let dice = Random::seeded(random.bits());
+            let coming = coming.map(|lane| scope.spawn(move || coming::drain(&lane, dice, witness, done)));
             scope.spawn(move || {
                 while !done.load(Acquire) {
                     std::thread::sleep(Duration::from_micros(500 + pauses.below(6_000)));
@@ -134,7 +135,7 @@ impl Plan {
             });
             let fed = feed(session, bursts, next, random, witness);
             done.store(true, Release);
-            let others = drains.into_iter().chain([person]);
+            let others = drains.into_iter().chain([person]).chain(coming);
             let ended = others.map(|other| other.join().unwrap_or_else(|_| Err("a drain or a person panicked".into())));
             ended.fold(fed, Result::and)
         })

@@ -86,6 +86,12 @@ pub(crate) enum Mark {
     Left { entry: Entry, way: Way },
     /// The state on disk says that everything below is settled.
     Trimmed { lane: usize, cursor: u64 },
+    /// Record `n` goes to the lane that comes and goes, too.
+    SubmittedToComing { n: u64 },
+    /// It may be sent from there from here on.
+    SentToComing { n: u64 },
+    /// Its queue accepted it there; the books are going to be told.
+    SettlingOfComing { n: u64 },
     /// Found missing at an open though never acknowledged: it will not come any more.
     Gone { n: u64 },
 }

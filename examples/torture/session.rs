@@ -1,5 +1,6 @@
 //! One open journal with its writer, driven from outside as the agent drives it.
 
+use crate::coming;
 use crate::draft::{draft, is_faithful, n_of, told_by};
 use crate::marks::{LANES, Mark, PANIC, Seen, Witness};
 use crate::world::{self, World};
@@ -19,6 +20,8 @@ use tidegate::record::LaneId;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
+/// Readings in a row that may fail before a reader gives up.
+pub(crate) const REFUSALS: u32 = 10;
 /// A writer that has not answered by then never will.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -54,7 +57,7 @@ pub(crate) struct Session {
     /// It did not open at the first attempt.
     pub(crate) again: bool,
     seed: u64,
-    world: World,
+    pub(crate) world: World,
     inbox: Option<UnboundedSender<Append<u64>>>,
     committed: UnboundedReceiver<Vec<u64>>,
     waiting: usize,
@@ -92,7 +95,7 @@ impl Session {
             reserve_bytes: 0,
             generation_bytes: bounds.generation_bytes,
             quiet: Duration::from_millis(1),
-            lanes: LANES.map(str::to_owned).to_vec(),
+            lanes: LANES.into_iter().chain(world.comes.then_some(coming::NAME)).map(str::to_owned).collect(),
             silent: Vec::new(),
             // One of each kind of queue.
             absorbing: vec![LANES[0].into()],
@@ -155,10 +158,16 @@ impl Session {
     /// Hands records to the writer.
     pub(crate) fn submit(&mut self, numbers: impl IntoIterator<Item = u64>, witness: &Witness) {
         let lanes = self.lane_ids();
+        let comes = self.journal.lane_id(coming::NAME).filter(|_| self.world.comes);
         for n in numbers {
             self.world.goes_on(n);
-            let item = Item::Record(Box::new(draft(self.seed, n, lanes)));
+            let mut draft = Box::new(draft(self.seed, n, lanes));
             witness.mark(Mark::Submitted { n });
+            if let Some(lane) = comes.filter(|_| coming::takes(n)) {
+                draft.lanes.push(lane);
+                witness.mark(Mark::SubmittedToComing { n });
+            }
+            let item = Item::Record(draft);
             self.waiting += 1;
             // A writer that is gone shows when its tickets do not come.
             let _ = self.inbox.as_ref().expect("open until closed").send(Append { item, ticket: n });
@@ -184,7 +193,14 @@ impl Session {
         guarded(|| {
             let mut all = Vec::new();
             loop {
-                let some = witness.insist(|| reader.read(64, 1 << 20).map_err(|error| error.to_string()))?;
+                let mut refused = 0;
+                let some = loop {
+                    match witness.insist(|| reader.read(64, 1 << 20).map_err(|error| error.to_string())) {
+                        // What it was going to read is being evicted: the next call tries again, as the agent's does.
+                        Err(_) if refused < REFUSALS => refused += 1,
+                        read => break read?,
+                    }
+                };
                 if some.is_empty() {
                     return Ok(all);
                 }

@@ -28,6 +28,8 @@ pub(crate) struct World {
     pub(crate) boot: u8,
     /// Bytes free on the disk.
     free: u64,
+    /// The queue that comes and goes is configured.
+    pub(crate) comes: bool,
 }
 
 impl World {
@@ -36,7 +38,7 @@ impl World {
     pub(crate) fn draw(random: &mut Random, bounds: Bounds, last: u64, boot: u8) -> World {
         let later = if random.chance(0.5) { random.below(bounds.max_age_minutes.unwrap_or(0) + 1) } else { 0 };
         let free = if bounds.min_free > 0 && random.chance(0.5) { random.below(bounds.min_free) } else { ROOM };
-        World { minute: last + later, boot, free }
+        World { minute: last + later, boot, free, comes: random.chance(0.5) }
     }
 
     /// Has the agent's code see it.
