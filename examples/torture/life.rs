@@ -4,6 +4,7 @@
 //! Every life is recorded like the run before it, so that a second cut can fall into it, the open included.
 
 use crate::coming;
+use crate::disk::{folders, on_disk};
 use crate::draft::is_faithful;
 use crate::expected::{Expected, Opening};
 use crate::faults::{self, Lost};
@@ -17,7 +18,6 @@ use crate::world::World;
 use power_cut::{Device, Disk};
 use proving::random::Random;
 use std::collections::HashSet;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tidegate::journal::books::Outcome;
@@ -186,27 +186,32 @@ impl Life<'_> {
         for (lane, (handle, reads)) in lanes.iter().zip(&reads).enumerate() {
             self.send(lane, handle, reads, 1.0)?;
         }
-        self.send_what_comes(&session, &mut readers)?;
+        let at_the_end = self.send_what_comes(&session, &mut readers)?;
         drop((readers, lanes));
         self.note(&session);
-        self.check_accounts(&session)?;
-        for facts in facts(&session).iter().filter(|facts| facts.waiting > 0) {
+        self.check_accounts(&session, &at_the_end)?;
+        for facts in at_the_end.iter().filter(|facts| facts.waiting > 0) {
             self.wrong.push(format!("{}: all was settled, and the books say {facts:?}", facts.name));
         }
         self.check_bytes(plan, &session)?;
         session.close(self.random.chance(0.5))
     }
 
-    /// Sends what is still announced: what is too old is given up whenever the writer looks.
-    fn send_what_comes(&mut self, session: &Session, readers: &mut [Reader; 2]) -> Result<(), String> {
+    /// Sends what is still announced, because what is too old is given up whenever the writer looks. Returns the books when
+    /// nothing waited.
+    fn send_what_comes(&mut self, session: &Session, readers: &mut [Reader; 2]) -> Result<[LaneStats; 2], String> {
         let since = Instant::now();
-        while facts(session).iter().any(|facts| facts.waiting > 0) && since.elapsed() < PATIENCE {
+        loop {
+            let facts = facts(session);
+            let waits = facts.iter().any(|facts| facts.waiting + facts.unannounced > 0);
+            if !waits || since.elapsed() > PATIENCE {
+                return Ok(facts);
+            }
             let reads = self.read(session, readers)?;
             for (lane, (handle, reads)) in session.lanes().iter().zip(&reads).enumerate() {
                 self.send(lane, handle, reads, 1.0)?;
             }
         }
-        Ok(())
     }
 
     /// What the journal says it takes on the disk is what it takes, and no more than it may.
@@ -283,10 +288,10 @@ impl Life<'_> {
     }
 
     /// What is said of losses, and what was put aside, at the end.
-    fn check_accounts(&mut self, session: &Session) -> Result<(), String> {
+    fn check_accounts(&mut self, session: &Session, books: &[LaneStats; 2]) -> Result<(), String> {
         let mut expected = self.expected.clone();
         self.witness.each(|mark| expected.take(mark));
-        for (lane, facts) in facts(session).iter().enumerate() {
+        for (lane, facts) in books.iter().enumerate() {
             expected.check_told(lane, facts, &mut self.wrong);
         }
         let lanes = session.lane_ids();
@@ -362,31 +367,6 @@ impl Life<'_> {
         let cursors = session.lanes().map(|lane| lane.cursor().0);
         self.witness.keep(&session.journal, cursors);
     }
-}
-
-/// Bytes in the blocks of what lies below a folder, itself included.
-fn on_disk(folder: &Path) -> std::io::Result<u64> {
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let about = entry.metadata()?;
-        bytes += about.blocks() * 512;
-        if about.is_dir() {
-            bytes += on_disk(&entry.path())?;
-        }
-    }
-    Ok(bytes)
-}
-
-/// What lies in a folder, each with its bytes.
-fn folders(log: &Path) -> std::io::Result<String> {
-    let mut told = Vec::new();
-    for entry in std::fs::read_dir(log)? {
-        let entry = entry?;
-        told.push(format!("{} {}", entry.file_name().display(), on_disk(&entry.path())?));
-    }
-    told.sort();
-    Ok(told.join(", "))
 }
 
 fn facts(session: &Session) -> [LaneStats; 2] {

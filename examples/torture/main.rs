@@ -15,6 +15,7 @@
 #![allow(clippy::disallowed_methods, reason = "stands in for the agent, which starts threads")]
 
 mod coming;
+mod disk;
 mod draft;
 mod expected;
 mod faults;
