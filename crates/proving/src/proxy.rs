@@ -6,10 +6,11 @@
 
 use crate::port::HeldPort;
 use crate::{Error, Result};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -34,6 +35,8 @@ struct Shared {
     answers_to_drop: AtomicU64,
     dropped: AtomicU64,
     accepted: AtomicU64,
+    /// Ports that its connections to the target had.
+    ports: Mutex<BTreeSet<u16>>,
 }
 
 /// A running proxy; dropping it closes everything.
@@ -52,6 +55,7 @@ impl CuttingProxy {
             answers_to_drop: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
+            ports: Mutex::default(),
         });
         let mut proxy = CuttingProxy { port: HeldPort::take()?, shared, accepting: None };
         proxy.open()?;
@@ -121,6 +125,11 @@ impl CuttingProxy {
         self.shared.accepted.load(Relaxed)
     }
 
+    /// Ports that its connections to the target have, or had: by these the target tells them.
+    pub fn ports(&self) -> BTreeSet<u16> {
+        self.shared.ports.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn change(&self, change: impl FnOnce(&mut Link)) {
         self.shared.link.send_modify(change);
     }
@@ -159,6 +168,8 @@ async fn carry(client: TcpStream, shared: &Shared) {
     let mut link = shared.link.subscribe();
     let Link { target, cuts, .. } = *link.borrow_and_update();
     let Ok(server) = TcpStream::connect(target).await else { return };
+    let port = server.local_addr().map(|address| address.port());
+    shared.ports.lock().unwrap_or_else(PoisonError::into_inner).extend(port);
     let _ = client.set_nodelay(true).and(server.set_nodelay(true));
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
     let asked = AtomicU64::new(0);

@@ -32,6 +32,7 @@ use crate::port::HeldPort;
 use crate::{Error, Result};
 use model::Queue;
 use shared::{Shared, lock};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -148,6 +149,18 @@ impl SqsStub {
     /// Delays every send call by this much from now on: the round trip to the region.
     pub fn set_latency(&self, latency: Duration) {
         self.shared.latency_us.store(latency.as_micros() as u64, Relaxed);
+    }
+
+    /// Waits until each connection from these ports was accepted here and has ended: what was on its way over them was judged.
+    ///
+    /// # Errors
+    /// Not within that time.
+    pub async fn ended(&self, ports: &BTreeSet<u16>, within: Duration) -> Result<()> {
+        let mut peers = self.shared.peers.subscribe();
+        let ended = peers.wait_for(|peers| ports.iter().all(|port| peers.get(port) == Some(&false)));
+        let late = |_| Error::peer("waiting for connections to end", "one is open");
+        // The sender lives in `shared`: the wait cannot fail.
+        tokio::time::timeout(within, ended).await.map(drop).map_err(late)
     }
 
     /// Lets queue time pass: deduplication ids and visibility timeouts age by `by`.

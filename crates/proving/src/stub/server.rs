@@ -28,15 +28,17 @@ pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     let _ = stream.set_nodelay(true);
                     let shared = shared.clone();
                     connections.spawn(async move {
+                        shared.peers.send_modify(|peers| _ = peers.insert(peer.port(), true));
                         let service = service_fn(|request| serve(request, shared.clone()));
                         // A connection that ends in an error is what half of the faults are for.
                         let _ = hyper::server::conn::http1::Builder::new()
                             .serve_connection(TokioIo::new(stream), service)
                             .await;
+                        shared.peers.send_modify(|peers| _ = peers.insert(peer.port(), false));
                     });
                 }
                 // Out of descriptors, say: give way, then go on.

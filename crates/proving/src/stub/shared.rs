@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     pub(super) calls: AtomicU64,
     /// Counts changes of any queue: what waiting receivers and tests wake up on.
     pub(super) arrived: watch::Sender<u64>,
+    /// Ports of the other ends of all connections that there were, and whether they are open.
+    pub(super) peers: watch::Sender<BTreeMap<u16, bool>>,
 }
 
 impl Shared {
@@ -40,6 +42,7 @@ impl Shared {
             latency_us: AtomicU64::new(0),
             calls: AtomicU64::new(0),
             arrived: watch::Sender::new(0),
+            peers: watch::Sender::new(BTreeMap::new()),
         }
     }
 

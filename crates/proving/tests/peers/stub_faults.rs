@@ -3,7 +3,8 @@
 use crate::support::{QUEUE, client, entry, send, stub};
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
-use proving::stub::{AccessKey, Fault, SqsStub, Telling, When};
+use proving::stub::{AccessKey, Fault, SqsStub, StubOptions, Telling, When};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -190,4 +191,16 @@ async fn a_closed_stub_refuses_and_comes_back_with_its_queues() {
     stub.open().unwrap();
     try_three(&stub).await.unwrap();
     assert_eq!((stub.counters(QUEUE).accepted, stub.counters(QUEUE).absorbed), (3, 3));
+}
+
+#[tokio::test]
+async fn a_connection_has_ended_when_the_stub_has_read_all_of_it_and_not_before() {
+    let stub = SqsStub::start(StubOptions::default()).unwrap();
+    let moment = Duration::from_millis(50);
+    let connection = tokio::net::TcpStream::connect(stub.endpoint().trim_start_matches("http://")).await.unwrap();
+    let ports = BTreeSet::from([connection.local_addr().unwrap().port()]);
+    assert!(stub.ended(&ports, moment).await.is_err(), "it is open");
+    drop(connection);
+    stub.ended(&ports, Duration::from_secs(30)).await.unwrap();
+    assert!(stub.ended(&BTreeSet::from([1]), moment).await.is_err(), "nobody came from there yet");
 }
