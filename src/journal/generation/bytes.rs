@@ -127,6 +127,11 @@ impl GenerationBytes {
         self.index().values().flat_map(|(from, to)| from.until(to))
     }
 
+    /// Whether it has none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.numbers().next().is_none()
+    }
+
     /// Every record that can be read of the numbers in `from..end`, oldest first, with the bytes that it takes in the file.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! was begun stays behind, empty. A start that let it count would end the generation before it where it begins, and lose
 //! what stands there, or give its numbers again. So an empty one does not count where the one before it holds its first number.
 
+use crate::journal::error::JournalError;
 use crate::journal::generation::active::DATABASE;
 use crate::journal::generation::bytes::GenerationBytes;
 use crate::journal::log::listing::Folder;
@@ -17,20 +18,20 @@ const EMPTY_BYTES: u64 = 64 * 1024;
 /// Takes out the folders that were only begun; `found` ascends, `scan` reads a generation.
 ///
 /// # Errors
-/// A folder that could not be read, and why: nobody knows whether it counts.
+/// A folder cannot be read, so nobody knows whether it counts.
 pub(crate) fn take_begun(
     found: &mut Vec<Folder>,
     scan: impl Fn(&Path) -> io::Result<Option<GenerationBytes>>,
-) -> Result<Vec<Folder>, (Folder, io::Error)> {
+) -> Result<Vec<Folder>, JournalError> {
     let mut begun = Vec::new();
     let mut kept: Vec<Folder> = Vec::new();
     for folder in std::mem::take(found) {
         let before = kept.iter().rev().find(|before| before.first < folder.first);
-        let numbers = |folder: &Folder| scan(&folder.path).map_err(|error| (folder.clone(), error));
+        let bytes = |folder: &Folder| scan(&folder.path).map_err(|source| JournalError::io(&folder.path, source));
         let is_begun = match before.filter(|_| is_small(&folder.path)) {
             Some(before) => {
-                let is_empty = numbers(&folder)?.is_some_and(|bytes| bytes.numbers().next().is_none());
-                is_empty && numbers(before)?.is_some_and(|bytes| bytes.numbers().any(|number| number >= folder.first))
+                let is_empty = bytes(&folder)?.is_some_and(|bytes| bytes.is_empty());
+                is_empty && bytes(before)?.is_some_and(|bytes| bytes.numbers().any(|number| number >= folder.first))
             }
             None => false,
         };

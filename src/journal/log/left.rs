@@ -4,6 +4,7 @@
 //! a bound that did not see it would be broken by as much as the disk refuses, for as long as the agent runs.
 
 use crate::journal::disk::files;
+use crate::journal::log::DISTRUSTED;
 use crate::sync::locked;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ impl Left {
     pub(crate) fn remove(&self, folder: &Path) {
         let mut left = locked(&self.0);
         left.remove(folder);
+        locked(&DISTRUSTED).remove(folder);
         if let Some((bytes, error)) = refused(folder) {
             tracing::warn!(folder = %folder.display(), %error, "cannot be removed now, its space stays taken");
             left.insert(folder.to_owned(), Folder { bytes, may_go: true });

@@ -1,12 +1,13 @@
 //! What lies in the log's folder.
 
 use crate::record::Number;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// Begins the name of a folder that is being removed.
-pub(crate) const TRASH: &str = "trash-";
+const TRASH: &str = "trash-";
 
 /// The folder of a generation. Of those with one first number the newest has the highest count.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -41,6 +42,13 @@ pub(crate) fn list(log: &Path) -> io::Result<Listing> {
         }
     }
     Ok(listing)
+}
+
+/// Where a generation's folder is renamed to before it is removed: nobody takes it for a generation there.
+pub(crate) fn trash_of(folder: &Path) -> PathBuf {
+    let mut name = OsString::from(TRASH);
+    name.push(folder.file_name().unwrap_or_default());
+    folder.with_file_name(name)
 }
 
 /// The name of a generation's folder.

@@ -88,7 +88,7 @@ impl Log {
                 continue;
             }
             let empty = match GenerationBytes::closed(&folder.path) {
-                Ok(bytes) => bytes.numbers().next().is_none(),
+                Ok(bytes) => bytes.is_empty(),
                 // Lanes that need it wait for it; whether it holds anything they will see.
                 Err(_) if found.iter().any(|whole| whole.first > folder.first) => false,
                 Err(why) if is_believed(&folder.path, &why) => {
@@ -111,8 +111,7 @@ impl Log {
             Err(why) if is_believed(folder, &why) => Ok(None),
             scanned => scanned.map(Some),
         };
-        let begun = take_begun(&mut found, scan);
-        for Folder { path: folder, .. } in begun.map_err(|(Folder { path, .. }, why)| JournalError::io(&path, why))? {
+        for Folder { path: folder, .. } in take_begun(&mut found, scan)? {
             tracing::info!(folder = %folder.display(), "a generation that was only begun is removed");
             left.remove(&folder);
         }
@@ -134,10 +133,7 @@ impl Log {
             }
             let newer_counts = !locked(&DISTRUSTED).contains(&folder);
             match enter(&mut row, Generation::new(first, folder, manifest)) {
-                Some(older) if newer_counts => {
-                    left.remove(&older.dir);
-                    locked(&DISTRUSTED).remove(&older.dir);
-                }
+                Some(older) if newer_counts => left.remove(&older.dir),
                 Some(older) => left.leave(&older.dir),
                 None => {}
             }
@@ -203,7 +199,7 @@ impl Log {
         match (self.make(manifest.clone(), std::iter::empty()), left) {
             (Err(GenerationError::Io { source, .. }), Some(left)) if reserve::is_full(&source) => {
                 // Its room is needed.
-                self.remove(&left);
+                self.left.remove(&left);
                 self.make(manifest, std::iter::empty())
             }
             (made, _) => made,
@@ -241,7 +237,7 @@ impl Log {
             count = count.max(folder.count.saturating_add(1));
             if !known.contains(&folder.path) && !is_complete(&folder.path)? {
                 // Left by an attempt that failed half-way: nothing in it was acknowledged.
-                self.remove(&folder.path);
+                self.left.remove(&folder.path);
             }
         }
         let name = self.dir.join(listing::name(first, count));
@@ -266,7 +262,7 @@ impl Log {
             self.sums.gone(&replaced);
             // Its folder may have gone by itself, and the new one have its name.
             if replaced.dir != dir {
-                self.remove(&replaced.dir);
+                self.left.remove(&replaced.dir);
             }
         }
         Ok(active)

@@ -6,12 +6,12 @@
 
 use crate::journal::disk::files;
 use crate::journal::generation::manifest::is_complete;
-use crate::journal::log::listing::{TRASH, list};
+use crate::journal::log::listing::{list, trash_of};
 use crate::journal::log::{DISTRUSTED, Log};
 use crate::record::Number;
 use crate::sync::locked;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 
 impl Log {
@@ -30,8 +30,7 @@ impl Log {
             tracing::warn!(first = first.0, %error, "an older copy of a drained generation cannot be removed now");
             return false;
         }
-        // Renamed first: a cut in the middle of the removal must not leave half a generation under its name.
-        let trash = self.dir.join(format!("{TRASH}{first:020}"));
+        let trash = trash_of(&generation.dir);
         generation.gone.store(true, SeqCst);
         let moved = files::rename(&generation.dir, &trash);
         if let Err(error) = &moved {
@@ -56,25 +55,15 @@ impl Log {
 
     /// Removes what a failed attempt has made. With its manifest it may be the one that a start takes, whole or half-removed.
     pub(super) fn give_up(&self, folder: &Path) {
-        match (is_complete(folder), self.trash(folder)) {
-            (Ok(false), _) => self.remove(folder),
-            (Ok(true), Some(trash)) => match files::rename(folder, &trash) {
+        let trash = trash_of(folder);
+        match is_complete(folder) {
+            Ok(false) => self.left.remove(folder),
+            Ok(true) => match files::rename(folder, &trash) {
                 Ok(()) => self.left.remove(&trash),
                 Err(_) => [folder, &trash].into_iter().for_each(|either| self.left.leave(either)),
             },
-            _ => self.left.leave(folder),
+            Err(_) => self.left.leave(folder),
         }
-    }
-
-    /// Where a folder goes that is to be removed: nobody takes it for a generation there.
-    fn trash(&self, folder: &Path) -> Option<PathBuf> {
-        Some(self.dir.join(format!("{TRASH}{}", folder.file_name()?.to_str()?)))
-    }
-
-    /// Removes a folder that nothing is needed of.
-    pub(super) fn remove(&self, folder: &Path) {
-        self.left.remove(folder);
-        locked(&DISTRUSTED).remove(folder);
     }
 
     /// Tries once more to remove what the disk did not let go of.

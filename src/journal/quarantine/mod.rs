@@ -171,9 +171,7 @@ impl Quarantine {
         if !was_certain {
             let mut all = std::fs::read(self.file())?;
             all.extend_from_slice(&bytes);
-            files::replace(&self.file(), &all)?;
-            *inner = Inner { is_certain: true, ..Inner::open(&self.dir, inner.last)? };
-            return Ok(true);
+            return self.replace(&mut inner, &all).map(|()| true);
         }
         file.write_all(&bytes)?;
         file.sync_data()?;
@@ -208,8 +206,13 @@ impl Quarantine {
                 None => left.extend(frame::split(number, 1, None, &body).concat()),
             }
         }
+        self.replace(&mut inner, &left)
+    }
+
+    /// Replaces the file as a whole.
+    fn replace(&self, inner: &mut Inner, bytes: &[u8]) -> io::Result<()> {
         inner.is_certain = false;
-        files::replace(&self.file(), &left)?;
+        files::replace(&self.file(), bytes)?;
         *inner = Inner { is_certain: true, ..Inner::open(&self.dir, inner.last)? };
         Ok(())
     }
