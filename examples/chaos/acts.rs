@@ -162,8 +162,8 @@ impl World {
     /// Time passes for the agent, and then for the queue, too: what the agent takes for old is at least as old. What was
     /// on the wire arrives before: a request that takes minutes is none that the agent has to reckon with.
     async fn pass(&mut self, time: Duration, reboot: bool) -> Result<()> {
-        // Whoever sent it is frozen and cut off, or dead. Waiting for a time is not enough: on a busy machine a request has lain
-        // unread in the queue's socket while six minutes went by.
+        // The agent is frozen and cut off, or dead. A fixed wait is not enough: on a busy machine a request lay unread in the
+        // queue's socket while the rig let six minutes go by.
         self.stub.ended(&self.uplink.ports(), PATIENCE).await?;
         self.clock.boot += u8::from(reboot);
         self.clock.boottime_ms += time.as_millis() as u64;

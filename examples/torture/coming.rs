@@ -1,13 +1,13 @@
 //! A third lane, whose queue comes and goes: some runs of the journal have it configured, and some do not. It takes one
 //! record in three, beside the others' lanes, while it is there; its drain accepts all that it sends.
 //!
-//! While it is not configured its records wait, and that is said; once nothing of it waits it is forgotten, and comes back
-//! under another id.
+//! While the queue is not configured, the lane's records wait, and the opening says so. The journal forgets the lane once no
+//! record of it waits; when the queue is configured again, it has a new lane with another id.
 
+use crate::draft::n_of;
 use crate::expected::Expected;
 use crate::marks::{Mark, Witness};
-use crate::session::{REFUSALS, Read, Session, until_durable};
-use crate::world::World;
+use crate::session::{Read, Session, again_and_again, until_durable};
 use proving::random::Random;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering::Acquire};
@@ -37,20 +37,12 @@ pub(crate) struct Known {
 /// Drains it beside the others, and leaves some of it.
 pub(crate) fn drain(lane: &Lane, mut random: Random, witness: &Witness, done: &AtomicBool) -> Result<(), String> {
     let mut durable = lane.durable();
-    let (mut reader, mut refused) = (lane.reader(), 0);
+    let mut reader = lane.reader();
     loop {
         let last = done.load(Acquire);
-        let read = match reader.read(1 + random.below(20) as usize, 1 << 20) {
-            Ok(read) => read,
-            Err(error) if refused == REFUSALS => return Err(error.to_string()),
-            Err(_) => {
-                refused += 1;
-                continue;
-            }
-        };
-        refused = 0;
-        let read: Vec<(Position, Option<u64>)> =
-            read.iter().map(|read| (read.position, crate::draft::n_of(&read.record))).collect();
+        let most = 1 + random.below(20) as usize;
+        let read = again_and_again(|| reader.read(most, 1 << 20)).map_err(|error| error.to_string())?;
+        let read: Vec<(Position, Option<u64>)> = read.iter().map(|read| (read.position, n_of(&read.record))).collect();
         send(lane, &read, 0.9, &mut random, witness)?;
         match (read.is_empty(), last) {
             (true, true) => return Ok(()),
@@ -69,9 +61,7 @@ fn send(
     witness: &Witness,
 ) -> Result<(), String> {
     let positions: Vec<Position> = read.iter().map(|(position, _)| *position).collect();
-    if lane.needs_mark(&positions) {
-        witness.insist(|| lane.mark(&positions).map_err(|error| error.to_string()))?;
-    }
+    witness.attempt(lane, &positions)?;
     for n in read.iter().filter_map(|(_, n)| *n) {
         witness.mark(Mark::SentToComing { n });
     }
@@ -87,7 +77,6 @@ fn send(
 /// After an opening: holds it against what was told, and maybe drains it to its end.
 pub(crate) fn look(
     session: &Session,
-    world: World,
     expected: &Expected,
     random: &mut Random,
     witness: &Witness,
@@ -102,13 +91,13 @@ pub(crate) fn look(
     let waits = session.report.stranded.iter().any(|name| name == NAME);
     // A gap record may have come since.
     let here = reads.iter().any(|read| read.seen.n.is_some());
-    if waits && world.comes || !waits && !world.comes && here {
-        wrong.push(format!("{NAME}: configured: {}, said to be without its queue: {waits}", world.comes));
+    let comes = session.world.comes;
+    if waits && comes || !waits && !comes && here {
+        wrong.push(format!("{NAME}: configured: {comes}, said to be without its queue: {waits}"));
     }
-    let Some(lane) = lane.filter(|_| world.comes && random.chance(0.6)) else { return Ok(()) };
-    let all = |reads: &[Read]| reads.iter().map(|read| (Position(read.seen.position), read.seen.n)).collect::<Vec<_>>();
-    send(&lane, &all(&reads), 1.0, random, witness)?;
-    Ok(())
+    let Some(lane) = lane.filter(|_| comes && random.chance(0.6)) else { return Ok(()) };
+    let all: Vec<_> = reads.iter().map(|read| (Position(read.seen.position), read.seen.n)).collect();
+    send(&lane, &all, 1.0, random, witness)
 }
 
 impl Known {

@@ -3,16 +3,13 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Bytes in the blocks of what lies below a folder, itself included.
+/// Bytes in the blocks of all files below a folder.
 pub(crate) fn on_disk(folder: &Path) -> std::io::Result<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let about = entry.metadata()?;
-        bytes += about.blocks() * 512;
-        if about.is_dir() {
-            bytes += on_disk(&entry.path())?;
-        }
+        bytes += if about.is_dir() { on_disk(&entry.path())? } else { about.blocks() * 512 };
     }
     Ok(bytes)
 }

@@ -38,17 +38,13 @@ pub(crate) struct Expected {
     boot: u8,
     /// The latest that it was.
     minute: u64,
-    max_age_minutes: Option<u64>,
     /// The highest number that was ever handed over.
     highest: u64,
     submitted: BTreeSet<u64>,
     acked: BTreeSet<u64>,
     given: HashMap<(u64, u64), Option<u64>>,
     quarantine: Quarantine,
-    /// Where records may be evicted.
-    bounds: Vec<&'static str>,
-    /// There is such a bound.
-    bounded: bool,
+    bounds: Bounds,
     /// What was lost of the state file before this open.
     just_lost: Option<Lost>,
     /// Some of it was lost, now or before an earlier open: what was settled by then may be settled in another way.
@@ -77,7 +73,6 @@ pub(crate) struct Opening {
 
 impl Expected {
     pub(crate) fn new(seed: u64, bounds: Bounds) -> Expected {
-        let keys = bounds.keys();
         Expected {
             seed,
             epoch: 0,
@@ -85,14 +80,12 @@ impl Expected {
             id: None,
             boot: 0,
             minute: 0,
-            max_age_minutes: bounds.max_age_minutes,
             highest: 0,
             submitted: BTreeSet::new(),
             acked: BTreeSet::new(),
             given: HashMap::new(),
             quarantine: Quarantine::default(),
-            bounded: !keys.is_empty(),
-            bounds: keys,
+            bounds,
             just_lost: None,
             some_was_lost: false,
             state_was_lost: false,
@@ -259,7 +252,7 @@ impl Expected {
 
     /// What the lane that comes and goes breaks, freshly read.
     pub(crate) fn check_coming(&self, reads: &[Read], epoch: u64, wrong: &mut Vec<String>) {
-        self.coming.check(reads, &self.acked, epoch, !self.bounded, wrong);
+        self.coming.check(reads, &self.acked, epoch, !self.bounds.can_evict(), wrong);
     }
 
     /// What a lane breaks, given all that was read and is not settled yet, and its facts.
@@ -271,7 +264,7 @@ impl Expected {
             say(format!("{} were read, and the books say {facts:?}", reads.len()));
         }
         // Without a state what is gone counts as accepted, and some of it may have been evicted.
-        let unknown = self.state_was_lost && self.bounded;
+        let unknown = self.state_was_lost && self.bounds.can_evict();
         if facts.accepted + facts.quarantined > known.settling.len() as u64 && !unknown {
             say(format!("{} were settled, and the books say {facts:?}", known.settling.len()));
         }
@@ -342,8 +335,8 @@ impl Expected {
         let torn = |n: &u64| self.state_was_lost && !self.acked.contains(n);
         let absent = self.submitted.range(..=top).filter(|n| here(n) && !there.contains(n) && !settled(n) && !torn(n));
         let absent: Vec<u64> = absent.copied().collect();
-        if self.bounds == ["journal.max_age"] {
-            let young = |n: &&u64| **n + self.max_age_minutes.unwrap_or(0) > self.minute;
+        if let (Some(most), ["journal.max_age"]) = (self.bounds.max_age_minutes, &self.bounds.keys()[..]) {
+            let young = |n: &&u64| **n + most > self.minute;
             if let Some(n) = absent.iter().find(young) {
                 say(format!("record {n} is not there, and not too old in minute {}", self.minute));
             }
@@ -356,7 +349,8 @@ impl Expected {
         let back = |n: &u64| of(true).any(|read| read.seen.n == Some(*n)) || sent(n);
         let lost: Vec<u64> = known.requeued.iter().filter(|n| !back(n)).copied().collect();
         let within = absent.last() < there.first() || there.is_empty() || absent.is_empty();
-        let counted = (absent.len() + gaps + lost.len()) as u64 <= facts.evicted || self.state_was_lost && self.bounded;
+        let counted = (absent.len() + gaps + lost.len()) as u64 <= facts.evicted
+            || self.state_was_lost && self.bounds.can_evict();
         if counted && within {
             return;
         }

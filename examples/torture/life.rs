@@ -173,7 +173,7 @@ impl Life<'_> {
         for (lane, (handle, reads)) in lanes.iter().zip(&reads).enumerate() {
             self.send(lane, handle, &reads[..reads.len() / 2], 0.5)?;
         }
-        coming::look(&session, self.world, self.expected, self.random, self.witness, &mut self.wrong)?;
+        coming::look(&session, self.expected, self.random, self.witness, &mut self.wrong)?;
         quarantine::tidy(&session.journal, session.lane_ids(), self.random, self.witness)?;
         self.append(&mut session)?;
         for (reads, more) in reads.iter_mut().zip(self.read(&session, &mut readers)?) {
@@ -329,9 +329,7 @@ impl Life<'_> {
     /// Sends records and settles part of them.
     fn send(&mut self, lane: usize, handle: &Lane, reads: &[Read], settled: f64) -> Result<(), String> {
         let positions: Vec<Position> = reads.iter().map(|read| Position(read.seen.position)).collect();
-        if handle.needs_mark(&positions) {
-            self.witness.insist(|| handle.mark(&positions).map_err(|error| error.to_string()))?;
-        }
+        self.witness.attempt(handle, &positions)?;
         for read in reads {
             self.witness.mark(Mark::Sent { lane, seen: read.seen.clone() });
         }

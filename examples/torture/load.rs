@@ -9,7 +9,7 @@ use crate::coming;
 use crate::faults;
 use crate::marks::{Mark, Recorded, Witness};
 use crate::quarantine;
-use crate::session::{Bounds, REFUSALS, Session, seen, until_durable};
+use crate::session::{Bounds, Session, again_and_again, seen, until_durable};
 use crate::world::World;
 use power_cut::{Device, Disk, Fault, Habits};
 use proving::random::Random;
@@ -61,11 +61,6 @@ impl Plan {
         Habits { ignore_dir_syncs: self.ignore_dir_syncs, sync_pause }
     }
 
-    /// Whether the oldest records may be evicted.
-    pub(crate) fn is_bounded(&self) -> bool {
-        !self.bounds.keys().is_empty()
-    }
-
     /// Which calls are refused: in every other run, spread over all of it.
     fn faults(&self) -> Vec<Fault> {
         let mut random = Random::seeded(self.seed ^ 2);
@@ -99,7 +94,7 @@ impl Plan {
     ) -> Result<(), String> {
         let (lanes, journal) = (session.lanes(), session.journal.clone());
         // At a bound, a lane that does not drain at all is what makes the oldest go.
-        let stuck = self.is_bounded() && random.chance(0.7);
+        let stuck = self.bounds.can_evict() && random.chance(0.7);
         let [main, audit] = [0, 1].map(|lane| Drain {
             lane,
             random: Random::seeded(random.bits()),
@@ -201,24 +196,13 @@ impl Drain<'_> {
             until_durable(&mut durable, Duration::from_millis(5));
         }
         let mut reader = lane.reader();
-        let (mut held, mut refused) = (Vec::new(), 0);
+        let mut held = Vec::new();
         loop {
             let last = done.load(Acquire);
             let most = 1 + self.random.below(30) as usize;
-            let read = match reader.read(most, 1 << 20) {
-                Ok(read) => read,
-                // What it was going to read is being evicted: the next call tries again, as the agent's does.
-                Err(error) if refused == REFUSALS => return Err(error.to_string()),
-                Err(_) => {
-                    refused += 1;
-                    continue;
-                }
-            };
-            refused = 0;
+            let read = again_and_again(|| reader.read(most, 1 << 20)).map_err(|error| error.to_string())?;
             let positions: Vec<Position> = read.iter().map(|read| read.position).collect();
-            if lane.needs_mark(&positions) {
-                self.witness.insist(|| lane.mark(&positions).map_err(|error| error.to_string()))?;
-            }
+            self.witness.attempt(lane, &positions)?;
             for read in read {
                 self.witness.mark(Mark::Sent { lane: self.lane, seen: seen(&read) });
                 if self.random.chance(0.02) {

@@ -9,7 +9,8 @@ use power_cut::{Disk, Fault, Habits, Recording, Trace};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use tidegate::journal::Journal;
+use tidegate::journal::{Journal, Lane};
+use tidegate::record::Position;
 
 /// The queues, one lane each. Both drain; the second one lags.
 pub(crate) const LANES: [&str; 2] = ["main", "audit"];
@@ -140,6 +141,14 @@ impl Witness {
                 Err(text) if self.refused() > before && !text.starts_with(PANIC) => {}
                 done => return done,
             }
+        }
+    }
+
+    /// Has a lane's attempts marked where they are not, as it must be before anything of them is sent.
+    pub(crate) fn attempt(&self, lane: &Lane, positions: &[Position]) -> Result<(), String> {
+        match lane.needs_mark(positions) {
+            true => self.insist(|| lane.mark(positions).map_err(|error| error.to_string())),
+            false => Ok(()),
         }
     }
 

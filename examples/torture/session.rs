@@ -21,7 +21,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
 /// Readings in a row that may fail before a reader gives up.
-pub(crate) const REFUSALS: u32 = 10;
+const REFUSALS: u32 = 10;
 /// A writer that has not answered by then never will.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -41,6 +41,11 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
+    /// Whether records may be evicted.
+    pub(crate) fn can_evict(&self) -> bool {
+        !self.keys().is_empty()
+    }
+
     /// The bounds at which records may be evicted, as the configuration spells them.
     pub(crate) fn keys(&self) -> Vec<&'static str> {
         let bytes = (self.max_bytes < 1 << 30).then_some("journal.max_bytes");
@@ -193,14 +198,8 @@ impl Session {
         guarded(|| {
             let mut all = Vec::new();
             loop {
-                let mut refused = 0;
-                let some = loop {
-                    match witness.insist(|| reader.read(64, 1 << 20).map_err(|error| error.to_string())) {
-                        // What it was going to read is being evicted: the next call tries again, as the agent's does.
-                        Err(_) if refused < REFUSALS => refused += 1,
-                        read => break read?,
-                    }
-                };
+                let insists = || witness.insist(|| reader.read(64, 1 << 20).map_err(|error| error.to_string()));
+                let some = again_and_again(insists)?;
                 if some.is_empty() {
                     return Ok(all);
                 }
@@ -271,6 +270,17 @@ pub(crate) fn seen(read: &ReadRecord) -> Seen {
         n,
         requeued: record.requeued,
         told: if n.is_none() { told_by(record) } else { None },
+    }
+}
+
+/// Reads, and reads again where that fails: what was going to be read may be evicted at that moment, and the agent reads on, too.
+pub(crate) fn again_and_again<T, E>(mut read: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    let mut refused = 0;
+    loop {
+        match read() {
+            Err(_) if refused < REFUSALS => refused += 1,
+            done => return done,
+        }
     }
 }
 

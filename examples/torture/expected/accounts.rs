@@ -11,15 +11,15 @@ const RANGES_MAX: usize = 64;
 /// What the outside world knows of the quarantine.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Quarantine {
-    /// Somebody tried to put it there: it may be there.
+    /// A drain, or the writer with a head, tried to put these there: they may be there.
     tried: BTreeSet<Entry>,
-    /// It was there for certain.
+    /// The journal said that it keeps these.
     kept: BTreeSet<Entry>,
-    /// Somebody asked for it to leave: it may be gone.
+    /// The person asked for these to leave: they may be gone.
     leaving: BTreeSet<Entry>,
-    /// Somebody asked for it to be dropped: nobody knows that it is anywhere.
+    /// The person asked for these to be dropped: they need not be anywhere.
     dropped: BTreeSet<Entry>,
-    /// It is gone for certain, unless somebody tries once more.
+    /// The journal said that these have left; a drain may put one there again.
     left: BTreeSet<Entry>,
 }
 
@@ -29,9 +29,9 @@ impl Quarantine {
         self.left.remove(&entry);
     }
 
-    /// Takes it for kept if somebody tried; whether somebody did.
+    /// Notes that the journal keeps the entry, if it was tried. Returns whether it was.
     pub(super) fn keeps(&mut self, entry: Entry) -> bool {
-        // Whoever was quick had it out again before the one who put it there could say so.
+        // The person may have had it out again before the drain could mark that it was kept.
         if self.tried.contains(&entry) && !self.left.contains(&entry) {
             self.kept.insert(entry);
         }
@@ -58,7 +58,7 @@ impl Quarantine {
 }
 
 impl Expected {
-    /// What is not in quarantine though it was put there, stands in it twice, or was to be gone.
+    /// Finds what was put into quarantine and is missing there, what stands there twice, and what was said to have left.
     pub(crate) fn check_quarantine(&self, entries: &[Entry], wrong: &mut Vec<String>) {
         // Nothing says of two heads that they are of one message.
         let at: Vec<&Entry> = entries.iter().filter(|entry| matches!(entry, Entry::At { .. })).collect();
@@ -72,7 +72,7 @@ impl Expected {
         }
         for entry in self.quarantine.kept.intersection(&self.quarantine.leaving) {
             let known = there.contains(entry) || self.quarantine.dropped.contains(entry);
-            if !known && !self.bounded && !self.is_back(*entry) {
+            if !known && !self.bounds.can_evict() && !self.is_back(*entry) {
                 wrong
                     .push(format!("{} was to be requeued, and is neither in quarantine nor in its lane", name(*entry)));
             }
@@ -114,7 +114,7 @@ impl Expected {
             announcements.flat_map(|(_, told)| &told.ranges).flat_map(|(from, to)| *from..=*to).collect();
         let told: BTreeSet<u64> = all.iter().copied().collect();
         // One that was evicted before it was sent for certain goes with the next one.
-        if told.len() < all.len() && !self.bounded && !self.some_was_lost {
+        if told.len() < all.len() && !self.bounds.can_evict() && !self.some_was_lost {
             say(format!("{} positions were announced as lost more than once", all.len() - told.len()));
         }
         let is_gap = |position: &u64| known.sent.get(position).is_some_and(|seen| seen.n.is_none());
@@ -124,7 +124,7 @@ impl Expected {
         let silent = self.quarantine.tried.iter().filter(refused).count() as u64;
         let (told, lost) = (told.len() as u64, facts.evicted + facts.quarantined + facts.damaged);
         // What was sent and not settled may have been given up since, and what it announced is announced once more.
-        let to_come = if self.bounded { 0 } else { facts.unannounced };
+        let to_come = if self.bounds.can_evict() { 0 } else { facts.unannounced };
         let too_many = told + to_come > lost && !self.some_was_lost;
         if told + facts.unannounced + silent < lost || too_many {
             say(format!("{told} positions were announced as lost, and the books say {facts:?}"));
@@ -143,7 +143,7 @@ impl Expected {
             _ if ranges.iter().any(|(from, to)| from > to) => Some("a range runs backwards"),
             _ if ranges.windows(2).any(|pair| pair[1].0 <= pair[0].1.saturating_add(1)) => Some("ranges touch"),
             _ if ranges.last().is_none_or(|(_, last)| *last >= position) => Some("it speaks of what comes after it"),
-            "evicted" if bound.as_deref().is_some_and(|bound| self.bounds.contains(&bound)) => None,
+            "evicted" if bound.as_deref().is_some_and(|bound| self.bounds.keys().contains(&bound)) => None,
             "evicted" => Some("there is no such bound"),
             _ if bound.is_some() => Some("no bound has to do with it"),
             "quarantined" if whole && !positions.all(refused) => Some("not all of them were refused"),
