@@ -202,5 +202,5 @@ async fn a_connection_has_ended_when_the_stub_has_read_all_of_it_and_not_before(
     assert!(stub.ended(&ports, moment).await.is_err(), "it is open");
     drop(connection);
     stub.ended(&ports, Duration::from_secs(30)).await.unwrap();
-    assert!(stub.ended(&BTreeSet::from([1]), moment).await.is_err(), "nobody came from there yet");
+    assert!(stub.ended(&BTreeSet::from([1]), moment).await.is_err(), "no connection came from that port");
 }
