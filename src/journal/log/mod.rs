@@ -25,7 +25,7 @@ pub(crate) mod removal;
 pub(crate) mod sums;
 
 use crate::journal::disk::refusal::is_believed;
-use crate::journal::disk::{files, frame, reserve};
+use crate::journal::disk::{files, frame};
 use crate::journal::error::JournalError;
 use crate::journal::generation::active::{ActiveGeneration, Frames, GenerationError};
 use crate::journal::generation::bytes::GenerationBytes;
@@ -193,17 +193,10 @@ impl Log {
 
     /// Makes a new generation, the active one.
     pub(crate) fn start(&self, manifest: Manifest) -> Result<Arc<ActiveGeneration>, GenerationError> {
-        // Left by an attempt whose first commit failed, or by a run that nothing came in: nothing in it was acknowledged. It goes
-        // last, so that the log is never without a generation, which tells how far the numbers have come.
-        let left = locked(&self.row).get(&manifest.first).map(|generation| generation.dir.clone());
-        match (self.make(manifest.clone(), std::iter::empty()), left) {
-            (Err(GenerationError::Io { source, .. }), Some(left)) if reserve::is_full(&source) => {
-                // Its room is needed.
-                self.left.remove(&left);
-                self.make(manifest, std::iter::empty())
-            }
-            (made, _) => made,
-        }
+        // One at the same number was left by an attempt whose first commit failed, or by a run that nothing came in: nothing in it
+        // was acknowledged. It goes last, on a full disk too: the reserve has given its room, and the log is never without a
+        // generation, which tells how far the numbers have come.
+        self.make(manifest, std::iter::empty())
     }
 
     /// Makes the generation at `manifest.first` anew, with the records of the closed one up to `last`, so that it can be gone on in:
