@@ -51,11 +51,13 @@ pub enum Sabotage {
     FrameInFrame,
     /// A start goes on from the older half of the state file.
     StaleSlot,
+    /// A commit is not synced: what sled asks the system for is all that is done.
+    StockFlush,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Sabotage; 11] = [
+    pub const ALL: [Sabotage; 12] = [
         Sabotage::AckEarly,
         Sabotage::StaleAcks,
         Sabotage::Overtake,
@@ -67,6 +69,7 @@ impl Sabotage {
         Sabotage::ForgedFrame,
         Sabotage::FrameInFrame,
         Sabotage::StaleSlot,
+        Sabotage::StockFlush,
     ];
 
     /// Its name on a command line.
@@ -83,6 +86,7 @@ impl Sabotage {
             Sabotage::ForgedFrame => "forged-frame",
             Sabotage::FrameInFrame => "frame-in-frame",
             Sabotage::StaleSlot => "stale-slot",
+            Sabotage::StockFlush => "stock-flush",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a run costs: counters of this process and of the device below its folder.
 //!
 //! Syncs are counted where they are called: `fsync` and `fdatasync` of the C library are replaced by these, which count and
-//! ask the kernel. Everything in the journal that syncs goes through them, sled's own syncs too (`crates/full-sync`).
+//! ask the kernel. Everything in the journal that syncs goes through them; sled's own syncs are none (`crates/no-range-sync`).
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::c_int;

@@ -63,7 +63,10 @@ fn main() -> ExitCode {
         }
     };
     match options.sabotage {
-        Some(Sabotage::StockFlush) => full_sync::answer_as_stock(power_cut::range_synced),
+        Some(Sabotage::StockFlush) => {
+            tidegate::rig::arm(tidegate::rig::Sabotage::StockFlush);
+            no_range_sync::tell(power_cut::range_synced);
+        }
         Some(Sabotage::CursorFirst) => tidegate::rig::arm(tidegate::rig::Sabotage::CursorFirst),
         Some(Sabotage::ForgedFrame) => tidegate::rig::arm(tidegate::rig::Sabotage::ForgedFrame),
         Some(Sabotage::StaleSlot) => tidegate::rig::arm(tidegate::rig::Sabotage::StaleSlot),

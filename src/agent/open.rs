@@ -34,7 +34,7 @@ pub(super) async fn open_journal(
                 return Ok(Some(opened));
             }
             Ok(Err(error @ JournalError::Locked(_))) if !ours => return Err(error),
-            Ok(Err(error @ (JournalError::Newer(_) | JournalError::NotSynced(_)))) => return Err(error),
+            Ok(Err(error @ JournalError::Newer(_))) => return Err(error),
             Ok(Err(error)) => error.to_string(),
             Err(panic) => panic.to_string(),
         };

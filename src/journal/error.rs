@@ -15,9 +15,6 @@ pub enum JournalError {
     /// A newer tidegate wrote it.
     #[error("journal was {0}; install that version again, or give this one a new journal.path (nothing was changed)")]
     Newer(String),
-    /// The process would not sync for real.
-    #[error("journal not opened: {0}; this binary was linked wrongly, install the package as published")]
-    NotSynced(String),
     /// The disk said no.
     #[error("journal {}: {source}", path.display())]
     Io {
@@ -62,7 +59,9 @@ impl JournalError {
 impl From<GenerationError> for JournalError {
     fn from(error: GenerationError) -> JournalError {
         match error {
-            GenerationError::Io { path, source } => JournalError::Io { path, source },
+            GenerationError::Io { path, source } | GenerationError::Unsynced { path, source } => {
+                JournalError::Io { path, source }
+            }
             other => JournalError::Generation(other.to_string()),
         }
     }

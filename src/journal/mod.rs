@@ -2,8 +2,8 @@
 //!
 //! What it promises:
 //!
-//! 1. A ticket comes back only after its item and all before it are on stable storage ([`writer`]); sled's flush is made
-//!    to reach the device by `full-sync`, which is checked before the first database is opened.
+//! 1. A ticket comes back only after its item and all before it are on stable storage ([`writer`]): the journal syncs the
+//!    file itself when sled has written it ([`generation`]).
 //! 2. Nothing is read before it is durable: lanes read up to the durable high water only ([`reader`]).
 //! 3. Numbers are dense and rise; `(epoch, number)` is never given twice, because the epoch is durable before the first
 //!    append of an open ([`recovery`]).

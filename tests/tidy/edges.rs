@@ -14,7 +14,7 @@ const EDGES: &[Edge] = &[
     // A batch holds its buffer open, and promises what nobody asks for.
     Edge { text: "apply_batch", owners: &[], instead: "plain inserts and one flush" },
     Edge { text: ".transaction(", owners: &[], instead: "plain inserts and one flush" },
-    Edge { text: "full_sync::", owners: &["src/journal/"], instead: "crate::journal::Journal" },
+    Edge { text: "no_range_sync::", owners: &["src/journal/"], instead: "crate::journal::Journal" },
     Edge {
         text: "serde_cbor::",
         owners: &["src/journal/", "src/record/codec.rs", "src/record/pack.rs", "src/mqtt/memory.rs"],

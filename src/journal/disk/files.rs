@@ -13,6 +13,14 @@ pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Syncs what was written to a file, and its length. `path`: its name.
+pub(crate) fn sync_data(file: &File, path: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    refused(path)?;
+    let _ = path;
+    file.sync_data()
+}
+
 /// Syncs every file directly in a folder, then the folder.
 pub(crate) fn sync_tree(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {

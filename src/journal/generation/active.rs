@@ -1,17 +1,20 @@
 //! The active generation: a small sled database, made once, appended to, and never opened again.
 //!
-//! A commit is so many inserts and one flush. sled's batches, which are whole or not there when a database is opened again,
+//! A commit is so many inserts, one flush of sled's, by which it has written everything, and one sync of its file, by us. sled's
+//! own syncs are none (`no-range-sync`): they would come once per buffer, on its threads, without the file's length, and where
+//! one fails sled panics. So a failed sync is an error of ours like any other, and is never taken for one of a write. sled's
+//! batches, which are whole or not there when a database is opened again,
 //! would cost a sync more, and promise nothing that anybody asks for: no database is opened again. What a cut leaves of a
 //! commit is found frame by frame, in the bytes, with a batch as without; what is not whole is left out there
 //! ([`crate::journal::generation::bytes::GenerationBytes::breaks_off_at`]), and that a commit was whole the next one says
-//! (`previous`), which begins only when its flush has returned. Nor does anything hold one of sled's buffers open while it
+//! (`previous`), which begins only when its sync has returned. Nor does anything hold one of sled's buffers open while it
 //! is sealed, as a batch does: where the write of such a buffer fails, sled wakes nobody, and a flush would never return. Should
-//! it come to that all the same, sled is asked until it says so ([`flush`]).
+//! it come to that all the same, sled is asked until it says so ([`write_out`]).
 //!
 //! **sled only appends here, and that is looked at.** It writes a leaf anew with the tenth change or when it holds more than
 //! sixteen values, and what it has written anew it may overwrite where it stood. So no leaf comes that far: every
 //! [`TREE_VALUES`] values go into a new tree. All that sled replaces then is its list of trees, less than half of any
-//! segment, and its cleaner, which empties segments of which less than half counts, has nothing to do. After each flush the
+//! segment, and its cleaner, which empties segments of which less than half counts, has nothing to do. After each sync the
 //! frames of the commit are looked for behind those of the one before
 //! ([`crate::journal::generation::index::Index::follow`]); where they are not, in the whole file, and that is counted. So the
 //! generation is read from its bytes while it is written to, as a closed one is, and each read takes the frame apart anew:
@@ -35,7 +38,7 @@ use crate::journal::generation::watchdog::watched;
 use crate::journal::limits::SEGMENT_BYTES;
 use crate::record::Number;
 use crate::sync::{locked, panic_text};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -67,8 +70,9 @@ pub(crate) enum GenerationError {
     Panic { dir: PathBuf, text: String },
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
-    #[error("{}: sled's flush did not come through the full sync", .0.display())]
-    NotSynced(PathBuf),
+    /// It was written, and the sync failed.
+    #[error("{}: {source}", path.display())]
+    Unsynced { path: PathBuf, source: io::Error },
     #[error("{}: what was flushed is not in its file", .0.display())]
     NotThere(PathBuf),
 }
@@ -114,16 +118,10 @@ impl ActiveGeneration {
         strays: Arc<AtomicU64>,
     ) -> Result<ActiveGeneration, GenerationError> {
         let io = |source| GenerationError::Io { path: dir.to_owned(), source };
-        files::create_dir(dir).map_err(io)?;
+        fs::create_dir(dir).map_err(io)?;
         let config =
             sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).segment_size(SEGMENT_BYTES).flush_every_ms(None);
         let db = guard(dir, || config.open())?;
-        // The first flush proves that sled's sync comes through ours; an empty key cannot be a record's.
-        let before = full_sync::calls();
-        guard(dir, || db.insert([], &[]).and_then(|_| flush(dir, &db)))?;
-        if full_sync::calls() == before {
-            return Err(GenerationError::NotSynced(dir.to_owned()));
-        }
         let path = dir.join(DATABASE);
         let bytes = GenerationBytes::followed(&path).map_err(io)?;
         let file = files::writing().open(&path).map_err(io)?;
@@ -132,7 +130,8 @@ impl ActiveGeneration {
         for frames in carried {
             generation.append(frames)?;
         }
-        files::sync_tree(&generation.dir).map_err(io)?;
+        // Of sled's other files nobody reads anything: they may go with a cut, or stay.
+        files::sync_dir(&generation.dir).map_err(io)?;
         let mut bytes = serde_cbor::to_vec(manifest).expect("plain numbers encode");
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_be_bytes());
         files::replace(&generation.dir.join(MANIFEST_FILE), &bytes).map_err(io)?;
@@ -169,12 +168,22 @@ impl ActiveGeneration {
                 tail.values += 1;
             }
             crate::rig::panic_if_told(self.dir.ancestors().nth(2).unwrap_or(&self.dir), "sync");
-            flush(&self.dir, db)
+            write_out(&self.dir, db)
         })?;
+        self.sync()?;
         self.find(&mut tail, &appended)
     }
 
-    /// Enters what was just flushed for whoever reads.
+    /// What sled has written reaches the device here, and nowhere else.
+    fn sync(&self) -> Result<(), GenerationError> {
+        if crate::rig::armed(crate::rig::Sabotage::StockFlush) {
+            return Ok(());
+        }
+        let path = self.dir.join(DATABASE);
+        files::sync_data(&self.file, &path).map_err(|source| GenerationError::Unsynced { path, source })
+    }
+
+    /// Enters what was just synced for whoever reads.
     fn find(&self, tail: &mut Tail, appended: &[Appended]) -> Result<(), GenerationError> {
         let io = |source| GenerationError::Io { path: self.dir.clone(), source };
         if let Some(end) = self.bytes.follow(tail.end, appended).map_err(io)? {
@@ -221,13 +230,14 @@ impl Drop for ActiveGeneration {
     }
 }
 
-/// Makes everything durable that was given to sled. Where one of sled's threads fails to write or sync a buffer, sled 0.34.7 may
-/// note the error and wake nobody (`exit_reservation` in its `logger.rs`): a flush that waits for this buffer would never
-/// return. Whoever asks for another write is told of the error, and wakes the others: so the watchdog asks for one.
+/// Has sled write everything that was given to it: sled's flush returns when all of it was handed to the system. Where one of
+/// sled's threads fails to write a buffer, sled 0.34.7 may note the error and wake nobody (`exit_reservation` in its
+/// `logger.rs`): a flush that waits for this buffer would never return. Whoever asks for another write is told of the error, and
+/// wakes the others: so the watchdog asks for one.
 ///
 /// Never by sled's `flush_async`: that waits on one of the threads that do the writing. sled adds to them only when more than
 /// seven jobs wait, so seven flushes at once wait for each other for ever.
-fn flush(dir: &Path, db: &sled::Db) -> sled::Result<()> {
+fn write_out(dir: &Path, db: &sled::Db) -> sled::Result<()> {
     let (dir, asked, mut count) = (dir.to_owned(), db.clone(), 0u64);
     let ask = move || {
         // Another value each time: sled writes nothing where nothing changes.

@@ -111,10 +111,12 @@ impl Journal {
     /// Opens the journal, or makes it.
     ///
     /// # Errors
-    /// [`JournalError::Locked`], [`JournalError::Newer`] and [`JournalError::NotSynced`] are final; anything else is the
-    /// disk's doing and may be tried again.
+    /// [`JournalError::Locked`] and [`JournalError::Newer`] are final; anything else is the disk's doing and may be tried
+    /// again.
     pub fn open(options: &JournalOptions, clock: &Clock) -> Result<Opened, JournalError> {
-        full_sync::check().map_err(JournalError::NotSynced)?;
+        if let Err(error) = no_range_sync::check() {
+            tracing::warn!(error, "commits wait longer than they must: please report this with the log");
+        }
         match Journal::open_once(options, clock) {
             Err(error) if error.is_full() && Reserve::new(&options.path, options.reserve_bytes).give_up() => {
                 tracing::warn!(%error, "disk full: the journal's reserve is given up, so that it can be opened");

@@ -146,7 +146,7 @@ fn what_an_evicted_gap_record_announced_is_announced_again() {
     let mut rig = start(&options);
     rig.append(1..=10);
     lose(&rig.journal, 3, 4);
-    for n in 0..60 {
+    for n in 0..70 {
         rig.append(n * 100 + 11..=n * 100 + 110);
     }
     until_told(&rig);

@@ -1,8 +1,8 @@
 //! What the torture (`examples/torture`) found, one test each: the journal at the very moment, on the modelled disk.
 
 use super::{
-    Journal, JournalOptions, MAIN, Outcome, Rig, append_to_newest, bare_frames, begin, options, plain, read_all,
-    settle, start,
+    Journal, JournalOptions, MAIN, Outcome, Rig, append_to_newest, bare_frames, begin, damage, options, plain,
+    read_all, settle, start,
 };
 use crate::clock::Clock;
 use crate::journal::disk::files;
@@ -115,8 +115,8 @@ fn a_small_commit_is_synced_once_and_changes_no_length() {
 
 /// sled notes that a write of its own thread failed, and may wake nobody that waits for it: the writer would stand still for ever.
 #[test]
-fn a_commit_of_which_any_one_sync_is_refused_ends_with_the_refusal() {
-    // Two of sled's buffers: it stood still where the first one's sync was the last to end, and failed.
+fn a_commit_of_which_a_write_or_the_sync_is_refused_ends_with_the_refusal() {
+    // Two of sled's buffers: it stood still where the first one was the last to end, and failed.
     let records: Vec<_> = (1..=100).map(|n| Arc::new(crate::testing::record(n, &[n as u8; 3_000]))).collect();
     let slow = Habits { sync_pause: Some(Duration::from_millis(20)), ..Habits::default() };
     recorded_with(slow, |dir, recording| {
@@ -130,13 +130,34 @@ fn a_commit_of_which_any_one_sync_is_refused_ends_with_the_refusal() {
             )
             .unwrap();
             let before = recording.refused();
-            recording.refuse(&[Fault { call: Call::Sync, after: round % 2, times: 1, errno: 5, half: false }]);
+            let (call, after) = [(Call::Sync, 0), (Call::Write, 0), (Call::Write, 1)][round % 3];
+            recording.refuse(&[Fault { call, after, times: 1, errno: 5, half: false }]);
             let frames = framed(&records, Some(Number(0))).0;
             let (said, heard) = mpsc::channel();
             std::thread::spawn(move || said.send(generation.append(frames).is_err()));
             let failed = heard.recv_timeout(Duration::from_secs(20)).expect("the writer stands still");
-            assert_eq!(failed, recording.refused() > before);
+            assert!(failed && recording.refused() > before, "round {round}");
         }
+    });
+}
+
+/// A file system that gives space only when it is synced may lose what was written: that it says "full" is no reason to trust it.
+#[test]
+fn a_file_of_which_a_sync_says_that_the_disk_is_full_is_not_trusted_again() {
+    recorded(|dir, recording| {
+        let large = JournalOptions { generation_bytes: 1 << 30, quiet: Duration::from_secs(3600), ..options(dir) };
+        let mut rig = start(&large);
+        rig.append(1..=80);
+        let before = damage::generations(dir);
+        // Among them may be a sync of the state file, which another thread writes.
+        recording.refuse(&[Fault { call: Call::Sync, after: 0, times: 3, errno: 28, half: false }]);
+        rig.append(81..=90);
+        assert!(recording.refused() > 0);
+        let after = damage::generations(dir);
+        assert_eq!(rig.journal.0.log.firsts(), [Number(1)], "all of it is in one file");
+        assert!(after.len() == 1 && after != before, "{after:?}");
+        assert_eq!(rig.read_all(), plain(1..=90));
+        rig.end(true);
     });
 }
 

@@ -1,8 +1,8 @@
 //! The writer: takes all that waits, makes it one commit, syncs it, and gives the tickets back in order.
 //!
 //! It runs on a thread of its own, because a commit may take as long as the card pleases. The order of its steps is the
-//! promise 'durable before acknowledged': number → append and flush (a full sync) → books → durable high water (lanes
-//! may read) → tickets (intake may acknowledge). A failure anywhere before the flush returned leaves books, high water
+//! promise 'durable before acknowledged': number → append and sync → books → durable high water (lanes may read) →
+//! tickets (intake may acknowledge). A failure anywhere before the sync returned leaves books, high water
 //! and tickets as they were, and the very same records, under the same numbers, are tried again until the disk takes
 //! them; so does a panic ([`crate::journal::writer::hand`]). Nothing that was received is ever dropped here; what is unacknowledged stays with the broker.
 
@@ -18,7 +18,7 @@ pub(crate) mod requeue;
 
 use crate::journal::disk::frame::FRAME_VERSION;
 use crate::journal::error::JournalError;
-use crate::journal::generation::active::ActiveGeneration;
+use crate::journal::generation::active::{ActiveGeneration, GenerationError};
 use crate::journal::generation::manifest::{Manifest, ManifestLane};
 use crate::journal::handle::Journal;
 use crate::journal::handle::append::{Append, Item, Ticket, weight};
@@ -299,9 +299,11 @@ impl<T: Ticket> Writer<T> {
             self.rotate()?;
         }
         let active = self.active()?;
-        if let Err(error) = active.append(frames).map_err(JournalError::from) {
-            // A disk without room says so before it writes.
-            if !error.is_full() {
+        if let Err(error) = active.append(frames) {
+            let unsynced = matches!(error, GenerationError::Unsynced { .. });
+            let error = JournalError::from(error);
+            // A disk without room mostly says so before it writes; one that says it at the sync may have lost what was written.
+            if unsynced || !error.is_full() {
                 self.journal.0.log.distrust_newest();
             }
             return Err(error);
