@@ -276,9 +276,9 @@ impl Expected {
     }
 
     /// Positions that may be booked as damaged: without a state nobody knows that a commit was torn before it was
-    /// acknowledged, and what it lacks counts as lost.
+    /// acknowledged, or before what it puts back has left the quarantine, and what it lacks counts as lost.
     fn may_be_damaged(&self) -> u64 {
-        let open = self.submitted.difference(&self.acked).count() as u64;
+        let open = self.submitted.difference(&self.acked).count() as u64 + self.quarantine.under_way();
         if self.state_was_lost { self.gone + open } else { 0 }
     }
 

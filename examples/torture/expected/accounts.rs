@@ -45,6 +45,11 @@ impl Quarantine {
         }
     }
 
+    /// Asked back into their lanes, and nobody was told that they have left: a commit of them may be there in part.
+    pub(super) fn under_way(&self) -> u64 {
+        self.leaving.difference(&self.dropped).count() as u64
+    }
+
     pub(super) fn left(&mut self, entry: Entry) {
         self.kept.remove(&entry);
         self.leaving.remove(&entry);
