@@ -1,20 +1,21 @@
 //! The active generation: a small sled database, made once, appended to, and never opened again.
 //!
-//! A commit is so many inserts, one flush of sled's, by which it has written everything, and one sync of its file, by us. sled's
-//! own syncs are none (`no-range-sync`): they would come once per buffer, on its threads, without the file's length, and where
-//! one fails sled panics. So a failed sync is an error of ours like any other, and is never taken for one of a write. sled's
-//! batches, which are whole or not there when a database is opened again,
-//! would cost a sync more, and promise nothing that anybody asks for: no database is opened again. What a cut leaves of a
-//! commit is found frame by frame, in the bytes, with a batch as without; what is not whole is left out there
-//! ([`crate::journal::generation::bytes::GenerationBytes::breaks_off_at`]), and that a commit was whole the next one says
-//! (`previous`), which begins only when its sync has returned. Nor does anything hold one of sled's buffers open while it
-//! is sealed, as a batch does: where the write of such a buffer fails, sled wakes nobody, and a flush would never return. Should
-//! it come to that all the same, sled is asked until it says so ([`write_out`]).
+//! A commit is so many inserts, one flush of sled's, by which it has written everything, a look whether all of it is in the
+//! file, and one sync of that file, by us. sled's own syncs are none (`no-range-sync`): they would come once per buffer, on its
+//! threads, without the file's length, and where one fails sled panics. So a failed sync is an error of ours like any other, and
+//! never taken for one of a write; and what was synced is what was seen in the file, whatever sled's flush means by "done".
+//!
+//! sled's batches, which are whole or not there when a database is opened again, would promise nothing that anybody asks for: no
+//! database is opened again. What a cut leaves of a commit is found frame by frame, in the bytes, with a batch as without; what
+//! is not whole is left out there ([`crate::journal::generation::bytes::GenerationBytes::breaks_off_at`]), and that a commit was
+//! whole the next one says (`previous`), which begins only when its sync has returned. Nor does anything hold one of sled's
+//! buffers open while it is sealed, as a batch does: where the write of such a buffer fails, sled wakes nobody, and a flush would
+//! never return. Should it come to that all the same, sled is asked until it says so ([`write_out`]).
 //!
 //! **sled only appends here, and that is looked at.** It writes a leaf anew with the tenth change or when it holds more than
 //! sixteen values, and what it has written anew it may overwrite where it stood. So no leaf comes that far: every
 //! [`TREE_VALUES`] values go into a new tree. All that sled replaces then is its list of trees, less than half of any
-//! segment, and its cleaner, which empties segments of which less than half counts, has nothing to do. After each sync the
+//! segment, and its cleaner, which empties segments of which less than half counts, has nothing to do. Before each sync the
 //! frames of the commit are looked for behind those of the one before
 //! ([`crate::journal::generation::index::Index::follow`]); where they are not, in the whole file, and that is counted. So the
 //! generation is read from its bytes while it is written to, as a closed one is, and each read takes the frame apart anew:
@@ -170,11 +171,11 @@ impl ActiveGeneration {
             crate::rig::panic_if_told(self.dir.ancestors().nth(2).unwrap_or(&self.dir), "sync");
             write_out(&self.dir, db)
         })?;
-        self.sync()?;
-        self.find(&mut tail, &appended)
+        self.find(&mut tail, &appended)?;
+        self.sync()
     }
 
-    /// What sled has written reaches the device here, and nowhere else.
+    /// What sled has written reaches the device here, and nowhere else; behind [`ActiveGeneration::find`], which has read it back.
     fn sync(&self) -> Result<(), GenerationError> {
         if crate::rig::armed(crate::rig::Sabotage::StockFlush) {
             return Ok(());
@@ -183,7 +184,7 @@ impl ActiveGeneration {
         files::sync_data(&self.file, &path).map_err(|source| GenerationError::Unsynced { path, source })
     }
 
-    /// Enters what was just synced for whoever reads.
+    /// Enters what was just written for whoever reads; nobody reads it before it is durable.
     fn find(&self, tail: &mut Tail, appended: &[Appended]) -> Result<(), GenerationError> {
         let io = |source| GenerationError::Io { path: self.dir.clone(), source };
         if let Some(end) = self.bytes.follow(tail.end, appended).map_err(io)? {
