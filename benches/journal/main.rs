@@ -24,6 +24,7 @@
 #![allow(clippy::disallowed_methods, reason = "it stands in for the agent, which starts threads and opens files")]
 
 mod counts;
+mod pages;
 mod plain;
 mod real;
 mod resident;
@@ -31,6 +32,7 @@ mod store;
 mod traffic;
 
 use counts::Counts;
+use pages::Pages;
 use plain::{OneFile, Segments};
 use real::{Keeping, Real};
 use std::path::{Path, PathBuf};
@@ -111,6 +113,8 @@ struct Cost {
     all: Counts,
     /// Syncs while a commit was waited for.
     in_commits: u64,
+    /// What was in its files before it was drained, where it is the journal.
+    pages: Pages,
     commits: u64,
     time: Duration,
 }
@@ -135,12 +139,13 @@ fn cost(subject: &str, folder: &Path, records: u64, group: u64) -> Outcome<Cost>
             }
         }
     }
+    let pages = if subject == "journal" { Pages::below(&folder.path().join(subject))? } else { Pages::default() };
     drained += store.drain(records)?;
     if drained != records {
         return Err(format!("{subject}: {drained} of {records} came back").into());
     }
     store.close()?;
-    Ok(Cost { all: Counts::flushed(folder.path()) - before, in_commits, commits, time })
+    Ok(Cost { all: Counts::flushed(folder.path()) - before, in_commits, pages, commits, time })
 }
 
 fn groups(folder: &Path, (records, group, limit): (u64, u64, Option<f64>)) -> Outcome<()> {
@@ -155,6 +160,9 @@ fn groups(folder: &Path, (records, group, limit): (u64, u64, Option<f64>)) -> Ou
     table("device bytes", of(&|cost| cost.all.device as f64 / payload), "", limit.map(|limit| (limit, false)));
     table("device bytes, of the file's", of(&|cost| cost.all.device as f64 / floor), "", None);
     table("bytes of pages", of(&|cost| cost.all.pages as f64 / payload), "", None);
+    let Pages { all, lists, longest } = costs[2].pages;
+    row("of sled's messages, its list of trees", lists as f64 / all as f64 * 100.0, "%");
+    row("the longest list, which it keeps in memory", longest as f64 / 1e3, "KB");
     let syncs = of(&|cost| cost.in_commits as f64 / cost.commits as f64);
     table("syncs per commit", syncs, "", Some((SYNCS_PER_COMMIT, false)));
     table("all syncs per commit", of(&|cost| cost.all.syncs as f64 / cost.commits as f64), "", None);
