@@ -1,6 +1,6 @@
 //! Opening the journal, for as long as it takes, and what is said about what was found.
 
-use super::OPEN_RETRY;
+use crate::agent::OPEN_RETRY;
 use crate::clock::Clock;
 use crate::config::{Config, QueueConfig};
 use crate::journal::{

@@ -1,7 +1,7 @@
 //! What a configuration asks for beside the journal, made before anything of an older one is given up: so that what is
 //! wrong with it is said at once, and changes nothing.
 
-use super::AgentError;
+use crate::agent::AgentError;
 use crate::clock::Clock;
 use crate::config::{BrokerAddress, Config};
 use crate::journal::Journal;

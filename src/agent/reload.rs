@@ -5,7 +5,7 @@
 //! `journal.path` while the old journal holds some. Where the file means what is in effect already, a SIGHUP says that
 //! something else was mended: whatever waits is tried at once. After a refusal, too.
 
-use super::prepare::Prepared;
+use crate::agent::prepare::Prepared;
 use crate::clock::Clock;
 use crate::config::effective::difference;
 use crate::config::{Config, host_name};
@@ -56,7 +56,7 @@ impl Orders {
             match self.reload(&config, &board).await {
                 Reload::Next(prepared) => {
                     // The manager's view: busy until the next READY.
-                    super::notify(&[
+                    crate::agent::notify(&[
                         NotifyState::Reloading,
                         NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Status("reloading")),
                     ]);

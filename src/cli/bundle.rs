@@ -4,9 +4,9 @@
 //! password, a secret or a token, user and password of a URL, and words that look like a secret access key. Payloads
 //! are not in it.
 
-use super::ExitCode;
-use super::output::{NewFile, Owner};
-use super::print::{complain, say};
+use crate::cli::ExitCode;
+use crate::cli::output::{NewFile, Owner};
+use crate::cli::print::{complain, say};
 use crate::clock::{Clock, rfc3339_ms};
 use crate::config::Config;
 use crate::visible;
@@ -51,7 +51,7 @@ fn parts(config_file: &Path) -> Vec<(&'static str, String)> {
         vec![("about.txt", about(config_file)), ("config.toml", said(std::fs::read_to_string(config_file)))];
     match &config {
         Ok(config) => {
-            let status = super::status::ask(config).map(|snapshot| snapshot.to_string());
+            let status = crate::cli::status::ask(config).map(|snapshot| snapshot.to_string());
             parts.push(("status.json", said(status)));
             parts.push(("journal.txt", listing(&config.journal.path)));
         }

@@ -1,7 +1,7 @@
 //! `tidegate config …`: configurations, shown.
 
-use super::print::{complain, say, say_text};
-use super::{ConfigFile, ExitCode, ask, load, load_noting};
+use crate::cli::print::{complain, say, say_text};
+use crate::cli::{ConfigFile, ExitCode, ask, load, load_noting};
 use crate::config::effective::{Setting, as_file, difference};
 use crate::config::{Config, DEFAULT_TOML};
 use crate::mqtt::names;

@@ -7,9 +7,9 @@
 pub(super) mod at_rest;
 mod reference;
 
-use super::ExitCode;
-use super::output::{self, Owner};
-use super::print::{complain, say};
+use crate::cli::ExitCode;
+use crate::cli::output::{self, Owner};
+use crate::cli::print::{complain, say};
 use crate::config::{Config, CredentialsSource};
 use crate::sqs::credentials::{AccessKey, parse_csv, read_csv};
 use at_rest::{DEFAULT_PLACE, HANDED_OVER, Places, Stored};

@@ -1,9 +1,9 @@
 //! `tidegate explain`: what would become of a message: profile, identity, queues, and the exact SQS entry. Nothing is sent
 //! and nothing is journaled. A running agent hands over its next messages; only where none runs, a guest goes to the broker.
 
-use super::ask::Agent;
-use super::print::{complain, say_json, say_text};
-use super::{ExitCode, ask, at_broker, load};
+use crate::cli::ask::Agent;
+use crate::cli::print::{complain, say_json, say_text};
+use crate::cli::{ExitCode, ask, at_broker, load};
 use crate::clock::{BootId, Clock};
 use crate::config::{Config, RouteConfig};
 use crate::mqtt::topic::route_of;

@@ -4,9 +4,9 @@
 //! A broker goes on queueing for a persistent session for ever. What waits there is lost by this, so what a running agent
 //! uses is refused; another client id's may be ended beside it.
 
-use super::ask::Agent;
-use super::print::{complain, say};
-use super::{ExitCode, ask, at_broker, load};
+use crate::cli::ask::Agent;
+use crate::cli::print::{complain, say};
+use crate::cli::{ExitCode, ask, at_broker, load};
 use crate::config::Config;
 use crate::mqtt::names::forget_command;
 use crate::mqtt::visit::{changes_ids, forget};

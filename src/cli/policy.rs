@@ -1,7 +1,7 @@
 //! `tidegate policy`: the least permissions that the configured queues need, to be pasted into IAM.
 
-use super::print::{complain, say_json};
-use super::{ExitCode, load};
+use crate::cli::print::{complain, say_json};
+use crate::cli::{ExitCode, load};
 use crate::config::Config;
 use serde_json::{Value, json};
 use std::path::Path;

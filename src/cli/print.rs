@@ -3,7 +3,7 @@
 //! A reader that has seen enough (`tidegate journal list | head`) closes the pipe: that ends the command quietly, where the
 //! standard macros would end it by a panic.
 
-use super::ExitCode;
+use crate::cli::ExitCode;
 use crate::visible;
 use std::fmt::{Arguments, Display};
 use std::io::{self, ErrorKind, Write};

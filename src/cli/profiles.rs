@@ -1,7 +1,7 @@
 //! `tidegate profiles`: every profile, with what a technician wants to know before choosing one.
 
-use super::ExitCode;
-use super::print::{complain, say_json, say_text};
+use crate::cli::ExitCode;
+use crate::cli::print::{complain, say_json, say_text};
 use crate::config::nearest;
 use crate::record::profile::presets::Preset;
 use crate::record::profile::{ProfileInfo, REGISTRY};

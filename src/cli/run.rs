@@ -1,7 +1,7 @@
 //! `tidegate run`: the agent.
 
-use super::{ExitCode, load};
 use crate::agent::{self, AgentError};
+use crate::cli::{ExitCode, load};
 use crate::journal::JournalError;
 use crate::telemetry;
 use std::path::Path;

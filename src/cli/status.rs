@@ -1,7 +1,7 @@
 //! `tidegate status`: what the running agent says of itself, or what the journal tells without it.
 
-use super::print::{clear, complain, say, say_json, say_text};
-use super::{ExitCode, ask, load};
+use crate::cli::print::{clear, complain, say, say_json, say_text};
+use crate::cli::{ExitCode, ask, load};
 use crate::config::Config;
 use crate::journal::{View, ViewStats};
 use crate::status::history::span;

@@ -45,7 +45,7 @@ impl BrokerAddress {
 
     /// The broker of a URL; `None`: it is none.
     pub fn of(url: &str) -> Option<BrokerAddress> {
-        super::parse::broker_url(url).ok()
+        crate::config::parse::broker_url(url).ok()
     }
 }
 

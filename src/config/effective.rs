@@ -1,12 +1,12 @@
 //! The configuration that is in effect, key by key, as the file would say it: what `config show` prints, what `config diff`
 //! and a reload compare. What it prints is itself a configuration, with the same meaning.
 
-use super::form::word_of;
-use super::parse::{duration_text, size_text};
-use super::queues::{BODIES, ORDERINGS};
-use super::routes::GROUPINGS;
-use super::sections::ON_FULL;
-use super::{Config, CredentialsSource, QueueConfig, RouteConfig};
+use crate::config::form::word_of;
+use crate::config::parse::{duration_text, size_text};
+use crate::config::queues::{BODIES, ORDERINGS};
+use crate::config::routes::GROUPINGS;
+use crate::config::sections::ON_FULL;
+use crate::config::{Config, CredentialsSource, QueueConfig, RouteConfig};
 use std::fmt::Display;
 use std::path::Path;
 
@@ -219,8 +219,8 @@ pub fn difference(was: &[Setting], is: &[Setting]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::parse;
     use super::*;
+    use crate::config::tests::parse;
     use proptest::prelude::*;
 
     fn shown(config: &Config) -> String {
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn every_key_of_the_reference_can_be_shown_and_a_difference_names_both_values() {
-        let minimal = parse(super::super::tests::MINIMAL).expect("a configuration");
+        let minimal = parse(crate::config::tests::MINIMAL).expect("a configuration");
         let rows = minimal.settings();
         for (section, key) in
             [("[mqtt]", "url"), ("[queues.main]", "ordering"), ("[[routes]]", "topics"), ("[status]", "listen")]
@@ -269,7 +269,7 @@ mod tests {
             assert!(rows.iter().any(|row| row.section == section && row.key == key), "{section} {key}");
         }
         let other =
-            parse(&super::super::tests::MINIMAL.replace("[[routes]]", "[mqtt]\nkeep_alive = \"1 min\"\n[[routes]]"));
+            parse(&crate::config::tests::MINIMAL.replace("[[routes]]", "[mqtt]\nkeep_alive = \"1 min\"\n[[routes]]"));
         let lines = difference(&rows, &other.expect("a configuration").settings());
         assert_eq!(lines, ["- mqtt.keep_alive = \"30 s\"", "+ mqtt.keep_alive = \"1 min\""]);
     }

@@ -1,7 +1,7 @@
 //! A value as it was written, before it has a type, and where it stands.
 
-use super::parse::Wrong;
-use super::problem::{Place, is_secret_value, nearest};
+use crate::config::parse::Wrong;
+use crate::config::problem::{Place, is_secret_value, nearest};
 use toml::Spanned;
 use toml::de::DeValue;
 

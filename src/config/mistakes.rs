@@ -1,7 +1,7 @@
 //! The mistakes that people make, with the full texts that they are shown.
 
-use super::tests::{MINIMAL, parse, parse_with};
 use super::*;
+use crate::config::tests::{MINIMAL, parse, parse_with};
 
 /// What is said of the minimal file with a text in front.
 fn said_of(front: &str) -> String {
@@ -562,7 +562,7 @@ fn a_file_that_cannot_be_read_is_told_with_the_next_step() {
 proptest::proptest! {
     #[test]
     fn any_damaged_file_is_judged_and_told(at: proptest::sample::Index, cut in 0_usize..40, noise in "[a-z\"'=\\[\\]{}#.,“\t\r\né0-9]{0,6}") {
-        let chars: Vec<char> = super::DEFAULT_TOML.chars().collect();
+        let chars: Vec<char> = crate::config::DEFAULT_TOML.chars().collect();
         let at = at.index(chars.len());
         let rest = chars.iter().skip(at + cut);
         let text: String = chars[..at].iter().chain(&noise.chars().collect::<Vec<_>>()).chain(rest).collect();

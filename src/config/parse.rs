@@ -1,7 +1,7 @@
 //! The forms that values are written in: sizes, durations, the broker's address, names. Pure; each refusal says what was
 //! expected and, where it can be guessed, what was meant.
 
-use super::BrokerAddress;
+use crate::config::BrokerAddress;
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! Reads `[queues.NAME]`: where records go, with which keys, in which form.
 
-use super::form::{At, Form, Located, plain_text};
-use super::parse::{self, Wrong};
-use super::reader::{Reader, Section};
-use super::{BodyFormat, CredentialsSource, Ordering, QueueConfig};
+use crate::config::form::{At, Form, Located, plain_text};
+use crate::config::parse::{self, Wrong};
+use crate::config::reader::{Reader, Section};
+use crate::config::{BodyFormat, CredentialsSource, Ordering, QueueConfig};
 use crate::sqs::entry::rectype::Template;
 use crate::sqs::url::QueueUrl;
 use std::time::Duration;
@@ -34,7 +34,7 @@ const QUEUES_MAX: usize = 8;
 pub(super) fn queues<'d>(reader: &mut Reader<'d>, root: &'d DeTable<'d>) -> Queues {
     let mut out = Queues { queues: Vec::new(), names: Vec::new() };
     let Some(value) = root.get("queues") else {
-        let at = At { key: String::new(), place: super::problem::Place::File };
+        let at = At { key: String::new(), place: crate::config::problem::Place::File };
         let wrong = Wrong {
             found: "no queue".to_owned(),
             expected: "at least one section [queues.NAME]".to_owned(),

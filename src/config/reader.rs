@@ -4,9 +4,9 @@
 //! A section remembers which keys were asked for. What stands in the file and was never asked for is an unknown key; so
 //! the reading code is the one list of keys there is, and the tests compare the shipped defaults with it.
 
-use super::form::{At, Form, Located, not_a_word, plain_text};
-use super::parse::{self, Wrong};
-use super::problem::{ConfigProblem, Place, Source, is_secret_key, nearest};
+use crate::config::form::{At, Form, Located, not_a_word, plain_text};
+use crate::config::parse::{self, Wrong};
+use crate::config::problem::{ConfigProblem, Place, Source, is_secret_key, nearest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};

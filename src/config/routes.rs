@@ -3,11 +3,11 @@
 //! No two filters of all routes may intersect: some brokers would deliver such a message twice, others once, and nobody
 //! could say by which profile it was read. Fan-out is `queues = [..]`.
 
-use super::RouteConfig;
-use super::form::{At, Form, Located, not_a_word, plain_text};
-use super::parse::{self, Wrong};
-use super::problem::nearest;
-use super::reader::{Reader, Section};
+use crate::config::RouteConfig;
+use crate::config::form::{At, Form, Located, not_a_word, plain_text};
+use crate::config::parse::{self, Wrong};
+use crate::config::problem::nearest;
+use crate::config::reader::{Reader, Section};
 use crate::mqtt::topic::{filter_problem, intersect};
 use crate::record::identity::Grouping;
 use crate::record::profile::generic::DeviceAt;
@@ -26,7 +26,7 @@ pub(super) const GROUPINGS: [(&str, Grouping); 4] = [
 /// Reads all routes. None at all is a problem. `queues` are the names that a route may use.
 pub(super) fn routes<'d>(reader: &mut Reader<'d>, root: &'d DeTable<'d>, queues: &[String]) -> Vec<RouteConfig> {
     let Some(value) = root.get("routes") else {
-        let at = At { key: String::new(), place: super::problem::Place::File };
+        let at = At { key: String::new(), place: crate::config::problem::Place::File };
         let expected = "at least one section [[routes]] with profile and queue".to_owned();
         let wrong = Wrong { found: "no route: no message would be taken".to_owned(), expected, ..Wrong::default() };
         reader.problem(&at, None, wrong);
@@ -235,7 +235,7 @@ fn targets(section: &mut Section<'_, '_>, known: &[String]) -> Vec<String> {
 fn check_disjoint(reader: &mut Reader<'_>, filter: &Located<String>, before: &[Located<String>]) {
     let Some(other) = before.iter().find(|other| intersect(&other.value, &filter.value)) else { return };
     let line = match &other.at.place {
-        super::problem::Place::Line { line, .. } => format!(" in line {line}"),
+        crate::config::problem::Place::Line { line, .. } => format!(" in line {line}"),
         _ => String::new(),
     };
     let found = format!("\"{}\" and \"{}\"{line} can match the same topic", filter.value, other.value);

@@ -3,10 +3,10 @@
 //! A wrong value is noted and its default read on, so that one run shows all problems; nothing that was read beside a
 //! problem is ever used.
 
-use super::form::{At, Form, Located, plain_text};
-use super::parse::{self, Wrong};
-use super::reader::{Reader, Section};
-use super::{BrokerAddress, GatewayConfig, JournalConfig, MqttConfig, OnFull, RecordsConfig, StatusConfig};
+use crate::config::form::{At, Form, Located, plain_text};
+use crate::config::parse::{self, Wrong};
+use crate::config::reader::{Reader, Section};
+use crate::config::{BrokerAddress, GatewayConfig, JournalConfig, MqttConfig, OnFull, RecordsConfig, StatusConfig};
 use crate::record::pointer::Pointer;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -202,7 +202,9 @@ fn redact(section: &mut Section<'_, '_>) -> Vec<Pointer> {
         return Vec::new();
     }
     let mut out = Vec::new();
-    for text in super::routes::strings(section, form, at, "a list of JSON pointers such as [\"/object/secret\"]") {
+    for text in
+        crate::config::routes::strings(section, form, at, "a list of JSON pointers such as [\"/object/secret\"]")
+    {
         match text.value.parse::<Pointer>() {
             Ok(pointer) if !pointer.levels().is_empty() => out.push(pointer),
             Ok(_) => {

@@ -1,6 +1,6 @@
 //! What is wrong where the file is no TOML, in the words of somebody who edits it by hand.
 
-use super::problem::{ConfigProblem, Place, Source};
+use crate::config::problem::{ConfigProblem, Place, Source};
 use toml::de::Error;
 
 /// Quotes that word processors and chat programs put in the place of `"`.

@@ -1,10 +1,10 @@
 //! One flight: mark, render, send. Everything in it that waits for the disk does so off the runtime's threads.
 
-use super::doubt::Doubt;
-use super::settle::{self, Verdict};
-use super::status::CANNOT_READ;
 use crate::clock::Clock;
 use crate::config::{BodyFormat, RecordsConfig};
+use crate::drain::doubt::Doubt;
+use crate::drain::settle::{self, Verdict};
+use crate::drain::status::CANNOT_READ;
 use crate::journal::{Lane, ReadRecord};
 use crate::record::{Number, Position, Record};
 use crate::sqs::client::attempt_limit;

@@ -11,7 +11,7 @@
 //! No count ever ends in anything but another wait. Faults that come back while the gate is closed already (several
 //! batches were in flight) do not lengthen the wait.
 
-use super::backoff::Backoff;
+use crate::drain::backoff::Backoff;
 use crate::sqs::{Fault, FaultClass};
 use std::time::Duration;
 use tokio::time::Instant;

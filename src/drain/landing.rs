@@ -1,8 +1,8 @@
 //! What comes back, turned into settle, resend or quarantine.
 
-use super::flight::{Fate, Landing, Seat};
-use super::settle::{self, Verdict};
-use super::task::Drain;
+use crate::drain::flight::{Fate, Landing, Seat};
+use crate::drain::settle::{self, Verdict};
+use crate::drain::task::Drain;
 use crate::journal::books::Outcome;
 use crate::record::Position;
 use crate::record::profile::order_key;

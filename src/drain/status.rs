@@ -1,6 +1,6 @@
 //! What a lane's drain shows: its state in words, and counts since the start.
 
-use super::gate::GateState;
+use crate::drain::gate::GateState;
 use crate::sqs::FaultClass;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -141,8 +141,8 @@ impl DrainShared {
 
 #[cfg(test)]
 mod tests {
-    use super::super::gate::Cause;
     use super::*;
+    use crate::drain::gate::Cause;
 
     #[test]
     fn a_journal_that_cannot_be_read_is_no_link_that_is_away() {

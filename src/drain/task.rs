@@ -1,13 +1,13 @@
 //! The task of one lane: reads ahead, lets batches fly while the gate permits, and books what comes back.
 
-use super::batcher::{BatchLimits, Batcher};
-use super::doubt::Doubt;
-use super::flight::{self, Airline, Bounds, Landing, Seat};
-use super::gate::{Gate, Permit};
-use super::limit::SizeLimit;
-use super::status::{DrainShared, DrainState};
 use crate::clock::Clock;
 use crate::config::{Ordering, QueueConfig, RecordsConfig};
+use crate::drain::batcher::{BatchLimits, Batcher};
+use crate::drain::doubt::Doubt;
+use crate::drain::flight::{self, Airline, Bounds, Landing, Seat};
+use crate::drain::gate::{Gate, Permit};
+use crate::drain::limit::SizeLimit;
+use crate::drain::status::{DrainShared, DrainState};
 use crate::journal::{JournalError, Lane, MaybeSent, ReadRecord, Reader};
 use crate::record::profile::order_key;
 use crate::record::{Number, Position, Record};
@@ -344,7 +344,7 @@ impl<S: BatchSender> Drain<S> {
     fn gate_is_parked(&self) -> bool {
         let parked =
             |class| matches!(class, FaultClass::WaitForConfiguration | FaultClass::WaitForClock | FaultClass::OnceMore);
-        matches!(self.gate.state(), super::gate::GateState::Waiting { cause, .. } if parked(cause.class))
+        matches!(self.gate.state(), crate::drain::gate::GateState::Waiting { cause, .. } if parked(cause.class))
     }
 
     /// While parked, looks every [`MENDED_LOOK`] whether the cause is mended, however busy the lane is otherwise.

@@ -13,12 +13,12 @@
 //! dead connection's number: no ack can follow, and nothing that reached us is thrown away (the broker's session may be
 //! gone by the next connection, and a QoS 0 message never comes again).
 
-use super::acks::{self, Acks};
-use super::arrivals::Arrivals;
-use super::outage::{self, Cause, Outage};
-use super::size::Limit;
-use super::subscriptions::Ask;
-use super::{Intake, IntakeState, PendingAck, options, wait};
+use crate::mqtt::acks::{self, Acks};
+use crate::mqtt::arrivals::Arrivals;
+use crate::mqtt::outage::{self, Cause, Outage};
+use crate::mqtt::size::Limit;
+use crate::mqtt::subscriptions::Ask;
+use crate::mqtt::{Intake, IntakeState, PendingAck, options, wait};
 use crate::record::Number;
 use rumqttc::mqttbytes::v4::Packet;
 use rumqttc::{AsyncClient, Event, EventLoop, MqttState, Outgoing};
@@ -40,7 +40,7 @@ pub(super) enum End {
     Full,
     /// The message for which the packet limit was raised is acknowledged, or did not come.
     Lower,
-    /// Left politely, to come back at once: see [`super::arrivals`].
+    /// Left politely, to come back at once: see [`crate::mqtt::arrivals`].
     SecondVisit,
     /// As told.
     Stopped,

@@ -11,8 +11,8 @@
 //! asked for, and is not known to be released, stands in a file of its own: a crash between two filters leaves none behind.
 //! The file of replays exists only between an orderly end and the next start: after a crash none is due.
 
-use super::repeats::{Last, Recogniser, Replays, Seen, session};
 use crate::journal::files;
+use crate::mqtt::repeats::{Last, Recogniser, Replays, Seen, session};
 use crate::record::{JournalId, Number, Run};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -92,7 +92,7 @@ impl SeenFile {
 }
 
 /// The recogniser as the last run of a journal left it, for the client `client_id` of the broker at `url`; then
-/// [`Recogniser::seed`] it with the journal's tail: the last [`super::repeats::KEYS`] records, or as many as there still
+/// [`Recogniser::seed`] it with the journal's tail: the last [`crate::mqtt::repeats::KEYS`] records, or as many as there still
 /// are. `former`: the id that the journal had before it was drawn anew. Blocks on the disk.
 pub fn recall(folder: &Path, (url, client_id): (&str, &str), run: Run, former: Option<JournalId>) -> Recogniser {
     let ours = |file: &SeenFile| file.journal == run.journal || Some(file.journal) == former;

@@ -8,9 +8,9 @@
 //! They stand in `intake/names` in the journal's folder. A journal of 0.1.0 has no such file, but the filters of its
 //! session, and with them the client id that it used.
 
-use super::memory::{self, FILTERS};
 use crate::config::{BrokerAddress, Config, DEFAULT_PATH, GivenNames, host_name};
 use crate::journal::refusal;
+use crate::mqtt::memory::{self, FILTERS};
 use crate::record::JournalId;
 use crate::sqs::url::is_loopback_host;
 use serde::{Deserialize, Serialize};

@@ -1,9 +1,9 @@
 //! From our configuration to the client library's options, and what is wrong with the configuration before that.
 
-use super::outage::Outage;
-use super::size::{Limit, TAKEN_BYTES};
-use super::topic;
 use crate::config::{BrokerAddress, MqttConfig};
+use crate::mqtt::outage::Outage;
+use crate::mqtt::size::{Limit, TAKEN_BYTES};
+use crate::mqtt::topic;
 use rumqttc::{MqttOptions, TlsConfiguration, Transport};
 use std::path::Path;
 use std::sync::Arc;
@@ -132,8 +132,8 @@ fn bracketed(host: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::support;
     use super::*;
+    use crate::mqtt::tests::support;
 
     #[test]
     fn a_configuration_that_can_never_work_is_refused_with_the_key_to_change() {

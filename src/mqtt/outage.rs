@@ -1,7 +1,7 @@
 //! Why there is no connection, in words, and what to do about it. Pure.
 
-use super::backoff::Pace;
-use super::size::{TAKEN_BYTES, TooLarge, too_large};
+use crate::mqtt::backoff::Pace;
+use crate::mqtt::size::{TAKEN_BYTES, TooLarge, too_large};
 use rumqttc::{ConnectReturnCode, ConnectionError, StateError, mqttbytes};
 use std::io;
 

@@ -1,11 +1,11 @@
 //! From a PUBLISH to an append, and from a ticket back to the count of what is not durable yet.
 
-use super::link::{End, Link};
-use super::repeats::Delivery;
-use super::size::{HEAD_BYTES, Limit};
-use super::topic::{matches, matches_delivered};
-use super::{Intake, PendingAck};
 use crate::journal::{Append, Item, Unjournaled};
+use crate::mqtt::link::{End, Link};
+use crate::mqtt::repeats::Delivery;
+use crate::mqtt::size::{HEAD_BYTES, Limit};
+use crate::mqtt::topic::{matches, matches_delivered};
+use crate::mqtt::{Intake, PendingAck};
 use crate::record::{Draft, Identity, KeyKind, Message, TimeSource};
 use crate::visible;
 use bytes::Bytes;

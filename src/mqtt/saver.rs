@@ -4,9 +4,9 @@
 //! snapshot has been committed: on disk, a payload that counts as recorded is one that a power cut cannot take back.
 //! Saved now and then, because the journal's tail rebuilds what came since; often enough that it still reaches back.
 
-use super::Intake;
-use super::memory::MemoryError;
-use super::repeats::Seen;
+use crate::mqtt::Intake;
+use crate::mqtt::memory::MemoryError;
+use crate::mqtt::repeats::Seen;
 use tokio::time::Instant;
 
 /// Saved after so many records at the latest, well within the tail that the journal reads at its start.

@@ -2,13 +2,13 @@
 //!
 //! The broker's own count is asked for at every connection, because only a SUBSCRIBE brings its present value, and last,
 //! because a broker may cut the connection over it instead of refusing; then it is not asked for again, in later runs
-//! neither. With QoS 1: a QoS 0 subscription in a kept session makes Mosquitto hold back QoS 1 messages ([`super::arrivals`]).
+//! neither. With QoS 1: a QoS 0 subscription in a kept session makes Mosquitto hold back QoS 1 messages ([`crate::mqtt::arrivals`]).
 
-use super::arrivals::Arrivals;
-use super::link::{End, Link};
-use super::receive::{BROKER_COUNT, COUNT_REFUSALS};
-use super::subscriptions::{Ask, Grant};
-use super::{Intake, IntakeState};
+use crate::mqtt::arrivals::Arrivals;
+use crate::mqtt::link::{End, Link};
+use crate::mqtt::receive::{BROKER_COUNT, COUNT_REFUSALS};
+use crate::mqtt::subscriptions::{Ask, Grant};
+use crate::mqtt::{Intake, IntakeState};
 use rumqttc::mqttbytes::v4::{ConnAck, Packet, SubAck, SubscribeFilter, SubscribeReasonCode};
 use rumqttc::{MqttState, Publish, QoS};
 use tokio::time::Instant;

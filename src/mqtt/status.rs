@@ -1,12 +1,12 @@
 //! What intake shows: its state in words, counts since the start, and one row per route.
 
-use super::Route;
-use super::backoff::Pace;
-use super::outage::Outage;
-use super::subscriptions::Grant;
-use super::tap::{Listener, Taps};
-use super::unrouted::{Unrouted, UnroutedStatus};
 use crate::clock::Clock;
+use crate::mqtt::Route;
+use crate::mqtt::backoff::Pace;
+use crate::mqtt::outage::Outage;
+use crate::mqtt::subscriptions::Grant;
+use crate::mqtt::tap::{Listener, Taps};
+use crate::mqtt::unrouted::{Unrouted, UnroutedStatus};
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -323,8 +323,8 @@ impl From<Outage> for IntakeState {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::support;
     use super::*;
+    use crate::mqtt::tests::support;
 
     #[test]
     fn a_brokers_own_loss_is_counted_from_the_first_value_and_over_its_restarts() {

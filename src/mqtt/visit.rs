@@ -10,11 +10,11 @@
 //!
 //! [`forget`] alone comes under a client id that is somebody's: to end the session that the broker keeps for it.
 
-use super::options;
-use super::outage::{Cause, cause};
-use super::receive::message;
-use super::size::Limit;
 use crate::config::MqttConfig;
+use crate::mqtt::options;
+use crate::mqtt::outage::{Cause, cause};
+use crate::mqtt::receive::message;
+use crate::mqtt::size::Limit;
 use crate::record::Message;
 use rumqttc::{AsyncClient, Event, EventLoop, Packet, QoS, SubscribeReasonCode};
 use std::sync::Arc;

@@ -23,11 +23,11 @@
 //!
 //! `pd`, `po` and `oa` came after 0.1.0, which ignores them.
 
-use super::{
+use crate::clock::{BootId, Moment};
+use crate::record::{
     Draft, DuplicateKind, Identity, JournalId, KeyKind, LaneId, LanePosition, Message, OpenAcks, PossibleDuplicate,
     Record, TimeSource,
 };
-use crate::clock::{BootId, Moment};
 use crate::record::{Epoch, Number, Position};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

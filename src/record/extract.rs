@@ -8,7 +8,7 @@
 //!
 //! Rules: of members with one name the *first* counts (the others are skipped, so one answer needs one look); a cut-off
 //! text gives what stands before the cut; a container at a pointer gives nothing; of several texts in one payload the
-//! first is read. Recursion is as deep as the longest pointer ([`super::pointer::LEVELS_MAX`]), never as deep as the payload.
+//! first is read. Recursion is as deep as the longest pointer ([`crate::record::pointer::LEVELS_MAX`]), never as deep as the payload.
 
 use std::borrow::Cow;
 
@@ -122,7 +122,7 @@ fn hex4(text: &str) -> Option<u32> {
     u32::from_str_radix(digits, 16).ok()
 }
 
-/// Reads the scalars at `paths` (levels as from [`super::pointer::Pointer::levels`]) in one pass, which
+/// Reads the scalars at `paths` (levels as from [`crate::record::pointer::Pointer::levels`]) in one pass, which
 /// ends as soon as each is decided. `None` where nothing stands, or a container, or something that is no JSON scalar.
 pub fn extract<'a, L: AsRef<str>, const N: usize>(json: &'a [u8], paths: [&[L]; N]) -> [Option<Scalar<'a>>; N] {
     let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);

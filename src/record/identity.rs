@@ -9,7 +9,7 @@
 //!    bytes alone come again after a re-join.
 //!
 //! Content, counters and coarse times are none: a lamp says `ON` twice, a counter starts over at a boot. Such records get
-//! their key with their number ([`super::Record::number`]).
+//! their key with their number ([`crate::record::Record::number`]).
 //!
 //! Every key ends in a hash of the payload ([`payload_hash`]), added in one place ([`Ladder::climb`]): a redelivery has equal
 //! bytes, so one id with other bytes (a relay and the device behind it) is another reading without a rule of its own. Only
@@ -19,8 +19,8 @@
 //! it was delivered. Neither group nor, where the payload tells the device, topic is part of one: an uplink that a server
 //! publishes on two topics is one record. Everything written here is legal in SQS whatever the bytes that came in.
 
-use super::{Identity, JournalId, KeyKind, Message, TimeSource, event_time::EventTime};
 use crate::clock::Moment;
+use crate::record::{Identity, JournalId, KeyKind, Message, TimeSource, event_time::EventTime};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 

@@ -1,15 +1,15 @@
 //! Packs: several records as one value of the journal, what they have in common stands once.
 //!
 //! A pack is a row of CBOR maps, one after the other (RFC 8742): first what is common, then one map for each record, with
-//! the keys of the envelope ([`super::codec`]). A record's envelope is its own map, laid over the common one; its number is
+//! the keys of the envelope ([`crate::record::codec`]). A record's envelope is its own map, laid over the common one; its number is
 //! the pack's, `n` in the common map, and its place in the row. Two things are left out that follow from others: `n` of
 //! each record, and `k` where it is the key by arrival, which `ru` tells together with `j`, `e` and the number.
 //!
 //! Each pack is read by itself: a damaged one costs its own records and no others. How many records it holds, its
 //! checksum and its version are the frame's business.
 
-use super::codec::{CodecError, ENVELOPE_VERSION, Envelope};
-use super::{DuplicateKind, JournalId, KeyKind, LaneId, OpenAcks, Record, Run, TimeSource};
+use crate::record::codec::{CodecError, ENVELOPE_VERSION, Envelope};
+use crate::record::{DuplicateKind, JournalId, KeyKind, LaneId, OpenAcks, Record, Run, TimeSource};
 use crate::record::{Epoch, Number, Position};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -267,8 +267,8 @@ pub fn unpack(bytes: &[u8], count: u16) -> Result<Vec<Record>, CodecError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::codec::tests::any_record;
     use super::*;
+    use crate::record::codec::tests::any_record;
     use proptest::prelude::*;
     use proptest::strategy::ValueTree as _;
 
@@ -343,7 +343,7 @@ mod tests {
                 record
             })
             .collect();
-        let alone: usize = records.iter().map(|record| super::super::codec::encode(record).len()).sum();
+        let alone: usize = records.iter().map(|record| crate::record::codec::encode(record).len()).sum();
         let together = pack(&records, 1 << 20).remove(0).bytes.len();
         assert!(together * 10 < alone * 7, "{together} of {alone} bytes");
     }

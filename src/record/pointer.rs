@@ -1,4 +1,4 @@
-//! JSON pointers (RFC 6901), as the configuration writes them and [`super::extract`] follows them.
+//! JSON pointers (RFC 6901), as the configuration writes them and [`crate::record::extract`] follows them.
 
 use std::fmt;
 use std::str::FromStr;

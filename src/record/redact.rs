@@ -8,8 +8,8 @@
 //! What is no JSON is skimmed as far as brackets, strings and commas tell; behind the place where they tell no more, and in
 //! protobuf, nothing is found. Who must not send a secret should not let the network server publish it.
 
-use super::extract::Scan;
-use super::pointer::Pointer;
+use crate::record::extract::Scan;
+use crate::record::pointer::Pointer;
 use std::borrow::Cow;
 
 /// What stands in place of a value, as JSON.

@@ -8,8 +8,8 @@
 //! a whole call is refused for says nothing about any one of its records. A code that no row knows is
 //! [`FaultClass::Unknown`]: tried again for ever, and counted, so that a new code of the service costs time, not data.
 
-use super::FaultClass::{self, *};
-use super::limits::{LEAST_MESSAGE_BYTES, MESSAGE_BYTES};
+use crate::sqs::FaultClass::{self, *};
+use crate::sqs::limits::{LEAST_MESSAGE_BYTES, MESSAGE_BYTES};
 
 /// What a code means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,12 +2,12 @@
 //!
 //! The SDK's part is to sign, to serialise and to parse. What it would do beyond that is switched off, each for a reason:
 //! its retries (a hidden second attempt could pass the moment at which a group must freeze), its stalled-stream protection
-//! (our attempt limit grows with the batch instead), its identity cache ([`super::credentials`]), its endpoint and region
+//! (our attempt limit grows with the batch instead), its identity cache ([`crate::sqs::credentials`]), its endpoint and region
 //! discovery (they are told). Its correction of the signature's clock stays on, with a time source that no step of the
 //! wall clock moves.
 //!
-//! An attempt ends within [`attempt_limit`]. What it says is turned into an [`Answer`](super::Answer) by `answer` and
-//! into a [`Fault`](super::Fault) by `fault`; neither ever reads "accepted" out of anything but an entry's own id.
+//! An attempt ends within [`attempt_limit`]. What it says is turned into an [`Answer`](crate::sqs::Answer) by `answer` and
+//! into a [`Fault`](crate::sqs::Fault) by `fault`; neither ever reads "accepted" out of anything but an entry's own id.
 
 mod answer;
 #[cfg(feature = "rig")]
@@ -16,14 +16,14 @@ mod fault;
 #[cfg(test)]
 mod tests;
 
-use super::connector::Http;
-use super::connector::proxy::{ProxyError, ProxySettings};
-use super::credentials::{ChainKeys, CsvKeys, Keys};
-use super::limits::{BATCH_ENTRIES, SLOWEST_LINK_BYTES_PER_S};
-use super::url::is_loopback_host;
-use super::{BatchSender, Entry, FaultClass, SendOutcome};
 use crate::clock::{Anchor, Clock};
 use crate::config::{CredentialsSource, QueueConfig};
+use crate::sqs::connector::Http;
+use crate::sqs::connector::proxy::{ProxyError, ProxySettings};
+use crate::sqs::credentials::{ChainKeys, CsvKeys, Keys};
+use crate::sqs::limits::{BATCH_ENTRIES, SLOWEST_LINK_BYTES_PER_S};
+use crate::sqs::url::is_loopback_host;
+use crate::sqs::{BatchSender, Entry, FaultClass, SendOutcome};
 use crate::tls::{TlsError, TlsOptions, client_config, client_tls};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::retry::RetryConfig;
@@ -162,7 +162,7 @@ impl SqsSender {
     pub async fn knock(&self) -> SendOutcome {
         let request = self.shared.client.send_message_batch().queue_url(&self.queue_url).set_entries(Some(Vec::new()));
         match tokio::time::timeout(self.attempt_timeout, request.send()).await {
-            Ok(Ok(_)) => SendOutcome::Answer(super::Answer::default()),
+            Ok(Ok(_)) => SendOutcome::Answer(crate::sqs::Answer::default()),
             Ok(Err(error)) => SendOutcome::Fault(fault::of(&error, fault::ClockView::of(&self.shared.clock))),
             Err(_) => SendOutcome::Fault(fault::no_answer(self.attempt_timeout)),
         }
@@ -266,7 +266,7 @@ fn sdk_client(tie: &Tie, http: impl HttpClient + 'static, keys: Keys) -> Client 
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .timeout_config(timeouts)
         .sleep_impl(TokioSleep::new())
-        .time_source(super::credentials::AnchoredTime(Anchor::now()));
+        .time_source(crate::sqs::credentials::AnchoredTime(Anchor::now()));
     config.set_endpoint_url(tie.endpoint.clone());
     config.set_app_name(AppName::new("tidegate").ok());
     Client::from_conf(config.build())

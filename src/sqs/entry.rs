@@ -21,14 +21,14 @@ pub mod rectype;
 #[cfg(test)]
 mod tests;
 
-use super::Entry;
-use super::limits::{ATTRIBUTES, ID_CHARS, takes, takes_in_id};
 use crate::clock::{BootId, Moment, rfc3339_ms};
 use crate::config::BodyFormat;
 use crate::record::extract::{Scalar, extract};
 use crate::record::pointer::Pointer;
 use crate::record::redact::redact;
 use crate::record::{DuplicateKind, LaneId, Record, TimeSource};
+use crate::sqs::Entry;
+use crate::sqs::limits::{ATTRIBUTES, ID_CHARS, takes, takes_in_id};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use body::Payload;

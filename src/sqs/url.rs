@@ -4,7 +4,7 @@
 //! (a VPC endpoint, a FIPS or dual-stack host, an emulator, another port) has to be given to it as an endpoint:
 //! [`QueueUrl::endpoint`].
 
-use super::limits::QUEUE_NAME_CHARS;
+use crate::sqs::limits::QUEUE_NAME_CHARS;
 use std::net::IpAddr;
 
 /// A queue URL, taken apart.

@@ -1,7 +1,7 @@
-//! The connections of a server: a task for each, ended with the server, on one of its [`super::places`].
+//! The connections of a server: a task for each, ended with the server, on one of its [`crate::status::places`].
 
-use super::places::{Kind, Peer, Places};
-use super::server::{Site, serve_connection};
+use crate::status::places::{Kind, Peer, Places};
+use crate::status::server::{Site, serve_connection};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

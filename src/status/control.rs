@@ -5,17 +5,17 @@
 //! percent-encoded, several may be given), as soon as there are `count` of them or `within` seconds are over. And it does
 //! what changes something: `POST /quarantine/requeue` and `POST /quarantine/drop`, each with a JSON list of ids (`"q17"`) and
 //! records' numbers, or `null` for all of them. Only the agent's own user and root are served, by what the kernel says of the peer, whatever the
-//! file's permissions are. Slow ones make room for others as on the page ([`super::places`]); a wait for messages does not,
+//! file's permissions are. Slow ones make room for others as on the page ([`crate::status::places`]); a wait for messages does not,
 //! and at most eight go on at a time.
 
-use super::Board;
-use super::connections::Connections;
-use super::door::Door;
-use super::places::Peer;
-use super::server::{CONNECTION_TIME, REFUSED_PAUSE, Site};
 use crate::journal::{Journal, JournalError, Named, Requeued};
 use crate::mqtt::Heard;
 use crate::mqtt::topic::filter_problem;
+use crate::status::Board;
+use crate::status::connections::Connections;
+use crate::status::door::Door;
+use crate::status::places::Peer;
+use crate::status::server::{CONNECTION_TIME, REFUSED_PAUSE, Site};
 use http::StatusCode;
 use http_body_util::{BodyExt, Limited};
 use hyper::Request;

@@ -1,6 +1,6 @@
 //! Where a request comes in, and so what it must show and may do.
 
-use super::token::TokenFile;
+use crate::status::token::TokenFile;
 use http::{Method, Request, StatusCode, header};
 use std::sync::Arc;
 

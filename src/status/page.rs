@@ -3,10 +3,10 @@
 //! Nothing in it comes from elsewhere: one style sheet of ours, charts as SVG. Every text that did not come from this
 //! source is escaped; payloads are shown only where the operator asked for it. Under 60 KB, whatever happened.
 
-use super::history::{History, Point, Says, span};
-use super::{Health, QueueStatus, StatusSnapshot};
 use crate::drain::DrainState;
 use crate::mqtt::{IntakeState, LastMessage};
+use crate::status::history::{History, Point, Says, span};
+use crate::status::{Health, QueueStatus, StatusSnapshot};
 use crate::visible;
 use std::collections::HashMap;
 use std::fmt::Write;

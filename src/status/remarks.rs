@@ -1,9 +1,9 @@
 //! What a person should know, each with how urgent it is and what to do next. Pure.
 
-use super::{Health, StatusSnapshot, history};
 use crate::drain::DrainState;
 use crate::journal::WriterHealth;
 use crate::mqtt::{IntakeState, IntakeStatus};
+use crate::status::{Health, StatusSnapshot, history};
 
 /// A lost session is remarked on for so long.
 const SESSION_LOST_LATELY_S: u64 = 24 * 3600;

@@ -2,21 +2,21 @@
 //!
 //! | route | answer |
 //! |---|---|
-//! | `GET /` | the page ([`super::page`]), `GET /page.css` its style |
-//! | `GET /status.json` | the snapshot ([`super::StatusSnapshot`]) |
+//! | `GET /` | the page ([`crate::status::page`]), `GET /page.css` its style |
+//! | `GET /status.json` | the snapshot ([`crate::status::StatusSnapshot`]) |
 //! | `GET /metrics` | the same for Prometheus ([`crate::telemetry::metrics`]) |
 //! | `GET /livez` | 200 while the process turns |
 //! | `GET /readyz` | 200 while messages are taken, else 503 and why |
 //!
-//! On loopback a request must name this machine; elsewhere each one must carry the token ([`super::token`]).
+//! On loopback a request must name this machine; elsewhere each one must carry the token ([`crate::status::token`]).
 //! A connection gets ten seconds, of them three and 16 KiB for the head of each request, and one of 32 places
-//! ([`super::places`]), so that nobody can use it to hold up the agent or to shut others out.
+//! ([`crate::status::places`]), so that nobody can use it to hold up the agent or to shut others out.
 
-use super::connections::{Connections, Seat};
-use super::door::{Door, UNAUTHORIZED, Verdict};
-use super::places::Peer;
-use super::token::TokenFile;
-use super::{Board, control};
+use crate::status::connections::{Connections, Seat};
+use crate::status::door::{Door, UNAUTHORIZED, Verdict};
+use crate::status::places::Peer;
+use crate::status::token::TokenFile;
+use crate::status::{Board, control};
 use crate::visible;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -187,7 +187,7 @@ async fn asked(request: Request<Incoming>, site: &Site) -> Answer {
             text(StatusCode::METHOD_NOT_ALLOWED, "read-only\n")
         }
         (_, "/") => site.look(|board| Some((StatusCode::OK, HTML, board.page()))).await,
-        (_, "/page.css") => (StatusCode::OK, "text/css; charset=utf-8", super::page::STYLE.into()),
+        (_, "/page.css") => (StatusCode::OK, "text/css; charset=utf-8", crate::status::page::STYLE.into()),
         (_, "/status.json") => site.look(|board| Some((StatusCode::OK, "application/json", board.json()?))).await,
         (_, "/metrics") => {
             let kind = "text/plain; version=0.0.4; charset=utf-8";

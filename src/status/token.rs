@@ -6,7 +6,7 @@
 //! The file is read at each request ([`TokenFile`]): a token that was taken out of it opens nothing more. While it holds no
 //! token, the server lets nobody in, and the board says why.
 
-use super::Board;
+use crate::status::Board;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;

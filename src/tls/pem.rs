@@ -1,7 +1,7 @@
 //! PEM files as people have them: saved by an editor with a byte order mark, as UTF-16, as DER, with the wrong label. The
 //! parser sees "no certificate" in all of these; the error here names the cause.
 
-use super::TlsError;
+use crate::tls::TlsError;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Certificates with chosen dates, and a clock that says what it is told.
 
-use super::CertificateTime;
+use crate::tls::CertificateTime;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};

@@ -1,7 +1,7 @@
 //! Which certificates are accepted at which time, and which files are.
 
-use super::testing::{Ca, Told, day};
 use super::*;
+use crate::tls::testing::{Ca, Told, day};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{CertificateError, ClientConnection, Error, ServerConfig, ServerConnection};
 use std::fs;

@@ -1,9 +1,9 @@
 //! The broker: reach, login, granted filters, the session, and what comes on each route. The running agent knows it all;
 //! only where none runs, a guest looks.
 
-use super::{Step, running};
 use crate::agent::broker_tls;
 use crate::cli::ask::{self, Agent};
+use crate::cli::check::{Step, running};
 use crate::clock::Clock;
 use crate::config::{Config, RouteConfig};
 use crate::mqtt::topic::matches_delivered;

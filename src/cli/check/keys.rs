@@ -1,6 +1,6 @@
 //! The access keys: whether there are some, and what keeps them from whoever takes the card.
 
-use super::Step;
+use crate::cli::check::Step;
 use crate::cli::credentials::at_rest::{AtRest, HANDED_OVER, Places, at_rest};
 use crate::config::{Config, CredentialsSource};
 use crate::sqs::credentials::parse_csv;

@@ -1,6 +1,6 @@
 //! What can be looked at without a network: the file, its secrets' files, the clock, the journal's disk.
 
-use super::Step;
+use crate::cli::check::Step;
 use crate::cli::credentials::at_rest::Places;
 use crate::cli::credentials::service_user;
 use crate::clock::Clock;
@@ -27,7 +27,7 @@ pub(super) fn steps(file: &Path, config: &Config) -> Vec<Step> {
     // That keys or the token are missing is told once, with how to get them there.
     let there = |(key, path): &(&str, PathBuf)| !["credentials_file", "token_file"].contains(key) || path.exists();
     steps.extend(secrets(config).into_iter().filter(there).map(|(key, path)| secret(key, &path)));
-    steps.extend(super::keys::steps(config, &Places::of_system()));
+    steps.extend(crate::cli::check::keys::steps(config, &Places::of_system()));
     steps.extend(page(config));
     steps.push(clock());
     steps.extend(journal(config));

@@ -10,8 +10,8 @@ mod local;
 mod queue;
 mod running;
 
-use super::{ExitCode, load};
 use crate::cli::print::{say, say_json, say_text};
+use crate::cli::{ExitCode, load};
 use crate::clock::Clock;
 use crate::config::Config;
 use serde::Serialize;

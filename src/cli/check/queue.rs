@@ -1,6 +1,6 @@
 //! A queue, asked with one call that sends nothing, or with one marked test record.
 
-use super::Step;
+use crate::cli::check::Step;
 use crate::clock::{Clock, rfc3339_ms};
 use crate::config::{Config, QueueConfig};
 use crate::sqs::client::SqsSender;

@@ -1,6 +1,6 @@
 //! The broker as the running agent sees it: nobody else connects. Pure.
 
-use super::Step;
+use crate::cli::check::Step;
 use crate::config::{Config, RouteConfig};
 use serde_json::Value;
 
@@ -63,27 +63,27 @@ fn filters(row: &Value) -> impl Iterator<Item = &str> {
 fn granted(filter: &Value) -> Step {
     let step = format!("filter {}", filter["filter"].as_str().unwrap_or("-"));
     match (filter["granted"].as_bool(), filter["granted_qos"].as_u64()) {
-        (Some(true), Some(0)) => super::broker::weak_grant(step),
+        (Some(true), Some(0)) => crate::cli::check::broker::weak_grant(step),
         (Some(true), _) => Step::good(step, "granted with QoS 1"),
-        (Some(false), _) => super::broker::refused(step),
+        (Some(false), _) => crate::cli::check::broker::refused(step),
         (None, _) => Step::open(step, "not granted yet", "ask again once the agent is connected"),
     }
 }
 
 /// What came on a route since the agent's start.
 fn heard(index: usize, route: &RouteConfig, row: Option<&Value>) -> Step {
-    let step = super::broker::of_route(index, route);
+    let step = crate::cli::check::broker::of_route(index, route);
     let Some(row) = row else {
         return Step::open(step, "the running agent does not have it yet", "systemctl reload tidegate");
     };
     let of = |name: &str| row[name].as_u64().unwrap_or_default();
     let Some(ago) = row["last_message_s"].as_u64() else {
-        return super::broker::silent(step, "since the agent's start");
+        return crate::cli::check::broker::silent(step, "since the agent's start");
     };
     let weak = of("qos0");
     let found =
         format!("{} messages since the agent's start, {weak} of them with QoS 0, the last {ago} s ago", of("messages"));
-    if weak > 0 { super::broker::weak_messages(step, found, route) } else { Step::good(step, found) }
+    if weak > 0 { crate::cli::check::broker::weak_messages(step, found, route) } else { Step::good(step, found) }
 }
 
 fn session(intake: &Value) -> Step {
@@ -102,8 +102,8 @@ fn session(intake: &Value) -> Step {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Mark;
     use super::*;
+    use crate::cli::check::Mark;
     use serde_json::json;
 
     fn config() -> Config {

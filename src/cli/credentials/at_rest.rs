@@ -6,7 +6,7 @@
 //! older systemd it locks, so it is not used there. Without a TPM they lie in plain, closed to all but root: systemd's host key
 //! would lie on the same card, so it keeps nobody out who has the card, and its loss would keep the unit from starting.
 
-use super::place_file;
+use crate::cli::credentials::place_file;
 use crate::cli::output::{self, Owner};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

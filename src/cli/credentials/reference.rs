@@ -4,7 +4,7 @@
 //! that is not sure is left to a person, with the line. The plain file goes when no queue reads it any more and the store has
 //! the same key: a running agent keeps its key in memory.
 
-use super::at_rest::{HANDED_OVER, NAME};
+use crate::cli::credentials::at_rest::{HANDED_OVER, NAME};
 use crate::cli::output::{NewFile, Owner};
 use crate::config::{Config, CredentialsSource};
 use crate::sqs::credentials::{AccessKey, read_csv};

@@ -4,10 +4,10 @@
 
 mod propose;
 
-use super::{ExitCode, at_broker};
 use crate::cli::ask::{self, Agent};
 use crate::cli::output::{NewFile, Owner};
 use crate::cli::print::{complain, say};
+use crate::cli::{ExitCode, at_broker};
 use crate::config::effective::quoted;
 use crate::config::{BrokerAddress, Config};
 use crate::mqtt::visit::visit;
@@ -277,7 +277,7 @@ fn write(file: &Path, text: &str) -> io::Result<()> {
         std::fs::create_dir_all(folder)?;
     }
     // Of the service's group: closed to it, the service ends with exit code 3, and is not started again.
-    let group = super::credentials::service_user().map(|(_, group)| group);
+    let group = crate::cli::credentials::service_user().map(|(_, group)| group);
     let mut out = NewFile::beside(file, 0o640, Owner { user: None, group })?;
     out.write_all(text.as_bytes())?;
     if file.exists() {

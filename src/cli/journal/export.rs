@@ -1,11 +1,11 @@
 //! `tidegate journal export`: records with their payloads, as lines of JSON or as the envelopes themselves.
 
-use super::super::ExitCode;
-use super::super::output::{NewFile, Owner};
-use super::super::print::{complain, err_as_is};
-use super::quarantine::entries;
-use super::record::Line;
-use super::{Choice, failed};
+use crate::cli::ExitCode;
+use crate::cli::journal::quarantine::entries;
+use crate::cli::journal::record::Line;
+use crate::cli::journal::{Choice, failed};
+use crate::cli::output::{NewFile, Owner};
+use crate::cli::print::{complain, err_as_is};
 use crate::journal::View;
 use crate::record::{Number, codec};
 use crate::visible;

@@ -1,9 +1,9 @@
 //! `tidegate journal list` and `show`.
 
-use super::super::ExitCode;
-use super::super::print::{complain, say, say_json, say_text};
-use super::record::{HEAD, Line};
-use super::{Choice, Shown, failed};
+use crate::cli::ExitCode;
+use crate::cli::journal::record::{HEAD, Line};
+use crate::cli::journal::{Choice, Shown, failed};
+use crate::cli::print::{complain, say, say_json, say_text};
 use crate::journal::View;
 use crate::record::Number;
 use std::ops::ControlFlow;

@@ -9,9 +9,9 @@ mod quarantine;
 mod record;
 mod verify;
 
-use super::credentials::service_user;
-use super::print::complain;
-use super::{ConfigFile, ExitCode, load};
+use crate::cli::credentials::service_user;
+use crate::cli::print::complain;
+use crate::cli::{ConfigFile, ExitCode, load};
 use crate::config::Config;
 use crate::journal::folder::{self, Trusted};
 use crate::journal::{JournalError, View};

@@ -1,10 +1,10 @@
 //! `tidegate journal quarantine …`: what can never be sent, and what to do with it.
 
-use super::super::print::{complain, say, say_json, say_text};
-use super::super::{ConfigFile, ExitCode, ask, load};
-use super::list::say_payload;
-use super::record::Line;
-use super::{failed, view};
+use crate::cli::journal::list::say_payload;
+use crate::cli::journal::record::Line;
+use crate::cli::journal::{failed, view};
+use crate::cli::print::{complain, say, say_json, say_text};
+use crate::cli::{ConfigFile, ExitCode, ask, load};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::journal::{Journal, JournalError, Named, Quarantined, Requeued, View};

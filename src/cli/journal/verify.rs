@@ -1,9 +1,9 @@
 //! `tidegate journal verify`.
 
-use super::super::ExitCode;
-use super::super::print::{say, say_json, say_text};
-use super::export::Progress;
-use super::failed;
+use crate::cli::ExitCode;
+use crate::cli::journal::export::Progress;
+use crate::cli::journal::failed;
+use crate::cli::print::{say, say_json, say_text};
 use crate::journal::View;
 
 /// Reads everything; exit code 8 when something is missing that should be there.

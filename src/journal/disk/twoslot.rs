@@ -7,7 +7,7 @@
 //!
 //! Integers are big-endian; the checksum (CRC-32C) covers the header before it and the body.
 
-use super::refusal;
+use crate::journal::disk::refusal;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;

@@ -1,8 +1,8 @@
 //! What the medium refuses for good: a lane waits for it, then goes on without it; nobody else waits.
 
-use super::damage::generations;
 use super::*;
 use crate::journal::disk::refusal::PATIENCE;
+use crate::journal::tests::damage::generations;
 use crate::record::Number;
 use std::fs;
 

@@ -1,8 +1,8 @@
 //! The bounds beside bytes: age and free space, each with both policies; the reserve; who is told.
 
-use super::gaps::announced;
 use super::*;
 use crate::clock::Moment;
+use crate::journal::tests::gaps::announced;
 use crate::record::Position;
 use std::time::Duration;
 

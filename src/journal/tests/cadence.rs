@@ -1,10 +1,10 @@
 //! When the state file is written: what may wait, what may not, and what takes along whatever waits.
 
-use super::rest::await_that;
-use super::room::fill;
 use super::*;
 use crate::journal::checkpoint::state;
 use crate::journal::ledger::cadence::{LAG_POSITIONS, STATE_PAUSE};
+use crate::journal::tests::rest::await_that;
+use crate::journal::tests::room::fill;
 use crate::record::{Number, Position};
 
 /// The main lane's queue is FIFO.

@@ -2,8 +2,8 @@
 //!
 //! A failing case prints its seed and is kept in proptest's regression file, from where it is replayed.
 
-use super::gaps::announced;
 use super::*;
+use crate::journal::tests::gaps::announced;
 use crate::record::Number;
 use proptest::prelude::*;
 use std::fs;

@@ -1,8 +1,8 @@
 //! Lanes that come and go: none is lost with the state file, none stays for ever, no id is given twice.
 
-use super::damage::generations;
 use super::*;
 use crate::journal::generation::manifest::{Manifest, read_manifest};
+use crate::journal::tests::damage::generations;
 use crate::record::{Number, Position};
 use std::fs;
 

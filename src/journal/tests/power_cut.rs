@@ -1,9 +1,5 @@
 //! What the torture (`examples/torture`) found, one test each: the journal at the very moment, on the modelled disk.
 
-use super::{
-    Journal, JournalOptions, MAIN, Outcome, Rig, append_to_newest, bare_frames, begin, damage, options, plain,
-    read_all, settle, start,
-};
 use crate::clock::Clock;
 use crate::journal::disk::files;
 use crate::journal::disk::frame::FRAME_VERSION;
@@ -13,6 +9,10 @@ use crate::journal::log::entry::Readings;
 use crate::journal::log::listing::list;
 use crate::journal::log::{Log, framed};
 use crate::journal::quarantine::{Cause, Quarantine, look};
+use crate::journal::tests::{
+    Journal, JournalOptions, MAIN, Outcome, Rig, append_to_newest, bare_frames, begin, damage, options, plain,
+    read_all, settle, start,
+};
 use crate::record::{Epoch, LaneId, Number, Position};
 use ::power_cut::{Call, Device, Disk, Event, Fault, Habits, Image, Recording, Trace};
 use std::collections::BTreeSet;

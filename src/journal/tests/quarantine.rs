@@ -1,7 +1,7 @@
 //! Into quarantine and out of it again: nothing twice, nothing later than it was said, nothing announced for ever.
 
-use super::room::at_the_bound;
 use super::*;
+use crate::journal::tests::room::at_the_bound;
 use crate::record::Position;
 
 /// The first `count` records of the main lane that wait, put into quarantine.

@@ -1,8 +1,8 @@
 //! What cannot be read now is there all the same: a refusal is no absence, books nothing as lost and is waited for. A link
 //! that leads to itself is refused with ELOOP, for root too.
 
-use super::damage::generations;
 use super::*;
+use crate::journal::tests::damage::generations;
 use std::fs;
 use std::os::unix::fs::symlink;
 

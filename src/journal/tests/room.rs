@@ -1,8 +1,8 @@
 //! What the bounds are held against, what the writer does while it stands at one, and whose space comes back.
 
-use super::rest::await_that;
 use super::*;
 use crate::journal::ledger::cadence::STATE_PAUSE;
+use crate::journal::tests::rest::await_that;
 use crate::record::{Number, Position};
 use std::os::unix::fs::MetadataExt;
 

@@ -17,7 +17,7 @@
 //!
 //! What is left, and cannot be told on this side of the wire: exactly one record of an id, acknowledged, and the agent
 //! killed before that was durable; then a later reading with the same id, topic and bytes that comes with DUP is skipped.
-//! Towards a broker that uses ids again, or is not known not to, that is durable within a second; see [`super::acks`].
+//! Towards a broker that uses ids again, or is not known not to, that is durable within a second; see [`crate::mqtt::acks`].
 //!
 //! Of a message that is not journaled (too large, no route) only the head is kept, so a second one costs no reading: there
 //! DUP and the hash are enough ([`Recogniser::judge_head`]).

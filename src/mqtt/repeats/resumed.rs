@@ -1,6 +1,6 @@
 //! A resumed session: what the broker may still deliver again, with DUP or without.
 
-use super::open::Open;
+use crate::mqtt::repeats::open::Open;
 
 /// Open records of one content that are looked through for the one that a delivery repeats.
 const ALIKE: usize = 1_024;

@@ -7,7 +7,7 @@
 //! itself where a kept session may still owe us the replay of an earlier SUBSCRIBE: Mosquitto sends what was left of it
 //! when a connection broke, and then the later one's. What comes second there is recorded and marked.
 
-use super::recent::Recent;
+use crate::mqtt::repeats::recent::Recent;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Topics whose last payload is remembered.

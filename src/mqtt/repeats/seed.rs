@@ -1,15 +1,15 @@
 //! What is known at a start: from the journal's tail and state, and from intake's own small files.
 
-use super::ids::Ids;
-use super::marks::{Marks, bits, key_hash};
-use super::open::{Entry, Open};
-use super::recent::Recent;
-use super::retained::{Replays, Retained};
-use super::{HEADS, KEYS, Recogniser, Seen};
+use crate::mqtt::repeats::ids::Ids;
+use crate::mqtt::repeats::marks::{Marks, bits, key_hash};
+use crate::mqtt::repeats::open::{Entry, Open};
+use crate::mqtt::repeats::recent::Recent;
+use crate::mqtt::repeats::retained::{Replays, Retained};
+use crate::mqtt::repeats::{HEADS, KEYS, Recogniser, Seen};
 use crate::record::{KeyKind, Number, OpenAcks, Record, Run};
 
 impl Recogniser {
-    /// Starts from what was saved, if anything was. `session`: see [`super::session`]. Feed it the journal's tail next
+    /// Starts from what was saved, if anything was. `session`: see [`crate::mqtt::repeats::session`]. Feed it the journal's tail next
     /// ([`Recogniser::seed`]).
     pub fn new(saved: Option<Seen>, session: u64, run: Run) -> Recogniser {
         Recogniser {

@@ -1,9 +1,9 @@
 //! Acks: when, in which order, on which connection; and what comes twice.
 
-use super::rude::{again, publish, retained};
-use super::support::Rig;
 use crate::journal::{Item, Unjournaled};
 use crate::mqtt::IntakeState;
+use crate::mqtt::tests::rude::{again, publish, retained};
+use crate::mqtt::tests::support::Rig;
 use crate::mqtt::unrouted::UnroutedStatus;
 use rumqttc::mqttbytes::v4::{Packet, UnsubAck};
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! Getting and keeping a connection.
 
-use super::rude::{COUNT, publish, soon};
-use super::support::Rig;
 use crate::config::BrokerAddress;
 use crate::mqtt::IntakeState;
+use crate::mqtt::tests::rude::{COUNT, publish, soon};
+use crate::mqtt::tests::support::Rig;
 use rumqttc::mqttbytes::v4::{ConnectReturnCode, Packet, PubRel};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;

@@ -1,9 +1,9 @@
 //! The judge: a real Mosquitto, where one is installed. Skipped otherwise, and says so.
 
-use super::rude::soon;
-use super::support::{config, route};
 use crate::clock::{BootId, Clock};
 use crate::journal::{Append, Item};
+use crate::mqtt::tests::rude::soon;
+use crate::mqtt::tests::support::{config, route};
 use crate::mqtt::{Intake, IntakeOptions, IntakeShared, IntakeState, PendingAck, recall};
 use crate::record::{Epoch, JournalId, LanePosition, Number, Position, Record, Run};
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};

@@ -2,9 +2,9 @@
 //! refusals without end, and one that sends and never reads. Each costs a connection at most; what comes behind it is
 //! taken, in order and once.
 
-use super::rude::{publish, soon};
-use super::support::Rig;
 use crate::mqtt::IntakeState;
+use crate::mqtt::tests::rude::{publish, soon};
+use crate::mqtt::tests::support::Rig;
 use rumqttc::QoS;
 use rumqttc::mqttbytes::v4::{
     ConnectReturnCode, Packet, PubAck, PubComp, PubRec, SubAck, SubscribeReasonCode, UnsubAck,

@@ -1,8 +1,8 @@
 //! What brokers of other habits do: RETAIN left on live messages, subscriptions lost from a kept session, ids used again.
 
-use super::rude::{COUNT, again, publish, retained};
-use super::support::Rig;
 use crate::journal::Item;
+use crate::mqtt::tests::rude::{COUNT, again, publish, retained};
+use crate::mqtt::tests::support::Rig;
 use crate::record::{DuplicateKind, Number, PossibleDuplicate};
 use rumqttc::mqttbytes::v4::{ConnectReturnCode, Packet, SubscribeReasonCode};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Subscriptions, over connections and restarts.
 
-use super::rude::{COUNT, publish, retained};
-use super::support::Rig;
+use crate::mqtt::tests::rude::{COUNT, publish, retained};
+use crate::mqtt::tests::support::Rig;
 use rumqttc::QoS;
 use rumqttc::mqttbytes::v4::{ConnectReturnCode, SubscribeReasonCode};
 use std::time::Duration;

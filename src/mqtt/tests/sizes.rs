@@ -1,8 +1,8 @@
 //! Messages that are too large.
 
-use super::rude::{again, publish};
-use super::support::Rig;
 use crate::journal::Item;
+use crate::mqtt::tests::rude::{again, publish};
+use crate::mqtt::tests::support::Rig;
 use crate::mqtt::{HEAD_BYTES, IntakeState};
 
 async fn oversize(rig: &mut Rig) -> (Vec<u8>, u64) {

@@ -1,10 +1,10 @@
 //! What the tests share: a configuration, a route, and a journal that returns tickets when told.
 
-use super::rude::{Broker, soon};
 use crate::clock::Clock;
 use crate::config::{BrokerAddress, MqttConfig};
 use crate::journal::{Append, Item};
 use crate::mqtt::backoff::Timing;
+use crate::mqtt::tests::rude::{Broker, soon};
 use crate::mqtt::{Intake, IntakeOptions, IntakeShared, IntakeState, IntakeStatus, PendingAck, Route, recall};
 use crate::record::{Epoch, Identity, JournalId, KeyKind, LaneId, Message, Number, OpenAcks, Run, TimeSource};
 use std::collections::VecDeque;

@@ -1,7 +1,7 @@
 //! Guests: what they say to a broker, and what they never say.
 
-use super::rude::{Broker, Peer, publish, soon};
-use super::support::config;
+use crate::mqtt::tests::rude::{Broker, Peer, publish, soon};
+use crate::mqtt::tests::support::config;
 use crate::mqtt::visit::{NotVisited, Visit, changes_ids, forget, visit};
 use rumqttc::mqttbytes::v4::{ConnectReturnCode, Packet, SubscribeReasonCode};
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! Every sample of every network server, read by its profile and by `auto`, against what the index says of it; and what
 //! holds of all profiles, whatever comes.
 
-use super::samples::{JOURNAL, RECEIVED, samples, text};
 use super::*;
+use crate::record::profile::samples::{JOURNAL, RECEIVED, samples, text};
 use crate::record::{KeyKind, TimeSource};
 use bytes::Bytes;
 use proptest::prelude::*;

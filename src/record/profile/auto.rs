@@ -5,10 +5,10 @@
 //! choice depends on the message alone, so a redelivery is read as the first delivery was; the record names the profile
 //! that was chosen.
 
-use super::{Profile, ProfileOptions, REGISTRY};
 use crate::record::Message;
 use crate::record::extract::{Scalar, extract};
 use crate::record::identity::{Grouping, eui};
+use crate::record::profile::{Profile, ProfileOptions, REGISTRY};
 
 /// The profile `auto`: every other profile, ready to be chosen.
 #[derive(Clone, PartialEq, Eq, Debug)]

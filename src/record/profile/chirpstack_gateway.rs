@@ -6,11 +6,11 @@
 //! them counts per gateway and comes again, and statistics come in whole seconds: nothing here is an identity. `state/…`
 //! is retained.
 
-use super::facts::{self, Facts, level_after};
 use crate::record::Message;
 use crate::record::event_time::EventTime;
 use crate::record::extract::extract;
 use crate::record::identity::eui;
+use crate::record::profile::facts::{self, Facts, level_after};
 use prost::Message as _;
 
 #[derive(prost::Message)]

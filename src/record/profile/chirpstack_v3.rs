@@ -5,10 +5,10 @@
 //! gateway knows it) or in `publishedAt` (late releases), which is later. `devAddr` is no session that one join made, so a
 //! frame without a time finer than a second has no identity. The server publishes at QoS 0 unless told otherwise.
 
-use super::facts::{self, Facts, RawFrame, eui_or_base64, last_level, level_after, number};
 use crate::record::Message;
 use crate::record::extract::extract;
 use crate::record::identity::eui;
+use crate::record::profile::facts::{self, Facts, RawFrame, eui_or_base64, last_level, level_after, number};
 
 /// Reads a message.
 pub(super) fn read(message: &Message) -> Facts {

@@ -93,7 +93,7 @@ pub struct ChirpstackV4 {
 }
 
 impl ChirpstackV4 {
-    /// Reads a message's identity; [`super::Profile::identify`] says the rest.
+    /// Reads a message's identity; [`crate::record::profile::Profile::identify`] says the rest.
     pub fn identify(&self, message: &Message, received: Moment, journal: JournalId) -> Identity {
         let topic = EventTopic::of(&message.topic);
         let facts = read(topic.kind, &message.payload);

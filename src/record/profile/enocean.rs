@@ -3,9 +3,9 @@
 //! Source: the bridge's documentation and its example configuration. `_DATE_` is the host's local time without an offset:
 //! the instant is not known from it, and in the night when clocks go back it names two. So nothing here is an identity.
 
-use super::facts::{self, Facts, state_or_raw};
 use crate::record::Message;
 use crate::record::extract::extract;
+use crate::record::profile::facts::{self, Facts, state_or_raw};
 
 /// Reads a message.
 pub(super) fn read(message: &Message) -> Facts {

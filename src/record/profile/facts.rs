@@ -1,7 +1,7 @@
 //! What a profile reads of a message, and how an identity is made of it: the same for all profiles.
 //!
 //! A profile says what stands where ([`Facts`]); whether that is an identity, and what the group is called, is decided here
-//! and in [`super::super::identity`]. A frame is one only with an EUI: without it nobody knows whose it is.
+//! and in [`crate::record::identity`]. A frame is one only with an EUI: without it nobody knows whose it is.
 
 use crate::clock::Moment;
 use crate::record::event_time::EventTime;

@@ -5,13 +5,13 @@
 //! stand beside it. A time or a counter makes none: counters start over at a boot, times are coarse, and two equal
 //! readings stay two. `counter` is still taken in a configuration, and not read.
 
-use super::ProfileOptions;
-use super::facts::{DEVICE_BYTES_MAX, state_or_raw};
 use crate::clock::Moment;
 use crate::record::event_time::EventTime;
 use crate::record::extract::{Scalar, extract};
 use crate::record::identity::{self, Ladder, eui, shown_time};
 use crate::record::pointer::Pointer;
+use crate::record::profile::ProfileOptions;
+use crate::record::profile::facts::{DEVICE_BYTES_MAX, state_or_raw};
 use crate::record::{Identity, JournalId, Message};
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -59,7 +59,7 @@ pub struct Generic {
 }
 
 impl Generic {
-    /// Reads a message's identity; [`super::Profile::identify`] says the rest.
+    /// Reads a message's identity; [`crate::record::profile::Profile::identify`] says the rest.
     pub fn identify(&self, message: &Message, received: Moment, journal: JournalId) -> Identity {
         let options = &self.options;
         let device_pointer = match &options.device {

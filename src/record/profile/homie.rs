@@ -4,8 +4,8 @@
 //! those are recognised by the last payload of their topic; a live value has no identity and is a record of its own.
 //! Published at QoS 2, which reaches us as QoS 1.
 
-use super::facts::{Facts, level_after, state_or_raw};
 use crate::record::Message;
+use crate::record::profile::facts::{Facts, level_after, state_or_raw};
 
 /// Reads a message.
 pub(super) fn read(message: &Message) -> Facts {

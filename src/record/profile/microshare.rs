@@ -7,10 +7,10 @@
 //! `key = "record-id"` on a route asks for one record per id, literally, and accepts just that.
 //! Grouped by device, so that a record's events keep their order; `recType` is kept as it is, for routing.
 
-use super::facts::{self, Facts};
 use crate::record::Message;
 use crate::record::extract::extract;
 use crate::record::identity::{self, eui, hash};
+use crate::record::profile::facts::{self, Facts};
 
 /// Reads a message; `record_id`: the id alone is the key.
 pub(super) fn read(message: &Message, record_id: bool) -> Facts {

@@ -5,10 +5,10 @@
 //! EUI, counter or time, so two equal readings are equal bytes and have none; the device is then taken from the topic, where
 //! the installer has put `$deveui` into it.
 
-use super::facts::{self, Facts, RawFrame, number};
 use crate::record::Message;
 use crate::record::extract::extract;
 use crate::record::identity::eui;
+use crate::record::profile::facts::{self, Facts, RawFrame, number};
 
 /// Reads a message.
 pub(super) fn read(message: &Message) -> Facts {

@@ -1,6 +1,6 @@
 //! Profiles: how one network server's topics and payloads are read. One file per network server.
 //!
-//! A profile never fails a record: what it cannot read makes no identity ([`super::identity`]), and a payload that it does
+//! A profile never fails a record: what it cannot read makes no identity ([`crate::record::identity`]), and a payload that it does
 //! not know at all is still a record, grouped by its topic.
 //!
 //! A new profile is a file beside this one and a row of [`REGISTRY`]; the compiler and the tests ask for the rest.
@@ -32,10 +32,10 @@ mod sameness;
 #[cfg(test)]
 mod samples;
 
-use super::identity::Grouping;
-use super::pointer::Pointer;
-use super::{Draft, Identity, JournalId, Message, Record};
 use crate::clock::Moment;
+use crate::record::identity::Grouping;
+use crate::record::pointer::Pointer;
+use crate::record::{Draft, Identity, JournalId, Message, Record};
 use auto::Auto;
 use chirpstack_v4::ChirpstackV4;
 use facts::Facts;

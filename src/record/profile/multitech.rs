@@ -4,10 +4,10 @@
 //! both gets one record in a queue, because the key is made of frame and bytes and not of the topic. `time` is UTC in
 //! microseconds (`tmms` counts from the GPS epoch and is not read); without it there is no identity. Published at QoS 1.
 
-use super::facts::{self, Facts, RawFrame, last_level, number};
 use crate::record::Message;
 use crate::record::extract::extract;
 use crate::record::identity::eui;
+use crate::record::profile::facts::{self, Facts, RawFrame, last_level, number};
 
 /// Reads a message.
 pub(super) fn read(message: &Message) -> Facts {

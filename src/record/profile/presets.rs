@@ -9,8 +9,8 @@
 //! their uplinks for payload converters; `tektelic` the maker's page on its broker integration, which names three members
 //! only (the rest depends on the integration's data converter).
 
-use super::ProfileOptions;
 use crate::record::identity::Grouping;
+use crate::record::profile::ProfileOptions;
 use std::fmt::Write;
 
 /// A row of the table: where things stand, as `generic` is told it.

@@ -5,10 +5,10 @@
 //! fraction of the second as well. `data_encode` says how the bytes are
 //! written. A status has no time. The QoS is set in the gateway's page.
 
-use super::facts::{self, Facts, RawFrame, last_level, level_after, number};
 use crate::record::Message;
 use crate::record::extract::extract;
 use crate::record::identity::eui;
+use crate::record::profile::facts::{self, Facts, RawFrame, last_level, level_after, number};
 
 /// Reads a message.
 pub(super) fn read(message: &Message) -> Facts {

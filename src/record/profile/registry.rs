@@ -1,10 +1,10 @@
 //! Every profile that a configuration may name, and what people are told about each: the one list behind
 //! `tidegate profiles`, its document and the checks of the configuration.
 
-use super::auto::Auto;
-use super::chirpstack_v4::ChirpstackV4;
-use super::generic::Generic;
-use super::{
+use crate::record::profile::auto::Auto;
+use crate::record::profile::chirpstack_v4::ChirpstackV4;
+use crate::record::profile::generic::Generic;
+use crate::record::profile::{
     Microshare, Profile, ProfileInfo, chirpstack_gateway, chirpstack_v3, enocean, homie, milesight, multitech, rak,
     shelly, sparkplug_b, tasmota, tts_v3, zigbee2mqtt,
 };

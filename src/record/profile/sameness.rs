@@ -3,11 +3,11 @@
 
 mod dialects;
 
-use super::all_samples::FOLDERS;
-use super::samples::{JOURNAL, RECEIVED, samples};
 use super::*;
 use crate::record::KeyKind;
 use crate::record::identity::payload_hash;
+use crate::record::profile::all_samples::FOLDERS;
+use crate::record::profile::samples::{JOURNAL, RECEIVED, samples};
 use bytes::Bytes;
 use dialects::without_identity;
 use proptest::prelude::*;

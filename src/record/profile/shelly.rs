@@ -4,9 +4,9 @@
 //! with a fraction); a status has neither; `online` is retained. There is no id, so no identity: one notification may say twice what was
 //! said in the same moment. Published at QoS 1.
 
-use super::facts::{self, Facts, state_or_raw};
 use crate::record::Message;
 use crate::record::extract::extract;
+use crate::record::profile::facts::{self, Facts, state_or_raw};
 
 /// Reads a message.
 pub(super) fn read(message: &Message) -> Facts {

@@ -5,11 +5,11 @@
 //! the births of node and device: all travel as they are, so a node and its devices are one group, in one order. Brokers
 //! that turn dots into slashes (RabbitMQ) give `spBv1/0/…`, which is read as well. Published at QoS 0.
 
-use super::facts::{self, Facts};
 use crate::record::Message;
 use crate::record::event_time::EventTime;
 use crate::record::extract::extract;
 use crate::record::identity::sqs_id;
+use crate::record::profile::facts::{self, Facts};
 use prost::Message as _;
 
 /// Of a payload, the one member that is read; metrics are skipped.
@@ -67,12 +67,12 @@ pub(super) fn group_of_node(topic: &str, group: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Profile, ProfileOptions, order_key};
     use super::*;
     use crate::clock::{BootId, Moment};
     use crate::record::Epoch;
     use crate::record::Number;
     use crate::record::identity::Grouping;
+    use crate::record::profile::{Profile, ProfileOptions, order_key};
     use crate::record::{Draft, Identity, JournalId, LaneId, Record};
     use proptest::prelude::*;
 

@@ -4,9 +4,9 @@
 //! it; a time that does have one is shown. Neither it nor `UptimeSec`, both in whole seconds, is an identity: two equal
 //! states may come within one. `LWT` is retained. Published at QoS 0, which the firmware cannot change.
 
-use super::facts::{self, Facts, state_or_raw};
 use crate::record::Message;
 use crate::record::extract::extract;
+use crate::record::profile::facts::{self, Facts, state_or_raw};
 
 /// Reads a message.
 pub(super) fn read(message: &Message) -> Facts {

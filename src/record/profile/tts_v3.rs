@@ -6,10 +6,10 @@
 //! device behind it), so kind and bytes are part of the key. Where an uplink has no such id, its frame counts with
 //! `session_key_id`, which each join makes anew. Zeros are left out. The server publishes at QoS 0 and cannot do better.
 
-use super::facts::{self, Facts, RawFrame, level_after, number};
 use crate::record::Message;
 use crate::record::extract::{Scalar, extract};
 use crate::record::identity::{self, eui};
+use crate::record::profile::facts::{self, Facts, RawFrame, level_after, number};
 
 /// Entries of `correlation_ids` that are looked at; real ones have up to eight.
 const IDS: [&str; 16] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15"];

@@ -7,9 +7,9 @@
 //! The device is its IEEE address where the message or the topic tells it (`include_device_information`), else its
 //! friendly name. `bridge/…` has no device.
 
-use super::facts::{self, Facts, state_or_raw};
 use crate::record::Message;
 use crate::record::extract::extract;
+use crate::record::profile::facts::{self, Facts, state_or_raw};
 
 /// Reads a message.
 pub(super) fn read(message: &Message) -> Facts {

@@ -1,8 +1,8 @@
 //! Target `answers`: whatever a queue, or something in its place, answers is evidence about the batch, and no more.
 
-use super::scratch;
 use crate::config::{Config, QueueConfig};
 use crate::drain::settle::{Verdict, judge};
+use crate::rig::fuzz::scratch;
 use crate::sqs::client::SqsSender;
 use crate::sqs::client::canned::Canned;
 use crate::sqs::{BatchSender, Entry, Fault, SendOutcome};

@@ -26,8 +26,8 @@ pub(super) fn of(sent: &[Entry], output: &SendMessageBatchOutput) -> Answer {
         match index(entry.id(), sent.len()) {
             Some(index) => answer.refused.push(RefusedEntry {
                 index,
-                code: super::fault::clip(strip_prefix(entry.code())),
-                text: super::fault::clip(entry.message().unwrap_or_default()),
+                code: crate::sqs::client::fault::clip(strip_prefix(entry.code())),
+                text: crate::sqs::client::fault::clip(entry.message().unwrap_or_default()),
             }),
             None => answer.strangers += 1,
         }

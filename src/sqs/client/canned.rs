@@ -1,8 +1,8 @@
 //! A sender whose answers are given instead of fetched: everything of ours and of the SDK's runs, but the network. For
 //! fuzzers alone; a shipped build has none of it.
 
-use super::{Clock, Keys, QueueConfig, Shared, SqsSender, Tie, sdk_client};
 use crate::config::CredentialsSource;
+use crate::sqs::client::{Clock, Keys, QueueConfig, Shared, SqsSender, Tie, sdk_client};
 use crate::sqs::credentials::CsvKeys;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,

@@ -1,7 +1,7 @@
 //! From a URI to a connection: name, TCP, proxy, TLS, all within one time limit.
 
-use super::fault::ProxyRefusal;
-use super::proxy::ProxySettings;
+use crate::sqs::connector::fault::ProxyRefusal;
+use crate::sqs::connector::proxy::ProxySettings;
 use crate::tls::{ClientTls, LeafEnds};
 use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};

@@ -16,8 +16,8 @@ mod dial;
 pub mod fault;
 pub mod proxy;
 
-use super::limits::ANSWER_BYTES;
 use crate::clock::Clock;
+use crate::sqs::limits::ANSWER_BYTES;
 use crate::tls::ClientTls;
 use aws_smithy_runtime_api::client::connection::{CaptureSmithyConnection, ConnectionMetadata};
 use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;

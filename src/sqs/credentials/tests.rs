@@ -1,10 +1,10 @@
 //! Keys as people keep them, rotated and damaged, and the chain over our own HTTP client.
 
-use super::chain::lifetime;
 use super::*;
 use crate::clock::Clock;
 use crate::sqs::connector::Http;
 use crate::sqs::connector::proxy::ProxySettings;
+use crate::sqs::credentials::chain::lifetime;
 use crate::sqs::testing::{Reply, Server};
 use proptest::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

@@ -1,6 +1,6 @@
 //! The body: the structured CloudEvents document, or the payload itself.
 
-use super::{BASE64_STANDARD, Engine, Facts, json};
+use crate::sqs::entry::{BASE64_STANDARD, Engine, Facts, json};
 use crate::sqs::limits::takes;
 
 /// How a payload can travel.

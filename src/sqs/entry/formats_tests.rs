@@ -1,7 +1,7 @@
 //! Routing types, redaction and the Microshare body, as they leave the gateway.
 
-use super::tests::{record, rendering};
 use super::*;
+use crate::sqs::entry::tests::{record, rendering};
 use serde_json::Value;
 
 fn of(payload: &[u8], rendering: &Rendering) -> Value {

@@ -5,9 +5,9 @@
 //! the platform's own rule: SHA-256 in upper-case hex over the compact text of `data`, then `L` and its length. A payload that is
 //! such an envelope already travels as it is.
 
-use super::body::Payload;
-use super::{BASE64_STANDARD, Engine, Facts, json};
 use crate::record::identity::hash;
+use crate::sqs::entry::body::Payload;
+use crate::sqs::entry::{BASE64_STANDARD, Engine, Facts, json};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 

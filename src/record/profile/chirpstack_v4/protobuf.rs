@@ -1,8 +1,8 @@
 //! The protobuf form of ChirpStack's events: of the published definitions, the fields that an identity needs. What is
 //! not named here is skipped by protobuf's own rules, so newer servers are read as well.
 
-use super::{CONTEXT_IDS, Facts, Kind};
 use crate::record::event_time::EventTime;
+use crate::record::profile::chirpstack_v4::{CONTEXT_IDS, Facts, Kind};
 use prost::Message;
 use std::collections::HashMap;
 
