@@ -13,7 +13,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tidegate::clock::Moment;
-use tidegate::record::profile::{Profile, ProfileOptions, REGISTRY};
+use tidegate::profile::{Profile, ProfileOptions, REGISTRY};
 use tidegate::record::{JournalId, Message};
 
 /// How long each is measured.

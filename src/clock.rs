@@ -122,7 +122,7 @@ pub struct Anchor {
 impl Anchor {
     /// Anchors at the present wall clock, right or wrong.
     pub fn now() -> Anchor {
-        let shift = crate::rig::shift().wall_ms;
+        let shift = crate::failpoints::shift().wall_ms;
         let wall = if shift < 0 {
             SystemTime::now() - Duration::from_millis(shift.unsigned_abs())
         } else {
@@ -158,14 +158,14 @@ fn system_ms() -> i64 {
         Ok(after) => millis(after),
         Err(before) => -millis(before.duration()),
     };
-    real + crate::rig::shift().wall_ms
+    real + crate::failpoints::shift().wall_ms
 }
 
 /// Milliseconds since boot, suspend included.
 pub fn boottime_ms() -> u64 {
     let at = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let real = u64::try_from(at.tv_sec).unwrap_or(0) * 1000 + u64::try_from(at.tv_nsec).unwrap_or(0) / 1_000_000;
-    real.saturating_add_signed(crate::rig::shift().boottime_ms)
+    real.saturating_add_signed(crate::failpoints::shift().boottime_ms)
 }
 
 pub(crate) fn read_boot_id() -> BootId {
@@ -185,7 +185,7 @@ fn boot_id_of(text: &str) -> BootId {
     for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
         *byte = pair[0] << 4 | pair[1];
     }
-    id[0] ^= crate::rig::shift().boot;
+    id[0] ^= crate::failpoints::shift().boot;
     BootId(id)
 }
 

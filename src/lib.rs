@@ -16,15 +16,23 @@ compile_error!("tidegate needs 64-bit atomic operations, which ARMv5 and ARMv6 d
 const _: () = assert!(usize::BITS >= u32::BITS);
 
 pub mod clock;
-pub mod config;
-pub mod link;
+pub mod failpoints;
+pub mod json;
+pub mod network_watch;
+pub mod shutdown;
 pub(crate) mod sync;
-pub mod tls;
+pub mod topic;
 pub mod visible;
+
+pub mod config;
+pub mod logging;
+pub mod tls;
 
 pub mod mqtt;
 
 pub mod record;
+
+pub mod profile;
 
 pub mod journal;
 
@@ -34,10 +42,9 @@ pub mod sqs;
 
 pub mod agent;
 pub mod cli;
-pub mod rig;
-pub mod shutdown;
+#[cfg(feature = "failpoints")]
+pub mod fuzz;
 pub mod status;
-pub mod telemetry;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -50,7 +50,8 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Asked
             }
             "--sabotage" => {
                 let name = value()?;
-                crate::plan::bait(&name).ok_or_else(|| format!("there is no sabotage '{name}'; see src/rig.rs"))?;
+                crate::plan::bait(&name)
+                    .ok_or_else(|| format!("there is no sabotage '{name}'; see src/failpoints.rs"))?;
                 options.sabotage = Some(name);
             }
             "--agent" => options.agent = Some(value()?.into()),

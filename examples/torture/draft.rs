@@ -5,8 +5,8 @@ use crate::marks::Told;
 use crate::world;
 use proving::random::Random;
 use tidegate::clock::BootId;
+use tidegate::fuzz::forged;
 use tidegate::record::{Draft, Identity, JournalId, KeyKind, LaneId, LanePosition, Message, Record, Run, TimeSource};
-use tidegate::rig::forged;
 
 fn dice(seed: u64, n: u64) -> Random {
     Random::seeded(seed ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15))

@@ -8,7 +8,7 @@ use proving::random::Random;
 use std::sync::LazyLock;
 use std::time::Instant;
 use tidegate::clock::{Clock, Moment};
-use tidegate::rig;
+use tidegate::failpoints;
 
 const MINUTE_MS: u64 = 60_000;
 /// After every build of the agent, so that the clock can be believed.
@@ -49,8 +49,8 @@ impl World {
         let passed = since.elapsed().as_millis() as i64;
         let now = received(self.minute);
         let boottime_ms = now.boottime_ms as i64 - real.boottime_ms as i64 - passed;
-        rig::move_clocks(now.wall_ms - real.wall_ms - passed, boottime_ms, self.boot);
-        rig::pretend_free(Some(self.free));
+        failpoints::move_clocks(now.wall_ms - real.wall_ms - passed, boottime_ms, self.boot);
+        failpoints::pretend_free(Some(self.free));
     }
 
     /// Record `n` is received.

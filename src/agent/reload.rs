@@ -5,7 +5,7 @@
 //! `journal.path` while the old journal holds some. Where the file means what is in effect already, a SIGHUP says that
 //! something else was mended: whatever waits is tried at once. After a refusal, too.
 
-use crate::agent::prepare::Prepared;
+use crate::agent::build::Prepared;
 use crate::clock::Clock;
 use crate::config::effective::difference;
 use crate::config::{Config, host_name};

@@ -5,8 +5,8 @@
 //! are not in it.
 
 use crate::cli::ExitCode;
-use crate::cli::output::{NewFile, Owner};
-use crate::cli::print::{complain, say};
+use crate::cli::new_file::{NewFile, Owner};
+use crate::cli::output::{complain, say};
 use crate::clock::{Clock, rfc3339_ms};
 use crate::config::Config;
 use crate::visible;

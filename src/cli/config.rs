@@ -1,7 +1,7 @@
 //! `tidegate config …`: configurations, shown.
 
-use crate::cli::print::{complain, say, say_text};
-use crate::cli::{ConfigFile, ExitCode, ask, load, load_noting};
+use crate::cli::output::{complain, say, say_text};
+use crate::cli::{ConfigFile, ExitCode, agent_client, load, load_noting};
 use crate::config::effective::{Setting, as_file, difference};
 use crate::config::{Config, DEFAULT_TOML};
 use crate::mqtt::names;
@@ -89,7 +89,7 @@ fn against_file(file: &Path, other: &Path) -> Result<(), ExitCode> {
 
 fn against_running(file: &Path) -> Result<(), ExitCode> {
     let config = load(file)?;
-    let said = match ask::get(&config, "/config.toml") {
+    let said = match agent_client::get(&config, "/config.toml") {
         Ok((200, body)) => String::from_utf8_lossy(&body).into_owned(),
         Ok((status, _)) => {
             complain!(

@@ -1,20 +1,20 @@
 //! `tidegate explain`: what would become of a message: profile, identity, queues, and the exact SQS entry. Nothing is sent
 //! and nothing is journaled. A running agent hands over its next messages; only where none runs, a guest goes to the broker.
 
-use crate::cli::ask::Agent;
-use crate::cli::print::{complain, say_json, say_text};
-use crate::cli::{ExitCode, ask, at_broker, load};
+use crate::cli::agent_client::Agent;
+use crate::cli::output::{complain, say_json, say_text};
+use crate::cli::{ExitCode, agent_client, at_broker, load};
 use crate::clock::{BootId, Clock};
 use crate::config::{Config, RouteConfig};
-use crate::mqtt::topic::route_of;
-use crate::mqtt::visit::visit;
-use crate::record::profile::{Profile, ProfileOptions};
+use crate::mqtt::probe::visit;
+use crate::profile::{Profile, ProfileOptions};
 use crate::record::{
     Draft, Epoch, JournalId, KeyKind, LaneId, LanePosition, Message, Number, Position, Record, Run, TimeSource,
 };
 use crate::sqs::Entry;
 use crate::sqs::entry::{Rendering, render};
 use crate::sqs::limits::ENTRY_BYTES;
+use crate::topic::route_of;
 use crate::visible;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -101,11 +101,11 @@ fn of_broker(config: &Config, options: &ExplainOptions) -> Result<Vec<Message>, 
     let own = || config.routes.iter().flat_map(|route| route.topics.iter().cloned()).collect();
     let filters: Vec<String> = options.topic.clone().map_or_else(own, |topic| vec![topic]);
     let (within, count) = (Duration::from_secs(options.wait), options.count.into());
-    let (messages, of_agent) = match ask::agent(config) {
+    let (messages, of_agent) = match agent_client::agent(config) {
         Agent::None => (as_guest(config, &filters, within, count)?, ""),
         Agent::Mute(why) => return Err(format!("an agent runs, and cannot be asked: {why}")),
         Agent::Runs(_) => (
-            ask::messages(config, &filters, count, within)?,
+            agent_client::messages(config, &filters, count, within)?,
             ", and the running agent gets only what its routes subscribe to",
         ),
     };

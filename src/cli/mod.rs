@@ -1,28 +1,28 @@
 //! The command line: one file per command, one meaning per exit code.
 
-mod ask;
+mod agent_client;
 mod bundle;
 mod check;
 mod config;
 mod credentials;
 mod explain;
-mod forget;
+mod forget_session;
 mod init;
 mod journal;
+mod new_file;
 mod output;
 mod policy;
-mod print;
 mod profiles;
 mod run;
 mod status;
 
 #[cfg(test)]
-pub(crate) use ask::messages_query;
+pub(crate) use agent_client::messages_query;
 
 use crate::clock::Clock;
 use crate::config::{Config, DEFAULT_PATH};
 use clap::{CommandFactory, Parser, Subcommand};
-use print::complain;
+use output::complain;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process;
@@ -205,7 +205,9 @@ pub fn main() -> process::ExitCode {
         Command::Profiles { name, json } => profiles::profiles(name.as_deref(), json),
         Command::Config(command) => config::config(&command),
         Command::Journal(command) => journal::journal(&command),
-        Command::ForgetSession { file, client_id } => forget::forget_session(&file.config, client_id.as_deref()),
+        Command::ForgetSession { file, client_id } => {
+            forget_session::forget_session(&file.config, client_id.as_deref())
+        }
     };
     code.into()
 }

@@ -1,6 +1,6 @@
 //! `tidegate policy`: the least permissions that the configured queues need, to be pasted into IAM.
 
-use crate::cli::print::{complain, say_json};
+use crate::cli::output::{complain, say_json};
 use crate::cli::{ExitCode, load};
 use crate::config::Config;
 use serde_json::{Value, json};

@@ -1,10 +1,10 @@
 //! `tidegate profiles`: every profile, with what a technician wants to know before choosing one.
 
 use crate::cli::ExitCode;
-use crate::cli::print::{complain, say_json, say_text};
+use crate::cli::output::{complain, say_json, say_text};
 use crate::config::nearest;
-use crate::record::profile::presets::Preset;
-use crate::record::profile::{ProfileInfo, REGISTRY};
+use crate::profile::presets::Preset;
+use crate::profile::{ProfileInfo, REGISTRY};
 use serde_json::json;
 use std::fmt::Write;
 

@@ -3,11 +3,11 @@
 use crate::agent::{self, AgentError};
 use crate::cli::{ExitCode, load};
 use crate::journal::JournalError;
-use crate::telemetry;
+use crate::logging;
 use std::path::Path;
 
 pub(super) fn run(file: &Path) -> ExitCode {
-    telemetry::start();
+    logging::start();
     let config = match load(file) {
         Ok(config) => config,
         Err(code) => return code,

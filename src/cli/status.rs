@@ -1,7 +1,7 @@
 //! `tidegate status`: what the running agent says of itself, or what the journal tells without it.
 
-use crate::cli::print::{clear, complain, say, say_json, say_text};
-use crate::cli::{ExitCode, ask, load};
+use crate::cli::output::{clear, complain, say, say_json, say_text};
+use crate::cli::{ExitCode, agent_client, load};
 use crate::config::Config;
 use crate::journal::{View, ViewStats};
 use crate::status::history::span;
@@ -56,7 +56,7 @@ fn look(config: &Config, json: bool) -> ExitCode {
 
 /// The running agent's snapshot.
 pub(super) fn ask(config: &Config) -> io::Result<Value> {
-    let (status, body) = ask::get(config, "/status.json")?;
+    let (status, body) = agent_client::get(config, "/status.json")?;
     match serde_json::from_slice(&body) {
         Ok(snapshot) if status == 200 => Ok(snapshot),
         Ok(_) => Err(io::Error::other(format!("the answer is {status}"))),

@@ -1,6 +1,6 @@
 //! Where the broker is, and whether two addresses may mean one.
 
-use crate::sqs::url::is_loopback_host;
+use crate::config::queue_url::is_loopback_host;
 use std::path::PathBuf;
 
 /// How the broker is reached.

@@ -2,10 +2,10 @@
 
 use crate::config::form::{At, Form, Located, plain_text};
 use crate::config::parse::{self, Wrong};
+use crate::config::queue_url::QueueUrl;
 use crate::config::reader::{Reader, Section};
 use crate::config::{BodyFormat, CredentialsSource, Ordering, QueueConfig};
-use crate::sqs::entry::rectype::Template;
-use crate::sqs::url::QueueUrl;
+use crate::record::type_template::Template;
 use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 

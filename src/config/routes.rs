@@ -8,10 +8,10 @@ use crate::config::form::{At, Form, Located, not_a_word, plain_text};
 use crate::config::parse::{self, Wrong};
 use crate::config::problem::nearest;
 use crate::config::reader::{Reader, Section};
-use crate::mqtt::topic::{filter_problem, intersect};
+use crate::profile::generic::DeviceAt;
+use crate::profile::{Profile, ProfileInfo, ProfileOptions, REGISTRY};
 use crate::record::identity::Grouping;
-use crate::record::profile::generic::DeviceAt;
-use crate::record::profile::{Profile, ProfileInfo, ProfileOptions, REGISTRY};
+use crate::topic::{filter_problem, intersect};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -109,7 +109,7 @@ fn wrong_filter(filter: &str) -> Option<Wrong> {
     }
     if filter.starts_with("$share/") {
         let wrong = Wrong::expected("a plain topic filter: a shared subscription would tear a device's messages apart");
-        return Some(wrong.did_you_mean(crate::mqtt::topic::unshared(filter)));
+        return Some(wrong.did_you_mean(crate::topic::unshared(filter)));
     }
     if filter == "$SYS" || filter.starts_with("$SYS/") {
         return Some(Wrong::expected("topics of devices: $SYS is the broker's own, which the agent watches by itself"));

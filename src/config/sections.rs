@@ -7,7 +7,7 @@ use crate::config::form::{At, Form, Located, plain_text};
 use crate::config::parse::{self, Wrong};
 use crate::config::reader::{Reader, Section};
 use crate::config::{BrokerAddress, GatewayConfig, JournalConfig, MqttConfig, OnFull, RecordsConfig, StatusConfig};
-use crate::record::pointer::Pointer;
+use crate::json::pointer::Pointer;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;

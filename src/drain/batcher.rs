@@ -5,7 +5,7 @@
 //! partial failure can let a later record overtake. With [`Ordering::Packed`] consecutive records share a batch; after
 //! a partial failure the group goes strictly for its next [`STRICT_AFTER_FAILURE`] records.
 //!
-//! A group here is what order is kept within ([`order_key`](crate::record::profile::order_key)): the record's own, or for
+//! A group here is what order is kept within ([`order_key`](crate::profile::order_key)): the record's own, or for
 //! records of an earlier release the one that it has today.
 //!
 //! Records that may have been sent already go before all others. A group that waits (in flight, or held back after a
@@ -141,7 +141,7 @@ impl Batcher {
     pub fn again(&mut self, position: Position, urgent: bool, hold: Option<Instant>) {
         let Some(record) = self.records.get_mut(&position) else { return };
         record.urgent |= urgent;
-        record.behind = crate::rig::armed(crate::rig::Sabotage::Overtake);
+        record.behind = crate::failpoints::armed(crate::failpoints::Sabotage::Overtake);
         let group = record.group.clone();
         self.change(&group, |group| {
             group.in_flight -= 1;

@@ -13,13 +13,13 @@
 
 pub mod backoff;
 pub mod batcher;
-mod doubt;
-mod flight;
+mod duplicate;
 pub mod gate;
-mod landing;
-mod limit;
+mod outcome;
 mod quarantine;
+mod send;
 pub mod settle;
+mod size_limit;
 mod status;
 mod task;
 #[cfg(test)]

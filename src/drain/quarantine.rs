@@ -5,8 +5,8 @@
 //! not theirs), or when the quarantine is full. A probe that is accepted, or that finds room, lets the lane go on: nobody
 //! has to restart anything. The record whose turn it was keeps its place at the head of its group meanwhile.
 
-use crate::drain::flight::Seat;
-use crate::drain::landing::HOLD_MAX;
+use crate::drain::outcome::HOLD_MAX;
+use crate::drain::send::Seat;
 use crate::drain::task::{Drain, Event};
 use crate::journal::JournalError;
 use crate::record::Position;

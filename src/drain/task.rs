@@ -3,15 +3,15 @@
 use crate::clock::Clock;
 use crate::config::{Ordering, QueueConfig, RecordsConfig};
 use crate::drain::batcher::{BatchLimits, Batcher};
-use crate::drain::doubt::Doubt;
-use crate::drain::flight::{self, Airline, Bounds, Landing, Seat};
+use crate::drain::duplicate::Doubt;
 use crate::drain::gate::{Gate, Permit};
-use crate::drain::limit::SizeLimit;
+use crate::drain::send::{self, Airline, Bounds, Landing, Seat};
+use crate::drain::size_limit::SizeLimit;
 use crate::drain::status::{DrainShared, DrainState};
+use crate::failpoints::{self, Sabotage};
 use crate::journal::{JournalError, Lane, MaybeSent, ReadRecord, Reader};
-use crate::record::profile::order_key;
+use crate::profile::order_key;
 use crate::record::{Number, Position, Record};
-use crate::rig::{self, Sabotage};
 use crate::sqs::limits::BATCH_ENTRIES;
 use crate::sqs::{BatchSender, FaultClass};
 use futures_util::FutureExt;
@@ -249,9 +249,9 @@ impl<S: BatchSender> Drain<S> {
                 return self.batcher.next_release().into_iter().chain(read_after).min();
             }
             let seats: Vec<Seat> = batch.iter().map(|position| self.seat(*position)).collect();
-            let mark = !rig::armed(Sabotage::NoMark) && self.airline.lane.needs_mark(&batch);
+            let mark = !failpoints::armed(Sabotage::NoMark) && self.airline.lane.needs_mark(&batch);
             let bounds = Bounds { batch: self.limits.bytes, message: self.size_limit.bytes(now) };
-            let flight = flight::fly(self.airline.clone(), seats, mark, bounds);
+            let flight = send::fly(self.airline.clone(), seats, mark, bounds);
             self.flying += 1;
             self.events.push(flight.map(Event::Landed).boxed());
         }
@@ -296,7 +296,7 @@ impl<S: BatchSender> Drain<S> {
                 continue;
             }
             let doubt = Doubt::of(read.maybe_sent);
-            let bytes = flight::estimate(&read);
+            let bytes = send::estimate(&read);
             let keep = self.kept_bytes + bytes <= KEEP_BYTES;
             self.kept_bytes += if keep { bytes } else { 0 };
             let record = &read.record;
@@ -323,7 +323,7 @@ impl<S: BatchSender> Drain<S> {
     fn forget(&mut self, position: Position) {
         if let Some(record) = self.held.remove(&position).and_then(|held| held.record) {
             let read = ReadRecord { position, record, maybe_sent: MaybeSent::No };
-            self.kept_bytes = self.kept_bytes.saturating_sub(flight::estimate(&read));
+            self.kept_bytes = self.kept_bytes.saturating_sub(send::estimate(&read));
         }
     }
 

@@ -20,7 +20,7 @@
 mod checkpoint;
 mod disk;
 mod error;
-#[cfg(feature = "rig")]
+#[cfg(feature = "failpoints")]
 pub(crate) mod fuzz;
 mod generation;
 mod handle;
@@ -37,7 +37,7 @@ mod stats;
 mod tests;
 mod writer;
 
-#[cfg(feature = "rig")]
+#[cfg(feature = "failpoints")]
 pub use disk::frame::forged;
 pub use disk::reserve::RESERVE_BYTES;
 pub(crate) use disk::{files, refusal};

@@ -4,47 +4,45 @@
 //!
 //! - A QoS 1 message is acknowledged only after its ticket came back from the journal, in the order of receipt, and only
 //!   on the connection on which it came. An ack of an older connection is dropped: packet ids are used again, so it could
-//!   acknowledge a message that we never kept. The broker sends the message again, and [`repeats`] recognises it.
-//! - A journal that is slow, full or failing stops the acks, and the polling for a moment at most ([`link`]). Memory is
+//!   acknowledge a message that we never kept. The broker sends the message again, and [`dedup`] recognises it.
+//! - A journal that is slow, full or failing stops the acks, and the polling for a moment at most ([`connection`]). Memory is
 //!   bounded all the same: at `max_unacked_bytes` the connection is given up until half of it is durable.
 //! - What the client library had read before a connection died is journaled, and never acknowledged.
 //! - It always comes back: no error of the broker or the link ends it. Only [`Intake::run`]'s stop does, or the end of
 //!   the journal.
 //!
-//! How: one task owns the client library's event loop and decides about acks ([`link`]). Each connection has an event
+//! How: one task owns the client library's event loop and decides about acks ([`connection`]). Each connection has an event
 //! loop of its own, so that no queued ack, event or packet id can reach the next one. Its `poll` is pinned and never
 //! cancelled while the connection is wanted; time, commits and the stop are waited for beside it.
 //!
 //! What the journal must hold to: tickets come back in the order of the appends, each exactly once; an append that
 //! cannot be written is kept and tried again, and holds back every later ticket. A journal that dropped one and went on
-//! would make [`repeats`] take its redelivery for a repeat.
+//! would make [`dedup`] take its redelivery for a repeat.
 #![allow(clippy::disallowed_types, reason = "the one folder that speaks to the broker")]
 
 mod acks;
 mod arrivals;
 mod backoff;
-mod link;
-mod memory;
+mod cache;
+mod connection;
+pub mod dedup;
+mod failure;
 pub mod names;
 mod options;
-mod outage;
+mod packet_limit;
+pub mod probe;
 mod receive;
-pub mod repeats;
-mod saver;
 mod session;
-mod size;
 mod status;
 mod subscriptions;
 mod tap;
-pub mod topic;
 mod unrouted;
-pub mod visit;
 
-#[cfg(feature = "rig")]
-pub(crate) use memory::fuzz;
-pub use memory::recall;
+#[cfg(feature = "failpoints")]
+pub(crate) use cache::fuzz;
+pub use cache::recall;
 pub use options::{IntakeError, check};
-pub use size::{HEAD_BYTES, TAKEN_BYTES};
+pub use packet_limit::{HEAD_BYTES, TAKEN_BYTES};
 pub use status::{FilterStatus, IntakeShared, IntakeState, IntakeStatus, LastMessage, RouteStatus};
 pub use tap::{Heard, Listener};
 
@@ -53,13 +51,13 @@ use crate::config::MqttConfig;
 use crate::journal::{Append, Ticket};
 use crate::record::{Identity, JournalId, LaneId, Message, Number, OpenAcks};
 use backoff::{Backoff, Pace, Timing};
-use link::End;
-use memory::Memory;
-use outage::{Cause, Outage};
+use cache::Memory;
+use cache::schedule::Saver;
+use connection::End;
+use dedup::Recogniser;
+use failure::{Cause, Outage};
+use packet_limit::Limit;
 use receive::Unacked;
-use repeats::Recogniser;
-use saver::Saver;
-use size::Limit;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
@@ -132,7 +130,7 @@ pub struct PendingAck {
     pub qos: u8,
     /// What the message counts for against `max_unacked_bytes`.
     pub bytes: u64,
-    /// Names the record for [`repeats`]; 0: none.
+    /// Names the record for [`dedup`]; 0: none.
     pub place: u64,
     /// The number that the journal gave to the record; 0 until it has.
     pub number: Number,

@@ -8,11 +8,11 @@
 //! They stand in `intake/names` in the journal's folder. A journal of 0.1.0 has no such file, but the filters of its
 //! session, and with them the client id that it used.
 
+use crate::config::queue_url::is_loopback_host;
 use crate::config::{BrokerAddress, Config, DEFAULT_PATH, GivenNames, host_name};
 use crate::journal::refusal;
-use crate::mqtt::memory::{self, FILTERS};
+use crate::mqtt::cache::{self, FILTERS};
 use crate::record::JournalId;
-use crate::sqs::url::is_loopback_host;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -166,9 +166,9 @@ fn is_remote(broker: &BrokerAddress) -> bool {
 /// What is kept in a journal's folder; `url` is the broker that is configured. Needs no lock; blocks for a small read.
 pub fn kept(journal: &Path, url: &str) -> Option<Kept> {
     let folder = journal.join("intake");
-    memory::read::<Kept>(&folder.join(NAMES)).or_else(|| {
+    cache::read::<Kept>(&folder.join(NAMES)).or_else(|| {
         let Filters { url, client_id } =
-            memory::read::<Filters>(&folder.join(FILTERS)).filter(|filters| may_be_one(&filters.url, url))?;
+            cache::read::<Filters>(&folder.join(FILTERS)).filter(|filters| may_be_one(&filters.url, url))?;
         let gateway_id = client_id.strip_prefix(PREFIX).map(str::to_owned);
         Some(Kept { url, client_id, gateway_id, copy_of: None, seeded: true })
     })
@@ -192,7 +192,7 @@ pub fn readable(journal: &Path) -> std::io::Result<()> {
 /// # Errors
 /// The disk refuses; the text names the file.
 pub fn keep(journal: &Path, kept: &Kept) -> Result<(), String> {
-    memory::keep(&journal.join("intake"), NAMES, kept).map_err(|error| error.to_string())
+    cache::keep(&journal.join("intake"), NAMES, kept).map_err(|error| error.to_string())
 }
 
 /// The configuration with the names that its journal keeps. Blocks for a small read.
@@ -321,7 +321,7 @@ mod tests {
             std::fs::write(intake.join(NAMES), bytes).expect("written");
             prop_assert_eq!(kept(folder.path(), "mqtt://b"), None);
             let filters = Filters { url: "mqtt://b".into(), client_id: client.clone() };
-            memory::keep(&intake, FILTERS, &filters).expect("kept");
+            cache::keep(&intake, FILTERS, &filters).expect("kept");
             let seed = kept(folder.path(), "mqtt://b").expect("0.1.0's");
             prop_assert_eq!(&seed.client_id, &client);
             prop_assert_eq!(seed.gateway_id.as_deref(), client.strip_prefix("tidegate-"));

@@ -1,9 +1,9 @@
 //! From our configuration to the client library's options, and what is wrong with the configuration before that.
 
 use crate::config::{BrokerAddress, MqttConfig};
-use crate::mqtt::outage::Outage;
-use crate::mqtt::size::{Limit, TAKEN_BYTES};
-use crate::mqtt::topic;
+use crate::mqtt::failure::Outage;
+use crate::mqtt::packet_limit::{Limit, TAKEN_BYTES};
+use crate::topic;
 use rumqttc::{MqttOptions, TlsConfiguration, Transport};
 use std::path::Path;
 use std::sync::Arc;

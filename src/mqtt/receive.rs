@@ -1,12 +1,12 @@
 //! From a PUBLISH to an append, and from a ticket back to the count of what is not durable yet.
 
 use crate::journal::{Append, Item, Unjournaled};
-use crate::mqtt::link::{End, Link};
-use crate::mqtt::repeats::Delivery;
-use crate::mqtt::size::{HEAD_BYTES, Limit};
-use crate::mqtt::topic::{matches, matches_delivered};
+use crate::mqtt::connection::{End, Link};
+use crate::mqtt::dedup::Delivery;
+use crate::mqtt::packet_limit::{HEAD_BYTES, Limit};
 use crate::mqtt::{Intake, PendingAck};
 use crate::record::{Draft, Identity, KeyKind, Message, TimeSource};
+use crate::topic::{matches, matches_delivered};
 use crate::visible;
 use bytes::Bytes;
 use rumqttc::{Publish, QoS};

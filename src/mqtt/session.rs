@@ -5,7 +5,7 @@
 //! neither. With QoS 1: a QoS 0 subscription in a kept session makes Mosquitto hold back QoS 1 messages ([`crate::mqtt::arrivals`]).
 
 use crate::mqtt::arrivals::Arrivals;
-use crate::mqtt::link::{End, Link};
+use crate::mqtt::connection::{End, Link};
 use crate::mqtt::receive::{BROKER_COUNT, COUNT_REFUSALS};
 use crate::mqtt::subscriptions::{Ask, Grant};
 use crate::mqtt::{Intake, IntakeState};

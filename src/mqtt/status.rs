@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::mqtt::Route;
 use crate::mqtt::backoff::Pace;
-use crate::mqtt::outage::Outage;
+use crate::mqtt::failure::Outage;
 use crate::mqtt::subscriptions::Grant;
 use crate::mqtt::tap::{Listener, Taps};
 use crate::mqtt::unrouted::{Unrouted, UnroutedStatus};

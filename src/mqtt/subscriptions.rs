@@ -8,7 +8,7 @@
 //! between comes under one of them, or twice, and never not at all. What was ever asked for is remembered until the broker
 //! has released it, so that no crash leaves a filter behind that nobody knows of.
 
-use crate::mqtt::memory::Asked;
+use crate::mqtt::cache::Asked;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 /// Most filters in one SUBSCRIBE; some brokers refuse more.

@@ -1,8 +1,8 @@
 //! A tap on what intake receives, for people who want to see the next messages beside the running agent: no second client
 //! stands at the broker, whose arrival could throw the agent out. It costs one look at a number while nobody listens.
 
-use crate::mqtt::topic::matches;
 use crate::record::Message;
+use crate::topic::matches;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;

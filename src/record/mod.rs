@@ -1,6 +1,6 @@
 //! The record: our envelope around one MQTT message, and its identity.
 //!
-//! A message becomes a [`Draft`] when a route's profile has read its identity from topic and payload ([`profile`]), and a
+//! A message becomes a [`Draft`] when a route's profile has read its identity from topic and payload ([`crate::profile`]), and a
 //! [`Record`] when the journal has given it a number and a position in each lane. Key, group, type, times and lanes are
 //! fixed there; body and attributes are rendered when the record is sent, by the configuration of that moment. The
 //! payload travels byte for byte; reading an identity never fails a record.
@@ -8,12 +8,9 @@
 pub mod codec;
 mod count;
 pub mod event_time;
-pub mod extract;
 pub mod identity;
 pub mod pack;
-pub mod pointer;
-pub mod profile;
-pub mod redact;
+pub mod type_template;
 
 pub use count::{Epoch, Number, Position};
 

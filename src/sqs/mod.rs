@@ -12,7 +12,6 @@ pub mod entry;
 pub mod limits;
 #[cfg(test)]
 mod testing;
-pub mod url;
 
 use std::future::Future;
 use std::time::Duration;

@@ -68,7 +68,7 @@ impl Seat {
     }
 
     /// A place of a server that has no other connection.
-    #[cfg(any(test, feature = "rig"))]
+    #[cfg(any(test, feature = "failpoints"))]
     pub(crate) fn alone(brief: bool) -> Arc<Seat> {
         let kind = if brief { Kind::Brief } else { Kind::Any };
         Arc::new(Seat::new(Arc::default(), 0, kind))

@@ -10,12 +10,12 @@
 
 use crate::journal::{Journal, JournalError, Named, Requeued};
 use crate::mqtt::Heard;
-use crate::mqtt::topic::filter_problem;
 use crate::status::Board;
 use crate::status::connections::Connections;
 use crate::status::door::Door;
 use crate::status::places::Peer;
 use crate::status::server::{CONNECTION_TIME, REFUSED_PAUSE, Site};
+use crate::topic::filter_problem;
 use http::StatusCode;
 use http_body_util::{BodyExt, Limited};
 use hyper::Request;

@@ -77,5 +77,5 @@ fn asks_for_us<B>(request: &Request<B>) -> bool {
     let Some(authority) = host.to_str().ok().and_then(|host| host.parse::<http::uri::Authority>().ok()) else {
         return false;
     };
-    crate::sqs::url::is_loopback_host(authority.host())
+    crate::config::queue_url::is_loopback_host(authority.host())
 }

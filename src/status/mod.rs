@@ -4,6 +4,7 @@ pub(crate) mod connections;
 pub mod control;
 pub(crate) mod door;
 pub mod history;
+pub mod metrics;
 pub mod page;
 mod places;
 mod remarks;

@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;
 use tidegate::clock::Moment;
-use tidegate::record::profile::{Profile, ProfileOptions, REGISTRY};
+use tidegate::profile::{Profile, ProfileOptions, REGISTRY};
 use tidegate::record::{JournalId, Message};
 
 thread_local! {

@@ -64,7 +64,7 @@ fn the_journals_layers_import_downwards_only() {
 #[test]
 fn an_arrow_upwards_is_seen() {
     let of = |path: &str, line: &str| breaches(path, line).len();
-    assert_eq!(of("src/journal/disk/frame.rs", "use crate::journal::log::Log;"), 1);
+    assert_eq!(of("src/journal/disk/frame/mod.rs", "use crate::journal::log::Log;"), 1);
     assert_eq!(of("src/journal/reader.rs", "use crate::journal::writer::Writer;"), 1, "side by side");
     assert_eq!(of("src/journal/log/mod.rs", "    crate::journal::JournalError::reading(text)"), 1, "by another name");
     assert_eq!(of("src/journal/made_up.rs", ""), 1);

@@ -19,16 +19,16 @@ pub fn calls() -> u64 {
 
 /// For proving runs: from now on `observer` is told of each call (file descriptor, offset, length), so that a run that models
 /// the disk knows what stock sled would have asked for.
-#[cfg(feature = "rig")]
+#[cfg(feature = "failpoints")]
 pub fn tell(observer: Observer) {
     *OBSERVER.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(observer);
 }
 
 /// Told of a call's file descriptor, offset and length.
-#[cfg(feature = "rig")]
+#[cfg(feature = "failpoints")]
 pub type Observer = fn(i32, i64, i64);
 
-#[cfg(feature = "rig")]
+#[cfg(feature = "failpoints")]
 static OBSERVER: std::sync::RwLock<Option<Observer>> = std::sync::RwLock::new(None);
 
 // SAFETY: touches nothing but a counter and errno (and, rigged, calls a safe function); the prototype is libc's (64-bit offsets
@@ -46,7 +46,7 @@ unsafe extern "C" fn sync_file_range(
         unsafe { *libc::__errno_location() = libc::ENOSYS };
         return -1;
     }
-    #[cfg(feature = "rig")]
+    #[cfg(feature = "failpoints")]
     if let Some(observer) = *OBSERVER.read().unwrap_or_else(std::sync::PoisonError::into_inner) {
         observer(fd, offset, length);
     }

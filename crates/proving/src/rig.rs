@@ -1,6 +1,6 @@
 //! What can be done to an agent from outside that no peer does: its clocks moved, its disk slow, its disk full.
 //!
-//! Clocks and slowness go through the file that a rigged agent reads (`TIDEGATE_RIG_CLOCK`, see the agent's `src/rig.rs`);
+//! Clocks and slowness go through the file that a rigged agent reads (`TIDEGATE_RIG_CLOCK`, see the agent's `src/failpoints.rs`);
 //! a build that ships does not know it. A full disk is a real one: a small file system in memory, mounted where the
 //! journal lies and filled by somebody else.
 

@@ -2,24 +2,24 @@
 //! only where none runs, a guest looks.
 
 use crate::agent::broker_tls;
-use crate::cli::ask::{self, Agent};
+use crate::cli::agent_client::{self, Agent};
 use crate::cli::check::{Step, running};
 use crate::clock::Clock;
 use crate::config::{Config, RouteConfig};
-use crate::mqtt::topic::matches_delivered;
-use crate::mqtt::visit::{Visit, visit};
+use crate::mqtt::probe::{Visit, visit};
 use crate::record::Message;
+use crate::topic::matches_delivered;
 use std::time::Duration;
 
 /// Messages that are looked at in all.
 const MESSAGES: usize = 200;
 
 pub(super) async fn steps(config: &Config, clock: &Clock, listen: Duration) -> Vec<Step> {
-    match ask::agent(config) {
+    match agent_client::agent(config) {
         Agent::Runs(status) if running::all_heard(&status) => running::steps(config, &status),
         Agent::Runs(_) => {
             tokio::time::sleep(listen).await;
-            match ask::agent(config) {
+            match agent_client::agent(config) {
                 Agent::Runs(status) => running::steps(config, &status),
                 _ => not_tried(config, Step::bad("broker", "the agent has just ended", "systemctl status tidegate")),
             }

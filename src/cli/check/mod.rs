@@ -10,7 +10,7 @@ mod local;
 mod queue;
 mod running;
 
-use crate::cli::print::{say, say_json, say_text};
+use crate::cli::output::{say, say_json, say_text};
 use crate::cli::{ExitCode, load};
 use crate::clock::Clock;
 use crate::config::Config;

@@ -4,16 +4,16 @@
 
 mod propose;
 
-use crate::cli::ask::{self, Agent};
-use crate::cli::output::{NewFile, Owner};
-use crate::cli::print::{complain, say};
+use crate::cli::agent_client::{self, Agent};
+use crate::cli::new_file::{NewFile, Owner};
+use crate::cli::output::{complain, say};
 use crate::cli::{ExitCode, at_broker};
 use crate::config::effective::quoted;
+use crate::config::queue_url::QueueUrl;
 use crate::config::{BrokerAddress, Config};
-use crate::mqtt::visit::visit;
+use crate::mqtt::probe::visit;
+use crate::profile::Profile;
 use crate::record::Message;
-use crate::record::profile::Profile;
-use crate::sqs::url::QueueUrl;
 use crate::visible;
 use propose::{Proposal, propose};
 use std::collections::BTreeMap;
@@ -116,7 +116,7 @@ impl Answers {
         if self.yes {
             return Ok(default.to_owned());
         }
-        crate::cli::print::err(format_args!("{question} "));
+        crate::cli::output::err(format_args!("{question} "));
         let _ = io::stderr().flush();
         let mut line = String::new();
         match io::stdin().lock().read_line(&mut line) {
@@ -190,7 +190,7 @@ fn look(file: &Path, options: &InitOptions, broker: &str) -> Vec<Message> {
                 "Listening to the running agent for {} s; only what its routes subscribe to is seen …",
                 options.listen
             );
-            ask::messages(&agent, &["#".to_owned()], MESSAGES, within)
+            agent_client::messages(&agent, &["#".to_owned()], MESSAGES, within)
         }
         Ok(None) => {
             say!("Looking at what {broker} carries, for {} s …", options.listen);
@@ -221,7 +221,7 @@ fn look(file: &Path, options: &InitOptions, broker: &str) -> Vec<Message> {
 /// One runs, and where it is connected cannot be told.
 fn running(file: &Path, proposed: &Config) -> Result<Option<Config>, String> {
     for config in Config::load(file).ok().into_iter().chain([proposed.clone()]) {
-        match ask::agent(&config) {
+        match agent_client::agent(&config) {
             Agent::None => {}
             Agent::Mute(why) => return Err(format!("an agent runs, and cannot be asked: {why}")),
             Agent::Runs(status) => {

@@ -1,8 +1,8 @@
 //! What was seen at the broker, turned into routes. Pure.
 
-use crate::mqtt::topic::{intersect, matches_delivered};
+use crate::profile::{Profile, ProfileOptions, REGISTRY};
 use crate::record::Message;
-use crate::record::profile::{Profile, ProfileOptions, REGISTRY};
+use crate::topic::{intersect, matches_delivered};
 use std::collections::BTreeMap;
 
 /// A route to propose.
@@ -129,7 +129,7 @@ mod tests {
                 let own = filters_of(proposal.profile).iter().map(|filter| (*filter).to_owned());
                 let filters = if proposal.topics.is_empty() { own.collect() } else { proposal.topics };
                 for filter in filters {
-                    prop_assert_eq!(crate::mqtt::topic::filter_problem(&filter), None, "{}", filter);
+                    prop_assert_eq!(crate::topic::filter_problem(&filter), None, "{}", filter);
                     prop_assert!(all.iter().all(|other| !intersect(other, &filter)), "{filter} and {all:?}");
                     all.push(filter);
                 }

@@ -3,7 +3,7 @@
 use crate::cli::ExitCode;
 use crate::cli::journal::record::{HEAD, Line};
 use crate::cli::journal::{Choice, Shown, failed};
-use crate::cli::print::{complain, say, say_json, say_text};
+use crate::cli::output::{complain, say, say_json, say_text};
 use crate::journal::View;
 use crate::record::Number;
 use std::ops::ControlFlow;

@@ -10,7 +10,7 @@ mod record;
 mod verify;
 
 use crate::cli::credentials::service_user;
-use crate::cli::print::complain;
+use crate::cli::output::complain;
 use crate::cli::{ConfigFile, ExitCode, load};
 use crate::config::Config;
 use crate::journal::folder::{self, Trusted};

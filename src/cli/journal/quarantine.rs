@@ -3,12 +3,12 @@
 use crate::cli::journal::list::say_payload;
 use crate::cli::journal::record::Line;
 use crate::cli::journal::{failed, view};
-use crate::cli::print::{complain, say, say_json, say_text};
-use crate::cli::{ConfigFile, ExitCode, ask, load};
+use crate::cli::output::{complain, say, say_json, say_text};
+use crate::cli::{ConfigFile, ExitCode, agent_client, load};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::journal::{Journal, JournalError, Named, Quarantined, Requeued, View};
-use crate::telemetry;
+use crate::logging;
 use clap::Subcommand;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -122,7 +122,7 @@ fn show(view: &View, named: Named, payload: bool) -> Result<ExitCode, ExitCode> 
 fn change(config: &Config, which: &Which, requeue: bool) -> Result<ExitCode, ExitCode> {
     let what = if requeue { "/quarantine/requeue" } else { "/quarantine/drop" };
     let body = serde_json::to_string(&which.names()).unwrap_or_default();
-    let outcome = match ask::change(config, what, &body) {
+    let outcome = match agent_client::change(config, what, &body) {
         Ok(Some((200, body))) => serde_json::from_slice(&body).map_err(|error| {
             complain!("the agent answers what is not understood ({error}): is it of another release?");
             ExitCode::Failed
@@ -158,7 +158,7 @@ fn alone(config: &Config, which: &Which, requeue: bool) -> Result<Requeued, Exit
     // There has to be one: this is no moment to make one.
     view(config)?;
     as_owner(config)?;
-    telemetry::start();
+    logging::start();
     let opened = Journal::open(&crate::agent::journal_options(config), &Clock::new(None));
     let opened = opened.map_err(|error| match error {
         JournalError::Locked(_) => {

@@ -3,7 +3,7 @@
 use crate::cli::ExitCode;
 use crate::cli::journal::export::Progress;
 use crate::cli::journal::failed;
-use crate::cli::print::{say, say_json, say_text};
+use crate::cli::output::{say, say_json, say_text};
 use crate::journal::View;
 
 /// Reads everything; exit code 8 when something is missing that should be there.

@@ -3,11 +3,11 @@
 //! What does not fit is left out on the safe side: a settled interval counts as waiting and is repeated; a hole loses
 //! names and detail of its ranges, never its count or its reason.
 
+use crate::failpoints::Sabotage;
 use crate::journal::ledger::books::{LaneBook, Ledger, MARKS_MAX, Mark};
 use crate::journal::ledger::gaps::{GROUPS_MAX, Hole, Holes, RANGES_MAX};
 use crate::journal::ledger::settled::Settled;
 use crate::record::{LaneId, Number, Position};
-use crate::rig::Sabotage;
 use serde::{Deserialize, Serialize};
 
 /// How much of a book may be written, per lane.
@@ -95,7 +95,7 @@ pub(crate) struct LaneState {
 impl LaneState {
     /// The book as it can be written in so much room.
     pub(crate) fn of(book: &LaneBook, room: Room) -> LaneState {
-        if crate::rig::armed(Sabotage::CursorFirst) && book.cursor <= book.attempted_upto() {
+        if crate::failpoints::armed(Sabotage::CursorFirst) && book.cursor <= book.attempted_upto() {
             return LaneState::of(&book.clone().ahead(), room);
         }
         let mut ledger = book.ledger;
@@ -123,7 +123,7 @@ impl LaneState {
             settled,
             marks: merged(&book.marks, room),
             ledger,
-            holes: if crate::rig::armed(Sabotage::ForgetHoles) {
+            holes: if crate::failpoints::armed(Sabotage::ForgetHoles) {
                 Vec::new()
             } else {
                 shortened(book.holes.all(), room)

@@ -87,7 +87,7 @@ pub(crate) fn read(file: &File, path: &Path) -> io::Result<[Slot; 2]> {
 }
 
 /// Makes a slot's checksum right, for whoever wants to get past it.
-#[cfg(any(test, feature = "rig"))]
+#[cfg(any(test, feature = "failpoints"))]
 pub(crate) fn seal(slot: &mut [u8]) {
     let length = u32::from_be_bytes(slot[16..20].try_into().expect("four bytes")) as usize;
     if let Some(body) = slot[HEADER_LEN..].get(..length) {

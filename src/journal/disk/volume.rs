@@ -24,7 +24,7 @@ pub fn in_ram(path: &Path) -> bool {
 /// Bytes that an unprivileged process can still write below `path`; `None` when the system does not tell.
 pub fn free_bytes(path: &Path) -> Option<u64> {
     let asked = || rustix::fs::statvfs(path).ok().map(|about| about.f_bavail.saturating_mul(about.f_frsize));
-    crate::rig::free_bytes().or_else(asked)
+    crate::failpoints::free_bytes().or_else(asked)
 }
 
 /// Mount points on a medium that can be written: where a journal could move to.

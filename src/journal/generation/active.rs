@@ -157,7 +157,7 @@ impl ActiveGeneration {
         let appended: Vec<Appended> =
             frames.iter().map(|(number, part, value)| (*number, *part, value.len())).collect();
         self.write_ahead(&mut tail, appended.iter().map(|(.., length)| *length as u64).sum());
-        crate::rig::stall_sync();
+        crate::failpoints::stall_sync();
         self.guarded(|db| {
             for (number, part, value) in frames {
                 let tree = match tail.tree.take().filter(|_| !tail.values.is_multiple_of(TREE_VALUES)) {
@@ -168,7 +168,7 @@ impl ActiveGeneration {
                 tail.tree = Some(tree);
                 tail.values += 1;
             }
-            crate::rig::panic_if_told(self.dir.ancestors().nth(2).unwrap_or(&self.dir), "sync");
+            crate::failpoints::panic_if_told(self.dir.ancestors().nth(2).unwrap_or(&self.dir), "sync");
             write_out(&self.dir, db)
         })?;
         self.find(&mut tail, &appended)?;
@@ -177,7 +177,7 @@ impl ActiveGeneration {
 
     /// What sled has written reaches the device here, and nowhere else; behind [`ActiveGeneration::find`], which has read it back.
     fn sync(&self) -> Result<(), GenerationError> {
-        if crate::rig::armed(crate::rig::Sabotage::StockFlush) {
+        if crate::failpoints::armed(crate::failpoints::Sabotage::StockFlush) {
             return Ok(());
         }
         let path = self.dir.join(DATABASE);

@@ -292,7 +292,7 @@ impl<T: Ticket> Writer<T> {
     fn write(&mut self) -> Result<(), JournalError> {
         let Some(Commit { records, durable: false, .. }) = &self.hand.commit else { return Ok(()) };
         let records = records.clone();
-        crate::rig::panic_if_told(&self.journal.0.path, "commit");
+        crate::failpoints::panic_if_told(&self.journal.0.path, "commit");
         let (frames, bytes) = framed(&records, Some(self.next.before()));
         let has_room = self.active.as_ref().is_none_or(|active| active.has_room_for(frames.len()));
         if self.active_bytes >= self.journal.0.generation_bytes || !has_room {
@@ -366,7 +366,7 @@ impl<T: Ticket> Writer<T> {
             books.iter_mut().for_each(|book| book.holes.announced());
             shared.durable.send_replace(high);
         }
-        crate::rig::panic_if_told(&shared.path, "publish");
+        crate::failpoints::panic_if_told(&shared.path, "publish");
         self.next = high + 1;
         shared.note(Moved::Appended);
     }

@@ -3,11 +3,11 @@
 
 mod acks;
 mod connecting;
+mod dedup;
 mod mosquitto;
 mod nonsense;
-mod repeats;
+mod probes;
 mod rude;
 mod sessions;
 mod sizes;
 pub(super) mod support;
-mod visits;

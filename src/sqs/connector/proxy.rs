@@ -7,7 +7,7 @@
 //! Loopback and link-local hosts never go through a proxy, whatever is set: what may travel in plain text inside this
 //! machine must not leave it, and a machine's own metadata service cannot be reached from anywhere else.
 
-use crate::sqs::url::is_loopback_host;
+use crate::config::queue_url::is_loopback_host;
 use http::Uri;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use std::net::IpAddr;

@@ -1,0 +1,153 @@
+//! Opening the journal, for as long as it takes, and what is said about what was found.
+
+use crate::agent::OPEN_RETRY;
+use crate::clock::Clock;
+use crate::config::{Config, QueueConfig};
+use crate::journal::{
+    Bounds, GENERATION_BYTES, Journal, JournalError, JournalOptions, OpenReport, Opened, QUIET, RESERVE_BYTES, volume,
+};
+use crate::mqtt::{self, dedup::Recogniser, names};
+use crate::record::Draft;
+use crate::status::Board;
+use crate::topic::route_of;
+use std::path::PathBuf;
+use tokio::sync::watch;
+
+/// Where it is unless somebody says otherwise.
+const RUNTIME_FOLDER: &str = "/run/tidegate";
+
+/// Opens the journal, trying again for as long as the disk refuses; `ours`: also while it is held, because this process had
+/// it open before. `None`: stopped before it opened.
+pub(super) async fn open_journal(
+    config: &Config,
+    clock: &Clock,
+    board: &Board,
+    mut stop: watch::Receiver<bool>,
+    ours: bool,
+) -> Result<Option<(Opened, Recogniser)>, JournalError> {
+    let mut said = String::new();
+    loop {
+        let (options, config, clock) = (options(config), config.clone(), clock.clone());
+        let open = tokio::task::spawn_blocking(move || open_once(&options, &config, &clock)).await;
+        let error = match open {
+            Ok(Ok(opened)) => {
+                board.wait_for(None);
+                return Ok(Some(opened));
+            }
+            Ok(Err(error @ JournalError::Locked(_))) if !ours => return Err(error),
+            Ok(Err(error @ JournalError::Newer(_))) => return Err(error),
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => panic.to_string(),
+        };
+        if said != error {
+            tracing::error!(
+                error,
+                "journal cannot be opened, tried again; check that the folder exists, belongs to the agent's user and has space"
+            );
+            board.wait_for(Some(error.clone()));
+            said = error;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(OPEN_RETRY) => {}
+            _ = stop.wait_for(|stop| *stop) => return Ok(None),
+        }
+    }
+}
+
+/// What the configured journal is opened with.
+pub(crate) fn options(config: &Config) -> JournalOptions {
+    let named = |which: fn(&QueueConfig) -> bool| -> Vec<String> {
+        config.queues.iter().filter(|queue| which(queue)).map(|queue| queue.name.clone()).collect()
+    };
+    JournalOptions {
+        path: config.journal.path.clone(),
+        bounds: Bounds {
+            max_bytes: config.journal.max_bytes,
+            max_age: config.journal.max_age,
+            min_free: config.journal.min_free,
+            on_full: config.journal.on_full,
+        },
+        reserve_bytes: RESERVE_BYTES,
+        generation_bytes: crate::failpoints::generation_bytes().unwrap_or(GENERATION_BYTES),
+        quiet: crate::failpoints::quiet().unwrap_or(QUIET),
+        lanes: named(|_| true),
+        silent: named(|queue| !queue.gap_records),
+        absorbing: named(|queue| queue.url.fifo),
+        machine: crate::failpoints::machine().unwrap_or_else(|| "/".into()),
+        runtime: runtime_folder(),
+    }
+}
+
+/// The folder that systemd makes for the boot (`RuntimeDirectory=`), or the one that another supervisor made.
+fn runtime_folder() -> Option<PathBuf> {
+    let given = std::env::var_os("RUNTIME_DIRECTORY").filter(|folders| !folders.is_empty());
+    let first = given.and_then(|folders| std::env::split_paths(&folders).next());
+    first.or_else(|| Some(PathBuf::from(RUNTIME_FOLDER)).filter(|folder| folder.is_dir()))
+}
+
+fn open_once(options: &JournalOptions, config: &Config, clock: &Clock) -> Result<(Opened, Recogniser), JournalError> {
+    names::readable(&options.path)
+        .map_err(|source| JournalError::Io { path: options.path.join("intake/names"), source })?;
+    let mut opened = Journal::open(options, clock)?;
+    let (run, ids) = (opened.journal.run(), (&*config.mqtt.url, &*config.mqtt.client_id));
+    let mut recogniser = mqtt::recall(&options.path.join("intake"), ids, run, opened.report.former);
+    opened.heads().into_iter().for_each(|delivery| recogniser.seed_head(delivery));
+    if let Some(acks) = opened.open_acks() {
+        recogniser.seed_acks(acks);
+    }
+    let readers = config.routes.clone();
+    opened.each_of_tail(&mut |record| {
+        // A record of an older release has the id that it gave; a redelivery of it is read by today's rules.
+        let Draft { message, received, identity, .. } = &record.draft;
+        let reader = route_of(readers.iter().map(|route| &route.topics), &message.topic).map(|index| &readers[index]);
+        let today = reader.and_then(|route| route.profile.of(message).identify(message, *received, run.journal).key);
+        recogniser.seed(record, today.as_deref().filter(|today| Some(*today) != identity.key.as_deref()));
+    });
+    Ok((opened, recogniser))
+}
+
+pub(super) fn say_opened(report: &OpenReport, journal: &Journal) {
+    if report.made {
+        tracing::info!(path = %journal.path().display(), "journal made");
+    }
+    if report.state_lost {
+        tracing::error!(
+            "the journal's state file is damaged: what is still on disk is sent again, marked as possible duplicates"
+        );
+    }
+    if report.slot_lost {
+        tracing::warn!(
+            "one of the two halves of the journal's state file is damaged: what waits is marked as possible duplicates"
+        );
+    }
+    if report.copied {
+        tracing::warn!(journal = %journal.id(), "this journal was on another machine before: it goes on under a new id");
+    } else if report.new_id && !report.made {
+        tracing::warn!(journal = %journal.id(), "the journal's id is lost with its state: it goes on under a new one");
+    }
+    if report.machine_unknown {
+        tracing::info!(journal = %journal.id(), "nothing tells this machine from another; the journal keeps its id");
+    }
+    if report.missing > 0 {
+        tracing::error!(
+            records = report.missing,
+            "records at the journal's end cannot be read back, they are counted as damaged"
+        );
+    }
+    if report.in_doubt > 0 {
+        tracing::error!(
+            records = report.in_doubt,
+            "the last commit before the crash is damaged: most likely the crash tore it before it was acknowledged, and the broker delivers it again; if the card is failing, these records may be lost"
+        );
+    }
+    for lane in &report.stranded {
+        tracing::error!(
+            lane,
+            "records wait for a queue that is not configured; add a section [queues.…] of this name, which needs no route, to send them"
+        );
+    }
+    if report.in_ram {
+        let media: Vec<String> = volume::media().iter().map(|path| path.display().to_string()).collect();
+        tracing::error!(path = %journal.path().display(), flash = media.join(", "), "the journal lies in RAM and is lost at a power cut; set journal.path to a folder on flash");
+    }
+}

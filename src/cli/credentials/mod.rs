@@ -1,0 +1,295 @@
+//! `tidegate credentials import`: puts the IAM console's download where the agent reads it, readable by nobody else.
+//!
+//! As a systemd credential ([`at_rest`]) the file belongs to root alone, and the agent's user sees a copy in memory that
+//! systemd makes at each start: somebody who breaks out of the agent's sandbox finds no key on the disk. So the configuration
+//! is made to read that copy, and the plain file goes ([`mod@reference`]).
+
+pub(super) mod at_rest;
+mod reference;
+
+use crate::cli::ExitCode;
+use crate::cli::new_file::{self, Owner};
+use crate::cli::output::{complain, say};
+use crate::config::{Config, CredentialsSource};
+use crate::sqs::credentials::{AccessKey, parse_csv, read_csv};
+use at_rest::{DEFAULT_PLACE, HANDED_OVER, Places, Stored};
+use reference::{Plain, Plan};
+use rustix::fs::{Gid, Uid};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The user that the package's unit runs as.
+const SERVICE_USER: &str = "tidegate";
+/// A download has one line of header and one of keys.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+/// Names standard input.
+const STDIN: &str = "-";
+
+/// Checks `file` (`-`: standard input) and writes it to `to`, or to where the configuration's first queue reads it, or into
+/// systemd's store (also where the configuration reads what comes from there).
+pub(super) fn import(file: &Path, to: Option<&Path>, config: &Path, systemd: bool) -> ExitCode {
+    let from_stdin = file == Path::new(STDIN);
+    let name = if from_stdin { "standard input".to_owned() } else { file.display().to_string() };
+    let bytes = match if from_stdin { read(io::stdin().lock()) } else { File::open(file).and_then(read) } {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            complain!("cannot read {name}: {error}; name the .csv as the IAM console gave it");
+            return ExitCode::Failed;
+        }
+    };
+    let key = match parse_csv(&bytes) {
+        Ok(key) => key,
+        Err(error) => {
+            complain!("{name}: {error}");
+            return ExitCode::Failed;
+        }
+    };
+    let place = to.map_or_else(|| configured(config), Path::to_owned);
+    let systemd = systemd || to.is_none() && place.starts_with(HANDED_OVER);
+    // What it hands over nobody else can: without it the agent would have no key.
+    if let Some(why) = systemd.then(at_rest::no_systemd).flatten() {
+        complain!("nothing is changed: {why}; import it without --systemd, with --to {DEFAULT_PLACE}");
+        return ExitCode::Failed;
+    }
+    let done = if systemd {
+        into_store(&Places::of_system(), &bytes, &key, config)
+    } else {
+        place_file(&place, &bytes, service_user()).map_err(|error| (place.clone(), error)).map(|()| {
+            let running = "A running agent takes it within seconds. `tidegate check` says whether the queue does.";
+            vec![
+                format!("access key {} is in {} (readable by its owner alone)", key.shown(), place.display()),
+                running.into(),
+            ]
+        })
+    };
+    match done {
+        Ok(lines) => lines.iter().for_each(|line| say!("{line}")),
+        Err((place, error)) => {
+            complain!("cannot write {}: {error}; run it as root, or name another place with --to", place.display());
+            return ExitCode::Failed;
+        }
+    }
+    // It may have been the plain file, which is gone then.
+    if !from_stdin && file.exists() && !same_file(file, &place) {
+        say!("Delete the download: rm {}", file.display());
+    }
+    ExitCode::Done
+}
+
+/// Stores the key for the unit, and leaves no plain copy that the configuration reads; what to tell.
+fn into_store(
+    places: &Places,
+    bytes: &[u8],
+    key: &AccessKey,
+    config: &Path,
+) -> Result<Vec<String>, (PathBuf, io::Error)> {
+    let stored = at_rest::store(places, bytes)?;
+    let (shown, plain) = (key.shown(), places.store.display());
+    let owner = "the card alone does not give it away";
+    let mut lines = vec![match &stored {
+        Stored::Tpm => format!(
+            "access key {shown} is in {}, encrypted with this machine's TPM: {owner}",
+            places.encrypted.display()
+        ),
+        Stored::NoTpm | Stored::Fallback(_) => {
+            format!("access key {shown} is in {plain} (readable by its owner alone)")
+        }
+    }];
+    lines.push(match stored {
+        Stored::Tpm => {
+            "Whoever takes the whole gateway still has it. After a TPM is cleared or exchanged, import again.".into()
+        }
+        Stored::NoTpm => "This machine has no TPM that systemd can use: whoever takes the card has the key.".into(),
+        Stored::Fallback(why) => {
+            format!("NOT ENCRYPTED, although this machine has a TPM: {why}. Whoever takes the card has the key.")
+        }
+    });
+    lines.push(format!("{} hands it to the unit.", places.drop_in.display()));
+    lines.extend(take_plain_away(places, key, config));
+    lines.push("Next: systemctl daemon-reload && systemctl restart tidegate".into());
+    lines.push("systemd hands it over at a start only: after each rotation import it again, and restart.".into());
+    Ok(lines)
+}
+
+/// The configuration reads what systemd hands over, and the plain files go; where that is not safe, what to do by hand.
+fn take_plain_away(places: &Places, key: &AccessKey, config: &Path) -> Vec<String> {
+    let line = format!("credentials_file = \"{}\"", reference::as_credential());
+    let by_hand = |why: &str, at: &[String], files: &BTreeSet<PathBuf>| {
+        let file = config.display();
+        let at = if at.is_empty() { format!("{file}, each [queues.NAME] with this key") } else { at.join(", ") };
+        let mut lines = vec![format!("{file} is not changed: {why}. Write at {at}:"), format!("    {line}")];
+        // Where nobody knows which file it was, it is most likely the package's.
+        let plain = BTreeSet::from([places.plain.clone()]);
+        let files = if files.is_empty() { &plain } else { files };
+        let there = files.iter().filter(|file| file.exists());
+        lines.extend(there.map(|file| format!("and then: rm {0}; {0} has a key in plain", file.display())));
+        lines
+    };
+    let text = match std::fs::read_to_string(config) {
+        Ok(text) => text,
+        Err(error) => return by_hand(&error.to_string(), &[], &BTreeSet::new()),
+    };
+    let holds_it = |file: &Path| read_csv(file).is_ok_and(|held| held == *key);
+    let (mut lines, mut files) = (Vec::new(), BTreeSet::new());
+    match reference::plan(&text, config, holds_it) {
+        Plan::Nothing => {}
+        Plan::ByHand { why, lines, files } => return by_hand(&why, &lines, &files),
+        Plan::Change { text: new, queues, files: former } => {
+            if let Err(error) = reference::rewrite(config, &text, &new) {
+                let at: Vec<String> = queues.iter().map(|queue| format!("[queues.{queue}]")).collect();
+                return by_hand(&error.to_string(), &at, &former);
+            }
+            lines.push(format!("{}, queue {}: now has {line}", config.display(), queues.join(", ")));
+            files = former;
+        }
+    }
+    // A former import may have left it there; with this configuration nobody reads it.
+    if !reads(config, &places.plain) {
+        files.insert(places.plain.clone());
+    }
+    lines.extend(files.iter().filter_map(|file| match reference::remove_plain(file, key) {
+        Plain::Absent => None,
+        Plain::Removed => Some(format!(
+            "removed {}, which had the same key; a running agent keeps it in memory until its restart",
+            file.display()
+        )),
+        Plain::Stays(why) => {
+            let file = file.display();
+            Some(format!("{file} stays: {why}. No queue reads it any more; when nothing else does: rm {file}"))
+        }
+    }));
+    lines
+}
+
+/// Whether a queue of the configuration reads this file; a configuration that cannot be read might.
+fn reads(config: &Path, file: &Path) -> bool {
+    let of = CredentialsSource::CsvFile(file.to_owned());
+    Config::load(config).ok().is_none_or(|config| config.queues.iter().any(|queue| queue.credentials == of))
+}
+
+fn read(from: impl io::Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut from.take(FILE_BYTES_MAX), &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Where the configuration reads keys; the package's place when it names none or cannot be read yet.
+fn configured(config: &Path) -> PathBuf {
+    let place = Config::load(config).ok().and_then(|config| {
+        config.queues.into_iter().find_map(|queue| match queue.credentials {
+            CredentialsSource::CsvFile(path) => Some(path),
+            CredentialsSource::AwsChain => None,
+        })
+    });
+    place.unwrap_or_else(|| DEFAULT_PLACE.into())
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// Never half a file, for the running agent's sake. Root gives it to `owner`.
+fn place_file(place: &Path, bytes: &[u8], owner: Option<(Uid, Gid)>) -> io::Result<()> {
+    let (user, group) = owner.unzip();
+    new_file::write(place, 0o600, Owner { user, group }, bytes)
+}
+
+/// The service's user and group, where the package made them.
+pub(super) fn service_user() -> Option<(Uid, Gid)> {
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    user_of(&users, SERVICE_USER)
+}
+
+/// Of the lines of `/etc/passwd`, the ids of a user.
+fn user_of(users: &str, name: &str) -> Option<(Uid, Gid)> {
+    let line = users.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    let mut fields = line.split(':').skip(1);
+    let mut next = || fields.next()?.parse().ok();
+    Some((Uid::from_raw(next()?), Gid::from_raw(next()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_nobody_else_may_read_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = folder.path().join("keys/credentials.csv");
+        place_file(&place, b"one", None).expect("written");
+        place_file(&place, b"two", None).expect("written again");
+        assert_eq!(std::fs::read(&place).expect("there"), b"two");
+        assert_eq!(std::fs::metadata(&place).expect("there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::read_dir(place.parent().expect("a folder")).expect("a folder").count(),
+            1,
+            "nothing beside"
+        );
+    }
+
+    const CSV: &str =
+        "Access key ID,Secret access key\nAKIAIOSFODNN7EXAMPLE,wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n";
+
+    /// Imports into the store of a system whose configuration has these lines about keys; all that was told.
+    fn imported(places: &Places, keys: &str) -> (String, PathBuf) {
+        let config = places.plain.with_file_name("tidegate.toml");
+        let text = format!(
+            "[queues.main]\nurl = \"https://sqs.eu-west-1.amazonaws.com/123456789012/site\"\n{keys}\n\
+             [[routes]]\nprofile = \"rak\"\nqueue = \"main\"\n"
+        );
+        std::fs::create_dir_all(config.parent().expect("a folder")).expect("made");
+        std::fs::write(&config, text).expect("written");
+        let key = parse_csv(CSV.as_bytes()).expect("a key");
+        let said = into_store(places, CSV.as_bytes(), &key, &config).expect("written").join("\n");
+        assert!(!said.contains("wJalr"), "{said}");
+        (said, config)
+    }
+
+    #[test]
+    fn into_the_store_means_out_of_the_agents_reach() {
+        for (tpm, says) in
+            [(Some("yes\n"), "encrypted with this machine's TPM"), (None, "whoever takes the card has the key")]
+        {
+            let (_folder, places) = at_rest::tests::system(tpm, &[]);
+            place_file(&places.plain, CSV.as_bytes(), None).expect("written");
+            let (said, config) = imported(&places, "credentials_file = \"credentials.csv\"");
+            assert!(said.contains(says), "{said}");
+            assert!(!places.plain.exists(), "{said}");
+            let read = configured(&config);
+            assert_eq!(read, Path::new("/run/credentials/tidegate.service/credentials.csv"), "{said}");
+            assert!(said.contains("removed ") && said.contains("systemctl daemon-reload"), "{said}");
+        }
+        let (_folder, places) = at_rest::tests::system(Some("yes\n"), &["broken"]);
+        let (said, _) = imported(&places, "credentials_file = \"credentials.csv\"");
+        assert!(said.contains("NOT ENCRYPTED") && said.contains("State not recoverable"), "{said}");
+    }
+
+    #[test]
+    fn what_is_not_sure_is_left_to_a_person_with_the_line() {
+        let (_folder, places) = at_rest::tests::system(None, &[]);
+        place_file(&places.plain, CSV.as_bytes(), None).expect("written");
+        let (said, config) = imported(&places, "credentials_file = \"credentials.csv\"\nno_such_key = 1");
+        assert!(said.contains("is not changed: it has mistakes"), "{said}");
+        assert!(said.contains(&format!("rm {};", places.plain.display())), "{said}");
+        assert!(places.plain.exists() && std::fs::read_to_string(&config).expect("there").contains("no_such_key"));
+        // Another key lies there: it goes by hand alone.
+        std::fs::write(&places.plain, CSV.replace("AKIAIO", "AKIAXX")).expect("written");
+        let (said, _) = imported(&places, "credentials_file = \"credentials.csv\"");
+        assert!(places.plain.exists() && said.contains("holds another key"), "{said}");
+        // A copy of a former import, which no queue reads.
+        std::fs::write(&places.plain, CSV).expect("written");
+        let (said, _) = imported(&places, "credentials_file = \"$CREDENTIALS_DIRECTORY/credentials.csv\"");
+        assert!(!places.plain.exists(), "{said}");
+    }
+
+    #[test]
+    fn the_services_user_is_found_by_its_whole_name() {
+        let users = "root:x:0:0::/root:/bin/sh\ntidegate2:x:7:8::/:/bin/false\ntidegate:x:990:991::/:/bin/false\n";
+        let (user, group) = user_of(users, "tidegate").expect("a user");
+        assert_eq!((user.as_raw(), group.as_raw()), (990, 991));
+        assert!(user_of("tidegatex:x:1:1::/:", "tidegate").is_none());
+    }
+}

@@ -1,0 +1,152 @@
+//! Files that commands write: made beside their place and renamed into it, so that a place never holds half of one.
+//!
+//! Commands run as root, in folders where others may have been before. So a file is always a new one, made with O_EXCL,
+//! closed to others from its first byte on, and handed over only when it is whole: nothing is written through a link that
+//! somebody planted, and nothing into somebody else's file, whose owner and mode would then be the secret's.
+
+use rustix::fs::{Gid, Uid};
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// A file on its way to its place. Dropped before [`put`](NewFile::put), it is gone.
+#[derive(Debug)]
+pub(super) struct NewFile {
+    beside: NamedTempFile,
+    place: PathBuf,
+    mode: u32,
+}
+
+/// Who gets a file that root makes; anybody else's files are their own.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Owner {
+    /// Its user; `None`: root.
+    pub(super) user: Option<Uid>,
+    /// Its group; `None`: root's.
+    pub(super) group: Option<Gid>,
+}
+
+impl NewFile {
+    /// A new file for `place`, with this `mode` once it is there.
+    ///
+    /// # Errors
+    /// `place` is a link or no file, its folder is one in which everybody may rename files, or nothing can be made there.
+    pub(super) fn beside(place: &Path, mode: u32, owner: Owner) -> io::Result<NewFile> {
+        if let Ok(there) = place.symlink_metadata() {
+            refuse_if(there.is_symlink(), "it is a link; name the file that it leads to")?;
+            refuse_if(!there.is_file(), "there is something that is no file")?;
+        }
+        let folder = folder(place);
+        let everybody = folder.metadata()?.permissions().mode();
+        refuse_if(
+            everybody & 0o002 != 0 && everybody & 0o1000 == 0,
+            "every user of this machine may change files in that folder: chmod o-w it",
+        )?;
+        let name = place.file_name().ok_or_else(|| io::Error::other("it has no name"))?;
+        let mut prefix = std::ffi::OsString::from(".");
+        prefix.push(name);
+        let beside = tempfile::Builder::new()
+            .prefix(&prefix)
+            .suffix(".new")
+            .permissions(Permissions::from_mode(0o600))
+            .tempfile_in(folder)?;
+        if rustix::process::geteuid().is_root() {
+            rustix::fs::fchown(&beside, owner.user, owner.group)?;
+        }
+        Ok(NewFile { beside, place: place.to_owned(), mode })
+    }
+
+    /// Puts it in its place, where it is durable then.
+    ///
+    /// # Errors
+    /// The disk refuses; whatever was in the place is still there.
+    pub(super) fn put(self) -> io::Result<()> {
+        let NewFile { beside, place, mode } = self;
+        beside.as_file().set_permissions(Permissions::from_mode(mode))?;
+        beside.as_file().sync_all()?;
+        beside.persist(&place).map_err(|not| not.error)?;
+        File::open(folder(&place))?.sync_all()
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.beside.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.beside.flush()
+    }
+}
+
+/// Writes a small file whole, and makes its folder where there is none.
+///
+/// # Errors
+/// As [`NewFile::beside`] and [`NewFile::put`].
+pub(super) fn write(place: &Path, mode: u32, owner: Owner, bytes: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(folder(place))?;
+    let mut file = NewFile::beside(place, mode, owner)?;
+    file.write_all(bytes)?;
+    file.put()
+}
+
+fn folder(place: &Path) -> &Path {
+    place.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn refuse_if(hit: bool, why: &'static str) -> io::Result<()> {
+    if hit { Err(io::Error::other(why)) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::read;
+    use std::os::unix::fs::symlink;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_file_is_new_whole_and_closed_whatever_was_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("out");
+        fs::write(&place, "foreign").unwrap();
+        fs::set_permissions(&place, Permissions::from_mode(0o666)).unwrap();
+        // Whoever opened it before must not see what comes.
+        let before = File::open(&place).unwrap();
+        let mut file = NewFile::beside(&place, 0o600, Owner::default()).unwrap();
+        file.write_all(b"secret").unwrap();
+        assert_eq!(read(&place).unwrap(), b"foreign", "until it is whole");
+        file.put().unwrap();
+        assert_eq!((read(&place).unwrap(), mode(&place)), (b"secret".to_vec(), 0o600));
+        assert_eq!(io::read_to_string(before).unwrap(), "foreign");
+        drop(NewFile::beside(&place, 0o600, Owner::default()).unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn links_folders_and_folders_of_everybody_are_refused_and_nothing_behind_them_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (place, victim) = (folder.path().join("out"), folder.path().join("victim"));
+        fs::write(&victim, "precious").unwrap();
+        for target in [&*victim, Path::new("nowhere")] {
+            let _ = fs::remove_file(&place);
+            symlink(target, &place).unwrap();
+            let why = write(&place, 0o600, Owner::default(), b"x").unwrap_err().to_string();
+            assert!(why.contains("link"), "{why}");
+        }
+        assert_eq!(read(&victim).unwrap(), b"precious");
+        assert!(write(folder.path(), 0o600, Owner::default(), b"x").is_err());
+        let open = folder.path().join("open");
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
+        assert!(write(&open.join("out"), 0o600, Owner::default(), b"x").unwrap_err().to_string().contains("chmod o-w"));
+        fs::set_permissions(&open, Permissions::from_mode(0o1777)).unwrap();
+        write(&open.join("out"), 0o640, Owner::default(), b"x").unwrap();
+        assert_eq!(mode(&open.join("out")), 0o640);
+    }
+}

@@ -1,0 +1,277 @@
+//! What comes back, turned into settle, resend or quarantine.
+
+use crate::drain::send::{Fate, Landing, Seat};
+use crate::drain::settle::{self, Verdict};
+use crate::drain::task::Drain;
+use crate::failpoints::{self, Sabotage};
+use crate::journal::books::Outcome;
+use crate::profile::order_key;
+use crate::record::Position;
+use crate::sqs::limits::LEAST_MESSAGE_BYTES;
+use crate::sqs::{BatchSender, Fault, FaultClass, classify};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Accepted calls after which batches are filled again, once a request of ours was called malformed.
+const SINGLES: u32 = 100;
+/// Accepted calls after which a smaller batch grows again: what refused the larger one may be gone.
+const SHRUNK: u32 = 20;
+/// A refused record's group is held for this long, doubling up to the maximum.
+const HOLD_FIRST: Duration = Duration::from_millis(500);
+pub(super) const HOLD_MAX: Duration = Duration::from_secs(30);
+
+impl<S: BatchSender> Drain<S> {
+    pub(super) fn land(&mut self, landing: Landing) {
+        let Landing { seats, attempted_ms, fault, sent, marked } = landing;
+        let fault = fault.or_else(|| (sent > 0 && nothing_known(&seats)).then(no_evidence));
+        self.count(sent, marked, fault.as_ref());
+        self.count_inversions(&seats);
+        let single = sent == 1;
+        let accepted = seats.iter().any(|(_, fate)| matches!(fate, Fate::Judged(Verdict::Accepted { .. })));
+        if accepted {
+            // Whatever else is refused beside it: the lane's cause is not the queue's.
+            self.quarantined_in_row = 0;
+        }
+        // What single records tell of the whole lane.
+        let mut trouble = None;
+        for (seat, fate) in seats {
+            match fate {
+                Fate::Judged(Verdict::Accepted { md5_differs }) => self.accepted(seat.position, md5_differs),
+                Fate::Judged(Verdict::Ambiguous) => {
+                    self.shared.lock().ambiguous += 1;
+                    self.doubt(seat.position, attempted_ms);
+                    let told = self.ambiguous(seat, fault.as_ref(), single);
+                    trouble = trouble.or(told);
+                }
+                Fate::Judged(Verdict::NotSent) | Fate::Postponed => self.batcher.again(seat.position, false, None),
+                Fate::Judged(Verdict::Refused { code, text }) => {
+                    let told = self.refused(seat, code, text, attempted_ms);
+                    trouble = trouble.or(told);
+                }
+                Fate::Unsendable(text) => {
+                    let told = self.quarantine(seat, "TooLarge".to_owned(), text);
+                    trouble = trouble.or(told);
+                }
+                Fate::Unreadable => self.unreadable(seat.position),
+            }
+        }
+        // An answer opens the gate, unless all that it brought is trouble: a probe that is refused like the one before it
+        // must find the wait grown. What is on its way into quarantine is no answer yet: that may be full.
+        let open = accepted || trouble.is_none() && self.setting_aside == 0;
+        if sent > 0 && fault.is_none() && open {
+            self.answered();
+        }
+        if let Some(fault) = trouble.or(fault) {
+            self.failed(&fault, single);
+        }
+    }
+
+    fn accepted(&mut self, position: Position, md5_differs: bool) {
+        self.airline.lane.settle([(position, Outcome::Accepted)]);
+        let mut status = self.shared.lock();
+        status.accepted += 1;
+        status.md5_differs += u64::from(md5_differs);
+        drop(status);
+        self.release(position);
+    }
+
+    /// Nothing is known of this one. `fault`: why the call failed as a whole; `single`: it was alone in the batch.
+    /// Gives what is wrong with the lane, if this one tells of that.
+    fn ambiguous(&mut self, seat: Seat, fault: Option<&Fault>, single: bool) -> Option<Fault> {
+        let parks = |fault: &Fault| fault.class == FaultClass::WaitForConfiguration;
+        if failpoints::armed(Sabotage::ForgetParked) && fault.is_some_and(parks) {
+            self.accepted(seat.position, false);
+            return None;
+        }
+        match fault.map(|fault| (alone(fault).filter(|_| single), fault)) {
+            Some((Some(Alone::Quarantine(code)), fault)) => return self.quarantine(seat, code, fault.text.clone()),
+            // A stranger's refusal is no reason to give a record up, and no reason to stop the others.
+            Some((Some(Alone::Hold), _)) => self.hold(seat.position, true),
+            // The gate makes all wait.
+            Some((None, _)) => self.batcher.again(seat.position, true, None),
+            // The answer spoke of others but not of this one: its group waits.
+            None => self.hold(seat.position, true),
+        }
+        None
+    }
+
+    fn unreadable(&mut self, position: Position) {
+        tracing::error!(lane = self.lane_name(), position = position.0, "record lost: it cannot be read back");
+        self.airline.lane.settle([(position, Outcome::Damaged)]);
+        self.release(position);
+    }
+
+    fn count(&self, sent: usize, marked: usize, fault: Option<&Fault>) {
+        let mut status = self.shared.lock();
+        status.calls += u64::from(sent > 0);
+        status.entries_sent += sent as u64;
+        status.marked += marked as u64;
+        if let Some(fault) = fault {
+            let code = fault.code.clone().unwrap_or_else(|| format!("{:?}", fault.class));
+            *status.faults.entry(code).or_default() += 1;
+            status.last_fault = Some(if fault.remedy.is_empty() {
+                fault.text.clone()
+            } else {
+                format!("{}: {}", fault.text, fault.remedy)
+            });
+        }
+    }
+
+    /// Only a packed batch can invert, and only when it failed in part.
+    fn count_inversions(&mut self, seats: &[(Seat, Fate)]) {
+        let judged = seats.iter().filter_map(|(seat, fate)| match fate {
+            Fate::Judged(verdict) => Some((seat, verdict.clone())),
+            _ => None,
+        });
+        let group =
+            |seat: &Seat| seat.record.as_ref().map_or_else(String::new, |record| order_key(record).into_owned());
+        let (groups, verdicts): (Vec<String>, Vec<Verdict>) =
+            judged.clone().map(|(seat, verdict)| (group(seat), verdict)).unzip();
+        let names: Vec<&str> = groups.iter().map(String::as_str).collect();
+        let inversions = settle::inversions(&names, &verdicts);
+        self.shared.lock().inversions += inversions as u64;
+        let in_part: Vec<Position> = judged
+            .filter(|(seat, verdict)| {
+                let siblings = groups.iter().filter(|name| **name == group(seat)).count();
+                siblings > 1 && !matches!(verdict, Verdict::Accepted { .. })
+            })
+            .map(|(seat, _)| seat.position)
+            .collect();
+        in_part.into_iter().for_each(|position| self.batcher.go_strictly(position));
+    }
+
+    pub(super) fn answered(&mut self) {
+        self.singles_left = self.singles_left.saturating_sub(1);
+        if self.shrunk_left > 0 {
+            self.shrunk_left -= 1;
+            if self.shrunk_left == 0 {
+                self.limits.bytes = (self.limits.bytes * 2).min(self.batch_bytes());
+                self.shrunk_left = if self.limits.bytes < self.batch_bytes() { SHRUNK } else { 0 };
+            }
+        }
+        if self.gate.answered() {
+            tracing::info!(lane = self.lane_name(), waiting = self.airline.lane.waiting(), "queue takes records again");
+        }
+    }
+
+    pub(super) fn failed(&mut self, fault: &Fault, single: bool) {
+        match fault.class {
+            FaultClass::Shrink if !single => {
+                self.limits.bytes = (self.limits.bytes / 2).max(LEAST_MESSAGE_BYTES);
+                self.shrunk_left = SHRUNK;
+            }
+            FaultClass::Bug if !single => self.singles_left = SINGLES,
+            // The record that was alone in the batch is dealt with; the way itself is open.
+            FaultClass::Shrink | FaultClass::Bug if alone(fault).is_some() => return,
+            _ => {}
+        }
+        let now_ms = self.airline.clock.now().boottime_ms;
+        let urgent = self.held.values().any(|held| held.doubt.is_young(now_ms));
+        let random = getrandom::u32().unwrap_or(u32::MAX / 2);
+        if self.gate.failed(fault, Instant::now(), random, urgent) {
+            let (lane, code) = (self.lane_name(), fault.code.as_deref().unwrap_or("-"));
+            match fault.class {
+                FaultClass::WaitForConfiguration | FaultClass::WaitForClock | FaultClass::Bug => {
+                    tracing::error!(
+                        lane,
+                        code,
+                        error = fault.text,
+                        remedy = fault.remedy,
+                        "queue does not take records, they wait in the journal"
+                    );
+                }
+                _ => tracing::warn!(
+                    lane,
+                    code,
+                    error = fault.text,
+                    "queue does not take records now, they wait in the journal"
+                ),
+            }
+        }
+    }
+
+    fn doubt(&mut self, position: Position, attempted_ms: u64) {
+        if let Some(held) = self.held.get_mut(&position) {
+            held.doubt.attempted(attempted_ms);
+        }
+    }
+
+    /// The queue said no to this one. Gives what is wrong with the lane, if the code tells of that.
+    fn refused(&mut self, seat: Seat, code: String, text: String, attempted_ms: u64) -> Option<Fault> {
+        *self.shared.lock().faults.entry(code.clone()).or_default() += 1;
+        let meaning = classify::entry(&code);
+        match meaning.class {
+            FaultClass::Quarantine => {
+                if let Some(limit) = classify::learn_limit(&text) {
+                    let least = self.size_limit.learn(limit, Instant::now());
+                    tracing::warn!(
+                        lane = self.lane_name(),
+                        limit = least,
+                        "the queue's own maximum message size is learnt"
+                    );
+                }
+                self.quarantine(seat, code, text)
+            }
+            FaultClass::SlowDown | FaultClass::WaitForConfiguration | FaultClass::WaitForClock => {
+                self.batcher.again(seat.position, false, None);
+                let text = format!("{} ({code}: {text})", meaning.reason);
+                let remedy = meaning.remedy.to_owned();
+                let (class, code) = (meaning.class, Some(code));
+                Some(Fault { class, code, text, remedy, never_sent: false, retry_after: None })
+            }
+            _ => {
+                // A fault of the service's own, or a word that we do not know: no proof that it kept nothing.
+                self.doubt(seat.position, attempted_ms);
+                self.hold(seat.position, false);
+                None
+            }
+        }
+    }
+
+    /// Puts a record back and lets its group wait, longer each time.
+    fn hold(&mut self, position: Position, urgent: bool) {
+        let refusals = self.held.get_mut(&position).map_or(0, |held| {
+            held.refusals += 1;
+            held.refusals
+        });
+        let hold = HOLD_FIRST.saturating_mul(1 << refusals.saturating_sub(1).min(10)).min(HOLD_MAX);
+        self.batcher.again(position, urgent, Some(Instant::now() + hold));
+    }
+}
+
+/// Whether an answer says nothing of any entry: an empty 200, or somebody else's page.
+fn nothing_known(seats: &[(Seat, Fate)]) -> bool {
+    !seats.iter().any(|(_, fate)| matches!(fate, Fate::Judged(Verdict::Accepted { .. } | Verdict::Refused { .. })))
+}
+
+fn no_evidence() -> Fault {
+    Fault {
+        class: FaultClass::Link,
+        code: Some("NoEvidence".to_owned()),
+        text: "the answer names none of the entries that were sent: a proxy or a portal in between?".to_owned(),
+        remedy: String::new(),
+        never_sent: false,
+        retry_after: None,
+    }
+}
+
+/// What is done about a record that was alone in a batch which failed.
+enum Alone {
+    /// The service said by code that the record itself is at fault.
+    Quarantine(String),
+    /// Something in between refuses its size: its group waits, the others go on.
+    Hold,
+}
+
+/// Whether the failure of a call with one record says something about that record. A code that speaks of the request's
+/// form says nothing: it would be the same for every record.
+fn alone(fault: &Fault) -> Option<Alone> {
+    match (fault.class, &fault.code) {
+        (FaultClass::Shrink, None) => Some(Alone::Hold),
+        (FaultClass::Shrink, Some(code)) => Some(Alone::Quarantine(code.clone())),
+        (FaultClass::Bug, Some(code)) if classify::entry(code).class == FaultClass::Quarantine => {
+            Some(Alone::Quarantine(code.clone()))
+        }
+        _ => None,
+    }
+}

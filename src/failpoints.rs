@@ -1,0 +1,265 @@
+//! What a proving run may do to the agent: deliberate faults and moved clocks. Absent from a shipped build.
+//!
+//! A checker that has never caught anything proves nothing. So each promise has a *sabotage*: a fault put into the real
+//! code on purpose, at the very place that keeps the promise, which the checkers must catch. And a gateway's clock may
+//! say 1970, jump by years, or come back after a reboot hours later; no test can wait for that, so the clock can be moved.
+//!
+//! All of it hangs on the feature `failpoints`, which tests and examples turn on (the package depends on itself for them) and
+//! a plain `cargo build` does not have: there [`armed`] is a constant `false`, and the compiler removes what follows.
+//!
+//! - `TIDEGATE_SABOTAGE=ack-early` arms one fault for the process; `arm` does it from inside.
+//! - `TIDEGATE_RIG_CLOCK=FILE` names a file of three or four numbers, read at every look at the clock: milliseconds added
+//!   to the wall clock, milliseconds added to the time since boot (which never becomes less than 0), the number of the
+//!   boot (0: the real one), and the milliseconds that each commit's sync takes longer (none: 0), as on a card that stalls.
+//! - `TIDEGATE_RIG_GENERATION=BYTES` closes a generation after so many bytes, and a good part of one as soon as nothing comes
+//!   for a moment, so that a short run rotates, rests and trims often.
+//! - A file `rig-panic-commit`, `rig-panic-sync` or `rig-panic-publish` in the journal's folder holds a number: so many times
+//!   the journal's writer panics when it comes to that place.
+//! - `TIDEGATE_RIG_MACHINE=FOLDER` is where the marks of the machine are looked for instead of `/`.
+
+/// A fault that can be put in on purpose.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Sabotage {
+    /// Tickets are given back before the commit's flush: acknowledged before durable.
+    AckEarly,
+    /// Acks of a dead connection are sent on the next one, under packet ids that mean other messages by then.
+    StaleAcks,
+    /// A record that comes back unsettled goes behind its group instead of before it.
+    Overtake,
+    /// Records are attempted without a durable mark, so a restart does not know that they may have been sent: on a
+    /// Standard queue, or beyond a FIFO queue's window, they come twice and do not say so.
+    NoMark,
+    /// A lane that is parked forgets what was in flight: it takes it for accepted, although the queue refused it. So it is
+    /// lost, which shows whatever the clock says.
+    ForgetParked,
+    /// The durable cursor runs ahead of what was settled.
+    CursorFirst,
+    /// The state file leaves out the holes that no gap record announces yet, so a crash keeps them from ever being told.
+    ForgetHoles,
+    /// A delivery whose topic and bytes came before is taken for a repeat, whatever the broker says of it.
+    SameIsRepeat,
+    /// Payloads stand in the journal's files as they came.
+    ForgedFrame,
+    /// Frames inside other frames are taken for ours.
+    FrameInFrame,
+    /// A start goes on from the older half of the state file.
+    StaleSlot,
+    /// A commit is not synced: what sled asks the system for is all that is done.
+    StockFlush,
+}
+
+impl Sabotage {
+    /// All of them.
+    pub const ALL: [Sabotage; 12] = [
+        Sabotage::AckEarly,
+        Sabotage::StaleAcks,
+        Sabotage::Overtake,
+        Sabotage::NoMark,
+        Sabotage::ForgetParked,
+        Sabotage::CursorFirst,
+        Sabotage::ForgetHoles,
+        Sabotage::SameIsRepeat,
+        Sabotage::ForgedFrame,
+        Sabotage::FrameInFrame,
+        Sabotage::StaleSlot,
+        Sabotage::StockFlush,
+    ];
+
+    /// Its name on a command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Sabotage::AckEarly => "ack-early",
+            Sabotage::StaleAcks => "stale-acks",
+            Sabotage::Overtake => "overtake",
+            Sabotage::NoMark => "no-mark",
+            Sabotage::ForgetParked => "forget-parked",
+            Sabotage::CursorFirst => "cursor-first",
+            Sabotage::ForgetHoles => "forget-holes",
+            Sabotage::SameIsRepeat => "same-is-repeat",
+            Sabotage::ForgedFrame => "forged-frame",
+            Sabotage::FrameInFrame => "frame-in-frame",
+            Sabotage::StaleSlot => "stale-slot",
+            Sabotage::StockFlush => "stock-flush",
+        }
+    }
+}
+
+#[cfg(not(feature = "failpoints"))]
+mod inert {
+    use super::Sabotage;
+
+    /// Whether a fault is armed: never, in a build that ships.
+    #[inline(always)]
+    pub const fn armed(_: Sabotage) -> bool {
+        false
+    }
+
+    /// Free bytes of the file system: what it says, in a build that ships.
+    #[inline(always)]
+    pub(crate) const fn free_bytes() -> Option<u64> {
+        None
+    }
+
+    /// Payload bytes of a generation: the usual, in a build that ships.
+    #[inline(always)]
+    pub(crate) const fn generation_bytes() -> Option<u64> {
+        None
+    }
+
+    /// Panics where a rig tells to: never, in a build that ships.
+    #[inline(always)]
+    pub(crate) const fn panic_if_told(_: &std::path::Path, _: &str) {}
+
+    /// Where the marks of the machine are looked for: the usual place, in a build that ships.
+    #[inline(always)]
+    pub(crate) const fn machine() -> Option<std::path::PathBuf> {
+        None
+    }
+
+    /// How long nothing comes until a burst is over: the usual, in a build that ships.
+    #[inline(always)]
+    pub(crate) const fn quiet() -> Option<std::time::Duration> {
+        None
+    }
+
+    /// How far the clocks are moved: not at all, in a build that ships.
+    #[inline(always)]
+    pub(crate) const fn shift() -> super::Shift {
+        super::Shift { wall_ms: 0, boottime_ms: 0, boot: 0, sync_ms: 0 }
+    }
+}
+
+#[cfg(feature = "failpoints")]
+mod live {
+    use super::{Sabotage, Shift};
+    use crate::sync::locked;
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    use std::sync::{Mutex, OnceLock};
+
+    static ARMED: AtomicU32 = AtomicU32::new(0);
+
+    fn named() -> u32 {
+        static NAMED: OnceLock<u32> = OnceLock::new();
+        *NAMED.get_or_init(|| {
+            let Ok(name) = std::env::var("TIDEGATE_SABOTAGE") else { return 0 };
+            let known = Sabotage::ALL.iter().find(|sabotage| sabotage.name() == name);
+            let sabotage = *known.unwrap_or_else(|| panic!("TIDEGATE_SABOTAGE={name} is no sabotage"));
+            tracing::error!(sabotage = name, "SABOTAGED on purpose: this process breaks its promises");
+            1 << sabotage as u32
+        })
+    }
+
+    /// Whether a fault is armed.
+    pub fn armed(sabotage: Sabotage) -> bool {
+        (ARMED.load(Relaxed) | named()) & (1 << sabotage as u32) != 0
+    }
+
+    /// Arms a fault for this process, until it ends.
+    pub fn arm(sabotage: Sabotage) {
+        ARMED.fetch_or(1 << sabotage as u32, Relaxed);
+    }
+
+    /// Ends a fault that was armed from inside.
+    pub fn disarm(sabotage: Sabotage) {
+        ARMED.fetch_and(!(1 << sabotage as u32), Relaxed);
+    }
+
+    static SHIFT: Mutex<Shift> = Mutex::new(Shift { wall_ms: 0, boottime_ms: 0, boot: 0, sync_ms: 0 });
+
+    /// How far the clocks are moved now. A file that is being written keeps the last shift in force.
+    pub(crate) fn shift() -> Shift {
+        static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();
+        let file = FILE.get_or_init(|| std::env::var_os("TIDEGATE_RIG_CLOCK").map(PathBuf::from));
+        let mut last = locked(&SHIFT);
+        if let Some(shift) = file.as_ref().and_then(|path| parse(&std::fs::read_to_string(path).ok()?)) {
+            *last = shift;
+        }
+        *last
+    }
+
+    /// Moves the clocks of this process from inside: by so many milliseconds, into another boot.
+    pub fn move_clocks(wall_ms: i64, boottime_ms: i64, boot: u8) {
+        *locked(&SHIFT) = Shift { wall_ms, boottime_ms, boot, sync_ms: 0 };
+    }
+
+    static FREE: Mutex<Option<u64>> = Mutex::new(None);
+
+    /// What the file system is to say of its free bytes, in this process; `None`: what it says.
+    pub fn pretend_free(bytes: Option<u64>) {
+        *locked(&FREE) = bytes;
+    }
+
+    /// Free bytes that a rig pretends.
+    pub(crate) fn free_bytes() -> Option<u64> {
+        *locked(&FREE)
+    }
+
+    /// Payload bytes of a generation, when they are not to be the usual.
+    pub(crate) fn generation_bytes() -> Option<u64> {
+        std::env::var("TIDEGATE_RIG_GENERATION").ok()?.parse().ok()
+    }
+
+    /// Panics as many times as the file of this place in the journal's folder says.
+    pub(crate) fn panic_if_told(journal: &std::path::Path, place: &str) {
+        let file = journal.join(format!("rig-panic-{place}"));
+        let Some(left) = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u32>().ok()) else {
+            return;
+        };
+        match left {
+            0 | 1 => std::fs::remove_file(&file).expect("the rig's own file"),
+            more => std::fs::write(&file, (more - 1).to_string()).expect("the rig's own file"),
+        }
+        panic!("the rig told the writer to");
+    }
+
+    /// Where the marks of the machine are looked for, when that is not to be the usual place.
+    pub(crate) fn machine() -> Option<PathBuf> {
+        std::env::var_os("TIDEGATE_RIG_MACHINE").map(PathBuf::from)
+    }
+
+    /// How long nothing comes until a burst is over, when that is not to be the usual.
+    pub(crate) fn quiet() -> Option<std::time::Duration> {
+        generation_bytes().map(|_| std::time::Duration::from_millis(20))
+    }
+
+    fn parse(text: &str) -> Option<Shift> {
+        let mut words = text.split_ascii_whitespace();
+        let wall_ms = words.next()?.parse().ok()?;
+        let boottime_ms = words.next()?.parse().ok()?;
+        let boot = words.next()?.parse().ok()?;
+        let sync_ms = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
+        Some(Shift { wall_ms, boottime_ms, boot, sync_ms })
+    }
+}
+
+#[cfg(not(feature = "failpoints"))]
+pub use inert::armed;
+#[cfg(not(feature = "failpoints"))]
+pub(crate) use inert::{free_bytes, generation_bytes, machine, panic_if_told, quiet, shift};
+#[cfg(feature = "failpoints")]
+pub use live::{arm, armed, disarm, move_clocks, pretend_free};
+#[cfg(feature = "failpoints")]
+pub(crate) use live::{free_bytes, generation_bytes, machine, panic_if_told, quiet, shift};
+
+/// How far the clocks are moved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Shift {
+    /// Added to the wall clock.
+    pub(crate) wall_ms: i64,
+    /// Added to the time since boot.
+    pub(crate) boottime_ms: i64,
+    /// Number of the boot; 0: the real one.
+    pub(crate) boot: u8,
+    /// What each commit's sync takes longer.
+    pub(crate) sync_ms: u64,
+}
+
+/// Lets a commit's sync take as long as the rig says.
+pub(crate) fn stall_sync() {
+    let sync_ms = shift().sync_ms;
+    if sync_ms > 0 {
+        std::thread::sleep(std::time::Duration::from_millis(sync_ms));
+    }
+}

@@ -1,0 +1,88 @@
+//! When to save what was seen last on each topic.
+//!
+//! A snapshot is taken together with the journal's last durable number, and written only once every append before the
+//! snapshot has been committed: on disk, a payload that counts as recorded is one that a power cut cannot take back.
+//! Saved now and then, because the journal's tail rebuilds what came since; often enough that it still reaches back.
+
+use crate::mqtt::Intake;
+use crate::mqtt::cache::MemoryError;
+use crate::mqtt::dedup::Seen;
+use tokio::time::Instant;
+
+/// Saved after so many records at the latest, well within the tail that the journal reads at its start.
+const RECORDS: u64 = 4_000;
+
+/// The next save.
+#[derive(Debug, Default)]
+pub(in crate::mqtt) struct Saver {
+    due: Option<Instant>,
+    records: u64,
+    /// A snapshot, and how many appends must be committed before it may be written.
+    waiting: Option<(Seen, u64)>,
+    failed: bool,
+}
+
+impl Saver {
+    /// When [`Intake::save_if_due`] has something to do; `None` while nothing changes.
+    pub(in crate::mqtt) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+}
+
+impl Intake {
+    /// A record was appended.
+    pub(in crate::mqtt) fn recorded(&mut self) {
+        self.saver.records += 1;
+        self.saver.due.get_or_insert_with(|| Instant::now() + self.timing.save);
+        if self.saver.records >= RECORDS {
+            self.snapshot();
+        }
+    }
+
+    /// Something is known that must not wait for the next save.
+    pub(in crate::mqtt) fn save_soon(&mut self) {
+        self.saver.due = Some(Instant::now());
+    }
+
+    /// Takes a snapshot if it is time.
+    pub(in crate::mqtt) fn save_if_due(&mut self) {
+        if self.saver.due.is_some_and(|due| due <= Instant::now()) {
+            self.snapshot();
+        }
+    }
+
+    /// Takes a snapshot whatever the time.
+    pub(in crate::mqtt) fn save_now(&mut self) {
+        if self.recogniser.changed() {
+            self.snapshot();
+        }
+    }
+
+    /// Writes the snapshot if all of it is committed by now.
+    pub(in crate::mqtt) fn write_snapshot(&mut self) {
+        if let Some((seen, _)) = self.saver.waiting.take_if(|(_, appended)| *appended <= self.unacked.committed) {
+            self.memory.keep_seen(seen);
+        }
+    }
+
+    /// A small file was written, or could not be.
+    pub(in crate::mqtt) fn remembered(&mut self, outcome: Result<(), MemoryError>) {
+        match outcome {
+            Ok(()) => self.saver.failed = false,
+            Err(error) if !self.saver.failed => {
+                self.saver.failed = true;
+                tracing::warn!(%error, "intake cannot keep its small files; retained messages may come twice after a restart");
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn snapshot(&mut self) {
+        self.saver.due = None;
+        self.saver.records = 0;
+        if let Some(seen) = self.recogniser.save((self.options.durable)()) {
+            self.saver.waiting = Some((seen, self.unacked.appended));
+        }
+        self.write_snapshot();
+    }
+}

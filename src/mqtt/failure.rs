@@ -1,0 +1,202 @@
+//! Why there is no connection, in words, and what to do about it. Pure.
+
+use crate::mqtt::backoff::Pace;
+use crate::mqtt::packet_limit::{TAKEN_BYTES, TooLarge, too_large};
+use rumqttc::{ConnectReturnCode, ConnectionError, StateError, mqttbytes};
+use std::io;
+
+/// Why intake is not connected.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Outage {
+    /// What happened.
+    pub(super) why: String,
+    /// What a person can do; empty when nothing is to be done.
+    pub(super) remedy: String,
+    /// How urgent the next attempt is; [`Pace::Slow`] where nothing goes on until a person acts.
+    pub(super) pace: Pace,
+}
+
+/// What an error of the client library asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Cause {
+    /// Wait and try again.
+    Outage(Outage),
+    /// A packet of so many bytes does not fit: take it with the limit raised.
+    Raise(usize),
+    /// The broker goes on with a QoS 2 handshake that this process knows nothing of.
+    Release(u16),
+}
+
+impl Outage {
+    pub(super) fn quick(why: impl Into<String>, remedy: impl Into<String>) -> Outage {
+        Outage { why: why.into(), remedy: remedy.into(), pace: Pace::Quick }
+    }
+
+    pub(super) fn slow(why: impl Into<String>, remedy: impl Into<String>) -> Outage {
+        Outage { pace: Pace::Slow, ..Outage::quick(why, remedy) }
+    }
+}
+
+/// Reads an error. `url` is the broker's as configured, `client_id` ours; `connected`: there was a CONNACK before it.
+pub(super) fn cause(error: &ConnectionError, url: &str, client_id: &str, connected: bool) -> Cause {
+    Cause::Outage(match error {
+        ConnectionError::ConnectionRefused(code) => refused(*code, client_id),
+        ConnectionError::Io(error) => io_outage(error, url),
+        ConnectionError::Tls(error) => Outage::slow(
+            format!("TLS with {url} failed: {error}"),
+            "check mqtt.ca_file, the name and dates of the broker's certificate, and the gateway's clock",
+        ),
+        ConnectionError::NetworkTimeout => {
+            Outage::quick(format!("no answer from {url}"), "see whether the broker runs")
+        }
+        ConnectionError::FlushTimeout => {
+            Outage::quick("the broker takes no more data", "see whether the broker is stuck")
+        }
+        ConnectionError::NotConnAck(_) => not_mqtt(url, "it answered with something else than a CONNACK"),
+        ConnectionError::RequestsDone => Outage::quick("the client was shut down", ""),
+        ConnectionError::MqttState(error) => return state_cause(error, url, connected),
+    })
+}
+
+fn state_cause(error: &StateError, url: &str, connected: bool) -> Cause {
+    Cause::Outage(match error {
+        StateError::Deserialization(mqttbytes::Error::PayloadSizeLimitExceeded(bytes)) => match too_large(*bytes) {
+            TooLarge::Raise => return Cause::Raise(*bytes),
+            TooLarge::Blocked => blocked(*bytes),
+        },
+        // A return code that MQTT 3.1.1 does not have; as MQTT 5 writes it.
+        StateError::Deserialization(mqttbytes::Error::InvalidConnectReturnCode(code @ 0x80..)) => mqtt5_only(*code),
+        StateError::Unsolicited(packet_id) => return Cause::Release(*packet_id),
+        StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)) => io_outage(error, url),
+        StateError::ConnectionAborted => Outage::quick("the broker closed the connection", ""),
+        StateError::AwaitPingResp => {
+            Outage::quick("the broker stopped answering keep-alives", "see whether the broker is stuck")
+        }
+        other if connected => {
+            Outage::quick(format!("the broker broke the protocol: {other}"), "see the broker's log and version")
+        }
+        StateError::Deserialization(error) => not_mqtt(url, &error.to_string()),
+        other => not_mqtt(url, &other.to_string()),
+    })
+}
+
+fn refused(code: ConnectReturnCode, client_id: &str) -> Outage {
+    match code {
+        ConnectReturnCode::BadUserNamePassword => Outage::slow(
+            "the broker refused user name or password",
+            "set mqtt.username and mqtt.password_file to an account of the broker",
+        ),
+        ConnectReturnCode::NotAuthorized => Outage::slow(
+            format!("the broker does not authorise client {client_id}"),
+            "set mqtt.username and mqtt.password_file, or allow this client in the broker",
+        ),
+        ConnectReturnCode::BadClientId => Outage::slow(
+            format!("the broker refused the client id {client_id} ({} characters)", client_id.chars().count()),
+            "set mqtt.client_id to one that the broker accepts (some take at most 23 letters and digits), and keep it: the session hangs on it",
+        ),
+        ConnectReturnCode::RefusedProtocolVersion => {
+            Outage::slow("the broker refused MQTT 3.1.1", "enable MQTT 3.1.1 in the broker")
+        }
+        ConnectReturnCode::ServiceUnavailable => Outage::quick("the broker says that it is unavailable", ""),
+        ConnectReturnCode::Success => Outage::quick("the broker accepted and then failed", ""),
+    }
+}
+
+fn io_outage(error: &io::Error, url: &str) -> Outage {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            Outage::quick(format!("nothing listens at {url}"), "start the broker, or correct mqtt.url")
+        }
+        io::ErrorKind::NotFound => {
+            Outage::quick(format!("there is no socket at {url}"), "start the broker, or correct mqtt.url")
+        }
+        io::ErrorKind::PermissionDenied => {
+            Outage::slow(format!("not allowed to open {url}"), "let the agent's user open the broker's socket")
+        }
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
+            Outage::quick(format!("the connection broke: {error}"), "")
+        }
+        _ => Outage::quick(format!("cannot reach {url}: {error}"), "check mqtt.url and the network to the broker"),
+    }
+}
+
+fn not_mqtt(url: &str, what: &str) -> Outage {
+    Outage::slow(
+        format!("what answers at {url} breaks MQTT 3.1.1: {what}"),
+        "check that mqtt.url names the broker's MQTT port, and mqtts:// if it wants TLS",
+    )
+}
+
+fn mqtt5_only(code: u8) -> Outage {
+    let what = match code {
+        0x84 => "the broker takes MQTT 5 only".to_owned(),
+        code => format!("the broker refused us with 0x{code:02x}, a code of MQTT 5"),
+    };
+    Outage::slow(what, "enable MQTT 3.1.1 in the broker: tidegate speaks MQTT 3.1.1")
+}
+
+fn blocked(packet_bytes: usize) -> Outage {
+    let most = TAKEN_BYTES >> 20;
+    Outage {
+        why: format!(
+            "the broker holds a message of {packet_bytes} bytes for us; more than {most} MiB is never taken, and \
+             everything behind it waits"
+        ),
+        remedy: format!(
+            "set message_size_limit or max_packet_size in the broker to at most {most} MiB, find the publisher, and \
+             remove the message by ending this client's session in the broker (which drops what else it holds)"
+        ),
+        pace: Pace::Slow,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(error: ConnectionError) -> Cause {
+        cause(&error, "mqtt://broker:1883", "tidegate-roof", false)
+    }
+
+    fn state(error: StateError) -> Cause {
+        read(ConnectionError::MqttState(error))
+    }
+
+    #[test]
+    fn every_refusal_is_said_with_a_remedy_and_retried_slowly() {
+        use ConnectReturnCode as Code;
+        for code in [Code::BadUserNamePassword, Code::NotAuthorized, Code::BadClientId, Code::RefusedProtocolVersion] {
+            let Cause::Outage(outage) = read(ConnectionError::ConnectionRefused(code)) else { panic!("{code:?}") };
+            assert!(!outage.remedy.is_empty() && outage.pace == Pace::Slow, "{outage:?}");
+        }
+    }
+
+    #[test]
+    fn a_broker_that_is_not_up_yet_is_tried_again_soon() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let Cause::Outage(outage) = read(ConnectionError::Io(refused)) else { panic!("an outage") };
+        assert_eq!(outage.pace, Pace::Quick);
+        assert!(outage.why.contains("mqtt://broker:1883"));
+    }
+
+    #[test]
+    fn a_packet_up_to_the_raised_limit_is_taken_and_a_larger_one_blocks_by_size() {
+        let limit = |bytes| state(StateError::Deserialization(mqttbytes::Error::PayloadSizeLimitExceeded(bytes)));
+        assert_eq!(limit(5_000_000), Cause::Raise(5_000_000));
+        let Cause::Outage(outage) = limit(20_000_000) else { panic!("an outage") };
+        assert!(outage.pace == Pace::Slow && outage.why.contains("20000000"), "{outage:?}");
+        assert!(outage.remedy.contains("message_size_limit") && outage.remedy.contains("max_packet_size"));
+    }
+
+    #[test]
+    fn a_broker_of_mqtt_5_alone_is_called_so() {
+        let refused = StateError::Deserialization(mqttbytes::Error::InvalidConnectReturnCode(0x84));
+        let Cause::Outage(outage) = state(refused) else { panic!("an outage") };
+        assert!(outage.pace == Pace::Slow && outage.why.contains("MQTT 5 only"), "{outage:?}");
+    }
+
+    #[test]
+    fn an_unknown_release_is_told_apart() {
+        assert_eq!(state(StateError::Unsolicited(7)), Cause::Release(7));
+    }
+}

@@ -1,0 +1,92 @@
+//! Guests: what they say to a broker, and what they never say.
+
+use crate::mqtt::probe::{NotVisited, Visit, changes_ids, forget, visit};
+use crate::mqtt::tests::rude::{Broker, Peer, publish, soon};
+use crate::mqtt::tests::support::config;
+use rumqttc::mqttbytes::v4::{ConnectReturnCode, Packet, SubscribeReasonCode};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+const WITHIN: Duration = Duration::from_millis(300);
+
+fn visiting(port: u16) -> JoinHandle<Result<Visit, NotVisited>> {
+    tokio::spawn(async move { visit(&config(port), None, &["t/#".to_owned()], WITHIN, 1).await })
+}
+
+/// Accepts the next connection; the client id, and whether it asked for a clean session.
+async fn accept(broker: &Broker, session_present: bool) -> (Peer, String, bool) {
+    let mut peer = broker.accept().await;
+    let connect = peer.connect().await;
+    peer.connack(ConnectReturnCode::Success, session_present).await;
+    (peer, connect.client_id, connect.clean_session)
+}
+
+/// Everything that the client says until it closes.
+async fn rest(peer: &mut Peer) -> Vec<Packet> {
+    let mut said = Vec::new();
+    while let Some(packet) = peer.next().await {
+        said.push(packet);
+    }
+    said
+}
+
+#[tokio::test]
+async fn where_its_new_id_has_a_session_already_a_guest_leaves_at_once_and_acknowledges_nothing() {
+    let broker = Broker::start().await;
+    let guest = visiting(broker.port());
+    let mut peer = broker.accept().await;
+    let connect = peer.connect().await;
+    assert!(!connect.clean_session && connect.client_id.starts_with("tidegate-guest-"));
+    peer.connack(ConnectReturnCode::Success, true).await;
+    // What waits for the agent is resent at once, and none of it is the guest's.
+    peer.send(&[publish(1, "t/a", b"1"), publish(2, "t/a", b"2")]).await;
+    let said = rest(&mut peer).await;
+    assert_eq!(said, [Packet::Disconnect], "no ack, no wish");
+    let refused = soon("the answer", guest).await.expect("no panic").expect_err("no visit");
+    assert!(
+        refused.why.contains("use_username_as_clientid") && refused.remedy.contains("start the agent"),
+        "{refused:?}"
+    );
+    broker.nobody().await;
+}
+
+#[tokio::test]
+async fn elsewhere_it_ends_the_session_of_its_knock_and_sees_what_comes() {
+    let broker = Broker::start().await;
+    let guest = visiting(broker.port());
+    let (mut knock, id, clean) = accept(&broker, false).await;
+    assert!(!clean && id != "tidegate-test");
+    assert_eq!(rest(&mut knock).await, [Packet::Disconnect]);
+    let (mut peer, again, clean) = accept(&broker, false).await;
+    assert!(clean && again == id, "a clean session under the same id leaves nothing behind, however it ends");
+    let subscribe = peer.subscribe().await;
+    peer.answer(&subscribe, SubscribeReasonCode::Success(rumqttc::QoS::AtLeastOnce)).await;
+    peer.send(&[publish(1, "t/a", b"1")]).await;
+    let seen = soon("the answer", guest).await.expect("no panic").expect("a visit");
+    assert_eq!((seen.granted[0].1, seen.messages.len()), (Some(1), 1));
+    assert!(matches!(rest(&mut peer).await.last(), Some(Packet::Disconnect)));
+}
+
+#[tokio::test]
+async fn a_session_is_ended_under_its_own_id_and_ids_that_are_changed_are_noticed_without_harm() {
+    let broker = Broker::start().await;
+    let port = broker.port();
+    let ending = tokio::spawn(async move { forget(&config(port), None).await });
+    let (mut peer, id, clean) = accept(&broker, true).await;
+    assert!(clean && id == "tidegate-test");
+    assert_eq!(rest(&mut peer).await, [Packet::Disconnect]);
+    assert_eq!(soon("the end", ending).await.expect("no panic"), Ok(()));
+    for changed in [true, false] {
+        let asking = tokio::spawn(async move { changes_ids(&config(port), None).await });
+        let (mut knock, id, clean) = accept(&broker, changed).await;
+        assert!(!clean && id != "tidegate-test");
+        assert_eq!(rest(&mut knock).await, [Packet::Disconnect]);
+        if !changed {
+            let (mut peer, again, clean) = accept(&broker, false).await;
+            assert!(clean && again == id, "the knock's session is ended");
+            assert_eq!(rest(&mut peer).await, [Packet::Disconnect]);
+        }
+        assert_eq!(soon("the answer", asking).await.expect("no panic"), Ok(changed));
+        broker.nobody().await;
+    }
+}

@@ -1,0 +1,170 @@
+//! Sparkplug B: `spBv1.0/{group}/{N,D}{BIRTH,DATA,DEATH}/{node}[/{device}]` in protobuf, `spBv1.0/STATE/{host}` in JSON.
+//!
+//! Source: the published specification, chapters on topics and payloads. `seq` (0 to 255, then again) is a counter and the
+//! timestamp a coarse time, so nothing here is an identity. Metrics are often known by alias alone, their names stand in
+//! the births of node and device: all travel as they are, so a node and its devices are one group, in one order. Brokers
+//! that turn dots into slashes (RabbitMQ) give `spBv1/0/…`, which is read as well. Published at QoS 0.
+
+use crate::json::scan::extract;
+use crate::profile::fields::{self, Facts};
+use crate::record::Message;
+use crate::record::event_time::EventTime;
+use crate::record::identity::sqs_id;
+use prost::Message as _;
+
+/// Of a payload, the one member that is read; metrics are skipped.
+#[derive(prost::Message)]
+struct Payload {
+    /// ms since 1970.
+    #[prost(uint64, optional, tag = "1")]
+    timestamp: Option<u64>,
+}
+
+/// What follows the version in a topic; empty levels are none.
+fn levels(topic: &str) -> [Option<&str>; 4] {
+    let behind = topic.strip_prefix("spBv1/0/").or_else(|| topic.split_once('/').map(|(_, behind)| behind));
+    let mut levels = behind.unwrap_or_default().split('/');
+    std::array::from_fn(|_| levels.next().filter(|level| !level.is_empty()))
+}
+
+/// Reads a message.
+pub(super) fn read(message: &Message) -> Facts {
+    let (group, kind, node, device) = match levels(&message.topic) {
+        [Some("STATE"), Some(host), None, None] => return state(message, host),
+        [Some(group), Some(kind), Some(node), device] => (group, kind, node, device),
+        _ => return Facts::default(),
+    };
+    let record_type = match kind {
+        "NBIRTH" | "DBIRTH" => "sensor.birth",
+        "NDEATH" | "DDEATH" => "sensor.death",
+        "NDATA" | "DDATA" => "sensor.state",
+        _ => "raw",
+    };
+    let payload = Payload::decode(&*message.payload).unwrap_or_default();
+    Facts {
+        device: Some(device.unwrap_or(node).to_owned()),
+        within: Some(format!("{group}/{node}")),
+        application: Some(group.to_owned()),
+        time: payload.timestamp.and_then(|ms| EventTime::parse(&ms.to_string())),
+        record_type,
+        ..Facts::default()
+    }
+}
+
+/// A host's state, which is retained.
+fn state(message: &Message, host: &str) -> Facts {
+    let [time] = extract(&message.payload, [&["timestamp"]]);
+    Facts { device: Some(host.to_owned()), time: fields::time(time), record_type: "sensor.state", ..Facts::default() }
+}
+
+/// The group of today for a record that version 0.1.0 grouped by device; `None` for every other group.
+///
+/// Such a record may still wait in a journal; what comes after it of its node must not overtake it.
+pub(super) fn group_of_node(topic: &str, group: &str) -> Option<String> {
+    let [Some(of), Some(_), Some(node), Some(device)] = levels(topic) else { return None };
+    (sqs_id(&format!("{of}/{node}/{device}")) == group).then(|| sqs_id(&format!("{of}/{node}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{BootId, Moment};
+    use crate::profile::{Profile, ProfileOptions, order_key};
+    use crate::record::Epoch;
+    use crate::record::Number;
+    use crate::record::identity::Grouping;
+    use crate::record::{Draft, Identity, JournalId, LaneId, Record};
+    use proptest::prelude::*;
+
+    fn identify(topic: &str, grouping: Grouping) -> Identity {
+        let payload = bytes::Bytes::from_static(&[8, 1]);
+        let message = Message { topic: topic.to_owned(), payload, qos: 0, retain: false, dup: false, packet_id: 0 };
+        let options = ProfileOptions { grouping, ..ProfileOptions::default() };
+        let profile = Profile::named("sparkplug-b", options).expect("a profile");
+        profile.identify(&message, Moment::default(), JournalId(1))
+    }
+
+    fn record(profile: &str, topic: &str, identity: Identity) -> Record {
+        let message = Message {
+            topic: topic.to_owned(),
+            payload: bytes::Bytes::new(),
+            qos: 0,
+            retain: false,
+            dup: false,
+            packet_id: 0,
+        };
+        let draft = Draft {
+            received: Moment::default(),
+            message,
+            profile: profile.to_owned(),
+            identity,
+            lanes: vec![LaneId(0)],
+            duplicate: None,
+        };
+        Record {
+            journal: JournalId(1),
+            epoch: Epoch(1),
+            number: Number(1),
+            boot: BootId::default(),
+            key: "k".into(),
+            slots: vec![],
+            requeued: false,
+            open_acks: None,
+            draft,
+        }
+    }
+
+    /// As version 0.1.0 grouped what a device published.
+    fn former(topic: &str) -> String {
+        let levels: Vec<&str> = topic.split('/').collect();
+        sqs_id(&[&levels[1..2], &levels[3..]].concat().join("/"))
+    }
+
+    fn any_name() -> impl Strategy<Value = String> {
+        "[A-Za-z0-9 .:é-]{1,50}"
+    }
+
+    proptest! {
+        #[test]
+        fn a_node_and_its_devices_are_one_group_in_either_spelling_of_the_topic(
+            group in any_name(), node in any_name(), device in any_name(), kind in "BIRTH|DATA|DEATH",
+        ) {
+            prop_assume!(group != "STATE");
+            let of = |topic: &str| identify(topic, Grouping::Device);
+            let of_node = of(&format!("spBv1.0/{group}/N{kind}/{node}"));
+            let of_device = of(&format!("spBv1.0/{group}/D{kind}/{node}/{device}"));
+            prop_assert_eq!((&of_node.group, of_node.device.as_deref()), (&of_device.group, Some(&*node)));
+            prop_assert_eq!(of_device.device.as_deref(), Some(&*device), "the subject stays the device");
+            for (slashed, as_written) in
+                [(format!("N{kind}/{node}"), of_node), (format!("D{kind}/{node}/{device}"), of_device)]
+            {
+                prop_assert_eq!(of(&format!("spBv1/0/{group}/{slashed}")), as_written, "a broker made slashes of dots");
+            }
+        }
+
+        #[test]
+        fn what_was_grouped_by_device_is_ordered_by_node_and_nothing_else_changes(
+            group in any_name(), node in any_name(), device in any_name(),
+            grouping in prop::sample::select(vec![Grouping::Device, Grouping::Topic, Grouping::Gateway, Grouping::Application]),
+        ) {
+            prop_assume!(group != "STATE");
+            let topic = format!("spBv1.0/{group}/DDATA/{node}/{device}");
+            let today = identify(&topic, grouping);
+            let key = |profile: &str, identity: Identity| order_key(&record(profile, &topic, identity)).into_owned();
+            prop_assert_eq!(key("sparkplug-b", today.clone()), today.group.clone(), "today's group");
+            let old = Identity { group: former(&topic), ..today.clone() };
+            let by_node = identify(&topic, Grouping::Device).group;
+            prop_assert_eq!(key("sparkplug-b", old.clone()), by_node);
+            prop_assert_eq!(key("generic", old.clone()), old.group);
+        }
+    }
+
+    #[test]
+    fn a_host_and_a_node_are_grouped_as_ever() {
+        for (topic, group) in [("spBv1.0/STATE/host-1", "host-1"), ("spBv1.0/G/NBIRTH/N", "G/N")] {
+            let identity = identify(topic, Grouping::Device);
+            assert_eq!(identity.group, group);
+            assert_eq!(order_key(&record("sparkplug-b", topic, identity)), group);
+        }
+    }
+}

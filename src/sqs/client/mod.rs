@@ -1,0 +1,287 @@
+//! The sender: one queue, one attempt per call, on the AWS SDK and our own HTTP connector.
+//!
+//! The SDK's part is to sign, to serialise and to parse. What it would do beyond that is switched off, each for a reason:
+//! its retries (a hidden second attempt could pass the moment at which a group must freeze), its stalled-stream protection
+//! (our attempt limit grows with the batch instead), its identity cache ([`crate::sqs::credentials`]), its endpoint and region
+//! discovery (they are told). Its correction of the signature's clock stays on, with a time source that no step of the
+//! wall clock moves.
+//!
+//! An attempt ends within [`attempt_limit`]. What it says is turned into an [`Answer`](crate::sqs::Answer) by `answer` and
+//! into a [`Fault`](crate::sqs::Fault) by `fault`; neither ever reads "accepted" out of anything but an entry's own id.
+
+mod answer;
+#[cfg(feature = "failpoints")]
+pub(crate) mod canned;
+mod fault;
+#[cfg(test)]
+mod tests;
+
+use crate::clock::{Anchor, Clock};
+use crate::config::queue_url::is_loopback_host;
+use crate::config::{CredentialsSource, QueueConfig};
+use crate::sqs::connector::Http;
+use crate::sqs::connector::proxy::{ProxyError, ProxySettings};
+use crate::sqs::credentials::{ChainKeys, CsvKeys, Keys};
+use crate::sqs::limits::{BATCH_ENTRIES, SLOWEST_LINK_BYTES_PER_S};
+use crate::sqs::{BatchSender, Entry, FaultClass, SendOutcome};
+use crate::tls::{TlsError, TlsOptions, client_config, client_tls};
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::retry::RetryConfig;
+use aws_sdk_sqs::config::timeout::TimeoutConfig;
+use aws_sdk_sqs::config::{AppName, BehaviorVersion, IdentityCache, Region, StalledStreamProtectionConfig};
+use aws_sdk_sqs::error::BuildError;
+use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_runtime_api::client::http::HttpClient;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why a queue's client cannot be set up. All of them are a matter of the configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum SenderError {
+    /// Certificates, keys.
+    #[error("queue {queue}: {source}")]
+    Tls {
+        /// The queue's name in the configuration.
+        queue: String,
+        /// What is wrong.
+        source: TlsError,
+    },
+    /// The environment's proxy settings.
+    #[error("queue {queue}: {source}")]
+    Proxy {
+        /// The queue's name in the configuration.
+        queue: String,
+        /// What is wrong.
+        source: ProxyError,
+    },
+    /// Plain text to another machine.
+    #[error(
+        "queue {queue}: {endpoint} is plain http to another machine, where anyone on the way can read and change the records; use https, or set allow_plain_http = true"
+    )]
+    PlainHttp {
+        /// The queue's name in the configuration.
+        queue: String,
+        /// The endpoint.
+        endpoint: String,
+    },
+    /// An endpoint that is no URL of a server.
+    #[error("queue {queue}: endpoint {endpoint:?} is not valid; expected https://HOST[:PORT]")]
+    Endpoint {
+        /// The queue's name in the configuration.
+        queue: String,
+        /// The endpoint.
+        endpoint: String,
+    },
+    /// The region is not known.
+    #[error("queue {queue}: its URL does not tell the region; set region = \"…\"")]
+    NoRegion {
+        /// The queue's name in the configuration.
+        queue: String,
+    },
+}
+
+/// Sends batches to one queue; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct SqsSender {
+    shared: Arc<Shared>,
+    queue_url: String,
+    attempt_timeout: Duration,
+}
+
+/// What queues of one endpoint and one source of credentials have in common: connections, and the skew of the clock.
+#[derive(Debug)]
+struct Shared {
+    client: Client,
+    keys: Keys,
+    clock: Clock,
+    tie: Tie,
+}
+
+/// Two queues with equal ties can share a client.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Tie {
+    endpoint: Option<String>,
+    region: String,
+    credentials: CredentialsSource,
+    ca_file: Option<PathBuf>,
+    connect_timeout: Duration,
+}
+
+impl SqsSender {
+    /// A sender for `queue`. Opens no connection and reads no credentials: a missing credentials file is a fault of the
+    /// attempts, which a later file mends.
+    ///
+    /// # Errors
+    /// When endpoint, region, certificates or proxy settings cannot be used.
+    pub fn new(queue: &QueueConfig, clock: &Clock) -> Result<SqsSender, SenderError> {
+        let proxy = ProxySettings::from_env();
+        SqsSender::through(
+            proxy.map_err(|source| SenderError::Proxy { queue: queue.name.clone(), source })?,
+            queue,
+            clock,
+        )
+    }
+
+    /// [`SqsSender::new`] with proxy settings that are told.
+    pub(crate) fn through(proxy: ProxySettings, queue: &QueueConfig, clock: &Clock) -> Result<SqsSender, SenderError> {
+        let tie = Tie::of(queue)?;
+        let http = http_client(queue, proxy, clock)?;
+        let keys = match &queue.credentials {
+            CredentialsSource::CsvFile(path) => Keys::Csv(CsvKeys::new(path)),
+            CredentialsSource::AwsChain => Keys::Chain(ChainKeys::new(&http, &queue.region, clock)),
+        };
+        let client = sdk_client(&tie, http, keys.clone());
+        Ok(SqsSender::on(Arc::new(Shared { client, keys, clock: clock.clone(), tie }), queue))
+    }
+
+    /// A sender for another queue on this one's connections and credentials; `None` where it needs its own, or where
+    /// [`SqsSender::new`] would fail.
+    pub fn beside(&self, queue: &QueueConfig) -> Option<SqsSender> {
+        let same = Tie::of(queue).is_ok_and(|tie| tie == self.shared.tie);
+        same.then(|| SqsSender::on(self.shared.clone(), queue))
+    }
+
+    fn on(shared: Arc<Shared>, queue: &QueueConfig) -> SqsSender {
+        SqsSender { shared, queue_url: queue.url.text.clone(), attempt_timeout: queue.attempt_timeout }
+    }
+
+    /// Makes the next attempt read the credentials again, wherever they come from.
+    pub fn reload(&self) {
+        self.shared.keys.forget();
+    }
+
+    /// Whether the credentials file is another than the one that the last attempt used: a reason to try at once.
+    pub fn has_new_credentials(&self) -> bool {
+        self.shared.keys.changed()
+    }
+
+    /// Asks the queue with a batch of nothing: the service looks at the signature, answers that the batch is empty
+    /// (`EmptyBatchRequest`), and keeps nothing. Whether sending is permitted it may not have looked at.
+    pub async fn knock(&self) -> SendOutcome {
+        let request = self.shared.client.send_message_batch().queue_url(&self.queue_url).set_entries(Some(Vec::new()));
+        match tokio::time::timeout(self.attempt_timeout, request.send()).await {
+            Ok(Ok(_)) => SendOutcome::Answer(crate::sqs::Answer::default()),
+            Ok(Err(error)) => SendOutcome::Fault(fault::of(&error, fault::ClockView::of(&self.shared.clock))),
+            Err(_) => SendOutcome::Fault(fault::no_answer(self.attempt_timeout)),
+        }
+    }
+
+    async fn attempt(&self, entries: &[Entry]) -> SendOutcome {
+        if entries.is_empty() || entries.len() > BATCH_ENTRIES {
+            return SendOutcome::Fault(fault::not_built(&format!("a batch of {} entries", entries.len())));
+        }
+        let entries_built = match entries.iter().enumerate().map(|(id, entry)| request_entry(id, entry)).collect() {
+            Ok(built) => built,
+            Err(error) => return SendOutcome::Fault(fault::not_built(&error.to_string())),
+        };
+        let request =
+            self.shared.client.send_message_batch().queue_url(&self.queue_url).set_entries(Some(entries_built));
+        let limit = attempt_limit(self.attempt_timeout, entries.iter().map(Entry::size).sum());
+        match tokio::time::timeout(limit, request.send()).await {
+            Ok(Ok(output)) => SendOutcome::Answer(answer::of(entries, &output)),
+            Ok(Err(error)) => {
+                let fault = fault::of(&error, fault::ClockView::of(&self.shared.clock));
+                if matches!(fault.class, FaultClass::WaitForConfiguration | FaultClass::OnceMore) {
+                    // Refused credentials are never held on to, whatever their file's stamp or their end says.
+                    self.shared.keys.forget();
+                }
+                SendOutcome::Fault(fault)
+            }
+            Err(_) => SendOutcome::Fault(fault::no_answer(limit)),
+        }
+    }
+}
+
+impl BatchSender for SqsSender {
+    async fn send(&self, entries: &[Entry]) -> SendOutcome {
+        self.attempt(entries).await
+    }
+
+    fn is_mended(&self) -> bool {
+        self.has_new_credentials()
+    }
+}
+
+/// The limit of one attempt: `timeout`, and what the slowest link that we mean to serve needs for `bytes`.
+pub fn attempt_limit(timeout: Duration, bytes: usize) -> Duration {
+    timeout + Duration::from_millis(bytes as u64 * 1000 / SLOWEST_LINK_BYTES_PER_S)
+}
+
+impl Tie {
+    fn of(queue: &QueueConfig) -> Result<Tie, SenderError> {
+        let name = || queue.name.clone();
+        if queue.region.is_empty() {
+            return Err(SenderError::NoRegion { queue: name() });
+        }
+        let endpoint = queue.endpoint.clone().or_else(|| queue.url.endpoint());
+        if let Some(endpoint) = &endpoint {
+            let uri = endpoint.parse::<http::Uri>().ok();
+            let host = uri.as_ref().and_then(|uri| uri.host());
+            match (uri.as_ref().and_then(|uri| uri.scheme_str()), host) {
+                (Some("https"), Some(_)) => {}
+                (Some("http"), Some(host)) if queue.allow_plain_http || is_loopback_host(host) => {}
+                (Some("http"), Some(_)) => {
+                    return Err(SenderError::PlainHttp { queue: name(), endpoint: endpoint.clone() });
+                }
+                _ => return Err(SenderError::Endpoint { queue: name(), endpoint: endpoint.clone() }),
+            }
+        }
+        Ok(Tie {
+            endpoint,
+            region: queue.region.clone(),
+            credentials: queue.credentials.clone(),
+            ca_file: queue.ca_file.clone(),
+            connect_timeout: queue.connect_timeout,
+        })
+    }
+}
+
+fn http_client(queue: &QueueConfig, proxy: ProxySettings, clock: &Clock) -> Result<Http, SenderError> {
+    let bad_tls = |source| SenderError::Tls { queue: queue.name.clone(), source };
+    let to_proxy = TlsOptions { ca_file: queue.ca_file.clone(), ..TlsOptions::default() };
+    let options = TlsOptions { alpn_http1: true, ..to_proxy.clone() };
+    let tls = client_tls(&options, Arc::new(clock.clone())).map_err(bad_tls)?;
+    if tls.unreadable_roots > 0 {
+        tracing::warn!(count = tls.unreadable_roots, "parts of the system's trust store cannot be read");
+    }
+    // A second set of roots only for those who reach their proxy over TLS.
+    let proxy_tls = match proxy.over_tls() {
+        true => client_config(&to_proxy, clock).map_err(bad_tls)?,
+        false => tls.config.clone(),
+    };
+    Ok(Http::new(tls, proxy, proxy_tls, clock.clone(), queue.max_in_flight))
+}
+
+fn sdk_client(tie: &Tie, http: impl HttpClient + 'static, keys: Keys) -> Client {
+    let timeouts = TimeoutConfig::builder().connect_timeout(tie.connect_timeout).build();
+    let mut config = aws_sdk_sqs::Config::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new(tie.region.clone()))
+        .http_client(http)
+        .credentials_provider(keys)
+        .identity_cache(IdentityCache::no_cache())
+        .retry_config(RetryConfig::disabled())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .timeout_config(timeouts)
+        .sleep_impl(TokioSleep::new())
+        .time_source(crate::sqs::credentials::AnchoredTime(Anchor::now()));
+    config.set_endpoint_url(tie.endpoint.clone());
+    config.set_app_name(AppName::new("tidegate").ok());
+    Client::from_conf(config.build())
+}
+
+/// The entry as the SDK wants it; its id is its index in the batch, one digit.
+fn request_entry(id: usize, entry: &Entry) -> Result<SendMessageBatchRequestEntry, BuildError> {
+    let mut built = SendMessageBatchRequestEntry::builder()
+        .id(id.to_string())
+        .message_body(entry.body.as_str())
+        .message_group_id(entry.group.as_str())
+        .set_message_deduplication_id(entry.dedup.clone());
+    for (name, value) in &entry.attributes {
+        let value = MessageAttributeValue::builder().data_type("String").string_value(value.as_str()).build()?;
+        built = built.message_attributes(*name, value);
+    }
+    built.build()
+}

@@ -1,0 +1,302 @@
+//! A record as an SQS message: body, attributes, group and deduplication id.
+//!
+//! Rendered when the record is sent, by the configuration of that moment; what must not change between two attempts
+//! (group and deduplication id) depends on the record alone. Whatever bytes a device sent, the result is one that SQS
+//! takes: a body of legal characters (`json`), attributes without empty values, ids of legal characters (`legal_id`);
+//! and the payload can be had back from it byte for byte, but for two characters that SQS refuses and JSON may escape.
+//!
+//! The payload goes into `data` as it came when it is JSON, as a string when it is text that SQS takes, and as
+//! `data_base64` otherwise. It is never parsed into values: numbers beyond any float, repeated members and lone
+//! surrogates arrive as they were sent.
+//!
+//! A zero-length payload has no `data`. In the `raw` format it cannot be sent as it is (SQS wants one character), so it
+//! goes as the structured document; its `content-type` attribute tells the two apart.
+
+mod body;
+mod json;
+mod microshare;
+#[cfg(test)]
+mod tests;
+
+use crate::clock::{BootId, Moment, rfc3339_ms};
+use crate::config::BodyFormat;
+use crate::json::pointer::Pointer;
+use crate::json::redact::redact;
+use crate::json::scan::{Scalar, extract};
+use crate::record::type_template::Template;
+use crate::record::{DuplicateKind, LaneId, Record, TimeSource};
+use crate::sqs::Entry;
+use crate::sqs::limits::{ATTRIBUTES, ID_CHARS, takes, takes_in_id};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use body::Payload;
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+
+/// How records of one lane are rendered.
+#[derive(Clone, Copy, Debug)]
+pub struct Rendering<'a> {
+    /// Body format.
+    pub format: BodyFormat,
+    /// Whether the queue is a FIFO queue: only those take a deduplication id.
+    pub fifo: bool,
+    /// Prefix of the CloudEvents type; may be empty.
+    pub type_prefix: &'a str,
+    /// The gateway's label.
+    pub gateway_id: &'a str,
+    /// First part of the CloudEvents source.
+    pub site: &'a str,
+    /// The record type for routing, where the operator has one of their own.
+    pub rectype: Option<&'a Template>,
+    /// Values that do not leave the gateway.
+    pub redact: &'a [Pointer],
+    /// The lane whose positions count.
+    pub lane: LaneId,
+    /// The present, by which the receipt time of a record of this boot is corrected when its clock was not to be trusted
+    /// and now is.
+    pub now: Option<(BootId, Moment)>,
+    /// Whether the record may have been accepted before, more than SQS's deduplication window ago or on a queue that has
+    /// none.
+    pub possible_duplicate: bool,
+    /// Bytes that the queue takes in one message, as SQS counts them.
+    pub limit: usize,
+}
+
+/// Why a record cannot become a message of this queue.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Unsendable {
+    /// Larger than the queue takes.
+    #[error("the message has {bytes} bytes and the queue takes {limit}; raise the queue's maximum message size")]
+    TooLarge {
+        /// Size as SQS counts it.
+        bytes: usize,
+        /// What the queue takes.
+        limit: usize,
+    },
+    /// The record does not go to this lane: a mistake of the caller.
+    #[error("the record has no position in this lane; please report it")]
+    NotOfLane,
+}
+
+/// Renders `record` for one queue.
+///
+/// # Errors
+/// [`Unsendable::TooLarge`] when it exceeds [`Rendering::limit`].
+pub fn render(record: &Record, rendering: &Rendering) -> Result<Entry, Unsendable> {
+    let facts = Facts::of(record, rendering)?;
+    let redacted = redact(&record.draft.message.payload, rendering.redact);
+    let bytes = &redacted[..];
+    let rendered = entry(&facts, &Payload::of(bytes), bytes, rendering);
+    let size = rendered.size();
+    if size <= rendering.limit {
+        return Ok(rendered);
+    }
+    if rendering.format != BodyFormat::Raw {
+        // Text full of quotes and backslashes doubles its size by escapes; base64 adds a third.
+        let encoded = entry(&facts, &Payload::Bytes(bytes), bytes, rendering);
+        if encoded.size() <= rendering.limit {
+            return Ok(encoded);
+        }
+    }
+    // A record that carries a decoded object beside its raw bytes could be sent without the object here, flagged.
+    Err(Unsendable::TooLarge { bytes: size, limit: rendering.limit })
+}
+
+fn entry(facts: &Facts, payload: &Payload, bytes: &[u8], rendering: &Rendering) -> Entry {
+    let structured = match rendering.format {
+        BodyFormat::CloudEvents => true,
+        BodyFormat::Raw => matches!(payload, Payload::Empty),
+        BodyFormat::Microshare => false,
+    };
+    let (body, attributes) = if rendering.format == BodyFormat::Microshare {
+        let body = match payload {
+            Payload::Json(text) if facts.enveloped => body::verbatim(text),
+            _ => microshare::envelope(facts, payload),
+        };
+        (body, raw_attributes(facts, "application/json", false))
+    } else if structured {
+        let body = body::structured(facts, payload);
+        let content_type = "application/cloudevents+json; charset=UTF-8";
+        // What consumers of the raw format look for is there even when the body could not be raw.
+        let raw = rendering.format == BodyFormat::Raw;
+        (
+            body,
+            if raw { raw_attributes(facts, content_type, false) } else { structured_attributes(facts, content_type) },
+        )
+    } else {
+        let (body, base64) = body::raw(bytes);
+        (body, raw_attributes(facts, payload.content_type(), base64))
+    };
+    let dedup = rendering.fifo.then(|| facts.id.clone());
+    Entry { body, attributes, group: facts.group.clone(), dedup }
+}
+
+/// The context of a record, as texts.
+struct Facts<'a> {
+    id: String,
+    source: String,
+    kind: String,
+    subject: Option<&'a str>,
+    time: Option<String>,
+    group: String,
+    sequence: String,
+    recorded: Option<String>,
+    recorded_ms: Option<i64>,
+    /// For consumers that route: the operator's template, or what the record's own envelope says, or its type.
+    rectype: String,
+    /// Whether that is more than the type says already.
+    routed: bool,
+    /// Whether the payload is a record in Microshare's envelope.
+    enveloped: bool,
+    /// Whether the receipt time was corrected afterwards.
+    corrected: bool,
+    gateway: &'a str,
+    topic: &'a str,
+    time_source: &'static str,
+    key_kind: &'static str,
+    possible_duplicate: bool,
+    /// Why, and which id the record equals where one is known; only beside `possible_duplicate`.
+    duplicate_kind: Option<&'static str>,
+    duplicate_of: Option<&'a str>,
+}
+
+impl<'a> Facts<'a> {
+    fn of(record: &'a Record, rendering: &Rendering<'a>) -> Result<Facts<'a>, Unsendable> {
+        let position = record.position(rendering.lane).ok_or(Unsendable::NotOfLane)?;
+        let identity = &record.draft.identity;
+        let (received_ms, corrected) = receipt_ms(record, rendering.now);
+        let recorded = received_ms.and_then(rfc3339_ms);
+        let event_time = identity.event_time.clone().filter(|_| identity.time_source != TimeSource::Arrival);
+        let kind = match rendering.type_prefix {
+            "" => identity.record_type.clone(),
+            prefix => format!("{prefix}.{}", identity.record_type),
+        };
+        let enveloped = record.draft.profile == "microshare";
+        let own = || {
+            let [own] = extract(&record.draft.message.payload, [&["recType"]]);
+            own.and_then(Scalar::text).map(|text| text.into_owned())
+        };
+        let rectype = match rendering.rectype {
+            Some(template) => Some(template.of(record, &kind, rendering.gateway_id, rendering.site)),
+            None => enveloped.then(own).flatten(),
+        };
+        // A mark of the intake says more than the drain's: it may name the other id.
+        let marked = record.possible_duplicate();
+        let resent = rendering.possible_duplicate.then_some(DuplicateKind::Resend);
+        let duplicate = marked.map(|mark| mark.kind).or(resent);
+        // An id must be there and differ from every other's, or a FIFO queue swallows the record.
+        let unique = || format!("a.{}.{}.{}", record.journal, record.epoch, record.number);
+        Ok(Facts {
+            id: legal_id(&record.key).unwrap_or_else(unique),
+            source: format!("//{}/{}", uri_segment(rendering.site), uri_segment(&record.draft.profile)),
+            routed: rectype.is_some(),
+            rectype: rectype.unwrap_or_else(|| kind.clone()),
+            enveloped,
+            kind,
+            subject: identity.device.as_deref().filter(|device| !device.is_empty()),
+            time: event_time.or_else(|| recorded.clone()),
+            group: legal_id(&identity.group).unwrap_or_else(|| "tidegate.ungrouped".into()),
+            sequence: format!("{:010}-{position:020}", record.epoch),
+            recorded,
+            recorded_ms: received_ms,
+            corrected,
+            gateway: rendering.gateway_id,
+            topic: &record.draft.message.topic,
+            time_source: identity.time_source.word(),
+            key_kind: identity.key_kind.word(),
+            possible_duplicate: duplicate.is_some(),
+            duplicate_kind: duplicate.map(DuplicateKind::word),
+            duplicate_of: marked.and_then(|mark| mark.of.as_deref()),
+        })
+    }
+}
+
+/// The wall clock at receipt, where it can be told, and whether it had to be corrected: a record of this boot, taken
+/// before the clock was right, is as old as the boot's monotonic clock says.
+fn receipt_ms(record: &Record, now: Option<(BootId, Moment)>) -> (Option<i64>, bool) {
+    let received = record.draft.received;
+    if received.trusted {
+        return (Some(received.wall_ms), false);
+    }
+    let corrected = now
+        .filter(|(boot, now)| *boot == record.boot && now.trusted)
+        .and_then(|(_, now)| now.boottime_ms.checked_sub(received.boottime_ms).map(|age| (now.wall_ms, age)))
+        .and_then(|(wall_ms, age)| wall_ms.checked_sub(i64::try_from(age).ok()?));
+    (corrected, corrected.is_some())
+}
+
+fn structured_attributes(facts: &Facts, content_type: &str) -> Vec<(&'static str, String)> {
+    attributes([
+        ("content-type", Some(content_type)),
+        ("ce-type", Some(&facts.kind)),
+        ("ce-source", Some(&facts.source)),
+        ("ce-subject", facts.subject),
+        ("ce-time", facts.time.as_deref()),
+        ("gateway", Some(facts.gateway)),
+    ])
+}
+
+fn raw_attributes(facts: &Facts, content_type: &str, base64: bool) -> Vec<(&'static str, String)> {
+    attributes([
+        ("content-type", Some(content_type)),
+        ("content-transfer-encoding", base64.then_some("base64")),
+        ("ce-id", Some(&facts.id)),
+        ("ce-source", Some(&facts.source)),
+        ("ce-type", Some(&facts.kind)),
+        ("ce-subject", facts.subject),
+        ("ce-time", facts.time.as_deref()),
+        ("sequence", Some(&facts.sequence)),
+        ("gateway", Some(facts.gateway)),
+        ("possibleduplicate", facts.possible_duplicate.then_some("true")),
+        ("duplicateof", facts.duplicate_of),
+        ("duplicatekind", facts.duplicate_kind),
+    ])
+}
+
+/// Leaves out what is absent or empty, which SQS refuses, and percent-encodes characters that it refuses. SQS takes so many
+/// attributes: the last ones are left out where there are more.
+fn attributes<const N: usize>(pairs: [(&'static str, Option<&str>); N]) -> Vec<(&'static str, String)> {
+    let present = pairs.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)));
+    present.take(ATTRIBUTES).map(|(name, value)| (name, percent_encoded(value, takes))).collect()
+}
+
+/// `text` as a group or deduplication id: unchanged when it is legal, else encoded and ended by a hash of the original,
+/// so that two different texts never become one id. `None` for an empty text.
+fn legal_id(text: &str) -> Option<String> {
+    if text.is_empty() {
+        return None;
+    }
+    if text.len() <= ID_CHARS && text.chars().all(takes_in_id) {
+        return Some(text.to_owned());
+    }
+    const HASH_CHARS: usize = 32;
+    let mut id = percent_encoded(text, takes_in_id);
+    id.truncate(ID_CHARS - HASH_CHARS - 1);
+    id.push('.');
+    for byte in &Sha256::digest(text.as_bytes())[..HASH_CHARS / 2] {
+        let _ = write!(id, "{byte:02x}");
+    }
+    Some(id)
+}
+
+/// `text` as a segment of a URI's path or as its authority.
+fn uri_segment(text: &str) -> String {
+    percent_encoded(text, |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~'))
+}
+
+fn percent_encoded(text: &str, takes: fn(char) -> bool) -> String {
+    if text.chars().all(takes) {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if takes(c) {
+            out.push(c);
+            continue;
+        }
+        for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
