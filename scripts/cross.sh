@@ -155,7 +155,7 @@ for target in $targets; do
     set -- --locked --profile "$profile" --target "$target"
     if [ -n "$tests" ]; then
         # Emulated, a test cannot start its own program again.
-        set -- test --lib "$@" -- --skip link::tests::a_new_address_is_told \
+        set -- test --lib "$@" -- --skip network_watch::tests::a_new_address_is_told \
             --skip the_chain_finds_keys_in_environment_and_container
     else
         set -- zigbuild --bin tidegate "$@"
