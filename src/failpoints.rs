@@ -5,7 +5,7 @@
 //! say 1970, jump by years, or come back after a reboot hours later; no test can wait for that, so the clock can be moved.
 //!
 //! All of it hangs on the feature `failpoints`, which tests and examples turn on (the package depends on itself for them) and
-//! a plain `cargo build` does not have: there [`armed`] is a constant `false`, and the compiler removes what follows.
+//! a plain `cargo build` does not have: there [`is_armed`] is a constant `false`, and the compiler removes what follows.
 //!
 //! - `TIDEGATE_SABOTAGE=ack-early` arms one fault for the process; `arm` does it from inside.
 //! - `TIDEGATE_RIG_CLOCK=FILE` names a file of three or four numbers, read at every look at the clock: milliseconds added
@@ -20,7 +20,7 @@
 /// A fault that can be put in on purpose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub enum Sabotage {
+pub enum Failpoint {
     /// Tickets are given back before the commit's flush: acknowledged before durable.
     AckEarly,
     /// Acks of a dead connection are sent on the next one, under packet ids that mean other messages by then.
@@ -49,49 +49,49 @@ pub enum Sabotage {
     StockFlush,
 }
 
-impl Sabotage {
+impl Failpoint {
     /// All of them.
-    pub const ALL: [Sabotage; 12] = [
-        Sabotage::AckEarly,
-        Sabotage::StaleAcks,
-        Sabotage::Overtake,
-        Sabotage::NoMark,
-        Sabotage::ForgetParked,
-        Sabotage::CursorFirst,
-        Sabotage::ForgetHoles,
-        Sabotage::SameIsRepeat,
-        Sabotage::ForgedFrame,
-        Sabotage::FrameInFrame,
-        Sabotage::StaleSlot,
-        Sabotage::StockFlush,
+    pub const ALL: [Failpoint; 12] = [
+        Failpoint::AckEarly,
+        Failpoint::StaleAcks,
+        Failpoint::Overtake,
+        Failpoint::NoMark,
+        Failpoint::ForgetParked,
+        Failpoint::CursorFirst,
+        Failpoint::ForgetHoles,
+        Failpoint::SameIsRepeat,
+        Failpoint::ForgedFrame,
+        Failpoint::FrameInFrame,
+        Failpoint::StaleSlot,
+        Failpoint::StockFlush,
     ];
 
     /// Its name on a command line.
     pub const fn name(self) -> &'static str {
         match self {
-            Sabotage::AckEarly => "ack-early",
-            Sabotage::StaleAcks => "stale-acks",
-            Sabotage::Overtake => "overtake",
-            Sabotage::NoMark => "no-mark",
-            Sabotage::ForgetParked => "forget-parked",
-            Sabotage::CursorFirst => "cursor-first",
-            Sabotage::ForgetHoles => "forget-holes",
-            Sabotage::SameIsRepeat => "same-is-repeat",
-            Sabotage::ForgedFrame => "forged-frame",
-            Sabotage::FrameInFrame => "frame-in-frame",
-            Sabotage::StaleSlot => "stale-slot",
-            Sabotage::StockFlush => "stock-flush",
+            Failpoint::AckEarly => "ack-early",
+            Failpoint::StaleAcks => "stale-acks",
+            Failpoint::Overtake => "overtake",
+            Failpoint::NoMark => "no-mark",
+            Failpoint::ForgetParked => "forget-parked",
+            Failpoint::CursorFirst => "cursor-first",
+            Failpoint::ForgetHoles => "forget-holes",
+            Failpoint::SameIsRepeat => "same-is-repeat",
+            Failpoint::ForgedFrame => "forged-frame",
+            Failpoint::FrameInFrame => "frame-in-frame",
+            Failpoint::StaleSlot => "stale-slot",
+            Failpoint::StockFlush => "stock-flush",
         }
     }
 }
 
 #[cfg(not(feature = "failpoints"))]
 mod inert {
-    use super::Sabotage;
+    use super::Failpoint;
 
     /// Whether a fault is armed: never, in a build that ships.
     #[inline(always)]
-    pub const fn armed(_: Sabotage) -> bool {
+    pub const fn is_armed(_: Failpoint) -> bool {
         false
     }
 
@@ -132,7 +132,7 @@ mod inert {
 
 #[cfg(feature = "failpoints")]
 mod live {
-    use super::{Sabotage, Shift};
+    use super::{Failpoint, Shift};
     use crate::sync::locked;
     use std::path::PathBuf;
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -144,7 +144,7 @@ mod live {
         static NAMED: OnceLock<u32> = OnceLock::new();
         *NAMED.get_or_init(|| {
             let Ok(name) = std::env::var("TIDEGATE_SABOTAGE") else { return 0 };
-            let known = Sabotage::ALL.iter().find(|sabotage| sabotage.name() == name);
+            let known = Failpoint::ALL.iter().find(|sabotage| sabotage.name() == name);
             let sabotage = *known.unwrap_or_else(|| panic!("TIDEGATE_SABOTAGE={name} is no sabotage"));
             tracing::error!(sabotage = name, "SABOTAGED on purpose: this process breaks its promises");
             1 << sabotage as u32
@@ -152,17 +152,17 @@ mod live {
     }
 
     /// Whether a fault is armed.
-    pub fn armed(sabotage: Sabotage) -> bool {
+    pub fn is_armed(sabotage: Failpoint) -> bool {
         (ARMED.load(Relaxed) | named()) & (1 << sabotage as u32) != 0
     }
 
     /// Arms a fault for this process, until it ends.
-    pub fn arm(sabotage: Sabotage) {
+    pub fn arm(sabotage: Failpoint) {
         ARMED.fetch_or(1 << sabotage as u32, Relaxed);
     }
 
     /// Ends a fault that was armed from inside.
-    pub fn disarm(sabotage: Sabotage) {
+    pub fn disarm(sabotage: Failpoint) {
         ARMED.fetch_and(!(1 << sabotage as u32), Relaxed);
     }
 
@@ -235,11 +235,11 @@ mod live {
 }
 
 #[cfg(not(feature = "failpoints"))]
-pub use inert::armed;
+pub use inert::is_armed;
 #[cfg(not(feature = "failpoints"))]
 pub(crate) use inert::{free_bytes, generation_bytes, machine, panic_if_told, quiet, shift};
 #[cfg(feature = "failpoints")]
-pub use live::{arm, armed, disarm, move_clocks, pretend_free};
+pub use live::{arm, disarm, is_armed, move_clocks, pretend_free};
 #[cfg(feature = "failpoints")]
 pub(crate) use live::{free_bytes, generation_bytes, machine, panic_if_told, quiet, shift};
 

@@ -64,13 +64,13 @@ fn main() -> ExitCode {
     };
     match options.sabotage {
         Some(Sabotage::StockFlush) => {
-            tidegate::failpoints::arm(tidegate::failpoints::Sabotage::StockFlush);
+            tidegate::failpoints::arm(tidegate::failpoints::Failpoint::StockFlush);
             no_range_sync::tell(power_cut::range_synced);
         }
-        Some(Sabotage::CursorFirst) => tidegate::failpoints::arm(tidegate::failpoints::Sabotage::CursorFirst),
-        Some(Sabotage::ForgedFrame) => tidegate::failpoints::arm(tidegate::failpoints::Sabotage::ForgedFrame),
-        Some(Sabotage::StaleSlot) => tidegate::failpoints::arm(tidegate::failpoints::Sabotage::StaleSlot),
-        Some(Sabotage::ForgetHoles) => tidegate::failpoints::arm(tidegate::failpoints::Sabotage::ForgetHoles),
+        Some(Sabotage::CursorFirst) => tidegate::failpoints::arm(tidegate::failpoints::Failpoint::CursorFirst),
+        Some(Sabotage::ForgedFrame) => tidegate::failpoints::arm(tidegate::failpoints::Failpoint::ForgedFrame),
+        Some(Sabotage::StaleSlot) => tidegate::failpoints::arm(tidegate::failpoints::Failpoint::StaleSlot),
+        Some(Sabotage::ForgetHoles) => tidegate::failpoints::arm(tidegate::failpoints::Failpoint::ForgetHoles),
         Some(Sabotage::NoDirSync) | None => {}
     }
     match torture(&options) {
@@ -106,10 +106,10 @@ fn torture(options: &Options) -> Result<Tally, String> {
             // The run itself needs its records back: only what comes after a cut takes payloads for records.
             let forged = options.sabotage == Some(Sabotage::ForgedFrame);
             if forged {
-                tidegate::failpoints::arm(tidegate::failpoints::Sabotage::FrameInFrame);
+                tidegate::failpoints::arm(tidegate::failpoints::Failpoint::FrameInFrame);
             }
             let bad = cut_run(options, &plan, &recorded, cuts.clone(), folder, &mut tally);
-            tidegate::failpoints::disarm(tidegate::failpoints::Sabotage::FrameInFrame);
+            tidegate::failpoints::disarm(tidegate::failpoints::Failpoint::FrameInFrame);
             bad
         })?;
         if bad && options.sabotage.is_none() {

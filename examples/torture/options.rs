@@ -2,7 +2,7 @@
 
 use power_cut::Device;
 use proving::random::fresh_seed;
-use tidegate::failpoints::Sabotage as Rigged;
+use tidegate::failpoints::Failpoint as Rigged;
 
 /// What `--help` prints, and every refusal.
 pub(crate) const HELP: &str = "\

@@ -228,7 +228,7 @@ impl Session {
         // Of each commit the journal looks whether its frames stand where nothing stood before; not where that sabotage has it
         // see others.
         match self.journal.stats().not_appended {
-            _ if tidegate::failpoints::armed(tidegate::failpoints::Sabotage::FrameInFrame) => {}
+            _ if tidegate::failpoints::is_armed(tidegate::failpoints::Failpoint::FrameInFrame) => {}
             0 => {}
             some => return Err(format!("{some} commits were not just appended")),
         }

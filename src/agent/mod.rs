@@ -28,7 +28,7 @@ use crate::network_watch::LinkWatch;
 use crate::record::Number;
 use crate::shutdown;
 use crate::sqs::client::{SenderError, SqsSender};
-use crate::status::{Board, Histories, control, history, server};
+use crate::status::{Histories, StatusHub, control, history, server};
 use crate::tls::TlsError;
 use build::Prepared;
 pub(crate) use build::broker_tls;
@@ -146,7 +146,7 @@ async fn run_once(
     closing: &mut Option<Closing>,
 ) -> Result<(), AgentError> {
     let Prepared { config, senders, broker_tls } = prepared;
-    let board = Arc::new(Board::new(&config, clock, histories));
+    let board = Arc::new(StatusHub::new(&config, clock, histories));
     let mut helpers = JoinSet::new();
     let (halt_sender, stop) = watch::channel(false);
     let (retry_sender, retry) = watch::channel(0);
@@ -241,7 +241,7 @@ async fn settle_names(
     report: &OpenReport,
     journal: &Journal,
     file: &Path,
-    board: &Board,
+    board: &StatusHub,
 ) -> Result<Config, AgentError> {
     let (report, id, file) = (report.clone(), journal.id(), file.to_owned());
     let settled = tokio::task::spawn_blocking(move || names::settle(config, &report, id, &file)).await;
@@ -280,7 +280,7 @@ fn keep_state(journal: &Journal) {
 }
 
 /// Notes depth and lag for the page while something waits, and once when something comes; an idle agent sleeps.
-async fn sample(board: Arc<Board>, mut durable: watch::Receiver<Number>) {
+async fn sample(board: Arc<StatusHub>, mut durable: watch::Receiver<Number>) {
     let step = Duration::from_secs(history::HOUR_STEP_S);
     loop {
         durable.mark_unchanged();

@@ -6,9 +6,9 @@ use crate::config::{Config, QueueConfig};
 use crate::journal::{
     Bounds, GENERATION_BYTES, Journal, JournalError, JournalOptions, OpenReport, Opened, QUIET, RESERVE_BYTES, volume,
 };
-use crate::mqtt::{self, dedup::Recogniser, names};
+use crate::mqtt::{self, dedup::Deduplicator, names};
 use crate::record::Draft;
-use crate::status::Board;
+use crate::status::StatusHub;
 use crate::topic::route_of;
 use std::path::PathBuf;
 use tokio::sync::watch;
@@ -21,10 +21,10 @@ const RUNTIME_FOLDER: &str = "/run/tidegate";
 pub(super) async fn open_journal(
     config: &Config,
     clock: &Clock,
-    board: &Board,
+    board: &StatusHub,
     mut stop: watch::Receiver<bool>,
     ours: bool,
-) -> Result<Option<(Opened, Recogniser)>, JournalError> {
+) -> Result<Option<(Opened, Deduplicator)>, JournalError> {
     let mut said = String::new();
     loop {
         let (options, config, clock) = (options(config), config.clone(), clock.clone());
@@ -85,7 +85,7 @@ fn runtime_folder() -> Option<PathBuf> {
     first.or_else(|| Some(PathBuf::from(RUNTIME_FOLDER)).filter(|folder| folder.is_dir()))
 }
 
-fn open_once(options: &JournalOptions, config: &Config, clock: &Clock) -> Result<(Opened, Recogniser), JournalError> {
+fn open_once(options: &JournalOptions, config: &Config, clock: &Clock) -> Result<(Opened, Deduplicator), JournalError> {
     names::readable(&options.path)
         .map_err(|source| JournalError::Io { path: options.path.join("intake/names"), source })?;
     let mut opened = Journal::open(options, clock)?;

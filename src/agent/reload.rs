@@ -11,7 +11,7 @@ use crate::config::effective::difference;
 use crate::config::{Config, host_name};
 use crate::journal::LaneStats;
 use crate::mqtt::names::{self, Kept};
-use crate::status::Board;
+use crate::status::StatusHub;
 use sd_notify::NotifyState;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,7 +44,7 @@ impl Orders {
     pub(super) async fn take(
         mut self,
         config: Config,
-        board: Arc<Board>,
+        board: Arc<StatusHub>,
         halt: watch::Sender<bool>,
         retry: watch::Sender<u64>,
     ) {
@@ -77,7 +77,7 @@ impl Orders {
     }
 
     /// Reads the file again, off the runtime's threads.
-    async fn reload(&self, config: &Config, board: &Arc<Board>) -> Reload {
+    async fn reload(&self, config: &Config, board: &Arc<StatusHub>) -> Reload {
         let (file, clock) = (self.file.clone(), self.clock.clone());
         let (running, board) = (config.clone(), board.clone());
         let judged = tokio::task::spawn_blocking(move || judge(&file, &clock, &running, &board)).await;
@@ -85,7 +85,7 @@ impl Orders {
     }
 }
 
-fn judge(file: &Path, clock: &Clock, running: &Config, board: &Board) -> Reload {
+fn judge(file: &Path, clock: &Clock, running: &Config, board: &StatusHub) -> Reload {
     let new = match Config::load(file) {
         Ok(new) => new,
         Err(error) => return Reload::Refused(error.to_string()),

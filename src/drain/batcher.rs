@@ -141,7 +141,7 @@ impl Batcher {
     pub fn again(&mut self, position: Position, urgent: bool, hold: Option<Instant>) {
         let Some(record) = self.records.get_mut(&position) else { return };
         record.urgent |= urgent;
-        record.behind = crate::failpoints::armed(crate::failpoints::Sabotage::Overtake);
+        record.behind = crate::failpoints::is_armed(crate::failpoints::Failpoint::Overtake);
         let group = record.group.clone();
         self.change(&group, |group| {
             group.in_flight -= 1;

@@ -14,7 +14,7 @@ const SURELY_ABSORBED_MS: u64 = 4 * 60 * 1000;
 
 /// When a record was first attempted with an unknown outcome.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Doubt {
+pub(super) enum SendHistory {
     /// Never.
     None,
     /// In this boot, at this time since boot in ms, or later.
@@ -23,40 +23,40 @@ pub(super) enum Doubt {
     Unknown,
 }
 
-impl Doubt {
+impl SendHistory {
     /// What the marks of earlier runs leave open.
-    pub(super) fn of(maybe_sent: MaybeSent) -> Doubt {
+    pub(super) fn from_marks(maybe_sent: MaybeSent) -> SendHistory {
         match maybe_sent {
-            MaybeSent::No => Doubt::None,
-            MaybeSent::Since(at) => Doubt::Since(at),
-            MaybeSent::Unknown => Doubt::Unknown,
+            MaybeSent::No => SendHistory::None,
+            MaybeSent::Since(at) => SendHistory::Since(at),
+            MaybeSent::Unknown => SendHistory::Unknown,
         }
     }
 
     /// An attempt at `at_ms` since boot ended without evidence: the first such attempt counts, and stays.
     pub(super) fn attempted(&mut self, at_ms: u64) {
-        if *self == Doubt::None {
-            *self = Doubt::Since(at_ms);
+        if *self == SendHistory::None {
+            *self = SendHistory::Since(at_ms);
         }
     }
 
     /// Whether a resend that leaves at `now_ms` and may take `way_ms` to arrive must say that it may be a duplicate.
     /// `fifo`: the queue absorbs resends at all.
-    pub(super) fn is_said(self, fifo: bool, now_ms: u64, way_ms: u64) -> bool {
+    pub(super) fn must_flag_duplicate(self, fifo: bool, now_ms: u64, way_ms: u64) -> bool {
         match self {
-            Doubt::None => false,
-            Doubt::Unknown => true,
-            Doubt::Since(_) if !fifo => true,
+            SendHistory::None => false,
+            SendHistory::Unknown => true,
+            SendHistory::Since(_) if !fifo => true,
             // A clock that runs backwards within a boot is a snapshot brought back to life: nothing is known.
-            Doubt::Since(at) => now_ms
+            SendHistory::Since(at) => now_ms
                 .checked_sub(at)
                 .is_none_or(|age| age > SURELY_ABSORBED_MS || age.saturating_add(way_ms) > WINDOW_MS),
         }
     }
 
     /// Whether a resend may still be absorbed, so that there is a hurry.
-    pub(super) fn is_young(self, now_ms: u64) -> bool {
-        matches!(self, Doubt::Since(at) if now_ms.saturating_sub(at) < SURELY_ABSORBED_MS)
+    pub(super) fn within_dedup_window(self, now_ms: u64) -> bool {
+        matches!(self, SendHistory::Since(at) if now_ms.saturating_sub(at) < SURELY_ABSORBED_MS)
     }
 }
 
@@ -73,29 +73,29 @@ mod tests {
             way in 0u64..400_000,
             fifo: bool,
         ) {
-            let mut doubt = Doubt::None;
+            let mut history = SendHistory::None;
             let mut now = 0;
             let mut first = None;
             for pause in attempts {
                 now += pause;
-                doubt.attempted(now);
+                history.attempted(now);
                 first.get_or_insert(now);
             }
             now += wait;
             let age = now - first.unwrap();
-            let said = doubt.is_said(fifo, now, way);
+            let said = history.must_flag_duplicate(fifo, now, way);
             prop_assert!(said || (fifo && age + way <= WINDOW_MS), "a missing mark");
             prop_assert!(!said || !fifo || age > SURELY_ABSORBED_MS || age + way > WINDOW_MS, "a mark for nothing");
-            prop_assert_eq!(doubt.is_young(now), age < SURELY_ABSORBED_MS);
+            prop_assert_eq!(history.within_dedup_window(now), age < SURELY_ABSORBED_MS);
         }
 
         #[test]
         fn of_another_boot_nothing_is_known(now: u64, way in 0u64..400_000, fifo: bool) {
-            let mut doubt = Doubt::of(MaybeSent::Unknown);
-            doubt.attempted(now);
-            prop_assert!(doubt.is_said(fifo, now, way), "a later attempt makes nothing known");
-            prop_assert!(!Doubt::None.is_said(fifo, now, way));
-            prop_assert!(Doubt::Since(now).is_said(fifo, now.wrapping_sub(1), way) || now == 0, "the clock ran backwards");
+            let mut history = SendHistory::from_marks(MaybeSent::Unknown);
+            history.attempted(now);
+            prop_assert!(history.must_flag_duplicate(fifo, now, way), "a later attempt makes nothing known");
+            prop_assert!(!SendHistory::None.must_flag_duplicate(fifo, now, way));
+            prop_assert!(SendHistory::Since(now).must_flag_duplicate(fifo, now.wrapping_sub(1), way) || now == 0, "the clock ran backwards");
         }
     }
 }

@@ -107,8 +107,8 @@ impl Gate {
         self.allowed
     }
 
-    /// Whether a batch may fly, with `flying` in the air.
-    pub fn permit(&mut self, now: Instant, flying: usize) -> Permit {
+    /// Whether a batch may fly, with `in_flight` in the air.
+    pub fn permit(&mut self, now: Instant, in_flight: usize) -> Permit {
         if let GateState::Waiting { until, cause } = &self.state {
             if now < *until {
                 return Permit::At(*until);
@@ -116,7 +116,7 @@ impl Gate {
             self.state = GateState::Probing { cause: cause.clone() };
         }
         let most = if self.state == GateState::Open { self.allowed } else { 1 };
-        if flying < most { Permit::Now } else { Permit::AfterFlight }
+        if in_flight < most { Permit::Now } else { Permit::AfterFlight }
     }
 
     /// The service answered about entries: whatever it said of them, the way is open. Returns whether it was closed.
@@ -134,7 +134,7 @@ impl Gate {
         std::mem::replace(&mut self.state, GateState::Open) != GateState::Open
     }
 
-    /// A call failed. `urgent`: a record in doubt is still young enough for its resend to be absorbed. Returns whether
+    /// A call failed. `urgent`: a record in history is still young enough for its resend to be absorbed. Returns whether
     /// the cause is a new one, worth a line in the log.
     pub fn failed(&mut self, fault: &Fault, now: Instant, random: u32, urgent: bool) -> bool {
         if let GateState::Waiting { .. } = self.state {

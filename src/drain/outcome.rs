@@ -1,9 +1,9 @@
 //! What comes back, turned into settle, resend or quarantine.
 
-use crate::drain::send::{Fate, Landing, Seat};
+use crate::drain::send::{BatchItem, BatchOutcome, ItemOutcome};
 use crate::drain::settle::{self, Verdict};
 use crate::drain::task::Drain;
-use crate::failpoints::{self, Sabotage};
+use crate::failpoints::{self, Failpoint};
 use crate::journal::books::Outcome;
 use crate::profile::order_key;
 use crate::record::Position;
@@ -21,38 +21,41 @@ const HOLD_FIRST: Duration = Duration::from_millis(500);
 pub(super) const HOLD_MAX: Duration = Duration::from_secs(30);
 
 impl<S: BatchSender> Drain<S> {
-    pub(super) fn land(&mut self, landing: Landing) {
-        let Landing { seats, attempted_ms, fault, sent, marked } = landing;
-        let fault = fault.or_else(|| (sent > 0 && nothing_known(&seats)).then(no_evidence));
+    pub(super) fn take_outcome(&mut self, batch: BatchOutcome) {
+        let BatchOutcome { items, attempted_ms, fault, sent, marked } = batch;
+        let fault = fault.or_else(|| (sent > 0 && nothing_known(&items)).then(no_evidence));
         self.count(sent, marked, fault.as_ref());
-        self.count_inversions(&seats);
+        self.count_inversions(&items);
         let single = sent == 1;
-        let accepted = seats.iter().any(|(_, fate)| matches!(fate, Fate::Judged(Verdict::Accepted { .. })));
+        let accepted =
+            items.iter().any(|(_, outcome)| matches!(outcome, ItemOutcome::Judged(Verdict::Accepted { .. })));
         if accepted {
             // Whatever else is refused beside it: the lane's cause is not the queue's.
             self.quarantined_in_row = 0;
         }
         // What single records tell of the whole lane.
         let mut trouble = None;
-        for (seat, fate) in seats {
-            match fate {
-                Fate::Judged(Verdict::Accepted { md5_differs }) => self.accepted(seat.position, md5_differs),
-                Fate::Judged(Verdict::Ambiguous) => {
+        for (item, outcome) in items {
+            match outcome {
+                ItemOutcome::Judged(Verdict::Accepted { md5_differs }) => self.accepted(item.position, md5_differs),
+                ItemOutcome::Judged(Verdict::Ambiguous) => {
                     self.shared.lock().ambiguous += 1;
-                    self.doubt(seat.position, attempted_ms);
-                    let told = self.ambiguous(seat, fault.as_ref(), single);
+                    self.history(item.position, attempted_ms);
+                    let told = self.ambiguous(item, fault.as_ref(), single);
                     trouble = trouble.or(told);
                 }
-                Fate::Judged(Verdict::NotSent) | Fate::Postponed => self.batcher.again(seat.position, false, None),
-                Fate::Judged(Verdict::Refused { code, text }) => {
-                    let told = self.refused(seat, code, text, attempted_ms);
+                ItemOutcome::Judged(Verdict::NotSent) | ItemOutcome::Postponed => {
+                    self.batcher.again(item.position, false, None)
+                }
+                ItemOutcome::Judged(Verdict::Refused { code, text }) => {
+                    let told = self.refused(item, code, text, attempted_ms);
                     trouble = trouble.or(told);
                 }
-                Fate::Unsendable(text) => {
-                    let told = self.quarantine(seat, "TooLarge".to_owned(), text);
+                ItemOutcome::Unsendable(text) => {
+                    let told = self.quarantine(item, "TooLarge".to_owned(), text);
                     trouble = trouble.or(told);
                 }
-                Fate::Unreadable => self.unreadable(seat.position),
+                ItemOutcome::Unreadable => self.unreadable(item.position),
             }
         }
         // An answer opens the gate, unless all that it brought is trouble: a probe that is refused like the one before it
@@ -67,7 +70,7 @@ impl<S: BatchSender> Drain<S> {
     }
 
     fn accepted(&mut self, position: Position, md5_differs: bool) {
-        self.airline.lane.settle([(position, Outcome::Accepted)]);
+        self.context.lane.settle([(position, Outcome::Accepted)]);
         let mut status = self.shared.lock();
         status.accepted += 1;
         status.md5_differs += u64::from(md5_differs);
@@ -77,27 +80,27 @@ impl<S: BatchSender> Drain<S> {
 
     /// Nothing is known of this one. `fault`: why the call failed as a whole; `single`: it was alone in the batch.
     /// Gives what is wrong with the lane, if this one tells of that.
-    fn ambiguous(&mut self, seat: Seat, fault: Option<&Fault>, single: bool) -> Option<Fault> {
+    fn ambiguous(&mut self, item: BatchItem, fault: Option<&Fault>, single: bool) -> Option<Fault> {
         let parks = |fault: &Fault| fault.class == FaultClass::WaitForConfiguration;
-        if failpoints::armed(Sabotage::ForgetParked) && fault.is_some_and(parks) {
-            self.accepted(seat.position, false);
+        if failpoints::is_armed(Failpoint::ForgetParked) && fault.is_some_and(parks) {
+            self.accepted(item.position, false);
             return None;
         }
         match fault.map(|fault| (alone(fault).filter(|_| single), fault)) {
-            Some((Some(Alone::Quarantine(code)), fault)) => return self.quarantine(seat, code, fault.text.clone()),
+            Some((Some(Alone::Quarantine(code)), fault)) => return self.quarantine(item, code, fault.text.clone()),
             // A stranger's refusal is no reason to give a record up, and no reason to stop the others.
-            Some((Some(Alone::Hold), _)) => self.hold(seat.position, true),
+            Some((Some(Alone::Hold), _)) => self.hold(item.position, true),
             // The gate makes all wait.
-            Some((None, _)) => self.batcher.again(seat.position, true, None),
+            Some((None, _)) => self.batcher.again(item.position, true, None),
             // The answer spoke of others but not of this one: its group waits.
-            None => self.hold(seat.position, true),
+            None => self.hold(item.position, true),
         }
         None
     }
 
     fn unreadable(&mut self, position: Position) {
         tracing::error!(lane = self.lane_name(), position = position.0, "record lost: it cannot be read back");
-        self.airline.lane.settle([(position, Outcome::Damaged)]);
+        self.context.lane.settle([(position, Outcome::Damaged)]);
         self.release(position);
     }
 
@@ -118,24 +121,24 @@ impl<S: BatchSender> Drain<S> {
     }
 
     /// Only a packed batch can invert, and only when it failed in part.
-    fn count_inversions(&mut self, seats: &[(Seat, Fate)]) {
-        let judged = seats.iter().filter_map(|(seat, fate)| match fate {
-            Fate::Judged(verdict) => Some((seat, verdict.clone())),
+    fn count_inversions(&mut self, items: &[(BatchItem, ItemOutcome)]) {
+        let judged = items.iter().filter_map(|(item, outcome)| match outcome {
+            ItemOutcome::Judged(verdict) => Some((item, verdict.clone())),
             _ => None,
         });
         let group =
-            |seat: &Seat| seat.record.as_ref().map_or_else(String::new, |record| order_key(record).into_owned());
+            |item: &BatchItem| item.record.as_ref().map_or_else(String::new, |record| order_key(record).into_owned());
         let (groups, verdicts): (Vec<String>, Vec<Verdict>) =
-            judged.clone().map(|(seat, verdict)| (group(seat), verdict)).unzip();
+            judged.clone().map(|(item, verdict)| (group(item), verdict)).unzip();
         let names: Vec<&str> = groups.iter().map(String::as_str).collect();
         let inversions = settle::inversions(&names, &verdicts);
         self.shared.lock().inversions += inversions as u64;
         let in_part: Vec<Position> = judged
-            .filter(|(seat, verdict)| {
-                let siblings = groups.iter().filter(|name| **name == group(seat)).count();
+            .filter(|(item, verdict)| {
+                let siblings = groups.iter().filter(|name| **name == group(item)).count();
                 siblings > 1 && !matches!(verdict, Verdict::Accepted { .. })
             })
-            .map(|(seat, _)| seat.position)
+            .map(|(item, _)| item.position)
             .collect();
         in_part.into_iter().for_each(|position| self.batcher.go_strictly(position));
     }
@@ -150,7 +153,7 @@ impl<S: BatchSender> Drain<S> {
             }
         }
         if self.gate.answered() {
-            tracing::info!(lane = self.lane_name(), waiting = self.airline.lane.waiting(), "queue takes records again");
+            tracing::info!(lane = self.lane_name(), waiting = self.context.lane.waiting(), "queue takes records again");
         }
     }
 
@@ -165,8 +168,8 @@ impl<S: BatchSender> Drain<S> {
             FaultClass::Shrink | FaultClass::Bug if alone(fault).is_some() => return,
             _ => {}
         }
-        let now_ms = self.airline.clock.now().boottime_ms;
-        let urgent = self.held.values().any(|held| held.doubt.is_young(now_ms));
+        let now_ms = self.context.clock.now().boottime_ms;
+        let urgent = self.held.values().any(|held| held.history.within_dedup_window(now_ms));
         let random = getrandom::u32().unwrap_or(u32::MAX / 2);
         if self.gate.failed(fault, Instant::now(), random, urgent) {
             let (lane, code) = (self.lane_name(), fault.code.as_deref().unwrap_or("-"));
@@ -190,14 +193,14 @@ impl<S: BatchSender> Drain<S> {
         }
     }
 
-    fn doubt(&mut self, position: Position, attempted_ms: u64) {
+    fn history(&mut self, position: Position, attempted_ms: u64) {
         if let Some(held) = self.held.get_mut(&position) {
-            held.doubt.attempted(attempted_ms);
+            held.history.attempted(attempted_ms);
         }
     }
 
     /// The queue said no to this one. Gives what is wrong with the lane, if the code tells of that.
-    fn refused(&mut self, seat: Seat, code: String, text: String, attempted_ms: u64) -> Option<Fault> {
+    fn refused(&mut self, item: BatchItem, code: String, text: String, attempted_ms: u64) -> Option<Fault> {
         *self.shared.lock().faults.entry(code.clone()).or_default() += 1;
         let meaning = classify::entry(&code);
         match meaning.class {
@@ -210,10 +213,10 @@ impl<S: BatchSender> Drain<S> {
                         "the queue's own maximum message size is learnt"
                     );
                 }
-                self.quarantine(seat, code, text)
+                self.quarantine(item, code, text)
             }
             FaultClass::SlowDown | FaultClass::WaitForConfiguration | FaultClass::WaitForClock => {
-                self.batcher.again(seat.position, false, None);
+                self.batcher.again(item.position, false, None);
                 let text = format!("{} ({code}: {text})", meaning.reason);
                 let remedy = meaning.remedy.to_owned();
                 let (class, code) = (meaning.class, Some(code));
@@ -221,8 +224,8 @@ impl<S: BatchSender> Drain<S> {
             }
             _ => {
                 // A fault of the service's own, or a word that we do not know: no proof that it kept nothing.
-                self.doubt(seat.position, attempted_ms);
-                self.hold(seat.position, false);
+                self.history(item.position, attempted_ms);
+                self.hold(item.position, false);
                 None
             }
         }
@@ -240,8 +243,10 @@ impl<S: BatchSender> Drain<S> {
 }
 
 /// Whether an answer says nothing of any entry: an empty 200, or somebody else's page.
-fn nothing_known(seats: &[(Seat, Fate)]) -> bool {
-    !seats.iter().any(|(_, fate)| matches!(fate, Fate::Judged(Verdict::Accepted { .. } | Verdict::Refused { .. })))
+fn nothing_known(items: &[(BatchItem, ItemOutcome)]) -> bool {
+    !items
+        .iter()
+        .any(|(_, outcome)| matches!(outcome, ItemOutcome::Judged(Verdict::Accepted { .. } | Verdict::Refused { .. })))
 }
 
 fn no_evidence() -> Fault {

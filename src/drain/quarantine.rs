@@ -6,7 +6,7 @@
 //! has to restart anything. The record whose turn it was keeps its place at the head of its group meanwhile.
 
 use crate::drain::outcome::HOLD_MAX;
-use crate::drain::send::Seat;
+use crate::drain::send::BatchItem;
 use crate::drain::task::{Drain, Event};
 use crate::journal::JournalError;
 use crate::record::Position;
@@ -19,10 +19,10 @@ pub(super) const QUARANTINE_ROW: u32 = 20;
 
 impl<S: BatchSender> Drain<S> {
     /// Sets a record aside, unless so many were in a row that the cause must be the lane's: that is then given back.
-    pub(super) fn quarantine(&mut self, seat: Seat, code: String, text: String) -> Option<Fault> {
+    pub(super) fn quarantine(&mut self, item: BatchItem, code: String, text: String) -> Option<Fault> {
         // Counted from here on, not from when it is on disk: other flights land meanwhile.
         if self.quarantined_in_row >= QUARANTINE_ROW {
-            self.batcher.again(seat.position, false, None);
+            self.batcher.again(item.position, false, None);
             // What was learnt of the queue's largest message may be out of date: the probe asks the queue itself again.
             self.size_limit.forget();
             return Some(parked(
@@ -31,13 +31,13 @@ impl<S: BatchSender> Drain<S> {
                  sending goes on by itself once the queue takes it",
             ));
         }
-        let Some(record) = seat.record else {
-            self.batcher.again(seat.position, false, None);
+        let Some(record) = item.record else {
+            self.batcher.again(item.position, false, None);
             return None;
         };
         self.quarantined_in_row += 1;
         self.setting_aside += 1;
-        let (lane, position) = (self.airline.lane.clone(), seat.position);
+        let (lane, position) = (self.context.lane.clone(), item.position);
         tracing::error!(
             lane = self.lane_name(),
             position = position.0,

@@ -1,8 +1,8 @@
-//! One flight: mark, render, send. Everything in it that waits for the disk does so off the runtime's threads.
+//! Sends one batch: writes the mark, renders the records, calls SQS. Whatever waits for the disk runs off the runtime's threads.
 
 use crate::clock::Clock;
 use crate::config::{BodyFormat, RecordsConfig};
-use crate::drain::duplicate::Doubt;
+use crate::drain::duplicate::SendHistory;
 use crate::drain::settle::{self, Verdict};
 use crate::drain::status::CANNOT_READ;
 use crate::journal::{Lane, ReadRecord};
@@ -14,9 +14,9 @@ use crate::sqs::{BatchSender, Entry, Fault, FaultClass, SendOutcome};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What is the same for all flights of a lane.
+/// What all batches of a lane share.
 #[derive(Debug)]
-pub(super) struct Airline<S> {
+pub(super) struct DrainContext<S> {
     pub(super) lane: Lane,
     pub(super) sender: Arc<S>,
     pub(super) clock: Clock,
@@ -40,20 +40,20 @@ pub(super) struct Bounds {
     pub(super) message: usize,
 }
 
-/// One record on board.
+/// One record of a batch.
 #[derive(Clone, Debug)]
-pub(super) struct Seat {
+pub(super) struct BatchItem {
     pub(super) position: Position,
     pub(super) number: Number,
     /// `None`: to be read again, because there was no room to keep it.
     pub(super) record: Option<Arc<Record>>,
     /// Attempts before, with an unknown outcome.
-    pub(super) doubt: Doubt,
+    pub(super) history: SendHistory,
 }
 
-/// What became of a seat.
+/// What became of one record of a batch.
 #[derive(Clone, Debug)]
-pub(super) enum Fate {
+pub(super) enum ItemOutcome {
     /// It was sent, or was to be; this is what is known.
     Judged(Verdict),
     /// No room in the batch once it was rendered: it goes with the next one.
@@ -64,11 +64,11 @@ pub(super) enum Fate {
     Unreadable,
 }
 
-/// A flight that came back.
+/// A batch whose call has ended.
 #[derive(Debug)]
-pub(super) struct Landing {
-    /// Every seat, with its record where it was read, and its fate.
-    pub(super) seats: Vec<(Seat, Fate)>,
+pub(super) struct BatchOutcome {
+    /// Every item, with its record where it was read, and its outcome.
+    pub(super) items: Vec<(BatchItem, ItemOutcome)>,
     /// Time since boot of the attempt, in ms.
     pub(super) attempted_ms: u64,
     /// Why the call failed as a whole, if it did.
@@ -79,44 +79,44 @@ pub(super) struct Landing {
     pub(super) marked: usize,
 }
 
-/// Flies one batch. `mark`: the positions need a durable mark first; without it nothing is sent.
-pub(super) async fn fly<S: BatchSender>(
-    airline: Arc<Airline<S>>,
-    seats: Vec<Seat>,
+/// Sends one batch. `mark`: the positions need a durable mark first; without it nothing is sent.
+pub(super) async fn send_batch<S: BatchSender>(
+    context: Arc<DrainContext<S>>,
+    items: Vec<BatchItem>,
     mark: bool,
     bounds: Bounds,
-) -> Landing {
-    let attempted_ms = airline.clock.now().boottime_ms;
-    let grounded = |seats: Vec<Seat>, fault: Fault| Landing {
-        seats: seats.into_iter().map(|seat| (seat, Fate::Judged(Verdict::NotSent))).collect(),
+) -> BatchOutcome {
+    let attempted_ms = context.clock.now().boottime_ms;
+    let not_sent = |items: Vec<BatchItem>, fault: Fault| BatchOutcome {
+        items: items.into_iter().map(|item| (item, ItemOutcome::Judged(Verdict::NotSent))).collect(),
         attempted_ms,
         fault: Some(fault),
         sent: 0,
         marked: 0,
     };
-    let seats = if mark || seats.iter().any(|seat| seat.record.is_none()) {
-        let lane = airline.lane.clone();
-        let kept = seats.clone();
-        match tokio::task::spawn_blocking(move || prepare(&lane, seats, mark)).await {
-            Ok(Ok(seats)) => seats,
-            Ok(Err(fault)) => return grounded(kept, fault),
-            Err(error) => return grounded(kept, disk_fault(error.to_string())),
+    let items = if mark || items.iter().any(|item| item.record.is_none()) {
+        let lane = context.lane.clone();
+        let kept = items.clone();
+        match tokio::task::spawn_blocking(move || prepare(&lane, items, mark)).await {
+            Ok(Ok(items)) => items,
+            Ok(Err(fault)) => return not_sent(kept, fault),
+            Err(error) => return not_sent(kept, disk_fault(error.to_string())),
         }
     } else {
-        seats
+        items
     };
-    let (aboard, entries, marked, mut left) = board(&airline, seats, bounds);
+    let (rendered, entries, marked, mut left) = render_batch(&context, items, bounds);
     let sent = entries.len();
     let mut fault = None;
     if !entries.is_empty() {
-        let outcome = airline.sender.send(&entries).await;
-        let verdicts = settle::judge(entries.len(), &outcome, |index| aboard[index].doubt != Doubt::None);
+        let outcome = context.sender.send(&entries).await;
+        let verdicts = settle::judge(entries.len(), &outcome, |index| rendered[index].history != SendHistory::None);
         if let SendOutcome::Fault(why) = outcome {
             fault = Some(why);
         }
-        left.extend(aboard.into_iter().zip(verdicts.into_iter().map(Fate::Judged)));
+        left.extend(rendered.into_iter().zip(verdicts.into_iter().map(ItemOutcome::Judged)));
     }
-    Landing { seats: left, attempted_ms, fault, sent, marked }
+    BatchOutcome { items: left, attempted_ms, fault, sent, marked }
 }
 
 fn disk_fault(text: String) -> Fault {
@@ -136,67 +136,68 @@ fn reading_fault(text: String) -> Fault {
     Fault { code: Some(CANNOT_READ.to_owned()), text, ..disk_fault(String::new()) }
 }
 
-fn prepare(lane: &Lane, mut seats: Vec<Seat>, mark: bool) -> Result<Vec<Seat>, Fault> {
-    for seat in seats.iter_mut().filter(|seat| seat.record.is_none()) {
-        seat.record = lane.reread(seat.number).map_err(|error| reading_fault(error.to_string()))?;
+fn prepare(lane: &Lane, mut items: Vec<BatchItem>, mark: bool) -> Result<Vec<BatchItem>, Fault> {
+    for item in items.iter_mut().filter(|item| item.record.is_none()) {
+        item.record = lane.reread(item.number).map_err(|error| reading_fault(error.to_string()))?;
     }
     if mark {
-        let positions: Vec<Position> = seats.iter().map(|seat| seat.position).collect();
+        let positions: Vec<Position> = items.iter().map(|item| item.position).collect();
         lane.mark(&positions).map_err(|error| disk_fault(error.to_string()))?;
     }
-    Ok(seats)
+    Ok(items)
 }
 
-/// Those that fly, their entries, how many of these say that they may be duplicates, and the others with their fates.
-type Boarded = (Vec<Seat>, Vec<Entry>, usize, Vec<(Seat, Fate)>);
+/// Items that are sent, their entries, how many of these say that they may be duplicates, and the other items with their
+/// outcomes.
+type RenderedBatch = (Vec<BatchItem>, Vec<Entry>, usize, Vec<(BatchItem, ItemOutcome)>);
 
-/// Renders the seats. The present is looked at here, behind whatever the mark had to wait for: from now on nothing but the
+/// Renders the items. The present is looked at here, behind whatever the mark had to wait for: from now on nothing but the
 /// way itself takes time.
-fn board<S>(airline: &Airline<S>, seats: Vec<Seat>, bounds: Bounds) -> Boarded {
-    let (mut aboard, mut entries, mut left) = (Vec::new(), Vec::new(), Vec::new());
+fn render_batch<S>(context: &DrainContext<S>, items: Vec<BatchItem>, bounds: Bounds) -> RenderedBatch {
+    let (mut rendered, mut entries, mut left) = (Vec::new(), Vec::new(), Vec::new());
     let mut room = bounds.batch;
     let mut full = false;
     let mut marked = 0;
-    let now = airline.clock.now();
+    let now = context.clock.now();
     // Behind the mark: where that could only be kept for this boot, the next one sends all of it again.
-    let unmarked = airline.lane.is_on_a_read_only_disk();
-    let way_ms = attempt_limit(airline.attempt_timeout, weight_max(&seats, bounds.batch)).as_millis() as u64;
-    for seat in seats {
-        let Some(record) = &seat.record else {
-            left.push((seat, Fate::Unreadable));
+    let unmarked = context.lane.is_on_a_read_only_disk();
+    let way_ms = attempt_limit(context.attempt_timeout, weight_max(&items, bounds.batch)).as_millis() as u64;
+    for item in items {
+        let Some(record) = &item.record else {
+            left.push((item, ItemOutcome::Unreadable));
             continue;
         };
-        let possible_duplicate = unmarked || seat.doubt.is_said(airline.fifo, now.boottime_ms, way_ms);
+        let possible_duplicate = unmarked || item.history.must_flag_duplicate(context.fifo, now.boottime_ms, way_ms);
         let rendering = Rendering {
-            format: airline.format,
-            fifo: airline.fifo,
-            type_prefix: &airline.records.type_prefix,
-            rectype: airline.rectype.as_ref(),
-            redact: &airline.records.redact,
-            gateway_id: &airline.gateway_id,
-            site: &airline.site,
-            lane: airline.lane.id(),
-            now: Some((airline.clock.boot(), now)),
+            format: context.format,
+            fifo: context.fifo,
+            type_prefix: &context.records.type_prefix,
+            rectype: context.rectype.as_ref(),
+            redact: &context.records.redact,
+            gateway_id: &context.gateway_id,
+            site: &context.site,
+            lane: context.lane.id(),
+            now: Some((context.clock.boot(), now)),
             possible_duplicate,
             limit: bounds.message,
         };
         match entry::render(record, &rendering) {
-            Err(reason) => left.push((seat, Fate::Unsendable(reason.to_string()))),
+            Err(reason) => left.push((item, ItemOutcome::Unsendable(reason.to_string()))),
             // Once one is left behind, all behind it are: in a packed batch they may be of its group.
             Ok(entry) if full || entry.size() > room && !entries.is_empty() => {
                 full = true;
-                left.push((seat, Fate::Postponed));
+                left.push((item, ItemOutcome::Postponed));
                 drop(entry);
             }
             Ok(entry) => {
                 room = room.saturating_sub(entry.size());
                 marked += usize::from(possible_duplicate);
                 entries.push(entry);
-                aboard.push(seat);
+                rendered.push(item);
             }
         }
     }
-    (aboard, entries, marked, left)
+    (rendered, entries, marked, left)
 }
 
 /// What a record is likely to take in a batch, before it is rendered.
@@ -206,8 +207,8 @@ pub(super) fn estimate(read: &ReadRecord) -> usize {
 
 /// The most that a batch of these records weighs. Rendered, a text full of quotes doubles; more than one record never
 /// exceed the batch's bound.
-fn weight_max(seats: &[Seat], bytes_max: usize) -> usize {
-    let weights = || seats.iter().filter_map(|seat| seat.record.as_deref()).map(|record| 2 * weight(record));
+fn weight_max(items: &[BatchItem], bytes_max: usize) -> usize {
+    let weights = || items.iter().filter_map(|item| item.record.as_deref()).map(|record| 2 * weight(record));
     weights().sum::<usize>().min(bytes_max.max(weights().max().unwrap_or(0)))
 }
 

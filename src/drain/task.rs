@@ -3,12 +3,12 @@
 use crate::clock::Clock;
 use crate::config::{Ordering, QueueConfig, RecordsConfig};
 use crate::drain::batcher::{BatchLimits, Batcher};
-use crate::drain::duplicate::Doubt;
+use crate::drain::duplicate::SendHistory;
 use crate::drain::gate::{Gate, Permit};
-use crate::drain::send::{self, Airline, Bounds, Landing, Seat};
+use crate::drain::send::{self, BatchItem, BatchOutcome, Bounds, DrainContext};
 use crate::drain::size_limit::SizeLimit;
 use crate::drain::status::{DrainShared, DrainState};
-use crate::failpoints::{self, Sabotage};
+use crate::failpoints::{self, Failpoint};
 use crate::journal::{JournalError, Lane, MaybeSent, ReadRecord, Reader};
 use crate::profile::order_key;
 use crate::record::{Number, Position, Record};
@@ -58,21 +58,21 @@ pub(super) struct Held {
     pub(super) number: Number,
     pub(super) record: Option<Arc<Record>>,
     pub(super) received_ms: u64,
-    pub(super) doubt: Doubt,
+    pub(super) history: SendHistory,
     /// Refusals in a row.
     pub(super) refusals: u32,
 }
 
 /// What the task waits for beside time, the journal and the stop.
 pub(super) enum Event {
-    Landed(Landing),
+    Sent(BatchOutcome),
     Read(Reader, Result<Vec<ReadRecord>, JournalError>),
     Quarantined { position: Position, kept: Result<bool, JournalError> },
 }
 
 /// The drain of one lane. Made by [`Drain::new`], run by [`Drain::run`].
 pub struct Drain<S> {
-    pub(super) airline: Arc<Airline<S>>,
+    pub(super) context: Arc<DrainContext<S>>,
     pub(super) shared: Arc<DrainShared>,
     pub(super) gate: Gate,
     pub(super) batcher: Batcher,
@@ -91,7 +91,7 @@ pub struct Drain<S> {
     reader: Option<Reader>,
     options: DrainOptions,
     kept_bytes: usize,
-    flying: usize,
+    in_flight: usize,
     /// Read up to the durable high water; more comes when that changes.
     at_end: bool,
     read_after: Option<Instant>,
@@ -106,7 +106,7 @@ impl<S: BatchSender> Drain<S> {
         let queue = &options.queue;
         // A Standard queue keeps no order; its groups are only for fairness.
         let ordering = if queue.url.fifo { queue.ordering } else { Ordering::Packed };
-        let airline = Airline {
+        let context = DrainContext {
             lane: lane.clone(),
             sender,
             clock: clock.clone(),
@@ -119,7 +119,7 @@ impl<S: BatchSender> Drain<S> {
             rectype: queue.rectype.clone(),
         };
         Drain {
-            airline: Arc::new(airline),
+            context: Arc::new(context),
             shared,
             gate: Gate::new(queue.max_in_flight),
             batcher: Batcher::new(ordering),
@@ -134,7 +134,7 @@ impl<S: BatchSender> Drain<S> {
             reader: Some(lane.reader()),
             options,
             kept_bytes: 0,
-            flying: 0,
+            in_flight: 0,
             at_end: false,
             read_after: None,
             cannot_read: None,
@@ -144,18 +144,18 @@ impl<S: BatchSender> Drain<S> {
 
     /// Drains until told to stop, then waits for its flights within the grace period.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let mut durable = self.airline.lane.durable();
+        let mut durable = self.context.lane.durable();
         let (mut link, mut watched) = (self.options.link.clone(), true);
         link.mark_unchanged();
         let (mut retry, mut asked) = (self.options.retry.clone(), true);
         retry.mark_unchanged();
         while !*stop.borrow_and_update() {
-            for evicted in self.batcher.forget_below(self.airline.lane.cursor()) {
+            for evicted in self.batcher.forget_below(self.context.lane.cursor()) {
                 self.forget(evicted);
             }
             self.read_ahead();
             self.look_whether_mended();
-            let until = self.take_off();
+            let until = self.start_sends();
             self.show();
             tokio::select! {
                 Some(event) = self.events.next(), if !self.events.is_empty() => self.take(event),
@@ -183,14 +183,14 @@ impl<S: BatchSender> Drain<S> {
 
     async fn land_all(&mut self) {
         let grace = Instant::now() + self.options.grace;
-        while self.flying > 0 {
+        while self.in_flight > 0 {
             match tokio::time::timeout_at(grace, self.events.next()).await {
                 Ok(Some(event)) => self.take(event),
                 Ok(None) => break,
                 Err(_) => {
                     tracing::warn!(
                         lane = self.options.queue.name,
-                        flights = self.flying,
+                        flights = self.in_flight,
                         "flights abandoned at stop; their records go again"
                     );
                     break;
@@ -223,7 +223,7 @@ impl<S: BatchSender> Drain<S> {
             let read = reader.read(READ_RECORDS, READ_BYTES);
             (reader, read)
         });
-        let lane = self.airline.lane.clone();
+        let lane = self.context.lane.clone();
         let read = read.map(move |joined| match joined {
             Ok((reader, read)) => Event::Read(reader, read),
             // The reader went down with a panic; a new one starts at the cursor, and settled positions are passed over.
@@ -233,10 +233,10 @@ impl<S: BatchSender> Drain<S> {
     }
 
     /// Lets batches fly while there are some and the gate permits. Returns when to look again.
-    fn take_off(&mut self) -> Option<Instant> {
+    fn start_sends(&mut self) -> Option<Instant> {
         loop {
             let now = Instant::now();
-            match self.gate.permit(now, self.flying) {
+            match self.gate.permit(now, self.in_flight) {
                 Permit::Now => {}
                 // Whatever else becomes due, nothing can be done about it before a flight has landed.
                 Permit::AfterFlight => return None,
@@ -248,25 +248,25 @@ impl<S: BatchSender> Drain<S> {
                 let read_after = self.read_after.filter(|after| *after > now);
                 return self.batcher.next_release().into_iter().chain(read_after).min();
             }
-            let seats: Vec<Seat> = batch.iter().map(|position| self.seat(*position)).collect();
-            let mark = !failpoints::armed(Sabotage::NoMark) && self.airline.lane.needs_mark(&batch);
+            let items: Vec<BatchItem> = batch.iter().map(|position| self.item(*position)).collect();
+            let mark = !failpoints::is_armed(Failpoint::NoMark) && self.context.lane.needs_mark(&batch);
             let bounds = Bounds { batch: self.limits.bytes, message: self.size_limit.bytes(now) };
-            let flight = send::fly(self.airline.clone(), seats, mark, bounds);
-            self.flying += 1;
-            self.events.push(flight.map(Event::Landed).boxed());
+            let flight = send::send_batch(self.context.clone(), items, mark, bounds);
+            self.in_flight += 1;
+            self.events.push(flight.map(Event::Sent).boxed());
         }
     }
 
-    fn seat(&self, position: Position) -> Seat {
+    fn item(&self, position: Position) -> BatchItem {
         let held = &self.held[&position];
-        Seat { position, number: held.number, record: held.record.clone(), doubt: held.doubt }
+        BatchItem { position, number: held.number, record: held.record.clone(), history: held.history }
     }
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Landed(landing) => {
-                self.flying -= 1;
-                self.land(landing);
+            Event::Sent(batch) => {
+                self.in_flight -= 1;
+                self.take_outcome(batch);
             }
             Event::Read(reader, read) => {
                 self.reader = Some(reader);
@@ -289,24 +289,24 @@ impl<S: BatchSender> Drain<S> {
         self.cannot_read = None;
         self.read_after = None;
         self.at_end = records.is_empty();
-        let (boot, now) = (self.airline.clock.boot(), self.airline.clock.now().boottime_ms);
+        let (boot, now) = (self.context.clock.boot(), self.context.clock.now().boottime_ms);
         for read in records {
             if self.held.contains_key(&read.position) {
                 // Read twice: a reader was made anew at the cursor.
                 continue;
             }
-            let doubt = Doubt::of(read.maybe_sent);
+            let history = SendHistory::from_marks(read.maybe_sent);
             let bytes = send::estimate(&read);
             let keep = self.kept_bytes + bytes <= KEEP_BYTES;
             self.kept_bytes += if keep { bytes } else { 0 };
             let record = &read.record;
             // A record of another boot is at least as old as this one.
             let received_ms = if record.boot == boot { record.draft.received.boottime_ms } else { 0 };
-            self.batcher.push(read.position, &order_key(record), bytes, doubt != Doubt::None);
+            self.batcher.push(read.position, &order_key(record), bytes, history != SendHistory::None);
             let held = Held {
                 number: record.number,
                 received_ms: received_ms.min(now),
-                doubt,
+                history,
                 refusals: 0,
                 record: keep.then(|| read.record.clone()),
             };
@@ -354,7 +354,7 @@ impl<S: BatchSender> Drain<S> {
             self.look_at = None;
         } else if self.look_at.is_none_or(|at| at <= now) {
             self.look_at = Some(now + MENDED_LOOK);
-            if self.airline.sender.is_mended() {
+            if self.context.sender.is_mended() {
                 self.gate.wake(now);
             }
         }
@@ -372,7 +372,7 @@ impl<S: BatchSender> Drain<S> {
     fn show(&self) {
         let now = Instant::now();
         let mut status = self.shared.lock();
-        status.in_flight = self.flying;
+        status.in_flight = self.in_flight;
         status.flights_allowed = self.gate.allowed();
         status.window = self.batcher.len();
         status.limit_bytes = self.size_limit.bytes(now);
@@ -381,7 +381,7 @@ impl<S: BatchSender> Drain<S> {
             closed
         } else if let Some(why) = &self.cannot_read {
             DrainState::CannotRead { why: why.clone() }
-        } else if self.batcher.is_full() && self.batcher.ready_groups() == 0 && self.flying == 0 {
+        } else if self.batcher.is_full() && self.batcher.ready_groups() == 0 && self.in_flight == 0 {
             DrainState::WindowFull { group: self.batcher.lowest_group().unwrap_or_default().to_owned() }
         } else if self.batcher.is_empty() && self.at_end {
             DrainState::Idle

@@ -3,7 +3,7 @@
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::status::Board;
+use crate::status::StatusHub;
 use crate::status::connections::Seat;
 use crate::status::door::Door;
 use crate::status::server::{self, Site};
@@ -80,14 +80,14 @@ fn runtime<R>(run: impl FnOnce(&tokio::runtime::Runtime) -> R) -> R {
     RUNTIME.with(run)
 }
 
-fn board() -> Arc<Board> {
-    static BOARD: OnceLock<Arc<Board>> = OnceLock::new();
+fn board() -> Arc<StatusHub> {
+    static BOARD: OnceLock<Arc<StatusHub>> = OnceLock::new();
     let make = || {
         let text = "[queues.main]\nurl = \"https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo\"\n\
                     credentials_file = \"key.csv\"\n[[routes]]\nprofile = \"chirpstack-v4\"\nqueue = \"main\"\n";
         let config = Config::parse(text, Path::new("tidegate.toml"), &BTreeMap::new());
         let config = config.unwrap_or_else(|problems| panic!("{problems:?}"));
-        Arc::new(Board::new(&config, &Clock::new(None), Default::default()))
+        Arc::new(StatusHub::new(&config, &Clock::new(None), Default::default()))
     };
     BOARD.get_or_init(make).clone()
 }

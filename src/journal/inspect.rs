@@ -10,7 +10,7 @@ use crate::journal::disk::files;
 use crate::journal::error::JournalError;
 use crate::journal::generation::bytes::GenerationBytes;
 use crate::journal::generation::manifest::is_complete;
-use crate::journal::ledger::books::LaneBook;
+use crate::journal::ledger::books::LaneLedger;
 use crate::journal::log::begun::take_begun;
 use crate::journal::log::listing::{Folder, list};
 use crate::journal::quarantine::{self, Quarantined};
@@ -30,7 +30,7 @@ pub struct View {
     origin: Option<(String, Epoch)>,
     /// Highest number that the state file calls durable.
     high: Number,
-    books: Vec<LaneBook>,
+    books: Vec<LaneLedger>,
     /// First number and folder of each generation, ascending.
     folders: Vec<(Number, PathBuf)>,
     /// Nothing was ever written to the state file.
@@ -87,7 +87,7 @@ impl View {
         let origin = state.as_ref().map(|state| (state.journal.to_string(), state.epoch));
         let high = state.as_ref().map_or(Number(0), |state| state.high);
         let lanes = state.map(|state| state.lanes).unwrap_or_default();
-        let books: Result<Vec<LaneBook>, _> = lanes.into_iter().map(LaneState::into_book).collect();
+        let books: Result<Vec<LaneLedger>, _> = lanes.into_iter().map(LaneState::into_book).collect();
         let folders = folders(&path.join("log"))?;
         Ok(View { path: path.to_owned(), origin, high, books: books.unwrap_or_default(), folders, blank })
     }
@@ -116,7 +116,7 @@ impl View {
     }
 
     /// The books with what the state file does not know yet.
-    fn caught_up(&self) -> Result<Vec<LaneBook>, JournalError> {
+    fn caught_up(&self) -> Result<Vec<LaneLedger>, JournalError> {
         let mut books = self.books.clone();
         if books.is_empty() {
             return Ok(books);

@@ -8,10 +8,10 @@
 use crate::journal::checkpoint::state::Home;
 use crate::journal::error::JournalError;
 use crate::journal::handle::Journal;
-use crate::journal::ledger::books::{LaneBook, Outcome};
+use crate::journal::ledger::books::{LaneLedger, Outcome};
 use crate::journal::ledger::cadence::Moved;
 use crate::journal::ledger::gap_record;
-use crate::journal::ledger::gaps::{About, Hole, Reason, trusted_ms};
+use crate::journal::ledger::gaps::{About, PendingGap, Reason, trusted_ms};
 use crate::journal::log::entry::Readings;
 use crate::journal::quarantine::Cause;
 use crate::record::{Epoch, LaneId, Number, Position, Record};
@@ -94,7 +94,7 @@ impl Lane {
         &self.journal
     }
 
-    fn book<R>(&self, look: impl FnOnce(&mut LaneBook) -> R) -> R {
+    fn book<R>(&self, look: impl FnOnce(&mut LaneLedger) -> R) -> R {
         let mut books = locked(&self.journal.0.books);
         look(
             books
@@ -137,7 +137,7 @@ impl Lane {
                 positions += u64::from(first);
                 lost |= first && outcome != Outcome::Accepted;
                 if first && outcome == Outcome::Damaged {
-                    book.holes.note(Hole::new(Reason::Damaged, vec![(position, position)], About::default()));
+                    book.holes.note(PendingGap::new(Reason::Damaged, vec![(position, position)], About::default()));
                     shared.noted.notify_one();
                 }
             }
@@ -166,7 +166,7 @@ impl Lane {
         if unwritten {
             // A mark that an earlier call could not write is still unwritten, and goes with this one.
             self.journal.0.keep_state(Home::DiskOrBoot)?;
-            self.book(LaneBook::marks_written);
+            self.book(LaneLedger::marks_written);
         }
         self.book(|book| positions.iter().for_each(|position| book.attempted(*position)));
         Ok(())
@@ -205,7 +205,7 @@ impl Lane {
         let kept = shared.quarantine.keep(record, cause).map_err(|source| JournalError::io(&shared.path, source))?;
         if kept {
             let told = gap_record::announced_by(record);
-            if let Some(Hole { reason, ranges, count, .. }) = &told {
+            if let Some(PendingGap { reason, ranges, count, .. }) = &told {
                 let (lane, reason) = (self.book(|book| book.name.clone()), reason.outcome());
                 tracing::error!(
                     lane,
@@ -219,7 +219,7 @@ impl Lane {
             about.record(record);
             self.book(|book| {
                 if book.settle(position, Outcome::Quarantined) && told.is_none() {
-                    book.holes.note(Hole::new(Reason::Quarantined, vec![(position, position)], about));
+                    book.holes.note(PendingGap::new(Reason::Quarantined, vec![(position, position)], about));
                 }
             });
             shared.noted.notify_one();

@@ -2,7 +2,7 @@
 
 use crate::journal::handle::Journal;
 use crate::journal::handle::health::WriterHealth;
-use crate::journal::ledger::books::LaneBook;
+use crate::journal::ledger::books::LaneLedger;
 use crate::journal::quarantine::QuarantineCounts;
 use crate::record::{Epoch, Number, Position};
 use crate::sync::locked;
@@ -33,7 +33,7 @@ pub struct LaneStats {
 }
 
 impl LaneStats {
-    pub(crate) fn of(book: &LaneBook) -> LaneStats {
+    pub(crate) fn of(book: &LaneLedger) -> LaneStats {
         LaneStats {
             name: book.name.clone(),
             appended: book.appended(),

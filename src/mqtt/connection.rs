@@ -137,7 +137,7 @@ impl Link {
 
     /// Acknowledges what came on this connection; in order, because tickets come in order.
     fn acknowledge(&mut self, tickets: &[PendingAck]) {
-        let stale = crate::failpoints::armed(crate::failpoints::Sabotage::StaleAcks);
+        let stale = crate::failpoints::is_armed(crate::failpoints::Failpoint::StaleAcks);
         let due = |ticket: &&PendingAck| (ticket.connection == self.number || stale) && ticket.qos > 0;
         if self.online && !self.leaving() && self.parting.is_none() {
             tickets.iter().filter(due).for_each(|ticket| self.acks.add(ticket.packet_id, ticket.qos));

@@ -5,7 +5,7 @@
 //! - A QoS 1 message is acknowledged only after its ticket came back from the journal, in the order of receipt, and only
 //!   on the connection on which it came. An ack of an older connection is dropped: packet ids are used again, so it could
 //!   acknowledge a message that we never kept. The broker sends the message again, and [`dedup`] recognises it.
-//! - A journal that is slow, full or failing stops the acks, and the polling for a moment at most ([`connection`]). Memory is
+//! - A journal that is slow, full or failing stops the acks, and the polling for a moment at most ([`connection`]). SessionCache is
 //!   bounded all the same: at `max_unacked_bytes` the connection is given up until half of it is durable.
 //! - What the client library had read before a connection died is journaled, and never acknowledged.
 //! - It always comes back: no error of the broker or the link ends it. Only [`Intake::run`]'s stop does, or the end of
@@ -51,10 +51,10 @@ use crate::config::MqttConfig;
 use crate::journal::{Append, Ticket};
 use crate::record::{Identity, JournalId, LaneId, Message, Number, OpenAcks};
 use backoff::{Backoff, Pace, Timing};
-use cache::Memory;
+use cache::SessionCache;
 use cache::schedule::Saver;
 use connection::End;
-use dedup::Recogniser;
+use dedup::Deduplicator;
 use failure::{Cause, Outage};
 use packet_limit::Limit;
 use receive::Unacked;
@@ -148,8 +148,8 @@ pub struct Intake {
     appends: mpsc::UnboundedSender<Append<PendingAck>>,
     tickets: mpsc::UnboundedReceiver<Vec<PendingAck>>,
     shared: Arc<IntakeShared>,
-    recogniser: Recogniser,
-    memory: Memory,
+    recogniser: Deduplicator,
+    memory: SessionCache,
     saver: Saver,
     subscriptions: Subscriptions,
     unacked: Unacked,
@@ -180,7 +180,7 @@ impl Intake {
     /// in effect by `max_unacked_bytes`; their tickets come back on `tickets`, in order.
     pub fn new(
         options: IntakeOptions,
-        mut recogniser: Recogniser,
+        mut recogniser: Deduplicator,
         appends: mpsc::UnboundedSender<Append<PendingAck>>,
         tickets: mpsc::UnboundedReceiver<Vec<PendingAck>>,
     ) -> Result<(Intake, Arc<IntakeShared>), IntakeError> {
@@ -191,7 +191,7 @@ impl Intake {
         let shared = Arc::new(IntakeShared::new(clock, url, &options.routes, options.show_payloads));
         let (url, client_id) = (config.url.clone(), config.client_id.clone());
         shared.count(|status| status.client_id.clone_from(&client_id));
-        let mut memory = Memory::new(options.memory.clone(), options.journal, url, client_id);
+        let mut memory = SessionCache::new(options.memory.clone(), options.journal, url, client_id);
         let wanted = options.routes.iter().flat_map(|route| route.filters.iter().cloned()).collect();
         recogniser.replays_go_on(memory.take_replays());
         let counts = receive::Counts::new(memory.count_refused());

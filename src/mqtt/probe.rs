@@ -30,7 +30,7 @@ const REQUESTS: usize = 1024;
 
 /// What a guest saw.
 #[derive(Debug, Default)]
-pub struct Visit {
+pub struct ProbeReport {
     /// Each filter that was asked for, and the QoS that was granted; `None`: refused, or no answer came.
     pub granted: Vec<(String, Option<u8>)>,
     /// The first messages, as they came.
@@ -39,7 +39,7 @@ pub struct Visit {
 
 /// The broker could not be visited.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NotVisited {
+pub struct ProbeError {
     /// Why, in words.
     pub why: String,
     /// What to do; may be empty.
@@ -58,10 +58,10 @@ pub async fn visit(
     filters: &[String],
     within: Duration,
     most: usize,
-) -> Result<Visit, NotVisited> {
+) -> Result<ProbeReport, ProbeError> {
     let guest = guest(config);
     if knock(&guest, tls).await? {
-        return Err(NotVisited {
+        return Err(ProbeError {
             why: format!(
                 "{} knows a client id that was drawn this moment: it changes client ids (use_username_as_clientid or the like), and we stood in the agent's own session; we left at once and acknowledged nothing",
                 config.url
@@ -69,7 +69,7 @@ pub async fn visit(
             remedy: "start the agent and ask again, or take that setting away at the broker".to_owned(),
         });
     }
-    Stay { filters, within, most }.at(Call::new(&guest, tls, Session::Clean).await?).await
+    Probe { filters, within, most }.at(Call::new(&guest, tls, Session::Clean).await?).await
 }
 
 /// Ends the session that the broker keeps for `config.client_id`, and with it the messages that wait there: whoever
@@ -77,7 +77,7 @@ pub async fn visit(
 ///
 /// # Errors
 /// No connection.
-pub async fn forget(config: &MqttConfig, tls: Option<&Arc<rustls::ClientConfig>>) -> Result<(), NotVisited> {
+pub async fn forget(config: &MqttConfig, tls: Option<&Arc<rustls::ClientConfig>>) -> Result<(), ProbeError> {
     Call::new(config, tls, Session::Clean).await?.leave().await;
     Ok(())
 }
@@ -87,7 +87,7 @@ pub async fn forget(config: &MqttConfig, tls: Option<&Arc<rustls::ClientConfig>>
 ///
 /// # Errors
 /// No connection.
-pub async fn changes_ids(config: &MqttConfig, tls: Option<&Arc<rustls::ClientConfig>>) -> Result<bool, NotVisited> {
+pub async fn changes_ids(config: &MqttConfig, tls: Option<&Arc<rustls::ClientConfig>>) -> Result<bool, ProbeError> {
     let guest = guest(config);
     let changes = knock(&guest, tls).await?;
     if !changes {
@@ -103,7 +103,7 @@ fn guest(config: &MqttConfig) -> MqttConfig {
 }
 
 /// Comes with a session that is to be kept, and leaves; whether the broker had one already.
-async fn knock(guest: &MqttConfig, tls: Option<&Arc<rustls::ClientConfig>>) -> Result<bool, NotVisited> {
+async fn knock(guest: &MqttConfig, tls: Option<&Arc<rustls::ClientConfig>>) -> Result<bool, ProbeError> {
     let call = Call::new(guest, tls, Session::Kept).await?;
     let present = call.session_present;
     call.leave().await;
@@ -129,9 +129,9 @@ impl Call {
         config: &MqttConfig,
         tls: Option<&Arc<rustls::ClientConfig>>,
         session: Session,
-    ) -> Result<Call, NotVisited> {
+    ) -> Result<Call, ProbeError> {
         let password = match &config.password_file {
-            Some(path) => Some(options::read_password(path).map_err(|o| NotVisited { why: o.why, remedy: o.remedy })?),
+            Some(path) => Some(options::read_password(path).map_err(|o| ProbeError { why: o.why, remedy: o.remedy })?),
             None => None,
         };
         let mut options = options::build(config, tls, password, Limit::Raised);
@@ -148,7 +148,7 @@ impl Call {
                 Ok(Err(error)) => return Err(not_visited(&error, config)),
                 Err(_) => {
                     let why = format!("no answer from {} within {} s", config.url, CONNECT.as_secs());
-                    return Err(NotVisited { why, remedy: "is it an MQTT broker?".to_owned() });
+                    return Err(ProbeError { why, remedy: "is it an MQTT broker?".to_owned() });
                 }
             }
         }
@@ -163,17 +163,17 @@ impl Call {
 }
 
 /// What somebody wants at the broker.
-struct Stay<'a> {
+struct Probe<'a> {
     filters: &'a [String],
     within: Duration,
     most: usize,
 }
 
-impl Stay<'_> {
-    async fn at(&self, mut call: Call) -> Result<Visit, NotVisited> {
-        let Stay { filters, within, most } = *self;
+impl Probe<'_> {
+    async fn at(&self, mut call: Call) -> Result<ProbeReport, ProbeError> {
+        let Probe { filters, within, most } = *self;
         let mut visit =
-            Visit { granted: filters.iter().map(|filter| (filter.clone(), None)).collect(), messages: vec![] };
+            ProbeReport { granted: filters.iter().map(|filter| (filter.clone(), None)).collect(), messages: vec![] };
         for filter in filters {
             let _ = call.client.try_subscribe(filter, QoS::AtLeastOnce);
         }
@@ -204,9 +204,9 @@ impl Stay<'_> {
     }
 }
 
-fn not_visited(error: &rumqttc::ConnectionError, config: &MqttConfig) -> NotVisited {
+fn not_visited(error: &rumqttc::ConnectionError, config: &MqttConfig) -> ProbeError {
     match cause(error, &config.url, &config.client_id, false) {
-        Cause::Outage(outage) => NotVisited { why: outage.why, remedy: outage.remedy },
-        _ => NotVisited { why: error.to_string(), remedy: String::new() },
+        Cause::Outage(outage) => ProbeError { why: outage.why, remedy: outage.remedy },
+        _ => ProbeError { why: error.to_string(), remedy: String::new() },
     }
 }

@@ -7,7 +7,7 @@
 //! is retained.
 
 use crate::json::scan::extract;
-use crate::profile::fields::{self, Facts, level_after};
+use crate::profile::fields::{self, Fields, level_after};
 use crate::record::Message;
 use crate::record::event_time::EventTime;
 use crate::record::identity::eui;
@@ -41,7 +41,7 @@ struct GatewayStats {
 }
 
 /// Reads a message.
-pub(super) fn read(message: &Message) -> Facts {
+pub(super) fn read(message: &Message) -> Fields {
     let mut levels = message.topic.rsplit('/');
     let (name, kind) = (levels.next().unwrap_or_default(), levels.next().unwrap_or_default());
     let record_type = match (kind, name) {
@@ -53,11 +53,11 @@ pub(super) fn read(message: &Message) -> Facts {
         _ => "raw",
     };
     let gateway = level_after(&message.topic, "gateway");
-    Facts {
+    Fields {
         device: gateway.map(|id| eui(id).unwrap_or_else(|| id.to_owned())),
         time: time(record_type, &message.payload),
         record_type,
-        ..Facts::default()
+        ..Fields::default()
     }
 }
 

@@ -6,12 +6,12 @@
 //! frame without a time finer than a second has no identity. The server publishes at QoS 0 unless told otherwise.
 
 use crate::json::scan::extract;
-use crate::profile::fields::{self, Facts, RawFrame, eui_or_base64, last_level, level_after, number};
+use crate::profile::fields::{self, Fields, RawFrame, eui_or_base64, last_level, level_after, number};
 use crate::record::Message;
 use crate::record::identity::eui;
 
 /// Reads a message.
-pub(super) fn read(message: &Message) -> Facts {
+pub(super) fn read(message: &Message) -> Fields {
     let [device, application, published, heard] =
         extract(&message.payload, [&["devEUI"][..], &["applicationID"], &["publishedAt"], &["rxInfo", "0", "time"]]);
     let record_type = match last_level(&message.topic) {
@@ -25,14 +25,14 @@ pub(super) fn read(message: &Message) -> Facts {
         "integration" => "lorawan.integration",
         _ => "raw",
     };
-    Facts {
+    Fields {
         device: eui_or_base64(device).or_else(|| level_after(&message.topic, "device").and_then(eui)),
         application: fields::word(application)
             .or_else(|| level_after(&message.topic, "application").map(str::to_owned)),
         frame: (record_type == "lorawan.uplink").then(|| frame(&message.payload)).flatten(),
         time: fields::time(heard).or_else(|| fields::time(published)),
         record_type,
-        ..Facts::default()
+        ..Fields::default()
     }
 }
 

@@ -4,16 +4,16 @@
 //! the instant is not known from it, and in the night when clocks go back it names two. So nothing here is an identity.
 
 use crate::json::scan::extract;
-use crate::profile::fields::{self, Facts, state_or_raw};
+use crate::profile::fields::{self, Fields, state_or_raw};
 use crate::record::Message;
 
 /// Reads a message.
-pub(super) fn read(message: &Message) -> Facts {
+pub(super) fn read(message: &Message) -> Fields {
     let [date] = extract(&message.payload, [&["_DATE_"]]);
-    Facts {
+    Fields {
         device: message.topic.split('/').nth(1).map(str::to_owned),
         time: fields::time(date),
         record_type: state_or_raw(&message.payload),
-        ..Facts::default()
+        ..Fields::default()
     }
 }

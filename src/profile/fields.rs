@@ -1,12 +1,12 @@
 //! What a profile reads of a message, and how an identity is made of it: the same for all profiles.
 //!
-//! A profile says what stands where ([`Facts`]); whether that is an identity, and what the group is called, is decided here
+//! A profile says what stands where ([`Fields`]); whether that is an identity, and what the group is called, is decided here
 //! and in [`crate::record::identity`]. A frame is one only with an EUI: without it nobody knows whose it is.
 
 use crate::clock::Moment;
 use crate::json::scan::Scalar;
 use crate::record::event_time::EventTime;
-use crate::record::identity::{Frame, Grouping, Ladder, eui, shown_time};
+use crate::record::identity::{Frame, Grouping, KeyCandidates, eui, shown_time};
 use crate::record::{Identity, JournalId, Message};
 use base64::Engine;
 use base64::alphabet::STANDARD;
@@ -36,7 +36,7 @@ pub(super) struct RawFrame {
 
 /// What stands in a message, as far as identity goes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Facts {
+pub(super) struct Fields {
     /// The device, an EUI in lower case where it is one.
     pub(super) device: Option<String>,
     /// What the device is grouped by, where its name alone is not unique.
@@ -55,7 +55,7 @@ pub(super) struct Facts {
     pub(super) record_type: &'static str,
 }
 
-impl Facts {
+impl Fields {
     /// Puts the identity together.
     pub(super) fn identity(
         self,
@@ -64,7 +64,7 @@ impl Facts {
         received: Moment,
         journal: JournalId,
     ) -> Identity {
-        let Facts { device, within, application, native, literal, frame, time, record_type } = self;
+        let Fields { device, within, application, native, literal, frame, time, record_type } = self;
         let device = device.filter(|device| (1..=DEVICE_BYTES_MAX).contains(&device.len()));
         let grouped_by = within.or_else(|| device.clone());
         let group = grouping.group(&message.topic, grouped_by.as_deref(), application.as_deref(), journal);
@@ -73,7 +73,7 @@ impl Facts {
             let (session, time) = (session.as_deref(), time.as_ref());
             Frame { kind: "up", eui, session, counter, port, raw: &raw, time }.id()
         });
-        let key = Ladder { literal, native, frame }.climb(message);
+        let key = KeyCandidates { literal, native, frame }.climb(message);
         let record_type = if record_type.is_empty() { "raw" } else { record_type };
         Identity::new(key, group, device, record_type, shown_time(time.as_ref(), received))
     }

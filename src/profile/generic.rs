@@ -11,7 +11,7 @@ use crate::json::scan::{Scalar, extract};
 use crate::profile::ProfileOptions;
 use crate::profile::fields::{DEVICE_BYTES_MAX, state_or_raw};
 use crate::record::event_time::EventTime;
-use crate::record::identity::{self, Ladder, eui, shown_time};
+use crate::record::identity::{self, KeyCandidates, eui, shown_time};
 use crate::record::{Identity, JournalId, Message};
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -77,7 +77,7 @@ impl Generic {
         let time = time.as_deref().and_then(EventTime::parse);
         let native = id.map(|id| native(journal, device.as_deref(), &message.topic, &id));
         let group = options.grouping.group(&message.topic, device.as_deref(), None, journal);
-        let key = Ladder { native, ..Ladder::default() }.climb(message);
+        let key = KeyCandidates { native, ..KeyCandidates::default() }.climb(message);
         let record_type = options.record_type.as_deref().unwrap_or_else(|| state_or_raw(&message.payload));
         Identity::new(key, group, device, record_type, shown_time(time.as_ref(), received))
     }

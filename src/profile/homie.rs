@@ -4,12 +4,12 @@
 //! those are recognised by the last payload of their topic; a live value has no identity and is a record of its own.
 //! Published at QoS 2, which reaches us as QoS 1.
 
-use crate::profile::fields::{Facts, level_after, state_or_raw};
+use crate::profile::fields::{Fields, level_after, state_or_raw};
 use crate::record::Message;
 
 /// Reads a message.
-pub(super) fn read(message: &Message) -> Facts {
+pub(super) fn read(message: &Message) -> Fields {
     // The level behind the version, or behind the base where a release before 5 has no version level.
     let device = level_after(&message.topic, "5").or_else(|| message.topic.split('/').nth(1));
-    Facts { device: device.map(str::to_owned), record_type: state_or_raw(&message.payload), ..Facts::default() }
+    Fields { device: device.map(str::to_owned), record_type: state_or_raw(&message.payload), ..Fields::default() }
 }

@@ -8,12 +8,12 @@
 //! Grouped by device, so that a record's events keep their order; `recType` is kept as it is, for routing.
 
 use crate::json::scan::extract;
-use crate::profile::fields::{self, Facts};
+use crate::profile::fields::{self, Fields};
 use crate::record::Message;
 use crate::record::identity::{self, eui, hash};
 
 /// Reads a message; `record_id`: the id alone is the key.
-pub(super) fn read(message: &Message, record_id: bool) -> Facts {
+pub(super) fn read(message: &Message, record_id: bool) -> Fields {
     let [id, event, checksum, updated, iot, own, health, at, own_at, stamp] = extract(
         &message.payload,
         [
@@ -40,12 +40,12 @@ pub(super) fn read(message: &Message, record_id: bool) -> Facts {
         _ => (None, None),
     };
     let device = [iot, own, health].into_iter().find_map(fields::text);
-    Facts {
+    Fields {
         device: device.map(|device| eui(&device).unwrap_or(device)),
         native,
         literal,
         time: [at, own_at, stamp].into_iter().find_map(fields::time),
         record_type: "microshare.record",
-        ..Facts::default()
+        ..Fields::default()
     }
 }

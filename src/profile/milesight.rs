@@ -6,12 +6,12 @@
 //! the installer has put `$deveui` into it.
 
 use crate::json::scan::extract;
-use crate::profile::fields::{self, Facts, RawFrame, number};
+use crate::profile::fields::{self, Fields, RawFrame, number};
 use crate::record::Message;
 use crate::record::identity::eui;
 
 /// Reads a message.
-pub(super) fn read(message: &Message) -> Facts {
+pub(super) fn read(message: &Message) -> Fields {
     let [device, application, time, heard, counter, port, data] = extract(
         &message.payload,
         [&["devEUI"][..], &["applicationID"], &["time"], &["rxInfo", "0", "time"], &["fCnt"], &["fPort"], &["data"]],
@@ -22,12 +22,12 @@ pub(super) fn read(message: &Message) -> Facts {
         Some(RawFrame { session: None, counter: number(Some(counter)), port: number(port), raw })
     });
     let of_topic = || message.topic.split('/').find_map(eui);
-    Facts {
+    Fields {
         device: fields::text(device).as_deref().and_then(eui).or_else(of_topic),
         application: fields::word(application),
         time: frame.as_ref().and_then(|_| fields::time(time).or_else(|| fields::time(heard))),
         frame,
         record_type: "lorawan.uplink",
-        ..Facts::default()
+        ..Fields::default()
     }
 }

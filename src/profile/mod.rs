@@ -31,7 +31,7 @@ use crate::record::identity::Grouping;
 use crate::record::{Draft, Identity, JournalId, Message, Record};
 use auto::Auto;
 use chirpstack_v4::ChirpstackV4;
-use fields::Facts;
+use fields::Fields;
 use generic::{DeviceAt, Generic};
 use presets::Preset;
 pub use registry::REGISTRY;
@@ -89,7 +89,7 @@ pub struct ProfileInfo {
 pub struct Rules {
     name: &'static str,
     grouping: Grouping,
-    read: fn(&Message) -> Facts,
+    read: fn(&Message) -> Fields,
 }
 
 impl PartialEq for Rules {
@@ -146,7 +146,7 @@ impl Profile {
         REGISTRY.iter().find(|info| info.name == name).map(|info| (info.build)(options))
     }
 
-    fn rules(name: &'static str, read: fn(&Message) -> Facts, options: ProfileOptions) -> Profile {
+    fn rules(name: &'static str, read: fn(&Message) -> Fields, options: ProfileOptions) -> Profile {
         Profile::Rules(Rules { name, grouping: options.grouping, read })
     }
 

@@ -5,12 +5,12 @@
 //! microseconds (`tmms` counts from the GPS epoch and is not read); without it there is no identity. Published at QoS 1.
 
 use crate::json::scan::extract;
-use crate::profile::fields::{self, Facts, RawFrame, last_level, number};
+use crate::profile::fields::{self, Fields, RawFrame, last_level, number};
 use crate::record::Message;
 use crate::record::identity::eui;
 
 /// Reads a message.
-pub(super) fn read(message: &Message) -> Facts {
+pub(super) fn read(message: &Message) -> Fields {
     let record_type = match last_level(&message.topic) {
         "up" => "lorawan.uplink",
         "joined" => "lorawan.join",
@@ -20,13 +20,13 @@ pub(super) fn read(message: &Message) -> Facts {
     let [device, application, time] = extract(&message.payload, [&["deveui"], &["appeui"], &["time"]]);
     // The device is the last EUI of the topic: that of the application may stand before it.
     let of_topic = || message.topic.rsplit('/').find_map(eui);
-    Facts {
+    Fields {
         device: fields::text(device).as_deref().and_then(eui).or_else(of_topic),
         application: fields::text(application).as_deref().and_then(eui),
         frame: (record_type == "lorawan.uplink").then(|| frame(&message.payload)).flatten(),
         time: fields::time(time),
         record_type,
-        ..Facts::default()
+        ..Fields::default()
     }
 }
 

@@ -6,12 +6,12 @@
 //! written. A status has no time. The QoS is set in the gateway's page.
 
 use crate::json::scan::extract;
-use crate::profile::fields::{self, Facts, RawFrame, last_level, level_after, number};
+use crate::profile::fields::{self, Fields, RawFrame, last_level, level_after, number};
 use crate::record::Message;
 use crate::record::identity::eui;
 
 /// Reads a message.
-pub(super) fn read(message: &Message) -> Facts {
+pub(super) fn read(message: &Message) -> Fields {
     let record_type = match last_level(&message.topic) {
         "rx" => "lorawan.uplink",
         "join" => "lorawan.join",
@@ -20,7 +20,7 @@ pub(super) fn read(message: &Message) -> Facts {
         _ => "raw",
     };
     let [device, application, time] = extract(&message.payload, [&["devEUI"], &["applicationID"], &["timestamp"]]);
-    Facts {
+    Fields {
         device: fields::text(device)
             .as_deref()
             .and_then(eui)
@@ -30,7 +30,7 @@ pub(super) fn read(message: &Message) -> Facts {
         frame: (record_type == "lorawan.uplink").then(|| frame(&message.payload)).flatten(),
         time: fields::time(time),
         record_type,
-        ..Facts::default()
+        ..Fields::default()
     }
 }
 

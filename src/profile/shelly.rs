@@ -5,21 +5,21 @@
 //! said in the same moment. Published at QoS 1.
 
 use crate::json::scan::extract;
-use crate::profile::fields::{self, Facts, state_or_raw};
+use crate::profile::fields::{self, Fields, state_or_raw};
 use crate::record::Message;
 
 /// Reads a message.
-pub(super) fn read(message: &Message) -> Facts {
+pub(super) fn read(message: &Message) -> Fields {
     let [device, time] = extract(&message.payload, [&["src"][..], &["params", "ts"]]);
     let of_topic = || {
         let topic = &*message.topic;
         let prefix = topic.strip_suffix("/events/rpc").or_else(|| topic.strip_suffix("/online"));
         prefix.or_else(|| topic.rsplit_once("/status/").map(|(prefix, _)| prefix)).map(str::to_owned)
     };
-    Facts {
+    Fields {
         device: fields::text(device).or_else(of_topic),
         time: fields::time(time),
         record_type: state_or_raw(&message.payload),
-        ..Facts::default()
+        ..Fields::default()
     }
 }

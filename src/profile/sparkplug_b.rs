@@ -6,7 +6,7 @@
 //! that turn dots into slashes (RabbitMQ) give `spBv1/0/…`, which is read as well. Published at QoS 0.
 
 use crate::json::scan::extract;
-use crate::profile::fields::{self, Facts};
+use crate::profile::fields::{self, Fields};
 use crate::record::Message;
 use crate::record::event_time::EventTime;
 use crate::record::identity::sqs_id;
@@ -28,11 +28,11 @@ fn levels(topic: &str) -> [Option<&str>; 4] {
 }
 
 /// Reads a message.
-pub(super) fn read(message: &Message) -> Facts {
+pub(super) fn read(message: &Message) -> Fields {
     let (group, kind, node, device) = match levels(&message.topic) {
         [Some("STATE"), Some(host), None, None] => return state(message, host),
         [Some(group), Some(kind), Some(node), device] => (group, kind, node, device),
-        _ => return Facts::default(),
+        _ => return Fields::default(),
     };
     let record_type = match kind {
         "NBIRTH" | "DBIRTH" => "sensor.birth",
@@ -41,20 +41,20 @@ pub(super) fn read(message: &Message) -> Facts {
         _ => "raw",
     };
     let payload = Payload::decode(&*message.payload).unwrap_or_default();
-    Facts {
+    Fields {
         device: Some(device.unwrap_or(node).to_owned()),
         within: Some(format!("{group}/{node}")),
         application: Some(group.to_owned()),
         time: payload.timestamp.and_then(|ms| EventTime::parse(&ms.to_string())),
         record_type,
-        ..Facts::default()
+        ..Fields::default()
     }
 }
 
 /// A host's state, which is retained.
-fn state(message: &Message, host: &str) -> Facts {
+fn state(message: &Message, host: &str) -> Fields {
     let [time] = extract(&message.payload, [&["timestamp"]]);
-    Facts { device: Some(host.to_owned()), time: fields::time(time), record_type: "sensor.state", ..Facts::default() }
+    Fields { device: Some(host.to_owned()), time: fields::time(time), record_type: "sensor.state", ..Fields::default() }
 }
 
 /// The group of today for a record that version 0.1.0 grouped by device; `None` for every other group.

@@ -5,16 +5,16 @@
 //! states may come within one. `LWT` is retained. Published at QoS 0, which the firmware cannot change.
 
 use crate::json::scan::extract;
-use crate::profile::fields::{self, Facts, state_or_raw};
+use crate::profile::fields::{self, Fields, state_or_raw};
 use crate::record::Message;
 
 /// Reads a message.
-pub(super) fn read(message: &Message) -> Facts {
+pub(super) fn read(message: &Message) -> Fields {
     let [time] = extract(&message.payload, [&["Time"]]);
-    Facts {
+    Fields {
         device: message.topic.rsplit('/').nth(1).map(str::to_owned),
         time: fields::time(time),
         record_type: state_or_raw(&message.payload),
-        ..Facts::default()
+        ..Fields::default()
     }
 }

@@ -7,7 +7,7 @@
 //! `session_key_id`, which each join makes anew. Zeros are left out. The server publishes at QoS 0 and cannot do better.
 
 use crate::json::scan::{Scalar, extract};
-use crate::profile::fields::{self, Facts, RawFrame, level_after, number};
+use crate::profile::fields::{self, Fields, RawFrame, level_after, number};
 use crate::record::Message;
 use crate::record::identity::{self, eui};
 
@@ -15,7 +15,7 @@ use crate::record::identity::{self, eui};
 const IDS: [&str; 16] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15"];
 
 /// Reads a message.
-pub(super) fn read(message: &Message) -> Facts {
+pub(super) fn read(message: &Message) -> Fields {
     let payload = &message.payload;
     let kind = kind(&message.topic);
     let (record_type, body) = match kind {
@@ -40,14 +40,14 @@ pub(super) fn read(message: &Message) -> Facts {
         ],
     );
     let named = || fields::text(device_id).or_else(|| level_after(&message.topic, "devices").map(str::to_owned));
-    Facts {
+    Fields {
         device: fields::text(dev_eui).as_deref().and_then(eui).or_else(named),
         application: fields::text(application),
         native: unique_id(kind, payload).map(|id| identity::id(&["tts", kind, &id])),
         frame: (kind == "up").then(|| frame(payload)).flatten(),
         time: fields::time(inner).or_else(|| fields::time(outer)),
         record_type,
-        ..Facts::default()
+        ..Fields::default()
     }
 }
 

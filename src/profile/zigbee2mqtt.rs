@@ -8,18 +8,18 @@
 //! friendly name. `bridge/…` has no device.
 
 use crate::json::scan::extract;
-use crate::profile::fields::{self, Facts, state_or_raw};
+use crate::profile::fields::{self, Fields, state_or_raw};
 use crate::record::Message;
 
 /// Reads a message.
-pub(super) fn read(message: &Message) -> Facts {
+pub(super) fn read(message: &Message) -> Fields {
     let [address, seen] = extract(&message.payload, [&["device", "ieeeAddr"][..], &["last_seen"]]);
     let named = || name(message).map(|name| ieee(name).unwrap_or_else(|| name.to_owned()));
-    Facts {
+    Fields {
         device: fields::text(address).as_deref().and_then(ieee).or_else(named),
         time: fields::time(seen),
         record_type: state_or_raw(&message.payload),
-        ..Facts::default()
+        ..Fields::default()
     }
 }
 

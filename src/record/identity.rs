@@ -11,7 +11,7 @@
 //! Content, counters and coarse times are none: a lamp says `ON` twice, a counter starts over at a boot. Such records get
 //! their key with their number ([`crate::record::Record::number`]).
 //!
-//! Every key ends in a hash of the payload ([`payload_hash`]), added in one place ([`Ladder::climb`]): a redelivery has equal
+//! Every key ends in a hash of the payload ([`payload_hash`]), added in one place ([`KeyCandidates::climb`]): a redelivery has equal
 //! bytes, so one id with other bytes (a relay and the device behind it) is another reading without a rule of its own. Only
 //! `key = "record-id"` leaves it out, by the operator's choice.
 //!
@@ -93,13 +93,13 @@ fn hex(bytes: &[u8], digits: usize) -> String {
     out
 }
 
-/// An id for [`Ladder`]: the parts joined by dots, dots inside a part escaped, so that no two lists of parts give one id.
+/// An id for [`KeyCandidates`]: the parts joined by dots, dots inside a part escaped, so that no two lists of parts give one id.
 /// It leaves room for the payload's hash.
 pub fn id(parts: &[&str]) -> String {
     bounded(joined(parts), ID_CHARS_MAX - PAYLOAD_DIGITS - 1)
 }
 
-/// A key that stands as it is: as [`id`], for [`Ladder::literal`].
+/// A key that stands as it is: as [`id`], for [`KeyCandidates::literal`].
 pub fn literal(parts: &[&str]) -> String {
     bounded(joined(parts), ID_CHARS_MAX)
 }
@@ -144,9 +144,9 @@ impl Frame<'_> {
     }
 }
 
-/// What a profile found to know a message by, made by [`id`]; [`Ladder::climb`] takes the first that is there.
+/// What a profile found to know a message by, made by [`id`]; [`KeyCandidates::climb`] takes the first that is there.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Ladder {
+pub struct KeyCandidates {
     /// A key without the payload's hash, by the operator's choice; made by [`literal`].
     pub literal: Option<String>,
     /// A network server's own id, or one that the operator points to.
@@ -155,14 +155,14 @@ pub struct Ladder {
     pub frame: Option<String>,
 }
 
-impl Ladder {
+impl KeyCandidates {
     /// The key, where the message carries an identity, and its kind.
     pub fn climb(self, message: &Message) -> (Option<String>, KeyKind) {
         let hashed = |id: String| format!("{id}.{}", payload_hash(&message.payload));
         match self {
-            Ladder { literal: Some(key), .. } => (Some(key), KeyKind::Native),
-            Ladder { native: Some(id), .. } => (Some(hashed(id)), KeyKind::Native),
-            Ladder { frame: Some(id), .. } => (Some(hashed(id)), KeyKind::Frame),
+            KeyCandidates { literal: Some(key), .. } => (Some(key), KeyKind::Native),
+            KeyCandidates { native: Some(id), .. } => (Some(hashed(id)), KeyKind::Native),
+            KeyCandidates { frame: Some(id), .. } => (Some(hashed(id)), KeyKind::Frame),
             _ if message.retain => (None, KeyKind::Retained),
             _ => (None, KeyKind::Arrival),
         }
@@ -245,7 +245,7 @@ mod tests {
         fn any_text_becomes_a_legal_id(text in ".{0,300}", parts in prop::collection::vec(".{0,90}", 1..4)) {
             prop_assert!(legal(&sqs_id(&text)));
             let id = id(&parts.iter().map(|p| &**p).collect::<Vec<_>>());
-            let (key, _) = Ladder { native: Some(id), ..Ladder::default() }.climb(&message("t", b"", false));
+            let (key, _) = KeyCandidates { native: Some(id), ..KeyCandidates::default() }.climb(&message("t", b"", false));
             prop_assert!(legal(&key.expect("a key")));
         }
 
@@ -293,7 +293,7 @@ mod tests {
 
         #[test]
         fn other_bytes_make_another_key_whatever_the_id(a in "[ab]{0,3}", b in "[ab]{0,3}", long in 0_usize..200) {
-            let ladder = Ladder { native: Some(id(&["x", &"y".repeat(long)])), ..Ladder::default() };
+            let ladder = KeyCandidates { native: Some(id(&["x", &"y".repeat(long)])), ..KeyCandidates::default() };
             let key = |payload: &str| ladder.clone().climb(&message("t", payload.as_bytes(), false)).0.expect("a key");
             prop_assert_eq!(key(&a) == key(&b), a == b);
             prop_assert!(key(&a).ends_with(&payload_hash(a.as_bytes())));
@@ -324,13 +324,13 @@ mod tests {
         let (live, kept) = (message("t", b"1", false), message("t", b"1", true));
         let of = |name: &str| Some(name.to_owned());
         let hashed = |name: &str| Some(format!("{name}.6b86b273ff34fce1"));
-        let all = Ladder { literal: of("l"), native: of("n"), frame: of("f") };
+        let all = KeyCandidates { literal: of("l"), native: of("n"), frame: of("f") };
         assert_eq!(all.clone().climb(&kept), (of("l"), KeyKind::Native), "literally, and before retained");
-        let all = Ladder { literal: None, ..all };
+        let all = KeyCandidates { literal: None, ..all };
         assert_eq!(all.clone().climb(&kept), (hashed("n"), KeyKind::Native));
-        assert_eq!(Ladder { native: None, ..all }.climb(&kept), (hashed("f"), KeyKind::Frame));
-        assert_eq!(Ladder::default().climb(&kept), (None, KeyKind::Retained));
-        assert_eq!(Ladder::default().climb(&live), (None, KeyKind::Arrival));
+        assert_eq!(KeyCandidates { native: None, ..all }.climb(&kept), (hashed("f"), KeyKind::Frame));
+        assert_eq!(KeyCandidates::default().climb(&kept), (None, KeyKind::Retained));
+        assert_eq!(KeyCandidates::default().climb(&live), (None, KeyKind::Arrival));
     }
 
     #[test]

@@ -10,7 +10,7 @@
 
 use crate::journal::{Journal, JournalError, Named, Requeued};
 use crate::mqtt::Heard;
-use crate::status::Board;
+use crate::status::StatusHub;
 use crate::status::connections::Connections;
 use crate::status::door::Door;
 use crate::status::places::Peer;
@@ -45,7 +45,7 @@ const CONTROL_TIME: Duration = Duration::from_secs(WITHIN_MAX_S + 60);
 
 /// Serves the socket in `folder` until cancelled. The journal is open, so nobody else's socket is there; where none can be
 /// made (a FAT file system, a full disk) commands that only look still work.
-pub async fn serve(folder: PathBuf, board: Arc<Board>) -> Infallible {
+pub async fn serve(folder: PathBuf, board: Arc<StatusHub>) -> Infallible {
     let (path, listener) = bind(&folder.join(SOCKET)).await;
     let _gone = Removed(path);
     let site = Site::new(board, Door::Control);
@@ -94,14 +94,14 @@ fn is_owner(stream: &UnixStream) -> bool {
 }
 
 /// Does what a request asks for. `None`: it is nothing of ours.
-pub(super) async fn change(request: Request<Incoming>, board: &Board) -> Option<(StatusCode, String)> {
+pub(super) async fn change(request: Request<Incoming>, board: &StatusHub) -> Option<(StatusCode, String)> {
     let text =
         "the disk takes too long, and it may be done later: tidegate journal quarantine list shows what is there\n";
     let late = || Some((StatusCode::SERVICE_UNAVAILABLE, text.to_owned()));
     timeout(CHANGE_TIME, changed(request, board)).await.unwrap_or_else(|_| late())
 }
 
-async fn changed(request: Request<Incoming>, board: &Board) -> Option<(StatusCode, String)> {
+async fn changed(request: Request<Incoming>, board: &StatusHub) -> Option<(StatusCode, String)> {
     let requeue = match request.uri().path() {
         "/quarantine/requeue" => true,
         "/quarantine/drop" => false,
@@ -167,7 +167,7 @@ fn decoded(text: &str) -> Option<String> {
 }
 
 /// The next messages that the agent receives, as a JSON list; those that came when the time is over.
-pub(super) async fn messages(query: &str, board: &Board) -> (StatusCode, String) {
+pub(super) async fn messages(query: &str, board: &StatusHub) -> (StatusCode, String) {
     let Some(Asked { filters, count, within }) = Asked::parse(query) else {
         return (StatusCode::BAD_REQUEST, "filter, count and within, as the documents say\n".to_owned());
     };

@@ -55,7 +55,7 @@ impl History {
     }
 
     /// How it goes on from here, from the last minutes up to `now`.
-    pub fn outlook(&self, now: Point) -> Outlook {
+    pub fn outlook(&self, now: Point) -> DrainForecast {
         let since = now.at_s.saturating_sub(RATE_S);
         // The last point before the span counts, too: nothing changed in between.
         let before = self.hour.iter().rev().find(|point| point.at_s <= since);
@@ -81,19 +81,19 @@ fn push(points: &mut VecDeque<Point>, point: Point, step_s: u64) {
 
 /// How long the backlog will take.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
-pub struct Outlook {
+pub struct DrainForecast {
     /// Records accepted per second lately.
     pub accepted_per_s: f64,
     /// Seconds until nothing waits, if it goes on like this.
     pub eta_s: Option<u64>,
     /// In words.
-    pub says: Says,
+    pub says: Trend,
 }
 
 /// The outlook in a word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Says {
+pub enum Trend {
     /// Nothing waits.
     Drained,
     /// It gets less.
@@ -105,25 +105,25 @@ pub enum Says {
 }
 
 /// Pure: from a point some minutes ago and the present one.
-fn outlook(first: Option<Point>, now: Point) -> Outlook {
-    let none = |says| Outlook { accepted_per_s: 0.0, eta_s: None, says };
+fn outlook(first: Option<Point>, now: Point) -> DrainForecast {
+    let none = |says| DrainForecast { accepted_per_s: 0.0, eta_s: None, says };
     let Some(first) = first.filter(|first| first.at_s < now.at_s) else {
-        return none(if now.waiting == 0 { Says::Drained } else { Says::Unknown });
+        return none(if now.waiting == 0 { Trend::Drained } else { Trend::Unknown });
     };
     let seconds = (now.at_s - first.at_s) as f64;
     let accepted_per_s = now.accepted.saturating_sub(first.accepted) as f64 / seconds;
     if now.waiting == 0 {
-        return Outlook { accepted_per_s, eta_s: None, says: Says::Drained };
+        return DrainForecast { accepted_per_s, eta_s: None, says: Trend::Drained };
     }
     if accepted_per_s < SLOWEST {
-        return none(Says::Unknown);
+        return none(Trend::Unknown);
     }
     let less_per_s = (first.waiting as f64 - now.waiting as f64) / seconds;
     if less_per_s < SLOWEST {
-        return Outlook { accepted_per_s, eta_s: None, says: Says::Growing };
+        return DrainForecast { accepted_per_s, eta_s: None, says: Trend::Growing };
     }
     let eta_s = (now.waiting as f64 / less_per_s).ceil() as u64;
-    Outlook { accepted_per_s, eta_s: Some(eta_s), says: Says::Draining }
+    DrainForecast { accepted_per_s, eta_s: Some(eta_s), says: Trend::Draining }
 }
 
 /// A span of time for people: `40 s`, `12 min`, `3 h 20 min`, `2 d 4 h`.
@@ -168,7 +168,7 @@ mod tests {
             let start = 10_000_000;
             let at = |t: u64| point(t, start + incoming * t - (per_s + incoming) * t, (per_s + incoming) * t);
             let said = outlook(Some(at(0)), at(seconds));
-            prop_assert_eq!(said.says, Says::Draining);
+            prop_assert_eq!(said.says, Trend::Draining);
             let left = at(seconds).waiting;
             prop_assert!(said.eta_s.is_some_and(|eta| eta.abs_diff(left.div_ceil(per_s)) <= 1), "{said:?}");
         }
@@ -176,10 +176,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_foretold_is_not() {
-        assert_eq!(outlook(None, point(5, 10, 0)).says, Says::Unknown);
-        assert_eq!(outlook(Some(point(0, 10, 0)), point(300, 400, 0)).says, Says::Unknown, "nothing goes");
-        assert_eq!(outlook(Some(point(0, 10, 0)), point(300, 400, 90)).says, Says::Growing);
-        assert_eq!(outlook(Some(point(0, 10, 0)), point(300, 0, 90)).says, Says::Drained);
+        assert_eq!(outlook(None, point(5, 10, 0)).says, Trend::Unknown);
+        assert_eq!(outlook(Some(point(0, 10, 0)), point(300, 400, 0)).says, Trend::Unknown, "nothing goes");
+        assert_eq!(outlook(Some(point(0, 10, 0)), point(300, 400, 90)).says, Trend::Growing);
+        assert_eq!(outlook(Some(point(0, 10, 0)), point(300, 0, 90)).says, Trend::Drained);
         let said = [span(40), span(725), span(12_000), span(190_000)];
         assert_eq!(said, ["40 s", "12 min", "3 h 20 min", "2 d 4 h"]);
     }

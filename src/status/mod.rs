@@ -17,7 +17,7 @@ use crate::drain::{DrainShared, DrainStatus};
 use crate::journal::{Journal, JournalStats, LaneStats, volume};
 use crate::mqtt::names::Names;
 use crate::mqtt::{IntakeShared, IntakeStatus};
-use history::{History, Outlook, Point};
+use history::{DrainForecast, History, Point};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -92,12 +92,12 @@ pub struct QueueStatus {
     /// Its drain.
     pub drain: DrainStatus,
     /// How long its backlog will take; absent until the journal is open.
-    pub outlook: Option<Outlook>,
+    pub outlook: Option<DrainForecast>,
 }
 
 /// Where the stages can be looked at; filled while the agent starts.
 #[derive(Debug)]
-pub struct Board {
+pub struct StatusHub {
     named: Mutex<Named>,
     queues: Vec<(String, String)>,
     path: PathBuf,
@@ -138,10 +138,10 @@ struct Stages {
     drains: Vec<(String, Arc<DrainShared>)>,
 }
 
-impl Board {
+impl StatusHub {
     /// A board for what is configured, that goes on with `histories`.
-    pub fn new(config: &Config, clock: &Clock, histories: Histories) -> Board {
-        Board {
+    pub fn new(config: &Config, clock: &Clock, histories: Histories) -> StatusHub {
+        StatusHub {
             named: Mutex::new(Named::of(config, None)),
             queues: config.queues.iter().map(|queue| (queue.name.clone(), queue.url.text.clone())).collect(),
             path: config.journal.path.clone(),
@@ -236,7 +236,7 @@ impl Board {
         waiting
     }
 
-    /// The page of this moment. Looks at the disk, as [`Board::snapshot`].
+    /// The page of this moment. Looks at the disk, as [`StatusHub::snapshot`].
     pub fn page(&self) -> String {
         let snapshot = self.snapshot();
         let recent = self.stages(|stages| stages.intake.clone()).map(|shared| shared.recent()).unwrap_or_default();
@@ -244,7 +244,7 @@ impl Board {
         page::render(&snapshot, &histories, &recent, self.clock.now().boottime_ms / 1000)
     }
 
-    /// The snapshot as JSON. Looks at the disk, as [`Board::snapshot`].
+    /// The snapshot as JSON. Looks at the disk, as [`StatusHub::snapshot`].
     pub fn json(&self) -> Option<String> {
         serde_json::to_string(&self.snapshot()).ok().map(|json| crate::visible::json(&json).into_owned())
     }

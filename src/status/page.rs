@@ -5,7 +5,7 @@
 
 use crate::drain::DrainState;
 use crate::mqtt::{IntakeState, LastMessage};
-use crate::status::history::{History, Point, Says, span};
+use crate::status::history::{History, Point, Trend, span};
 use crate::status::{Health, QueueStatus, StatusSnapshot};
 use crate::visible;
 use std::collections::HashMap;
@@ -176,9 +176,9 @@ fn queue_section(out: &mut String, queue: &QueueStatus, history: Option<&History
 
 fn eta(queue: &QueueStatus) -> String {
     match queue.outlook.map(|outlook| (outlook.says, outlook.eta_s)) {
-        Some((Says::Drained, _)) => "nothing waits".to_owned(),
-        Some((Says::Draining, Some(eta))) => span(eta),
-        Some((Says::Growing, _)) => "more comes than goes".to_owned(),
+        Some((Trend::Drained, _)) => "nothing waits".to_owned(),
+        Some((Trend::Draining, Some(eta))) => span(eta),
+        Some((Trend::Growing, _)) => "more comes than goes".to_owned(),
         _ => "not known yet".to_owned(),
     }
 }

@@ -6,7 +6,7 @@
 //! The file is read at each request ([`TokenFile`]): a token that was taken out of it opens nothing more. While it holds no
 //! token, the server lets nobody in, and the board says why.
 
-use crate::status::Board;
+use crate::status::StatusHub;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
@@ -91,7 +91,7 @@ pub fn read_line(file: &Path) -> io::Result<String> {
 /// The file of the page's token, looked at again for each request.
 pub(crate) struct TokenFile {
     path: PathBuf,
-    board: Arc<Board>,
+    board: Arc<StatusHub>,
     /// One look at a time: a file system that stands still must not take the runtime's threads one by one.
     turn: Arc<Semaphore>,
     /// So many wait for one at a time.
@@ -119,7 +119,7 @@ impl std::fmt::Debug for TokenFile {
 
 impl TokenFile {
     /// A file that was not looked at yet; `board` is told what becomes of it.
-    pub(crate) fn new(path: PathBuf, board: Arc<Board>) -> Arc<TokenFile> {
+    pub(crate) fn new(path: PathBuf, board: Arc<StatusHub>) -> Arc<TokenFile> {
         let (turn, waiting) = (Arc::new(Semaphore::new(1)), Semaphore::new(WAITING_MAX));
         let closed = watch::Sender::new(true);
         Arc::new(TokenFile { path, board, turn, waiting, asked: AtomicU64::new(0), last: Mutex::default(), closed })

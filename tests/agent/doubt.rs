@@ -6,8 +6,8 @@
 //! survive that, too.
 
 use crate::support::{
-    Hands, LONG, PROGRAM, QUEUE, arrived, assert_clean, assert_understood, config, fleet, lane, mosquitto, stub, tail,
-    until_online,
+    ClockControl, LONG, PROGRAM, QUEUE, arrived, assert_clean, assert_understood, config, fleet, lane, mosquitto, stub,
+    tail, until_online,
 };
 use proving::agent::AgentProcess;
 use proving::checker::{Reading, Rules};
@@ -48,7 +48,7 @@ async fn parked(agent: &mut AgentProcess, before: u64) -> u64 {
 /// Loses the answers to a full batch, lets `minutes` pass, resumes; gives every arrival of the records in doubt.
 async fn lost_and_resumed(minutes: u64, between: Between) -> (SqsStub, Vec<Arrival>, Vec<Arrival>) {
     let (stub, broker) = (stub(), mosquitto().await);
-    let hands = Hands::new();
+    let hands = ClockControl::new();
     let configuration = hands.on(config(broker.addr(), &stub));
     let mut agent = AgentProcess::start(PROGRAM, configuration.clone()).await.unwrap();
     until_online(&mut agent).await;

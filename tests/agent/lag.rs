@@ -1,7 +1,9 @@
 //! What a kill at one message per second repeats: what the state file lacked. A FIFO queue absorbs it when the agent is soon
 //! back, and is told where it may not; a Standard queue gets what lacked for a second, and every repeat says so.
 
-use crate::support::{AUDIT, Hands, LONG, PROGRAM, QUEUE, assert_clean, drained, fleet, mosquitto, stub, until_online};
+use crate::support::{
+    AUDIT, ClockControl, LONG, PROGRAM, QUEUE, assert_clean, drained, fleet, mosquitto, stub, until_online,
+};
 use proving::agent::{AgentConfig, AgentProcess, QueueTarget};
 use proving::checker::Rules;
 use std::time::Duration;
@@ -19,7 +21,7 @@ const OUTAGE: Duration = Duration::from_secs(6 * 60);
 /// records the queue got again, how many of these it absorbed, and how many said that they may be duplicates.
 async fn killed(queue: &str, outage: Option<Duration>) -> (u64, u64, usize) {
     let (stub, broker) = (stub(), mosquitto().await);
-    let hands = Hands::new();
+    let hands = ClockControl::new();
     let configuration = hands.on(AgentConfig::new(broker.addr(), QueueTarget::on_stub("main", &stub, queue)));
     let mut agent = AgentProcess::start(PROGRAM, configuration).await.unwrap();
     until_online(&mut agent).await;

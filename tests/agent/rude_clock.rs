@@ -2,7 +2,7 @@
 //! say whether they could be told.
 
 use crate::support::{
-    Flow, Hands, LONG, PROGRAM, QUEUE, arrived, arrived_once, assert_clean, assert_understood, config, fleet,
+    ClockControl, Flow, LONG, PROGRAM, QUEUE, arrived, arrived_once, assert_clean, assert_understood, config, fleet,
     mosquitto, stub, until_online, until_remarked,
 };
 use proving::agent::AgentProcess;
@@ -34,7 +34,7 @@ fn receipts(delivered: &[Delivered]) -> Vec<(Option<String>, bool)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn booted_in_1970_it_delivers_and_dates_nothing_until_the_clock_is_right() {
     let (mut stub, broker) = (stub(), mosquitto().await);
-    let hands = Hands::new();
+    let hands = ClockControl::new();
     hands.set(100_000_000 - now_ms(), 0, 0);
     let mut agent = AgentProcess::start(PROGRAM, hands.on(config(broker.addr(), &stub))).await.unwrap();
     until_online(&mut agent).await;
@@ -74,7 +74,7 @@ async fn booted_in_1970_it_delivers_and_dates_nothing_until_the_clock_is_right()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_the_clock_does_while_it_runs_or_is_killed_nothing_is_lost_doubled_or_reordered() {
     let (stub, broker) = (stub(), mosquitto().await);
-    let hands = Hands::new();
+    let hands = ClockControl::new();
     hands.set(10 * YEAR_MS, 0, 0);
     let mut agent = AgentProcess::start(PROGRAM, hands.on(config(broker.addr(), &stub))).await.unwrap();
     until_online(&mut agent).await;
@@ -100,7 +100,7 @@ async fn whatever_the_clock_does_while_it_runs_or_is_killed_nothing_is_lost_doub
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hours_of_suspend_leave_order_and_delivery_alone() {
     let (stub, broker) = (stub(), mosquitto().await);
-    let hands = Hands::new();
+    let hands = ClockControl::new();
     let mut agent = AgentProcess::start(PROGRAM, hands.on(config(broker.addr(), &stub))).await.unwrap();
     until_online(&mut agent).await;
     let mut flow = Flow::start(fleet(broker.addr(), 40, Some(300.0)));

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use tidegate::clock::BootId;
-use tidegate::journal::books::{LaneBook, Outcome};
+use tidegate::journal::books::{LaneLedger, Outcome};
 use tidegate::record::{Epoch, LaneId, Number, Position};
 
 /// Records in the lane, all of them appended in the first run. A number each, and a generation each.
@@ -35,7 +35,7 @@ enum Without {
 #[derive(Clone, Debug)]
 enum Half {
     Blank,
-    Sound(Box<LaneBook>),
+    Sound(Box<LaneLedger>),
     /// Torn by a cut, or lost by the card.
     Unsound,
 }
@@ -44,7 +44,7 @@ enum Half {
 struct World {
     without: Without,
     run: u64,
-    book: LaneBook,
+    book: LaneLedger,
     halves: [Half; 2],
     /// The half that the next write goes to.
     next: usize,
@@ -81,7 +81,7 @@ enum Harm {
 
 impl World {
     fn new(without: Without) -> World {
-        let mut book = LaneBook::new(LaneId(0), "main".to_owned(), Number(1));
+        let mut book = LaneLedger::new(LaneId(0), "main".to_owned(), Number(1));
         book.next = Position(RECORDS + 1);
         let mut world = World {
             without,

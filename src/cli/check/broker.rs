@@ -6,7 +6,7 @@ use crate::cli::agent_client::{self, Agent};
 use crate::cli::check::{Step, running};
 use crate::clock::Clock;
 use crate::config::{Config, RouteConfig};
-use crate::mqtt::probe::{Visit, visit};
+use crate::mqtt::probe::{ProbeReport, visit};
 use crate::record::Message;
 use crate::topic::matches_delivered;
 use std::time::Duration;
@@ -90,7 +90,7 @@ fn not_tried(config: &Config, why: Step) -> Vec<Step> {
 }
 
 /// What came on a route, and how it was published.
-fn heard(index: usize, route: &RouteConfig, seen: &Visit, listen: Duration) -> Step {
+fn heard(index: usize, route: &RouteConfig, seen: &ProbeReport, listen: Duration) -> Step {
     let step = of_route(index, route);
     let own = |message: &&Message| route.topics.iter().any(|filter| matches_delivered(filter, &message.topic));
     let came: Vec<&Message> = seen.messages.iter().filter(own).collect();

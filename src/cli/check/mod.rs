@@ -22,7 +22,7 @@ use std::time::Duration;
 /// How a step went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Mark {
+pub(super) enum CheckResult {
     /// As it should be.
     Good,
     /// A person has to act.
@@ -36,7 +36,7 @@ pub(super) enum Mark {
 pub(super) struct Step {
     /// What was looked at.
     pub(super) step: String,
-    pub(super) mark: Mark,
+    pub(super) mark: CheckResult,
     /// What was found.
     pub(super) found: String,
     /// What to do next; empty where nothing is to be done.
@@ -46,15 +46,15 @@ pub(super) struct Step {
 
 impl Step {
     pub(super) fn good(step: impl Into<String>, found: impl Into<String>) -> Step {
-        Step { step: step.into(), mark: Mark::Good, found: found.into(), next: String::new() }
+        Step { step: step.into(), mark: CheckResult::Good, found: found.into(), next: String::new() }
     }
 
     pub(super) fn bad(step: impl Into<String>, found: impl Into<String>, next: impl Into<String>) -> Step {
-        Step { step: step.into(), mark: Mark::Bad, found: found.into(), next: next.into() }
+        Step { step: step.into(), mark: CheckResult::Bad, found: found.into(), next: next.into() }
     }
 
     pub(super) fn open(step: impl Into<String>, found: impl Into<String>, next: impl Into<String>) -> Step {
-        Step { step: step.into(), mark: Mark::Open, found: found.into(), next: next.into() }
+        Step { step: step.into(), mark: CheckResult::Open, found: found.into(), next: next.into() }
     }
 }
 
@@ -88,7 +88,7 @@ pub(super) fn check(config_file: &Path, options: &CheckOptions) -> ExitCode {
     } else {
         steps.extend(online(&config, options));
     }
-    let bad = steps.iter().filter(|step| step.mark == Mark::Bad).count();
+    let bad = steps.iter().filter(|step| step.mark == CheckResult::Bad).count();
     if options.json {
         say_json(&serde_json::json!({ "ok": bad == 0, "steps": steps }));
     } else {
@@ -128,9 +128,9 @@ fn lines(steps: &[Step]) -> String {
     let mut out = String::new();
     for step in steps {
         let mark = match step.mark {
-            Mark::Good => '✓',
-            Mark::Bad => '✗',
-            Mark::Open => '–',
+            CheckResult::Good => '✓',
+            CheckResult::Bad => '✗',
+            CheckResult::Open => '–',
         };
         let _ = writeln!(out, "{mark} {:width$}  {}", step.step, step.found);
         if !step.next.is_empty() {

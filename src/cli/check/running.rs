@@ -103,7 +103,7 @@ fn session(intake: &Value) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::check::Mark;
+    use crate::cli::check::CheckResult;
     use serde_json::json;
 
     fn config() -> Config {
@@ -123,13 +123,13 @@ mod tests {
         } })
     }
 
-    fn marks(status: &Value) -> Vec<Mark> {
+    fn marks(status: &Value) -> Vec<CheckResult> {
         steps(&config(), status).iter().map(|step| step.mark).collect()
     }
 
     #[test]
     fn the_agents_word_is_told_step_by_step() {
-        use Mark::{Bad, Good, Open};
+        use CheckResult::{Bad, Good, Open};
         let well = intake(json!([true, 1]), 3, 0);
         assert_eq!(marks(&well), [Good, Good, Good, Good, Good]);
         assert!(all_heard(&well));

@@ -126,7 +126,7 @@ fn view(config: &Config) -> Result<View, ExitCode> {
     View::open(path).map_err(|error| failed(&error))
 }
 
-/// Says what the journal's trouble is.
+/// Trend what the journal's trouble is.
 fn failed(error: &JournalError) -> ExitCode {
     complain!("{error}");
     match error {

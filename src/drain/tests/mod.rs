@@ -56,7 +56,7 @@ struct Queue {
     arrived: Mutex<Vec<(String, String)>>,
     seen: Mutex<HashSet<String>>,
     raw: Mutex<Vec<Entry>>,
-    flying: Mutex<HashMap<String, usize>>,
+    in_flight: Mutex<HashMap<String, usize>>,
     overlaps: Mutex<usize>,
 }
 
@@ -89,8 +89,8 @@ impl BatchSender for Queue {
     async fn send(&self, entries: &[Entry]) -> SendOutcome {
         let groups: HashSet<String> = entries.iter().map(|entry| ordered_by(&entry.group)).collect();
         for group in groups {
-            let mut flying = self.flying.lock().unwrap();
-            let flights = flying.entry(group).or_default();
+            let mut in_flight = self.in_flight.lock().unwrap();
+            let flights = in_flight.entry(group).or_default();
             *self.overlaps.lock().unwrap() += usize::from(*flights > 0);
             *flights = 1;
         }
@@ -122,7 +122,7 @@ impl BatchSender for Queue {
             }
         }
         for entry in entries {
-            self.flying.lock().unwrap().insert(ordered_by(&entry.group), 0);
+            self.in_flight.lock().unwrap().insert(ordered_by(&entry.group), 0);
         }
         outcome.unwrap_or(SendOutcome::Answer(answer))
     }

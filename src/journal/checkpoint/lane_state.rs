@@ -3,9 +3,9 @@
 //! What does not fit is left out on the safe side: a settled interval counts as waiting and is repeated; a hole loses
 //! names and detail of its ranges, never its count or its reason.
 
-use crate::failpoints::Sabotage;
-use crate::journal::ledger::books::{LaneBook, Ledger, MARKS_MAX, Mark};
-use crate::journal::ledger::gaps::{GROUPS_MAX, Hole, Holes, RANGES_MAX};
+use crate::failpoints::Failpoint;
+use crate::journal::ledger::books::{AttemptMark, LaneLedger, MARKS_MAX, OutcomeCounts};
+use crate::journal::ledger::gaps::{GROUPS_MAX, PendingGap, PendingGaps, RANGES_MAX};
 use crate::journal::ledger::settled::Settled;
 use crate::record::{LaneId, Number, Position};
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ impl Room {
 }
 
 /// At most so many marks: the oldest become one, as they do in the book.
-fn merged(marks: &[Mark], room: Room) -> Vec<Mark> {
+fn merged(marks: &[AttemptMark], room: Room) -> Vec<AttemptMark> {
     let mut marks = marks.to_vec();
     while marks.len() > room.marks.max(1) {
         let oldest = marks.remove(0);
@@ -51,16 +51,16 @@ fn merged(marks: &[Mark], room: Room) -> Vec<Mark> {
     marks
 }
 
-fn shortened(holes: &[Hole], room: Room) -> Vec<Hole> {
+fn shortened(holes: &[PendingGap], room: Room) -> Vec<PendingGap> {
     let mut holes = holes.to_vec();
     holes.iter_mut().for_each(|hole| hole.shorten(room.ranges, room.groups));
     holes
 }
 
 /// How an interval of `length` positions ended, of which some were lost; `None`: more of them than there are.
-fn how_ended(length: u64, (_, evicted, quarantined, damaged): (u64, u64, u64, u64)) -> Option<Ledger> {
-    let lost = Ledger { accepted: 0, evicted, quarantined, damaged };
-    Some(Ledger { accepted: length.checked_sub(lost.total())?, ..lost })
+fn how_ended(length: u64, (_, evicted, quarantined, damaged): (u64, u64, u64, u64)) -> Option<OutcomeCounts> {
+    let lost = OutcomeCounts { accepted: 0, evicted, quarantined, damaged };
+    Some(OutcomeCounts { accepted: length.checked_sub(lost.total())?, ..lost })
 }
 
 /// A lane as the state file holds it.
@@ -84,18 +84,18 @@ pub(crate) struct LaneState {
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
     ended: Option<Vec<(u64, u64, u64, u64)>>,
     #[serde(rename = "m")]
-    marks: Vec<Mark>,
+    marks: Vec<AttemptMark>,
     #[serde(rename = "l")]
-    ledger: Ledger,
-    /// Holes that no durable gap record announces yet.
+    ledger: OutcomeCounts,
+    /// PendingGaps that no durable gap record announces yet.
     #[serde(rename = "h", default, skip_serializing_if = "Vec::is_empty")]
-    holes: Vec<Hole>,
+    holes: Vec<PendingGap>,
 }
 
 impl LaneState {
     /// The book as it can be written in so much room.
-    pub(crate) fn of(book: &LaneBook, room: Room) -> LaneState {
-        if crate::failpoints::armed(Sabotage::CursorFirst) && book.cursor <= book.attempted_upto() {
+    pub(crate) fn of(book: &LaneLedger, room: Room) -> LaneState {
+        if crate::failpoints::is_armed(Failpoint::CursorFirst) && book.cursor <= book.attempted_upto() {
             return LaneState::of(&book.clone().ahead(), room);
         }
         let mut ledger = book.ledger;
@@ -123,7 +123,7 @@ impl LaneState {
             settled,
             marks: merged(&book.marks, room),
             ledger,
-            holes: if crate::failpoints::armed(Sabotage::ForgetHoles) {
+            holes: if crate::failpoints::is_armed(Failpoint::ForgetHoles) {
                 Vec::new()
             } else {
                 shortened(book.holes.all(), room)
@@ -135,9 +135,9 @@ impl LaneState {
     ///
     /// # Errors
     /// What contradicts itself, in words: such a state is damaged, whatever its checksum says.
-    pub(crate) fn into_book(self) -> Result<LaneBook, &'static str> {
-        let mut book = LaneBook::new(self.id, self.name, self.read_from);
-        (book.next, book.marks, book.holes) = (self.next, self.marks, Holes::restore(self.holes));
+    pub(crate) fn into_book(self) -> Result<LaneLedger, &'static str> {
+        let mut book = LaneLedger::new(self.id, self.name, self.read_from);
+        (book.next, book.marks, book.holes) = (self.next, self.marks, PendingGaps::restore(self.holes));
         if !(Position::FIRST..=self.next).contains(&self.cursor) {
             return Err("the cursor lies outside the lane");
         }
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn with_less_and_less_room_a_book_shrinks_to_a_few_hundred_bytes_and_keeps_its_counts() {
-        let mut book = LaneBook::new(LaneId(3), "q".repeat(64), Number(1));
+        let mut book = LaneLedger::new(LaneId(3), "q".repeat(64), Number(1));
         book.next = Position(1_000_000_000);
         (2..4_000).step_by(2).for_each(|position| assert!(book.settle(Position(position), Outcome::Accepted)));
         for (epoch, reason) in [Reason::MaxBytes, Reason::Damaged, Reason::Quarantined].into_iter().enumerate() {
@@ -191,7 +191,7 @@ mod tests {
             let each = (0..500).map(|n| (Position(n * 5 + 5_000), Position(n * 5 + 5_001))).collect();
             let mut about = About { first_ms: Some(i64::MAX), ..About::default() };
             about.groups.extend((0..30).map(|n| format!("{n:0>120}")));
-            book.holes.note(Hole::new(reason, each, about));
+            book.holes.note(PendingGap::new(reason, each, about));
         }
         let mut room = Room::FULL;
         let mut length = usize::MAX;
@@ -199,7 +199,7 @@ mod tests {
             let state = LaneState::of(&book, less);
             length = serde_cbor::to_vec(&state).unwrap().len();
             let restored = state.into_book().unwrap();
-            let count = |book: &LaneBook| book.holes.all().iter().map(|hole| hole.count).collect::<Vec<_>>();
+            let count = |book: &LaneLedger| book.holes.all().iter().map(|hole| hole.count).collect::<Vec<_>>();
             assert_eq!((count(&restored), restored.cursor), (count(&book), book.cursor));
             room = less;
         }
@@ -213,7 +213,7 @@ mod tests {
             attempts in prop::collection::vec((1u64..20_000, 0u64..120_000, 0u64..2), 1..60),
             room in 0usize..8,
         ) {
-            let mut book = LaneBook::new(LaneId(0), "main".into(), Number(1));
+            let mut book = LaneLedger::new(LaneId(0), "main".into(), Number(1));
             book.next = Position(20_001);
             let (mut now, mut epoch, mut attempted) = (0, 1, Vec::new());
             for (position, pause, again) in attempts {
@@ -253,8 +253,8 @@ mod tests {
                 cursor: Position(below + 1),
                 settled: intervals,
                 ended: None,
-                ledger: Ledger { accepted: left, evicted: counts[0], quarantined: counts[1], damaged: counts[2] },
-                ..LaneState::of(&LaneBook::new(LaneId(0), "main".into(), Number(1)), Room::FULL)
+                ledger: OutcomeCounts { accepted: left, evicted: counts[0], quarantined: counts[1], damaged: counts[2] },
+                ..LaneState::of(&LaneLedger::new(LaneId(0), "main".into(), Number(1)), Room::FULL)
             };
             let mut book = state.clone().into_book().unwrap();
             prop_assert_eq!((book.ledger, book.waiting()), (state.ledger, 999 - total));
@@ -272,8 +272,8 @@ mod tests {
             ended: Option<Vec<(u64, u64, u64, u64)>>,
             counts: (u64, u64, u64, u64),
         ) {
-            let ledger = Ledger { accepted: counts.0, evicted: counts.1, quarantined: counts.2, damaged: counts.3 };
-            let empty = LaneState::of(&LaneBook::new(LaneId(0), "main".into(), Number(1)), Room::FULL);
+            let ledger = OutcomeCounts { accepted: counts.0, evicted: counts.1, quarantined: counts.2, damaged: counts.3 };
+            let empty = LaneState::of(&LaneLedger::new(LaneId(0), "main".into(), Number(1)), Room::FULL);
             if let Ok(mut book) = (LaneState { next: Position(next), cursor: Position(cursor), read_from: Number(read_from), settled, ended, ledger, ..empty }).into_book() {
                 prop_assert_eq!(book.ledger.total() + book.waiting(), book.appended());
                 book.idle_up_to(Number(u64::MAX));
@@ -288,8 +288,8 @@ mod tests {
         let state = |next, settled: &[(u64, u64)], accepted, evicted| LaneState {
             next,
             settled: settled.into(),
-            ledger: Ledger { accepted, evicted, ..Ledger::default() },
-            ..LaneState::of(&LaneBook::new(LaneId(0), "main".into(), Number(1)), Room::FULL)
+            ledger: OutcomeCounts { accepted, evicted, ..OutcomeCounts::default() },
+            ..LaneState::of(&LaneLedger::new(LaneId(0), "main".into(), Number(1)), Room::FULL)
         };
         assert!(state(Position(10), &[(2, 3)], 3, 0).into_book().is_ok());
         assert!(state(Position(10), &[(2, 3)], u64::MAX, 4).into_book().is_err(), "the sum overflows to the right one");

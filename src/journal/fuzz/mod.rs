@@ -14,7 +14,7 @@ use crate::journal::generation::value::Value;
 use crate::journal::handle::Journal;
 use crate::journal::handle::append::{Append, Item};
 use crate::journal::handle::options::JournalOptions;
-use crate::journal::ledger::books::{Ledger, Outcome};
+use crate::journal::ledger::books::{Outcome, OutcomeCounts};
 use crate::journal::ledger::retention::Bounds;
 use crate::journal::reader::{Lane, Reader};
 use crate::journal::recovery::Opened;
@@ -337,7 +337,7 @@ fn state_of(slot: &[u8]) -> Option<State> {
 /// A state that does not contradict itself has books that add up.
 fn check_state(state: Option<State>) {
     for book in state.into_iter().flat_map(|state| state.lanes).filter_map(|lane| lane.into_book().ok()) {
-        let Ledger { accepted, evicted, quarantined, damaged } = book.ledger;
+        let OutcomeCounts { accepted, evicted, quarantined, damaged } = book.ledger;
         assert_eq!(accepted + evicted + quarantined + damaged + book.waiting(), book.appended());
     }
 }

@@ -177,7 +177,7 @@ impl ActiveGeneration {
 
     /// What sled has written reaches the device here, and nowhere else; behind [`ActiveGeneration::find`], which has read it back.
     fn sync(&self) -> Result<(), GenerationError> {
-        if crate::failpoints::armed(crate::failpoints::Sabotage::StockFlush) {
+        if crate::failpoints::is_armed(crate::failpoints::Failpoint::StockFlush) {
             return Ok(());
         }
         let path = self.dir.join(DATABASE);

@@ -17,13 +17,13 @@ const STATE_RETRY_FIRST: Duration = Duration::from_millis(100);
 const STATE_RETRY_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
-pub(crate) struct Keeper {
-    pub(crate) flags: Mutex<KeeperFlags>,
+pub(crate) struct Checkpointer {
+    pub(crate) flags: Mutex<CheckpointFlags>,
     pub(crate) wake: Condvar,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct KeeperFlags {
+pub(crate) struct CheckpointFlags {
     /// What moved since the last write.
     pub(crate) lag: Lag,
     pub(crate) stop: bool,

@@ -13,9 +13,9 @@ use crate::clock::Clock;
 use crate::journal::checkpoint::machine::Machine;
 use crate::journal::checkpoint::state::StateFile;
 use crate::journal::disk::reserve::Reserve;
-use crate::journal::ledger::books::{LaneBook, Outcome};
+use crate::journal::ledger::books::{LaneLedger, Outcome};
 use crate::journal::ledger::cadence::Moved;
-use crate::journal::ledger::gaps::{About, Hole, Reason};
+use crate::journal::ledger::gaps::{About, PendingGap, Reason};
 use crate::journal::ledger::retention::Bounds;
 use crate::journal::limits::RECENT_BYTES;
 use crate::journal::log::{Log, aside};
@@ -51,14 +51,14 @@ pub(crate) struct Shared {
     pub(crate) durable_need: AtomicU64,
     /// The lowest lane id that was never given.
     pub(crate) lane_ids: u32,
-    pub(crate) books: Mutex<Vec<LaneBook>>,
+    pub(crate) books: Mutex<Vec<LaneLedger>>,
     pub(crate) state: Mutex<StateFile>,
     /// Highest durable number; lanes wait on it.
     pub(crate) durable: watch::Sender<Number>,
     /// The first number of this run.
     pub(crate) began: Number,
     pub(crate) recent: Mutex<Recent>,
-    pub(crate) keeper: keeper::Keeper,
+    pub(crate) keeper: keeper::Checkpointer,
     pub(crate) quarantine: Quarantine,
     /// What goes back from quarantine into the log with the next commits.
     pub(crate) requeues: Mutex<requests::Requeues>,
@@ -144,7 +144,7 @@ impl Shared {
         let mut books = locked(&self.books);
         let Some(book) = books.iter_mut().find(|book| book.id == lane) else { return };
         let ranges = book.settle_between(from, to, Outcome::Damaged);
-        let hole = Hole::new(Reason::Damaged, ranges.clone(), about);
+        let hole = PendingGap::new(Reason::Damaged, ranges.clone(), about);
         let (name, count) = (book.name.clone(), hole.count);
         book.holes.note(hole);
         drop(books);

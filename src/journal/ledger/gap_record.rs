@@ -4,7 +4,7 @@
 //! a hole of the state file may have been announced already, and when it is evicted before it was sent.
 
 use crate::clock::{Moment, rfc3339_ms};
-use crate::journal::ledger::gaps::{About, Hole, Reason};
+use crate::journal::ledger::gaps::{About, PendingGap, Reason};
 use crate::record::{Draft, Identity, JournalId, KeyKind, LaneId, Message, Position, Record, TimeSource};
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ const TYPE: &str = "gap";
 const PROFILE: &str = "tidegate";
 
 /// The record that announces a hole: its own position, in a group of its own, so not in order with those it speaks of.
-pub(crate) fn draft(journal: JournalId, now: Moment, lane: (LaneId, &str), hole: &Hole) -> Draft {
+pub(crate) fn draft(journal: JournalId, now: Moment, lane: (LaneId, &str), hole: &PendingGap) -> Draft {
     let time = |ms: Option<i64>| ms.and_then(rfc3339_ms);
     let payload = serde_json::json!({
         "lane": lane.1,
@@ -71,7 +71,7 @@ struct Announcement {
 /// The hole that a record announces; `None`: it is no gap record.
 ///
 /// When a gap record is lost itself before it was sent, what it announced is to be announced again.
-pub(crate) fn announced_by(record: &Record) -> Option<Hole> {
+pub(crate) fn announced_by(record: &Record) -> Option<PendingGap> {
     if record.draft.profile != PROFILE || record.draft.identity.record_type != TYPE {
         return None;
     }
@@ -89,7 +89,8 @@ pub(crate) fn announced_by(record: &Record) -> Option<Hole> {
         groups: said.groups,
         further: said.further_groups,
     };
-    let mut hole = Hole { reason: reason.unwrap_or(Reason::Other), ranges: said.ranges, count: said.count, about };
+    let mut hole =
+        PendingGap { reason: reason.unwrap_or(Reason::Other), ranges: said.ranges, count: said.count, about };
     hole.tidy();
     Some(hole)
 }

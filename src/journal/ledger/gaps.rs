@@ -1,4 +1,4 @@
-//! Holes in a lane, until the gap records that announce them ([`crate::journal::ledger::gap_record`]) are durable.
+//! PendingGaps in a lane, until the gap records that announce them ([`crate::journal::ledger::gap_record`]) are durable.
 //!
 //! A hole is noted in the lane's book under the same lock that books the loss, so one picture of the state file holds
 //! both or neither. It leaves the book when the record that announces it is durable. The order that makes this safe:
@@ -69,7 +69,7 @@ impl Reason {
 
 /// Positions of one lane that are gone for one reason, and what is known of their records.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) struct Hole {
+pub(crate) struct PendingGap {
     /// Why.
     #[serde(rename = "w")]
     pub(crate) reason: Reason,
@@ -129,10 +129,10 @@ pub(crate) fn trusted_ms(received: &Moment) -> Option<i64> {
     Some(received.wall_ms).filter(|_| received.trusted)
 }
 
-impl Hole {
+impl PendingGap {
     /// A hole of the positions in `ranges`.
-    pub(crate) fn new(reason: Reason, ranges: Vec<(Position, Position)>, about: About) -> Hole {
-        let mut hole = Hole { reason, ranges, count: 0, about };
+    pub(crate) fn new(reason: Reason, ranges: Vec<(Position, Position)>, about: About) -> PendingGap {
+        let mut hole = PendingGap { reason, ranges, count: 0, about };
         hole.count = hole.covered();
         hole.shorten(RANGES_MAX, GROUPS_MAX);
         hole
@@ -140,7 +140,7 @@ impl Hole {
 
     /// Takes in another hole of the same reason. They may overlap: one position is announced by two gap records where one of
     /// these was requeued out of quarantine, and both may be evicted before they were sent.
-    fn merge(&mut self, other: Hole) {
+    fn merge(&mut self, other: PendingGap) {
         let whole = self.count == self.covered() && other.count == other.covered();
         let sum = self.count.saturating_add(other.count);
         self.about.merge(other.about);
@@ -203,19 +203,19 @@ impl Hole {
 
 /// The holes of one lane that no durable gap record announces yet.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Holes {
-    all: Vec<Hole>,
+pub(crate) struct PendingGaps {
+    all: Vec<PendingGap>,
     /// So many, from the first one on, are in a commit on its way and must not change.
     leaving: usize,
     /// Nobody wants to hear of them: the queue takes no gap records.
     silent: bool,
 }
 
-impl Holes {
+impl PendingGaps {
     /// Those that an earlier run left.
-    pub(crate) fn restore(mut all: Vec<Hole>) -> Holes {
-        all.iter_mut().for_each(Hole::tidy);
-        Holes { all, ..Holes::default() }
+    pub(crate) fn restore(mut all: Vec<PendingGap>) -> PendingGaps {
+        all.iter_mut().for_each(PendingGap::tidy);
+        PendingGaps { all, ..PendingGaps::default() }
     }
 
     /// Whether the lane's queue takes gap records; a lane without a queue keeps them for the day when it has one.
@@ -227,7 +227,7 @@ impl Holes {
     }
 
     /// Notes a hole; joins it to one of the same reason that is still here.
-    pub(crate) fn note(&mut self, hole: Hole) {
+    pub(crate) fn note(&mut self, hole: PendingGap) {
         if self.silent || hole.count == 0 {
             return;
         }
@@ -238,18 +238,18 @@ impl Holes {
     }
 
     /// What is to be announced, oldest first.
-    pub(crate) fn all(&self) -> &[Hole] {
+    pub(crate) fn all(&self) -> &[PendingGap] {
         &self.all
     }
 
-    /// All of them leave with the next commit: they do not change until [`Holes::announced`].
-    pub(crate) fn leave(&mut self) -> &[Hole] {
+    /// All of them leave with the next commit: they do not change until [`PendingGaps::announced`].
+    pub(crate) fn leave(&mut self) -> &[PendingGap] {
         self.leaving = self.all.len();
         &self.all
     }
 
     /// Takes out the hole that a durable gap record announces.
-    pub(crate) fn forget(&mut self, told: &Hole) {
+    pub(crate) fn forget(&mut self, told: &PendingGap) {
         self.all.retain(|hole| hole.mark() != told.mark());
     }
 
@@ -264,7 +264,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn missing(holes: &[Hole]) -> u64 {
+    fn missing(holes: &[PendingGap]) -> u64 {
         holes.iter().map(|hole| hole.count).sum()
     }
 
@@ -275,10 +275,10 @@ mod tests {
             all in prop::collection::vec((1u64..500, 0u64..8), 1..30),
             leaves in prop::collection::vec(any::<bool>(), 30),
         ) {
-            let mut holes = Holes::default();
+            let mut holes = PendingGaps::default();
             let mut gone = BTreeSet::new();
             for ((from, more), leave) in all.into_iter().zip(leaves) {
-                holes.note(Hole::new(Reason::MaxBytes, vec![(Position(from), Position(from + more))], About::default()));
+                holes.note(PendingGap::new(Reason::MaxBytes, vec![(Position(from), Position(from + more))], About::default()));
                 gone.extend(from..=from + more);
                 prop_assert_eq!(missing(holes.all()), gone.len() as u64);
                 if leave {
@@ -296,15 +296,15 @@ mod tests {
             lost in prop::collection::btree_set(1u64..2_000, 0..300),
             steps in prop::collection::vec((0usize..4, any::<bool>(), any::<bool>()), 300),
         ) {
-            let mut holes = Holes::default();
-            let mut announced: Vec<Hole> = Vec::new();
+            let mut holes = PendingGaps::default();
+            let mut announced: Vec<PendingGap> = Vec::new();
             for (position, (group, evicted, leave)) in lost.iter().zip(&steps) {
                 let about = About { groups: BTreeSet::from([format!("g{group}")]), ..About::default() };
                 let reason = if *evicted { Reason::MaxBytes } else { Reason::Damaged };
-                holes.note(Hole::new(reason, vec![(Position(*position), Position(*position))], about));
+                holes.note(PendingGap::new(reason, vec![(Position(*position), Position(*position))], about));
                 if *leave {
                     let left = holes.leave().to_vec();
-                    holes.note(Hole::new(Reason::MaxAge, vec![(Position(*position + 5_000), Position(*position + 5_000))], About::default()));
+                    holes.note(PendingGap::new(Reason::MaxAge, vec![(Position(*position + 5_000), Position(*position + 5_000))], About::default()));
                     prop_assert_eq!(&holes.all()[..left.len()], &left[..], "what is on its way does not change");
                     holes.announced();
                     announced.extend(left);
@@ -332,7 +332,7 @@ mod tests {
             about.groups.extend(lost.iter().map(|position| format!("g{}", position % 40)));
             let groups_there = about.groups.len() as u64;
             let each = lost.iter().map(|position| (Position(*position), Position(*position))).collect();
-            let hole = Hole::new(Reason::Damaged, each, about);
+            let hole = PendingGap::new(Reason::Damaged, each, about);
             let mut short = hole.clone();
             short.shorten(ranges, groups);
             prop_assert_eq!(short.mark(), hole.mark());
@@ -356,7 +356,7 @@ mod tests {
                 end = from + length;
                 (from, end)
             });
-            let mut hole = Hole { reason: Reason::Damaged, ranges: ranges.map(|(from, to)| (Position(from), Position(to))).collect(), count: 0, about: About::default() };
+            let mut hole = PendingGap { reason: Reason::Damaged, ranges: ranges.map(|(from, to)| (Position(from), Position(to))).collect(), count: 0, about: About::default() };
             let mut expected = hole.ranges.clone();
             while expected.len() > most.max(1) {
                 let at = (1..expected.len()).min_by_key(|at| expected[*at].0 - expected[at - 1].1).unwrap();
@@ -369,9 +369,9 @@ mod tests {
         #[test]
         fn whatever_ranges_are_read_they_come_out_ascending_and_disjoint(ranges: Vec<(u64, u64)>) {
             let ranges = ranges.into_iter().map(|(from, to)| (Position(from), Position(to))).collect();
-            let hole = Hole { reason: Reason::Damaged, ranges, count: u64::MAX, about: About { further: u64::MAX, ..About::default() } };
-            let mut holes = Holes::restore(vec![hole.clone()]);
-            holes.note(Hole { ranges: vec![(Position(1), Position(1)), (Position(u64::MAX), Position(u64::MAX))], ..hole });
+            let hole = PendingGap { reason: Reason::Damaged, ranges, count: u64::MAX, about: About { further: u64::MAX, ..About::default() } };
+            let mut holes = PendingGaps::restore(vec![hole.clone()]);
+            holes.note(PendingGap { ranges: vec![(Position(1), Position(1)), (Position(u64::MAX), Position(u64::MAX))], ..hole });
             for (at, hole) in holes.all().iter().enumerate() {
                 prop_assert!(hole.ranges.windows(2).all(|pair| pair[0].1 < pair[1].0), "{at}: {:?}", hole.ranges);
             }
@@ -380,10 +380,13 @@ mod tests {
 
     #[test]
     fn a_silent_lane_keeps_no_holes() {
-        let mut holes =
-            Holes::restore(vec![Hole::new(Reason::MaxBytes, vec![(Position(1), Position(9))], About::default())]);
+        let mut holes = PendingGaps::restore(vec![PendingGap::new(
+            Reason::MaxBytes,
+            vec![(Position(1), Position(9))],
+            About::default(),
+        )]);
         holes.set_silent(true);
-        holes.note(Hole::new(Reason::Damaged, vec![(Position(10), Position(10))], About::default()));
+        holes.note(PendingGap::new(Reason::Damaged, vec![(Position(10), Position(10))], About::default()));
         assert_eq!(holes.all(), []);
     }
 }

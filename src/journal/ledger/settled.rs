@@ -5,7 +5,7 @@
 //! positions may be settled: what bounds the runs is what waits between them, and of that a lane reads 16,384 ahead. Only the
 //! sums of a run are kept, because nobody asks how a single position ended.
 
-use crate::journal::ledger::books::{Ledger, Outcome};
+use crate::journal::ledger::books::{Outcome, OutcomeCounts};
 use crate::record::Position;
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub(crate) struct Settled {
 struct Run {
     /// Position behind the last one.
     end: Position,
-    ended: Ledger,
+    ended: OutcomeCounts,
 }
 
 impl Settled {
@@ -37,19 +37,19 @@ impl Settled {
     }
 
     /// First position, position behind the last one, and how they ended; ascending.
-    pub(crate) fn runs(&self) -> impl Iterator<Item = (Position, Position, Ledger)> {
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (Position, Position, OutcomeCounts)> {
         self.runs.iter().map(|(start, run)| (*start, run.end, run.ended))
     }
 
     /// Takes in `start..end`, of which nothing is settled yet.
     pub(crate) fn add(&mut self, start: Position, end: Position, outcome: Outcome) {
-        let mut ended = Ledger::default();
+        let mut ended = OutcomeCounts::default();
         *ended.of(outcome) = end - start;
         self.add_run(start, end, ended);
     }
 
     /// Takes in `start..end`, of which nothing is settled yet, with how its positions ended.
-    pub(crate) fn add_run(&mut self, mut start: Position, mut end: Position, mut ended: Ledger) {
+    pub(crate) fn add_run(&mut self, mut start: Position, mut end: Position, mut ended: OutcomeCounts) {
         if start >= end {
             return;
         }

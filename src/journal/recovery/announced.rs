@@ -1,7 +1,7 @@
 //! Which holes of the state file are announced already: their gap records stand in the log.
 
 use crate::journal::error::JournalError;
-use crate::journal::ledger::books::LaneBook;
+use crate::journal::ledger::books::LaneLedger;
 use crate::journal::ledger::gap_record::announced_by;
 use crate::journal::log::Log;
 use crate::record::{Number, Record};
@@ -16,7 +16,7 @@ pub(crate) fn forget_announced(
     log: &Log,
     high: Number,
     end: Number,
-    books: &mut [LaneBook],
+    books: &mut [LaneLedger],
 ) -> Result<(), JournalError> {
     if books.iter().all(|book| book.holes.all().is_empty()) {
         return Ok(());
@@ -36,7 +36,7 @@ pub(crate) fn forget_announced(
     Ok(())
 }
 
-fn forget(record: &Record, books: &mut [LaneBook]) {
+fn forget(record: &Record, books: &mut [LaneLedger]) {
     let Some(told) = announced_by(record) else { return };
     for book in books.iter_mut().filter(|book| record.position(book.id).is_some()) {
         book.holes.forget(&told);

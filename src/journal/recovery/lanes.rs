@@ -16,7 +16,7 @@ use crate::journal::checkpoint::state::StateError;
 use crate::journal::error::JournalError;
 use crate::journal::generation::manifest::{Manifest, ManifestLane};
 use crate::journal::handle::options::JournalOptions;
-use crate::journal::ledger::books::{LaneBook, Outcome};
+use crate::journal::ledger::books::{LaneLedger, Outcome};
 use crate::journal::log::Log;
 use crate::journal::quarantine::Quarantine;
 use crate::journal::recovery::tail;
@@ -70,7 +70,7 @@ impl Traces {
 ///
 /// # Errors
 /// Records of a generation without a note cannot be read now.
-pub(crate) fn recover(log: &Log, tail: &Traces, books: &mut Vec<LaneBook>) -> Result<(), JournalError> {
+pub(crate) fn recover(log: &Log, tail: &Traces, books: &mut Vec<LaneLedger>) -> Result<(), JournalError> {
     let firsts = log.firsts();
     let (Some(&oldest), Some(&newest)) = (firsts.first(), firsts.last()) else { return Ok(()) };
     let mut traces = Traces::default();
@@ -102,7 +102,7 @@ pub(crate) fn recover(log: &Log, tail: &Traces, books: &mut Vec<LaneBook>) -> Re
             continue;
         }
         let name = if trace.name.is_empty() { made_up(id, books) } else { trace.name };
-        let mut book = LaneBook::new(id, name, oldest);
+        let mut book = LaneLedger::new(id, name, oldest);
         book.next = trace.next;
         book.settle_below(trace.lowest, oldest, Outcome::Accepted);
         books.push(book);
@@ -111,7 +111,7 @@ pub(crate) fn recover(log: &Log, tail: &Traces, books: &mut Vec<LaneBook>) -> Re
 }
 
 /// A name for a lane of which only the id is known.
-fn made_up(id: LaneId, books: &[LaneBook]) -> String {
+fn made_up(id: LaneId, books: &[LaneLedger]) -> String {
     let mut name = format!("lane-{}", id.0);
     while books.iter().any(|book| book.name == name) {
         name.push('-');
@@ -120,9 +120,9 @@ fn made_up(id: LaneId, books: &[LaneBook]) -> String {
 }
 
 /// Forgets the lanes that nobody asks for any more.
-pub(crate) fn forget(books: &mut Vec<LaneBook>, options: &JournalOptions, quarantine: &Quarantine) {
+pub(crate) fn forget(books: &mut Vec<LaneLedger>, options: &JournalOptions, quarantine: &Quarantine) {
     let idle =
-        |book: &LaneBook| !options.lanes.contains(&book.name) && book.waiting() == 0 && book.holes.all().is_empty();
+        |book: &LaneLedger| !options.lanes.contains(&book.name) && book.waiting() == 0 && book.holes.all().is_empty();
     if !books.iter().any(idle) {
         return;
     }
@@ -148,7 +148,7 @@ pub(crate) fn forget(books: &mut Vec<LaneBook>, options: &JournalOptions, quaran
 /// # Errors
 /// There is no id left.
 pub(crate) fn add(
-    books: &mut Vec<LaneBook>,
+    books: &mut Vec<LaneLedger>,
     options: &JournalOptions,
     ids: &Ids,
     number: Number,
@@ -164,7 +164,7 @@ pub(crate) fn add(
         let id = free.find(|id| !taken.contains(id)).ok_or(StateError::TooManyLanes(taken.len()))?;
         given = given.max(u32::from(id) + 1);
         taken.insert(id);
-        books.push(LaneBook::new(LaneId(id), name.clone(), number));
+        books.push(LaneLedger::new(LaneId(id), name.clone(), number));
     }
     Ok(given)
 }
@@ -178,7 +178,7 @@ pub(crate) struct Ids {
 
 impl Ids {
     /// Those of `books`, and all that the log names. `given`: how many the state file counted.
-    pub(crate) fn known(given: u32, log: &Log, tail: &Traces, books: &[LaneBook]) -> Ids {
+    pub(crate) fn known(given: u32, log: &Log, tail: &Traces, books: &[LaneLedger]) -> Ids {
         let firsts = log.firsts();
         let notes = firsts.iter().filter_map(|first| log.manifest(*first)).flat_map(|manifest| manifest.lanes);
         let named = notes.map(|lane| lane.id).chain(tail.0.keys().copied());

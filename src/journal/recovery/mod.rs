@@ -24,10 +24,10 @@ use crate::journal::disk::{files, folder, volume};
 use crate::journal::error::JournalError;
 use crate::journal::handle::append::{Append, Ticket};
 use crate::journal::handle::health::WriterHealth;
-use crate::journal::handle::keeper::Keeper;
+use crate::journal::handle::keeper::Checkpointer;
 use crate::journal::handle::options::JournalOptions;
 use crate::journal::handle::{Journal, Recent, Shared};
-use crate::journal::ledger::books::Mark;
+use crate::journal::ledger::books::AttemptMark;
 use crate::journal::log::{Log, aside};
 use crate::journal::quarantine::Quarantine;
 use crate::journal::random::draw;
@@ -202,7 +202,12 @@ impl Journal {
             book.marks.iter_mut().for_each(|mark| mark.upto = mark.upto.min(appended));
             if (report.state_lost || report.slot_lost) && appended > Position(0) {
                 // Marks may be missing.
-                book.presume(Mark { upto: appended, epoch: epoch.before(), boot: BootId::default(), since_ms: 0 });
+                book.presume(AttemptMark {
+                    upto: appended,
+                    epoch: epoch.before(),
+                    boot: BootId::default(),
+                    since_ms: 0,
+                });
             }
         }
         let folder = path.join("quarantine");
@@ -242,7 +247,7 @@ impl Journal {
             durable: watch::Sender::new(last),
             began: last.next(),
             recent: Mutex::new(Recent::default()),
-            keeper: Keeper::default(),
+            keeper: Checkpointer::default(),
             quarantine,
             requeues: Mutex::default(),
             noted: tokio::sync::Notify::new(),

@@ -6,8 +6,8 @@ use crate::journal::checkpoint::lane_state::Room;
 use crate::journal::ledger::gaps::RANGES_MAX;
 use crate::record::{Number, Position};
 
-fn book(appended: u64) -> LaneBook {
-    let mut book = LaneBook::new(LaneId(0), MAIN.into(), Number(1));
+fn book(appended: u64) -> LaneLedger {
+    let mut book = LaneLedger::new(LaneId(0), MAIN.into(), Number(1));
     book.next = Position(appended + 1);
     book
 }
@@ -49,7 +49,7 @@ fn a_hole_of_millions_of_positions_costs_no_time_and_no_state_file() {
 fn a_hole_of_very_many_ranges_is_shortened_in_no_time() {
     let since = Instant::now();
     let ranges = (1..80_000).map(|n| (Position(n * 10), Position(n * 10 + n % 7))).collect();
-    let hole = Hole::new(Reason::Damaged, ranges, About::default());
+    let hole = PendingGap::new(Reason::Damaged, ranges, About::default());
     assert_eq!(hole.ranges.len(), RANGES_MAX);
     assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
 }

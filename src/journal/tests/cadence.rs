@@ -13,7 +13,7 @@ fn absorbing(options: JournalOptions) -> JournalOptions {
 }
 
 /// The main lane's book as the disk has it.
-fn on_disk(path: &Path) -> LaneBook {
+fn on_disk(path: &Path) -> LaneLedger {
     let state::Found::State { mut state, .. } = state::look(&path.join("state")).unwrap() else { panic!("no state") };
     state.lanes.remove(0).into_book().unwrap()
 }

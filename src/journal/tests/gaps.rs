@@ -1,4 +1,4 @@
-//! Holes and their announcements, over crashes at every step between booking and gap record.
+//! PendingGaps and their announcements, over crashes at every step between booking and gap record.
 
 use super::*;
 use crate::record::{Number, Position};

@@ -13,10 +13,10 @@ fn nobody_passes_on_a_mark_that_is_still_being_written() {
     let stalled = locked(&rig.journal.0.state);
     let one = lane.clone();
     let first = std::thread::spawn(move || one.mark(&[Position(1)]).unwrap());
-    let book = |look: &dyn Fn(&LaneBook) -> bool| {
+    let book = |look: &dyn Fn(&LaneLedger) -> bool| {
         look(locked(&rig.journal.0.books).iter().find(|book| book.id == id).expect("the lane's book"))
     };
-    while !book(&LaneBook::has_unwritten_mark) {
+    while !book(&LaneLedger::has_unwritten_mark) {
         std::thread::yield_now();
     }
     assert!(lane.needs_mark(&[Position(2)]), "the stride covers it, but a cut now would leave no mark behind");

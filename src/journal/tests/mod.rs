@@ -28,9 +28,9 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::OnFull;
 use crate::journal::disk::frame;
-use crate::journal::ledger::books::{LaneBook, Outcome};
+use crate::journal::ledger::books::{LaneLedger, Outcome};
 use crate::journal::ledger::cadence::Lag;
-use crate::journal::ledger::gaps::{About, Hole, Reason};
+use crate::journal::ledger::gaps::{About, PendingGap, Reason};
 use crate::journal::limits::RECENT_BYTES;
 use crate::record::{
     Draft, Epoch, Identity, JournalId, KeyKind, LaneId, Message, Number, Position, Record, Run, TimeSource,

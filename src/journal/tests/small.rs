@@ -105,7 +105,7 @@ fn a_keeper_that_is_told_to_stop_does_not_wait_for_a_disk_that_refuses() {
 fn numbers_at_the_end_of_all_numbers_do_not_stop_an_opening() {
     let dir = crate::testing::fast_dir();
     start(&options(dir.path())).end(false);
-    let mut book = LaneBook::new(LaneId(0), MAIN.into(), Number(u64::MAX));
+    let mut book = LaneLedger::new(LaneId(0), MAIN.into(), Number(u64::MAX));
     (book.next, book.cursor) = (Position::MAX, Position::MAX);
     book.ledger.accepted = u64::MAX - 1;
     book.idle_up_to(Number(u64::MAX));

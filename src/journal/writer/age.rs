@@ -5,7 +5,7 @@
 
 use crate::journal::error::JournalError;
 use crate::journal::handle::Shared;
-use crate::journal::ledger::books::LaneBook;
+use crate::journal::ledger::books::LaneLedger;
 use crate::journal::ledger::retention::age;
 use crate::journal::log::entry::Readings;
 use crate::record::{Number, Record};
@@ -65,7 +65,7 @@ impl Oldest {
 
     fn look(&mut self, shared: &Shared) -> Result<Option<Number>, JournalError> {
         let waiting =
-            |books: &[LaneBook]| books.iter().filter(|book| book.waiting() > 0).map(|book| book.read_from).min();
+            |books: &[LaneLedger]| books.iter().filter(|book| book.waiting() > 0).map(|book| book.read_from).min();
         let Some(needed) = waiting(&locked(&shared.books)) else {
             self.reading.clear();
             return Ok(None);

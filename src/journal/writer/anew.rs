@@ -10,7 +10,7 @@ use crate::journal::generation::manifest::{Manifest, ManifestLane};
 use crate::journal::handle::Journal;
 use crate::journal::handle::append::Ticket;
 use crate::journal::handle::options::JournalOptions;
-use crate::journal::ledger::books::LaneBook;
+use crate::journal::ledger::books::LaneLedger;
 use crate::journal::log::Log;
 use crate::journal::writer::Writer;
 use crate::record::{Epoch, LaneId, Number, Position};
@@ -56,13 +56,13 @@ pub(crate) fn made_sure(
     tail: &Newest,
     closed: &GenerationBytes,
     epoch: Epoch,
-    books: &[LaneBook],
+    books: &[LaneLedger],
     options: &JournalOptions,
 ) -> Result<Option<Arc<ActiveGeneration>>, JournalError> {
     if tail.records == 0 {
         return Ok(None);
     }
-    let begin = |book: &LaneBook| ManifestLane {
+    let begin = |book: &LaneLedger| ManifestLane {
         id: book.id,
         name: book.name.clone(),
         next: tail.begin.get(&book.id).copied().unwrap_or(book.next),
@@ -133,7 +133,7 @@ impl<T: Ticket> Writer<T> {
 
 /// What is noted of a generation that this start carries over: the lanes that it has added, too, whose first record will
 /// stand in it; and without their names those that are forgotten.
-fn carried(mut manifest: Manifest, epoch: Epoch, books: &[LaneBook]) -> Manifest {
+fn carried(mut manifest: Manifest, epoch: Epoch, books: &[LaneLedger]) -> Manifest {
     // What is carried over is written anew, whatever it was.
     (manifest.epoch, manifest.format) = (epoch, FRAME_VERSION);
     for lane in &mut manifest.lanes {

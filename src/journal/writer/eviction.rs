@@ -10,7 +10,7 @@ use crate::journal::error::JournalError;
 use crate::journal::generation::active::ZEROS;
 use crate::journal::handle::append::Ticket;
 use crate::journal::ledger::books::Outcome;
-use crate::journal::ledger::gaps::{About, Hole, Reason};
+use crate::journal::ledger::gaps::{About, PendingGap, Reason};
 use crate::journal::ledger::retention::{Bound, Look, Retention};
 use crate::journal::ledger::{gap_record, retention};
 use crate::journal::writer::Writer;
@@ -34,7 +34,7 @@ struct Given {
     next: Position,
     about: About,
     /// What gap records among them announce.
-    again: Vec<Hole>,
+    again: Vec<PendingGap>,
 }
 
 impl<T: Ticket> Writer<T> {
@@ -176,7 +176,7 @@ impl<T: Ticket> Writer<T> {
             // A lane of which neither a record nor a note tells: its reader finds the jump, and books it as damaged.
             let Given { next, about, again } = given.remove(&book.id).unwrap_or_default();
             let upto = next.min(book.next).max(book.cursor);
-            let hole = Hole::new(reason, book.unsettled(book.cursor, upto), about);
+            let hole = PendingGap::new(reason, book.unsettled(book.cursor, upto), about);
             book.settle_below(upto, end, Outcome::Evicted);
             if hole.count > 0 {
                 let (lane, count) = (&book.name, hole.count);

@@ -110,7 +110,7 @@ impl<T: Ticket> Writer<T> {
 
     /// Makes everything in hand durable, and gives the tickets back. `false`: told to stop before the disk took it.
     fn empty_the_hand(&mut self) -> bool {
-        if crate::failpoints::armed(crate::failpoints::Sabotage::AckEarly) {
+        if crate::failpoints::is_armed(crate::failpoints::Failpoint::AckEarly) {
             let _ = self.committed.send(std::mem::take(&mut self.hand.tickets));
         }
         loop {

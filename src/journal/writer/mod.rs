@@ -23,7 +23,7 @@ use crate::journal::generation::manifest::{Manifest, ManifestLane};
 use crate::journal::handle::Journal;
 use crate::journal::handle::append::{Append, Item, Ticket, weight};
 use crate::journal::handle::health::WriterHealth;
-use crate::journal::ledger::books::LaneBook;
+use crate::journal::ledger::books::LaneLedger;
 use crate::journal::ledger::cadence::Moved;
 use crate::journal::ledger::gap_record;
 use crate::journal::ledger::retention::Bound;
@@ -332,7 +332,7 @@ impl<T: Ticket> Writer<T> {
     }
 
     fn manifest(&self) -> Manifest {
-        let fact = |book: &LaneBook| ManifestLane { id: book.id, name: book.name.clone(), next: book.next };
+        let fact = |book: &LaneLedger| ManifestLane { id: book.id, name: book.name.clone(), next: book.next };
         let lanes = locked(&self.journal.0.books).iter().map(fact).collect();
         Manifest { format: FRAME_VERSION, first: self.next, epoch: self.journal.epoch(), lanes }
     }

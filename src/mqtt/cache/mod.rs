@@ -14,7 +14,7 @@
 pub(crate) mod schedule;
 
 use crate::journal::files;
-use crate::mqtt::dedup::{Last, Recogniser, Replays, Seen, session};
+use crate::mqtt::dedup::{Deduplicator, Last, Replays, Seen, session};
 use crate::record::{JournalId, Number, Run};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -36,7 +36,7 @@ const MAGIC: &[u8; 8] = b"tgmqtt\x00\x01";
 /// A file could not be kept. Nothing is lost by it, see the module.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot keep {}: {source}; check that the folder is writable and has space", path.display())]
-pub(crate) struct MemoryError {
+pub(crate) struct CacheError {
     path: PathBuf,
     source: io::Error,
 }
@@ -94,12 +94,12 @@ impl SeenFile {
 }
 
 /// The recogniser as the last run of a journal left it, for the client `client_id` of the broker at `url`; then
-/// [`Recogniser::seed`] it with the journal's tail: the last [`crate::mqtt::dedup::KEYS`] records, or as many as there still
+/// [`Deduplicator::seed`] it with the journal's tail: the last [`crate::mqtt::dedup::KEYS`] records, or as many as there still
 /// are. `former`: the id that the journal had before it was drawn anew. Blocks on the disk.
-pub fn recall(folder: &Path, (url, client_id): (&str, &str), run: Run, former: Option<JournalId>) -> Recogniser {
+pub fn recall(folder: &Path, (url, client_id): (&str, &str), run: Run, former: Option<JournalId>) -> Deduplicator {
     let ours = |file: &SeenFile| file.journal == run.journal || Some(file.journal) == former;
     let saved = read::<SeenFile>(&folder.join(SEEN)).filter(ours);
-    Recogniser::new(saved.map(SeenFile::into_seen), session(url, client_id), run)
+    Deduplicator::new(saved.map(SeenFile::into_seen), session(url, client_id), run)
 }
 
 #[derive(Debug)]
@@ -111,20 +111,20 @@ struct Change {
 
 /// Writes the files, one at a time and in order, without blocking the task that polls.
 #[derive(Debug)]
-pub(in crate::mqtt) struct Memory {
+pub(in crate::mqtt) struct SessionCache {
     folder: PathBuf,
     journal: JournalId,
     url: String,
     client_id: String,
     /// What the file of asked filters holds, once this run has written it.
     asked_kept: Option<Asked>,
-    running: Option<JoinHandle<Result<(), MemoryError>>>,
+    running: Option<JoinHandle<Result<(), CacheError>>>,
     queued: VecDeque<Change>,
 }
 
-impl Memory {
-    pub(in crate::mqtt) fn new(folder: PathBuf, journal: JournalId, url: String, client_id: String) -> Memory {
-        Memory { folder, journal, url, client_id, asked_kept: None, running: None, queued: VecDeque::new() }
+impl SessionCache {
+    pub(in crate::mqtt) fn new(folder: PathBuf, journal: JournalId, url: String, client_id: String) -> SessionCache {
+        SessionCache { folder, journal, url, client_id, asked_kept: None, running: None, queued: VecDeque::new() }
     }
 
     /// The filters that this client's session held when the last run knew. Blocks for one small read.
@@ -199,16 +199,16 @@ impl Memory {
     }
 
     /// Waits until one change is on disk; for ever when there is none. May be cancelled.
-    pub(in crate::mqtt) async fn changed(&mut self) -> Result<(), MemoryError> {
+    pub(in crate::mqtt) async fn changed(&mut self) -> Result<(), CacheError> {
         let Some(running) = &mut self.running else { return std::future::pending().await };
         let outcome = running.await;
         self.running = None;
         self.advance();
-        outcome.unwrap_or_else(|lost| Err(MemoryError { path: self.folder.clone(), source: io::Error::other(lost) }))
+        outcome.unwrap_or_else(|lost| Err(CacheError { path: self.folder.clone(), source: io::Error::other(lost) }))
     }
 
     /// Waits until every change is on disk, or one failed.
-    pub(in crate::mqtt) async fn settled(&mut self) -> Result<(), MemoryError> {
+    pub(in crate::mqtt) async fn settled(&mut self) -> Result<(), CacheError> {
         while self.running.is_some() {
             self.changed().await?;
         }
@@ -231,13 +231,13 @@ impl Memory {
     }
 }
 
-fn apply(folder: &Path, change: Change) -> Result<(), MemoryError> {
+fn apply(folder: &Path, change: Change) -> Result<(), CacheError> {
     let path = folder.join(change.name);
     let done = match &change.bytes {
         Some(bytes) => replace(folder, &path, bytes),
         None => remove(folder, &path),
     };
-    done.map_err(|source| MemoryError { path, source })
+    done.map_err(|source| CacheError { path, source })
 }
 
 fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -263,7 +263,7 @@ pub(crate) fn fuzz(folder: &Path) {
     recogniser.connected(true);
     recogniser.connected(false);
     let _ = recogniser.save(Number(u64::MAX));
-    let memory = Memory::new(folder.to_owned(), journal, "mqtt://b".into(), "tidegate".into());
+    let memory = SessionCache::new(folder.to_owned(), journal, "mqtt://b".into(), "tidegate".into());
     let _ = (memory.filters(), memory.asked(), memory.count_refused(), read::<Replays>(&folder.join(REPLAYS)));
 }
 
@@ -278,10 +278,10 @@ fn encode<T: Serialize>(value: &T) -> Option<Vec<u8>> {
 }
 
 /// Keeps one more small file of the folder, at once. Blocks.
-pub(in crate::mqtt) fn keep<T: Serialize>(folder: &Path, name: &str, value: &T) -> Result<(), MemoryError> {
+pub(in crate::mqtt) fn keep<T: Serialize>(folder: &Path, name: &str, value: &T) -> Result<(), CacheError> {
     let path = folder.join(name);
     let Some(bytes) = encode(value) else { return Ok(()) };
-    replace(folder, &path, &bytes).map_err(|source| MemoryError { path, source })
+    replace(folder, &path, &bytes).map_err(|source| CacheError { path, source })
 }
 
 pub(in crate::mqtt) fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
@@ -295,8 +295,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn memory(folder: &Path, client_id: &str) -> Memory {
-        Memory::new(folder.join("intake"), JournalId(1), "mqtt://b".into(), client_id.into())
+    fn memory(folder: &Path, client_id: &str) -> SessionCache {
+        SessionCache::new(folder.join("intake"), JournalId(1), "mqtt://b".into(), client_id.into())
     }
 
     #[tokio::test]

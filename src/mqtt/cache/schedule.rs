@@ -5,7 +5,7 @@
 //! Saved now and then, because the journal's tail rebuilds what came since; often enough that it still reaches back.
 
 use crate::mqtt::Intake;
-use crate::mqtt::cache::MemoryError;
+use crate::mqtt::cache::CacheError;
 use crate::mqtt::dedup::Seen;
 use tokio::time::Instant;
 
@@ -66,7 +66,7 @@ impl Intake {
     }
 
     /// A small file was written, or could not be.
-    pub(in crate::mqtt) fn remembered(&mut self, outcome: Result<(), MemoryError>) {
+    pub(in crate::mqtt) fn remembered(&mut self, outcome: Result<(), CacheError>) {
         match outcome {
             Ok(()) => self.saver.failed = false,
             Err(error) if !self.saver.failed => {

@@ -20,7 +20,7 @@
 //! Towards a broker that uses ids again, or is not known not to, that is durable within a second; see [`crate::mqtt::acks`].
 //!
 //! Of a message that is not journaled (too large, no route) only the head is kept, so a second one costs no reading: there
-//! DUP and the hash are enough ([`Recogniser::judge_head`]).
+//! DUP and the hash are enough ([`Deduplicator::judge_head`]).
 //!
 //! A record counts from the moment it is handed to the journal, not from its commit: a repeat travels through the same
 //! channel, so that its ack waits for what stands before it.
@@ -33,7 +33,7 @@ mod resumed;
 mod retained;
 mod seed;
 
-use crate::failpoints::Sabotage;
+use crate::failpoints::Failpoint;
 use crate::record::{Draft, DuplicateKind, LaneId, Number, OpenAcks, PossibleDuplicate, Run};
 use ids::{IdUse, Ids};
 pub use marks::session;
@@ -58,7 +58,7 @@ pub struct Verdict {
     pub lanes: Vec<LaneId>,
     /// What the record is to say.
     pub duplicate: Option<PossibleDuplicate>,
-    /// Names the record in [`Recogniser::numbered`]; 0: nothing waits for its number.
+    /// Names the record in [`Deduplicator::numbered`]; 0: nothing waits for its number.
     pub place: u64,
 }
 
@@ -95,7 +95,7 @@ pub struct Delivery<'a> {
 
 /// Recognises repeats.
 #[derive(Debug)]
-pub struct Recogniser {
+pub struct Deduplicator {
     /// Identity and bytes → bits of the lanes that have it.
     keys: Recent<u64>,
     retained: Retained,
@@ -120,7 +120,7 @@ pub struct Recogniser {
     acks_changed: bool,
 }
 
-impl Recogniser {
+impl Deduplicator {
     /// Which replays may still be due, to be kept at an orderly end.
     pub fn replays(&self) -> Replays {
         self.retained.replays()
@@ -251,7 +251,7 @@ impl Recogniser {
     ) -> (u64, Option<PossibleDuplicate>, Option<u64>) {
         let message = &draft.message;
         let mut has = marks.key.and_then(|key| self.keys.get(key)).unwrap_or(0);
-        if crate::failpoints::armed(Sabotage::SameIsRepeat) && self.open.any(marks.content) {
+        if crate::failpoints::is_armed(Failpoint::SameIsRepeat) && self.open.any(marks.content) {
             has = u64::MAX;
         }
         let mut duplicate = None;
@@ -371,7 +371,7 @@ impl Recogniser {
         Some(Seen { through: durable, acked_through: Number(0), topics, leaves_flag: self.retained.leaves_flag() })
     }
 
-    /// Whether [`Recogniser::save`] would give something.
+    /// Whether [`Deduplicator::save`] would give something.
     pub fn changed(&self) -> bool {
         self.changed
     }

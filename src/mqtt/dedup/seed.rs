@@ -5,14 +5,14 @@ use crate::mqtt::dedup::marks::{Marks, bits, key_hash};
 use crate::mqtt::dedup::open::{Entry, Open};
 use crate::mqtt::dedup::recent::Recent;
 use crate::mqtt::dedup::retained::{Replays, Retained};
-use crate::mqtt::dedup::{HEADS, KEYS, Recogniser, Seen};
+use crate::mqtt::dedup::{Deduplicator, HEADS, KEYS, Seen};
 use crate::record::{KeyKind, Number, OpenAcks, Record, Run};
 
-impl Recogniser {
+impl Deduplicator {
     /// Starts from what was saved, if anything was. `session`: see [`crate::mqtt::dedup::session`]. Feed it the journal's tail next
-    /// ([`Recogniser::seed`]).
-    pub fn new(saved: Option<Seen>, session: u64, run: Run) -> Recogniser {
-        Recogniser {
+    /// ([`Deduplicator::seed`]).
+    pub fn new(saved: Option<Seen>, session: u64, run: Run) -> Deduplicator {
+        Deduplicator {
             keys: Recent::new(KEYS),
             retained: Retained::new(),
             open: Open::default(),
@@ -39,7 +39,7 @@ impl Recogniser {
         self.word = if word == OpenAcks::default() { acks } else { word.and(acks) };
     }
 
-    /// Takes in a record of the journal's tail; in order, without holes, before the first [`Recogniser::judge`].
+    /// Takes in a record of the journal's tail; in order, without holes, before the first [`Deduplicator::judge`].
     /// `today`: the identity that its message has by today's rules, where that is another one.
     pub fn seed(&mut self, record: &Record, today: Option<&str>) {
         self.tail.get_or_insert(record.number);

@@ -1,6 +1,6 @@
 //! Guests: what they say to a broker, and what they never say.
 
-use crate::mqtt::probe::{NotVisited, Visit, changes_ids, forget, visit};
+use crate::mqtt::probe::{ProbeError, ProbeReport, changes_ids, forget, visit};
 use crate::mqtt::tests::rude::{Broker, Peer, publish, soon};
 use crate::mqtt::tests::support::config;
 use rumqttc::mqttbytes::v4::{ConnectReturnCode, Packet, SubscribeReasonCode};
@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 const WITHIN: Duration = Duration::from_millis(300);
 
-fn visiting(port: u16) -> JoinHandle<Result<Visit, NotVisited>> {
+fn visiting(port: u16) -> JoinHandle<Result<ProbeReport, ProbeError>> {
     tokio::spawn(async move { visit(&config(port), None, &["t/#".to_owned()], WITHIN, 1).await })
 }
 

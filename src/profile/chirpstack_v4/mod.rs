@@ -16,7 +16,7 @@ mod protobuf;
 use crate::clock::Moment;
 use crate::json::scan::{Scalar, extract};
 use crate::record::event_time::EventTime;
-use crate::record::identity::{self, Frame, Grouping, Ladder, shown_time};
+use crate::record::identity::{self, Frame, Grouping, KeyCandidates, shown_time};
 use crate::record::{Identity, JournalId, Message};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -68,7 +68,7 @@ impl Kind {
 
 /// What an event says, whichever way it is encoded. By protobuf's rule an absent member is empty or zero.
 #[derive(Clone, PartialEq, Debug, Default)]
-struct Facts {
+struct Fields {
     deduplication_id: String,
     time: Option<EventTime>,
     dev_eui: String,
@@ -100,10 +100,10 @@ impl ChirpstackV4 {
         let device = [&*facts.dev_eui, topic.device].into_iter().find_map(identity::eui);
         let application = [&*facts.application_id, topic.application].into_iter().find(|text| !text.is_empty());
         let group = self.grouping.group(&message.topic, device.as_deref(), application, journal);
-        let ladder = Ladder {
+        let ladder = KeyCandidates {
             native: topic.kind.and_then(|kind| native(kind, &facts, device.as_deref())),
             frame: frame(topic.kind, &facts, device.as_deref()),
-            ..Ladder::default()
+            ..KeyCandidates::default()
         };
         let record_type = topic.kind.map_or("raw", Kind::record_type);
         let key = ladder.climb(message);
@@ -136,7 +136,7 @@ fn given(id: &str) -> bool {
 }
 
 /// The server's own id, where the event carries one that is unique.
-fn native(kind: Kind, facts: &Facts, device: Option<&str>) -> Option<String> {
+fn native(kind: Kind, facts: &Fields, device: Option<&str>) -> Option<String> {
     let id = |parts: &[&str]| Some(identity::id(&[&["cs4", kind.word()], parts].concat()));
     let fine = facts.time.as_ref().filter(|time| time.is_fine());
     // A 32-bit random number.
@@ -156,7 +156,7 @@ fn native(kind: Kind, facts: &Facts, device: Option<&str>) -> Option<String> {
 }
 
 /// The frame of an uplink whose id is missing; not when its bytes cannot be read.
-fn frame(kind: Option<Kind>, facts: &Facts, device: Option<&str>) -> Option<String> {
+fn frame(kind: Option<Kind>, facts: &Fields, device: Option<&str>) -> Option<String> {
     let (Some(Kind::Up), Some(eui), Some(raw)) = (kind, device, &facts.data) else { return None };
     let (counter, port, time) = (u64::from(facts.f_cnt), u64::from(facts.f_port), facts.time.as_ref());
     Frame { kind: "up", eui, session: None, counter, port, raw, time }.id()
@@ -164,26 +164,26 @@ fn frame(kind: Option<Kind>, facts: &Facts, device: Option<&str>) -> Option<Stri
 
 /// Reads whichever encoding it is. ChirpStack's JSON starts with `{`, which in protobuf would be the start of a group,
 /// long out of use; what is neither is skimmed as JSON, so that a re-publisher's white space does no harm.
-fn read(kind: Option<Kind>, payload: &[u8]) -> Facts {
+fn read(kind: Option<Kind>, payload: &[u8]) -> Fields {
     if payload.first() == Some(&b'{') {
         return read_json(kind, payload);
     }
     kind.and_then(|kind| protobuf::read(kind, payload)).unwrap_or_else(|| read_json(kind, payload))
 }
 
-fn read_json(kind: Option<Kind>, payload: &[u8]) -> Facts {
+fn read_json(kind: Option<Kind>, payload: &[u8]) -> Fields {
     let text = |scalar: Option<Scalar<'_>>| scalar.and_then(Scalar::text).map(|t| t.into_owned()).unwrap_or_default();
     // These stand at the front of every event, so of most payloads a few hundred bytes are looked at.
     let [id, time, dev_eui, application_id] = extract(
         payload,
         [&["deduplicationId"][..], &["time"], &["deviceInfo", "devEui"], &["deviceInfo", "applicationId"]],
     );
-    let facts = Facts {
+    let facts = Fields {
         deduplication_id: text(id),
         time: time.and_then(Scalar::text).as_deref().and_then(EventTime::parse),
         dev_eui: text(dev_eui),
         application_id: text(application_id),
-        ..Facts::default()
+        ..Fields::default()
     };
     let number = |scalar: Option<Scalar<'_>>| match scalar {
         Some(Scalar::Number(digits)) => digits.parse().unwrap_or_default(),
@@ -193,17 +193,17 @@ fn read_json(kind: Option<Kind>, payload: &[u8]) -> Facts {
         Some(Kind::Up) if !given(&facts.deduplication_id) => {
             let [f_cnt, f_port, data] = extract(payload, [&["fCnt"], &["fPort"], &["data"]]);
             let data = STANDARD.decode(text(data)).ok();
-            Facts { f_cnt: number(f_cnt), f_port: number(f_port), data, ..facts }
+            Fields { f_cnt: number(f_cnt), f_port: number(f_port), data, ..facts }
         }
         Some(Kind::TxAck) => {
             let [item, downlink] = extract(payload, [&["queueItemId"], &["downlinkId"]]);
-            Facts { queue_item_id: text(item), downlink_id: number(downlink), ..facts }
+            Fields { queue_item_id: text(item), downlink_id: number(downlink), ..facts }
         }
         Some(Kind::Log) => {
             let context = |name| ["context", name];
             let ids = extract(payload, CONTEXT_IDS.map(context).each_ref().map(|path| &path[..]));
             let named = CONTEXT_IDS.into_iter().zip(ids.map(text));
-            Facts { context: named.into_iter().find(|(_, id)| !id.is_empty()), ..facts }
+            Fields { context: named.into_iter().find(|(_, id)| !id.is_empty()), ..facts }
         }
         _ => facts,
     }

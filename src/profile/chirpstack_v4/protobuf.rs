@@ -1,7 +1,7 @@
 //! The protobuf form of ChirpStack's events: of the published definitions, the fields that an identity needs. What is
 //! not named here is skipped by protobuf's own rules, so newer servers are read as well.
 
-use crate::profile::chirpstack_v4::{CONTEXT_IDS, Facts, Kind};
+use crate::profile::chirpstack_v4::{CONTEXT_IDS, Fields, Kind};
 use crate::record::event_time::EventTime;
 use prost::Message;
 use std::collections::HashMap;
@@ -68,33 +68,33 @@ pub(super) struct Log {
 }
 
 /// Reads an event; `None` when the payload is no protobuf message of this kind.
-pub(super) fn read(kind: Kind, payload: &[u8]) -> Option<Facts> {
+pub(super) fn read(kind: Kind, payload: &[u8]) -> Option<Fields> {
     match kind {
         Kind::TxAck => {
             let TxAck { downlink_id, time, device_info, queue_item_id } = TxAck::decode(payload).ok()?;
-            Some(Facts { queue_item_id, downlink_id, ..head(time, device_info) })
+            Some(Fields { queue_item_id, downlink_id, ..head(time, device_info) })
         }
         Kind::Log => {
             let Log { time, device_info, mut context } = Log::decode(payload).ok()?;
             let named = CONTEXT_IDS.into_iter().filter_map(|name| Some((name, context.remove(name)?)));
             let context = named.into_iter().find(|(_, id)| !id.is_empty());
-            Some(Facts { context, ..head(time, device_info) })
+            Some(Fields { context, ..head(time, device_info) })
         }
         _ => {
             let Event { deduplication_id, time, device_info } = Event::decode(payload).ok()?;
-            let facts = Facts { deduplication_id, ..head(time, device_info) };
+            let facts = Fields { deduplication_id, ..head(time, device_info) };
             if kind != Kind::Up {
                 return Some(facts);
             }
             // What an uplink has besides the head, read in a second pass over the same bytes.
             let Uplink { f_cnt, f_port, data } = Uplink::decode(payload).ok()?;
-            Some(Facts { f_cnt, f_port, data: Some(data), ..facts })
+            Some(Fields { f_cnt, f_port, data: Some(data), ..facts })
         }
     }
 }
 
-fn head(time: Option<Timestamp>, device: Option<DeviceInfo>) -> Facts {
+fn head(time: Option<Timestamp>, device: Option<DeviceInfo>) -> Fields {
     let DeviceInfo { application_id, dev_eui } = device.unwrap_or_default();
     let time = time.and_then(|at| EventTime::from_nanos(at.seconds, u32::try_from(at.nanos).ok()?));
-    Facts { time, dev_eui, application_id, ..Facts::default() }
+    Fields { time, dev_eui, application_id, ..Fields::default() }
 }

@@ -1,6 +1,6 @@
 //! The body: the structured CloudEvents document, or the payload itself.
 
-use crate::sqs::entry::{BASE64_STANDARD, Engine, Facts, json};
+use crate::sqs::entry::{BASE64_STANDARD, Engine, EntryFields, json};
 use crate::sqs::limits::takes;
 
 /// How a payload can travel.
@@ -51,7 +51,7 @@ pub(super) fn verbatim(text: &str) -> String {
 }
 
 /// The CloudEvents 1.0 document in its structured JSON format.
-pub(super) fn structured(facts: &Facts, payload: &Payload) -> String {
+pub(super) fn structured(facts: &EntryFields, payload: &Payload) -> String {
     let carried = match payload {
         Payload::Json(text) | Payload::Text(text) => text.len() + 8,
         Payload::Bytes(bytes) => bytes.len() * 4 / 3 + 8,

@@ -7,7 +7,7 @@
 
 use crate::record::identity::hash;
 use crate::sqs::entry::body::Payload;
-use crate::sqs::entry::{BASE64_STANDARD, Engine, Facts, json};
+use crate::sqs::entry::{BASE64_STANDARD, Engine, EntryFields, json};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
@@ -15,7 +15,7 @@ use std::fmt::Write;
 const ID_DIGITS: usize = 24;
 
 /// The envelope around a payload.
-pub(super) fn envelope(facts: &Facts, payload: &Payload) -> String {
+pub(super) fn envelope(facts: &EntryFields, payload: &Payload) -> String {
     let mut data = String::new();
     match payload {
         Payload::Json(text) => json::push_verbatim(&mut data, &compact(text)),

@@ -83,7 +83,7 @@ pub enum Unsendable {
 /// # Errors
 /// [`Unsendable::TooLarge`] when it exceeds [`Rendering::limit`].
 pub fn render(record: &Record, rendering: &Rendering) -> Result<Entry, Unsendable> {
-    let facts = Facts::of(record, rendering)?;
+    let facts = EntryFields::of(record, rendering)?;
     let redacted = redact(&record.draft.message.payload, rendering.redact);
     let bytes = &redacted[..];
     let rendered = entry(&facts, &Payload::of(bytes), bytes, rendering);
@@ -102,7 +102,7 @@ pub fn render(record: &Record, rendering: &Rendering) -> Result<Entry, Unsendabl
     Err(Unsendable::TooLarge { bytes: size, limit: rendering.limit })
 }
 
-fn entry(facts: &Facts, payload: &Payload, bytes: &[u8], rendering: &Rendering) -> Entry {
+fn entry(facts: &EntryFields, payload: &Payload, bytes: &[u8], rendering: &Rendering) -> Entry {
     let structured = match rendering.format {
         BodyFormat::CloudEvents => true,
         BodyFormat::Raw => matches!(payload, Payload::Empty),
@@ -132,7 +132,7 @@ fn entry(facts: &Facts, payload: &Payload, bytes: &[u8], rendering: &Rendering) 
 }
 
 /// The context of a record, as texts.
-struct Facts<'a> {
+struct EntryFields<'a> {
     id: String,
     source: String,
     kind: String,
@@ -160,8 +160,8 @@ struct Facts<'a> {
     duplicate_of: Option<&'a str>,
 }
 
-impl<'a> Facts<'a> {
-    fn of(record: &'a Record, rendering: &Rendering<'a>) -> Result<Facts<'a>, Unsendable> {
+impl<'a> EntryFields<'a> {
+    fn of(record: &'a Record, rendering: &Rendering<'a>) -> Result<EntryFields<'a>, Unsendable> {
         let position = record.position(rendering.lane).ok_or(Unsendable::NotOfLane)?;
         let identity = &record.draft.identity;
         let (received_ms, corrected) = receipt_ms(record, rendering.now);
@@ -186,7 +186,7 @@ impl<'a> Facts<'a> {
         let duplicate = marked.map(|mark| mark.kind).or(resent);
         // An id must be there and differ from every other's, or a FIFO queue swallows the record.
         let unique = || format!("a.{}.{}.{}", record.journal, record.epoch, record.number);
-        Ok(Facts {
+        Ok(EntryFields {
             id: legal_id(&record.key).unwrap_or_else(unique),
             source: format!("//{}/{}", uri_segment(rendering.site), uri_segment(&record.draft.profile)),
             routed: rectype.is_some(),
@@ -225,7 +225,7 @@ fn receipt_ms(record: &Record, now: Option<(BootId, Moment)>) -> (Option<i64>, b
     (corrected, corrected.is_some())
 }
 
-fn structured_attributes(facts: &Facts, content_type: &str) -> Vec<(&'static str, String)> {
+fn structured_attributes(facts: &EntryFields, content_type: &str) -> Vec<(&'static str, String)> {
     attributes([
         ("content-type", Some(content_type)),
         ("ce-type", Some(&facts.kind)),
@@ -236,7 +236,7 @@ fn structured_attributes(facts: &Facts, content_type: &str) -> Vec<(&'static str
     ])
 }
 
-fn raw_attributes(facts: &Facts, content_type: &str, base64: bool) -> Vec<(&'static str, String)> {
+fn raw_attributes(facts: &EntryFields, content_type: &str, base64: bool) -> Vec<(&'static str, String)> {
     attributes([
         ("content-type", Some(content_type)),
         ("content-transfer-encoding", base64.then_some("base64")),

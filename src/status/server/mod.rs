@@ -16,7 +16,7 @@ use crate::status::connections::{Connections, Seat};
 use crate::status::door::{Door, UNAUTHORIZED, Verdict};
 use crate::status::places::Peer;
 use crate::status::token::TokenFile;
-use crate::status::{Board, control};
+use crate::status::{StatusHub, control};
 use crate::visible;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -52,7 +52,7 @@ const LOOK_TIME: Duration = Duration::from_secs(8);
 /// What the connections of a server have in common.
 #[derive(Clone)]
 pub(crate) struct Site {
-    board: Arc<Board>,
+    board: Arc<StatusHub>,
     door: Door,
     looks: Arc<Semaphore>,
     /// Before a wrong token is answered.
@@ -64,7 +64,7 @@ type Answer = (StatusCode, &'static str, String);
 
 impl Site {
     /// Serves `board` to who comes in by `door`.
-    pub(crate) fn new(board: Arc<Board>, door: Door) -> Site {
+    pub(crate) fn new(board: Arc<StatusHub>, door: Door) -> Site {
         Site { board, door, looks: Arc::new(Semaphore::new(LOOKS_MAX)), pause: WRONG_TOKEN }
     }
 
@@ -74,7 +74,7 @@ impl Site {
     }
 
     /// Something that looks at the disk, made off the runtime's threads.
-    async fn look(&self, make: impl FnOnce(&Board) -> Option<Answer> + Send + 'static) -> Answer {
+    async fn look(&self, make: impl FnOnce(&StatusHub) -> Option<Answer> + Send + 'static) -> Answer {
         let looked = async {
             let permit = self.looks.clone().acquire_owned().await.ok()?;
             let board = self.board.clone();
@@ -96,7 +96,7 @@ impl Site {
 pub async fn serve(
     listen: SocketAddr,
     token_file: Option<PathBuf>,
-    board: Arc<Board>,
+    board: Arc<StatusHub>,
     hangups: watch::Receiver<u64>,
 ) -> Infallible {
     let Some(path) = token_file else { return accept(listen, Site::new(board, Door::Loopback)).await };
@@ -191,7 +191,7 @@ async fn asked(request: Request<Incoming>, site: &Site) -> Answer {
         (_, "/status.json") => site.look(|board| Some((StatusCode::OK, "application/json", board.json()?))).await,
         (_, "/metrics") => {
             let kind = "text/plain; version=0.0.4; charset=utf-8";
-            let render = |board: &Board| crate::status::metrics::render(&board.snapshot());
+            let render = |board: &StatusHub| crate::status::metrics::render(&board.snapshot());
             site.look(move |board| Some((StatusCode::OK, kind, render(board)))).await
         }
         (_, "/config.toml") if control => (StatusCode::OK, TEXT, site.board.config()),
@@ -236,7 +236,7 @@ const HEADERS: [(header::HeaderName, &str); 5] = [
 ];
 
 /// Ready: the journal is open and the broker hands over messages. A queue that is away makes nothing unready.
-fn ready(board: &Board) -> Answer {
+fn ready(board: &StatusHub) -> Answer {
     let snapshot = board.snapshot();
     let online = snapshot.intake.is_some_and(|intake| matches!(intake.state, crate::mqtt::IntakeState::Online));
     match snapshot.journal.is_some() && online {

@@ -11,11 +11,11 @@ const TOKEN: &str = "a-token-of-some-length";
 const ADDRESS: Peer = Peer::At(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)));
 const OTHER: Peer = Peer::At(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2)));
 
-fn board() -> Arc<Board> {
+fn board() -> Arc<StatusHub> {
     let text = "[queues.main]\nurl = \"https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo\"\n\
                 credentials_file = \"key.csv\"\n[[routes]]\nprofile = \"chirpstack-v4\"\nqueue = \"main\"\n";
     let config = Config::parse(text, "tidegate.toml".as_ref(), &Default::default()).expect("a configuration");
-    Arc::new(Board::new(&config, &Clock::new(None), Default::default()))
+    Arc::new(StatusHub::new(&config, &Clock::new(None), Default::default()))
 }
 
 /// A server, and who comes to it.

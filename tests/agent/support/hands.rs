@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 /// Where an agent reads how far its clocks are moved.
-pub(crate) struct Hands {
+pub(crate) struct ClockControl {
     folder: TempDir,
 }
 
-impl Hands {
+impl ClockControl {
     /// At the real time.
-    pub(crate) fn new() -> Hands {
-        let hands = Hands { folder: tempfile::tempdir().unwrap() };
+    pub(crate) fn new() -> ClockControl {
+        let hands = ClockControl { folder: tempfile::tempdir().unwrap() };
         hands.set(0, 0, 0);
         hands
     }

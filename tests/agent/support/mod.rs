@@ -10,7 +10,7 @@ mod publisher;
 pub(crate) use certificates::Authority;
 pub(crate) use command::{ask, get, said, tidegate};
 pub(crate) use flow::Flow;
-pub(crate) use hands::Hands;
+pub(crate) use hands::ClockControl;
 pub(crate) use proving::checker::adopt;
 pub(crate) use publisher::{Publisher, end_session};
 

@@ -1,7 +1,7 @@
 //! What is said of keys on the disk, and of a copy that was forgotten there.
 
 use super::*;
-use crate::cli::check::Mark;
+use crate::cli::check::CheckResult;
 use std::collections::BTreeMap;
 
 const CSV: &str = "Access key ID,Secret access key\nAKIAIOSFODNN7EXAMPLE,secret\n";
@@ -28,7 +28,7 @@ impl System {
     }
 
     /// What is said of keys at rest and of copies, with a configuration that reads them there.
-    fn said(&self, credentials_file: &Path) -> Vec<(Mark, String, String)> {
+    fn said(&self, credentials_file: &Path) -> Vec<(CheckResult, String, String)> {
         let text = format!(
             "[queues.main]\nurl = \"https://sqs.eu-west-1.amazonaws.com/123456789012/site\"\ncredentials_file = \"{}\"\n\
              [[routes]]\nprofile = \"rak\"\nqueue = \"main\"\n",
@@ -45,14 +45,15 @@ fn it_is_said_what_keeps_the_keys_from_whoever_takes_the_card() {
     let handed_over = Path::new("$CREDENTIALS_DIRECTORY/credentials.csv");
     let system = System::new();
     let Places { plain, store, encrypted, .. } = system.1.clone();
-    let [(Mark::Open, found, _)] = &system.said(handed_over)[..] else { panic!("no drop-in is there") };
+    let [(CheckResult::Open, found, _)] = &system.said(handed_over)[..] else { panic!("no drop-in is there") };
     assert!(found.contains("does not say from where"), "{found}");
     system.drop_in("LoadCredentialEncrypted", &encrypted);
-    let [(Mark::Open, _, next)] = &system.said(handed_over)[..] else { panic!("it cannot be read") };
+    let [(CheckResult::Open, _, next)] = &system.said(handed_over)[..] else { panic!("it cannot be read") };
     assert_eq!(next, "run this as root");
-    for (head, mark, says) in
-        [(TPM, Mark::Good, "this machine's TPM"), (HOST, Mark::Open, "the host key, which lies on the same card")]
-    {
+    for (head, mark, says) in [
+        (TPM, CheckResult::Good, "this machine's TPM"),
+        (HOST, CheckResult::Open, "the host key, which lies on the same card"),
+    ] {
         system.write(&encrypted, head);
         let said = system.said(handed_over);
         assert!(said.len() == 1 && said[0].0 == mark && said[0].1.contains(says), "{said:?}");
@@ -72,12 +73,13 @@ fn a_plain_copy_beside_a_credential_is_to_be_removed() {
     let said = system.said(&plain);
     assert!(said.len() == 1 && said[0].1.starts_with("plain in"), "without a credential it belongs there: {said:?}");
     system.drop_in("LoadCredential", &store);
-    let bad =
-        |said: Vec<(Mark, String, String)>| said.into_iter().find(|(mark, ..)| *mark == Mark::Bad).expect("bad").2;
+    let bad = |said: Vec<(CheckResult, String, String)>| {
+        said.into_iter().find(|(mark, ..)| *mark == CheckResult::Bad).expect("bad").2
+    };
     assert_eq!(bad(system.said(handed_over)), format!("rm {}", plain.display()));
     assert_eq!(bad(system.said(&plain)), format!("tidegate credentials import --systemd {}", plain.display()));
     std::fs::remove_file(&plain).expect("removed");
-    assert!(system.said(handed_over).iter().all(|(mark, ..)| *mark != Mark::Bad));
+    assert!(system.said(handed_over).iter().all(|(mark, ..)| *mark != CheckResult::Bad));
 }
 
 #[test]
@@ -86,5 +88,5 @@ fn an_id_of_an_unusual_form_is_not_shown() {
     let file = system.0.path().join("key.csv");
     system.write(&file, "Access key ID,Secret access key\nhunter2,AKIA\n");
     let step = keys("main", &file);
-    assert!(step.mark == Mark::Good && !step.found.contains("hunter2"), "{step:?}");
+    assert!(step.mark == CheckResult::Good && !step.found.contains("hunter2"), "{step:?}");
 }

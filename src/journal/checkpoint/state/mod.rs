@@ -10,7 +10,7 @@
 //! not sound, though it was written once, it may have held a mark that the other lacks: whoever reads the file is told.
 
 use crate::clock::BootId;
-use crate::failpoints::Sabotage;
+use crate::failpoints::Failpoint;
 use crate::journal::checkpoint::lane_state::{LaneState, Room};
 use crate::journal::checkpoint::machine::Machine;
 use crate::journal::disk::beside::{Beside, is_read_only};
@@ -307,7 +307,7 @@ fn newest(slots: &[StateSlot; 2]) -> Option<(usize, u64, &State)> {
 fn found(slots: [StateSlot; 2]) -> Found {
     match slots {
         [StateSlot::Sound(one, first), StateSlot::Sound(other, second)] => {
-            let first_counts = (one > other) != crate::failpoints::armed(Sabotage::StaleSlot);
+            let first_counts = (one > other) != crate::failpoints::is_armed(Failpoint::StaleSlot);
             Found::State { state: if first_counts { first } else { second }, lost: false }
         }
         [StateSlot::Sound(serial, state), other] | [other, StateSlot::Sound(serial, state)] => {

@@ -1,7 +1,7 @@
 //! The two slots: written in turn, damaged, left behind.
 
 use super::*;
-use crate::journal::ledger::books::{LaneBook, Outcome};
+use crate::journal::ledger::books::{LaneLedger, Outcome};
 use crate::record::{LaneId, Position};
 
 fn state(epoch: u64) -> State {
@@ -69,7 +69,7 @@ fn a_newer_format_is_refused() {
 #[test]
 fn many_settled_intervals_are_cut_to_fit_the_slot() {
     let dir = tempfile::tempdir().unwrap();
-    let mut book = LaneBook::new(LaneId(0), "main".into(), Number(1));
+    let mut book = LaneLedger::new(LaneId(0), "main".into(), Number(1));
     book.next = Position(40_001);
     for position in (2..40_000).step_by(2) {
         book.settle(Position(position), Outcome::Accepted);

@@ -154,7 +154,7 @@ pub(crate) fn split_by(
 
 /// Lays a row of numbers over bytes, and takes it off again: splitmix64 from the nonce on, big-endian, eight bytes each.
 fn whiten(nonce: u64, bytes: &mut [u8]) {
-    if crate::failpoints::armed(crate::failpoints::Sabotage::ForgedFrame) {
+    if crate::failpoints::is_armed(crate::failpoints::Failpoint::ForgedFrame) {
         return;
     }
     let mut state = nonce;
@@ -259,7 +259,7 @@ pub(crate) fn scan<'a>(
             at += found;
             match parse(&bytes[at..]) {
                 Ok(frame) if version.is_none_or(|version| version == frame.version) => {
-                    at += if crate::failpoints::armed(crate::failpoints::Sabotage::FrameInFrame) {
+                    at += if crate::failpoints::is_armed(crate::failpoints::Failpoint::FrameInFrame) {
                         1
                     } else {
                         frame.bytes.len()

@@ -9,7 +9,7 @@
 //! written can always be read. Numbers and positions that were read from a disk may be anything: sums with them saturate.
 
 use crate::clock::BootId;
-use crate::journal::ledger::gaps::Holes;
+use crate::journal::ledger::gaps::PendingGaps;
 use crate::journal::ledger::settled::Settled;
 use crate::record::{Epoch, LaneId, Number, Position};
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,7 @@ impl Outcome {
 
 /// Counts of positions by outcome.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Ledger {
+pub struct OutcomeCounts {
     /// Accepted by SQS.
     #[serde(rename = "a")]
     pub accepted: u64,
@@ -49,7 +49,7 @@ pub struct Ledger {
     pub damaged: u64,
 }
 
-impl Ledger {
+impl OutcomeCounts {
     pub(crate) fn of(&mut self, outcome: Outcome) -> &mut u64 {
         match outcome {
             Outcome::Accepted => &mut self.accepted,
@@ -60,13 +60,13 @@ impl Ledger {
     }
 
     /// Both together.
-    pub(crate) fn with(mut self, other: Ledger) -> Ledger {
+    pub(crate) fn with(mut self, other: OutcomeCounts) -> OutcomeCounts {
         Outcome::ALL.iter().for_each(|of| *self.of(*of) = self.of(*of).saturating_add(other.get(*of)));
         self
     }
 
     /// Without what `part` holds; `None`: it holds more.
-    pub(crate) fn without(mut self, part: Ledger) -> Option<Ledger> {
+    pub(crate) fn without(mut self, part: OutcomeCounts) -> Option<OutcomeCounts> {
         for outcome in Outcome::ALL {
             *self.of(outcome) = self.of(outcome).checked_sub(part.get(outcome))?;
         }
@@ -78,8 +78,8 @@ impl Ledger {
     }
 
     /// Some way in which `count` of these may have ended: accepted ones, as far as there are any, then the others.
-    pub(crate) fn some(self, mut count: u64) -> Ledger {
-        let mut some = Ledger::default();
+    pub(crate) fn some(self, mut count: u64) -> OutcomeCounts {
+        let mut some = OutcomeCounts::default();
         for outcome in Outcome::ALL {
             *some.of(outcome) = self.get(outcome).min(count);
             count -= some.get(outcome);
@@ -97,7 +97,7 @@ impl Ledger {
 
 /// 'Attempted up to here, not before this time.' Durable before the first attempt of any position it covers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Mark {
+pub struct AttemptMark {
     /// Last position that may have been attempted.
     #[serde(rename = "u")]
     pub upto: Position,
@@ -112,10 +112,10 @@ pub struct Mark {
     pub since_ms: u64,
 }
 
-impl Mark {
+impl AttemptMark {
     /// One mark for both: the earlier time and, where they differ, the older boot, of which nothing is known.
-    pub(crate) fn after(self, oldest: Mark) -> Mark {
-        Mark { upto: self.upto.max(oldest.upto), epoch: self.epoch, ..oldest }
+    pub(crate) fn after(self, oldest: AttemptMark) -> AttemptMark {
+        AttemptMark { upto: self.upto.max(oldest.upto), epoch: self.epoch, ..oldest }
     }
 }
 
@@ -143,7 +143,7 @@ pub(crate) const MARKS_MAX: usize = 8;
 
 /// One lane's books.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LaneBook {
+pub struct LaneLedger {
     /// The lane's id in records.
     pub id: LaneId,
     /// The queue's name in the configuration.
@@ -161,7 +161,7 @@ pub struct LaneBook {
     /// Positions read, with their numbers, in order, from the cursor on.
     seen: VecDeque<(Position, Number)>,
     /// Marks, oldest first.
-    pub(crate) marks: Vec<Mark>,
+    pub(crate) marks: Vec<AttemptMark>,
     /// The newest mark is not on disk yet, as far as is known.
     unwritten: bool,
     /// Highest position attempted in this epoch.
@@ -169,15 +169,15 @@ pub struct LaneBook {
     /// The queue takes nothing twice within five minutes: what it accepted may lack in the state file for a while.
     pub absorbed: bool,
     /// Counts of settled positions.
-    pub ledger: Ledger,
+    pub ledger: OutcomeCounts,
     /// Losses in the ledger that no durable gap record announces yet.
-    pub(crate) holes: Holes,
+    pub(crate) holes: PendingGaps,
 }
 
-impl LaneBook {
+impl LaneLedger {
     /// A new lane whose first record will be at or after `number`.
-    pub fn new(id: LaneId, name: String, number: Number) -> LaneBook {
-        LaneBook {
+    pub fn new(id: LaneId, name: String, number: Number) -> LaneLedger {
+        LaneLedger {
             id,
             name,
             next: Position::FIRST,
@@ -190,8 +190,8 @@ impl LaneBook {
             unwritten: false,
             attempted: Position(0),
             absorbed: false,
-            ledger: Ledger::default(),
-            holes: Holes::default(),
+            ledger: OutcomeCounts::default(),
+            holes: PendingGaps::default(),
         }
     }
 
@@ -268,7 +268,7 @@ impl LaneBook {
     }
 
     /// The book as a state file has it: at `cursor`, with what is settled above it. `None`: that does not add up.
-    pub(crate) fn restored(mut self, cursor: Position, settled: Settled, ledger: Ledger) -> Option<LaneBook> {
+    pub(crate) fn restored(mut self, cursor: Position, settled: Settled, ledger: OutcomeCounts) -> Option<LaneLedger> {
         (self.cursor, self.settled, self.ledger) = (cursor, settled, ledger);
         self.advance();
         (self.ledger.total() == self.appended() - self.waiting()).then_some(self)
@@ -291,13 +291,13 @@ impl LaneBook {
     }
 
     /// Adds a mark for `position` and a stride beyond it. It must be durable before the attempt: until
-    /// [`LaneBook::marks_written`] it lets nobody pass.
+    /// [`LaneLedger::marks_written`] it lets nobody pass.
     pub fn mark(&mut self, position: Position, epoch: Epoch, boot: BootId, now_ms: u64) {
         // What an older mark of this epoch covered but nobody attempted belongs to the new one, with its later time.
         if let Some(last) = self.marks.last_mut().filter(|mark| mark.epoch == epoch) {
             last.upto = last.upto.min(self.attempted);
         }
-        self.marks.push(Mark { upto: position + (MARK_STRIDE - 1), epoch, boot, since_ms: now_ms });
+        self.marks.push(AttemptMark { upto: position + (MARK_STRIDE - 1), epoch, boot, since_ms: now_ms });
         self.unwritten = true;
         let cursor = self.cursor;
         self.marks.retain(|mark| mark.upto >= cursor);
@@ -318,12 +318,12 @@ impl LaneBook {
     }
 
     /// Takes a mark for granted: the lane's history is lost, and anything may have been sent.
-    pub(crate) fn presume(&mut self, mark: Mark) {
+    pub(crate) fn presume(&mut self, mark: AttemptMark) {
         self.marks.push(mark);
     }
 
-    /// Sabotage: what was attempted counts as accepted.
-    pub(crate) fn ahead(mut self) -> LaneBook {
+    /// Failpoint: what was attempted counts as accepted.
+    pub(crate) fn ahead(mut self) -> LaneLedger {
         self.settle_below(self.attempted.next(), self.read_from, Outcome::Accepted);
         self
     }
@@ -339,8 +339,8 @@ impl LaneBook {
     }
 
     /// The mark under which an epoch before `epoch` may have attempted a record; `None`: certainly never sent by one.
-    pub fn maybe_sent(&self, position: Position, record_epoch: Epoch, epoch: Epoch) -> Option<Mark> {
-        let earlier = |mark: &&Mark| mark.epoch < epoch && mark.epoch >= record_epoch && position <= mark.upto;
+    pub fn maybe_sent(&self, position: Position, record_epoch: Epoch, epoch: Epoch) -> Option<AttemptMark> {
+        let earlier = |mark: &&AttemptMark| mark.epoch < epoch && mark.epoch >= record_epoch && position <= mark.upto;
         self.marks.iter().find(earlier).copied()
     }
 }

@@ -5,8 +5,8 @@ use crate::journal::checkpoint::lane_state::{LaneState, Room};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-fn book(appended: u64) -> LaneBook {
-    let mut book = LaneBook::new(LaneId(0), "main".into(), Number(1));
+fn book(appended: u64) -> LaneLedger {
+    let mut book = LaneLedger::new(LaneId(0), "main".into(), Number(1));
     book.next = Position(appended + 1);
     book
 }
@@ -70,7 +70,7 @@ proptest! {
             let restored = LaneState::of(&book, Room { intervals, ..Room::FULL }).into_book().unwrap();
             settled.retain(|position, _| restored.is_settled(Position(*position)));
             let counts = |of: &BTreeMap<u64, Outcome>| {
-                let mut counts = Ledger::default();
+                let mut counts = OutcomeCounts::default();
                 of.values().for_each(|outcome| *counts.of(*outcome) += 1);
                 counts
             };
@@ -79,7 +79,7 @@ proptest! {
             prop_assert_eq!(restored.waiting() + restored.ledger.total(), restored.appended());
             prop_assert!((1..=150).all(|position| book.is_settled(Position(position)) || !restored.is_settled(Position(position))));
             let above = settled.range(restored.cursor.0..).map(|(position, outcome)| (*position, *outcome)).collect();
-            let runs = restored.settled.runs().fold(Ledger::default(), |sum, (.., ended)| sum.with(ended));
+            let runs = restored.settled.runs().fold(OutcomeCounts::default(), |sum, (.., ended)| sum.with(ended));
             prop_assert_eq!(runs, counts(&above));
             book = restored;
         }

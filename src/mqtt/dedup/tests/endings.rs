@@ -14,7 +14,7 @@ fn a_replay_after_a_crash_is_a_replay_and_no_habit_of_the_broker() {
     }
     let saved = running.save(Number(2));
     for before in 0..3 {
-        let mut restarted = Recogniser::new(saved.clone(), SESSION, RUN);
+        let mut restarted = Deduplicator::new(saved.clone(), SESSION, RUN);
         (1..=2).for_each(|number| restarted.seed(&retained(number as u8 - 1).record(number), None));
         restarted.seeded(Number(2));
         restarted.replays_go_on(Replays::default());

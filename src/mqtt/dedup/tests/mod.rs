@@ -67,15 +67,15 @@ fn on(connection: u64) -> Delivery<'static> {
     Delivery { filter: "t/#", connection, session_kept: true }
 }
 
-fn fresh() -> Recogniser {
-    Recogniser::new(None, SESSION, RUN)
+fn fresh() -> Deduplicator {
+    Deduplicator::new(None, SESSION, RUN)
 }
 
-fn is_repeat(recogniser: &mut Recogniser, came: Came, connection: u64) -> bool {
+fn is_repeat(recogniser: &mut Deduplicator, came: Came, connection: u64) -> bool {
     recogniser.judge(&came.draft(), on(connection)).is_repeat()
 }
 
-fn mark(recogniser: &mut Recogniser, came: Came, connection: u64) -> Option<PossibleDuplicate> {
+fn mark(recogniser: &mut Deduplicator, came: Came, connection: u64) -> Option<PossibleDuplicate> {
     let verdict = recogniser.judge(&came.draft(), on(connection));
     assert!(!verdict.is_repeat(), "{came:?} is recorded");
     verdict.duplicate

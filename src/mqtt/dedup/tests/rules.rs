@@ -68,7 +68,7 @@ proptest! {
             running.seed(&record.record(index as u64 + 1), None);
             running.changed = true;
         }
-        let mut restarted = Recogniser::new(saved, SESSION, RUN);
+        let mut restarted = Deduplicator::new(saved, SESSION, RUN);
         for (index, record) in records.iter().enumerate().skip(tail_from) {
             restarted.seed(&record.record(index as u64 + 1), None);
         }
@@ -290,7 +290,7 @@ fn a_saved_table_that_does_not_join_the_tail_is_discarded() {
     let retained = Came { id: 0, retain: true, ..PLAIN };
     let skipped = |through, tail: Option<u64>, durable| {
         let seen = Seen { through, topics: topics.clone(), ..Seen::default() };
-        let mut recogniser = Recogniser::new(Some(seen), SESSION, RUN);
+        let mut recogniser = Deduplicator::new(Some(seen), SESSION, RUN);
         if let Some(first) = tail {
             recogniser.seed(&Came { topic: 2, ..PLAIN }.record(first), None);
         }

@@ -55,7 +55,7 @@ struct World {
     wire: VecDeque<(Sent, bool)>,
     acks: VecDeque<u16>,
     connection: u64,
-    recogniser: Recogniser,
+    recogniser: Deduplicator,
     /// Handed to the journal: what, and under which packet id and place; not durable yet.
     pending: Vec<(u64, Draft, Verdict, bool)>,
     /// Durable: the message's serial, and the record.
