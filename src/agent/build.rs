@@ -9,9 +9,10 @@ use crate::mqtt::{self, Route};
 use crate::profile::Profile;
 use crate::record::LaneId;
 use crate::sqs::client::{SenderError, SqsSender};
+use crate::sync::locked;
 use crate::tls::{self, TlsError, TlsOptions};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// A configuration that can be run.
 #[derive(Debug)]
@@ -87,7 +88,7 @@ impl Chosen {
         if std::ptr::eq(asked, reader) {
             return;
         }
-        let new = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(reader.name());
+        let new = locked(&self.0).insert(reader.name());
         if new {
             tracing::info!(
                 profile = reader.name(),

@@ -264,7 +264,10 @@ async fn keep_draining(
         if AssertUnwindSafe(drain.run(stop.clone())).catch_unwind().await.is_ok() {
             return;
         }
-        tracing::error!(lane = options.queue.name, "a drain ended by a panic and is started again; please report this");
+        tracing::error!(
+            queue = options.queue.name,
+            "a drain ended by a panic and is started again; please report this"
+        );
         tokio::time::sleep(DRAIN_RESTART).await;
     }
 }

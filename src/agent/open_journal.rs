@@ -142,7 +142,7 @@ pub(super) fn say_opened(report: &OpenReport, journal: &Journal) {
     }
     for lane in &report.stranded {
         tracing::error!(
-            lane,
+            queue = lane,
             "records wait for a queue that is not configured; add a section [queues.…] of this name, which needs no route, to send them"
         );
     }

@@ -99,7 +99,7 @@ impl<S: BatchSender> Drain<S> {
     }
 
     fn unreadable(&mut self, position: Position) {
-        tracing::error!(lane = self.lane_name(), position = position.0, "record lost: it cannot be read back");
+        tracing::error!(queue = self.lane_name(), position = position.0, "record lost: it cannot be read back");
         self.context.lane.settle([(position, Outcome::Damaged)]);
         self.release(position);
     }
@@ -153,7 +153,11 @@ impl<S: BatchSender> Drain<S> {
             }
         }
         if self.gate.answered() {
-            tracing::info!(lane = self.lane_name(), waiting = self.context.lane.waiting(), "queue takes records again");
+            tracing::info!(
+                queue = self.lane_name(),
+                waiting = self.context.lane.waiting(),
+                "queue takes records again"
+            );
         }
     }
 
@@ -176,7 +180,7 @@ impl<S: BatchSender> Drain<S> {
             match fault.class {
                 FaultClass::WaitForConfiguration | FaultClass::WaitForClock | FaultClass::Bug => {
                     tracing::error!(
-                        lane,
+                        queue = lane,
                         code,
                         error = fault.text,
                         remedy = fault.remedy,
@@ -184,7 +188,7 @@ impl<S: BatchSender> Drain<S> {
                     );
                 }
                 _ => tracing::warn!(
-                    lane,
+                    queue = lane,
                     code,
                     error = fault.text,
                     "queue does not take records now, they wait in the journal"
@@ -208,7 +212,7 @@ impl<S: BatchSender> Drain<S> {
                 if let Some(limit) = classify::learn_limit(&text) {
                     let least = self.size_limit.learn(limit, Instant::now());
                     tracing::warn!(
-                        lane = self.lane_name(),
+                        queue = self.lane_name(),
                         limit = least,
                         "the queue's own maximum message size is learnt"
                     );

@@ -39,7 +39,7 @@ impl<S: BatchSender> Drain<S> {
         self.setting_aside += 1;
         let (lane, position) = (self.context.lane.clone(), item.position);
         tracing::error!(
-            lane = self.lane_name(),
+            queue = self.lane_name(),
             position = position.0,
             key = record.key,
             code,
@@ -78,7 +78,7 @@ impl<S: BatchSender> Drain<S> {
             }
             Err(error) => {
                 self.batcher.again(position, false, Some(Instant::now() + HOLD_MAX));
-                tracing::warn!(lane = self.lane_name(), position = position.0, %error, "record not put into quarantine, tried again");
+                tracing::warn!(queue = self.lane_name(), position = position.0, %error, "record not put into quarantine, tried again");
             }
         }
         self.quarantined_in_row = self.quarantined_in_row.saturating_sub(1);

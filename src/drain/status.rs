@@ -2,9 +2,10 @@
 
 use crate::drain::gate::GateState;
 use crate::sqs::FaultClass;
+use crate::sync::locked;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 /// What a drain is doing.
@@ -135,7 +136,7 @@ impl DrainShared {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, DrainStatus> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 }
 

@@ -189,7 +189,7 @@ impl<S: BatchSender> Drain<S> {
                 Ok(None) => break,
                 Err(_) => {
                     tracing::warn!(
-                        lane = self.options.queue.name,
+                        queue = self.options.queue.name,
                         flights = self.in_flight,
                         "flights abandoned at stop; their records go again"
                     );
@@ -274,7 +274,7 @@ impl<S: BatchSender> Drain<S> {
                     Ok(records) => self.take_in(records),
                     Err(error) => {
                         if self.cannot_read.is_none() {
-                            tracing::warn!(lane = self.options.queue.name, %error, "journal cannot be read now");
+                            tracing::warn!(queue = self.options.queue.name, %error, "journal cannot be read now");
                         }
                         self.cannot_read = Some(error.to_string());
                         self.read_after = Some(Instant::now() + READ_RETRY);
@@ -329,7 +329,7 @@ impl<S: BatchSender> Drain<S> {
 
     fn link_returned(&mut self) {
         if self.gate.link_returned(Instant::now()) {
-            tracing::info!(lane = self.lane_name(), "an address or a route has come: the queue is tried at once");
+            tracing::info!(queue = self.lane_name(), "an address or a route has come: the queue is tried at once");
         }
     }
 

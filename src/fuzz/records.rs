@@ -11,9 +11,10 @@ use crate::record::{
 use crate::sqs::Entry;
 use crate::sqs::entry::{Rendering, Unsendable, render};
 use crate::sqs::limits::{ATTRIBUTES, ENTRY_BYTES, ID_CHARS, takes, takes_in_id};
+use crate::sync::locked;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 const JOURNAL: JournalId = JournalId(0x1234_5678_9abc_def0);
 const LANE: LaneId = LaneId(3);
@@ -128,7 +129,7 @@ fn check_one_group(profile: &Profile, flags: u8, record: &Record) {
     if identity.key_kind != KeyKind::Frame || !by_device {
         return;
     }
-    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut seen = locked(&SEEN);
     let seen = seen.get_or_insert_default();
     if seen.len() >= SEEN_MAX {
         seen.clear();
@@ -148,7 +149,7 @@ fn check_one_payload(profile: &Profile, flags: u8, record: &Record) {
     if !identity.key_kind.identifies() || (flags & 2 != 0 && profile.name() == "microshare") {
         return;
     }
-    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut seen = locked(&SEEN);
     let seen = seen.get_or_insert_default();
     if seen.len() >= SEEN_MAX {
         seen.clear();

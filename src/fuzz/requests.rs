@@ -8,11 +8,12 @@ use crate::status::connections::Seat;
 use crate::status::door::Door;
 use crate::status::server::{self, Site};
 use crate::status::token::{TokenFile, read_line};
+use crate::sync::locked;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -54,7 +55,7 @@ pub(super) fn run(input: &[u8]) {
     let seat = Seat::alone(how & BRIEF != 0);
     runtime(|runtime| runtime.block_on(server::serve_connection(wire, site, seat)));
     let heads = bytes.windows(4).any(|four| four == b"HEAD");
-    let opened = check_answers(&written.lock().unwrap_or_else(PoisonError::into_inner), heads);
+    let opened = check_answers(&locked(&written), heads);
     assert!(!(opened && closed), "opened without the token");
 }
 
@@ -128,7 +129,7 @@ impl AsyncRead for Wire {
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.unanswered = 0;
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        locked(&self.written).extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 

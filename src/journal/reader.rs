@@ -208,7 +208,7 @@ impl Lane {
             if let Some(PendingGap { reason, ranges, count, .. }) = &told {
                 let (lane, reason) = (self.book(|book| book.name.clone()), reason.outcome());
                 tracing::error!(
-                    lane,
+                    queue = lane,
                     reason,
                     ?ranges,
                     count,

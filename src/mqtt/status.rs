@@ -7,9 +7,10 @@ use crate::mqtt::failure::Outage;
 use crate::mqtt::subscriptions::Grant;
 use crate::mqtt::tap::{Listener, Taps};
 use crate::mqtt::unrouted::{Unrouted, UnroutedStatus};
+use crate::sync::locked;
 use serde::Serialize;
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// What intake is doing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -293,7 +294,7 @@ impl IntakeShared {
 
     fn lock(&self) -> MutexGuard<'_, Shown> {
         // Counts are whole at every step, so a reader that panicked left nothing half done.
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.shown)
     }
 }
 

@@ -2,14 +2,15 @@
 //! stands at the broker, whose arrival could throw the agent out. It costs one look at a number while nobody listens.
 
 use crate::record::Message;
+use crate::sync::locked;
 use crate::topic::matches;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use rumqttc::Publish;
 use serde::{Deserialize, Serialize};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 /// Most listeners at a time.
@@ -47,7 +48,7 @@ impl Listener {
 impl Taps {
     /// Listens for the next `count` messages on `filters`. `None`: too many listen already.
     pub(super) fn listen(&self, filters: Vec<String>, count: usize) -> Option<Listener> {
-        let mut taps = self.taps.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taps = locked(&self.taps);
         taps.retain(|tap| !tap.heard.is_closed());
         if taps.len() >= LISTENERS_MAX {
             return None;
@@ -65,7 +66,7 @@ impl Taps {
         if self.count.load(Relaxed) == 0 {
             return;
         }
-        let mut taps = self.taps.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taps = locked(&self.taps);
         taps.retain_mut(|tap| tap.hears(publish));
         self.count.store(taps.len(), Relaxed);
     }

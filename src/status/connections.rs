@@ -2,8 +2,9 @@
 
 use crate::status::places::{Kind, Peer, Places};
 use crate::status::server::{Site, serve_connection};
+use crate::sync::locked;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::{AbortHandle, JoinSet};
@@ -49,10 +50,6 @@ impl Connections {
     }
 }
 
-fn locked(places: &Mutex<Places>) -> MutexGuard<'_, Places> {
-    places.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// A connection's place, given back when it is dropped.
 pub(crate) struct Seat {
     places: Arc<Mutex<Places>>,
@@ -89,14 +86,14 @@ impl Seat {
     pub(super) async fn pause(&self, time: Duration) {
         locked(&self.places).pause(self.id);
         let end = Instant::now() + time;
-        *self.pause.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+        *locked(&self.pause) = Some(end);
         tokio::time::sleep_until(end).await;
         locked(&self.places).wait(self.id);
     }
 
     /// Keeps the place of somebody who has gone until their pause is over: to hang up and to come back saves none of it.
     async fn sit_out(&self) {
-        let end = *self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = *locked(&self.pause);
         if let Some(end) = end {
             tokio::time::sleep_until(end).await;
         }

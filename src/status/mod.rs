@@ -17,11 +17,12 @@ use crate::drain::{DrainShared, DrainStatus};
 use crate::journal::{Journal, JournalStats, LaneStats, volume};
 use crate::mqtt::names::Names;
 use crate::mqtt::{IntakeShared, IntakeStatus};
+use crate::sync::locked;
 use history::{DrainForecast, History, Point};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// How it goes, in one word.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -153,11 +154,11 @@ impl StatusHub {
     }
 
     fn stages<R>(&self, look: impl FnOnce(&mut Stages) -> R) -> R {
-        look(&mut self.stages.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut locked(&self.stages))
     }
 
     fn names_lock(&self) -> MutexGuard<'_, Named> {
-        self.named.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.named)
     }
 
     /// The configuration in effect, as a file.
@@ -225,7 +226,7 @@ impl StatusHub {
         let stages = self.stages(|stages| stages.clone());
         let Some((journal, _)) = stages.journal else { return false };
         let now_ms = self.clock.now().boottime_ms;
-        let mut histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut histories = locked(&self.histories);
         let mut waiting = false;
         for lane in journal.stats().lanes {
             let drain = stages.drains.iter().find(|(queue, _)| *queue == lane.name);
@@ -240,7 +241,7 @@ impl StatusHub {
     pub fn page(&self) -> String {
         let snapshot = self.snapshot();
         let recent = self.stages(|stages| stages.intake.clone()).map(|shared| shared.recent()).unwrap_or_default();
-        let histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
+        let histories = locked(&self.histories);
         page::render(&snapshot, &histories, &recent, self.clock.now().boottime_ms / 1000)
     }
 
@@ -263,7 +264,7 @@ impl StatusHub {
         let drain = |name: &str| {
             stages.drains.iter().find(|(queue, _)| queue == name).map(|(_, shared)| shared.snapshot(now_ms))
         };
-        let histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
+        let histories = locked(&self.histories);
         let queues = self.queues.iter().map(|(name, url)| {
             let (lane, drain) = (lane(name), drain(name).unwrap_or_default());
             let outlook = lane.as_ref().map(|lane| {

@@ -151,7 +151,7 @@ impl Shared {
         aside::note_lost(&self.path, lane, &ranges);
         if count > 0 {
             tracing::error!(
-                lane = name,
+                queue = name,
                 from = from.0,
                 to = to.before().0,
                 count,

@@ -133,7 +133,7 @@ pub(crate) fn forget(books: &mut Vec<LaneLedger>, options: &JournalOptions, quar
         let forgotten = idle(book) && !aside.contains(&book.id);
         if forgotten {
             tracing::info!(
-                lane = book.name,
+                queue = book.name,
                 accepted = book.ledger.accepted,
                 "lane forgotten: no queue has its name, and nothing waits in it"
             );

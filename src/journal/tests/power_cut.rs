@@ -14,10 +14,11 @@ use crate::journal::tests::{
     read_all, settle, start,
 };
 use crate::record::{Epoch, LaneId, Number, Position};
+use crate::sync::locked;
 use ::power_cut::{Call, Device, Disk, Event, Fault, Habits, Image, Recording, Trace};
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 /// There is one recording at a time in a process.
@@ -47,7 +48,7 @@ fn recorded(work: impl FnOnce(&Path, &Recording)) -> Trace {
 }
 
 fn recorded_with(habits: Habits, work: impl FnOnce(&Path, &Recording)) -> Trace {
-    let _alone = RECORDS.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = locked(&RECORDS);
     let dir = crate::testing::fast_dir();
     let recording = Recording::start(dir.path(), habits);
     work(dir.path(), &recording);

@@ -182,7 +182,7 @@ impl<T: Ticket> Writer<T> {
                 let (lane, count) = (&book.name, hole.count);
                 let (from, to) = (hole.ranges[0].0.0, upto.before().0);
                 tracing::error!(
-                    lane,
+                    queue = lane,
                     from,
                     to,
                     count,

@@ -4,6 +4,7 @@
 use crate::config::CredentialsSource;
 use crate::sqs::client::{Clock, Keys, QueueConfig, Shared, SqsSender, Tie, sdk_client};
 use crate::sqs::credentials::CsvKeys;
+use crate::sync::locked;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -11,7 +12,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// What the next attempts are answered with.
 #[derive(Clone, Debug, Default)]
@@ -20,13 +21,13 @@ pub(crate) struct Canned(Arc<Mutex<http::Response<Vec<u8>>>>);
 impl Canned {
     /// Puts an answer in the place of the one before.
     pub(crate) fn set(&self, answer: http::Response<Vec<u8>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = answer;
+        *locked(&self.0) = answer;
     }
 }
 
 impl HttpConnector for Canned {
     fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
-        let answer = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().map(SdkBody::from);
+        let answer = locked(&self.0).clone().map(SdkBody::from);
         let answer = HttpResponse::try_from(answer).map_err(|error| ConnectorError::other(error.into(), None));
         HttpConnectorFuture::ready(answer)
     }

@@ -18,6 +18,7 @@ pub mod proxy;
 
 use crate::clock::Clock;
 use crate::sqs::limits::ANSWER_BYTES;
+use crate::sync::locked;
 use crate::tls::ClientTls;
 use aws_smithy_runtime_api::client::connection::{CaptureSmithyConnection, ConnectionMetadata};
 use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
@@ -37,7 +38,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use proxy::ProxySettings;
 use rustls::ClientConfig;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 /// How long an idle connection may be used again.
@@ -101,7 +102,7 @@ impl HttpClient for Http {
     /// Asked at every attempt: a connector that were not kept would have an empty pool each time.
     fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
         let timeouts = Timeouts { connect: settings.connect_timeout(), read: settings.read_timeout() };
-        let mut kept = self.0.connectors.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = locked(&self.0.connectors);
         if let Some((_, connector)) = kept.iter().find(|(of, _)| *of == timeouts) {
             return connector.clone();
         }

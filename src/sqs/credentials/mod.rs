@@ -16,13 +16,14 @@ pub(super) use chain::AnchoredTime;
 pub use chain::ChainKeys;
 pub use csv::{AccessKey, CsvError, parse_csv};
 
+use crate::sync::locked;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, Result, future};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::{fmt, fs, io};
 
 /// More than any key file has; a device file or a log must not fill the memory.
@@ -118,7 +119,7 @@ impl CsvKeys {
     /// # Errors
     /// When no usable key has been seen yet.
     pub fn current(&self) -> std::result::Result<Credentials, FileError> {
-        let mut seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = locked(&self.0.seen);
         // Taken before reading: a file replaced meanwhile has another stamp and is read again next time.
         let stamp = Stamp::of_file(&self.0.path);
         if stamp.is_none() || stamp != seen.stamp {
@@ -153,13 +154,13 @@ impl CsvKeys {
 
     /// Whether the file is another than the one read last.
     pub fn changed(&self) -> bool {
-        let seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = locked(&self.0.seen);
         seen.stamp != Stamp::of_file(&self.0.path)
     }
 
     /// Makes the next attempt read the file, whatever its stamp.
     pub fn forget(&self) {
-        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner).stamp = None;
+        locked(&self.0.seen).stamp = None;
     }
 }
 
