@@ -39,8 +39,6 @@ struct Waiting {
     group: Arc<str>,
     bytes: usize,
     urgent: bool,
-    /// Goes behind its group: never, but for the sabotage.
-    behind: bool,
 }
 
 #[derive(Debug, Default)]
@@ -77,7 +75,7 @@ impl Batcher {
     /// Adds a record that was read. `urgent`: it may have been sent already.
     pub fn push(&mut self, position: Position, group: &str, bytes: usize, urgent: bool) {
         let group: Arc<str> = self.groups.get_key_value(group).map_or_else(|| group.into(), |(known, _)| known.clone());
-        self.records.insert(position, Waiting { group: group.clone(), bytes, urgent, behind: false });
+        self.records.insert(position, Waiting { group: group.clone(), bytes, urgent });
         self.change(&group, |group| {
             group.waiting.insert(position);
         });
@@ -116,8 +114,7 @@ impl Batcher {
         let most = if self.ordering == Ordering::Packed && state.strict_left == 0 { entries } else { 1 };
         let mut left = bytes;
         let mut take = Vec::new();
-        let in_turn = |behind| state.waiting.iter().filter(move |position| self.records[*position].behind == behind);
-        for &position in in_turn(false).chain(in_turn(true)).take(most) {
+        for &position in state.waiting.iter().take(most) {
             let bytes = self.records[&position].bytes;
             let alone = empty && take.is_empty();
             if bytes > left && !alone {
@@ -141,7 +138,6 @@ impl Batcher {
     pub fn again(&mut self, position: Position, urgent: bool, hold: Option<Instant>) {
         let Some(record) = self.records.get_mut(&position) else { return };
         record.urgent |= urgent;
-        record.behind = crate::failpoints::is_armed(crate::failpoints::Failpoint::Overtake);
         let group = record.group.clone();
         self.change(&group, |group| {
             group.in_flight -= 1;

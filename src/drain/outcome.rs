@@ -2,13 +2,14 @@
 
 use crate::drain::send::{BatchItem, BatchOutcome, ItemOutcome};
 use crate::drain::settle::{self, Verdict};
-use crate::drain::task::Drain;
+use crate::drain::task::{Drain, Event};
 use crate::failpoints::{self, Failpoint};
 use crate::journal::books::Outcome;
 use crate::profile::order_key;
 use crate::record::Position;
 use crate::sqs::limits::LEAST_MESSAGE_BYTES;
 use crate::sqs::{BatchSender, Fault, FaultClass, classify};
+use futures_util::FutureExt;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -19,6 +20,8 @@ const SHRUNK: u32 = 20;
 /// A refused record's group is held for this long, doubling up to the maximum.
 const HOLD_FIRST: Duration = Duration::from_millis(500);
 pub(super) const HOLD_MAX: Duration = Duration::from_secs(30);
+/// For so long the failpoint lets a group go on without a record of it.
+const OVERTAKEN: Duration = Duration::from_millis(100);
 
 impl<S: BatchSender> Drain<S> {
     pub(super) fn take_outcome(&mut self, batch: BatchOutcome) {
@@ -45,7 +48,7 @@ impl<S: BatchSender> Drain<S> {
                     trouble = trouble.or(told);
                 }
                 ItemOutcome::Judged(Verdict::NotSent) | ItemOutcome::Postponed => {
-                    self.batcher.again(item.position, false, None)
+                    self.again(item.position, false, None)
                 }
                 ItemOutcome::Judged(Verdict::Refused { code, text }) => {
                     let told = self.refused(item, code, text, attempted_ms);
@@ -91,7 +94,7 @@ impl<S: BatchSender> Drain<S> {
             // A stranger's refusal is no reason to give a record up, and no reason to stop the others.
             Some((Some(Alone::Hold), _)) => self.hold(item.position, true),
             // The gate makes all wait.
-            Some((None, _)) => self.batcher.again(item.position, true, None),
+            Some((None, _)) => self.again(item.position, true, None),
             // The answer spoke of others but not of this one: its group waits.
             None => self.hold(item.position, true),
         }
@@ -220,7 +223,7 @@ impl<S: BatchSender> Drain<S> {
                 self.quarantine(item, code, text)
             }
             FaultClass::SlowDown | FaultClass::WaitForConfiguration | FaultClass::WaitForClock => {
-                self.batcher.again(item.position, false, None);
+                self.again(item.position, false, None);
                 let text = format!("{} ({code}: {text})", meaning.reason);
                 let remedy = meaning.remedy.to_owned();
                 let (class, code) = (meaning.class, Some(code));
@@ -235,6 +238,20 @@ impl<S: BatchSender> Drain<S> {
         }
     }
 
+    /// Puts a record back: it goes again, before anything newer of its group. `urgent`: the queue may have it already.
+    pub(super) fn again(&mut self, position: Position, urgent: bool, hold: Option<Instant>) {
+        if failpoints::is_armed(Failpoint::Overtake)
+            && let Some(record) = self.held.get(&position).and_then(|held| held.record.clone())
+        {
+            // Its group goes on without it.
+            self.batcher.done(position);
+            let late = tokio::time::sleep(OVERTAKEN).map(move |()| Event::Overtaken(position, record));
+            self.events.push(late.boxed());
+            return;
+        }
+        self.batcher.again(position, urgent, hold);
+    }
+
     /// Puts a record back and lets its group wait, longer each time.
     fn hold(&mut self, position: Position, urgent: bool) {
         let refusals = self.held.get_mut(&position).map_or(0, |held| {
@@ -242,7 +259,7 @@ impl<S: BatchSender> Drain<S> {
             held.refusals
         });
         let hold = HOLD_FIRST.saturating_mul(1 << refusals.saturating_sub(1).min(10)).min(HOLD_MAX);
-        self.batcher.again(position, urgent, Some(Instant::now() + hold));
+        self.again(position, urgent, Some(Instant::now() + hold));
     }
 }
 

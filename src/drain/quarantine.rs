@@ -22,7 +22,7 @@ impl<S: BatchSender> Drain<S> {
     pub(super) fn quarantine(&mut self, item: BatchItem, code: String, text: String) -> Option<Fault> {
         // Counted from here on, not from when it is on disk: other flights land meanwhile.
         if self.quarantined_in_row >= QUARANTINE_ROW {
-            self.batcher.again(item.position, false, None);
+            self.again(item.position, false, None);
             // What was learnt of the queue's largest message may be out of date: the probe asks the queue itself again.
             self.size_limit.forget();
             return Some(parked(
@@ -32,7 +32,7 @@ impl<S: BatchSender> Drain<S> {
             ));
         }
         let Some(record) = item.record else {
-            self.batcher.again(item.position, false, None);
+            self.again(item.position, false, None);
             return None;
         };
         self.quarantined_in_row += 1;
@@ -67,7 +67,7 @@ impl<S: BatchSender> Drain<S> {
                 return;
             }
             Ok(false) => {
-                self.batcher.again(position, false, None);
+                self.again(position, false, None);
                 let fault = parked(
                     "the quarantine is full, and more records are refused for good".to_owned(),
                     "look at why they are refused (tidegate journal quarantine list), keep a copy (tidegate journal \
@@ -77,7 +77,7 @@ impl<S: BatchSender> Drain<S> {
                 self.failed(&fault, false);
             }
             Err(error) => {
-                self.batcher.again(position, false, Some(Instant::now() + HOLD_MAX));
+                self.again(position, false, Some(Instant::now() + HOLD_MAX));
                 tracing::warn!(queue = self.lane_name(), position = position.0, %error, "record not put into quarantine, tried again");
             }
         }

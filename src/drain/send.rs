@@ -5,7 +5,7 @@ use crate::config::{BodyFormat, RecordsConfig};
 use crate::drain::duplicate::SendHistory;
 use crate::drain::settle::{self, Verdict};
 use crate::drain::status::CANNOT_READ;
-use crate::journal::{Lane, ReadRecord};
+use crate::journal::Lane;
 use crate::record::type_template::Template;
 use crate::record::{Number, Position, Record};
 use crate::sqs::client::attempt_limit;
@@ -200,19 +200,15 @@ fn render_batch<S>(context: &DrainContext<S>, items: Vec<BatchItem>, bounds: Bou
     (rendered, entries, marked, left)
 }
 
-/// What a record is likely to take in a batch, before it is rendered.
-pub(super) fn estimate(read: &ReadRecord) -> usize {
-    weight(&read.record)
+/// What a record is likely to take in a batch, before it is rendered, in bytes.
+pub(super) fn estimate(record: &Record) -> usize {
+    const AROUND: usize = 700;
+    record.draft.message.payload.len() + record.draft.message.topic.len() + AROUND
 }
 
 /// The most that a batch of these records weighs. Rendered, a text full of quotes doubles; more than one record never
 /// exceed the batch's bound.
 fn weight_max(items: &[BatchItem], bytes_max: usize) -> usize {
-    let weights = || items.iter().filter_map(|item| item.record.as_deref()).map(|record| 2 * weight(record));
+    let weights = || items.iter().filter_map(|item| item.record.as_deref()).map(|record| 2 * estimate(record));
     weights().sum::<usize>().min(bytes_max.max(weights().max().unwrap_or(0)))
-}
-
-fn weight(record: &Record) -> usize {
-    const AROUND: usize = 700;
-    record.draft.message.payload.len() + record.draft.message.topic.len() + AROUND
 }

@@ -9,7 +9,7 @@ use crate::drain::send::{self, BatchItem, BatchOutcome, Bounds, DrainContext};
 use crate::drain::size_limit::SizeLimit;
 use crate::drain::status::{DrainShared, DrainState};
 use crate::failpoints::{self, Failpoint};
-use crate::journal::{JournalError, Lane, MaybeSent, ReadRecord, Reader};
+use crate::journal::{JournalError, Lane, ReadRecord, Reader};
 use crate::profile::order_key;
 use crate::record::{Number, Position, Record};
 use crate::sqs::limits::BATCH_ENTRIES;
@@ -67,7 +67,12 @@ pub(super) struct Held {
 pub(super) enum Event {
     Sent(BatchOutcome),
     Read(Reader, Result<Vec<ReadRecord>, JournalError>),
-    Quarantined { position: Position, kept: Result<bool, JournalError> },
+    Quarantined {
+        position: Position,
+        kept: Result<bool, JournalError>,
+    },
+    /// The failpoint of this name: a record comes back behind others of its group.
+    Overtaken(Position, Arc<Record>),
 }
 
 /// The drain of one lane. Made by [`Drain::new`], run by [`Drain::run`].
@@ -282,6 +287,10 @@ impl<S: BatchSender> Drain<S> {
                 }
             }
             Event::Quarantined { position, kept } => self.quarantined(position, kept),
+            Event::Overtaken(position, record) => {
+                let bytes = send::estimate(&record);
+                self.batcher.push(position, &order_key(&record), bytes, true);
+            }
         }
     }
 
@@ -296,7 +305,7 @@ impl<S: BatchSender> Drain<S> {
                 continue;
             }
             let history = SendHistory::from_marks(read.maybe_sent);
-            let bytes = send::estimate(&read);
+            let bytes = send::estimate(&read.record);
             let keep = self.kept_bytes + bytes <= KEEP_BYTES;
             self.kept_bytes += if keep { bytes } else { 0 };
             let record = &read.record;
@@ -322,8 +331,7 @@ impl<S: BatchSender> Drain<S> {
 
     fn forget(&mut self, position: Position) {
         if let Some(record) = self.held.remove(&position).and_then(|held| held.record) {
-            let read = ReadRecord { position, record, maybe_sent: MaybeSent::No };
-            self.kept_bytes = self.kept_bytes.saturating_sub(send::estimate(&read));
+            self.kept_bytes = self.kept_bytes.saturating_sub(send::estimate(&record));
         }
     }
 

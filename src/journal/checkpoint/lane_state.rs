@@ -4,7 +4,7 @@
 //! names and detail of its ranges, never its count or its reason.
 
 use crate::failpoints::Failpoint;
-use crate::journal::ledger::books::{AttemptMark, LaneLedger, MARKS_MAX, OutcomeCounts};
+use crate::journal::ledger::books::{AttemptMark, LaneLedger, MARKS_MAX, Outcome, OutcomeCounts};
 use crate::journal::ledger::gaps::{GROUPS_MAX, PendingGap, PendingGaps, RANGES_MAX};
 use crate::journal::ledger::settled::Settled;
 use crate::record::{LaneId, Number, Position};
@@ -96,7 +96,9 @@ impl LaneState {
     /// The book as it can be written in so much room.
     pub(crate) fn of(book: &LaneLedger, room: Room) -> LaneState {
         if crate::failpoints::is_armed(Failpoint::CursorFirst) && book.cursor <= book.attempted_upto() {
-            return LaneState::of(&book.clone().ahead(), room);
+            let mut ahead = book.clone();
+            ahead.settle_below(book.attempted_upto().next(), book.read_from, Outcome::Accepted);
+            return LaneState::of(&ahead, room);
         }
         let mut ledger = book.ledger;
         let (mut settled, mut ended) = (Vec::new(), Vec::new());

@@ -322,12 +322,6 @@ impl LaneLedger {
         self.marks.push(mark);
     }
 
-    /// Failpoint: what was attempted counts as accepted.
-    pub(crate) fn ahead(mut self) -> LaneLedger {
-        self.settle_below(self.attempted.next(), self.read_from, Outcome::Accepted);
-        self
-    }
-
     /// Notes an attempt, so that later marks leave its mark in force.
     pub fn attempted(&mut self, position: Position) {
         self.attempted = self.attempted.max(position);
