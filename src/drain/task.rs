@@ -96,11 +96,11 @@ pub struct Drain<S> {
     reader: Option<Reader>,
     options: DrainOptions,
     kept_bytes: usize,
-    in_flight: usize,
+    pub(super) in_flight: usize,
     /// Read up to the durable high water; more comes when that changes.
-    at_end: bool,
+    pub(super) at_end: bool,
     read_after: Option<Instant>,
-    cannot_read: Option<String>,
+    pub(super) cannot_read: Option<String>,
     /// The next look whether the cause of parking is mended; not put off by what happens meanwhile.
     look_at: Option<Instant>,
 }
@@ -375,27 +375,6 @@ impl<S: BatchSender> Drain<S> {
 
     pub(super) fn lane_name(&self) -> &str {
         &self.options.queue.name
-    }
-
-    fn show(&self) {
-        let now = Instant::now();
-        let mut status = self.shared.lock();
-        status.in_flight = self.in_flight;
-        status.flights_allowed = self.gate.allowed();
-        status.window = self.batcher.len();
-        status.limit_bytes = self.size_limit.bytes(now);
-        status.oldest_ms = self.batcher.lowest().and_then(|lowest| self.held.get(&lowest)).map(|held| held.received_ms);
-        status.state = if let Some(closed) = DrainState::of(self.gate.state(), now) {
-            closed
-        } else if let Some(why) = &self.cannot_read {
-            DrainState::CannotRead { why: why.clone() }
-        } else if self.batcher.is_full() && self.batcher.ready_groups() == 0 && self.in_flight == 0 {
-            DrainState::WindowFull { group: self.batcher.lowest_group().unwrap_or_default().to_owned() }
-        } else if self.batcher.is_empty() && self.at_end {
-            DrainState::Idle
-        } else {
-            DrainState::Draining
-        };
     }
 }
 
