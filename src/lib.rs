@@ -6,7 +6,7 @@
 //!              └─ ack once durable ─┘  └─ trim ─┘   only once SQS accepted
 //! ```
 //!
-//! The modules stand in the order in which data flows; each stage knows only the next one's words.
+//! A module imports only from modules that stand above it here, in another paragraph (`tests/tidy/layers.rs`).
 #![forbid(unsafe_code)]
 
 // Positions, counts and times are 64 bits wide on every target, and shared between threads.
@@ -15,8 +15,6 @@ compile_error!("tidegate needs 64-bit atomic operations, which ARMv5 and ARMv6 d
 // Lengths on disk and on the wire are u32 and must fit into memory's own.
 const _: () = assert!(usize::BITS >= u32::BITS);
 
-pub mod clock;
-pub mod failpoints;
 pub mod json;
 pub mod network_watch;
 pub mod shutdown;
@@ -24,27 +22,32 @@ pub(crate) mod sync;
 pub mod topic;
 pub mod visible;
 
-pub mod config;
+pub mod failpoints;
 pub mod logging;
-pub mod tls;
 
-pub mod mqtt;
+pub mod clock;
 
 pub mod record;
+pub mod tls;
 
 pub mod profile;
 
+pub mod config;
+
 pub mod journal;
-
-pub mod drain;
-
 pub mod sqs;
 
+pub mod drain;
+pub mod mqtt;
+
+pub mod status;
+
 pub mod agent;
+
 pub mod cli;
+
 #[cfg(feature = "failpoints")]
 pub mod fuzz;
-pub mod status;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -4,7 +4,6 @@
 //! (a VPC endpoint, a FIPS or dual-stack host, an emulator, another port) has to be given to it as an endpoint:
 //! [`QueueUrl::endpoint`].
 
-use crate::sqs::limits::QUEUE_NAME_CHARS;
 use std::net::IpAddr;
 
 /// A queue URL, taken apart.
@@ -28,6 +27,8 @@ pub struct QueueUrl {
     pub fifo: bool,
 }
 
+/// Characters of a queue's name, at most, `.fifo` included (SQS documentation).
+const QUEUE_NAME_CHARS: usize = 80;
 const EXPECTED: &str = "expected https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE, as the SQS console shows it";
 
 impl QueueUrl {

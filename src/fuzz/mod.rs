@@ -7,6 +7,7 @@
 
 mod answers;
 mod config;
+mod journal;
 mod records;
 mod requests;
 
@@ -28,8 +29,8 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "codec", run: records::codec, seeds: records::codec_seeds },
     Target { name: "config", run: config::run, seeds: config::seeds },
     Target { name: "profiles", run: records::profiles, seeds: records::profile_seeds },
-    Target { name: "journal_files", run: crate::journal::fuzz::files, seeds: crate::journal::fuzz::file_seeds },
-    Target { name: "journal_parsers", run: crate::journal::fuzz::parsers, seeds: crate::journal::fuzz::parser_seeds },
+    Target { name: "journal_files", run: crate::fuzz::journal::files, seeds: crate::fuzz::journal::file_seeds },
+    Target { name: "journal_parsers", run: crate::fuzz::journal::parsers, seeds: crate::fuzz::journal::parser_seeds },
     Target { name: "status_requests", run: requests::run, seeds: requests::seeds },
     Target { name: "answers", run: answers::run, seeds: answers::seeds },
 ];

@@ -17,21 +17,19 @@
 //!
 //! The modules below are layers: `tests/tidy/layers.rs` has their order, and lets none import from one above it.
 
-mod checkpoint;
-mod disk;
-mod error;
-#[cfg(feature = "failpoints")]
-pub(crate) mod fuzz;
-mod generation;
-mod handle;
+pub(crate) mod checkpoint;
+pub(crate) mod disk;
+pub(crate) mod error;
+pub(crate) mod generation;
+pub(crate) mod handle;
 mod inspect;
-mod ledger;
-mod limits;
+pub(crate) mod ledger;
+pub(crate) mod limits;
 mod log;
 mod quarantine;
 mod random;
-mod reader;
-mod recovery;
+pub(crate) mod reader;
+pub(crate) mod recovery;
 mod stats;
 #[cfg(test)]
 mod tests;

@@ -94,16 +94,6 @@ fn links_between_documents_lead_somewhere() {
 }
 
 #[test]
-fn the_code_map_has_every_file_of_the_agent() {
-    let map = quoted(&text("ARCHITECTURE.md")).join(" ");
-    let mapped =
-        |path: &str| map.split(' ').any(|quoted| quoted == path || quoted.ends_with('/') && path.starts_with(quoted));
-    let of_tests = |path: &str| path.contains("/tests/") || path.ends_with("tests.rs") || path.ends_with("testing.rs");
-    let missing = files("src", ".rs").into_iter().filter(|path| !of_tests(path) && !mapped(path));
-    none(&missing.map(|path| format!("ARCHITECTURE.md: its map lacks {path}")).collect::<Vec<_>>());
-}
-
-#[test]
 fn the_readmes_configuration_is_one() {
     let readme = text("README.md");
     let shown = fenced(&readme, "toml");

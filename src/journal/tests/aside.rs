@@ -40,6 +40,7 @@ fn a_generation_that_stays_unreadable_is_set_aside_and_its_records_are_counted_a
         let firsts = rig.journal.0.log.firsts();
         assert!(firsts.len() > 3);
         let spoiled = generations(dir.path())[1].clone();
+        let since = Instant::now();
         let kept = if restart {
             rig.end(false);
             let kept = spoil(&spoiled);
@@ -50,11 +51,12 @@ fn a_generation_that_stays_unreadable_is_set_aside_and_its_records_are_counted_a
             spoil(&spoiled)
         };
         let mut reader = rig.lane().reader();
-        let (read, refusals) = read_on(&mut reader);
+        let (read, _) = read_on(&mut reader);
+        // How often it refused depends on how fast this machine is.
+        assert!(since.elapsed() >= PATIENCE, "it was waited for");
         let missing = firsts[1]..firsts[2];
         let numbers: Vec<u64> = read.into_iter().filter(|number| *number <= 600).collect();
         assert_eq!(numbers, (1..=600).filter(|number| !missing.contains(&Number(*number))).collect::<Vec<_>>());
-        assert!(refusals > 1, "it was waited for");
         let stats = rig.stats();
         assert_eq!((stats.damaged, rig.journal.stats().set_aside), (firsts[2] - firsts[1], 1));
         add_up(&stats);

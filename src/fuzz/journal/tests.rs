@@ -1,7 +1,7 @@
 //! What the targets of this file hold about themselves, on their own seeds.
 
 use super::*;
-use crate::journal::fuzz::seeds::foreign_note;
+use crate::fuzz::journal::seeds::foreign_note;
 
 #[test]
 fn a_record_that_is_not_the_one_written_is_seen() {

@@ -1,7 +1,7 @@
 //! Inputs that a fuzzer begins with.
 
+use crate::fuzz::journal::{FILES, SEALED, records};
 use crate::journal::disk::{frame, twoslot};
-use crate::journal::fuzz::{FILES, SEALED, records};
 use crate::journal::generation::manifest::Manifest;
 use crate::record::{Number, codec, pack};
 
