@@ -148,6 +148,10 @@ standard_library() {
     touch "$made"
 }
 
+# What `tidegate --version` says it was built from.
+TIDEGATE_COMMIT=${TIDEGATE_COMMIT:-$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)}
+export TIDEGATE_COMMIT
+
 for target in $targets; do
     plain=${target%.2.28}
     standard_library "$plain"

@@ -307,7 +307,7 @@ async fn watch_link(returned: watch::Sender<u64>) {
     };
     let ended: std::io::Result<()> = watched.await;
     if let Err(error) = ended {
-        tracing::info!(%error, "the kernel does not tell of the link's return: waits for it run out");
+        tracing::info!(%error, "netlink unavailable: reconnects wait for the retry timer");
     }
 }
 

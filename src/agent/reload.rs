@@ -70,7 +70,7 @@ impl Orders {
                     board.reload_refused(Some(format!("configuration not reloaded: {why}")));
                 }
             }
-            tracing::info!(signal = "SIGHUP", "whatever waits is tried at once");
+            tracing::info!("SIGHUP: retrying everything that is paused");
             retry.send_modify(|n| *n += 1);
         }
         halt.send_replace(true);

@@ -66,7 +66,7 @@ fn parts(config_file: &Path) -> Vec<(&'static str, String)> {
 fn about(config_file: &Path) -> String {
     let clock = Clock::new(None);
     let now = clock.now();
-    let mut out = format!("tidegate {}\nconfiguration {}\n", env!("CARGO_PKG_VERSION"), config_file.display());
+    let mut out = format!("tidegate {}\nconfiguration {}\n", crate::cli::version(), config_file.display());
     let _ =
         writeln!(out, "clock {} (can be right: {})", rfc3339_ms(now.wall_ms).unwrap_or_default(), clock.plausible());
     let _ = writeln!(out, "up for {} s", now.boottime_ms / 1000);

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 
 #[derive(Subcommand, Debug)]
 pub(super) enum ConfigCommand {
-    /// Print every key with its default, unit and reason: a file to start from.
+    /// Print every key with its default, unit and reason.
     Default,
-    /// Print what is in effect: the file, the environment over it, and the defaults of all else.
+    /// Print the effective configuration.
     Show(ConfigFile),
-    /// Print what the file sets otherwise than the defaults; or what differs from another file, or from the running agent.
+    /// Print what differs from the defaults, a file or the running agent.
     Diff {
         #[command(flatten)]
         file: ConfigFile,
@@ -93,7 +93,7 @@ fn against_running(file: &Path) -> Result<(), ExitCode> {
         Ok((200, body)) => String::from_utf8_lossy(&body).into_owned(),
         Ok((status, _)) => {
             complain!(
-                "the running agent does not show its configuration (answer {status}): is it of an older release?"
+                "the running agent does not show its configuration (HTTP {status}); do agent and command have the same version?"
             );
             return Err(ExitCode::Failed);
         }

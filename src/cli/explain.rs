@@ -2,7 +2,7 @@
 //! and nothing is journaled. A running agent hands over its next messages; only where none runs, a guest goes to the broker.
 
 use crate::cli::agent_client::Agent;
-use crate::cli::output::{complain, say_json, say_text};
+use crate::cli::output::{complain, note, say_json, say_text};
 use crate::cli::{ExitCode, agent_client, at_broker, load};
 use crate::clock::{BootId, Clock};
 use crate::config::{Config, RouteConfig};
@@ -123,7 +123,7 @@ fn as_guest(config: &Config, filters: &[String], within: Duration, count: usize)
     let seen = at_broker(config, async |tls| visit(&config.mqtt, tls, filters, within, count).await)?;
     let seen = seen.map_err(|refused| format!("{}: {}", refused.why, refused.remedy))?;
     if let Some((filter, _)) = seen.granted.iter().find(|(_, granted)| granted.is_none()) {
-        complain!("the broker refused {filter}");
+        note!("the broker refused the filter {filter}");
     }
     Ok(seen.messages)
 }

@@ -27,7 +27,7 @@ pub(super) fn forget_session(file: &Path, client_id: Option<&str>) -> ExitCode {
     config.mqtt.client_id.clone_from(&client);
     match end(&config, own) {
         Ok(()) => {
-            say!("{} keeps nothing for {client} any more", config.mqtt.url);
+            say!("deleted the session of client {client} on {}", config.mqtt.url);
             ExitCode::Done
         }
         Err(why) => {

@@ -19,14 +19,14 @@ mod status;
 #[cfg(test)]
 pub(crate) use agent_client::messages_query;
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::config::{Config, DEFAULT_PATH};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use output::complain;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// What the process's exit says. The unit file does not restart on those that a restart cannot cure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,7 +46,7 @@ pub enum ExitCode {
     JournalNewer = 5,
     /// No agent answers.
     NotRunning = 6,
-    /// `check` found something to mend.
+    /// A check failed.
     CheckFailed = 7,
     /// `journal verify` found records missing.
     JournalDamaged = 8,
@@ -59,10 +59,50 @@ impl From<ExitCode> for process::ExitCode {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 done; 1 failed; 2 wrong command line; 3 invalid configuration; 4 journal held by another process;
-5 journal of a newer tidegate; 6 no agent answers; 7 check found something to mend;
-8 journal verify found records missing.
-Logs go to standard error, or to journald under systemd; TIDEGATE_LOG sets the level.";
+Exit codes:
+  0  done                      5  journal of a newer tidegate
+  1  failed                    6  no agent answers
+  2  wrong command line        7  a check failed
+  3  invalid configuration     8  records missing in the journal
+  4  journal held by another process
+
+Logs go to standard error, or to journald under systemd.
+TIDEGATE_LOG sets the level: debug, info, warn, error.";
+
+/// Release, commit, day of the build, target: what support asks for first.
+pub(crate) fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let built = clock::rfc3339_ms(clock::build_time_s().saturating_mul(1000)).unwrap_or_default();
+        let day = built.split('T').next().unwrap_or_default();
+        let (release, commit, target) = (env!("CARGO_PKG_VERSION"), env!("TIDEGATE_COMMIT"), env!("TIDEGATE_TARGET"));
+        format!("{release} (commit {commit}, built {day}, {target})")
+    });
+    &VERSION
+}
+
+/// The commands by what a person wants to do.
+const GROUPS: [(&str, &[&str]); 4] = [
+    ("Set up", &["init", "credentials", "policy", "check"]),
+    ("Run", &["run", "status"]),
+    ("Inspect", &["explain", "journal", "config", "profiles"]),
+    ("Support", &["bundle", "forget-session", "completions", "help"]),
+];
+
+/// The command line, its help with the commands in groups.
+fn command_line() -> clap::Command {
+    let mut command = Cli::command();
+    command.build();
+    let mut help = "{about}\n\n{usage-heading} {usage}\n".to_owned();
+    for (heading, names) in GROUPS {
+        help.push_str(&format!("\n{heading}:\n"));
+        for name in names {
+            let about = command.find_subcommand(name).and_then(clap::Command::get_about).map(ToString::to_string);
+            help.push_str(&format!("  {name:15} {}\n", about.unwrap_or_default()));
+        }
+    }
+    help.push_str("\nOptions:\n{options}{after-help}");
+    command.help_template(help).version(version())
+}
 
 /// Store-and-forward agent: local MQTT broker to AWS SQS, in order and without loss.
 #[derive(Parser, Debug)]
@@ -84,43 +124,43 @@ struct ConfigFile {
 enum Command {
     /// Run the agent until SIGTERM or SIGINT.
     Run(ConfigFile),
-    /// Ask the running agent what is going on; without one, say what the journal alone tells.
+    /// Show the agent's state, or the journal's if no agent runs.
     Status {
         #[command(flatten)]
         file: ConfigFile,
         /// Print the whole snapshot as JSON.
         #[arg(long)]
         json: bool,
-        /// Go on, every two seconds, until Ctrl-C.
+        /// Refresh every two seconds, until Ctrl-C.
         #[arg(long, conflicts_with = "json")]
         watch: bool,
     },
-    /// Walk the whole way from the broker to the queues, and say what to mend. Works beside the running agent.
+    /// Check configuration, broker, disk and queues.
     Check {
         #[command(flatten)]
         file: ConfigFile,
         #[command(flatten)]
         options: check::CheckOptions,
     },
-    /// Ask a few questions, look at the broker's topics, and write a configuration.
+    /// Write a configuration from your answers and the broker's topics.
     Init {
         #[command(flatten)]
         file: ConfigFile,
         #[command(flatten)]
         options: init::InitOptions,
     },
-    /// Say what would become of a message, of a file or of the broker's next one. Sends nothing.
+    /// Show the SQS message for a payload, without sending it.
     Explain {
         #[command(flatten)]
         file: ConfigFile,
         #[command(flatten)]
         options: explain::ExplainOptions,
     },
-    /// Pack what somebody far away needs to help, with secrets removed.
+    /// Write a support bundle without secrets or payloads.
     Bundle {
         #[command(flatten)]
         file: ConfigFile,
-        /// Where to put it.
+        /// The file to write.
         #[arg(long, value_name = "FILE", default_value = "tidegate-bundle.tar")]
         out: PathBuf,
     },
@@ -132,33 +172,33 @@ enum Command {
         #[arg(long, value_name = "ARN")]
         kms_key: Option<String>,
     },
-    /// The access key of the queues.
+    /// Install the access key of the queues.
     #[command(subcommand)]
     Credentials(Credentials),
-    /// Print completions for a shell: source them from its start-up file.
+    /// Print completions for a shell, to source at its start.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// List what can be read, network server by network server.
+    /// List the profiles: one for each network server.
     Profiles {
-        /// Show one in full, with a route to copy.
+        /// Show this profile in full, with a route to copy.
         name: Option<String>,
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Show configurations.
+    /// Show the configuration: in effect, changed, or the defaults.
     #[command(subcommand)]
     Config(config::ConfigCommand),
-    /// Look into the journal, of a stopped agent or beside a running one; empty its quarantine.
+    /// List, export and verify the journal; manage its quarantine.
     #[command(subcommand)]
     Journal(journal::JournalCommand),
-    /// End a session that the broker keeps: the agent's, when it is not to come back, or that of a former client id.
+    /// Delete a session on the broker: the agent's, or a former id's.
     ForgetSession {
         #[command(flatten)]
         file: ConfigFile,
-        /// Whose session; default: the agent's own.
+        /// The session's client id; default: the agent's own.
         #[arg(long, value_name = "ID", value_parser = clap::builder::NonEmptyStringValueParser::new())]
         client_id: Option<String>,
     },
@@ -166,17 +206,17 @@ enum Command {
 
 #[derive(Subcommand, Debug)]
 enum Credentials {
-    /// Put the IAM console's .csv where the agent reads it, closed to others.
+    /// Install the IAM console's .csv, readable by the agent alone.
     Import {
         #[command(flatten)]
         file: ConfigFile,
         /// The .csv, as downloaded; "-" reads standard input.
         #[arg(value_name = "FILE")]
         download: PathBuf,
-        /// Where to put it; default: where the configuration reads it.
+        /// The file to write; default: where the configuration reads it.
         #[arg(long, value_name = "PATH")]
         to: Option<PathBuf>,
-        /// Put it into systemd's credential store instead, and have the unit load it from there.
+        /// Encrypt it into systemd's credential store instead.
         #[arg(long, conflicts_with = "to")]
         systemd: bool,
     },
@@ -184,7 +224,9 @@ enum Credentials {
 
 /// Runs what the command line asks for.
 pub fn main() -> process::ExitCode {
-    let code = match Cli::parse().command {
+    let matches = command_line().get_matches();
+    let command = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command;
+    let code = match command {
         Command::Run(file) => run::run(&file.config),
         Command::Status { file, json, watch } => status::status(&file.config, json, watch),
         Command::Check { file, options } => check::check(&file.config, &options),
@@ -197,7 +239,7 @@ pub fn main() -> process::ExitCode {
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "tidegate", &mut script);
+            clap_complete::generate(shell, &mut command_line(), "tidegate", &mut script);
             // Whoever reads only the head of it closes the pipe early.
             let _ = std::io::Write::write_all(&mut std::io::stdout(), &script);
             ExitCode::Done
@@ -240,4 +282,48 @@ fn at_broker<T>(config: &Config, work: impl AsyncFnOnce(Option<&Arc<rustls::Clie
     // A name that does not resolve must not hold up the end.
     runtime.shutdown_background();
     Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_stands_in_one_group_of_the_help() {
+        let command = command_line();
+        let mut known: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        known.sort_unstable();
+        grouped.sort_unstable();
+        assert_eq!(known, grouped);
+        let help = command_line().render_help().to_string();
+        for group in ["Set up:", "Run:", "Inspect:", "Support:", "Exit codes:"] {
+            assert!(help.contains(group), "{help}");
+        }
+    }
+
+    /// Read on a phone's terminal: an imperative of one short sentence.
+    #[test]
+    fn a_command_says_in_one_short_sentence_what_it_does() {
+        fn look(command: &clap::Command, wrong: &mut Vec<String>) {
+            for command in command.get_subcommands() {
+                let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+                if about.is_empty() || about.chars().count() > 70 || about.contains(". ") {
+                    wrong.push(format!("{}: {about}", command.get_name()));
+                }
+                look(command, wrong);
+            }
+        }
+        let mut wrong = Vec::new();
+        look(&Cli::command(), &mut wrong);
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
+    fn the_version_tells_commit_day_and_target() {
+        let version = version();
+        assert!(version.starts_with(concat!(env!("CARGO_PKG_VERSION"), " (commit ")), "{version}");
+        assert!(version.contains(", built 20") && version.contains("-linux-"), "{version}");
+        assert_eq!(command_line().render_version(), format!("tidegate {version}\n"));
+    }
 }

@@ -16,11 +16,15 @@ macro_rules! say {
 macro_rules! say_text {
     ($($words:tt)*) => { $crate::cli::output::text(format_args!($($words)*)) };
 }
-/// A line on standard error, or several where a text of ours has them.
+/// What keeps a command from doing what it was asked to: `error: …` on standard error.
 macro_rules! complain {
+    ($($words:tt)*) => { $crate::cli::output::err(format_args!("error: {}", format_args!($($words)*))) };
+}
+/// What a person should know beside the answer: a line on standard error.
+macro_rules! note {
     ($($words:tt)*) => { $crate::cli::output::err(format_args!($($words)*)) };
 }
-pub(super) use {complain, say, say_text};
+pub(super) use {complain, note, say, say_text};
 
 /// Use [`say`].
 pub(super) fn line(words: Arguments<'_>) {
@@ -47,7 +51,7 @@ fn out(words: &str) {
     ended(out.write_all(words.as_bytes()).and_then(|()| out.flush()));
 }
 
-/// Use [`complain`].
+/// Use [`complain`] or [`note`].
 pub(super) fn err(words: Arguments<'_>) {
     err_as_is(&format!("{}\n", visible::text(&words.to_string())));
 }
@@ -63,7 +67,7 @@ fn ended(result: io::Result<()>) {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(ExitCode::Done as i32),
         Err(error) => {
-            err(format_args!("standard output cannot be written: {error}"));
+            err(format_args!("error: standard output cannot be written: {error}"));
             std::process::exit(ExitCode::Failed as i32);
         }
     }

@@ -25,7 +25,7 @@ pub(super) fn profiles(name: Option<&str>, as_json: bool) -> ExitCode {
             let meant = nearest(name, REGISTRY.iter().map(|info| info.name));
             let hint = meant.map(|meant| format!("did you mean \"{meant}\"? ")).unwrap_or_default();
             complain!("there is no profile \"{name}\": {hint}`tidegate profiles` lists them");
-            return ExitCode::Failed;
+            return ExitCode::Usage;
         }
     }
     ExitCode::Done

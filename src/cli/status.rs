@@ -104,7 +104,7 @@ fn alone(facts: &ViewStats) -> String {
 fn outlook(of: &Value) -> String {
     match (of["says"].as_str(), of["eta_s"].as_u64()) {
         (Some("draining"), Some(eta)) => format!(", drained in {}", span(eta)),
-        (Some("growing"), _) => ", more comes than goes".to_owned(),
+        (Some("growing"), _) => ", growing: arriving faster than sending".to_owned(),
         _ => String::new(),
     }
 }

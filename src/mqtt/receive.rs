@@ -186,7 +186,7 @@ impl Intake {
         if of_prefix == 1 {
             tracing::error!(
                 topic = &*visible::line(&message.topic),
-                "messages of no route are acknowledged and not journaled; name their topics in a route, then reload: systemctl reload tidegate"
+                "messages match no route, acknowledged and discarded; name their topics in a route, then reload: systemctl reload tidegate"
             );
         }
         let keep = of_prefix <= UNROUTED_HEADS.0 && self.counts.unrouted_heads < UNROUTED_HEADS.1;
@@ -269,7 +269,7 @@ impl Intake {
             self.counts.loss_logged = Some(Instant::now());
             tracing::warn!(
                 messages = std::mem::take(&mut self.counts.loss),
-                "lost before us: the broker dropped messages of its clients; raise its max_queued_messages"
+                "broker dropped messages before delivery; raise its max_queued_messages"
             );
         }
     }

@@ -38,7 +38,7 @@ pub struct History {
 }
 
 impl History {
-    /// Takes in a point; the day keeps every so-manieth, with the highest depth and lag in between.
+    /// Takes in a point; the day series keeps one point in so many, with the highest depth and lag since the previous one.
     pub fn note(&mut self, point: Point) {
         push(&mut self.hour, point, HOUR_STEP_S);
         push(&mut self.day, point, DAY_STEP_S);
@@ -98,7 +98,7 @@ pub enum Trend {
     Drained,
     /// It gets less.
     Draining,
-    /// It gets more, or no less: more comes than goes.
+    /// It grows or stays: as much arrives as is sent, or more.
     Growing,
     /// Nothing goes, or it has not been watched for long enough.
     Unknown,

@@ -17,11 +17,15 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     (
         "tidegate_broker_dropped_total",
         "counter",
-        "Messages that the broker dropped, over all its clients: lost before us.",
+        "Messages that the broker dropped before delivery, over all its clients.",
     ),
     ("tidegate_messages_received_total", "counter", "Messages received since the start."),
-    ("tidegate_messages_repeated_total", "counter", "Of them repeats of a record that the journal had."),
-    ("tidegate_messages_qos0_total", "counter", "Of them with QoS 0, which no broker holds back."),
+    (
+        "tidegate_messages_repeated_total",
+        "counter",
+        "Messages that the broker delivered again and the journal already had.",
+    ),
+    ("tidegate_messages_qos0_total", "counter", "Messages received with QoS 0, which no broker holds back."),
     ("tidegate_messages_oversize_total", "counter", "Of them over mqtt.max_payload_bytes."),
     ("tidegate_messages_unrouted_total", "counter", "Of them on topics of no route: acknowledged and not journaled."),
     (

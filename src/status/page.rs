@@ -64,7 +64,7 @@ fn health(out: &mut String, snapshot: &StatusSnapshot) {
     let (class, says, more) = match snapshot.health {
         Health::Fine => ("", "Fine", "Records flow, or nothing waits."),
         Health::Waiting => ("waiting", "Waiting", "Records are kept in the journal; nothing has to be done."),
-        Health::Act => ("act", "Somebody has to act", "Nothing goes by itself until this is done."),
+        Health::Act => ("act", "Action required", "The items below will not recover on their own."),
     };
     let _ = write!(out, "<div class=\"health {class}\" role=\"status\"><b>{says}</b><p class=\"dim\">{more}</p>");
     for remark in snapshot.remarks.iter().take(REMARKS) {
@@ -100,9 +100,9 @@ fn broker(out: &mut String, snapshot: &StatusSnapshot) {
     fact(out, "State", &format!("{state}, for {}", span(intake.state_for_s)));
     fact(out, "Address", &intake.url);
     fact(out, "Received since the start", &intake.received.to_string());
-    fact(out, "Of them repeats", &intake.repeats.to_string());
+    fact(out, "Redelivered by the broker", &intake.repeats.to_string());
     fact(out, "Of them marked as possible duplicates", &intake.possible_duplicates.to_string());
-    loss(out, "Of them with QoS 0", intake.qos0);
+    loss(out, "Received with QoS 0", intake.qos0);
     loss(out, "Of them of no route", intake.unrouted);
     loss(out, "Of them too large", intake.oversize);
     loss(out, "Dropped by the broker", intake.broker_dropped_since_start);
@@ -130,7 +130,7 @@ fn state_of(state: &DrainState) -> String {
         DrainState::Draining => "draining".to_owned(),
         DrainState::Offline { next_s, .. } => format!("no way to the queue, next attempt in {}", span(*next_s)),
         DrainState::Throttled { next_s, .. } => format!("asked for less, next attempt in {}", span(*next_s)),
-        DrainState::Parked { next_s, .. } => format!("parked until it is mended, looked at in {}", span(*next_s)),
+        DrainState::Parked { next_s, .. } => format!("paused until fixed; next try in {}", span(*next_s)),
         DrainState::WindowFull { .. } => "one group holds it up".to_owned(),
         DrainState::CannotRead { .. } => "the journal cannot be read".to_owned(),
         DrainState::Stopped => "stopped".to_owned(),
@@ -169,7 +169,7 @@ fn queue_section(out: &mut String, queue: &QueueStatus, history: Option<&History
         out.push_str("</div>");
     }
     if let Some(fault) = &queue.drain.last_fault {
-        let _ = write!(out, "<p class=\"dim\">Last fault, perhaps over: {}</p>", escaped(fault));
+        let _ = write!(out, "<p class=\"dim\">Last error (may be resolved): {}</p>", escaped(fault));
     }
     out.push_str("</section>\n");
 }
@@ -178,7 +178,7 @@ fn eta(queue: &QueueStatus) -> String {
     match queue.outlook.map(|outlook| (outlook.says, outlook.eta_s)) {
         Some((Trend::Drained, _)) => "nothing waits".to_owned(),
         Some((Trend::Draining, Some(eta))) => span(eta),
-        Some((Trend::Growing, _)) => "more comes than goes".to_owned(),
+        Some((Trend::Growing, _)) => "growing: arriving faster than sending".to_owned(),
         _ => "not known yet".to_owned(),
     }
 }
@@ -215,7 +215,7 @@ fn journal(out: &mut String, snapshot: &StatusSnapshot) {
     fact(out, "Size", &format!("{} of {}", mib(journal.facts.bytes), mib(journal.facts.max_bytes)));
     fact(out, "Free on its disk", &journal.free_bytes.map_or("-".to_owned(), mib));
     fact(out, "Folder", &journal.path.display().to_string());
-    fact(out, "In RAM", if journal.in_ram { "YES: a power cut loses it" } else { "no" });
+    fact(out, "Storage", if journal.in_ram { "RAM: a power cut loses it" } else { "flash" });
     fact(out, "Quarantine", &journal.facts.quarantine.entries.to_string());
     out.push_str("</dl></section>\n");
 }
@@ -303,7 +303,7 @@ mod tests {
         let last = LastMessage { topic: evil.repeat(16), head: Some(evil.repeat(7)), bytes: 5, at_s: 1 };
         let page = render(&snapshot(evil), &histories, &vec![last; 20], 20_000);
         assert!(!page.contains("<script") && page.contains("&lt;script&gt;&quot;&#39;&amp;"));
-        assert!(page.contains("Somebody has to act") && page.contains("<dd class=\"bad\">3</dd>"));
+        assert!(page.contains("Action required") && page.contains("<dd class=\"bad\">3</dd>"));
         assert!(page.len() + STYLE.len() < 60 * 1024, "{} bytes", page.len() + STYLE.len());
         assert!(!page.contains("http-equiv=\"Content") && !page.contains("src="), "nothing from elsewhere");
     }

@@ -188,8 +188,7 @@ async fn one_glance_says_fine_parked_offline_or_full_and_what_to_do_on_a_desk_an
     fleet.publish(25).await.unwrap();
     let parked = |s: &Value| lane(s, "waiting") == 25 && s["queues"][0]["drain"]["state"] == "parked";
     agent.wait_status("parked", LONG, parked).await.unwrap();
-    let mut agent =
-        looked(agent, "parked", &["Somebody has to act", "allow sqs:SendMessage", "parked until it is mended"]).await;
+    let mut agent = looked(agent, "parked", &["Action required", "allow sqs:SendMessage", "paused until fixed"]).await;
     stub.faults().clear();
     stub.close().await;
     agent.retry().unwrap();
@@ -204,5 +203,5 @@ async fn one_glance_says_fine_parked_offline_or_full_and_what_to_do_on_a_desk_an
     fleet.publish(3).await.unwrap();
     let at_bound = |s: &Value| s["journal"]["writer"]["state"] == "full";
     agent.wait_status("full", LONG, at_bound).await.unwrap();
-    looked(agent, "full", &["Somebody has to act", "nothing is acknowledged"]).await;
+    looked(agent, "full", &["Action required", "nothing is acknowledged"]).await;
 }

@@ -28,7 +28,7 @@ fn profiles_are_listed_shown_and_found_by_their_slips() {
     let (one, _, code) = run(&["profiles", "kerlink"]);
     assert!(code == 0 && one.contains("profile = \"generic\"") && one.contains("/endDevice/devEui"), "{one}");
     let (_, error, code) = run(&["profiles", "zigbee2mqt"]);
-    assert!(code == 1 && error.contains("did you mean \"zigbee2mqtt\"?"), "{error}");
+    assert!(code == 2 && error.starts_with("error: ") && error.contains("did you mean \"zigbee2mqtt\"?"), "{error}");
     let (json, _, _) = run(&["profiles", "--json"]);
     let all: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert!(all.as_array().is_some_and(|all| all.len() > 20), "{json}");

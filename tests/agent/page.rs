@@ -72,7 +72,7 @@ async fn page_json_metrics_and_command_say_the_same_and_it_is_true() {
     }
     let page = get(&agent, "/");
     for says in
-        ["Somebody has to act", "allow sqs:SendMessage", "<dt>Waiting</dt><dd>30</dd>", "<dt>Accepted</dt><dd>120</dd>"]
+        ["Action required", "allow sqs:SendMessage", "<dt>Waiting</dt><dd>30</dd>", "<dt>Accepted</dt><dd>120</dd>"]
     {
         assert!(page.contains(says), "{says} in\n{page}");
     }

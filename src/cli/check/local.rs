@@ -59,7 +59,7 @@ fn secret(key: &str, path: &Path) -> Step {
             let found = format!("{} can be read or changed by every user of this machine", path.display());
             Step::bad(step, found, format!("chmod 640 {}", path.display()))
         }
-        Ok(_) => Step::good(step, format!("{} is closed to others", path.display())),
+        Ok(_) => Step::good(step, format!("{} is not readable by other users", path.display())),
         Err(error) => {
             Step::bad(step, format!("{}: {error}", path.display()), "name the right file, and run this as root")
         }
@@ -87,7 +87,7 @@ fn page(config: &Config) -> Option<Step> {
 fn clock() -> Step {
     let clock = Clock::new(None);
     if clock.plausible() {
-        Step::good("clock", "later than this program was built")
+        Step::good("clock", "plausible (later than this version's build date)")
     } else {
         let next = "let NTP set it; until then records keep the time since boot and are corrected later";
         Step::bad("clock", "earlier than this program was built", next)

@@ -96,9 +96,9 @@ pub(super) fn check(config_file: &Path, options: &CheckOptions) -> ExitCode {
         say!(
             "{}",
             match bad {
-                0 => "Nothing stands in the way.".to_owned(),
-                1 => "One thing to mend.".to_owned(),
-                n => format!("{n} things to mend."),
+                0 => "All checks passed.".to_owned(),
+                1 => "1 check failed.".to_owned(),
+                n => format!("{n} checks failed."),
             }
         );
     }

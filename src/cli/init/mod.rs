@@ -6,7 +6,7 @@ mod propose;
 
 use crate::cli::agent_client::{self, Agent};
 use crate::cli::new_file::{NewFile, Owner};
-use crate::cli::output::{complain, say};
+use crate::cli::output::{complain, note, say};
 use crate::cli::{ExitCode, at_broker};
 use crate::config::effective::quoted;
 use crate::config::queue_url::QueueUrl;
@@ -142,7 +142,7 @@ fn queue(options: &InitOptions, answers: &mut Answers) -> Result<String, String>
             Ok(_) => return Ok(url),
             // Without anybody to ask again, that is the end.
             Err(why) if answers.yes => return Err(format!("{why}; give it with --queue")),
-            Err(why) => complain!("{why}"),
+            Err(why) => note!("{why}"),
         }
     }
 }
@@ -178,7 +178,7 @@ fn look(file: &Path, options: &InitOptions, broker: &str) -> Vec<Message> {
     let routes = [Proposal { profile: "auto", topics: vec!["#".into()], messages: 0, qos0: 0, example: String::new() }];
     let text = text(options, broker, queue, CREDENTIALS, &routes);
     let Ok(config) = Config::parse(&text, Path::new("init"), &BTreeMap::new()) else {
-        complain!(
+        note!(
             "{broker} does not look like a broker's URL, so nobody is asked; expected mqtt://HOST:PORT or mqtts://HOST:PORT"
         );
         return Vec::new();
@@ -208,7 +208,7 @@ fn look(file: &Path, options: &InitOptions, broker: &str) -> Vec<Message> {
         }
         Ok(seen) => seen,
         Err(why) => {
-            complain!("not looked at: {why}");
+            note!("topics not read: {why}");
             Vec::new()
         }
     }

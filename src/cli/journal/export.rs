@@ -5,7 +5,7 @@ use crate::cli::journal::quarantine::entries;
 use crate::cli::journal::record::Line;
 use crate::cli::journal::{Choice, failed};
 use crate::cli::new_file::{NewFile, Owner};
-use crate::cli::output::{complain, err_as_is};
+use crate::cli::output::{complain, err_as_is, note};
 use crate::journal::View;
 use crate::record::{Number, codec};
 use crate::visible;
@@ -89,7 +89,7 @@ impl Sink {
             })?;
             To::File(BufWriter::new(file))
         } else if matches!(format, Format::Cbor) && io::stdout().is_terminal() {
-            complain!("CBOR is nothing for a terminal: name a file with --out");
+            complain!("CBOR is binary: name a file with --out");
             return Err(ExitCode::Usage);
         } else {
             To::Stdout(BufWriter::new(io::stdout()))
@@ -111,13 +111,13 @@ impl Sink {
         let records = self.records;
         match written.and_then(|()| self.to.end()) {
             Ok(()) => {
-                complain!("{records} records written");
+                note!("{records} records written");
                 Ok(ExitCode::Done)
             }
             // Whoever reads has seen enough.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::Done),
             Err(error) => {
-                complain!("{} is not written: {error}; name a place with room with --out", out.display());
+                complain!("cannot write {}: {error}; name a place with enough space with --out", out.display());
                 Err(ExitCode::Failed)
             }
         }

@@ -3,7 +3,7 @@
 use crate::cli::ExitCode;
 use crate::cli::journal::record::{HEAD, Line};
 use crate::cli::journal::{Choice, Shown, failed};
-use crate::cli::output::{complain, say, say_json, say_text};
+use crate::cli::output::{complain, note, say, say_json, say_text};
 use crate::journal::View;
 use crate::record::Number;
 use std::ops::ControlFlow;
@@ -33,11 +33,14 @@ pub(super) fn list(view: &View, choice: &Choice, limit: usize, json: bool) -> Re
     })
     .map_err(|error| failed(&error))?;
     if more {
-        complain!("there are more: --limit {}, or --from the last number", limit * 10);
+        note!("there are more records: raise --limit to {}, or continue with --from and the last number", limit * 10);
     } else if shown == 0 {
-        let waits =
-            if choice.all { "nothing is in it" } else { "nothing waits; --all shows what was sent and is still there" };
-        complain!("{waits}");
+        let waits = if choice.all {
+            "the journal holds no record"
+        } else {
+            "no record waits; use --all to show sent records that are still on disk"
+        };
+        note!("{waits}");
     }
     Ok(ExitCode::Done)
 }
@@ -58,7 +61,9 @@ pub(super) fn show(view: &View, &Shown { number, payload, .. }: &Shown) -> Resul
         return Ok(ExitCode::Done);
     }
     let (first, last) = view.span();
-    complain!("record {number} is not on disk; what is there begins at {first} and ends about {last}");
+    complain!(
+        "record {number} is not in the journal (it holds {first} to about {last}); `tidegate journal verify` shows what is damaged"
+    );
     Err(ExitCode::Failed)
 }
 

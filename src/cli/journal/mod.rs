@@ -36,7 +36,7 @@ pub(super) enum JournalCommand {
     },
     /// Show one record.
     Show(Shown),
-    /// Read all of it, and say what cannot be read back. Changes nothing.
+    /// Read the whole journal and report what cannot be read.
     Verify {
         #[command(flatten)]
         file: ConfigFile,

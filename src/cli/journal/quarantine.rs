@@ -3,7 +3,7 @@
 use crate::cli::journal::list::say_payload;
 use crate::cli::journal::record::Line;
 use crate::cli::journal::{failed, view};
-use crate::cli::output::{complain, say, say_json, say_text};
+use crate::cli::output::{complain, note, say, say_json, say_text};
 use crate::cli::{ConfigFile, ExitCode, agent_client, load};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -34,14 +34,14 @@ pub(crate) enum QuarantineCommand {
         #[arg(long)]
         payload: bool,
     },
-    /// Send records after all: they go to the end of their queue's lane, marked as possible duplicates.
+    /// Send records again, marked as possible duplicates.
     Requeue {
         #[command(flatten)]
         file: ConfigFile,
         #[command(flatten)]
         which: Which,
     },
-    /// Delete records for good. `journal export --quarantine` keeps a copy.
+    /// Delete records for good; export them first to keep a copy.
     Drop {
         #[command(flatten)]
         file: ConfigFile,
@@ -98,7 +98,7 @@ fn list(view: &View, json: bool) -> Result<ExitCode, ExitCode> {
         say!("                  {}: {}", entry.code, entry.text);
     }
     if entries.is_empty() {
-        complain!("the quarantine is empty");
+        note!("the quarantine is empty");
     }
     Ok(ExitCode::Done)
 }
@@ -124,7 +124,7 @@ fn change(config: &Config, which: &Which, requeue: bool) -> Result<ExitCode, Exi
     let body = serde_json::to_string(&which.names()).unwrap_or_default();
     let outcome = match agent_client::change(config, what, &body) {
         Ok(Some((200, body))) => serde_json::from_slice(&body).map_err(|error| {
-            complain!("the agent answers what is not understood ({error}): is it of another release?");
+            complain!("cannot read the agent's reply ({error}); do agent and command have the same version?");
             ExitCode::Failed
         })?,
         Ok(Some((_, body))) => {
@@ -133,7 +133,9 @@ fn change(config: &Config, which: &Which, requeue: bool) -> Result<ExitCode, Exi
         }
         Ok(None) => alone(config, which, requeue)?,
         Err(error) => {
-            complain!("the agent that has the journal does not answer ({error}); try again, or stop it first");
+            complain!(
+                "the agent that holds the journal does not answer ({error}); try again, or stop it: systemctl stop tidegate"
+            );
             return Err(ExitCode::Failed);
         }
     };
@@ -162,7 +164,9 @@ fn alone(config: &Config, which: &Which, requeue: bool) -> Result<Requeued, Exit
     let opened = Journal::open(&crate::agent::journal_options(config), &Clock::new(None));
     let opened = opened.map_err(|error| match error {
         JournalError::Locked(_) => {
-            complain!("an agent has the journal, and has no control socket; stop it first");
+            complain!(
+                "a running agent holds the journal and has no control socket; stop it first: systemctl stop tidegate"
+            );
             ExitCode::JournalHeld
         }
         error => failed(&error),
