@@ -18,6 +18,7 @@ const _: () = assert!(usize::BITS >= u32::BITS);
 pub mod json;
 pub mod network_watch;
 pub mod shutdown;
+pub mod size;
 pub(crate) mod sync;
 pub mod topic;
 pub mod visible;

@@ -4,6 +4,7 @@ use crate::cli::output::{clear, complain, say, say_json, say_text};
 use crate::cli::{ExitCode, agent_client, load};
 use crate::config::Config;
 use crate::journal::{View, ViewStats};
+use crate::size;
 use crate::status::history::span;
 use crate::visible;
 use serde_json::Value;
@@ -73,10 +74,10 @@ fn alone(facts: &ViewStats) -> String {
         String::from("from the journal alone; what was accepted in its last second may still count as waiting\n");
     let _ = writeln!(
         out,
-        "{:<10} {}, {} bytes, generations {}, quarantine {}",
+        "{:<10} {}, {}, generations {}, quarantine {}",
         "journal",
         facts.path.display(),
-        facts.bytes,
+        size::text(facts.bytes),
         facts.generations,
         facts.quarantine
     );
@@ -168,11 +169,11 @@ fn table(snapshot: &Value) -> String {
     let journal = &snapshot["journal"];
     let _ = writeln!(
         out,
-        "{:<10} {}, {} of {} bytes, generations {}, quarantine {}",
+        "{:<10} {}, {} of {}, generations {}, quarantine {}",
         "journal",
         text(&journal["path"]),
-        text(&journal["bytes"]),
-        text(&journal["max_bytes"]),
+        size::text(journal["bytes"].as_u64().unwrap_or(0)),
+        size::text(journal["max_bytes"].as_u64().unwrap_or(0)),
         text(&journal["generations"]),
         text(&journal["quarantine"]["entries"]),
     );

@@ -5,6 +5,7 @@
 
 use crate::drain::DrainState;
 use crate::mqtt::{IntakeState, LastMessage};
+use crate::size;
 use crate::status::history::{History, Point, Trend, span};
 use crate::status::{Health, QueueStatus, StatusSnapshot};
 use crate::visible;
@@ -210,10 +211,9 @@ fn chart(out: &mut String, points: &[Point], now_s: u64, seconds: u64, title: &s
 
 fn journal(out: &mut String, snapshot: &StatusSnapshot) {
     let Some(journal) = &snapshot.journal else { return };
-    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
     out.push_str("<section><h2>Journal</h2><dl>");
-    fact(out, "Size", &format!("{} of {}", mib(journal.facts.bytes), mib(journal.facts.max_bytes)));
-    fact(out, "Free on its disk", &journal.free_bytes.map_or("-".to_owned(), mib));
+    fact(out, "Size", &format!("{} of {}", size::text(journal.facts.bytes), size::text(journal.facts.max_bytes)));
+    fact(out, "Free on its disk", &journal.free_bytes.map_or("-".to_owned(), size::text));
     fact(out, "Folder", &journal.path.display().to_string());
     fact(out, "Storage", if journal.in_ram { "RAM: a power cut loses it" } else { "flash" });
     fact(out, "Quarantine", &journal.facts.quarantine.entries.to_string());

@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::config::{Config, CredentialsSource};
 use crate::journal::folder::{self, Trusted};
 use crate::journal::volume;
+use crate::size;
 use crate::status::token::{TOKEN_CHARS_MIN, Token};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -120,12 +121,18 @@ fn journal(config: &Config) -> Vec<Step> {
     let used = used_bytes(path);
     steps.push(match volume::free_bytes(folder) {
         Some(free) if free.saturating_add(used) < bound => {
-            let found = format!("{} free and {} used, but journal.max_bytes is {}", mib(free), mib(used), mib(bound));
+            let found = format!(
+                "{} free and {} used, but journal.max_bytes is {}",
+                size::text(free),
+                size::text(used),
+                size::text(bound)
+            );
             Step::bad("journal's space", found, "free space, or lower journal.max_bytes")
         }
-        Some(free) => {
-            Step::good("journal's space", format!("{} free for a journal of at most {}", mib(free), mib(bound)))
-        }
+        Some(free) => Step::good(
+            "journal's space",
+            format!("{} free for a journal of at most {}", size::text(free), size::text(bound)),
+        ),
         None => Step::open("journal's space", "the system does not tell", ""),
     });
     steps.push(match sync_time(folder) {
@@ -162,10 +169,6 @@ fn owned(path: &Path) -> Step {
             Step::open(step, format!("{}: {error}", path.display()), "run this as root, or as the agent's user")
         }
     }
-}
-
-fn mib(bytes: u64) -> String {
-    format!("{} MiB", bytes >> 20)
 }
 
 /// Bytes of the journal's files, as far as they can be seen.

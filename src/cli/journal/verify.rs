@@ -5,6 +5,7 @@ use crate::cli::journal::export::Progress;
 use crate::cli::journal::failed;
 use crate::cli::output::{say, say_json, say_text};
 use crate::journal::View;
+use crate::size;
 
 /// Reads everything; exit code 8 when something is missing that should be there.
 pub(super) fn verify(view: &View, json: bool) -> Result<ExitCode, ExitCode> {
@@ -21,7 +22,7 @@ pub(super) fn verify(view: &View, json: bool) -> Result<ExitCode, ExitCode> {
     } else {
         for one in &found {
             let from = one.first;
-            say_text!("generation {from}: {} records, {} bytes", one.records, one.bytes);
+            say_text!("generation {from}: {} records, {}", one.records, size::text(one.bytes));
             for (from, to) in &one.missing {
                 say_text!(", MISSING {from} to {to}");
             }
