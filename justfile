@@ -47,6 +47,10 @@ torture CUTS="1000":
 chaos SEEDS="0..20":
     cargo run --release --locked --example chaos -- --seeds {{SEEDS}}
 
+# The status page in a real browser; the README's picture
+screenshots:
+    scripts/screenshots.sh
+
 # A static build for a gateway
 cross TARGET="armv7-unknown-linux-musleabihf":
     scripts/cross.sh {{TARGET}}

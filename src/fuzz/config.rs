@@ -40,8 +40,8 @@ fn check(problem: &ConfigProblem, text: &str) {
 }
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {
-    let readme = include_str!("../../README.md");
-    let shown = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let document = include_str!("../../docs/configuration.md");
+    let shown = document.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
     // The shipped file says its defaults in comments; uncommented they are keys.
     let uncommented: String =
         DEFAULT_TOML.lines().map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line))).collect();

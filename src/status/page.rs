@@ -102,10 +102,10 @@ fn broker(out: &mut String, snapshot: &StatusSnapshot) {
     fact(out, "Address", &intake.url);
     fact(out, "Received since the start", &intake.received.to_string());
     fact(out, "Redelivered by the broker", &intake.repeats.to_string());
-    fact(out, "Of them marked as possible duplicates", &intake.possible_duplicates.to_string());
+    fact(out, "Marked as possible duplicates", &intake.possible_duplicates.to_string());
     loss(out, "Received with QoS 0", intake.qos0);
-    loss(out, "Of them of no route", intake.unrouted);
-    loss(out, "Of them too large", intake.oversize);
+    loss(out, "Matching no route", intake.unrouted);
+    loss(out, "Too large", intake.oversize);
     loss(out, "Dropped by the broker", intake.broker_dropped_since_start);
     let session = match intake.session_kept {
         Some(true) => "kept by the broker",

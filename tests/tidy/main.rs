@@ -4,6 +4,7 @@
 mod advisories;
 mod documents;
 mod edges;
+mod generated;
 mod layers;
 
 use std::fs;

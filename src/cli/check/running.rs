@@ -93,7 +93,7 @@ fn session(intake: &Value) -> Step {
         Some(true) => Step::good(step, format!("the broker had kept that of {client}")),
         Some(false) => {
             let found = format!("the broker had none of {client} when the agent connected last");
-            let next = "well at the first start; if it happens again, the broker forgets: see the README's \"Broker settings\"";
+            let next = "well at the first start; if it happens again, the broker forgets: see docs/broker.md";
             Step::open(step, found, next)
         }
         None => Step::open(step, "not known before the agent has connected", ""),

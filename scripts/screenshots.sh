@@ -1,0 +1,7 @@
+#!/bin/sh
+# Takes the status page's screenshots anew, in a real browser (Chromium), and puts the one of the README into docs/images.
+set -eu
+cd "$(dirname "$0")/.."
+scripts/test.sh --test agent -- browser::
+cp target/screenshots/fine-phone-light.png docs/images/status-phone.png
+ls -l docs/images target/screenshots
