@@ -10,14 +10,14 @@
 #![allow(clippy::print_stdout, reason = "figures, for whoever runs it")]
 #![allow(clippy::disallowed_methods, reason = "the agent's edges are not those of its peers")]
 
-use proving::agent::{AgentConfig, AgentProcess, QueueTarget};
-use proving::broker::{Mosquitto, MosquittoOptions};
-use proving::fleet::{Fleet, FleetOptions};
-use proving::stub::{SqsStub, StubOptions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
+use testkit::agent::{AgentConfig, AgentProcess, QueueTarget};
+use testkit::broker::{Mosquitto, MosquittoOptions};
+use testkit::fake_sqs::{SqsStub, StubOptions};
+use testkit::fleet::{Fleet, FleetOptions};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 

@@ -2,11 +2,11 @@
 
 use crate::plan::{Act, Mix};
 use crate::world::{PATIENCE, Undo, World};
-use proving::Result;
-use proving::fleet::Fleet;
-use proving::rig::SmallDisk;
 use serde_json::Value;
 use std::time::Duration;
+use testkit::Result;
+use testkit::fleet::Fleet;
+use testkit::small_disk::SmallDisk;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// Messages before and after the broker forgets.
@@ -109,13 +109,13 @@ impl World {
             }
             Act::Endpoint { fault, calls } => {
                 let before = self.stub.faults().fired_of(fault.name());
-                self.stub.faults().push(fault.clone(), proving::stub::When::Next(*calls));
+                self.stub.faults().push(fault.clone(), testkit::fake_sqs::When::Next(*calls));
                 self.fired(fault.name(), before).await
             }
             Act::Park { code, status, broken } => {
                 let before = self.stub.faults().fired_of("refuse");
-                let fault = proving::stub::Fault::Refuse { code, status: *status };
-                self.stub.faults().push(fault, proving::stub::When::Always);
+                let fault = testkit::fake_sqs::Fault::Refuse { code, status: *status };
+                self.stub.faults().push(fault, testkit::fake_sqs::When::Always);
                 self.later(*broken, Undo::Mend);
                 self.fired("refuse", before).await
             }
@@ -214,9 +214,9 @@ impl World {
     }
 
     async fn kill_in_doubt(&mut self, later: Duration, reboot: bool) -> Result<u64> {
-        let name = proving::stub::Fault::AcceptThenDrop.name();
+        let name = testkit::fake_sqs::Fault::AcceptThenDrop.name();
         let before = self.stub.faults().fired_of(name);
-        self.stub.faults().push(proving::stub::Fault::AcceptThenDrop, proving::stub::When::Next(4));
+        self.stub.faults().push(testkit::fake_sqs::Fault::AcceptThenDrop, testkit::fake_sqs::When::Next(4));
         let happened = self.fired(name, before).await;
         self.agent.kill().await?;
         self.pass(later, reboot).await?;

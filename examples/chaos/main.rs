@@ -24,11 +24,11 @@ mod total;
 mod world;
 
 use options::{Asked, Options};
-use proving::agent::program;
-use proving::rig::SmallDisk;
 use run::Outcome;
 use std::path::Path;
 use std::process::ExitCode;
+use testkit::agent::program;
+use testkit::small_disk::SmallDisk;
 use tokio::task::JoinSet;
 use total::Total;
 use world::Setting;
@@ -65,15 +65,15 @@ fn main() -> ExitCode {
 }
 
 /// Whether a disk can be mounted here at all: said at once, not in the middle of the first seed.
-async fn can_mount() -> proving::Result<()> {
+async fn can_mount() -> testkit::Result<()> {
     let what = "full disks need a mount, and that needs root: run as root, or leave them out with --no-disk";
-    let folder = tempfile::tempdir().map_err(|source| proving::Error::Io { what: what.into(), source })?;
+    let folder = tempfile::tempdir().map_err(|source| testkit::Error::Io { what: what.into(), source })?;
     let tried = SmallDisk::mount(folder.path(), 1).await;
-    tried.map(drop).map_err(|error| proving::Error::Peer { what: what.into(), text: error.to_string() })
+    tried.map(drop).map_err(|error| testkit::Error::Peer { what: what.into(), text: error.to_string() })
 }
 
 /// Plays all seeds, a few at a time; whether the run is good.
-async fn all(options: &Options) -> proving::Result<bool> {
+async fn all(options: &Options) -> testkit::Result<bool> {
     if options.disk {
         can_mount().await?;
     }

@@ -4,9 +4,9 @@
 //! each seed takes the next hand from it, and five seeds in a row see every class. What the seed decides by chance is
 //! the order within the hand, how hard each fault is, and when it comes.
 
-use proving::random::Random;
-use proving::stub::Fault;
 use std::time::Duration;
+use testkit::fake_sqs::Fault;
+use testkit::random::Random;
 
 /// Faults of one run.
 pub(crate) const HAND: usize = 11;

@@ -3,9 +3,9 @@
 
 use crate::plan::{Lanes, Mix, Shape};
 use crate::world::BARE_DEVICES;
-use proving::agent::AgentConfig;
-use proving::fleet::{APPLICATION, COPY, Device, WEAK};
-use proving::random::Random;
+use testkit::agent::AgentConfig;
+use testkit::fleet::{APPLICATION, COPY, Device, WEAK};
+use testkit::random::Random;
 
 /// A route: its profile, its queue, its filters.
 struct Route {

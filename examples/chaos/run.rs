@@ -2,15 +2,15 @@
 
 use crate::plan::{Act, CLASSES, Lanes, Mix, Plan, Shape};
 use crate::world::{BARE, BARE_QOS0, QUEUE, Setting, World};
-use proving::Result;
-use proving::checker::{BareVerdict, Rules, Verdict, adopt, judge, judge_bare};
-use proving::fleet::Fleet;
-use proving::ids::SmallIds;
-use proving::stub::Arrival;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+use testkit::Result;
+use testkit::checker::{BareVerdict, Rules, Verdict, adopt, judge, judge_bare};
+use testkit::fake_sqs::Arrival;
+use testkit::fleet::Fleet;
+use testkit::ids::SmallIds;
 use tokio::time::sleep;
 
 /// Messages at the end, when everything works again.

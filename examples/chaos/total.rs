@@ -3,8 +3,8 @@
 use crate::options::Options;
 use crate::plan::{CLASSES, ROUND};
 use crate::run::Outcome;
-use proving::checker::BareVerdict;
 use std::collections::BTreeMap;
+use testkit::checker::BareVerdict;
 
 /// Sums.
 #[derive(Debug, Default)]

@@ -3,19 +3,20 @@
 
 use crate::plan::{Lanes, Mix, Shape};
 use crate::routes;
-use proving::Result;
-use proving::agent::{AgentConfig, AgentProcess, QueueTarget};
-use proving::broker::{Mosquitto, MosquittoOptions};
-use proving::fleet::{Fleet, FleetOptions, WEAK};
-use proving::ids::SmallIds;
-use proving::proxy::{self, CuttingProxy};
-use proving::rig::{RigClock, SmallDisk};
-use proving::stub::{Arrival, Fate, QueueOptions, SqsStub, StubOptions};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 use tempfile::TempDir;
+use testkit::Result;
+use testkit::agent::{AgentConfig, AgentProcess, QueueTarget};
+use testkit::broker::{Mosquitto, MosquittoOptions};
+use testkit::clock_control::ClockControl;
+use testkit::fake_sqs::{Arrival, Fate, QueueOptions, SqsStub, StubOptions};
+use testkit::fleet::{Fleet, FleetOptions, WEAK};
+use testkit::ids::SmallIds;
+use testkit::proxy::{self, CuttingProxy};
+use testkit::small_disk::SmallDisk;
 use tokio::time::Instant;
 
 /// The FIFO queue of every world.
@@ -71,7 +72,7 @@ pub(crate) enum Undo {
 pub(crate) struct World {
     pub(crate) agent: AgentProcess,
     pub(crate) disk: Option<SmallDisk>,
-    pub(crate) clock: RigClock,
+    pub(crate) clock: ClockControl,
     pub(crate) broker_link: CuttingProxy,
     pub(crate) uplink: CuttingProxy,
     pub(crate) small_ids: Option<SmallIds>,
@@ -89,7 +90,7 @@ pub(crate) struct World {
 impl World {
     /// Starts everything; comes back when the agent takes messages.
     pub(crate) async fn start(setting: &Setting, seed: u64, shape: Shape) -> Result<World> {
-        let folder = tempfile::tempdir().map_err(|source| proving::Error::Io { what: "a folder".into(), source })?;
+        let folder = tempfile::tempdir().map_err(|source| testkit::Error::Io { what: "a folder".into(), source })?;
         let fifo = |name: &str| (name.into(), QueueOptions::fifo());
         let queues = vec![fifo(QUEUE), (AUDIT.into(), QueueOptions::standard()), fifo(COPIES)];
         let stub = SqsStub::start(StubOptions { queues, seed, ..StubOptions::default() })?;
@@ -99,7 +100,7 @@ impl World {
         let small_ids = if shape.small_ids { Some(SmallIds::start(broker.addr())?) } else { None };
         let broker_link = CuttingProxy::start(small_ids.as_ref().map_or(broker.addr(), SmallIds::addr))?;
         let (uplink, endpoint) = proxy::in_front_of(&stub.endpoint())?;
-        let clock = RigClock::new(folder.path().join("clock"))?;
+        let clock = ClockControl::new(folder.path().join("clock"))?;
         let queue = |name: &str, queue: &str| QueueTarget {
             endpoint: Some(endpoint.clone()),
             // A batch that gets no answer is given up after 1 s, and what the slowest link would need for its bytes.

@@ -2,14 +2,14 @@
 
 use crate::failure::Failure;
 use crate::scene::QUEUE;
-use proving::consumer::{Consumer, Delivered};
-use proving::stub::{AccessKey, SqsStub};
+use testkit::consumer::{Consumer, Delivered};
+use testkit::fake_sqs::{AccessKey, SqsStub};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// A reading task.
 pub(crate) struct Customer {
-    reading: JoinHandle<proving::Result<Vec<Delivered>>>,
+    reading: JoinHandle<testkit::Result<Vec<Delivered>>>,
     count: watch::Receiver<u64>,
     finish: watch::Sender<bool>,
 }
@@ -41,7 +41,7 @@ async fn read(
     mut consumer: Consumer,
     counted: watch::Sender<u64>,
     finishing: watch::Receiver<bool>,
-) -> proving::Result<Vec<Delivered>> {
+) -> testkit::Result<Vec<Delivered>> {
     // A receive is never cut short: what it had taken would stay hidden until its visibility timeout.
     loop {
         let last = *finishing.borrow();

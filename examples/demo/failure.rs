@@ -16,7 +16,7 @@ impl Failure {
     }
 
     /// For `map_err`: a peer or the agent failed at something.
-    pub(crate) fn at(doing: &str, next: &str) -> impl FnOnce(proving::Error) -> Failure {
+    pub(crate) fn at(doing: &str, next: &str) -> impl FnOnce(testkit::Error) -> Failure {
         move |error| Failure::new(format!("{doing}: {error}"), next)
     }
 }

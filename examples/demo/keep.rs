@@ -1,10 +1,10 @@
 //! `--keep`: where to look, and what to try, while everything goes on running.
 
 use crate::scene::{QUEUE, Scene};
-use proving::fleet::{Device, Fleet};
-use proving::random::Random;
-use proving::stub::AccessKey;
 use std::io::{Write, stdout};
+use testkit::fake_sqs::AccessKey;
+use testkit::fleet::{Device, Fleet};
+use testkit::random::Random;
 
 /// Prints it.
 pub(crate) fn show(scene: &Scene) {

@@ -1,9 +1,9 @@
 //! The command line: few flags, read by hand; what is not known is refused.
 
-use proving::random::fresh_seed;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
+use testkit::random::fresh_seed;
 
 /// What `--help` prints, and every refusal.
 pub(crate) const HELP: &str = "\

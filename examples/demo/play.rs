@@ -11,11 +11,11 @@ use crate::options::Options;
 use crate::scene::Scene;
 use crate::screen::Screen;
 use crate::watch::{Books, Figures, Watch};
-use proving::checker::Published;
-use proving::consumer::Delivered;
-use proving::fleet::Fleet;
-use proving::random::Random;
 use std::time::Duration;
+use testkit::checker::Published;
+use testkit::consumer::Delivered;
+use testkit::fleet::Fleet;
+use testkit::random::Random;
 use tokio::time::{Instant, timeout};
 
 /// Answers to lose at the cut.
@@ -96,7 +96,7 @@ pub(crate) async fn play(scene: &mut Scene, options: &Options, mut screen: Scree
 }
 
 /// Publishes `count` messages at the fleet's rate, or as many of them as the broker takes in time.
-async fn publish(fleet: &mut Fleet, count: usize, within: Duration) -> proving::Result<()> {
+async fn publish(fleet: &mut Fleet, count: usize, within: Duration) -> testkit::Result<()> {
     match timeout(within + Duration::from_secs(1), fleet.publish(count)).await {
         Ok(published) => published,
         // Too fast for this machine: what is on its way is finished, and the verdict counts what was published.

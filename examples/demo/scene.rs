@@ -3,14 +3,14 @@
 use crate::failure::Failure;
 use crate::options::Options;
 use crate::screen::Screen;
-use proving::agent::program;
-use proving::agent::{AgentConfig, AgentProcess, QueueTarget};
-use proving::broker::{EmbeddedBroker, EmbeddedOptions};
-use proving::fleet::FleetOptions;
-use proving::proxy::{self, CuttingProxy};
-use proving::stub::{SqsStub, StubOptions};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use testkit::agent::program;
+use testkit::agent::{AgentConfig, AgentProcess, QueueTarget};
+use testkit::broker::{EmbeddedBroker, EmbeddedOptions};
+use testkit::fake_sqs::{SqsStub, StubOptions};
+use testkit::fleet::FleetOptions;
+use testkit::proxy::{self, CuttingProxy};
 
 /// The queue that the agent sends to.
 pub(crate) const QUEUE: &str = "site.fifo";

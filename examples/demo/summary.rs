@@ -3,10 +3,10 @@
 use crate::options::{Options, Sabotage};
 use crate::play::Played;
 use crate::scene::{QUEUE, Scene};
-use proving::checker::{Rules, Verdict, judge};
-use proving::consumer::Delivered;
 use std::fmt::Write as _;
 use std::io::{Write as _, stdout};
+use testkit::checker::{Rules, Verdict, judge};
+use testkit::consumer::Delivered;
 
 /// Last lines of the agent's log that a bad verdict shows.
 const LOG_LINES: usize = 15;

@@ -1,10 +1,10 @@
 //! Looks at everything a few times a second while something else goes on, and draws it.
 
 use crate::screen::Screen;
-use proving::http;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
+use testkit::http;
 use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 

@@ -3,7 +3,7 @@
 
 use crate::marks::Told;
 use crate::world;
-use proving::random::Random;
+use testkit::random::Random;
 use tidegate::clock::BootId;
 use tidegate::fuzz::forged;
 use tidegate::record::{Draft, Identity, JournalId, KeyKind, LaneId, LanePosition, Message, Record, Run, TimeSource};

@@ -2,8 +2,8 @@
 //! both are lost between two runs.
 
 use power_cut::{Call, Fault, Image};
-use proving::random::Random;
 use serde::{Deserialize, Serialize};
+use testkit::random::Random;
 
 /// Half of the state file.
 const HALF: usize = 4096;

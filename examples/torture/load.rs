@@ -12,13 +12,13 @@ use crate::quarantine;
 use crate::session::{Bounds, Session, again_and_again, seen, until_durable};
 use crate::world::World;
 use power_cut::{Device, Disk, Fault, Habits};
-use proving::random::Random;
 use std::path::Path;
 use std::sync::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{Acquire, Release},
 };
 use std::time::Duration;
+use testkit::random::Random;
 use tidegate::journal::books::Outcome;
 use tidegate::journal::{Journal, Lane};
 use tidegate::record::{LaneId, Number, Position};

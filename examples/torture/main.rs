@@ -37,11 +37,11 @@ use load::Plan;
 use marks::Recorded;
 use options::{Asked, Options, Sabotage};
 use power_cut::{Device, Disk};
-use proving::random::Random;
 use std::io::{Write, stderr, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 use tally::Tally;
+use testkit::random::Random;
 
 /// Exit status when nothing could be judged; 1 says that a promise was broken, 2 that the command line is wrong.
 const BROKEN: u8 = 3;

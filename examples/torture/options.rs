@@ -1,7 +1,7 @@
 //! The command line: few flags, read by hand; what is not known is refused.
 
 use power_cut::Device;
-use proving::random::fresh_seed;
+use testkit::random::fresh_seed;
 use tidegate::failpoints::Failpoint as Rigged;
 
 /// What `--help` prints, and every refusal.

@@ -2,8 +2,8 @@
 
 use crate::marks::{Mark, Recorded};
 use power_cut::Event;
-use proving::random::Random;
 use std::collections::HashSet;
+use testkit::random::Random;
 
 /// What the journal was at.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -2,7 +2,7 @@
 
 use crate::draft::n_of;
 use crate::marks::{Entry, Mark, Way, Witness};
-use proving::random::Random;
+use testkit::random::Random;
 use tidegate::journal::{Journal, Named, Quarantined, Requeued};
 use tidegate::record::LaneId;
 

@@ -4,9 +4,9 @@
 //! time follows from its number alone.
 
 use crate::session::Bounds;
-use proving::random::Random;
 use std::sync::LazyLock;
 use std::time::Instant;
+use testkit::random::Random;
 use tidegate::clock::{Clock, Moment};
 use tidegate::failpoints;
 

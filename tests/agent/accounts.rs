@@ -6,9 +6,9 @@ use crate::support::{
     Flow, LONG, QUEUE, adopt, arrived, assert_books, assert_clean, assert_understood, config, drained, fleet, lane,
     mosquitto, online, stub, tail,
 };
-use proving::checker::{Reading, Rules, Verdict, judge};
-use proving::stub::{Fault, When};
 use serde_json::Value;
+use testkit::checker::{Reading, Rules, Verdict, judge};
+use testkit::fake_sqs::{Fault, When};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_books_balance_at_every_look_through_kills_and_faults() {

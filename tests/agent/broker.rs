@@ -4,12 +4,12 @@ use crate::support::{
     Flow, LONG, PROGRAM, Publisher, QUEUE, arrived, arrived_once, assert_clean, assert_understood, config, drained,
     fleet, mosquitto, online, stub, until_online, until_remarked,
 };
-use proving::agent::AgentProcess;
-use proving::broker::{EmbeddedBroker, EmbeddedOptions, Mosquitto, MosquittoOptions};
-use proving::checker::{Reading, Rules};
-use proving::port::HeldPort;
-use proving::proxy::CuttingProxy;
 use std::collections::HashMap;
+use testkit::agent::AgentProcess;
+use testkit::broker::{EmbeddedBroker, EmbeddedOptions, Mosquitto, MosquittoOptions};
+use testkit::checker::{Reading, Rules};
+use testkit::port::HeldPort;
+use testkit::proxy::CuttingProxy;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_restarted_in_mid_stream_costs_nothing() {

@@ -4,14 +4,14 @@
 use crate::support::{LONG, config, drained, fleet, lane, mosquitto, online, stub};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use proving::agent::AgentProcess;
-use proving::stub::{Fault, When};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
+use testkit::agent::AgentProcess;
+use testkit::fake_sqs::{Fault, When};
 
 /// A browser, driven over WebDriver's plain HTTP.
 struct Browser {

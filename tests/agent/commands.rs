@@ -1,11 +1,11 @@
 //! The technician's commands, as processes: what they print, how they end, and that they disturb nothing.
 
 use crate::support::{LONG, PROGRAM, Publisher, QUEUE, config, fleet, mosquitto, online, said, stub, tidegate};
-use proving::agent::{AgentConfig, AgentProcess};
-use proving::stub::{AccessKey, Fault, SqsStub, When};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use testkit::agent::{AgentConfig, AgentProcess};
+use testkit::fake_sqs::{AccessKey, Fault, SqsStub, When};
 
 /// Runs the program; what it printed, and how it ended.
 fn run(arguments: &[&str]) -> (String, String, i32) {

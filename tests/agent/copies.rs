@@ -1,12 +1,12 @@
 //! A card that was copied into a second gateway: neither swallows the other's readings, whatever their hardware tells.
 
 use crate::support::{LONG, PROGRAM, Publisher, QUEUE, config, drained, mosquitto, stub, until_online};
-use proving::agent::{AgentConfig, AgentProcess};
-use proving::stub::SqsStub;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::Path;
+use testkit::agent::{AgentConfig, AgentProcess};
+use testkit::fake_sqs::SqsStub;
 
 const READINGS: usize = 5;
 

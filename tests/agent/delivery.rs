@@ -1,14 +1,14 @@
 //! Everything published arrives, once, in order per group.
 
 use crate::support::{LONG, PROGRAM, assert_clean, drained, fleet, mosquitto, online, tail, until_online};
-use proving::agent::{AgentConfig, AgentProcess, QueueTarget};
-use proving::broker::{EmbeddedBroker, EmbeddedOptions};
-use proving::checker::Rules;
-use proving::consumer::Consumer;
-use proving::ministack::Ministack;
-use proving::stub::{QueueOptions, SqsStub, StubOptions};
 use std::path::Path;
 use std::time::{Duration, Instant};
+use testkit::agent::{AgentConfig, AgentProcess, QueueTarget};
+use testkit::broker::{EmbeddedBroker, EmbeddedOptions};
+use testkit::checker::Rules;
+use testkit::consumer::Consumer;
+use testkit::fake_sqs::{QueueOptions, SqsStub, StubOptions};
+use testkit::ministack::Ministack;
 
 const MESSAGES: usize = 10_000;
 const DEVICES: usize = 100;

@@ -1,12 +1,12 @@
 //! The demo's verdict is worth something: it fails when the customer got anything but what was published, and a run that
 //! is broken off leaves nothing behind.
 
-use proving::example::example;
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
+use testkit::example::example;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;

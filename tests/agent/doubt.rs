@@ -9,12 +9,12 @@ use crate::support::{
     ClockControl, LONG, PROGRAM, QUEUE, arrived, assert_clean, assert_understood, config, fleet, lane, mosquitto, stub,
     tail, until_online,
 };
-use proving::agent::AgentProcess;
-use proving::checker::{Reading, Rules};
-use proving::consumer::Delivered;
-use proving::stub::{Arrival, Fate, Fault, SqsStub, When};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use testkit::agent::AgentProcess;
+use testkit::checker::{Reading, Rules};
+use testkit::consumer::Delivered;
+use testkit::fake_sqs::{Arrival, Fate, Fault, SqsStub, When};
 
 /// What happens between the lost answers and the resends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -5,13 +5,13 @@ use crate::support::{
     LONG, PROGRAM, Publisher, arrived, assert_clean, config, drained, mosquitto, online, said, seed, stub, tidegate,
     until_online,
 };
-use proving::agent::AgentProcess;
-use proving::broker::{Mosquitto, MosquittoOptions};
-use proving::checker::Rules;
-use proving::fleet::{Fleet, FleetOptions};
-use proving::port::HeldPort;
 use std::net::SocketAddr;
 use std::process::Command;
+use testkit::agent::AgentProcess;
+use testkit::broker::{Mosquitto, MosquittoOptions};
+use testkit::checker::Rules;
+use testkit::fleet::{Fleet, FleetOptions};
+use testkit::port::HeldPort;
 
 const WAITING: usize = 5;
 

@@ -5,9 +5,9 @@ use crate::support::{
     LONG, PROGRAM, Publisher, QUEUE, arrived, assert_books, config, drained, fleet, lane, mosquitto, online, stub,
     tidegate, until_online,
 };
-use proving::agent::AgentProcess;
-use proving::stub::{Fault, When};
 use serde_json::Value;
+use testkit::agent::AgentProcess;
+use testkit::fake_sqs::{Fault, When};
 
 async fn done(agent: &AgentProcess, words: &[&str]) -> String {
     let (said, error, code) = tidegate(agent, words).await;

@@ -4,9 +4,9 @@
 use crate::support::{
     AUDIT, ClockControl, LONG, PROGRAM, QUEUE, assert_clean, drained, fleet, mosquitto, stub, until_online,
 };
-use proving::agent::{AgentConfig, AgentProcess, QueueTarget};
-use proving::checker::Rules;
 use std::time::Duration;
+use testkit::agent::{AgentConfig, AgentProcess, QueueTarget};
+use testkit::checker::Rules;
 
 /// After so many deliveries Mosquitto is known to count its packet ids up; until then each closed ack is written at once.
 const KNOWN: usize = 2_200;

@@ -5,11 +5,11 @@ use crate::support::{
     CLIENT_ID, LONG, PROGRAM, Publisher, config, drained, mosquitto, stub, tidegate, until_logged, until_online,
 };
 use crate::upgrade::released;
-use proving::agent::AgentProcess;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use testkit::agent::AgentProcess;
 
 /// Messages that come while the agent is away.
 const AWAY: u64 = 5;
@@ -47,7 +47,7 @@ fn edit(agent: &AgentProcess, from: &str, to: &str) {
 }
 
 /// An agent whose file gives no name.
-fn nameless(broker: SocketAddr, stub: &proving::stub::SqsStub) -> AgentProcess {
+fn nameless(broker: SocketAddr, stub: &testkit::fake_sqs::SqsStub) -> AgentProcess {
     let agent = AgentProcess::prepare(PROGRAM, config(broker, stub)).unwrap();
     edit(&agent, "id = \"hq-tower-roof\"\n", "");
     agent

@@ -4,15 +4,15 @@ use crate::support::{
     Flow, LONG, QUEUE, arrived, arrived_once, assert_books, assert_clean, assert_understood, config, fleet, lane,
     mosquitto, online, seed, stub, until_remarked,
 };
-use proving::agent::{AgentConfig, QueueTarget};
-use proving::checker::Rules;
-use proving::consumer::Consumer;
-use proving::ministack::Ministack;
-use proving::proxy::in_front_of;
-use proving::random::Random;
-use proving::stub::{Fault, QueueOptions, SqsStub, When};
 use std::path::Path;
 use std::time::Duration;
+use testkit::agent::{AgentConfig, QueueTarget};
+use testkit::checker::Rules;
+use testkit::consumer::Consumer;
+use testkit::fake_sqs::{Fault, QueueOptions, SqsStub, When};
+use testkit::ministack::Ministack;
+use testkit::proxy::in_front_of;
+use testkit::random::Random;
 use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

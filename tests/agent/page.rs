@@ -1,11 +1,11 @@
 //! What people and machines are shown agrees with itself and with what happened.
 
 use crate::support::{LONG, PROGRAM, QUEUE, ask, config, drained, fleet, get, lane, mosquitto, online, stub};
-use proving::agent::AgentProcess;
-use proving::stub::{Fault, When};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use testkit::agent::AgentProcess;
+use testkit::fake_sqs::{Fault, When};
 
 /// Samples by name and labels; every line is checked against the exposition format.
 fn metrics(text: &str) -> BTreeMap<String, f64> {

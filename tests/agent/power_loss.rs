@@ -8,13 +8,13 @@ use crate::support::{
     Flow, LONG, PROGRAM, QUEUE, arrived, arrived_once, assert_books, assert_clean, assert_understood, config, drained,
     fleet, lane, mosquitto, online, plain, seed, stub, tail,
 };
-use proving::agent::AgentProcess;
-use proving::broker::{EmbeddedBroker, EmbeddedOptions};
-use proving::checker::Rules;
-use proving::random::Random;
-use proving::stub::SqsStub;
 use std::net::SocketAddr;
 use std::time::Duration;
+use testkit::agent::AgentProcess;
+use testkit::broker::{EmbeddedBroker, EmbeddedOptions};
+use testkit::checker::Rules;
+use testkit::fake_sqs::SqsStub;
+use testkit::random::Random;
 use tokio::time::sleep;
 
 const KILLS: usize = 20;

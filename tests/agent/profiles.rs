@@ -3,9 +3,9 @@
 use crate::support::{LONG, Publisher, QUEUE, config, mosquitto, online, stub};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use proving::consumer::Delivered;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use testkit::consumer::Delivered;
 
 /// Folder of samples, profile that reads them.
 const FOLDERS: [(&str, &str); 19] = [

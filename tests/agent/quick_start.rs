@@ -5,14 +5,14 @@
 //! `TIDEGATE_TRANSCRIPT=FILE` writes what was said here, for the README.
 
 use crate::support::{Authority, LONG, PROGRAM, QUEUE, fleet, mosquitto, said, stub};
-use proving::agent::credentials_csv;
-use proving::port::HeldPort;
-use proving::stub::{AccessKey, SqsStub};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use testkit::agent::credentials_csv;
+use testkit::fake_sqs::{AccessKey, SqsStub};
+use testkit::port::HeldPort;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};

@@ -4,11 +4,11 @@ use crate::support::disk::BadDisk;
 use crate::support::{
     AUDIT, LONG, QUEUE, arrived, assert_clean, config, drained, fleet, get, lane, mosquitto, online, stub, until_online,
 };
-use proving::agent::{AgentProcess, QueueTarget};
-use proving::checker::Rules;
-use proving::stub::{Fault, SqsStub, When};
 use serde_json::Value;
 use std::time::Duration;
+use testkit::agent::{AgentProcess, QueueTarget};
+use testkit::checker::Rules;
+use testkit::fake_sqs::{Fault, SqsStub, When};
 use tokio::time::timeout;
 
 /// Waits until the last reload was refused for this reason.
@@ -21,7 +21,7 @@ async fn refused(agent: &mut AgentProcess, why: &str) -> Value {
 }
 
 /// A second queue beside the first.
-fn with_audit(agent: &AgentProcess, stub: &SqsStub) -> proving::agent::AgentConfig {
+fn with_audit(agent: &AgentProcess, stub: &SqsStub) -> testkit::agent::AgentConfig {
     let mut config = agent.config().clone();
     config.queues.push(QueueTarget::on_stub("audit", stub, AUDIT));
     config

@@ -4,14 +4,14 @@
 use crate::support::{
     AUDIT, CLIENT_ID, LONG, PROGRAM, QUEUE, config, drained, mosquitto, online, stub, until_online, until_remarked,
 };
-use proving::agent::{AgentConfig, AgentProcess, QueueTarget};
-use proving::broker::{Mosquitto, MosquittoOptions};
-use proving::consumer::Delivered;
-use proving::stub::SqsStub;
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Outgoing, Packet, QoS};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
+use testkit::agent::{AgentConfig, AgentProcess, QueueTarget};
+use testkit::broker::{Mosquitto, MosquittoOptions};
+use testkit::consumer::Delivered;
+use testkit::fake_sqs::SqsStub;
 
 /// Takes plain values under `topics`.
 fn plain(broker: SocketAddr, stub: &SqsStub, topics: &[&str]) -> AgentConfig {
@@ -31,17 +31,17 @@ fn arrived(stub: &SqsStub, queue: &str) -> Vec<(String, String)> {
 }
 
 /// A client that publishes what it is told, with any flags.
-struct ClockControl {
+struct ManualClient {
     client: AsyncClient,
     events: EventLoop,
 }
 
-impl ClockControl {
-    fn new(broker: SocketAddr) -> ClockControl {
+impl ManualClient {
+    fn new(broker: SocketAddr) -> ManualClient {
         let mut options = MqttOptions::new("hands", broker.ip().to_string(), broker.port());
         options.set_max_packet_size(4 << 20, 4 << 20);
         let (client, events) = AsyncClient::new(options, 1024);
-        ClockControl { client, events }
+        ManualClient { client, events }
     }
 
     async fn publish(&mut self, topic: &str, qos: QoS, retain: bool, payload: Vec<u8>) {
@@ -68,7 +68,7 @@ impl ClockControl {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_retained_message_costs_none_of_the_others() {
     let (stub, broker) = (stub(), mosquitto().await);
-    let mut hands = ClockControl::new(broker.addr());
+    let mut hands = ManualClient::new(broker.addr());
     for n in 0..41 {
         let payload = if n == 20 { vec![b'x'; 1_200_000] } else { format!("{n}").into_bytes() };
         hands.publish(&format!("a/{n:03}"), QoS::AtMostOnce, true, payload).await;
@@ -104,7 +104,7 @@ async fn one_uplink_on_two_topics_reaches_both_queues_once() {
          [[routes]]\nprofile = \"multitech\"\ntopics = [\"lora/+/+/up\"]\nqueue = \"audit\"\n"
         .into();
     let mut agent = online(configuration).await;
-    let mut hands = ClockControl::new(broker.addr());
+    let mut hands = ManualClient::new(broker.addr());
     for n in 0..100 {
         let uplink = format!(
             "{{\"deveui\":\"02-f1-e2-d3-c4-b5-a6-01\",\"appeui\":\"02-00-00-00-00-00-00-01\",\"fcnt\":{n},\"port\":2,\
@@ -183,7 +183,7 @@ async fn filters_that_change_under_load_cost_no_message() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_clean_stop_nothing_comes_again() {
     let (stub, broker) = (stub(), mosquitto().await);
-    let mut hands = ClockControl::new(broker.addr());
+    let mut hands = ManualClient::new(broker.addr());
     for n in 0..3_000 {
         hands.client.publish(format!("a/{n}"), QoS::AtLeastOnce, true, format!("{n}")).await.unwrap();
         if n % 500 == 499 {
@@ -217,7 +217,7 @@ async fn what_no_route_takes_is_counted_by_prefix_and_a_person_is_told() {
     client.disconnect().await.unwrap();
     while !matches!(events.poll().await, Ok(Event::Outgoing(Outgoing::Disconnect)) | Err(_)) {}
     drop(events);
-    let mut hands = ClockControl::new(broker.addr());
+    let mut hands = ManualClient::new(broker.addr());
     for n in 0..10 {
         hands.publish(&format!("b/deep/{n}"), QoS::AtLeastOnce, false, b"21.5".to_vec()).await;
     }

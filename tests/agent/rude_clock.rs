@@ -5,11 +5,11 @@ use crate::support::{
     ClockControl, Flow, LONG, PROGRAM, QUEUE, arrived, arrived_once, assert_clean, assert_understood, config, fleet,
     mosquitto, stub, until_online, until_remarked,
 };
-use proving::agent::AgentProcess;
-use proving::checker::Rules;
-use proving::consumer::Delivered;
 use serde_json::Value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use testkit::agent::AgentProcess;
+use testkit::checker::Rules;
+use testkit::consumer::Delivered;
 
 const HOUR_MS: i64 = 3_600_000;
 const YEAR_MS: i64 = 365 * 24 * HOUR_MS;

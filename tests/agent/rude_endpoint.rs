@@ -5,12 +5,12 @@
 use crate::support::{
     Flow, LONG, QUEUE, arrived, assert_clean, assert_understood, config, fleet, mosquitto, online, plain, seed, stub,
 };
-use proving::agent::AgentConfig;
-use proving::checker::Rules;
-use proving::random::Random;
-use proving::stub::{Fault, SqsStub, When};
 use std::net::SocketAddr;
 use std::time::Duration;
+use testkit::agent::AgentConfig;
+use testkit::checker::Rules;
+use testkit::fake_sqs::{Fault, SqsStub, When};
+use testkit::random::Random;
 use tokio::time::timeout;
 
 /// More than any answer of SQS.

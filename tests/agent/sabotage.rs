@@ -6,9 +6,9 @@
 use crate::support::{
     AUDIT, Flow, LONG, PROGRAM, QUEUE, config, drained, fleet, mosquitto, stub, tail, until_online, until_remarked,
 };
-use proving::agent::{AgentConfig, AgentProcess, QueueTarget};
-use proving::checker::{Rules, Verdict, judge};
-use proving::stub::{Fault, When};
+use testkit::agent::{AgentConfig, AgentProcess, QueueTarget};
+use testkit::checker::{Rules, Verdict, judge};
+use testkit::fake_sqs::{Fault, When};
 
 async fn start(mut configuration: AgentConfig, sabotage: Option<&str>) -> AgentProcess {
     if let Some(sabotage) = sabotage {

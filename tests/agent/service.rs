@@ -1,10 +1,10 @@
 //! What systemd hears: READY before broker and network, a fed watchdog, STOPPING at the end.
 
-use proving::agent::{AgentConfig, AgentProcess, QueueTarget};
-use proving::stub::{SqsStub, StubOptions};
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use testkit::agent::{AgentConfig, AgentProcess, QueueTarget};
+use testkit::fake_sqs::{SqsStub, StubOptions};
 
 /// Next message on the notify socket.
 fn heard(socket: &UnixDatagram) -> String {

@@ -4,9 +4,9 @@ use crate::support::{
     Flow, LONG, QUEUE, arrived, assert_clean, assert_understood, config, drained, fleet, mosquitto, online, plain,
     stub, tail, until_online,
 };
-use proving::checker::Rules;
-use proving::stub::{Fault, When};
 use std::time::{Duration, Instant};
+use testkit::checker::Rules;
+use testkit::fake_sqs::{Fault, When};
 
 /// Flights may go on for 10 s and the intake waits 5 s for its acks; the rest is the machine's.
 const GRACE: Duration = Duration::from_secs(20);

@@ -4,10 +4,10 @@ use crate::support::{
     AUDIT, Flow, LONG, QUEUE, assert_books, assert_clean, assert_understood, config, drained, fleet, mosquitto, online,
     stub, until_remarked,
 };
-use proving::agent::{AgentConfig, QueueTarget};
-use proving::checker::Rules;
-use proving::stub::{Fault, SqsStub, When};
 use std::net::SocketAddr;
+use testkit::agent::{AgentConfig, QueueTarget};
+use testkit::checker::Rules;
+use testkit::fake_sqs::{Fault, SqsStub, When};
 
 fn both(broker: SocketAddr, stub: &SqsStub) -> AgentConfig {
     let mut both = config(broker, stub);

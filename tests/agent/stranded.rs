@@ -4,8 +4,8 @@ use crate::support::{
     AUDIT, LONG, QUEUE, config, drained, fleet, get, lane, mosquitto, online, stub, tidegate, until_online,
     until_remarked,
 };
-use proving::agent::QueueTarget;
-use proving::stub::{Fault, When};
+use testkit::agent::QueueTarget;
+use testkit::fake_sqs::{Fault, When};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_of_a_queue_that_is_not_configured_are_shown_with_the_way_out_until_they_are_sent() {

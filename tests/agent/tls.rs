@@ -4,13 +4,13 @@ use crate::support::{
     Authority, LONG, PROGRAM, QUEUE, arrived, assert_clean, config, lane, online, seed, stub, until_online,
     until_remarked,
 };
-use proving::agent::{AgentConfig, AgentProcess};
-use proving::broker::{Mosquitto, MosquittoOptions, TlsListener};
-use proving::checker::Rules;
-use proving::fleet::{Fleet, FleetOptions};
-use proving::stub::SqsStub;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+use testkit::agent::{AgentConfig, AgentProcess};
+use testkit::broker::{Mosquitto, MosquittoOptions, TlsListener};
+use testkit::checker::Rules;
+use testkit::fake_sqs::SqsStub;
+use testkit::fleet::{Fleet, FleetOptions};
 
 const USER: (&str, &str) = ("tidegate", "p\u{e4}ss wort");
 

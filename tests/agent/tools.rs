@@ -6,10 +6,10 @@ use crate::support::{
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use proving::agent::AgentProcess;
 use serde_json::Value;
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
+use testkit::agent::AgentProcess;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_configuration_is_shown_whole_and_compared_with_defaults_files_and_the_running_agent() {

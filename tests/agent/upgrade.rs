@@ -6,19 +6,19 @@ use crate::support::{
     Flow, LONG, PROGRAM, Publisher, QUEUE, adopt, assert_clean, config, drained, fleet, mosquitto, said, seed, stub,
     tidegate, until_online,
 };
-use proving::agent::{AgentConfig, AgentProcess, QueueTarget};
-use proving::broker::Mosquitto;
-use proving::checker::{Item, Published, Rules, Sending, judge_bare};
-use proving::consumer::Delivered;
-use proving::fleet::{Fleet, FleetOptions, record_id};
-use proving::proxy::CuttingProxy;
-use proving::rig::RigClock;
-use proving::stub::{Fault, QueueOptions, SqsStub, When};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
+use testkit::agent::{AgentConfig, AgentProcess, QueueTarget};
+use testkit::broker::Mosquitto;
+use testkit::checker::{Item, Published, Rules, Sending, judge_bare};
+use testkit::clock_control::ClockControl;
+use testkit::consumer::Delivered;
+use testkit::fake_sqs::{Fault, QueueOptions, SqsStub, When};
+use testkit::fleet::{Fleet, FleetOptions, record_id};
+use testkit::proxy::CuttingProxy;
 
 /// Release 0.1.0.
 const REVISION: &str = "1c81880";
@@ -45,7 +45,7 @@ struct World {
     link: CuttingProxy,
     stub: SqsStub,
     broker: Mosquitto,
-    clock: RigClock,
+    clock: ClockControl,
     _folder: TempDir,
 }
 
@@ -55,7 +55,7 @@ impl World {
         stub.create_queue(ANNEX, QueueOptions::fifo()).unwrap();
         let link = CuttingProxy::start(broker.addr()).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let clock = RigClock::new(folder.path().join("clock")).unwrap();
+        let clock = ClockControl::new(folder.path().join("clock")).unwrap();
         let mut config: AgentConfig = config(link.addr(), &stub);
         config.queues.push(QueueTarget::on_stub("annex", &stub, ANNEX));
         config.extra =

@@ -2,11 +2,11 @@
 //! caught. A short form of `examples/torture`; a seed that failed is printed by it, and `TIDEGATE_SEED=…` replays it.
 #![allow(clippy::print_stdout, reason = "verdicts and seeds, for whoever reads a test's output")]
 
-use proving::example::example;
-use proving::random::fresh_seed;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::LazyLock;
+use testkit::example::example;
+use testkit::random::fresh_seed;
 
 static TORTURE: LazyLock<PathBuf> = LazyLock::new(|| {
     let own = std::env::current_exe().expect("a test has a binary");

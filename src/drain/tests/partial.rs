@@ -6,7 +6,7 @@
 use super::*;
 use crate::sqs::client::SqsSender;
 use crate::sqs::connector::proxy::ProxySettings;
-use proving::stub::{AccessKey, Arrival, Fate, Fault as Told, QueueOptions, SqsStub, StubOptions, When};
+use testkit::fake_sqs::{AccessKey, Arrival, Fate, Fault as Told, QueueOptions, SqsStub, StubOptions, When};
 
 /// A bound for what takes a moment, and half a minute under emulation.
 const LONG: Duration = Duration::from_secs(300);

@@ -1,9 +1,9 @@
 //! A journal in a folder where others can write: `check` refuses it, and the agent follows nothing that they put there.
 
 use crate::support::{LONG, config, stub, tidegate, until_remarked};
-use proving::agent::AgentProcess;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, lchown, symlink};
+use testkit::agent::AgentProcess;
 
 /// Somebody without rights here.
 const NOBODY: u32 = 65_534;

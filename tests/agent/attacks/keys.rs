@@ -1,9 +1,9 @@
 //! Nothing shows a secret, whatever the file with the key looks like; and a key need not touch the card on its way.
 
 use crate::support::{PROGRAM, config, said, stub, tidegate};
-use proving::agent::AgentProcess;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
+use testkit::agent::AgentProcess;
 use tokio::io::AsyncWriteExt;
 
 const ID: &str = "AKIAIOSFODNN7EXAMPLE";

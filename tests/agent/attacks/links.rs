@@ -1,10 +1,10 @@
 //! No command writes through a link that somebody planted, or into a file that somebody else made.
 
 use crate::support::{config, stub, tidegate};
-use proving::agent::AgentProcess;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
+use testkit::agent::AgentProcess;
 
 const KEYS: &str =
     "Access key ID,Secret access key\r\nAKIAIOSFODNN7EXAMPLE,wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\r\n";

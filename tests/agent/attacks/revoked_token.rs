@@ -1,12 +1,12 @@
 //! A token that was taken back opens nothing, from the moment its file says so, and the file being bad is said.
 
 use super::visitor::{TOKEN, TOKEN_FILE, agent, bearer, until, visit};
-use proving::agent::AgentProcess;
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
+use testkit::agent::AgentProcess;
 
 /// As long as the first one.
 const NEXT: &str = "the-other-token-of-this-page";

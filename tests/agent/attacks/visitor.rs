@@ -1,12 +1,12 @@
 //! Who visits the page and the control socket in these tests: someone prompt, who has a right to a prompt answer.
 
 use crate::support::{PROGRAM, config, stub};
-use proving::agent::AgentProcess;
 use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
+use testkit::agent::AgentProcess;
 
 /// So long may an answer take while others try to hold the server up.
 pub(super) const PROMPT: Duration = Duration::from_secs(2);

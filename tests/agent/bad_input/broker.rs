@@ -4,12 +4,12 @@ use crate::support::{
     LONG, PROGRAM, Publisher, arrived, assert_clean, config, fleet, online, stub, until_logged, until_online,
     until_remarked,
 };
-use proving::agent::AgentProcess;
-use proving::broker::{Mosquitto, MosquittoOptions};
-use proving::checker::Rules;
-use proving::fleet::{Fleet, FleetOptions};
-use proving::port::HeldPort;
 use std::path::{Path, PathBuf};
+use testkit::agent::AgentProcess;
+use testkit::broker::{Mosquitto, MosquittoOptions};
+use testkit::checker::Rules;
+use testkit::fleet::{Fleet, FleetOptions};
+use testkit::port::HeldPort;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_broker_it_runs_and_says_where_it_looked() {

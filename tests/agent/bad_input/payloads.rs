@@ -4,8 +4,8 @@ use crate::support::{
     CLIENT_ID, LONG, Publisher, QUEUE, adopt, arrived, assert_clean, assert_understood, config, drained, end_session,
     fleet, mosquitto, online, plain, stub, until_online, until_remarked,
 };
-use proving::broker::{Mosquitto, MosquittoOptions};
-use proving::checker::Rules;
+use testkit::broker::{Mosquitto, MosquittoOptions};
+use testkit::checker::Rules;
 
 const ODD: &str = "application/odd/device/02f1e2d3ffffffff/event/up";
 

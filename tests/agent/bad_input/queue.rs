@@ -3,12 +3,12 @@
 use crate::support::{
     LONG, QUEUE, arrived, assert_clean, config, fleet, lane, mosquitto, online, stub, until_remarked,
 };
-use proving::agent::{AgentConfig, AgentProcess, credentials_csv};
-use proving::broker::Mosquitto;
-use proving::checker::Rules;
-use proving::fleet::Fleet;
-use proving::stub::{AccessKey, Allowed, QueueOptions, SqsStub};
 use std::time::Duration;
+use testkit::agent::{AgentConfig, AgentProcess, credentials_csv};
+use testkit::broker::Mosquitto;
+use testkit::checker::Rules;
+use testkit::fake_sqs::{AccessKey, Allowed, QueueOptions, SqsStub};
+use testkit::fleet::Fleet;
 
 /// From the mending to the first record accepted: the look is taken every two seconds.
 const SOON: Duration = Duration::from_secs(20);

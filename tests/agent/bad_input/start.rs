@@ -4,13 +4,13 @@ use crate::support::{
     LONG, PROGRAM, arrived, assert_clean, config, drained, fleet, mosquitto, online, plain, stub, until_online,
     until_remarked,
 };
-use proving::agent::AgentProcess;
-use proving::checker::Rules;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use testkit::agent::AgentProcess;
+use testkit::checker::Rules;
 
 /// Nothing listens there; the test ends before that matters.
 const NOWHERE: std::net::SocketAddr = std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);

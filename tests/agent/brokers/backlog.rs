@@ -3,16 +3,16 @@
 
 use crate::support::{LONG, PROGRAM, QUEUE, config, stub, until_online};
 use bytes::Bytes;
-use proving::agent::AgentProcess;
-use proving::broker::{Mosquitto, MosquittoOptions, MosquittoRelease};
-use proving::checker::Reading;
-use proving::stub::SqsStub;
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 use serde_json::Value;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use testkit::agent::AgentProcess;
+use testkit::broker::{Mosquitto, MosquittoOptions, MosquittoRelease};
+use testkit::checker::Reading;
+use testkit::fake_sqs::SqsStub;
 use tokio::time::timeout;
 
 /// Bytes of each payload.

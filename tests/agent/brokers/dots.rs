@@ -3,7 +3,7 @@
 
 use super::{Scene, broker};
 use crate::support::{LONG, QUEUE};
-use proving::broker::{AnyBroker, BrokerKind};
+use testkit::broker::{AnyBroker, BrokerKind};
 
 /// A birth or data of the samples; the time and the bytes are all that the profile reads.
 const PAYLOAD: &[u8] = include_bytes!("../../samples/sparkplug-b/ddata.bin");

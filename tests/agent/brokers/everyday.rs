@@ -2,8 +2,8 @@
 
 use super::{MESSAGES, Scene, broker, unacked};
 use crate::support::{LONG, QUEUE, until_online};
-use proving::broker::{AnyBroker, BrokerKind};
-use proving::rig::RigClock;
+use testkit::broker::{AnyBroker, BrokerKind};
+use testkit::clock_control::ClockControl;
 
 async fn an_everyday_life(kind: BrokerKind) {
     let mut broker = broker(kind).await;
@@ -26,7 +26,7 @@ async fn messages_live(broker: &mut AnyBroker, kind: BrokerKind) {
 /// not send it again has lost that much, and nothing else is missing.
 async fn a_kill_with_messages_unacknowledged(broker: &mut AnyBroker, kind: BrokerKind) {
     let folder = tempfile::tempdir().unwrap();
-    let mut disk = RigClock::new(folder.path().join("clock")).unwrap();
+    let mut disk = ClockControl::new(folder.path().join("clock")).unwrap();
     let mut scene = Scene::set(broker, "killed", |config| config.environment.push(disk.environment())).await;
     scene.publish(0..MESSAGES / 2).await;
     scene.until_settled(MESSAGES as u64 / 2).await;

@@ -3,8 +3,8 @@
 
 use super::{MESSAGES, Scene, broker};
 use crate::support::{LONG, until_online, until_remarked};
-use proving::broker::BrokerKind;
 use serde_json::Value;
+use testkit::broker::BrokerKind;
 
 async fn a_lost_session_is_said(kind: BrokerKind) {
     let mut broker = broker(kind).await;

@@ -3,9 +3,9 @@
 
 use super::{MESSAGES, Scene};
 use crate::support::{LONG, QUEUE};
-use proving::broker::{AnyBroker, Mosquitto, MosquittoOptions, MosquittoRelease};
 use serde_json::Value;
 use std::path::Path;
+use testkit::broker::{AnyBroker, Mosquitto, MosquittoOptions, MosquittoRelease};
 
 async fn mosquitto(release: MosquittoRelease) -> AnyBroker {
     let extra = "queue_qos0_messages true".to_owned();

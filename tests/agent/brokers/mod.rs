@@ -12,11 +12,11 @@ mod hold_back;
 mod restarts;
 
 use crate::support::{LONG, PROGRAM, Publisher, QUEUE, config, stub, tail, until_online};
-use proving::agent::{AgentConfig, AgentProcess};
-use proving::broker::{AnyBroker, BrokerKind};
-use proving::stub::SqsStub;
 use serde_json::Value;
 use std::path::Path;
+use testkit::agent::{AgentConfig, AgentProcess};
+use testkit::broker::{AnyBroker, BrokerKind};
+use testkit::fake_sqs::SqsStub;
 
 /// Numbered messages of one scenario.
 const MESSAGES: usize = 300;

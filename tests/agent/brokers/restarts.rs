@@ -3,7 +3,7 @@
 
 use super::{MESSAGES, Scene, broker};
 use crate::support::LONG;
-use proving::broker::BrokerKind;
+use testkit::broker::BrokerKind;
 
 async fn what_waits_survives_a_restart(kind: BrokerKind) {
     let mut broker = broker(kind).await;

@@ -4,8 +4,8 @@ use crate::support::{
     LONG, QUEUE, assert_books, assert_understood, config, drained, fleet, lane, mosquitto, online, stub, until_online,
     until_remarked,
 };
-use proving::checker::{Rules, judge};
 use std::fs;
+use testkit::checker::{Rules, judge};
 
 /// Hours in ms, for the moved clock.
 const HOURS: i64 = 3_600_000;

@@ -5,10 +5,10 @@ use crate::support::{
     LONG, QUEUE, assert_books, assert_understood, config, drained, fleet, lane, mosquitto, online, stub, tail,
     until_logged, until_online,
 };
-use proving::checker::{Rules, judge};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
+use testkit::checker::{Rules, judge};
 
 /// Generations of a journal, oldest first.
 fn generations(journal: &Path) -> Vec<PathBuf> {

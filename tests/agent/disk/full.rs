@@ -5,9 +5,9 @@ use crate::support::{
     Flow, LONG, PROGRAM, QUEUE, arrived, assert_books, assert_clean, assert_understood, config, drained, fleet, lane,
     mosquitto, stub, until_online, until_remarked,
 };
-use proving::agent::AgentProcess;
-use proving::checker::{Rules, judge};
 use serde_json::Value;
+use testkit::agent::AgentProcess;
+use testkit::checker::{Rules, judge};
 
 /// Not one byte is left: the reserve goes, what waits is kept by the broker, and all of it arrives once there is room.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@ use crate::support::{
     Flow, arrived, assert_clean, assert_understood, config, fleet, lane, mosquitto, online, stub, until_logged,
     until_remarked,
 };
-use proving::checker::Rules;
+use testkit::checker::Rules;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_writer_that_panics_goes_on_and_loses_nothing() {

@@ -6,13 +6,13 @@ use crate::support::{
     Flow, LONG, PROGRAM, QUEUE, arrived, assert_books, assert_understood, config, fleet, lane, mosquitto, online, stub,
     tail, until_remarked,
 };
-use proving::agent::{AgentConfig, AgentProcess};
-use proving::checker::{Rules, judge};
 use rustix::io::Errno;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
+use testkit::agent::{AgentConfig, AgentProcess};
+use testkit::checker::{Rules, judge};
 use tokio::time::Instant;
 
 /// Longer than the state's keeper pauses.

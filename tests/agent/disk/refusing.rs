@@ -5,10 +5,10 @@ use crate::support::{
     Flow, LONG, PROGRAM, arrived, assert_clean, assert_understood, config, fleet, lane, mosquitto, online, stub,
     until_logged, until_online, until_remarked,
 };
-use proving::agent::AgentProcess;
-use proving::checker::Rules;
 use rustix::io::Errno;
 use serde_json::Value;
+use testkit::agent::AgentProcess;
+use testkit::checker::Rules;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_read_only_disk_it_starts_says_so_and_opens_when_it_can() {

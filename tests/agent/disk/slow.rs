@@ -4,11 +4,11 @@ use crate::support::disk::BadDisk;
 use crate::support::{
     Flow, PROGRAM, arrived, assert_clean, assert_understood, config, fleet, lane, mosquitto, online, stub, until_online,
 };
-use proving::agent::AgentProcess;
-use proving::checker::Rules;
 use serde_json::Value;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
+use testkit::agent::AgentProcess;
+use testkit::checker::Rules;
 use tokio::time::Instant;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

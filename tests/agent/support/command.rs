@@ -1,10 +1,10 @@
 //! Commands as processes, and requests to a status server.
 
 use super::PROGRAM;
-use proving::agent::AgentProcess;
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::process::Output;
+use testkit::agent::AgentProcess;
 
 /// Runs `tidegate WORDS --config …` about an agent, off the test's own threads; what it printed, and how it ended.
 pub(crate) async fn tidegate(agent: &AgentProcess, words: &[&str]) -> (String, String, i32) {

@@ -1,7 +1,7 @@
 //! Sensors that go on publishing while the test breaks things.
 
 use super::LONG;
-use proving::fleet::Fleet;
+use testkit::fleet::Fleet;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -13,7 +13,7 @@ const STRIDE: usize = 50;
 pub(crate) struct Flow {
     stop: watch::Sender<bool>,
     progress: watch::Receiver<u64>,
-    task: JoinHandle<proving::Result<Fleet>>,
+    task: JoinHandle<testkit::Result<Fleet>>,
 }
 
 impl Flow {

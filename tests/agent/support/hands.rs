@@ -1,8 +1,8 @@
 //! The hands of the agent's clock, moved by the test: `TIDEGATE_RIG_CLOCK`.
 
-use proving::agent::AgentConfig;
 use std::path::PathBuf;
 use tempfile::TempDir;
+use testkit::agent::AgentConfig;
 
 /// Where an agent reads how far its clocks are moved.
 pub(crate) struct ClockControl {

@@ -11,19 +11,19 @@ pub(crate) use certificates::Authority;
 pub(crate) use command::{ask, get, said, tidegate};
 pub(crate) use flow::Flow;
 pub(crate) use hands::ClockControl;
-pub(crate) use proving::checker::adopt;
 pub(crate) use publisher::{Publisher, end_session};
+pub(crate) use testkit::checker::adopt;
 
-use proving::agent::{AgentConfig, AgentProcess, QueueTarget};
-use proving::broker::{Mosquitto, MosquittoOptions};
-use proving::checker::{Published, Rules, Verdict, judge};
-use proving::consumer::Delivered;
-use proving::fleet::{Fleet, FleetOptions};
-use proving::random::fresh_seed;
-use proving::stub::{QueueOptions, SqsStub, StubOptions};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
+use testkit::agent::{AgentConfig, AgentProcess, QueueTarget};
+use testkit::broker::{Mosquitto, MosquittoOptions};
+use testkit::checker::{Published, Rules, Verdict, judge};
+use testkit::consumer::Delivered;
+use testkit::fake_sqs::{QueueOptions, SqsStub, StubOptions};
+use testkit::fleet::{Fleet, FleetOptions};
+use testkit::random::fresh_seed;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
 /// The stub's FIFO queue.

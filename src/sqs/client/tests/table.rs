@@ -5,7 +5,7 @@
 use super::*;
 use crate::sqs::classify;
 use FaultClass::*;
-use proving::stub::{AccessKey, Fault as Told, SqsStub, StubOptions, Telling, When};
+use testkit::fake_sqs::{AccessKey, Fault as Told, SqsStub, StubOptions, Telling, When};
 
 /// What a call is refused for, and a word of what people are told.
 const CALLS: &[(FaultClass, &str, &[&str])] = &[

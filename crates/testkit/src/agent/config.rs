@@ -1,6 +1,6 @@
 //! The agent's configuration file, in the shape that its users write, and its credentials as downloaded.
 
-use crate::stub::{AccessKey, SqsStub};
+use crate::fake_sqs::{AccessKey, SqsStub};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::net::SocketAddr;

@@ -1,12 +1,12 @@
 //! The fleet against the real broker: what it counts as published is what a subscriber gets, over broker restarts.
 
-use proving::broker::{EmbeddedBroker, EmbeddedOptions, Mosquitto, MosquittoOptions};
-use proving::fleet::{Fleet, FleetOptions, record_id};
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
+use testkit::broker::{EmbeddedBroker, EmbeddedOptions, Mosquitto, MosquittoOptions};
+use testkit::fleet::{Fleet, FleetOptions, record_id};
 use tokio::time::{Instant, timeout};
 
 /// A subscriber with a kept session; gives back the first occurrences per device, in order.
@@ -93,7 +93,7 @@ async fn the_rate_is_kept() {
 
 #[tokio::test]
 async fn without_a_broker_publishing_gives_up_after_its_patience_and_says_why() {
-    let port = proving::port::HeldPort::take().unwrap();
+    let port = testkit::port::HeldPort::take().unwrap();
     let options = FleetOptions { patience: Duration::from_millis(200), ..FleetOptions::new(port.addr(), 1) };
     let mut fleet = Fleet::new(options);
     let error = fleet.publish(1).await.unwrap_err().to_string();

@@ -4,7 +4,7 @@
 //! is deleted. That repeat is the service's, not the agent's: a message id counts once. Two messages with the same record
 //! id are two.
 
-use crate::stub::{AccessKey, Arrival, Attribute, Fate};
+use crate::fake_sqs::{AccessKey, Arrival, Attribute, Fate};
 use crate::{Error, Result};
 use aws_credential_types::Credentials;
 use aws_sdk_sqs::Client;
@@ -71,7 +71,7 @@ pub fn plain_client(endpoint: &str, region: &str, key: &AccessKey) -> Client {
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(region.to_owned()))
         .endpoint_url(endpoint)
-        .credentials_provider(Credentials::new(&key.id, &key.secret, key.token.clone(), None, "proving"))
+        .credentials_provider(Credentials::new(&key.id, &key.secret, key.token.clone(), None, "testkit"))
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .retry_config(RetryConfig::disabled())
         .build();

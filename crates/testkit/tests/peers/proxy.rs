@@ -1,10 +1,10 @@
 //! The cutting proxy, between the SDK and the stub.
 
 use crate::support::{QUEUE, entry, send, stub};
-use proving::consumer::plain_client;
-use proving::proxy::in_front_of;
-use proving::stub::AccessKey;
 use std::time::Duration;
+use testkit::consumer::plain_client;
+use testkit::fake_sqs::AccessKey;
+use testkit::proxy::in_front_of;
 use tokio::time::timeout;
 
 #[tokio::test]

@@ -3,9 +3,9 @@
 use crate::support::{QUEUE, client, entry, send, stub};
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
-use proving::stub::{AccessKey, Fault, SqsStub, StubOptions, Telling, When};
 use std::collections::BTreeSet;
 use std::time::Duration;
+use testkit::fake_sqs::{AccessKey, Fault, SqsStub, StubOptions, Telling, When};
 use tokio::time::{Instant, timeout};
 
 /// How a failed call looks to the client.

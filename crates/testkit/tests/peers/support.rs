@@ -5,8 +5,8 @@ use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::operation::send_message_batch::{SendMessageBatchError, SendMessageBatchOutput};
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
-use proving::consumer::plain_client;
-use proving::stub::{AccessKey, SqsStub, StubOptions};
+use testkit::consumer::plain_client;
+use testkit::fake_sqs::{AccessKey, SqsStub, StubOptions};
 
 pub(crate) const QUEUE: &str = "site.fifo";
 

@@ -5,10 +5,10 @@
 //! on every interface. Each instance makes one user with the two-action policy and a key for it, as a customer does.
 
 use crate::consumer::plain_client;
+use crate::fake_sqs::{AccessKey, Allowed, QueueOptions};
 use crate::http;
 use crate::port::HeldPort;
 use crate::process::{self, Process};
-use crate::stub::{AccessKey, Allowed, QueueOptions};
 use crate::{Error, Result};
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::QueueAttributeName;

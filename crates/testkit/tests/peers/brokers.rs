@@ -1,12 +1,12 @@
 //! The brokers: what a session keeps while its client is away, in which order it comes back, and what survives a kill.
 
-use proving::broker::{AnyBroker, BrokerKind, EmbeddedBroker, EmbeddedOptions, Mosquitto, MosquittoOptions};
 use rumqttc::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, QoS};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
+use testkit::broker::{AnyBroker, BrokerKind, EmbeddedBroker, EmbeddedOptions, Mosquitto, MosquittoOptions};
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(30);

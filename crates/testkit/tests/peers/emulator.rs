@@ -2,11 +2,11 @@
 
 use crate::support::{entry, refusal, send};
 use aws_sdk_sqs::error::ProvideErrorMetadata;
-use proving::consumer::{Consumer, plain_client};
-use proving::ministack::Ministack;
-use proving::stub::{AccessKey, QueueOptions};
 use std::path::Path;
 use std::time::Duration;
+use testkit::consumer::{Consumer, plain_client};
+use testkit::fake_sqs::{AccessKey, QueueOptions};
+use testkit::ministack::Ministack;
 
 #[tokio::test]
 async fn the_emulator_takes_sends_of_the_agents_key_and_denies_it_everything_else() {

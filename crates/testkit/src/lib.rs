@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Everything that can fail returns [`Error`] with what was tried, so that a test can print it. What a peer does not
-//! understand it refuses loudly and records ([`stub::SqsStub::unexpected`]); a test ends by asserting that the record is
+//! understand it refuses loudly and records ([`fake_sqs::SqsStub::unexpected`]); a test ends by asserting that the record is
 //! empty.
 #![forbid(unsafe_code)]
 #![allow(
@@ -24,9 +24,11 @@ pub mod agent;
 pub mod broker;
 mod cargo;
 pub mod checker;
+pub mod clock_control;
 pub mod consumer;
 mod error;
 pub mod example;
+pub mod fake_sqs;
 pub mod fleet;
 mod hex;
 pub mod http;
@@ -36,7 +38,6 @@ pub mod port;
 pub mod process;
 pub mod proxy;
 pub mod random;
-pub mod rig;
-pub mod stub;
+pub mod small_disk;
 
 pub use error::{Error, Result};

@@ -1,8 +1,8 @@
 //! The queue model against what the service promises its consumers.
 
 use super::*;
-use crate::stub::DEDUP_WINDOW_MS;
-use crate::stub::message::Attributes;
+use crate::fake_sqs::DEDUP_WINDOW_MS;
+use crate::fake_sqs::message::Attributes;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

@@ -2,10 +2,10 @@
 //! starts `PROGRAM run --config FILE` in its folder, so with Python as the program the script is the file called `run`.
 
 use crate::support::{QUEUE, stub};
-use proving::Error;
-use proving::agent::{AgentConfig, AgentProcess, QueueTarget};
-use proving::process::find_program;
 use std::time::Duration;
+use testkit::Error;
+use testkit::agent::{AgentConfig, AgentProcess, QueueTarget};
+use testkit::process::find_program;
 
 /// Counts its starts in a file, and serves that count.
 const STAND_IN: &str = r#"

@@ -3,9 +3,9 @@
 use crate::support::{QUEUE, attribute, client, entry, refusal, send, stub};
 use aws_sdk_sqs::error::ProvideErrorMetadata;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
-use proving::consumer::Consumer;
-use proving::stub::{AccessKey, Allowed, Fate, QueueOptions, SqsStub, StubOptions};
 use std::time::{Duration, Instant};
+use testkit::consumer::Consumer;
+use testkit::fake_sqs::{AccessKey, Allowed, Fate, QueueOptions, SqsStub, StubOptions};
 
 fn consumer(stub: &SqsStub) -> Consumer {
     Consumer::new(&stub.endpoint(), stub.region(), &AccessKey::consumer(), &stub.queue_url(QUEUE))
@@ -173,7 +173,7 @@ async fn keys_secrets_clocks_and_permissions_are_told_apart() {
     let received = client(&stub, &agent).receive_message().queue_url(&url).send().await;
     assert_eq!(received.unwrap_err().code(), Some("AccessDenied"));
     assert_eq!(stub.denied(), ["SendMessageBatch", "ReceiveMessage"]);
-    let foreign = proving::consumer::plain_client(&stub.endpoint(), "us-east-1", &agent);
+    let foreign = testkit::consumer::plain_client(&stub.endpoint(), "us-east-1", &agent);
     assert_eq!(refusal(&foreign, &url, vec![entry("0", "g", "e", "x")]).await, "SignatureDoesNotMatch");
     stub.close().await;
 }
