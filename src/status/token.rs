@@ -203,7 +203,7 @@ impl TokenFile {
         let was_closed = self.closed.send_replace(why.is_some());
         match (self.board.page_closed(why.clone()), why) {
             (true, Some(why)) => tracing::error!("{why}"),
-            (_, None) if was_closed => tracing::info!(%file, "the status page is open to whoever has the token"),
+            (_, None) if was_closed => tracing::info!(%file, "the status page is open to holders of the token"),
             _ => {}
         }
     }

@@ -76,7 +76,7 @@ fn page(config: &Config) -> Option<Step> {
         Some(file) => match Token::read(file) {
             Ok(_) => Step::good(step, format!("http://{listen}/, for whoever has the token in {}", file.display())),
             Err(error) => {
-                let found = format!("nobody gets in: token_file {}: {error}", file.display());
+                let found = format!("the page is closed: token_file {}: {error}", file.display());
                 let next =
                     format!("put a token of at least {TOKEN_CHARS_MIN} characters there, readable by the agent's user");
                 Step::bad(step, found, next)
@@ -164,7 +164,7 @@ fn owned(path: &Path) -> Step {
             let next = format!("chown and chmod {}, or set journal.path to a folder of the agent alone", at.display());
             Step::bad(step, format!("{}: {why}", at.display()), next)
         }
-        (Ok(None), Ok(None)) => Step::good(step, format!("nobody else can write on the way to {}", path.display())),
+        (Ok(None), Ok(None)) => Step::good(step, format!("no other user can write on the path to {}", path.display())),
         (Err(error), _) | (_, Err(error)) => {
             Step::open(step, format!("{}: {error}", path.display()), "run this as root, or as the agent's user")
         }

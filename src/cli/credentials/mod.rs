@@ -99,11 +99,11 @@ fn into_store(
     }];
     lines.push(match stored {
         Stored::Tpm => {
-            "Whoever takes the whole gateway still has it. After a TPM is cleared or exchanged, import again.".into()
+            "Anyone who takes the whole gateway still has it. After a TPM is cleared or exchanged, import again.".into()
         }
-        Stored::NoTpm => "This machine has no TPM that systemd can use: whoever takes the card has the key.".into(),
+        Stored::NoTpm => "This machine has no TPM that systemd can use: anyone who takes the card has the key.".into(),
         Stored::Fallback(why) => {
-            format!("NOT ENCRYPTED, although this machine has a TPM: {why}. Whoever takes the card has the key.")
+            format!("NOT ENCRYPTED, although this machine has a TPM: {why}. Anyone who takes the card has the key.")
         }
     });
     lines.push(format!("{} hands it to the unit.", places.drop_in.display()));
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn into_the_store_means_out_of_the_agents_reach() {
         for (tpm, says) in
-            [(Some("yes\n"), "encrypted with this machine's TPM"), (None, "whoever takes the card has the key")]
+            [(Some("yes\n"), "encrypted with this machine's TPM"), (None, "anyone who takes the card has the key")]
         {
             let (_folder, places) = at_rest::tests::system(tpm, &[]);
             place_file(&places.plain, CSV.as_bytes(), None).expect("written");

@@ -48,7 +48,7 @@ fn keys(queue: &str, path: &Path) -> Step {
 }
 
 fn plain(file: &Path) -> String {
-    format!("plain in {}: whoever takes the card has them", file.display())
+    format!("plain in {}: anyone who takes the card has them", file.display())
 }
 
 /// How a credential that systemd hands over lies on the disk. Pure.
@@ -60,15 +60,15 @@ fn handed_over((kind, file): &(AtRest, PathBuf)) -> Step {
             Step::good(step, format!("encrypted with this machine's TPM and host key, in {place}"))
         }
         AtRest::Plain => {
-            let found = format!("plain in {place}, readable by root alone: whoever takes the card has them");
+            let found = format!("plain in {place}, readable by root alone: anyone who takes the card has them");
             Step::open(step, found, "")
         }
         AtRest::HostKey => {
             let found = format!("encrypted in {place} with the host key, which lies on the same card");
-            Step::open(step, format!("{found}: whoever takes the card has them"), "")
+            Step::open(step, format!("{found}: anyone who takes the card has them"), "")
         }
         AtRest::NoKey => {
-            let found = format!("encrypted in {place} with no key at all: whoever takes the card has them");
+            let found = format!("encrypted in {place} with no key at all: anyone who takes the card has them");
             Step::open(step, found, "")
         }
         AtRest::OtherKey => {

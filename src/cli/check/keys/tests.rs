@@ -60,7 +60,7 @@ fn it_is_said_what_keeps_the_keys_from_whoever_takes_the_card() {
     }
     system.drop_in("LoadCredential", &store);
     let said = system.said(handed_over);
-    assert!(said.len() == 1 && said[0].1.contains("readable by root alone: whoever takes the card"), "{said:?}");
+    assert!(said.len() == 1 && said[0].1.contains("readable by root alone: anyone who takes the card"), "{said:?}");
     assert!(system.said(&plain).is_empty(), "it is not there, which is said of the key");
 }
 

@@ -120,7 +120,7 @@ pub(super) fn rewrite(path: &Path, old: &str, new: &str) -> io::Result<()> {
     let mut file = NewFile::beside(path, about.permissions().mode() & 0o7777, owner)?;
     file.write_all(new.as_bytes())?;
     if std::fs::read(path)? != old.as_bytes() {
-        return Err(io::Error::other("somebody else changed it just now"));
+        return Err(io::Error::other("another program changed it just now"));
     }
     file.put()
 }
