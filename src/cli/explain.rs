@@ -3,6 +3,7 @@
 
 use crate::cli::agent_client::Agent;
 use crate::cli::output::{complain, note, say_json, say_text};
+use crate::cli::profiles::no_profile;
 use crate::cli::{ExitCode, agent_client, at_broker, load};
 use crate::clock::{BootId, Clock};
 use crate::config::{Config, RouteConfig};
@@ -54,7 +55,8 @@ pub(super) fn explain(config: &Path, options: &ExplainOptions) -> ExitCode {
     };
     let forced = match options.profile.as_deref().map(|name| (name, Profile::named(name, ProfileOptions::default()))) {
         Some((name, None)) => {
-            return failed(&format!("there is no profile \"{name}\": `tidegate profiles` lists them"));
+            complain!("{}", no_profile(name));
+            return ExitCode::Usage;
         }
         Some((_, profile)) => profile,
         None => None,

@@ -22,9 +22,7 @@ pub(super) fn profiles(name: Option<&str>, as_json: bool) -> ExitCode {
         Some(info) if as_json => say_json(&one_json(info)),
         Some(info) => say_text!("{}", in_full(info)),
         None => {
-            let meant = nearest(name, REGISTRY.iter().map(|info| info.name));
-            let hint = meant.map(|meant| format!("did you mean \"{meant}\"? ")).unwrap_or_default();
-            complain!("there is no profile \"{name}\": {hint}`tidegate profiles` lists them");
+            complain!("{}", no_profile(name));
             return ExitCode::Usage;
         }
     }
@@ -88,6 +86,17 @@ fn one_json(info: &ProfileInfo) -> serde_json::Value {
     })
 }
 
+/// That there is no profile of this name, and which one was meant.
+pub(super) fn no_profile(name: &str) -> String {
+    let names = REGISTRY.iter().map(|info| info.name);
+    format!("there is no profile {name:?}: {}`tidegate profiles` lists them", did_you_mean(name, names))
+}
+
+/// The known name that is nearest, as a question; nothing where none is near.
+pub(super) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(name, known).map(|meant| format!("did you mean {meant:?}? ")).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,5 +139,17 @@ mod tests {
             let _ = writeln!(table, "| `{name}`{mark} | {topics} | {key} | {redelivery} | {group} | {time} | {qos} |");
         }
         assert!(document.contains(&table), "docs/profiles.md has another table; it should have:\n{table}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_is_answered_with_the_name_that_was_meant() {
+        assert!(no_profile("chirpstak-v4").contains("did you mean \"chirpstack-v4\"?"));
+        assert!(!no_profile("lightbulb").contains("did you mean"));
+        assert_eq!(did_you_mean("mian", ["main", "audit"]), "did you mean \"main\"? ");
     }
 }

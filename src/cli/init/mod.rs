@@ -7,6 +7,7 @@ mod propose;
 use crate::cli::agent_client::{self, Agent};
 use crate::cli::new_file::{NewFile, Owner};
 use crate::cli::output::{complain, note, say};
+use crate::cli::profiles::no_profile;
 use crate::cli::{ExitCode, at_broker};
 use crate::config::effective::quoted;
 use crate::config::queue_url::QueueUrl;
@@ -151,7 +152,7 @@ fn queue(options: &InitOptions, answers: &mut Answers) -> Result<String, String>
 fn routes(file: &Path, options: &InitOptions, broker: &str, answers: &mut Answers) -> Result<Vec<Proposal>, String> {
     let named = |name: &str| {
         let known = Profile::names().into_iter().find(|known| *known == name);
-        let profile = known.ok_or_else(|| format!("there is no profile \"{name}\": `tidegate profiles` lists them"))?;
+        let profile = known.ok_or_else(|| no_profile(name))?;
         let topics = if propose::filters_of(profile).is_empty() { vec!["#".to_owned()] } else { Vec::new() };
         Ok(vec![Proposal { profile, topics, messages: 0, qos0: 0, example: String::new() }])
     };

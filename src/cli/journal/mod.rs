@@ -11,6 +11,7 @@ mod verify;
 
 use crate::cli::credentials::service_user;
 use crate::cli::output::complain;
+use crate::cli::profiles::did_you_mean;
 use crate::cli::{ConfigFile, ExitCode, load};
 use crate::config::Config;
 use crate::journal::folder::{self, Trusted};
@@ -145,9 +146,10 @@ impl Choice {
     fn lane(&self, view: &View) -> Result<Option<LaneId>, ExitCode> {
         let Some(name) = &self.queue else { return Ok(None) };
         view.lane(name).map(Some).ok_or_else(|| {
-            let known = view.lane_names().join(", ");
-            complain!("the journal knows no queue {name:?}; it knows: {known}");
-            ExitCode::Failed
+            let names = view.lane_names();
+            let hint = did_you_mean(name, names.iter().map(|name| &**name));
+            complain!("the journal has no queue {name:?}: {hint}it has {}", names.join(", "));
+            ExitCode::Usage
         })
     }
 
