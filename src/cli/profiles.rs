@@ -140,11 +140,6 @@ mod tests {
         }
         assert!(document.contains(&table), "docs/profiles.md has another table; it should have:\n{table}");
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn a_slip_is_answered_with_the_name_that_was_meant() {

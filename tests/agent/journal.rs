@@ -59,7 +59,7 @@ async fn what_waits_is_listed_shown_verified_and_exported_with_and_without_an_ag
         let count = std::fs::read(&cbor).unwrap().windows(15).filter(|window| window == b"deduplicationId").count();
         assert_eq!(count, 20, "whole payloads, one after the other");
         let (said, error, code) = tidegate(&agent, &["journal", "list", "--queue", "mian"]).await;
-        assert!(code == 1 && error.contains("it knows: main"), "{said}{error}");
+        assert!(code == 2 && error.contains("did you mean \"main\"?"), "{said}{error}");
     }
     let (said, error, code) = tidegate(&agent, &["status"]).await;
     assert!(code == 6 && said.contains("waiting 20") && error.contains("no agent answers"), "{said}{error}");
