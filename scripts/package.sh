@@ -43,6 +43,11 @@ place 755 "$binary" usr/bin/tidegate
 place 640 src/config/default.toml etc/tidegate/tidegate.toml
 doc=$root/usr/share/doc/tidegate
 place 644 README.md usr/share/doc/tidegate/README.md
+# What a technician reads beside a gateway without a link.
+documents="aws broker configuration field-guide glossary install journal metrics profiles security troubleshooting"
+for document in $documents; do
+    place 644 "docs/$document.md" "usr/share/doc/tidegate/docs/$document.md"
+done
 scripts/licences.py "${target%.2.28}" >"$doc/copyright"
 {
     echo "tidegate ($version) stable; urgency=medium"
@@ -132,6 +137,8 @@ fi
 folder=tidegate-$version-${target%.2.28}
 mkdir -p "$work/$folder"
 cp "$binary" systemd/tidegate.service packaging/install.sh README.md LICENSE CHANGELOG.md "$work/$folder"
+mkdir "$work/$folder/docs"
+for document in $documents; do cp "docs/$document.md" "$work/$folder/docs"; done
 cp src/config/default.toml "$work/$folder/tidegate.toml"
 cp "$doc/copyright" "$work/$folder/LICENCES"
 file=$out/$folder.tar.xz
