@@ -216,7 +216,7 @@ enum Credentials {
         /// The file to write; default: where the configuration reads it.
         #[arg(long, value_name = "PATH")]
         to: Option<PathBuf>,
-        /// Encrypt it into systemd's credential store instead.
+        /// Put it into systemd's credential store; encrypted where there is a TPM.
         #[arg(long, conflicts_with = "to")]
         systemd: bool,
     },

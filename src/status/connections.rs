@@ -21,7 +21,10 @@ pub(super) struct Connections {
 
 impl Connections {
     /// Serves one more, for so long at most, if there is a place; who loses theirs is hung up on.
-    #[allow(clippy::disallowed_methods, reason = "one task per connection, ended with the server that agent.rs owns")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "one task per connection, ended with the server that src/agent/mod.rs owns"
+    )]
     pub(super) async fn take(
         &mut self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
