@@ -1,7 +1,7 @@
 //! Answers `sync_file_range` with success and does nothing, in the whole process.
 //!
 //! sled 0.34.7 calls it after each buffer that it writes. That makes nothing durable: neither the file's length nor what a device
-//! has in its cache. Whoever uses sled here syncs by itself, once per commit, when sled has written everything; so what sled asks
+//! has in its cache. The journal syncs by itself, once per commit, when sled has written everything; so what sled asks
 //! for is time spent twice, and where a commit fills two buffers, three times. Nothing else in the agent needs `sync_file_range`.
 //!
 //! Durability does not hang on this crate: where the override is not in force, a commit waits longer, and that is all. It is a
@@ -10,14 +10,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+/// How often `sync_file_range` was called in this process so far, [`check`]'s own calls included.
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
-/// How often `sync_file_range` was called in this process so far, [`check`]'s own calls included.
-pub fn calls() -> u64 {
-    CALLS.load(Relaxed)
-}
-
-/// For proving runs: from now on `observer` is told of each call (file descriptor, offset, length), so that a run that models
+/// For test runs: the override tells `observer` of each call from now on (file descriptor, offset, length), so that a run that models
 /// the disk knows what stock sled would have asked for.
 #[cfg(feature = "failpoints")]
 pub fn tell(observer: Observer) {
@@ -41,7 +37,7 @@ unsafe extern "C" fn sync_file_range(
     _: libc::c_uint,
 ) -> libc::c_int {
     CALLS.fetch_add(1, Relaxed);
-    if fd == NOBODY {
+    if fd == NO_FILE {
         // SAFETY: libc guarantees a valid, thread-local errno location.
         unsafe { *libc::__errno_location() = libc::ENOSYS };
         return -1;
@@ -54,20 +50,20 @@ unsafe extern "C" fn sync_file_range(
     0
 }
 
-/// The descriptor by which [`check`] knows who answers: it cannot exist, and the kernel would say `EBADF`.
-const NOBODY: libc::c_int = -1;
+/// The descriptor by which [`check`] tells the override from the kernel: it cannot exist, and the kernel would say `EBADF`.
+const NO_FILE: libc::c_int = -1;
 
 /// Whether the override is in force in this process. Makes no system call.
 ///
 /// # Errors
 /// The text of the error that the kernel gave instead of ours.
 pub fn check() -> Result<(), String> {
-    let before = calls();
+    let before = CALLS.load(Relaxed);
     // SAFETY: a plain call with a file descriptor that cannot exist.
-    let answer = unsafe { libc::sync_file_range(std::hint::black_box(NOBODY), 0, 0, 0) };
+    let answer = unsafe { libc::sync_file_range(std::hint::black_box(NO_FILE), 0, 0, 0) };
     let error = std::io::Error::last_os_error();
     // Other threads may call at the same time, so the counter may have grown by more than one.
-    if answer == -1 && error.raw_os_error() == Some(libc::ENOSYS) && calls() > before {
+    if answer == -1 && error.raw_os_error() == Some(libc::ENOSYS) && CALLS.load(Relaxed) > before {
         Ok(())
     } else {
         Err(format!("sync_file_range is not overridden: {error}"))
