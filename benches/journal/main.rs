@@ -19,7 +19,8 @@
 //! what this process made dirty and did not remove before it was written (`/proc/self/io`): nobody else's, but without the file
 //! system's journal and inodes, and by whole folios of the page cache: where the kernel keeps large ones, one changed block
 //! counts as all of it. System calls are counted by `strace` where it is there, in a run of their own, without those of opening
-//! and closing; bench and drain run in the first thread, the others are the journal's; context switches by thread, without threads that have ended.
+//! and closing; bench and drain run in the first thread, the others are the journal's; context switches by thread, without
+//! threads that have ended.
 #![allow(clippy::print_stdout, reason = "figures, for whoever runs it")]
 #![allow(clippy::disallowed_methods, reason = "it stands in for the agent, which starts threads and opens files")]
 
@@ -246,10 +247,9 @@ fn child(folder: &Path, load: Load, traced: bool) -> Outcome<Option<Vec<u64>>> {
     let Load { records, per_second, devices } = load;
     let numbers = [records, u64::from(per_second), devices].map(|number| number.to_string());
     command.args(["--records", &numbers[0], "--per-second", &numbers[1], "--devices", &numbers[2]]);
-    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-    let output = match command.spawn() {
+    let output = match command.output() {
         Err(error) if traced && error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        child => child?.wait_with_output()?,
+        output => output?,
     };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
