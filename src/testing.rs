@@ -32,10 +32,3 @@ pub(crate) fn record(number: u64, payload: &[u8]) -> crate::record::Record {
     let slots = vec![LanePosition { lane: LaneId(0), position: crate::record::Position(number) }];
     Record::number(draft, run, crate::record::Number(number), crate::clock::BootId([3; 16]), slots)
 }
-
-/// A test cannot run here, because of `why`: it says so, and fails where none may be left out (`TIDEGATE_TESTS=strict`).
-#[allow(clippy::print_stdout, reason = "for whoever runs the tests")]
-pub(crate) fn skipped(why: &str) {
-    println!("SKIPPED: {why}");
-    assert!(std::env::var_os("TIDEGATE_TESTS").is_none_or(|value| value != "strict"), "skipped: {why}");
-}

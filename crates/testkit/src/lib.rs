@@ -38,6 +38,9 @@ pub mod port;
 pub mod process;
 pub mod proxy;
 pub mod random;
+pub mod samples;
+mod skip;
 pub mod small_disk;
 
 pub use error::{Error, Result};
+pub use skip::skipped;

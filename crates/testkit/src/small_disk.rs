@@ -1,4 +1,4 @@
-//! A full disk, for real: a small file system in memory, mounted where the journal lies and filled by somebody else.
+//! A full disk, for real: a small file system in memory, mounted where the journal lies and filled by another program.
 
 use crate::{Error, Result, process};
 use std::fs::{self, File};
@@ -17,7 +17,7 @@ impl SmallDisk {
     pub async fn mount(folder: &Path, mib: u32) -> Result<SmallDisk> {
         fs::create_dir_all(folder).map_err(Error::io(format!("making {}", folder.display())))?;
         let (size, path) = (format!("size={mib}m,mode=0700"), folder.display().to_string());
-        let args = ["-t", "tmpfs", "-o", &size, "tidegate-proving", &path];
+        let args = ["-t", "tmpfs", "-o", &size, "tidegate-tests", &path];
         process::run("mount", &args, Duration::from_secs(10)).await?;
         Ok(SmallDisk { folder: folder.to_owned() })
     }

@@ -145,7 +145,7 @@ async fn nothing_is_lost_reordered_or_doubled_over_kills_of_the_agent() {
     let folder = tempfile::tempdir().expect("a folder");
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
     let Some(_broker) = Mosquitto::start(folder.path(), port) else {
-        return crate::testing::skipped("no mosquitto is installed");
+        return testkit::skipped("no mosquitto is installed");
     };
     let records = Arc::new(Mutex::new(Vec::new()));
     let mut agent = Agent::start(folder.path(), port, &records);

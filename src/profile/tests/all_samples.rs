@@ -8,29 +8,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::HashMap;
+use testkit::samples::FOLDERS;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-
-/// Folder of samples, profile that reads them.
-pub(super) const FOLDERS: [(&str, &str); 17] = [
-    ("chirpstack-v3", "chirpstack-v3"),
-    ("chirpstack-gateway", "chirpstack-gateway"),
-    ("tts-v3", "tts-v3"),
-    ("multitech", "multitech"),
-    ("rak-wisgateos", "rak"),
-    ("milesight", "milesight"),
-    ("kerlink-wanesy", "kerlink"),
-    ("actility-thingpark", "thingpark"),
-    ("loriot", "loriot"),
-    ("tektelic", "tektelic"),
-    ("zigbee2mqtt", "zigbee2mqtt"),
-    ("tasmota", "tasmota"),
-    ("shelly", "shelly"),
-    ("sparkplug-b", "sparkplug-b"),
-    ("homie", "homie"),
-    ("enocean", "enocean"),
-    ("microshare", "microshare"),
-];
 
 fn profile(name: &str) -> Profile {
     Profile::named(name, ProfileOptions::default()).expect("a name of the registry")

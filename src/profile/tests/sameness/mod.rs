@@ -4,7 +4,6 @@
 mod dialects;
 
 use super::*;
-use crate::profile::tests::all_samples::FOLDERS;
 use crate::profile::tests::samples::{JOURNAL, RECEIVED, samples};
 use crate::record::KeyKind;
 use crate::record::identity::payload_hash;
@@ -12,6 +11,7 @@ use bytes::Bytes;
 use dialects::without_identity;
 use proptest::prelude::*;
 use std::path::Path;
+use testkit::samples::FOLDERS;
 
 /// Every profile: as it is by default, and with every pointer set. `key = "record-id"` is left out: it takes the id alone,
 /// by the operator's choice.
