@@ -168,6 +168,14 @@ pub fn boottime_ms() -> u64 {
     real.saturating_add_signed(crate::failpoints::shift().boottime_ms)
 }
 
+/// Milliseconds for which the machine was suspended since its boot: what the kernel's monotonic clock did not count.
+pub(crate) fn suspended_ms() -> u64 {
+    let waking = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let waking_ms =
+        u64::try_from(waking.tv_sec).unwrap_or(0) * 1000 + u64::try_from(waking.tv_nsec).unwrap_or(0) / 1_000_000;
+    boottime_ms().saturating_sub(waking_ms)
+}
+
 pub(crate) fn read_boot_id() -> BootId {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     boot_id_of(&text)

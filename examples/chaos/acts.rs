@@ -163,13 +163,16 @@ impl World {
     /// on the wire arrives before: a request that takes minutes is none that the agent has to reckon with.
     async fn pass(&mut self, time: Duration, reboot: bool) -> Result<()> {
         // The agent is frozen and cut off, or dead. A fixed wait is not enough: on a busy machine a request lay unread in the
-        // queue's socket while the rig let six minutes go by.
+        // queue's socket, or in a connection that the link had not accepted yet, while the rig let six minutes go by. No real
+        // service reads a request from a connection that has been silent for so long.
+        let open = self.uplink.is_open();
+        self.uplink.close().await;
         self.stub.ended(&self.uplink.ports(), PATIENCE).await?;
         self.clock.boot += u8::from(reboot);
         self.clock.boottime_ms += time.as_millis() as u64;
         self.clock.set()?;
         self.stub.advance(time);
-        Ok(())
+        if open { self.uplink.open() } else { Ok(()) }
     }
 
     async fn move_clock(&mut self, act: &Act) -> Result<u64> {
@@ -177,7 +180,6 @@ impl World {
             Act::Suspend { asleep } => {
                 // It stands still over the jump, as in a suspend; no connection lives that long.
                 self.agent.freeze()?;
-                self.uplink.cut();
                 self.pass(*asleep, false).await?;
                 self.agent.thaw()?;
             }

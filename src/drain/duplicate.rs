@@ -48,9 +48,20 @@ impl SendHistory {
             SendHistory::Unknown => true,
             SendHistory::Since(_) if !fifo => true,
             // A clock that runs backwards within a boot is a snapshot brought back to life: nothing is known.
-            SendHistory::Since(at) => now_ms
-                .checked_sub(at)
-                .is_none_or(|age| age > SURELY_ABSORBED_MS || age.saturating_add(way_ms) > WINDOW_MS),
+            SendHistory::Since(at) => {
+                now_ms < at || way_ms > WINDOW_MS || self.leaves_by_ms(way_ms).is_some_and(|last| now_ms > last)
+            }
+        }
+    }
+
+    /// The time since boot, in ms, after which a resend that does not say that it may be a duplicate must not leave. A
+    /// machine can be suspended between the rendering and the write. `None`: whatever it says stays true.
+    pub(super) fn leaves_by_ms(self, way_ms: u64) -> Option<u64> {
+        match self {
+            SendHistory::Since(at) => {
+                Some(at.saturating_add(SURELY_ABSORBED_MS.min(WINDOW_MS.saturating_sub(way_ms))))
+            }
+            SendHistory::None | SendHistory::Unknown => None,
         }
     }
 
@@ -87,6 +98,10 @@ mod tests {
             prop_assert!(said || (fifo && age + way <= WINDOW_MS), "a missing mark");
             prop_assert!(!said || !fifo || age > SURELY_ABSORBED_MS || age + way > WINDOW_MS, "a mark for nothing");
             prop_assert_eq!(history.within_dedup_window(now), age < SURELY_ABSORBED_MS);
+            let last = history.leaves_by_ms(way).unwrap();
+            let later = last.saturating_add(1).max(now);
+            prop_assert!(!fifo || history.must_flag_duplicate(true, later, way), "unmarked after its last moment");
+            prop_assert!(said || now <= last, "it could not leave at all");
         }
 
         #[test]

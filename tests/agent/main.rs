@@ -42,6 +42,7 @@ mod shutdown;
 mod standard;
 mod stranded;
 mod support;
+mod suspend;
 mod tls;
 mod tools;
 mod upgrade;

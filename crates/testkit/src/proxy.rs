@@ -94,6 +94,11 @@ impl CuttingProxy {
         Ok(())
     }
 
+    /// Whether it accepts connections.
+    pub fn is_open(&self) -> bool {
+        self.accepting.is_some()
+    }
+
     /// Stops accepting: to connect succeeds, and nobody answers. Existing connections go on.
     pub fn pause(&self) {
         self.change(|link| link.paused = true);

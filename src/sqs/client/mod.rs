@@ -20,6 +20,7 @@ use crate::clock::{Anchor, Clock};
 use crate::config::queue_url::is_loopback_host;
 use crate::config::{CredentialsSource, QueueConfig};
 use crate::sqs::connector::Http;
+use crate::sqs::connector::body::LeavesBy;
 use crate::sqs::connector::proxy::{ProxyError, ProxySettings};
 use crate::sqs::credentials::{ChainKeys, CsvKeys, Keys};
 use crate::sqs::limits::{BATCH_ENTRIES, SLOWEST_LINK_BYTES_PER_S};
@@ -33,6 +34,7 @@ use aws_sdk_sqs::error::BuildError;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_runtime_api::client::http::HttpClient;
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -176,8 +178,14 @@ impl SqsSender {
             Ok(built) => built,
             Err(error) => return SendOutcome::Fault(fault::not_built(&error.to_string())),
         };
-        let request =
-            self.shared.client.send_message_batch().queue_url(&self.queue_url).set_entries(Some(entries_built));
+        let request = self
+            .shared
+            .client
+            .send_message_batch()
+            .queue_url(&self.queue_url)
+            .set_entries(Some(entries_built))
+            .customize()
+            .mutate_request(leaves_by(entries));
         let limit = attempt_limit(self.attempt_timeout, entries.iter().map(Entry::size).sum());
         match tokio::time::timeout(limit, request.send()).await {
             Ok(Ok(output)) => SendOutcome::Answer(answer::of(entries, &output)),
@@ -201,6 +209,16 @@ impl BatchSender for SqsSender {
 
     fn is_mended(&self) -> bool {
         self.has_new_credentials()
+    }
+}
+
+/// Tells the connector, with the request, until when it may leave.
+fn leaves_by(entries: &[Entry]) -> impl Fn(&mut HttpRequest) + Send + Sync + 'static {
+    let first = entries.iter().filter_map(|entry| entry.leaves_by_ms).min();
+    move |request| {
+        if let Some(ms) = first {
+            request.add_extension(LeavesBy(ms));
+        }
     }
 }
 

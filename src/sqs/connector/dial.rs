@@ -1,5 +1,6 @@
 //! From a URI to a connection: name, TCP, proxy, TLS, all within one time limit.
 
+use crate::clock::suspended_ms;
 use crate::sqs::connector::fault::ProxyRefusal;
 use crate::sqs::connector::proxy::ProxySettings;
 use crate::tls::{ClientTls, LeafEnds};
@@ -30,6 +31,10 @@ const PROBE_EVERY: Duration = Duration::from_secs(10);
 const PROBES: u32 = 3;
 /// Written bytes that nobody acknowledges for this long break the connection.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+/// No connection lives over a suspend that is longer than this, in ms: peers and NATs forget it, and the two clocks by which
+/// a suspend is seen are read one after the other.
+pub(super) const SUSPEND_MS: u64 = 10_000;
 
 /// The last second, since 1970, at which the certificate of a connection's peer is valid. Stands in the extensions of
 /// every answer over a TLS connection, a resumed one included; nowhere else.
@@ -91,7 +96,7 @@ impl Service<Uri> for Dial {
                     leaf.and_then(|leaf| ends.not_after_s(leaf)).map(PeerEnd)
                 }
             };
-            Ok(Wire { stream, peer_end })
+            Ok(Wire { stream, peer_end, suspended_ms: suspended_ms() })
         })
     }
 }
@@ -143,10 +148,23 @@ fn with_port(dst: Uri) -> Uri {
     Uri::from_parts(parts).unwrap_or(dst)
 }
 
-/// A connection that knows its peer's certificate's end.
+/// A connection that knows its peer's certificate's end, and takes nothing more to write once the machine was suspended:
+/// the half of a request that was left over would arrive as no limit of ours reckons with.
 pub(super) struct Wire {
     stream: MaybeHttpsStream<First>,
     peer_end: Option<PeerEnd>,
+    /// How long the machine had been suspended when the connection was made.
+    suspended_ms: u64,
+}
+
+impl Wire {
+    fn is_of_before(&self) -> Option<io::Error> {
+        let since = suspended_ms().saturating_sub(self.suspended_ms);
+        (since > SUSPEND_MS).then(|| {
+            let text = format!("the machine was suspended for {since} ms since the connection was made");
+            io::Error::new(io::ErrorKind::ConnectionAborted, text)
+        })
+    }
 }
 
 impl Connection for Wire {
@@ -166,6 +184,9 @@ impl Read for Wire {
 
 impl Write for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(error) = self.is_of_before() {
+            return Poll::Ready(Err(error));
+        }
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -186,6 +207,9 @@ impl Write for Wire {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some(error) = self.is_of_before() {
+            return Poll::Ready(Err(error));
+        }
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 }

@@ -4,6 +4,7 @@
 //! difference matters: what was never sent was surely not accepted. It is kept in [`NetError::never_sent`], which stands
 //! among the sources of the SDK's error.
 
+use crate::sqs::connector::body::TooLate;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use std::error::Error;
 use std::time::Duration;
@@ -52,6 +53,10 @@ pub enum ProxyRefusal {
 pub(super) fn connector_error(error: hyper_util::client::legacy::Error) -> ConnectorError {
     let connecting = error.is_connect();
     let stage = if connecting { "cannot connect" } else { "the connection broke before the answer" };
+    if find::<TooLate>(&error).is_some() {
+        let net: BoxError = NetError { never_sent: true, stage: "not sent", source: error.into() }.into();
+        return ConnectorError::other(net, None);
+    }
     let late = find::<io::Error>(&error).is_some_and(|io| io.kind() == io::ErrorKind::TimedOut);
     let net: BoxError = NetError { never_sent: connecting, stage, source: error.into() }.into();
     match (connecting, late) {

@@ -11,12 +11,18 @@
 //! The pool hands idle connections out for 25 s, less than the time after which NATs of cellular networks forget them.
 //! A request that was queued on a connection which turned out closed before a byte was written is dialled again by the
 //! pool; nothing else is ever retried here.
+//!
+//! tokio's timers do not see a suspend: a limit of ten seconds ends ten *waking* seconds later. So what is true for a while
+//! only is judged where the bytes leave, by the boot's clock ([`body`]), and no connection is written to after a suspend
+//! ([`dial`]).
 
+pub(super) mod body;
 mod dial;
 pub mod fault;
 pub mod proxy;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, suspended_ms};
+use crate::sqs::connector::body::{LeavesBy, TimedBody};
 use crate::sqs::limits::ANSWER_BYTES;
 use crate::sync::locked;
 use crate::tls::ClientTls;
@@ -29,7 +35,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use dial::{Dial, PeerEnd};
+use dial::{Dial, PeerEnd, SUSPEND_MS};
 use fault::NetError;
 use http_body_util::Limited;
 use hyper_util::client::legacy::Client;
@@ -81,14 +87,8 @@ impl Http {
     }
 
     fn connector(&self, timeouts: Timeouts) -> Connector {
-        let shared = &self.0;
-        let dial = Dial::new(&shared.tls, shared.proxy.clone(), shared.proxy_tls.clone(), timeouts.connect);
-        let pool = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(shared.idle_connections)
-            .build(dial);
-        Connector { pool, clock: shared.clock.clone(), read_timeout: timeouts.read }
+        let pools = Pools { shared: self.0.clone(), connect_timeout: timeouts.connect, current: Mutex::default() };
+        Connector { pools, clock: self.0.clock.clone(), read_timeout: timeouts.read }
     }
 }
 
@@ -119,8 +119,43 @@ impl HttpClient for Http {
     }
 }
 
+/// The pool of a connector; another one after every suspend. Idle connections are counted in waking time, so after a night
+/// the pool would still hand out those of the evening.
+struct Pools {
+    shared: Arc<Shared>,
+    connect_timeout: Option<Duration>,
+    /// The pool, and how long the machine had been suspended when it was made, in ms.
+    current: Mutex<Option<(u64, Client<Dial, TimedBody>)>>,
+}
+
+impl Pools {
+    /// The pool to use now. Cheap.
+    fn current(&self) -> Client<Dial, TimedBody> {
+        let suspended_ms = suspended_ms();
+        let mut current = locked(&self.current);
+        match &*current {
+            Some((then, pool)) if suspended_ms.saturating_sub(*then) <= SUSPEND_MS => pool.clone(),
+            _ => {
+                let pool = self.build();
+                *current = Some((suspended_ms, pool.clone()));
+                pool
+            }
+        }
+    }
+
+    fn build(&self) -> Client<Dial, TimedBody> {
+        let shared = &self.shared;
+        let dial = Dial::new(&shared.tls, shared.proxy.clone(), shared.proxy_tls.clone(), self.connect_timeout);
+        Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(shared.idle_connections)
+            .build(dial)
+    }
+}
+
 struct Connector {
-    pool: Client<Dial, SdkBody>,
+    pools: Pools,
     clock: Clock,
     read_timeout: Option<Duration>,
 }
@@ -151,7 +186,8 @@ impl HttpConnector for Connector {
                 Some(ConnectionMetadata::builder().proxied(false).poison_fn(poison).build())
             });
         }
-        let answer = self.pool.request(request);
+        let leaves_by = request.extensions().get::<LeavesBy>().copied();
+        let answer = self.pools.current().request(request.map(|body| TimedBody::new(body, leaves_by)));
         let (clock, read_timeout) = (self.clock.clone(), self.read_timeout);
         HttpConnectorFuture::new(async move {
             let answer = match read_timeout {

@@ -260,3 +260,21 @@ async fn no_secret_shows_in_the_senders_debug() {
     answer(sender.send(&batch(1)).await);
     assert!(!format!("{sender:?}").contains("not-a-secret"));
 }
+
+/// Suspended between the signing and the write: what the entry says of itself is no longer true.
+#[tokio::test]
+async fn an_entry_that_must_have_left_is_not_sent_and_the_next_batch_is() {
+    let server = Server::start(None, |_, request| accept_all(request)).await;
+    let site = Site::new();
+    let sender = site.sender(&server);
+    let now_ms = site.clock.now().boottime_ms;
+    let mut late = batch(2);
+    late[1].leaves_by_ms = Some(now_ms - 1);
+    let fault = fault(sender.send(&late).await);
+    assert_eq!((fault.class, fault.never_sent), (Link, true), "{fault:?}");
+    assert!(fault.text.starts_with("not sent: ") && fault.text.contains("stood still"), "{fault:?}");
+    let mut early = batch(2);
+    early[0].leaves_by_ms = Some(now_ms + 60_000);
+    assert_eq!(answer(sender.send(&early).await).accepted.len(), 2);
+    assert_eq!(server.seen().len(), 1, "the late one has not reached the server");
+}
