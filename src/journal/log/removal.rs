@@ -15,12 +15,15 @@ use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 
 impl Log {
-    /// Deletes a generation that every lane is past; the durable cursors must say so already. `false`: it is the last
-    /// one, or cannot be removed.
+    /// Deletes a generation that every lane is past; the durable cursors must say so already. `true`: it is there no more,
+    /// whoever deleted it: the keeper and the writer both do. `false`: it is the last one, or cannot be removed.
     pub(crate) fn delete(&self, first: Number) -> bool {
         self.left.remove_again();
         let mut row = locked(&self.row);
-        let Some(generation) = row.get(&first).filter(|_| row.len() > 1).cloned() else { return false };
+        let Some(generation) = row.get(&first).cloned() else { return true };
+        if row.len() == 1 {
+            return false;
+        }
         if generation.aside.get().is_some() {
             row.remove(&first);
             self.sums.gone(&generation);

@@ -281,8 +281,8 @@ impl Journal {
             }),
             None => sure,
         };
-        let active = active.map(|generation| (generation, tail.bytes));
-        Ok(Opened { journal, report, tail: Tail { next: last.next(), active }, newest, open_acks })
+        let tail = Tail { next: last.next(), active, bytes: tail.bytes };
+        Ok(Opened { journal, report, tail, newest, open_acks })
     }
 }
 

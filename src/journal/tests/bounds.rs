@@ -131,3 +131,48 @@ fn a_lane_whose_queue_takes_no_gap_records_counts_and_says_nothing() {
     add_up(&rig.stats());
     rig.end(false);
 }
+
+/// One generation, closed and too large to be gone on in, and how many bytes it takes on the disk.
+fn with_one_closed(path: &Path, settled: bool) -> (JournalOptions, u64) {
+    let options = JournalOptions { generation_bytes: 1 << 30, ..options(path) };
+    let mut rig = start(&options);
+    rig.append(1..=800);
+    if settled {
+        settle_read(&rig, 800);
+    }
+    assert_eq!(rig.journal.stats().generations, 1);
+    rig.end(false);
+    let bytes = files::disk_bytes(&path.join("log"));
+    (options, bytes)
+}
+
+/// The first commit behind an opening was not held against the bound where one closed generation was all there was.
+#[test]
+fn the_first_commit_after_an_opening_keeps_the_bound_beside_one_closed_generation() {
+    let dir = crate::testing::fast_dir();
+    let (options, bytes) = with_one_closed(dir.path(), false);
+    let bounds = Bounds { max_bytes: bytes + 64 * 1024, ..options.bounds };
+    let mut rig = start(&JournalOptions { bounds, ..options });
+    let id = rig.lane().id();
+    rig.send(801..=900, &[id]);
+    rig.await_tickets((801..=900).collect());
+    let there = files::disk_bytes(&dir.path().join("log"));
+    assert!(there <= bounds.max_bytes, "{there} bytes for {}", bounds.max_bytes);
+    let stats = rig.stats();
+    assert_eq!((stats.evicted, stats.unannounced), (800, 0), "what had to go is counted and announced");
+    add_up(&stats);
+    rig.end(false);
+}
+
+#[test]
+fn with_stop_one_closed_generation_that_has_drained_stops_nothing() {
+    let dir = crate::testing::fast_dir();
+    let (options, bytes) = with_one_closed(dir.path(), true);
+    let bounds = Bounds { max_bytes: bytes + 128 * 1024, on_full: OnFull::Stop, ..options.bounds };
+    let mut rig = start(&JournalOptions { bounds, ..options });
+    let id = rig.lane().id();
+    rig.send(801..=900, &[id]);
+    rig.await_tickets((801..=900).collect());
+    assert_eq!((rig.stats().evicted, rig.stats().waiting), (0, 100));
+    rig.end(false);
+}

@@ -74,7 +74,7 @@ impl<T: Ticket> Writer<T> {
                     let reason = if bound == Bound::MinFree { Reason::MinFree } else { Reason::MaxBytes };
                     self.give_up(firsts[0], firsts[1], reason)?;
                     if !self.journal.0.log.delete(firsts[0]) {
-                        // It cannot be removed now; this commit is small, and the next one tries again.
+                        // The disk does not let go of it now; this commit is small, and the next one tries again.
                         return Ok(None);
                     }
                 }

@@ -45,13 +45,16 @@ const FLOOD_LINGER: Duration = Duration::from_millis(1);
 /// Between attempts on a failing or full disk.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
+
 /// Where the writer goes on.
 #[derive(Debug)]
 pub(crate) struct Tail {
     /// The next record's number.
     pub(crate) next: Number,
-    /// The generation to go on in, with the bytes it holds; `None`: start one.
-    pub(crate) active: Option<(Arc<ActiveGeneration>, u64)>,
+    /// The generation to go on in; `None`: start one.
+    pub(crate) active: Option<Arc<ActiveGeneration>>,
+    /// What the newest generation holds, be it gone on in or closed: at a bound, one that holds something can be given up.
+    pub(crate) bytes: u64,
 }
 
 /// The writer; made once per open, run on a thread of its own.
@@ -93,8 +96,9 @@ impl<T: Ticket> Writer<T> {
         committed: UnboundedSender<Vec<T>>,
         stop: Arc<AtomicBool>,
     ) -> Writer<T> {
-        let (active, active_bytes) = tail.active.unzip();
-        let active_bytes = active_bytes.unwrap_or(0);
+        let Tail { next, active, bytes: active_bytes } = tail;
+        // What is closed keeps nothing in memory.
+        let restless_bytes = active.as_ref().map_or(0, |_| active_bytes);
         let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let waiting = waiting.expect("a runtime without sockets asks nothing of the system");
         let oldest = journal.0.bounds.max_age.map(Oldest::new);
@@ -111,10 +115,10 @@ impl<T: Ticket> Writer<T> {
             hand: Hand::default(),
             sure: false,
             panics_in_row: 0,
-            next: tail.next,
+            next,
             active,
             active_bytes,
-            restless_bytes: active_bytes,
+            restless_bytes,
             last_group: 0,
             free: free::Free::default(),
             deleted: false,
