@@ -5,7 +5,7 @@ use crate::agent::AgentError;
 use crate::clock::Clock;
 use crate::config::{BrokerAddress, Config};
 use crate::journal::Journal;
-use crate::mqtt::{self, Route};
+use crate::mqtt::{self, IntakeOptions, Route};
 use crate::profile::Profile;
 use crate::record::LaneId;
 use crate::sqs::client::{SenderError, SqsSender};
@@ -13,6 +13,7 @@ use crate::sync::locked;
 use crate::tls::{self, TlsError, TlsOptions};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
 
 /// A configuration that can be run.
 #[derive(Debug)]
@@ -59,7 +60,30 @@ pub(crate) fn broker_tls(config: &Config, clock: &Clock) -> Result<Option<Arc<ru
     tls::client_config(&options, clock).map(Some)
 }
 
-pub(super) fn routes(config: &Config, journal: &Journal) -> Vec<Route> {
+/// What the intake is told, and what it may ask the journal for.
+pub(super) fn intake_options(
+    config: &Config,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    journal: &Journal,
+    clock: &Clock,
+    retry: &watch::Receiver<u64>,
+) -> IntakeOptions {
+    let noting = journal.clone();
+    IntakeOptions {
+        config: config.mqtt.clone(),
+        tls,
+        routes: routes(config, journal),
+        journal: journal.id(),
+        durable: journal.durable_number(),
+        note_open_acks: Arc::new(move |acks, soon| noting.note_open_acks(acks, soon)),
+        clock: clock.clone(),
+        memory: config.journal.path.join("intake"),
+        retry: retry.clone(),
+        show_payloads: config.status.show_payloads,
+    }
+}
+
+fn routes(config: &Config, journal: &Journal) -> Vec<Route> {
     let id = journal.id();
     let route = |route: &crate::config::RouteConfig| {
         let lanes: Vec<LaneId> = route.queues.iter().filter_map(|queue| journal.lane_id(queue)).collect();
