@@ -9,14 +9,14 @@ pub(crate) mod announced;
 pub(crate) mod format;
 pub(crate) mod lanes;
 pub(crate) mod offline;
+mod owner;
 pub(crate) mod report;
 pub(crate) mod tail;
 pub(crate) mod taken_back;
 
-use crate::clock::{BootId, Clock};
-use crate::journal::checkpoint::lane_state::LaneState;
-use crate::journal::checkpoint::machine::{Machine, MachineMatch, draw_id};
-use crate::journal::checkpoint::state::{Found, Home, StateFile};
+use crate::clock::Clock;
+use crate::journal::checkpoint::machine::Machine;
+use crate::journal::checkpoint::state::{Found, Home, State, StateFile};
 use crate::journal::disk::beside::is_read_only;
 use crate::journal::disk::folder::Trusted;
 use crate::journal::disk::reserve::Reserve;
@@ -27,16 +27,17 @@ use crate::journal::handle::health::WriterHealth;
 use crate::journal::handle::keeper::Checkpointer;
 use crate::journal::handle::options::JournalOptions;
 use crate::journal::handle::{Journal, Recent, Shared};
-use crate::journal::ledger::books::AttemptMark;
+use crate::journal::ledger::books::LaneLedger;
 use crate::journal::log::{Log, aside};
 use crate::journal::quarantine::Quarantine;
 use crate::journal::random::draw;
 use crate::journal::recovery::format::check_format;
+use crate::journal::recovery::owner::Owner;
 use crate::journal::recovery::report::OpenReport;
-use crate::journal::recovery::tail::{Counted, journal_of, read_tail};
+use crate::journal::recovery::tail::{Counted, read_tail};
 use crate::journal::writer::anew::{carry_over, made_sure};
 use crate::journal::writer::{Tail, Writer};
-use crate::record::{Epoch, Number, OpenAcks, Position, Record, Run};
+use crate::record::{Number, OpenAcks, Record, Run};
 use crate::sync::locked;
 use std::fs::File;
 use std::path::Path;
@@ -46,10 +47,6 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 
-/// Epochs skipped when the state is lost: more opens than can have happened since the newest one that is still known.
-const EPOCH_LEAP: u64 = 1_000;
-/// And so many more by lot: a state that is lost twice, with no record in between, must not lead to the same one.
-const EPOCH_LOT: u64 = 1_000_000;
 /// A newest generation with at most so many bytes of envelopes is carried over instead of closed.
 const CARRY_BYTES: u64 = 256 * 1024;
 
@@ -126,148 +123,44 @@ impl Journal {
         }
     }
 
+    /// The steps of an opening, each of which needs what the ones before it found.
     fn open_once(options: &JournalOptions, clock: &Clock) -> Result<Opened, JournalError> {
-        let path = &options.path;
-        let io = |source| JournalError::io(path, source);
-        if let Some(why) = folder::planted(path, &Trusted::with(None)).map_err(io)? {
-            return Err(JournalError::Planted(why));
-        }
-        files::create_dir(path).map_err(io)?;
-        let lock = take_lock(path, options.runtime.is_some())?;
-        let mut report = OpenReport { made: check_format(path)?, in_ram: volume::in_ram(path), ..Default::default() };
-        let runtime = options.runtime.as_deref().map(|folder| (folder, clock.boot()));
-        let (state_file, found) = StateFile::open(&path.join("state"), runtime)?;
-        let old = match found {
-            Found::State { state, lost } => {
-                report.slot_lost = lost;
-                Some(*state)
-            }
-            Found::Nothing | Found::Damaged => None,
-        };
-        let log = Log::open(path)?;
-        report.state_lost = old.is_none() && !log.firsts().is_empty();
-        let known = old.as_ref().map(|state| state.high);
+        let (ground, mut report) = Ground::take(options, clock)?;
+        let Ground { lock, state_file, state, log } = ground;
+        let known = state.as_ref().map(|state| state.high);
         let high = known.unwrap_or_default();
         let (tail, newest) = read_tail(&log, known, known.and(state_file.disk_high()).unwrap_or_default())?;
         report.missing = (high - tail.newest.last.max(tail.newest.first.before())).max(tail.missing);
-
         report.in_doubt = tail.in_doubt;
-
         let last = tail.newest.last.max(high);
-        let mut machine = Machine::look(&options.machine, path);
-        let (mut open_acks, mut ids_given) = (None, 0);
-        let (id, epoch, mut books) = match old {
-            Some(state) => {
-                if let Some(last_good_s) = state.last_good_s {
-                    clock.learn(last_good_s, i64::MAX);
-                }
-                let place = machine.compare(&state.machine);
-                report.copied = place == MachineMatch::Another;
-                report.machine_unknown = place == MachineMatch::Unknown;
-                report.new_id = report.copied;
-                report.former = report.copied.then_some(state.journal);
-                if !report.copied {
-                    machine = machine.noting(&state.machine);
-                }
-                (open_acks, ids_given) = (state.open_acks, state.lane_ids);
-                // The slot that is lost may have been the first one of another open.
-                let epoch = (state.epoch + u64::from(report.slot_lost)).max(tail.epoch);
-                let books = state.lanes.into_iter().map(LaneState::into_book).collect::<Result<Vec<_>, _>>();
-                let books = books.map_err(|reason| JournalError::Generation(reason.to_owned()))?;
-                (if report.copied { draw_id() } else { state.journal }, epoch.next(), books)
-            }
-            None if report.state_lost => {
-                // The newest one may have been begun a moment ago, and hold nothing yet.
-                let known = tail.journal.map_or_else(|| journal_of(&log), |id| Ok(Some(id)))?;
-                report.new_id = known.is_none();
-                (known.unwrap_or_else(draw_id), tail.epoch + (EPOCH_LEAP + draw() % EPOCH_LOT), Vec::new())
-            }
-            None => (draw_id(), Epoch(1), Vec::new()),
-        };
+
+        let machine = Machine::look(&options.machine, &options.path);
+        let mut owner = Owner::known(state, machine, &tail, &log, clock, &mut report)?;
         let end = newest.last().map_or(Number::MAX, |(_, end)| *end);
-        announced::forget_announced(&log, high, end, &mut books)?;
-        if report.state_lost || report.slot_lost {
-            lanes::recover(&log, &tail.lanes, &mut books)?;
+        announced::forget_announced(&log, high, end, &mut owner.books)?;
+        if report.marks_may_be_missing() {
+            lanes::recover(&log, &tail.lanes, &mut owner.books)?;
         }
         if log.firsts().is_empty() {
             // Nothing is missing that no lane waits for: the last generation may go with the last record.
-            let waiting = books.iter().filter(|book| book.waiting() > 0).map(|book| book.read_from).min();
+            let waiting = owner.books.iter().filter(|book| book.waiting() > 0).map(|book| book.read_from).min();
             report.missing = waiting.map_or(0, |from| high.next() - from);
         }
-        for book in &mut books {
-            book.next = book.next.max(tail.next.get(&book.id).copied().unwrap_or(Position::FIRST));
-            book.found = book.next;
-            let appended = book.next.before();
-            // A mark runs ahead. What is appended from here on is of a later epoch, and surely was not sent yet.
-            book.marks.iter_mut().for_each(|mark| mark.upto = mark.upto.min(appended));
-            if (report.state_lost || report.slot_lost) && appended > Position(0) {
-                // Marks may be missing.
-                book.presume(AttemptMark {
-                    upto: appended,
-                    epoch: epoch.before(),
-                    boot: BootId::default(),
-                    since_ms: 0,
-                });
-            }
-        }
-        let folder = path.join("quarantine");
-        let quarantine = aside::patiently(path, &folder, || Quarantine::open(&folder)).map_err(io)?;
-        let ids = lanes::Ids::known(ids_given, &log, &tail.lanes, &books);
-        lanes::forget(&mut books, options, &quarantine);
-        let lane_ids = lanes::add(&mut books, options, &ids, last.next())?;
-        for book in books.iter_mut() {
-            book.holes.set_silent(options.silent.contains(&book.name));
-            book.absorbed = options.absorbing.contains(&book.name);
-        }
+        owner.go_on_behind(&tail, &report);
+        let quarantine = open_quarantine(&options.path)?;
+        let lane_ids = owner.configure(options, &log, &tail, &quarantine, last.next())?;
+
         // Before the state says that all of it is durable.
         let sure = match newest.last().filter(|_| tail.unproven || log.is_distrusted(tail.newest.first)) {
-            Some((closed, _)) => made_sure(&log, &tail.newest, closed, epoch, &books, options)?,
+            Some((closed, _)) => made_sure(&log, &tail.newest, closed, owner.epoch, &owner.books, options)?,
             None => None,
         };
-        let stranded = books.iter().filter(|book| !options.lanes.contains(&book.name) && book.waiting() > 0);
-        report.stranded = stranded.map(|book| book.name.clone()).collect();
-
-        let reserve = Reserve::new(path, options.reserve_bytes);
-        let journal = Journal(Arc::new(Shared {
-            run: Run { journal: id, epoch, random: draw() },
-            machine,
-            open_acks: Mutex::new(open_acks.clone()),
-            path: path.clone(),
-            clock: clock.clone(),
-            bounds: options.bounds,
-            reserve,
-            evicted: Mutex::default(),
-            generation_bytes: options.generation_bytes,
-            quiet: options.quiet,
-            log,
-            durable_need: AtomicU64::new(0),
-            lane_ids,
-            books: Mutex::new(books),
-            state: Mutex::new(state_file),
-            durable: watch::Sender::new(last),
-            began: last.next(),
-            recent: Mutex::new(Recent::default()),
-            keeper: Checkpointer::default(),
-            quarantine,
-            requeues: Mutex::default(),
-            noted: tokio::sync::Notify::new(),
-            settled: tokio::sync::Notify::new(),
-            health: Mutex::new(WriterHealth::Fine),
-            beside: AtomicBool::new(false),
-            panics: AtomicU64::new(0),
-            _lock: lock,
-            closing: watch::Sender::new(()),
-        }));
-        // Epoch and run are durable from here on; only now may a number be given.
-        journal.0.keep_state(Home::DiskOrBoot)?;
-        if report.slot_lost || report.state_lost {
-            // Both halves are sound again before anything hangs on one of them, and neither has an older epoch.
-            journal.0.write_slot(Home::DiskOrBoot)?;
-        }
-        while locked(&journal.0.state).is_young() {
-            // Whoever finds a half blank from here on knows that it came back empty.
-            journal.0.write_slot(Home::DiskOrBoot)?;
-        }
+        let stranded = |book: &&LaneLedger| !options.lanes.contains(&book.name) && book.waiting() > 0;
+        report.stranded = owner.books.iter().filter(stranded).map(|book| book.name.clone()).collect();
+        let open_acks = owner.open_acks.clone();
+        let parts = Parts { lock, state_file, log, owner, quarantine, lane_ids, last };
+        let journal = parts.assemble(options, clock);
+        journal.keep_epoch(&report)?;
         if let Err(error) = journal.0.reserve.make(options.bounds.min_free) {
             tracing::warn!(%error, "the journal's reserve for a full disk cannot be made now");
         }
@@ -283,6 +176,109 @@ impl Journal {
         };
         let tail = Tail { next: last.next(), active, bytes: tail.bytes };
         Ok(Opened { journal, report, tail, newest, open_acks })
+    }
+
+    /// Makes epoch and run durable; only then may a number be given.
+    fn keep_epoch(&self, report: &OpenReport) -> Result<(), JournalError> {
+        self.0.keep_state(Home::DiskOrBoot)?;
+        if report.marks_may_be_missing() {
+            // Both halves are sound again before anything hangs on one of them, and neither has an older epoch.
+            self.0.write_slot(Home::DiskOrBoot)?;
+        }
+        while locked(&self.0.state).is_young() {
+            // A later start that finds a half blank then knows that it came back empty.
+            self.0.write_slot(Home::DiskOrBoot)?;
+        }
+        Ok(())
+    }
+}
+
+/// What an opening stands on: the lock, and what the folder holds.
+struct Ground {
+    lock: File,
+    state_file: StateFile,
+    /// What the state file says; `None`: nothing, or nothing sound.
+    state: Option<State>,
+    log: Log,
+}
+
+impl Ground {
+    fn take(options: &JournalOptions, clock: &Clock) -> Result<(Ground, OpenReport), JournalError> {
+        let path = &options.path;
+        let io = |source| JournalError::io(path, source);
+        if let Some(why) = folder::planted(path, &Trusted::with(None)).map_err(io)? {
+            return Err(JournalError::Planted(why));
+        }
+        files::create_dir(path).map_err(io)?;
+        let lock = take_lock(path, options.runtime.is_some())?;
+        let mut report = OpenReport { made: check_format(path)?, in_ram: volume::in_ram(path), ..Default::default() };
+        let runtime = options.runtime.as_deref().map(|folder| (folder, clock.boot()));
+        let (state_file, found) = StateFile::open(&path.join("state"), runtime)?;
+        let state = match found {
+            Found::State { state, lost } => {
+                report.slot_lost = lost;
+                Some(*state)
+            }
+            Found::Nothing | Found::Damaged => None,
+        };
+        let log = Log::open(path)?;
+        report.state_lost = state.is_none() && !log.firsts().is_empty();
+        Ok((Ground { lock, state_file, state, log }, report))
+    }
+}
+
+fn open_quarantine(path: &Path) -> Result<Quarantine, JournalError> {
+    let folder = path.join("quarantine");
+    let opened = aside::patiently(path, &folder, || Quarantine::open(&folder));
+    opened.map_err(|source| JournalError::io(path, source))
+}
+
+/// What a journal is assembled from, once everything is known.
+struct Parts {
+    lock: File,
+    state_file: StateFile,
+    log: Log,
+    owner: Owner,
+    quarantine: Quarantine,
+    /// Lane ids given so far.
+    lane_ids: u32,
+    /// The last number that was given.
+    last: Number,
+}
+
+impl Parts {
+    fn assemble(self, options: &JournalOptions, clock: &Clock) -> Journal {
+        let Parts { lock, state_file, log, owner, quarantine, lane_ids, last } = self;
+        Journal(Arc::new(Shared {
+            run: Run { journal: owner.id, epoch: owner.epoch, random: draw() },
+            machine: owner.machine,
+            open_acks: Mutex::new(owner.open_acks),
+            path: options.path.clone(),
+            clock: clock.clone(),
+            bounds: options.bounds,
+            reserve: Reserve::new(&options.path, options.reserve_bytes),
+            evicted: Mutex::default(),
+            generation_bytes: options.generation_bytes,
+            quiet: options.quiet,
+            log,
+            durable_need: AtomicU64::new(0),
+            lane_ids,
+            books: Mutex::new(owner.books),
+            state: Mutex::new(state_file),
+            durable: watch::Sender::new(last),
+            began: last.next(),
+            recent: Mutex::new(Recent::default()),
+            keeper: Checkpointer::default(),
+            quarantine,
+            requeues: Mutex::default(),
+            noted: tokio::sync::Notify::new(),
+            settled: tokio::sync::Notify::new(),
+            health: Mutex::new(WriterHealth::Fine),
+            beside: AtomicBool::new(false),
+            panics: AtomicU64::new(0),
+            _lock: lock,
+            closing: watch::Sender::new(()),
+        }))
     }
 }
 

@@ -29,3 +29,10 @@ pub struct OpenReport {
     /// Lanes with waiting records that no configured queue drains.
     pub stranded: Vec<String>,
 }
+
+impl OpenReport {
+    /// Whether marks of attempts may be missing, so that everything on disk may have been sent.
+    pub(crate) fn marks_may_be_missing(&self) -> bool {
+        self.state_lost || self.slot_lost
+    }
+}
