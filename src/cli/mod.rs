@@ -224,8 +224,8 @@ enum Credentials {
 
 /// Runs what the command line asks for.
 pub fn main() -> process::ExitCode {
-    let matches = command_line().get_matches();
-    let command = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command;
+    let parsed = command_line().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let command = parsed.unwrap_or_else(|error| refused(&error)).command;
     let code = match command {
         Command::Run(file) => run::run(&file.config),
         Command::Status { file, json, watch } => status::status(&file.config, json, watch),
@@ -252,6 +252,15 @@ pub fn main() -> process::ExitCode {
         }
     };
     code.into()
+}
+
+/// Ends a wrong command line as every other error of a command; help and version as they are.
+fn refused(error: &clap::Error) -> ! {
+    if error.use_stderr() {
+        output::note!("{}", error.render().to_string().trim_end());
+        process::exit(error.exit_code());
+    }
+    error.exit()
 }
 
 /// Loads the configuration, with the names that its journal keeps, or says what is wrong with it.
