@@ -58,9 +58,7 @@ impl SendHistory {
     /// machine can be suspended between the rendering and the write. `None`: whatever it says stays true.
     pub(super) fn leaves_by_ms(self, way_ms: u64) -> Option<u64> {
         match self {
-            SendHistory::Since(at) => {
-                Some(at.saturating_add(SURELY_ABSORBED_MS.min(WINDOW_MS.saturating_sub(way_ms))))
-            }
+            SendHistory::Since(at) => Some(at.saturating_add(SURELY_ABSORBED_MS.min(WINDOW_MS.saturating_sub(way_ms)))),
             SendHistory::None | SendHistory::Unknown => None,
         }
     }
