@@ -23,7 +23,7 @@ pub enum JournalError {
         /// What the system said.
         source: io::Error,
     },
-    /// Somebody else put something on the way, or in the folder.
+    /// Another user put something on the way, or in the folder.
     #[error("journal not opened, because another user could have it write elsewhere: {0}")]
     Planted(String),
     /// A generation could not be used.

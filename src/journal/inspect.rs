@@ -1,7 +1,7 @@
 //! A journal's folder as it lies on disk, looked at and never touched: for commands, beside a running agent or without one.
 //!
 //! No lock is taken: an agent that starts at this very moment must not find its journal held. So an agent may write
-//! meanwhile. What it appends shows up to the last commit that stands there whole; a generation that it deletes was
+//! meanwhile. What it appends shows up to the last commit that is whole in the file; a generation that it deletes was
 //! drained; its state file lags behind by half a minute at most, so what was accepted meanwhile may still count as waiting.
 
 use crate::journal::checkpoint::lane_state::LaneState;
@@ -164,7 +164,7 @@ impl View {
     /// Shows every record from number `from` on, oldest first, until told to stop.
     ///
     /// # Errors
-    /// The disk refuses. A generation that went meanwhile is no error.
+    /// The disk refuses. A generation that went meanwhile is not an error.
     pub fn each(&self, from: Number, show: &mut dyn FnMut(&Record) -> ControlFlow<()>) -> Result<(), JournalError> {
         for (index, (_, dir)) in self.folders.iter().enumerate() {
             let next = self.folders.get(index + 1).map_or(Number::MAX, |(next, _)| *next);

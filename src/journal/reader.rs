@@ -31,7 +31,7 @@ pub enum MaybeSent {
     No,
     /// Maybe; in this boot, not before this many milliseconds since boot.
     Since(u64),
-    /// Maybe, in another boot: nobody knows how long ago.
+    /// Maybe, in another boot: how long ago cannot be known.
     Unknown,
 }
 
@@ -185,8 +185,8 @@ impl Lane {
         })
     }
 
-    /// Whether what is known of attempts is not on the disk: then nobody will know of them after this boot, and whatever is
-    /// sent says that it may be a duplicate.
+    /// Whether what is known of attempts is not on the disk: then it is lost with this boot, and whatever is sent says
+    /// that it may be a duplicate.
     pub fn is_on_a_read_only_disk(&self) -> bool {
         self.journal.0.beside.load(Relaxed)
     }
@@ -239,7 +239,8 @@ impl Lane {
         // The index of the generation is kept for the next call: a held-up window is read again record by record.
         let mut again = locked(&self.again);
         let record = self.journal.0.log.read(&mut again, number)?;
-        // What went with its generation has an outcome, and nobody looks for it any more; what was set aside has none to find.
+        // What went with its generation has an outcome, and no lane looks for it any more; what was set aside has none to
+        // find.
         let is_there = again.current().is_some_and(|reading| reading.covers(number) && !reading.is_aside());
         if record.is_none() && is_there && number >= self.journal.0.began {
             return Err(lost_sight_of(number, &mut again));
@@ -335,7 +336,7 @@ impl Reader {
         (!settled).then_some(ReadRecord { position, record, maybe_sent })
     }
 
-    /// What should stand before `position` cannot be read back.
+    /// What belongs before `position` cannot be read back.
     fn lose(&mut self, position: Position, received: Option<i64>) {
         let mut about = About::default();
         about.received(self.received);
@@ -352,7 +353,7 @@ impl Reader {
         }
     }
 
-    /// Eviction may have moved the cursor beyond where this reader stands.
+    /// Eviction may have moved the cursor beyond this reader's place.
     fn resume(&mut self) {
         let (number, cursor) = self.lane.book(|book| (book.read_from, book.cursor));
         if number > self.number {

@@ -1,4 +1,4 @@
-//! What `status` shows of the journal: one look, asked for when somebody wants it.
+//! What `status` shows of the journal: one look, made when a caller asks for it.
 
 use crate::journal::handle::Journal;
 use crate::journal::handle::health::WriterHealth;
@@ -88,7 +88,7 @@ pub struct JournalStats {
     pub read_only: bool,
     /// How often the writer panicked since the start, and was started again.
     pub writer_panics: u64,
-    /// Commits since the start that the database did not just append: none, as far as anybody has seen.
+    /// Commits since the start that the database did not just append. None has been seen so far.
     pub not_appended: u64,
     /// Quarantined records and oversize messages on disk.
     pub quarantine: QuarantineCounts,

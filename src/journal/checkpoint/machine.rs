@@ -120,7 +120,7 @@ fn serial(bytes: &[u8]) -> Option<u64> {
     (!filler).then(|| hash(text.as_bytes()))
 }
 
-/// The CID stands beside the card, above its partitions.
+/// /// The CID is in the card's own folder in sysfs, above the card's partitions.
 fn card(root: &Path, device: u64) -> Option<u64> {
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
     let at = fs::canonicalize(root.join(format!("sys/dev/block/{major}:{minor}"))).ok()?;
@@ -140,7 +140,8 @@ fn addresses(root: &Path) -> BTreeSet<u64> {
     let interfaces = fs::read_dir(root.join("sys/class/net")).into_iter().flatten().flatten();
     let address = |entry: fs::DirEntry| {
         let path = entry.path();
-        // Without a device behind it (bridges, tunnels) an interface comes and goes; on USB it is somebody else's next week.
+        // Without a device behind it (bridges, tunnels) an interface comes and goes; a USB adapter may be in another
+        // machine next week.
         let device = fs::canonicalize(path.join("device")).ok()?;
         let plugged = device.components().any(|part| part.as_os_str().as_encoded_bytes().starts_with(b"usb"));
         // 0: the maker's own address, not one that was drawn or set.

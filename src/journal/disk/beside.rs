@@ -1,10 +1,10 @@
 //! The state of a journal whose disk cannot be written any more: in the runtime folder, for as long as this boot lasts.
 //!
-//! What is on such a disk can still be drained, but not a mark and not a cursor can be written there. Kept in memory alone they
-//! would be gone with the process, and its restart would send everything again. So the state goes into a file in the
-//! runtime folder (`/run/tidegate`), which lives as long as the boot: two slots as on the disk ([`crate::journal::checkpoint::state`]), counted
-//! on from there, so the higher count is the newer state wherever it stands. Journal and boot are in the file's name.
-//! The first state that the disk takes again ends it.
+//! What is on such a disk can still be drained, but not a mark and not a cursor can be written there. Kept in memory
+//! alone they would be gone with the process, and its restart would send everything again. So the state goes into a file
+//! in the runtime folder (`/run/tidegate`), which lives as long as the boot: two slots as on the disk
+//! ([`crate::journal::checkpoint::state`]), counted on from there, so the higher count is the newer state wherever it is
+//! kept. Journal and boot are in the file's name. The first state that the disk takes again ends it.
 
 use crate::clock::BootId;
 use crate::journal::disk::files;

@@ -62,7 +62,7 @@ pub(crate) fn writing() -> OpenOptions {
 }
 
 /// Replaces a file as a whole: after a power cut it holds the old bytes or the new ones, never a mixture. After an error
-/// nobody knows which of them, whatever the name shows now: what is added there may go, until it is replaced once more.
+/// it may be either, whatever the name shows now: what is added there may go, until it is replaced once more.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("new");
     let mut file = writing().create(true).truncate(true).open(&fresh)?;

@@ -44,17 +44,17 @@ impl Trusted {
         self.users.contains(&of.uid())
     }
 
-    /// Whether somebody else may make files in the folder.
+    /// Whether another user may make files in the folder.
     fn shares(&self, folder: &Metadata) -> bool {
         let mode = folder.permissions().mode();
         !self.owns(folder) || mode & 0o002 != 0 || (mode & 0o020 != 0 && !self.groups.contains(&folder.gid()))
     }
 }
 
-/// Something that somebody else put in the way, and what it is. `Err`: it cannot be looked at.
+/// Something that another user put in the way, and what it is. `Err`: it cannot be looked at.
 ///
 /// # Errors
-/// What the system says; a folder that is not there yet is no error.
+/// What the system says; a folder that is not there yet is not an error.
 pub fn planted(folder: &Path, trusted: &Trusted) -> io::Result<Option<String>> {
     let way = walk(folder)?;
     for step in &way.steps {
@@ -76,7 +76,7 @@ pub fn open_to(folder: &Path, trusted: &Trusted) -> io::Result<Option<(PathBuf, 
     let Way { steps, whole } = walk(folder)?;
     for (index, step) in steps.iter().enumerate().filter(|(_, step)| step.about.is_dir()) {
         let last = index + 1 == steps.len();
-        // In a sticky folder what is there already stays whose it is; what is yet to be made may be made by anybody first.
+        // In a sticky folder what is there already keeps its owner; what is yet to be made another user may make first.
         let kept = step.about.permissions().mode() & STICKY != 0 && trusted.owns(&step.about) && !last;
         if trusted.shares(&step.about) && !kept {
             let why = if !trusted.owns(&step.about) {
@@ -180,7 +180,7 @@ mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::{lchown, symlink};
 
-    /// Trusts one user and group that this process is not, so that what the test makes is somebody else's.
+    /// Trusts one user and group that this process is not, so that what the test makes belongs to another user.
     fn others() -> Trusted {
         Trusted { users: vec![u32::MAX - 7], groups: vec![u32::MAX - 7] }
     }

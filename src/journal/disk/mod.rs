@@ -1,4 +1,4 @@
-//! The disk: files made durable, what a refusal means, who else can write there, and frames, the values that stand in files.
+//! The disk: files made durable, what a refusal means, who else can write there, and frames, the values that files hold.
 
 pub(crate) mod beside;
 pub(crate) mod files;

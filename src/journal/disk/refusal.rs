@@ -1,8 +1,8 @@
 //! What a refusal of the system means: a medium that gives up, or anything else.
 //!
-//! Absence is ENOENT, or a way that leads through what is no folder, and nothing else. Whoever takes another refusal for it
-//! loses what is still there: a state file is written anew over the one that could not be looked at, a generation that could
-//! not be listed is booked as damaged. So every other refusal is handed on, and what needs the file waits and says why.
+//! Absence is ENOENT, or a path through something that is not a folder, and nothing else. Code that takes another refusal for
+//! it loses what is still there: it writes a state file anew over the one that could not be looked at, and books as damaged a
+//! generation that could not be listed. So every other refusal is handed on, and what needs the file waits and says why.
 //!
 //! For a medium's own errors there is an end to that: a page that is refused for [`PATIENCE`] is believed to be gone. A
 //! reader or a cable that stumbles is back before. Nothing else is ever believed: too many open files, no memory, no
@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How long a medium's refusal is waited for. A lane or an opening that needs what is refused stands still for as long, and
-/// says why.
+/// How long the journal waits for a medium that refuses. A lane or an opening that needs what is refused pauses for as
+/// long, and says why.
 pub(crate) const PATIENCE: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(120) };
 /// Since when files have been refused.
 static REFUSED: Mutex<BTreeMap<PathBuf, Instant>> = Mutex::new(BTreeMap::new());

@@ -1,5 +1,5 @@
-//! Two slots of 4 KB in one file, written in turn, each numbered and checksummed: a cut in the middle of a write leaves the other
-//! one, which is the write before. What stands in them is for the checkpoint to say.
+//! Two slots of 4 KB in one file, written in turn, each numbered and checksummed: a cut in the middle of a write leaves
+//! the other one, which is the write before. The checkpoint decides what they hold.
 //!
 //! ```text
 //! magic "TGst" | format u32 | serial u64 | length u32 | crc u32 | body, and zeros up to 4,096 bytes
@@ -86,7 +86,7 @@ pub(crate) fn read(file: &File, path: &Path) -> io::Result<[Slot; 2]> {
     Ok(slots)
 }
 
-/// Makes a slot's checksum right, for whoever wants to get past it.
+/// Makes a slot's checksum right again, for a test or fuzz target that has changed the slot.
 #[cfg(any(test, feature = "failpoints"))]
 pub(crate) fn seal(slot: &mut [u8]) {
     let length = u32::from_be_bytes(slot[16..20].try_into().expect("four bytes")) as usize;

@@ -5,12 +5,13 @@
 //! threads, without the file's length, and where one fails sled panics. So a failed sync is an error of ours like any other, and
 //! never taken for one of a write; and what was synced is what was seen in the file, whatever sled's flush means by "done".
 //!
-//! sled's batches, which are whole or not there when a database is opened again, would promise nothing that anybody asks for: no
-//! database is opened again. What a cut leaves of a commit is found frame by frame, in the bytes, with a batch as without; what
-//! is not whole is left out there ([`crate::journal::generation::bytes::GenerationBytes::breaks_off_at`]), and that a commit was
-//! whole the next one says (`previous`), which begins only when its sync has returned. Nor does anything hold one of sled's
-//! buffers open while it is sealed, as a batch does: where the write of such a buffer fails, sled wakes nobody, and a flush would
-//! never return. Should it come to that all the same, sled is asked until it says so ([`write_out`]).
+//! sled's batches, which are whole or not there when a database is opened again, would promise nothing that the journal
+//! needs: no database is opened again. What a cut leaves of a commit is found frame by frame, in the bytes, with a batch
+//! as without; what is not whole is left out there
+//! ([`crate::journal::generation::bytes::GenerationBytes::breaks_off_at`]), and that a commit was whole the next one says
+//! (`previous`), which begins only when its sync has returned. Nor does anything hold one of sled's buffers open while it
+//! is sealed, as a batch does: where the write of such a buffer fails, sled wakes no waiting thread, and a flush would
+//! never return. Should it come to that anyway, the watchdog asks sled until it says so ([`write_out`]).
 //!
 //! **sled only appends here, and that is looked at.** It writes a leaf anew with the tenth change or when it holds more than
 //! sixteen values, and what it has written anew it may overwrite where it stood. So no leaf comes that far: every
@@ -22,9 +23,9 @@
 //! whatever moved, no record is taken for another.
 //!
 //! **Where traffic is slow the file is longer than what is in it.** A commit that makes a file longer has the file system
-//! commit that, too: three blocks or more beside the one that holds a reading. So zeros are written ahead of small commits,
-//! which overwrite them. Nothing of sled's is overwritten: they begin where the file ends, and between two commits nobody else
-//! writes to it.
+//! commit that, too: three blocks or more beside the one that holds a reading. So zeros are written ahead of small
+//! commits, which overwrite them. Nothing of sled's is overwritten: they begin where the file ends, and between two
+//! commits no other code writes to it.
 //!
 //! Nothing is removed inside a database; its space comes back when the folder goes. sled may panic on a failing disk, so
 //! every call into it is guarded: a panic comes back as an error. Its errors stick to an open database; the writer then goes
@@ -84,7 +85,7 @@ pub(crate) struct ActiveGeneration {
     dir: PathBuf,
     /// `None` only while it is dropped.
     db: Option<sled::Db>,
-    /// What it holds, for whoever reads.
+    /// What it holds, for readers.
     bytes: Arc<GenerationBytes>,
     /// The file that sled writes to.
     file: File,
@@ -131,7 +132,7 @@ impl ActiveGeneration {
         for frames in carried {
             generation.append(frames)?;
         }
-        // Of sled's other files nobody reads anything: they may go with a cut, or stay.
+        // No code reads sled's other files: they may go with a cut, or stay.
         files::sync_dir(&generation.dir).map_err(io)?;
         let mut bytes = serde_cbor::to_vec(manifest).expect("plain numbers encode");
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_be_bytes());
@@ -184,7 +185,7 @@ impl ActiveGeneration {
         files::sync_data(&self.file, &path).map_err(|source| GenerationError::Unsynced { path, source })
     }
 
-    /// Enters what was just written for whoever reads; nobody reads it before it is durable.
+    /// Enters what was just written, for readers; none of them reads it before it is durable.
     fn find(&self, tail: &mut Tail, appended: &[Appended]) -> Result<(), GenerationError> {
         let io = |source| GenerationError::Io { path: self.dir.clone(), source };
         if let Some(end) = self.bytes.follow(tail.end, appended).map_err(io)? {
@@ -231,10 +232,10 @@ impl Drop for ActiveGeneration {
     }
 }
 
-/// Has sled write everything that was given to it: sled's flush returns when all of it was handed to the system. Where one of
-/// sled's threads fails to write a buffer, sled 0.34.7 may note the error and wake nobody (`exit_reservation` in its
-/// `logger.rs`): a flush that waits for this buffer would never return. Whoever asks for another write is told of the error, and
-/// wakes the others: so the watchdog asks for one.
+/// Has sled write everything that was given to it: sled's flush returns when all of it was handed to the system. Where
+/// one of sled's threads fails to write a buffer, sled 0.34.7 may note the error and wake no thread (`exit_reservation`
+/// in its `logger.rs`): a flush that waits for this buffer would never return. sled reports the error to the next thread
+/// that asks for a write, and that thread wakes the others: so the watchdog asks for one.
 ///
 /// Never by sled's `flush_async`: that waits on one of the threads that do the writing. sled adds to them only when more than
 /// seven jobs wait, so seven flushes at once wait for each other for ever.
@@ -300,7 +301,7 @@ mod tests {
     fn what_was_appended_is_read_while_open_and_from_the_bytes_once_closed() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("gen");
-        // The sixth is several frames long; later ones stand several in a value.
+        // The sixth is several frames long; of later ones a value holds several.
         let record = |n: u64| Arc::new(crate::testing::record(n, &vec![n as u8; if n == 6 { 20_000 } else { 100 }]));
         let records: Vec<_> = (4..400).map(record).collect();
         let strays = Arc::new(AtomicU64::new(0));
@@ -329,8 +330,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-        /// Commits of any size: every frame stands once in the file, in the order in which it was appended, and the file
-        /// never becomes shorter; and sled's segments are more than half full of what counts, so its cleaner has nothing to do.
+        /// Commits of any size: the file holds every frame once, in the order in which it was appended, and the file never
+        /// becomes shorter; and sled's segments are more than half full of what counts, so its cleaner has nothing to do.
         #[test]
         fn sled_only_appends(commits in prop::collection::vec((1usize..60, 0usize..600, any::<bool>()), 1..60)) {
             let dir = crate::testing::fast_dir();

@@ -121,7 +121,7 @@ impl Index {
         refusal::unless_gone(path, refused.map_or(Ok(()), Err)).map(drop)
     }
 
-    /// Enters frames that were appended and flushed, all of them, where they stand in the first file behind `from`, in their
+    /// Enters frames that were appended and flushed, all of them, at their places in the first file behind `from`, in their
     /// order and with no others among them. Returns where the last one ends; `None`: it is not so, and nothing is entered.
     pub(crate) fn follow(
         &mut self,
@@ -135,7 +135,7 @@ impl Index {
         let mut piece = vec![0; (wanted + AROUND).min(STEP)];
         loop {
             let size = read_to_the_end(file, &mut piece, at)?;
-            // What begins behind may be cut off here, and what stands inside of it is no frame.
+            // What begins behind may be cut off here, and what lies inside of it is not a frame.
             let is_last = size < piece.len();
             let whole = if is_last { size } else { size.saturating_sub(VALUE_MAX) };
             let base = piece.as_ptr() as usize;
@@ -163,7 +163,7 @@ impl Index {
             return Ok(None);
         }
         self.committed = committed;
-        // Whoever looked through the whole file meanwhile may have seen them before they were flushed.
+        // A reader that looked through the whole file meanwhile may have seen them before they were flushed.
         self.forget_from(&found);
         self.places.append(&mut found);
         Ok(Some(behind))

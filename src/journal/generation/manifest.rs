@@ -55,7 +55,7 @@ pub(crate) fn read_manifest(dir: &Path) -> io::Result<Option<Manifest>> {
 /// Whether a generation's folder was complete when it was made.
 ///
 /// # Errors
-/// Nobody can tell now.
+/// The disk cannot tell now.
 pub(crate) fn is_complete(dir: &Path) -> io::Result<bool> {
     let file = dir.join(MANIFEST_FILE);
     Ok(refusal::unless_gone(&file, fs::metadata(&file))?.is_some())

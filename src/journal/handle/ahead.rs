@@ -1,8 +1,8 @@
 //! Where the next record is: numbers that no record has are passed in one go.
 //!
-//! Whoever walks the log by number must not walk number by number through what is not there. A forged high water, or a frame
-//! with a number far above all others, would make a walk of years of it. The index of a generation knows which numbers it
-//! holds, be it closed or written to.
+//! A reader that walks the log by number must not walk number by number through what is not there. A forged high water,
+//! or a frame with a number far above all others, would make a walk of years of it. The index of a generation knows which
+//! numbers it holds, be it closed or written to.
 
 use crate::journal::error::JournalError;
 use crate::journal::handle::Shared;
@@ -10,7 +10,7 @@ use crate::journal::log::entry::Reading;
 use crate::record::Number;
 
 impl Shared {
-    /// The lowest number above `number`, of which `reading` has no record, at which one may stand.
+    /// The lowest number above `number`, of which `reading` has no record, at which there may be one.
     ///
     /// # Errors
     /// Its generation cannot be read now.

@@ -30,7 +30,7 @@ impl Ticket for u64 {
 pub enum Item {
     /// A new record.
     Record(Box<Draft>),
-    /// A repeat of something appended before: nothing to write, but its ticket waits for what stands before it.
+    /// A repeat of something appended before: nothing to write, but its ticket waits for what comes before it.
     Repeat,
     /// A message that cannot be journaled: its head (as the draft's payload) goes to the quarantine.
     Head {

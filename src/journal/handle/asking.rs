@@ -109,7 +109,7 @@ impl Journal {
         Ok(outcome)
     }
 
-    /// What is named and nobody has asked for yet, and what is not to be had.
+    /// What is named and not being requeued yet, and what is not to be had.
     fn chosen(
         &self,
         names: Option<&[Named]>,

@@ -1,4 +1,4 @@
-//! The end of a journal in its process: whoever opens it again there waits for this, or finds its own lock.
+//! The end of a journal in its process: a caller that opens it again there waits for this, or finds its own lock.
 
 use crate::journal::handle::Journal;
 use tokio::sync::watch;
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 pub struct Closing(watch::Receiver<()>);
 
 impl Journal {
-    /// To be asked before the last clone is dropped, for whoever opens the same journal again.
+    /// To be asked before the last clone is dropped, by a caller that opens the same journal again.
     pub fn closing(&self) -> Closing {
         Closing(self.0.closing.subscribe())
     }

@@ -1,4 +1,4 @@
-//! What the writer is at, for whoever shows it.
+//! What the writer does now, for the status.
 
 use crate::journal::ledger::retention::Bound;
 use serde::Serialize;

@@ -76,7 +76,7 @@ impl Journal {
                     if retry.is_none() || last {
                         tracing::warn!(%error, "state file not written");
                     }
-                    // Not written yet, whoever asks next.
+                    // Not written yet: the flag says so to the next caller, too.
                     flags.lag.note(Moved::Soon, Instant::now());
                     if last {
                         return;

@@ -66,7 +66,7 @@ pub(crate) struct Shared {
     pub(crate) evicted: Mutex<Option<(&'static str, u64)>>,
     /// Something is to be announced, and the writer need not wait for a message to do it.
     pub(crate) noted: tokio::sync::Notify,
-    /// A position was settled: a writer that stands at a bound looks whether a generation can go.
+    /// A position was settled: a writer that waits at a bound looks whether a generation can go.
     pub(crate) settled: tokio::sync::Notify,
     pub(crate) health: Mutex<WriterHealth>,
     /// The newest state is not on the disk, which is read-only, but beside it.
@@ -174,7 +174,7 @@ impl Shared {
         }
     }
 
-    /// Whoever still needs one of the newest records reads it from the disk.
+    /// Forgets the newest records: a reader that still needs one of them reads it from the disk.
     pub(crate) fn forget(&self) {
         *locked(&self.recent) = Recent::default();
     }

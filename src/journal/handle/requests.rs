@@ -1,4 +1,4 @@
-//! What the writer is asked to requeue, and how whoever asked learns what became of it.
+//! What the writer is asked to requeue, and how the caller learns what became of it.
 
 use crate::journal::handle::append::weight;
 use crate::journal::limits::{COMMIT_BYTES, COMMIT_RECORDS};
@@ -46,7 +46,7 @@ pub(crate) struct Request {
     pub(crate) answer: mpsc::Sender<Requeued>,
 }
 
-/// Whoever asked.
+/// The caller that asked, until the writer has answered for all `count` things.
 #[derive(Debug)]
 pub(crate) struct Asker {
     pub(crate) ticket: u64,
@@ -110,7 +110,7 @@ impl Requeues {
     pub(crate) fn refuse(&mut self, why: &str) {
         for Request { ids, answer, .. } in self.asked.drain(..) {
             let refused = ids.into_iter().map(|id| (Named::Id(id), why.to_owned())).collect();
-            // Whoever asked may have gone.
+            // The caller may have gone.
             let _ = answer.send(Requeued { refused, ..Requeued::default() });
         }
     }

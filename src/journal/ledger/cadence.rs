@@ -7,10 +7,10 @@
 //!   that can go, acks that must be known to be closed. Marks do not wait for this: they are written before the attempt
 //!   that they are for, and take everything along that was due.
 //! - **What a Standard queue accepted**: at once, too. Each repeat there reaches a consumer.
-//! - **What a FIFO queue accepted**: after 30 s, or 1,000 positions. The queue absorbs what comes again within five minutes of
-//!   its first acceptance, so an agent that is back within four sends repeats that nobody sees. One that is away for longer,
-//!   or comes back in another boot, sends the same records and each says that it may be a duplicate: that hangs on the mark
-//!   ([`crate::journal::ledger::books`]), which was durable before the first attempt, and not on this file's age.
+//! - **What a FIFO queue accepted**: after 30 s, or 1,000 positions. The queue absorbs what comes again within five minutes
+//!   of its first acceptance, so an agent that is back within four sends repeats that no consumer sees. One that is away for
+//!   longer, or comes back in another boot, sends the same records and each says that it may be a duplicate: that hangs on
+//!   the mark ([`crate::journal::ledger::books`]), which was durable before the first attempt, and not on this file's age.
 //! - **What was appended**: after 30 s. The log itself tells the numbers and positions; without the file's word the newest
 //!   generation is written anew at the next start, in case its last sync never succeeded ([`crate::journal::log`]).
 //!

@@ -68,7 +68,7 @@ struct Announcement {
     further_groups: u64,
 }
 
-/// The hole that a record announces; `None`: it is no gap record.
+/// The hole that a record announces; `None`: it is not a gap record.
 ///
 /// When a gap record is lost itself before it was sent, what it announced is to be announced again.
 pub(crate) fn announced_by(record: &Record) -> Option<PendingGap> {

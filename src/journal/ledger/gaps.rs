@@ -146,7 +146,7 @@ impl PendingGap {
         self.about.merge(other.about);
         self.ranges.extend(other.ranges);
         self.tidy();
-        // Where ranges hold more than what is gone, nobody knows how much of it is in both.
+        // Where ranges hold more than what is gone, how much of it is in both cannot be known.
         self.count = if whole { self.covered() } else { sum.min(self.covered()) };
         self.shorten(RANGES_MAX, GROUPS_MAX);
     }
@@ -207,7 +207,7 @@ pub(crate) struct PendingGaps {
     all: Vec<PendingGap>,
     /// So many, from the first one on, are in a commit on its way and must not change.
     leaving: usize,
-    /// Nobody wants to hear of them: the queue takes no gap records.
+    /// The queue takes no gap records, so none of them is kept.
     silent: bool,
 }
 

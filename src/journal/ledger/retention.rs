@@ -119,7 +119,7 @@ pub(crate) fn decide(look: Look, bounds: &Bounds) -> Retention {
 }
 
 /// How old a record is, as far as it can be told: by the time since boot within a boot, which no step of the wall clock
-/// moves; otherwise by the wall clock, if it was to be trusted then and is now. `None`: nobody knows.
+/// moves; otherwise by the wall clock, if it was to be trusted then and is now. `None`: its age cannot be known.
 pub(crate) fn age(received: Moment, boot: BootId, now: Moment, this_boot: BootId) -> Option<Duration> {
     if boot == this_boot {
         return Some(Duration::from_millis(now.boottime_ms.saturating_sub(received.boottime_ms)));
@@ -166,7 +166,7 @@ mod tests {
     }
 
     proptest! {
-        /// A floor of 0 is no floor, and a bound that is kept is never the reason for anything.
+        /// A floor of 0 does not count as a floor, and a bound that is kept is never the reason for anything.
         #[test]
         fn a_bound_is_named_only_where_it_is_broken(
             (used, incoming, free) in (0u64..200, 0u64..50, prop::option::of(0u64..200)),

@@ -2,8 +2,8 @@
 //! ended. Pure.
 //!
 //! What a run costs is the same however long it is, so a hole of millions is one entry. There is no bound on how many
-//! positions may be settled: what bounds the runs is what waits between them, and of that a lane reads 16,384 ahead. Only the
-//! sums of a run are kept, because nobody asks how a single position ended.
+//! positions may be settled: what bounds the runs is what waits between them, and of that a lane reads 16,384 ahead. Only
+//! the sums of a run are kept, because no code asks how a single position ended.
 
 use crate::journal::ledger::books::{Outcome, OutcomeCounts};
 use crate::record::Position;
@@ -83,7 +83,7 @@ impl Settled {
         ranges
     }
 
-    /// Lets go of all that a cursor at `cursor` passes; returns where it comes to stand.
+    /// Lets go of all that a cursor at `cursor` passes; returns the cursor's new position.
     pub(crate) fn pass(&mut self, mut cursor: Position) -> Position {
         while let Some(first) = self.runs.first_entry().filter(|first| *first.key() <= cursor) {
             let (start, run) = first.remove_entry();

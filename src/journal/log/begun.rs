@@ -1,9 +1,10 @@
 //! Generations that were begun and never written to.
 //!
-//! The last step of beginning one may be refused when its folder is whole already. The next attempt need not begin it again:
-//! where a sync of the generation before it failed, and that one can be read by then, the writer goes on in a copy of it. What
-//! was begun stays behind, empty. A start that let it count would end the generation before it where it begins, and lose
-//! what stands there, or give its numbers again. So an empty one does not count where the one before it holds its first number.
+//! The last step of beginning one may be refused when its folder is whole already. The next attempt need not begin it
+//! again: where a sync of the generation before it failed, and that one can be read by then, the writer continues in a
+//! copy of it. What was begun stays behind, empty. A start that let it count would end the generation before it where it
+//! begins, and lose that one's records from there on, or give their numbers again. So an empty one does not count where
+//! the one before it holds its first number.
 
 use crate::journal::error::JournalError;
 use crate::journal::generation::active::DATABASE;
@@ -12,13 +13,13 @@ use crate::journal::log::listing::Folder;
 use std::path::Path;
 use std::{fs, io};
 
-/// A database in which nothing was ever written is smaller, whoever made it.
+/// A database in which nothing was ever written is smaller, whether this version made it or another.
 const EMPTY_BYTES: u64 = 64 * 1024;
 
 /// Takes out the folders that were only begun; `found` ascends, `scan` reads a generation.
 ///
 /// # Errors
-/// A folder cannot be read, so nobody knows whether it counts.
+/// A folder cannot be read, so whether it counts cannot be known.
 pub(crate) fn take_begun(
     found: &mut Vec<Folder>,
     scan: impl Fn(&Path) -> io::Result<Option<GenerationBytes>>,

@@ -1,9 +1,8 @@
 //! One generation of the row, and reading in it.
 //!
-//! It owns its index and the open files; whoever reads in it only registers with it. So the
-//! files are let go of when the generation is deleted, however long a reader stays where it is. While the generation is
-//! written to, its index is the writer's, which enters what it has flushed; whoever reads then goes on with it when the
-//! generation is closed.
+//! It owns its index and the open files; a reader only registers with it. So the files are let go of when the generation
+//! is deleted, however long a reader stays where it is. While the generation is written to, its index is the writer's,
+//! which enters what it has flushed; readers keep using that index when the generation is closed.
 //!
 //! A reader keeps the last few generations that it read in ([`Readings`]): batches in strict order take their records from
 //! two of them in turn, and an index that was dropped each time was made from all of the file each time.
@@ -28,27 +27,27 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 #[derive(Debug)]
 pub(crate) struct Generation {
     pub(crate) first: Number,
-    /// First number of the next generation; `u64::MAX` while this one is active. Set before a record of the next one can be
-    /// durable, so that nobody takes its numbers for missing ones of this one.
+    /// First number of the next generation; `u64::MAX` while this one is active. Set before a record of the next one can
+    /// be durable, so that no reader takes its numbers for missing ones of this one.
     pub(crate) end: AtomicU64,
     pub(crate) dir: PathBuf,
-    /// Bytes on disk once nobody writes to it any more; 0: somebody may, or nobody has looked since.
+    /// Bytes on disk once the writer is done with it; 0: the writer may not be, or no look has measured them since.
     pub(crate) bytes: AtomicU64,
     pub(crate) manifest: Option<Manifest>,
     /// Held while the bytes are scanned, which may take seconds: intake must only ever try it.
     closed: Mutex<Indexed>,
     /// Filled once it was set aside: its folder is not here any more.
     pub(crate) aside: OnceLock<Arc<GenerationBytes>>,
-    /// It is deleted: nobody reads in it any more.
+    /// It is deleted: no reader may read in it any more.
     pub(crate) gone: AtomicBool,
 }
 
 /// The index of a generation, with its open files.
 #[derive(Debug, Default)]
 struct Indexed {
-    /// Kept for as long as somebody reads in it, and until the generation is deleted: an open file keeps its space.
+    /// Kept for as long as a reader is in it, and until the generation is deleted: an open file keeps its space.
     kept: Option<Arc<GenerationBytes>>,
-    /// The writer's while it is written to; otherwise for whoever has it for a moment.
+    /// The writer's while it is written to; otherwise that of the callers that have it for a moment.
     made: Weak<GenerationBytes>,
     readers: usize,
 }
@@ -74,8 +73,8 @@ impl Reading {
         (self.generation.first..self.generation.end()).contains(&number) && !self.is_gone()
     }
 
-    /// Lets go of it, and has whoever reads in it next look through all of its bytes again. While it is written to, it
-    /// is done here: the index is the writer's.
+    /// Lets go of it, and has the next reader in it look through all of its bytes again. While it is written to, that is
+    /// done here: the index is the writer's.
     pub(crate) fn look_anew(self) {
         let mut indexed = locked(&self.generation.closed);
         match &indexed.kept {
@@ -107,7 +106,7 @@ impl Reading {
     }
 }
 
-/// The generations that somebody read in last.
+/// The generations that were read in last.
 #[derive(Debug)]
 pub(crate) struct Readings {
     /// The last one is where the last look was, unless that was before the first generation.
@@ -210,7 +209,7 @@ impl Generation {
         self.end() != Number::MAX
     }
 
-    /// The index: the writer's while it has the generation open, otherwise made once nobody writes to it any more.
+    /// The index: the writer's while it has the generation open, otherwise made once the writer is done with it.
     pub(crate) fn closed(&self) -> Result<Arc<GenerationBytes>, JournalError> {
         let mut indexed = locked(&self.closed);
         if let Some(closed) = self.aside.get() {
@@ -232,14 +231,14 @@ impl Generation {
         indexed.made = Arc::downgrade(&closed);
         indexed.kept = (indexed.readers > 0).then(|| closed.clone());
         drop(indexed);
-        // Whoever deleted it while the lock was held here could not take the index away.
+        // A thread that deleted it while the lock was held here could not take the index away.
         if self.gone.load(SeqCst) {
             locked(&self.closed).kept = None;
         }
         Ok(closed)
     }
 
-    /// It is deleted: lets go of its files. Waits for nobody: who reads at this moment lets go after that.
+    /// It is deleted: lets go of its files. Does not wait: a reader at this moment lets go after its read.
     pub(crate) fn let_go(&self) {
         if let Ok(mut indexed) = self.closed.try_lock() {
             indexed.kept = None;

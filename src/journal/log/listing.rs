@@ -18,7 +18,7 @@ pub(crate) struct Folder {
     pub(crate) path: PathBuf,
 }
 
-/// What was found, in no order. Anything else is somebody's, and none of our business.
+/// What was found, in no order. Anything else is not the journal's, and is left alone.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub(crate) generations: Vec<Folder>,
@@ -44,7 +44,7 @@ pub(crate) fn list(log: &Path) -> io::Result<Listing> {
     Ok(listing)
 }
 
-/// Where a generation's folder is renamed to before it is removed: nobody takes it for a generation there.
+/// Where a generation's folder is renamed to before it is removed: no start takes it for a generation there.
 pub(crate) fn trash_of(folder: &Path) -> PathBuf {
     let mut name = OsString::from(TRASH);
     name.push(folder.file_name().unwrap_or_default());

@@ -1,9 +1,9 @@
 //! The log: generations in a row, `log/gen-<first number>.<epoch>/`, of which the last one may be active.
 //!
-//! A closed generation holds exactly the numbers from its first to the next one's first; what it should hold and does
-//! not is damaged. It is read from its bytes, by an index: the active one by the writer's, which grows with each flush, a
-//! closed one by one that lives as long as a lane reads it, and no longer than the generation. Nobody but the writer has a
-//! database open: whoever let go of it last would have sled write into a file that others already read
+//! A closed generation holds exactly the numbers from its first to the next one's first; what it should hold and does not
+//! is damaged. It is read from its bytes, by an index: the active one by the writer's, which grows with each flush, a
+//! closed one by one that lives as long as a lane reads it, and no longer than the generation. Only the writer has a
+//! database open: another holder that let go of it last would have sled write into a file that others already read
 //! ([`crate::journal::generation::bytes`]). A folder without its manifest and without records was not complete when the
 //! power went, and holds nothing that was acknowledged; of two folders with one first number, the older is left from a
 //! carry-over that the newer one completed.
@@ -95,7 +95,7 @@ impl Log {
                     aside::set_aside(path, &folder.path, &why);
                     continue;
                 }
-                // The newest may hold something or nothing: an empty one that counted would hide where the lanes stand.
+                // The newest may hold something or nothing: an empty one that counted would hide the lanes' positions.
                 Err(source) => return Err(JournalError::io(&folder.path, source)),
             };
             if !empty {
@@ -107,7 +107,7 @@ impl Log {
         }
         found.sort();
         let scan = |folder: &Path| match GenerationBytes::closed(folder) {
-            // Whoever needs it sets it aside.
+            // The first reader that needs it sets it aside.
             Err(why) if is_believed(folder, &why) => Ok(None),
             scanned => scanned.map(Some),
         };
@@ -143,7 +143,7 @@ impl Log {
         Ok(Log { dir, row: Mutex::new(row), strays: Arc::default(), sums, left })
     }
 
-    /// Commits in this run that sled did not just append: none, as far as anybody has seen.
+    /// Commits in this run that sled did not just append. None has been seen so far.
     pub(crate) fn strays(&self) -> u64 {
         self.strays.load(Relaxed)
     }

@@ -15,8 +15,8 @@ use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 
 impl Log {
-    /// Deletes a generation that every lane is past; the durable cursors must say so already. `true`: it is there no more,
-    /// whoever deleted it: the keeper and the writer both do. `false`: it is the last one, or cannot be removed.
+    /// Deletes a generation that every lane is past; the durable cursors must say so already. `true`: it is there no
+    /// more, whether the keeper or the writer deleted it, for both do. `false`: it is the last one, or cannot be removed.
     pub(crate) fn delete(&self, first: Number) -> bool {
         self.left.remove_again();
         let mut row = locked(&self.row);

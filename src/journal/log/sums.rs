@@ -1,12 +1,12 @@
 //! What all generations take on disk, as a running sum.
 //!
-//! The writer asks before each commit, and a look at every folder cost it a millisecond with two thousand of them. So what
-//! nobody writes to any more is looked at once and added up; what is being written to costs one look at its one file that
-//! grows, sled's `db`, beside which the others were looked at when it was made.
+//! The writer asks before each commit, and a look at every folder cost it a millisecond with two thousand of them. So a
+//! generation that the writer is done with is looked at once and added up; the active one costs one look at its one file
+//! that grows, sled's `db`, beside which the others were looked at when it was made.
 //!
-//! What an opening finds is not looked through there. Until somebody needs to know it exactly, a folder counts as its `db` and
-//! [`BESIDE`] more, which is no less than there is: so the sum is too high then, never too low. Before anything is given up
-//! or refused for it, the writer has all of it looked at ([`Sums::measure`]).
+//! An opening does not look through what it finds. Until the exact sum is needed, a folder counts as its `db` and
+//! [`BESIDE`] more, which is no less than there is: so the sum is too high then, never too low. Before the writer gives
+//! up or refuses anything for it, it has all of it looked at ([`Sums::measure`]).
 
 use crate::journal::disk::files;
 use crate::journal::generation::active::DATABASE;
@@ -27,7 +27,7 @@ pub(crate) struct Sums(Mutex<Parts>);
 
 #[derive(Debug, Default)]
 struct Parts {
-    /// Of those that nobody writes to any more, and that were looked at since.
+    /// Of those that the writer is done with, and that were looked at since.
     known: u64,
     others: Vec<(Arc<Generation>, Other)>,
 }
@@ -80,7 +80,7 @@ impl Sums {
         *known + sum
     }
 
-    /// Looks at all that was found and not looked at yet; nobody waits for it meanwhile.
+    /// Looks at all that was found and not looked at yet; no thread waits for it meanwhile.
     pub(crate) fn measure(&self) {
         let is_found = |other: &Other| matches!(other, Other::Found(_));
         let found: Vec<Arc<Generation>> = locked(&self.0)

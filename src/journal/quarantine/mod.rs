@@ -8,9 +8,9 @@
 //! Each thing has an id of its own, kept with it. 0.1.0 kept none: such a thing has the next id behind that of the one
 //! before it in the file, so that it stays the same while others are appended, and is written down when the file is written anew.
 //!
-//! What is taken out of it again is left out of a new file that replaces the old one whole: a cut leaves one or the other. Where
-//! that was refused, or a sync of the file, or an earlier run may have been told so, nobody knows which, and what is added
-//! under the name may go with it: so the next thing is added by replacing the file once more.
+//! What is taken out of it again is left out of a new file that replaces the old one whole: a cut leaves one or the other.
+//! Where that was refused, or a sync of the file, or an earlier run may have been told so, which of the two it is cannot be
+//! known, and what is added under the name may go with it: so the next thing is added by replacing the file once more.
 
 pub(crate) mod named;
 
@@ -117,7 +117,7 @@ pub(crate) struct Quarantine {
     inner: Mutex<Inner>,
 }
 
-/// Ids are counted up from 1; what is beyond is no id of ours.
+/// Ids are counted up from 1; the journal gives none beyond this.
 const ID_MAX: u64 = u64::MAX / 2;
 
 /// The file's name in its folder.
@@ -222,7 +222,7 @@ impl Quarantine {
         locked(&self.inner).deliveries.clone()
     }
 
-    /// How much is in it, be it that somebody moved its file a moment ago.
+    /// How much is in it, even if an operator moved its file a moment ago.
     pub(crate) fn counts(&self) -> QuarantineCounts {
         let mut inner = locked(&self.inner);
         // What cannot be looked at now is as it was.
@@ -263,7 +263,7 @@ impl Inner {
         Ok(inner)
     }
 
-    /// Opens the file anew where what stands under its name is another one, or not as long as it was left.
+    /// Opens the file anew where the file under its name is another one, or not as long as it was left.
     fn refresh(&mut self, dir: &Path) -> io::Result<()> {
         // On a disk that was read-only there is none of ours; it may be written again by now.
         let Some(file) = &self.file else {
@@ -294,7 +294,7 @@ pub(crate) fn look(dir: &Path) -> io::Result<Vec<Quarantined>> {
     Ok(known.filter(|known| !known.again).map(|known| known.entry).collect())
 }
 
-/// A thing as it stands in the file.
+/// A thing as the file holds it.
 struct Standing {
     number: Number,
     body: Vec<u8>,
@@ -305,11 +305,11 @@ struct Standing {
 struct Known {
     entry: Quarantined,
     delivery: Option<u64>,
-    /// A copy of it stands before it.
+    /// The file holds a copy of it further up.
     again: bool,
 }
 
-/// All that stands in a file, in its order.
+/// All that a file holds, in its order.
 fn standing(bytes: &[u8]) -> impl Iterator<Item = Standing> + '_ {
     let mut ids: HashMap<Origin, QuarantineId> = HashMap::new();
     let mut last = 0;
@@ -352,7 +352,7 @@ fn framed(number: Number, kept: &Kept<'_>) -> Vec<u8> {
     frame::split(number, 1, None, &body).concat()
 }
 
-/// Number and body of each thing that was kept, its parts joined: they stand in a row, because each is written in one go.
+/// Number and body of each thing that was kept, its parts joined: they follow one another, because each is written in one go.
 fn bodies(bytes: &[u8]) -> impl Iterator<Item = (u64, Vec<u8>)> + '_ {
     let mut body = Vec::new();
     frame::scan(bytes, None, drop).filter_map(move |frame| {

@@ -14,7 +14,7 @@ use std::str::FromStr;
 #[serde(try_from = "String", into = "String")]
 pub struct QuarantineId(pub(crate) u64);
 
-/// What somebody calls a thing in quarantine.
+/// How a caller names a thing in quarantine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Named {

@@ -1,4 +1,4 @@
-//! What the medium refuses for good: a lane waits for it, then goes on without it; nobody else waits.
+//! What the medium refuses for good: a lane waits for it, then continues without it; no other lane waits.
 
 use super::*;
 use crate::journal::disk::refusal::PATIENCE;

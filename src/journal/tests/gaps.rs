@@ -168,7 +168,7 @@ fn what_an_evicted_gap_record_announced_is_announced_again() {
     rig.end(false);
 }
 
-/// Otherwise whoever waits for a hole to be announced, and then reads, may find no announcement.
+/// Otherwise a test that waits for a hole to be announced, and then reads, may find no announcement.
 #[test]
 fn whenever_the_books_say_that_a_record_was_appended_it_can_be_read() {
     let dir = crate::testing::fast_dir();

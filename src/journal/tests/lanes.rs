@@ -152,7 +152,7 @@ fn an_id_is_never_given_to_another_lane_while_a_record_may_name_it() {
         let rig = start(&with(dir.path(), &[MAIN, "second"]));
         assert_eq!(read(&rig, "second"), (11..=15).collect::<Vec<_>>(), "{state}");
         rig.end(false);
-        // And nobody is told that the forgotten one's records wait.
+        // And the view does not say that the forgotten one's records wait.
         let view = View::open(dir.path()).unwrap();
         let mut waiting = Vec::new();
         view.each(Number(0), &mut |record| {

@@ -1,4 +1,4 @@
-//! Attempted ⇒ marked, durably, before: whoever asks, whatever the disk is doing, and after a drain was made anew.
+//! Attempted ⇒ marked, durably, before: whichever caller asks, whatever the disk is doing, and after a drain was made anew.
 
 use super::*;
 use crate::record::Position;
@@ -9,7 +9,7 @@ fn nobody_passes_on_a_mark_that_is_still_being_written() {
     let mut rig = start(&options(dir.path()));
     rig.append(1..=50);
     let (lane, id) = (rig.lane(), rig.lane().id());
-    // The card stalls: whoever writes the state waits for this.
+    // The card stalls: the thread that writes the state waits for this.
     let stalled = locked(&rig.journal.0.state);
     let one = lane.clone();
     let first = std::thread::spawn(move || one.mark(&[Position(1)]).unwrap());

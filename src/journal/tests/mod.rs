@@ -431,7 +431,7 @@ fn a_damaged_generation_is_salvaged_in_order_wherever_it_stands() {
 }
 
 /// sled writes a commit in several pieces at once: after a kill the later one may be there and the earlier one not. Nothing
-/// of such a commit was acknowledged. Kept, its later records would stand before the earlier ones when those come again.
+/// of such a commit was acknowledged. Kept, its later records would come before the earlier ones when those come again.
 #[test]
 fn a_commit_that_was_cut_off_is_left_out_and_nothing_is_taken_for_damaged() {
     for durable in [40, 1200] {
@@ -460,7 +460,7 @@ fn a_commit_that_was_cut_off_is_left_out_and_nothing_is_taken_for_damaged() {
     }
 }
 
-/// A full disk has no room for a fresh database; the journal opens all the same, so that draining can make room.
+/// A full disk has no room for a fresh database; the journal opens nevertheless, so that draining can make room.
 #[test]
 fn a_newest_generation_that_cannot_be_carried_over_is_read_where_it_is() {
     let dir = crate::testing::fast_dir();
@@ -477,7 +477,7 @@ fn a_newest_generation_that_cannot_be_carried_over_is_read_where_it_is() {
     rig.end(false);
 }
 
-/// Records as they stand in a generation's file, without their commit.
+/// Records as a generation's file holds them, without their commit.
 fn bare_frames(numbers: std::ops::RangeInclusive<u64>, id: JournalId, lane: LaneId, epoch: u64) -> Vec<u8> {
     let records = numbers.map(|number| {
         let slots = vec![crate::record::LanePosition { lane, position: Position(number) }];

@@ -1,5 +1,5 @@
-//! sled goes on writing in a file that nobody appends to any more: what it began ends, and dropping its last handle splits
-//! pages that were read. Whatever it moves, a reader gets the bytes that were appended, or nothing.
+//! sled keeps writing in a file to which the journal no longer appends: what it began ends, and dropping its last handle
+//! splits pages that were read. Whatever it moves, a reader gets the bytes that were appended, or nothing.
 
 use super::*;
 use crate::record::Number;

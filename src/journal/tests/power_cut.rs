@@ -56,7 +56,7 @@ fn recorded_with(habits: Habits, work: impl FnOnce(&Path, &Recording)) -> Trace 
 }
 
 /// Killed between write and sync, a process leaves a commit that the next one reads and counts: it must be on the device
-/// before the state says so, or a cut between the two leaves a hole that was never acknowledged to anybody.
+/// before the state says so, or a cut between the two leaves a hole that was never acknowledged.
 #[test]
 fn what_a_killed_process_left_in_the_page_cache_is_certain_before_it_is_counted() {
     let trace = recorded(|dir, recording| {
@@ -114,7 +114,8 @@ fn a_small_commit_is_synced_once_and_changes_no_length() {
     assert!(longer <= 1, "the file became longer {longer} times");
 }
 
-/// sled notes that a write of its own thread failed, and may wake nobody that waits for it: the writer would stand still for ever.
+/// sled notes that a write of its own thread failed, and may wake no thread that waits for it: the writer would wait for
+/// ever.
 #[test]
 fn a_commit_of_which_a_write_or_the_sync_is_refused_ends_with_the_refusal() {
     // Two of sled's buffers: it stood still where the first one was the last to end, and failed.
@@ -142,7 +143,8 @@ fn a_commit_of_which_a_write_or_the_sync_is_refused_ends_with_the_refusal() {
     });
 }
 
-/// A file system that gives space only when it is synced may lose what was written: that it says "full" is no reason to trust it.
+/// A file system that gives space only when it is synced may lose what was written: a sync's "full" does not make it
+/// trustworthy.
 #[test]
 fn a_file_of_which_a_sync_says_that_the_disk_is_full_is_not_trusted_again() {
     recorded(|dir, recording| {
@@ -248,8 +250,8 @@ fn an_empty_generation_that_is_the_only_one_is_replaced_without_a_moment_in_betw
     }
 }
 
-/// The state is lost, and a generation was only just begun. If the look into its folder is refused, it must not count: what the
-/// one before it holds tells where the lanes stand.
+/// The state is lost, and a generation was only just begun. If the look into its folder is refused, it must not count:
+/// what the one before it holds tells the lanes' positions.
 #[test]
 fn whichever_file_is_refused_at_an_opening_no_position_is_given_again() {
     let mut refused = 0;
@@ -275,7 +277,7 @@ fn whichever_file_is_refused_at_an_opening_no_position_is_given_again() {
     assert!(refused > 10, "{refused} files were refused");
 }
 
-/// What the disk does not let go of takes its room all the same, and goes when it does.
+/// What the disk does not let go of takes its room nevertheless, and goes when the disk lets it go.
 #[test]
 fn what_cannot_be_removed_is_counted_and_tried_again() {
     recorded(|dir, recording| {

@@ -58,7 +58,7 @@ fn an_id_names_one_thing_and_a_number_that_names_several_is_refused() {
     // The head can only be dropped.
     let outcome = rig.journal.requeue(Some(&named(&["q2", "q3"]))).unwrap();
     assert_eq!((outcome.done[0].0.to_string(), outcome.refused[0].0), ("q3".into(), named(&["q2"])[0]));
-    // A number that names one record in both of its lanes is no question.
+    // A number that names one record in both of its lanes is not ambiguous.
     rig.journal.drop_quarantined(None).unwrap();
     rig.send(4..=4, &lanes);
     rig.await_tickets(vec![4]);

@@ -1,5 +1,5 @@
-//! What cannot be read now is there all the same: a refusal is no absence, books nothing as lost and is waited for. A link
-//! that leads to itself is refused with ELOOP, for root too.
+//! What cannot be read now is there nevertheless: the journal does not take a refusal for absence, books nothing as lost
+//! and waits. A link that leads to itself is refused with ELOOP, for root too.
 
 use super::*;
 use crate::journal::tests::damage::generations;
@@ -71,7 +71,7 @@ fn an_oldest_generation_that_is_refused_holds_up_no_intake_where_age_is_a_bound(
     rig.end(false);
 }
 
-/// Whatever it holds, gap records that nobody has seen among it, is looked at before it is given up.
+/// Whatever it holds, unsent gap records among it, is looked at before it is given up.
 #[test]
 fn a_generation_that_is_refused_is_not_evicted_unseen() {
     let dir = crate::testing::fast_dir();

@@ -76,7 +76,7 @@ fn traffic_with_a_pause_after_each_few_records_fills_half_a_generation_at_least(
     rig.end(false);
 }
 
-/// Nothing in this run gives such a record up: it waits, and whoever reads is told so, also at the lane's end.
+/// Nothing in this run gives such a record up: it waits, and every read reports it, also at the lane's end.
 #[test]
 fn what_this_run_wrote_at_the_end_of_a_lane_and_cannot_find_is_said_each_time_and_waits() {
     let dir = crate::testing::fast_dir();
@@ -88,7 +88,7 @@ fn what_this_run_wrote_at_the_end_of_a_lane_and_cannot_find_is_said_each_time_an
     let folder = std::fs::read_dir(dir.path().join("log")).unwrap().next().unwrap().unwrap().path();
     let file = folder.join("db");
     let whole = std::fs::read(&file).unwrap();
-    // The value that holds the last one, and those before it that stand with it.
+    // The value that holds the last one, and those before it that the value also holds.
     let last = frame::scan(&whole, None, drop).filter(|frame| frame.end() == Number(41));
     let last: Vec<_> =
         last.map(|frame| (frame.number, frame.bytes.as_ptr() as usize - whole.as_ptr() as usize)).collect();

@@ -1,4 +1,4 @@
-//! What the bounds are held against, what the writer does while it stands at one, and whose space comes back.
+//! What the bounds are held against, what the writer does while it waits at one, and whose space comes back.
 
 use super::*;
 use crate::journal::ledger::cadence::STATE_PAUSE;
@@ -53,8 +53,8 @@ fn a_look_at_what_is_there_opens_no_folder_that_was_looked_at_before() {
     assert_eq!(walks() - before, 0);
     for first in log.firsts().into_iter().take(count / 2) {
         assert!(log.delete(first));
-        // The keeper and the writer both delete: to come second is no refusal of the disk's, after which the writer would go on
-        // past its bound.
+        // The keeper and the writer both delete: coming second must not count as a refusal by the disk, or the writer
+        // would go past its bound.
         assert!(log.delete(first));
     }
     assert_eq!(log.disk_bytes_at_most(), on_disk(dir.path()));
@@ -74,7 +74,7 @@ fn nothing_is_evicted_because_an_opening_counts_too_high() {
     rig.end(false);
 }
 
-/// Files of the journal that somebody has open and that have no name any more: their space does not come back.
+/// Files of the journal that this process has open and that have no name any more: their space does not come back.
 fn held(journal: &Path) -> Vec<PathBuf> {
     let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
     let links = open.filter_map(|fd| Some((std::fs::read_link(fd.path()).ok()?, std::fs::metadata(fd.path()).ok()?)));

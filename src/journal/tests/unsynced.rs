@@ -1,4 +1,4 @@
-//! A sync failed, or nobody knows: what stands in that file is written into another one before it counts.
+//! A sync failed, or may have: what that file holds is written into another one before it counts.
 
 use super::*;
 use crate::journal::generation::active::ActiveGeneration;

@@ -18,7 +18,7 @@ const LOOKS: u32 = 64;
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// Where the search stands.
+/// How far the search has come.
 #[derive(Debug)]
 pub(crate) struct Oldest {
     max_age: Duration,

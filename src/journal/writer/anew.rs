@@ -131,8 +131,8 @@ impl<T: Ticket> Writer<T> {
     }
 }
 
-/// What is noted of a generation that this start carries over: the lanes that it has added, too, whose first record will
-/// stand in it; and without their names those that are forgotten.
+/// What is noted of a generation that this start carries over: the lanes that it has added, too, whose first record it
+/// will hold; and without their names those that are forgotten.
 fn carried(mut manifest: Manifest, epoch: Epoch, books: &[LaneLedger]) -> Manifest {
     // What is carried over is written anew, whatever it was.
     (manifest.epoch, manifest.format) = (epoch, FRAME_VERSION);

@@ -87,7 +87,7 @@ impl<T: Ticket> Writer<T> {
     fn look(&mut self, incoming: u64, closely: bool) -> (Look, Option<Number>) {
         let aged = self.aged(false);
         let shared = &self.journal.0;
-        // Where there is no floor nobody need know.
+        // Without a floor the free space does not matter.
         let ask = || if shared.bounds.min_free > 0 { volume::free_bytes(&shared.path) } else { None };
         let used = if closely { shared.log.disk_bytes() } else { shared.log.disk_bytes_at_most() };
         let look = Look {
@@ -122,7 +122,7 @@ impl<T: Ticket> Writer<T> {
         }
     }
 
-    /// Stands at a bound until there may be room: lanes are past a generation, the disk is to be looked at again, or the
+    /// Waits at a bound until there may be room: lanes are past a generation, the disk is to be looked at again, or the
     /// writer is told to stop. Writes nothing, and wakes for nothing else but the flag that tells it to stop.
     pub(crate) fn await_room(&self) {
         let look = self.oldest.as_ref().map_or(LOOK_PAUSE, |oldest| oldest.pause().min(LOOK_PAUSE));
@@ -200,7 +200,7 @@ impl<T: Ticket> Writer<T> {
     /// Reads the records in `first..end` that some lane still waits for. What is damaged stays unknown.
     ///
     /// # Errors
-    /// They cannot be read now: what nobody has looked at is not given up.
+    /// They cannot be read now: the writer gives up nothing that it has not looked at.
     fn survey(&self, first: Number, end: Number) -> Result<HashMap<LaneId, Given>, JournalError> {
         let shared = &self.journal.0;
         let mut given: HashMap<LaneId, Given> = HashMap::new();

@@ -129,7 +129,7 @@ impl<T: Ticket> Writer<T> {
         self.hand.done = 0;
         let tickets = std::mem::take(&mut self.hand.tickets);
         if !tickets.is_empty() {
-            // The intake may be gone already; then nobody can acknowledge, and the broker delivers again.
+            // The intake may be gone already; then nothing is acknowledged, and the broker delivers again.
             let _ = self.committed.send(tickets);
         }
         true

@@ -9,7 +9,7 @@
 //! glibc): closing gave back 0.3 to 0.5 MB with a quarter of a generation or less in it, 0.7 to 1.5 MB from half of it on. Trimming and forgetting are
 //! worth it from an eighth on: they cost the disk nothing.
 //!
-//! Nobody is woken where nothing moves: the timer runs once after such a burst.
+//! An idle journal wakes no thread: the timer runs once after such a burst.
 
 use crate::journal::handle::append::{Append, Ticket};
 use crate::journal::writer::Writer;
@@ -47,7 +47,7 @@ impl<T: Ticket> Writer<T> {
         let worth = self.worth();
         let (inbox, shared) = (&mut self.inbox, &self.journal.0);
         let waits = || locked(&shared.books).iter().any(|book| book.waiting() > 0);
-        // Where nothing waits, nothing grows old: then nobody is woken.
+        // Where nothing waits, nothing grows old: then no timer wakes the writer.
         let pause = self.oldest.as_ref().filter(|_| waits()).map(Oldest::pause);
         let restless = self.restless_bytes >= worth;
         self.waiting.block_on(async {

@@ -353,13 +353,13 @@ impl<T: Ticket> Writer<T> {
         Ok(())
     }
 
-    /// In one picture with the books: whoever sees there that a record was appended or a hole announced can read it, too.
-    /// After a panic it is done again from the beginning.
+    /// Updates the books and the high water under one lock, so a reader that sees there that a record was appended or a
+    /// hole announced can read it, too. After a panic it is done again from the beginning.
     fn publish(&mut self) {
         let Some(Commit { records, .. }) = &self.hand.commit else { return };
         let shared = &self.journal.0;
         let high = records.last().expect("a commit has records").number;
-        // Before the books: nobody reads beyond the high water, and who settles need not wait for it.
+        // Before the books: no lane reads beyond the high water, and a thread that settles need not wait for it.
         shared.remember(records.iter().cloned());
         {
             let mut books = locked(&shared.books);

@@ -5,10 +5,10 @@
 //! it safe: first it is durable in the log, then it leaves the quarantine. A cut between the two leaves it in both, and
 //! it can be requeued or dropped once more; it is never in neither.
 //!
-//! The writer takes what is asked in commits of the usual size. Until it takes a thing nothing is done about it, and
-//! whoever does not want to wait any longer takes the request back: what is said not to be done is not done later. What
-//! is on its way at that moment cannot be taken back, and that is said, too. While a thing is asked for nobody else can
-//! drop it or ask for it once more.
+//! The writer takes what is asked in commits of the usual size. Until it takes a thing nothing is done about it, and a
+//! caller that does not want to wait any longer takes the request back: what the answer calls not done is not done later.
+//! What is on its way at that moment cannot be taken back, and the answer says that, too. While a thing is asked for, no
+//! other caller can drop it or ask for it once more.
 
 use crate::journal::handle::append::{Ticket, weight};
 use crate::journal::handle::requests::{Leaving, Requeued};
@@ -19,8 +19,8 @@ use crate::journal::writer::numbering::Numbering;
 use crate::sync::locked;
 
 impl<T: Ticket> Writer<T> {
-    /// Whether something is to go back into the log. Whoever has the lock may hold it while the disk works, and calls the
-    /// writer afterwards: acknowledgements do not wait for that.
+    /// Whether something is to go back into the log. The thread that has the lock may hold it while the disk works, and
+    /// calls the writer afterwards: acknowledgements do not wait for that.
     pub(crate) fn is_asked(&self) -> bool {
         self.journal.0.requeues.try_lock().is_ok_and(|requeues| !requeues.asked.is_empty())
     }
@@ -79,7 +79,7 @@ impl<T: Ticket> Writer<T> {
                     Requeued { refused: vec![(Named::Id(id), why)], ..Requeued::default() }
                 }
             };
-            // Whoever asked may have gone.
+            // The caller may have gone.
             let _ = answer.send(said);
         }
     }

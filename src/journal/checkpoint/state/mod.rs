@@ -6,8 +6,8 @@
 //! What the file lags behind is repeated, never lost: cursors only ever move up. While the disk is read-only the state can
 //! go beside it ([`crate::journal::disk::beside`]).
 //!
-//! A start may find either slot alone. So nothing is deleted that one of the two still needs, and where one of them is
-//! not sound, though it was written once, it may have held a mark that the other lacks: whoever reads the file is told.
+//! A start may find either slot alone. So nothing is deleted that one of the two still needs, and where one of them is not
+//! sound, though it was written once, it may have held a mark that the other lacks: the opening reports that to its caller.
 
 use crate::clock::BootId;
 use crate::failpoints::Failpoint;
@@ -60,7 +60,7 @@ pub(crate) struct State {
     /// Last good time, seconds since 1970.
     #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
     pub(crate) last_good_s: Option<i64>,
-    /// The lowest lane id that was never given; 0: nobody kept count.
+    /// The lowest lane id that was never given; 0: the state's writer kept no count.
     #[serde(rename = "n", default)]
     pub(crate) lane_ids: u32,
     #[serde(rename = "l")]
@@ -93,7 +93,7 @@ pub(crate) struct StateFile {
     serial: u64,
     /// The slot on the disk with the newest state there.
     slot: usize,
-    /// First number that each slot on the disk needs; `u64::MAX`: nobody can go on from it.
+    /// First number that each slot on the disk needs; `u64::MAX`: no start can continue from that slot.
     needed: [Number; 2],
     /// What the disk's own newest state calls durable.
     disk_high: Option<Number>,
@@ -102,7 +102,7 @@ pub(crate) struct StateFile {
     refusals: u32,
 }
 
-/// Where a state has to be for whoever writes it.
+/// Where a state's writer needs it to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Home {
     /// On the disk.
@@ -143,7 +143,7 @@ impl StateFile {
     /// Opens or makes the file and reads its newest sound slot, or a newer one that this boot has beside it, in `runtime`.
     pub(crate) fn open(path: &Path, runtime: Option<(&Path, BootId)>) -> Result<(StateFile, Found), StateError> {
         let io = |source| StateError::Io { path: path.to_owned(), source };
-        // What cannot be looked at now is there all the same, and must not be written over.
+        // What cannot be looked at now is there nevertheless, and must not be written over.
         let (file, writable) = match files::writing().read(true).create(true).truncate(false).open(path) {
             Err(error) if is_read_only(&error) && runtime.is_some() => {
                 (File::open(path).map_err(|_| io(error))?, false)
@@ -189,7 +189,7 @@ impl StateFile {
             return Ok(None);
         };
         self.serial = serial;
-        // Whoever wrote it knew all that the disk's slots held.
+        // The run that wrote it knew all that the disk's slots held.
         Ok(Some(Found::State { state: Box::new(state.clone()), lost: false }))
     }
 
@@ -203,7 +203,7 @@ impl StateFile {
         self.needed.into_iter().min().unwrap_or_default()
     }
 
-    /// Whether a slot that is blank may be one that was never written: until neither stands beside the very first write.
+    /// Whether a slot that is blank may be one that was never written: until a write has replaced the very first one.
     pub(crate) fn is_young(&self) -> bool {
         self.serial < 3
     }
@@ -231,7 +231,7 @@ impl StateFile {
         let refused = match self.write_slot(&slot) {
             Ok(()) => {
                 (self.serial, self.disk_high) = (serial, Some(state.high));
-                // After a write that failed it stands where it was: too low at worst.
+                // After a write that failed it keeps its value: too low at worst.
                 self.needed[self.slot] = state.needed_from();
                 self.beside.iter_mut().for_each(|beside| beside.end(state.journal));
                 return Ok(Written { state, on_disk: true });

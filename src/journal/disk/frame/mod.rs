@@ -10,16 +10,16 @@
 //!    | count u16 | part u16 | parts u16 | nonce u64 | crc u32 | body
 //! ```
 //!
-//! The checksum (CRC-32C) covers the header before it and the body as it stands in the file. The body of version 1 is a
+//! The checksum (CRC-32C) covers the header before it and the body as the file holds it. The body of version 1 is a
 //! slice of one record's envelope ([`crate::record::codec`]), `part` of `parts`. That of version 2 is a pack of `count` records
 //! from `number` on ([`crate::record::pack`]), or a slice of a pack that holds a single long one. With the flag `first of
 //! commit`, `previous` is the number of the last record of the commit before it (0: there was none): a tail that is missing
 //! shows even when the numbers after it were given again. A value is at most [`VALUE_MAX`] bytes: a larger log item would
 //! become one of sled's blob files, which are never synced.
 //!
-//! **The body of version 2 is whitened** ([`whiten`]): a payload may hold whole frames, with right checksums, and where sled has
-//! overwritten the header before it nothing would tell them from ours. The nonce is drawn after the payload came, so no
-//! bytes that anybody published stand in the file as they were. This keeps nothing secret.
+//! **The body of version 2 is whitened** ([`whiten`]): a payload may hold whole frames, with right checksums, and where
+//! sled has overwritten the header before it nothing would tell them from ours. The nonce is drawn after the payload
+//! came, so the file never holds the bytes that a publisher chose. This keeps nothing secret.
 //!
 //! From version 2 on, magic, version, header length and length stay where they are, and the checksum ends the header. So a
 //! sound frame of a later version is told from damage ([`FrameError::Newer`]).
@@ -56,7 +56,7 @@ pub(crate) struct Frame<'a> {
     pub(crate) parts: u16,
     /// Last number of the commit before, on the first frame of a commit.
     pub(crate) previous: Option<Number>,
-    /// Header and body as they stand in the file.
+    /// Header and body as the file holds them.
     pub(crate) bytes: &'a [u8],
 }
 

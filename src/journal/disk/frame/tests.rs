@@ -87,7 +87,7 @@ proptest! {
         prop_assert!(!payload.windows(16).any(|piece| there.contains(piece)));
     }
 
-    /// Wherever what stands before it was overwritten.
+    /// Wherever what comes before it was overwritten.
     #[test]
     fn no_frame_is_found_in_a_payload_that_holds_some(cut in 1usize..3_000, version in 0usize..2) {
         let (_, forge) = VERSIONS[version];

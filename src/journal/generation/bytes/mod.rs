@@ -1,19 +1,20 @@
 //! A closed generation, read from its bare bytes; and, in the same way, the one that this run writes.
 //!
-//! Measured here: a sled database with a few flipped bytes may open without an error, empty, and by opening it sled
-//! wipes the very bytes from which every record could still be read. So a database is never opened a second time. A
-//! closed generation is read by looking for our frames ([`crate::journal::disk::frame`]) in its files: each carries a checksum, so what
-//! is found is sound, and damage costs the records it hits and no others. A page that sled rewrote stands several times:
-//! the newest sound copy counts. Frames of the version that its note says count and no others: where the note is lost, those
-//! of the version that most are of.
+//! Measured here: a sled database with a few flipped bytes may open without an error, empty, and by opening it sled wipes
+//! the very bytes from which every record could still be read. So a database is never opened a second time. A closed
+//! generation is read by looking for our frames ([`crate::journal::disk::frame`]) in its files: each carries a checksum,
+//! so what is found is sound, and damage costs the records it hits and no others. Of a page that sled rewrote the file
+//! holds several copies: the newest sound one counts. Frames of the version that its note says count and no others: where
+//! the note is lost, those of the version that most are of.
 //!
-//! **A file is still while it is indexed, and what moves all the same is noticed.** sled writes into free segments, which
-//! hold older copies of our frames, for as long as its database lives: its threads finish what was begun, and dropping the
-//! last handle splits pages that were read. So [`GenerationBytes::closed`] scans only once nobody holds the lock that sled
-//! keeps on its file. Of a generation that this run writes, the writer enters where each frame stands, once it is flushed
-//! ([`GenerationBytes::follow`]), and that goes on when it is closed. A command in another process cannot wait for that: it takes [`GenerationBytes::as_it_is`]. Either way a
-//! place in the index names a frame's header, and each read parses the frame anew: checksum, number and part. What stands
-//! there no longer is looked for again in all of the files, and only what such a look does not find is missing.
+//! **A file is still while it is indexed, and what moves anyway is noticed.** sled writes into free segments, which hold
+//! older copies of our frames, for as long as its database lives: its threads finish what was begun, and dropping the
+//! last handle splits pages that were read. So [`GenerationBytes::closed`] scans only once sled has released the lock
+//! that it keeps on its file. Of a generation that this run writes, the writer enters each frame's place, once it is
+//! flushed ([`GenerationBytes::follow`]), and that index stays in use when it is closed. A command in another process
+//! cannot wait for that: it takes [`GenerationBytes::as_it_is`]. Either way a place in the index names a frame's header,
+//! and each read parses the frame anew: checksum, number and part. What is no longer there a read looks for again in all
+//! of the files, and only what such a look does not find is missing.
 //!
 //! A page that the medium refuses is not a page that is lost: a scan that meets one fails, and is tried again; only what is
 //! refused for so long that it is believed ([`crate::journal::disk::refusal`]) is gone. Any other refusal is waited for.
@@ -35,7 +36,7 @@ use std::time::{Duration, Instant};
 
 /// Looks at files that change while they are read, before the reader is told to come again.
 const LOOKS: usize = 3;
-/// How long sled's threads are waited for, once nobody of ours has the database open.
+/// How long to wait for sled's threads, once no code of ours has the database open.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 /// An index of the sound records in a generation's files; the files stay open, their contents on disk.
@@ -48,7 +49,7 @@ pub(crate) struct GenerationBytes {
 }
 
 impl GenerationBytes {
-    /// Scans a generation that nobody writes to any more, once its database is really gone.
+    /// Scans a generation that the writer is done with, once its database is really gone.
     ///
     /// # Errors
     /// It is not gone, for longer than sled's threads need; or as [`GenerationBytes::as_it_is`].
@@ -81,7 +82,7 @@ impl GenerationBytes {
         Ok(GenerationBytes { files, version: frame::FRAME_VERSION, index: Mutex::default() })
     }
 
-    /// Enters what was appended and flushed, as [`Index::follow`] does. Whoever reads at this moment has the index of before.
+    /// Enters what was appended and flushed, as [`Index::follow`] does. A reader at this moment has the index of before.
     pub(crate) fn follow(&self, from: u64, appended: &[Appended]) -> io::Result<Option<u64>> {
         let mut index = locked(&self.index);
         Arc::make_mut(&mut index).follow((self.version, &self.files[0].1), from, appended)
@@ -102,7 +103,7 @@ impl GenerationBytes {
         GenerationBytes { files: Vec::new(), version: frame::FRAME_VERSION, index: Mutex::default() }
     }
 
-    /// A later version, of which a sound frame was found where published bytes cannot stand.
+    /// A later version, of which a sound frame was found where no published bytes can be.
     pub(crate) fn newer(&self) -> Option<u8> {
         self.index().newer
     }
@@ -117,7 +118,7 @@ enum Gathered {
     Whole(Value),
     /// Not in the index.
     Missing,
-    /// Something else stands there by now.
+    /// The place holds something else by now.
     Moved,
 }
 
@@ -151,7 +152,7 @@ impl GenerationBytes {
 
     /// Where the last commit breaks off: the first number missing above all that is known to have been durable (`high`,
     /// or what a later commit says), with later ones behind it. sled writes a commit in pieces, in no order; what a cut
-    /// leaves of one was never acknowledged, comes again, and must not stand before what is missing. `None`: it is whole.
+    /// leaves of one was never acknowledged, comes again, and must not come before what is missing. `None`: it is whole.
     pub(crate) fn breaks_off_at(&self, high: Number) -> Option<Number> {
         let index = self.index();
         let known = index.committed.max(high);
@@ -165,8 +166,8 @@ impl GenerationBytes {
         None
     }
 
-    /// The last number whose commit is known to have been synced: the state says so (`high`), or another commit that began
-    /// only after it. Of what stands behind, nobody knows whether a sync of it ever succeeded.
+    /// The last number whose commit is known to have been synced: the state says so (`high`), or another commit that
+    /// began only after it. Whether a sync of what comes behind ever succeeded cannot be known.
     pub(crate) fn proven(&self, high: Number) -> Number {
         self.index().committed.max(high)
     }
@@ -234,7 +235,7 @@ impl GenerationBytes {
     }
 }
 
-/// Whether nobody has the database in `dir` open any more: sled holds a lock on its file until its last thread has let go.
+/// Whether the database in `dir` is closed for good: sled holds a lock on its file until its last thread has let go.
 pub(crate) fn is_gone(dir: &Path) -> io::Result<bool> {
     let file = match File::open(dir.join("db")) {
         Ok(file) => file,
@@ -247,7 +248,7 @@ pub(crate) fn is_gone(dir: &Path) -> io::Result<bool> {
     Ok(lock != Err(rustix::io::Errno::WOULDBLOCK))
 }
 
-/// Waits until nobody has the database in `dir` open.
+/// Waits until the database in `dir` is closed for good.
 fn until_gone(dir: &Path) -> io::Result<()> {
     let since = Instant::now();
     while !is_gone(dir)? {

@@ -52,7 +52,7 @@ fn a_file_that_changes_under_its_index_gives_what_was_asked_for_or_says_that_it_
     fs::write(&file, row(10..=30)).unwrap();
     let closed = GenerationBytes::closed(dir.path()).unwrap();
     let whole = |number: u64| Some(format!("record {number:02}").into_bytes());
-    // In place, as sled does: other sound frames, of the same length, stand where the index points.
+    // In place, as sled does: the places of the index hold other sound frames of the same length.
     for order in [(10..=30).rev().collect::<Vec<_>>(), (10..=30).map(|n| n % 21 + 10).collect()] {
         fs::OpenOptions::new().write(true).open(&file).unwrap().write_all_at(&row(order.into_iter()), 0).unwrap();
         (10..=30).for_each(|number| assert_eq!(payload(&closed, number), whole(number)));
@@ -103,7 +103,7 @@ fn of_packed_records_a_damaged_value_costs_its_own() {
     }
 }
 
-/// In the other version than the note says a frame is somebody's payload, and a later version's frame too in the first one.
+/// In the other version than the note says a frame is part of a payload, and a later version's frame too in the first one.
 #[test]
 fn a_generation_takes_frames_of_its_own_version_alone() {
     let old = |number: Number| {
@@ -160,7 +160,7 @@ fn a_frame_inside_another_one_is_none_wherever_a_file_is_cut_into_pieces() {
     }
 }
 
-/// What was appended is found in pieces, too, and what stands in a frame that a piece cuts off is none.
+/// What was appended is found in pieces, too, and what lies inside a frame that a piece cuts off is none.
 #[test]
 fn what_was_appended_is_found_wherever_a_piece_ends_and_nothing_else_is_taken_for_it() {
     let forged = frame::split_1(Number(9), None, b"forged").remove(0);
@@ -183,7 +183,7 @@ fn what_was_appended_is_found_wherever_a_piece_ends_and_nothing_else_is_taken_fo
         let second = 6 + lengths[0] + between as u64;
         let third = second + lengths[1] + between as u64;
         assert_eq!(follow(&bytes, 3), (Some(third + lengths[2]), vec![6, second, third]), "{between} between");
-        // Where another one stands among them, or one is missing, it is not so.
+        // Where another one is among them, or one is missing, it is not so.
         let other = frame::split_1(Number(7), None, b"other").remove(0);
         assert_eq!(follow(&[&rows[0][..], &other, &gap, &rows[1], &rows[2], &[0; 10_000]].concat(), 0), (None, vec![]));
         assert_eq!(follow(&[&rows[0][..], &gap, &rows[1], &gap].concat(), 0), (None, vec![]));

@@ -150,7 +150,7 @@ pub struct LaneLedger {
     pub name: String,
     /// Position of the next record appended.
     pub next: Position,
-    /// `next` as this open found it: what stands below is on disk, or missing there.
+    /// `next` as this open found it: what is below is on disk, or missing there.
     pub found: Position,
     /// Lowest unsettled position.
     pub cursor: Position,
@@ -275,7 +275,7 @@ impl LaneLedger {
     }
 
     /// Whether `position` must wait for a durable mark before it is attempted: it lacks one, or the one that covers it is
-    /// still being written for somebody else.
+    /// still being written for another caller.
     pub fn needs_mark(&self, position: Position, epoch: Epoch, now_ms: u64) -> bool {
         self.unwritten || self.lacks_mark(position, epoch, now_ms)
     }
@@ -291,9 +291,9 @@ impl LaneLedger {
     }
 
     /// Adds a mark for `position` and a stride beyond it. It must be durable before the attempt: until
-    /// [`LaneLedger::marks_written`] it lets nobody pass.
+    /// [`LaneLedger::marks_written`] it lets no attempt pass.
     pub fn mark(&mut self, position: Position, epoch: Epoch, boot: BootId, now_ms: u64) {
-        // What an older mark of this epoch covered but nobody attempted belongs to the new one, with its later time.
+        // What an older mark of this epoch covered but no send attempted belongs to the new one, with its later time.
         if let Some(last) = self.marks.last_mut().filter(|mark| mark.epoch == epoch) {
             last.upto = last.upto.min(self.attempted);
         }
