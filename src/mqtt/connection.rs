@@ -358,7 +358,7 @@ impl Intake {
     }
 
     /// At a stop, once everything received is durable and its acks have left: asks for an answer behind them, and leaves when
-    /// it comes. Acks that stand in a socket's buffer when we are gone are lost, and their messages would come again.
+    /// it comes. Acks that are still in a socket's buffer when we are gone are lost, and their messages would come again.
     fn leave_if_done(&mut self, link: &mut Link) {
         let committed = self.unacked.committed;
         let done = |stopping: &Stopping| !stopping.asked && stopping.appended <= committed;

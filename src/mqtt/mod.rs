@@ -5,8 +5,8 @@
 //! - A QoS 1 message is acknowledged only after its ticket came back from the journal, in the order of receipt, and only
 //!   on the connection on which it came. An ack of an older connection is dropped: packet ids are used again, so it could
 //!   acknowledge a message that we never kept. The broker sends the message again, and [`dedup`] recognises it.
-//! - A journal that is slow, full or failing stops the acks, and the polling for a moment at most ([`connection`]). SessionCache is
-//!   bounded all the same: at `max_unacked_bytes` the connection is given up until half of it is durable.
+//! - A journal that is slow, full or failing stops the acks, and the polling for a moment at most ([`connection`]). RAM
+//!   is bounded nevertheless: at `max_unacked_bytes` the connection is given up until half of it is durable.
 //! - What the client library had read before a connection died is journaled, and never acknowledged.
 //! - It always comes back: no error of the broker or the link ends it. Only [`Intake::run`]'s stop does, or the end of
 //!   the journal.
@@ -291,7 +291,7 @@ impl Intake {
         }
     }
 
-    /// Waits without a connection; false if told to stop. Tickets that come back now are acked by nobody.
+    /// Waits without a connection; false if told to stop. Tickets that come back now are not acknowledged.
     async fn pause(&mut self, until: Until, stop: &mut watch::Receiver<bool>) -> bool {
         let (mut retry, mut asked) = (self.options.retry.clone(), true);
         retry.mark_unchanged();

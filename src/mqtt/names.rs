@@ -1,12 +1,12 @@
 //! The names in use, kept with the journal: the gateway's id and the client id at the broker.
 //!
-//! The broker's session hangs on the client id, and what waits there is lost to whoever comes under another one. So a name
-//! that the configuration does not give is drawn from the host name once and then stays, whatever the host is called
-//! later: a DHCP server, or a boot that is not that far yet, must not cost what waits. Only a name that is given changes
-//! it; that is deliberate, and said with the command that ends the session of before.
+//! The broker's session hangs on the client id, and what waits there is lost to a client that comes under another one. So
+//! a name that the configuration does not give is drawn from the host name once and then stays, whatever the host is
+//! called later: a DHCP server, or a boot that is not that far yet, must not cost what waits. Only a name that the
+//! configuration gives changes it; that is deliberate, and the log names the command that ends the session of before.
 //!
-//! They stand in `intake/names` in the journal's folder. A journal of 0.1.0 has no such file, but the filters of its
-//! session, and with them the client id that it used.
+//! The file `intake/names` in the journal's folder holds them. A journal of 0.1.0 has no such file, but the filters of
+//! its session, and with them the client id that it used.
 
 use crate::config::queue_url::is_loopback_host;
 use crate::config::{BrokerAddress, Config, DEFAULT_PATH, GivenNames, host_name};
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 const NAMES: &str = "names";
-/// What stands before the gateway's id in a client id that nobody gave.
+/// What comes before the gateway's id in a client id that tidegate chose.
 const PREFIX: &str = "tidegate-";
 
 /// What was in use when the journal was open last.
@@ -29,7 +29,7 @@ pub struct Kept {
     pub client_id: String,
     /// The gateway's id; `None` where 0.1.0 left no trace of it.
     pub gateway_id: Option<String>,
-    /// The client id of the gateway whose journal this one was copied from, until somebody gives `mqtt.client_id`.
+    /// The client id of the gateway whose journal this one was copied from, until the configuration gives `mqtt.client_id`.
     #[serde(default)]
     pub copy_of: Option<String>,
     /// Guessed from what 0.1.0 left.
@@ -122,14 +122,14 @@ fn may_be_one(url: &str, other: &str) -> bool {
 /// What becomes of the client id of a journal that was copied from another gateway's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Copy {
-    /// Nobody gave one: this copy takes one of its own, and leaves that of the original alone.
+    /// The configuration gives none: this copy takes its own, and leaves that of the original alone.
     Own {
         /// The copy's.
         client_id: String,
         /// The original's.
         of: String,
     },
-    /// It is given, so only whoever gave it can change it.
+    /// The configuration gives it, so only the operator can change it.
     Given {
         /// What it could be changed to.
         proposed: String,
@@ -181,7 +181,7 @@ pub fn kept(journal: &Path, url: &str) -> Option<Kept> {
 /// It is there, and the disk refuses.
 pub fn readable(journal: &Path) -> std::io::Result<()> {
     match std::fs::read(journal.join("intake").join(NAMES)) {
-        // What is no folder is somebody else's, which opening the journal tells.
+        // Something that is not a folder is not the journal's, which opening the journal reports.
         Err(error) if !refusal::is_absence(&error) => Err(error),
         _ => Ok(()),
     }

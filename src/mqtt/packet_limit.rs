@@ -12,7 +12,7 @@ pub const TAKEN_BYTES: u64 = 16 << 20;
 /// How much of a payload over our limit is kept.
 pub const HEAD_BYTES: usize = 4 << 10;
 
-/// Room for what stands before the payload: the longest topic, its length, the packet id.
+/// Room for what comes before the payload: the longest topic, its length, the packet id.
 const FRAME_BYTES: usize = 65_535 + 2 + 2;
 
 /// The limit of a connection.

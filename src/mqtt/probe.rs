@@ -1,14 +1,14 @@
 //! A guest at the broker: looks at what is there and leaves, for `check`, `init` and `explain` where no agent runs that
 //! could be asked.
 //!
-//! It comes under an id that it draws, so that it throws nobody out. But some brokers give clients other ids, Mosquitto's
-//! `use_username_as_clientid` the user's name: there a guest stands in the agent's own session, and a clean session would
-//! delete what waits in it. So it knocks first, with a session that is to be kept, and acknowledges nothing: "session
-//! present" for an id that nobody knew a moment ago means such a broker, and it leaves at once. Otherwise it comes again
-//! under the same id with a clean session, which ends the one that the knock made, and which the broker forgets by itself
-//! however the guest leaves. It keeps at most so many messages, and stays for at most so long.
+//! It comes under an id that it draws, so that it throws no other client out. But some brokers give clients other ids,
+//! Mosquitto's `use_username_as_clientid` the user's name: there a guest is in the agent's own session, and a clean
+//! session would delete what waits in it. So it knocks first, with a session that is to be kept, and acknowledges
+//! nothing: "session present" for an id that was drawn a moment ago means such a broker, and it leaves at once. Otherwise
+//! it comes again under the same id with a clean session, which ends the one that the knock made, and which the broker
+//! forgets by itself however the guest leaves. It keeps at most so many messages, and stays for at most so long.
 //!
-//! [`forget`] alone comes under a client id that is somebody's: to end the session that the broker keeps for it.
+//! Only [`forget`] comes under a client id that may be in use: to end the session that the broker keeps for it.
 
 use crate::config::MqttConfig;
 use crate::mqtt::failure::{Cause, cause};
@@ -51,7 +51,7 @@ pub struct ProbeError {
 ///
 /// # Errors
 /// No connection, in the agent's own words, or a broker that changes client ids; what was seen before a later loss of the
-/// connection is given all the same.
+/// connection is given nevertheless.
 pub async fn visit(
     config: &MqttConfig,
     tls: Option<&Arc<rustls::ClientConfig>>,
@@ -72,8 +72,8 @@ pub async fn visit(
     Probe { filters, within, most }.at(Call::new(&guest, tls, Session::Clean).await?).await
 }
 
-/// Ends the session that the broker keeps for `config.client_id`, and with it the messages that wait there: whoever
-/// connects under it with a clean session does. Never while an agent runs under it, which it would throw out.
+/// Ends the session that the broker keeps for `config.client_id`, and with it the messages that wait there: connecting
+/// under that id with a clean session does so. Never while an agent runs under it, which it would throw out.
 ///
 /// # Errors
 /// No connection.
@@ -96,7 +96,7 @@ pub async fn changes_ids(config: &MqttConfig, tls: Option<&Arc<rustls::ClientCon
     Ok(changes)
 }
 
-/// The configuration under an id that nobody knows.
+/// The configuration under an id that no other client has.
 fn guest(config: &MqttConfig) -> MqttConfig {
     let client_id = format!("tidegate-guest-{:08x}", getrandom::u32().unwrap_or_default());
     MqttConfig { client_id, ..config.clone() }
@@ -162,7 +162,7 @@ impl Call {
     }
 }
 
-/// What somebody wants at the broker.
+/// What a command wants at the broker.
 struct Probe<'a> {
     filters: &'a [String],
     within: Duration,

@@ -5,8 +5,8 @@
 //! counts as held from the SUBACK that grants it.
 //!
 //! What is new is subscribed first, and only when the broker has answered is released what is gone: what is published in
-//! between comes under one of them, or twice, and never not at all. What was ever asked for is remembered until the broker
-//! has released it, so that no crash leaves a filter behind that nobody knows of.
+//! between comes under one of them, or twice, and never not at all. What was ever asked for is remembered until the
+//! broker has released it, so that no crash leaves an unknown filter behind.
 
 use crate::mqtt::cache::Asked;
 use std::collections::{BTreeSet, HashMap, VecDeque};

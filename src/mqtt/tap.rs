@@ -1,5 +1,5 @@
 //! A tap on what intake receives, for people who want to see the next messages beside the running agent: no second client
-//! stands at the broker, whose arrival could throw the agent out. It costs one look at a number while nobody listens.
+//! connects to the broker, where its arrival could throw the agent out. Without a listener it costs one look at a number.
 
 use crate::record::Message;
 use crate::sync::locked;

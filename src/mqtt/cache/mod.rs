@@ -7,8 +7,8 @@
 //!
 //! The file of filters exists only while it is known to be true. It is removed before each attempt to connect and written
 //! once the broker has confirmed every filter; otherwise a session that the broker lost and made anew, followed by a
-//! crash before we subscribed, would be taken for one that still holds our filters, and stay silent for ever. What was ever
-//! asked for, and is not known to be released, stands in a file of its own: a crash between two filters leaves none behind.
+//! crash before we subscribed, would be taken for one that still holds our filters, and stay silent for ever. A file of
+//! its own holds what was ever asked for and is not known to be released: a crash between two filters leaves none behind.
 //! The file of replays exists only between an orderly end and the next start: after a crash none is due.
 
 pub(crate) mod schedule;

@@ -24,14 +24,14 @@ pub(super) enum IdUse {
 #[derive(Debug, Default)]
 pub(super) struct Ids {
     row: VecDeque<u16>,
-    /// One bit for each id that stands in `row`; empty until the first.
+    /// One bit for each id that is in `row`; empty until the first.
     standing: Vec<u64>,
     /// Deliveries since an id last came again within the row; `None`: that never happened.
     since_reuse: Option<usize>,
 }
 
 impl Ids {
-    /// A delivery that is no redelivery came under `packet_id`.
+    /// A delivery that is not a redelivery came under `packet_id`.
     pub(super) fn came(&mut self, packet_id: u16) {
         if self.standing.is_empty() {
             self.standing = vec![0; 1 + usize::from(u16::MAX) / 64];
@@ -40,7 +40,7 @@ impl Ids {
         let (word, bit) = (usize::from(packet_id / 64), 1 << (packet_id % 64));
         if self.standing[word] & bit != 0 {
             self.since_reuse = Some(0);
-            // It stands once in the row, at its newest place.
+            // The row has it once, at its newest place.
             self.row.retain(|id| *id != packet_id);
         }
         self.standing[word] |= bit;

@@ -10,10 +10,10 @@
 //!    within a short row ([`ids`]), because then the id may mean another message by now.
 //! 3. **A replay** of the broker's retained copy, once per topic after a SUBSCRIBE of ours ([`retained`]).
 //!
-//! Everything else is recorded. Where it may be a repeat all the same, the record says so, and which record it equals if
-//! that is known: DUP without a match or with an uncertain one; on a resumed session a delivery without DUP that equals an
-//! open record, until as many have come as were open or one equals none; a retained message that equals the last value of
-//! its topic; and, while filters are exchanged, the second of two equal deliveries.
+//! Everything else is recorded. Where it may be a repeat nevertheless, the record says so, and which record it equals if
+//! that is known: DUP without a match or with an uncertain one; on a resumed session a delivery without DUP that equals
+//! an open record, until as many have come as were open or one equals none; a retained message that equals the last value
+//! of its topic; and, while filters are exchanged, the second of two equal deliveries.
 //!
 //! What is left, and cannot be told on this side of the wire: exactly one record of an id, acknowledged, and the agent
 //! killed before that was durable; then a later reading with the same id, topic and bytes that comes with DUP is skipped.
@@ -23,7 +23,7 @@
 //! DUP and the hash are enough ([`Deduplicator::judge_head`]).
 //!
 //! A record counts from the moment it is handed to the journal, not from its commit: a repeat travels through the same
-//! channel, so that its ack waits for what stands before it.
+//! channel, so that its ack waits for what comes before it.
 
 mod ids;
 mod marks;

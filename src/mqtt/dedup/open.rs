@@ -6,7 +6,7 @@
 //! first. Closing too early costs a repeat that says so. Closing too late could take a new reading for a redelivery: so
 //! whatever tells that a broker has an ack closes it here, and nothing opens it again.
 //!
-//! Closed records are remembered for a while: whoever repeats one is told which one.
+//! Closed records are remembered for a while, so that a repeat of one can name it.
 
 use crate::record::{Number, OpenAcks};
 use std::collections::{HashMap, VecDeque};

@@ -100,7 +100,7 @@ async fn a_late_commit_of_a_dead_connection_acks_nothing_on_the_next_one() {
 async fn what_was_read_before_the_connection_died_is_journaled_and_never_acked() {
     let mut rig = Rig::start(|_| {}).await;
     let (mut peer, _) = rig.broker.welcome(false).await;
-    // One write, so that the client library reads it at once: eight messages and then something that is no packet.
+    // One write, so that the client library reads it at once: eight messages and then something that is not a packet.
     let mut bytes = bytes::BytesMut::new();
     for id in 1..=8 {
         publish(id, "t/a", &[id as u8]).write(&mut bytes, usize::MAX).expect("encodes");

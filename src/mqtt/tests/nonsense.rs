@@ -1,6 +1,6 @@
-//! A broker that talks nonsense: garbage, packets that nobody waits for, lengths that cannot be, answers without sense,
-//! refusals without end, and one that sends and never reads. Each costs a connection at most; what comes behind it is
-//! taken, in order and once.
+//! A broker that talks nonsense: garbage, packets that no client waits for, lengths that cannot be, answers without
+//! sense, refusals without end, and one that sends and never reads. Each costs a connection at most; what comes behind it
+//! is taken, in order and once.
 
 use crate::mqtt::IntakeState;
 use crate::mqtt::tests::rude::{publish, soon};
@@ -11,7 +11,7 @@ use rumqttc::mqttbytes::v4::{
 };
 use std::time::Duration;
 
-/// Behind garbage: whatever length it happens to claim is there, so that nobody waits for the rest of it.
+/// Behind garbage: whatever length it happens to claim is there, so that the reader does not wait for the rest of it.
 const MORE: [u8; 4096] = [0; 4096];
 
 /// The broker comes to its senses: a message is taken and acknowledged, and its payload is as it was sent.

@@ -40,7 +40,7 @@ impl Broker {
         Peer { socket, buffer: BytesMut::new() }
     }
 
-    /// Nobody connects for a while.
+    /// No client connects for a while.
     pub(super) async fn nobody(&self) {
         assert!(timeout(QUIET, self.0.accept()).await.is_err(), "nobody should connect yet");
     }

@@ -91,7 +91,7 @@ impl Journal {
             self.last += 1;
             ticket.number = Number(self.last);
         }
-        // Intake may have stopped already; then nobody waits for them.
+        // Intake may have stopped already; then it waits for none of them.
         let _ = self.tickets.send(tickets);
     }
 
@@ -173,7 +173,7 @@ impl Rig {
         self.stop.send_replace(true);
     }
 
-    /// Somebody says that the cause is mended.
+    /// Tells the intake that the cause is mended.
     pub(in crate::mqtt) fn retry(&self) {
         self.retry.send_modify(|n| *n += 1);
     }
@@ -190,7 +190,7 @@ impl Rig {
         self.journal.tickets.send(Vec::new()).expect("intake runs");
     }
 
-    /// Waits until the status is as wanted. There is no event for it: it is what people look at.
+    /// Waits until the status is as wanted. There is no event for it: the status is made for people.
     pub(in crate::mqtt) async fn shows(&self, what: &str, wanted: impl Fn(&IntakeStatus) -> bool) -> IntakeStatus {
         let look = async {
             loop {
