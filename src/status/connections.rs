@@ -47,7 +47,7 @@ impl Connections {
         };
         let end = self.tasks.spawn(async move { drop(tokio::time::timeout(time, serve).await) });
         self.ends.insert(place.id, end);
-        // A request that is there already is read before anybody else comes, who might be given the place.
+        // A request that is there already is read before another client comes, which might be given the place.
         tokio::task::yield_now().await;
         site.ready().await;
     }
@@ -94,7 +94,7 @@ impl Seat {
         locked(&self.places).wait(self.id);
     }
 
-    /// Keeps the place of somebody who has gone until their pause is over: to hang up and to come back saves none of it.
+    /// Keeps the place of a client that has gone until its pause is over: to hang up and to come back saves none of it.
     async fn sit_out(&self) {
         let end = *locked(&self.pause);
         if let Some(end) = end {

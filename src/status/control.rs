@@ -40,11 +40,11 @@ const CHANGE_TIME: Duration = CONNECTION_TIME.saturating_mul(4);
 /// Most messages that one request may wait for, and how long.
 const MESSAGES_MAX: usize = 1000;
 const WITHIN_MAX_S: u64 = 3600;
-/// A connection lasts as long as the longest wait, and some. Whoever hangs up ends it.
+/// A connection lasts as long as the longest wait, and some. A client that hangs up ends it.
 const CONTROL_TIME: Duration = Duration::from_secs(WITHIN_MAX_S + 60);
 
-/// Serves the socket in `folder` until cancelled. The journal is open, so nobody else's socket is there; where none can be
-/// made (a FAT file system, a full disk) commands that only look still work.
+/// Serves the socket in `folder` until cancelled. The journal is open, so no other process's socket is there; where none
+/// can be made (a FAT file system, a full disk) commands that only look still work.
 pub async fn serve(folder: PathBuf, board: Arc<StatusHub>) -> Infallible {
     let (path, listener) = bind(&folder.join(SOCKET)).await;
     let _gone = Removed(path);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// Where a request comes in.
 #[derive(Clone, Debug)]
 pub(crate) enum Door {
-    /// A loopback address: whoever is on this machine, and names it.
+    /// A loopback address: a client that is on this machine, and names it.
     Loopback,
     /// Any address: who has the token.
     Token(Arc<TokenFile>),
@@ -51,8 +51,8 @@ impl Door {
         }
     }
 
-    /// Waits until another request can be judged. Whoever comes faster than that waits outside, or those who are being judged
-    /// would have all the places.
+    /// Waits until another request can be judged. A client that comes faster than that waits outside, or those whose
+    /// requests are being judged would have all the places.
     pub(super) async fn ready(&self) {
         if let Door::Token(file) = self {
             file.ready().await;
@@ -70,8 +70,8 @@ impl Door {
     }
 }
 
-/// Whether the request names this machine as browsers write it: a page of somebody else's whose name was made to point
-/// here would name itself. A request without a name comes from no browser.
+/// Whether the request names this machine as browsers write it: another site's page whose name was made to point here
+/// would name itself. A request without a name does not come from a browser.
 fn asks_for_us<B>(request: &Request<B>) -> bool {
     let Some(host) = request.headers().get(header::HOST) else { return true };
     let Some(authority) = host.to_str().ok().and_then(|host| host.parse::<http::uri::Authority>().ok()) else {

@@ -131,7 +131,7 @@ pub type Histories = Arc<Mutex<HashMap<String, History>>>;
 #[derive(Debug, Default, Clone)]
 struct Stages {
     waiting_for: Option<String>,
-    /// Why nobody can look at the page, and what came of the last reload.
+    /// Why the page lets no client in, and what came of the last reload.
     page_closed: Option<String>,
     reload: Option<String>,
     journal: Option<(Journal, bool)>,

@@ -16,7 +16,7 @@ use std::fmt::Write;
 pub const STYLE: &str = include_str!("page.css");
 /// Seconds between two loads.
 const REFRESH_S: u32 = 10;
-/// Longest text of somebody else's in one place.
+/// Longest foreign text (of the broker, AWS or a device) in one place, in characters.
 const TEXT_CHARS: usize = 400;
 /// Remarks that are shown.
 const REMARKS: usize = 12;
@@ -237,7 +237,7 @@ fn records(out: &mut String, recent: &[LastMessage], now_s: u64) {
     out.push_str("</details></section>\n");
 }
 
-/// Text of somebody else's, cut to [`TEXT_CHARS`].
+/// Foreign text, cut to [`TEXT_CHARS`].
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in visible::line(text).chars().take(TEXT_CHARS) {

@@ -1,11 +1,11 @@
-//! Which of those who come to a server get a place, so that nobody can shut the others out.
+//! Which clients of a server get a place, so that none of them can shut the others out.
 //!
-//! Pure: it is told who comes, whose request is being answered and who goes, and says whose connection is closed. Whoever
-//! holds a place and is not being answered keeps us waiting, for a request or for reading its answer; where places are
-//! short, the one who has done so longest makes room for whoever comes. Only where all are being answered somebody is
-//! turned away, and a few more places are kept for what is answered in a moment.
+//! Pure: it is told which client comes, whose request is being answered and who goes, and says whose connection is
+//! closed. A client that holds a place and is not being answered keeps us waiting, for a request or for reading its
+//! answer; where places are short, the one that has done so longest makes room for the next to come. Only where all are
+//! being answered the server turns a client away, and a few more places are kept for what is answered in a moment.
 //!
-//! Whoever gave a wrong token sits out a pause. That place is free for everybody but the same address, which could guess
+//! A client that gave a wrong token sits out a pause. That place is free for all but the same address, which could guess
 //! as often as it likes if it could hurry its own pauses.
 
 use std::net::IpAddr;
@@ -24,7 +24,7 @@ const BRIEF_EACH: usize = 2;
 /// Who is connected, as far as places go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Peer {
-    /// Somebody on this machine.
+    /// A client on this machine.
     Here,
     /// An address elsewhere: of IPv6 its network, within which a machine takes what addresses it likes.
     At(IpAddr),
@@ -97,7 +97,7 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Somebody comes. `None`: they are turned away.
+    /// A client comes. `None`: it is turned away.
     pub(super) fn enter(&mut self, peer: Peer) -> Option<Place> {
         let (kind, instead_of) = match (self.room(peer), self.brief_room(peer)) {
             (Some(room), _) => (Kind::Any, room),
@@ -139,7 +139,7 @@ impl Places {
         self.taken.iter_mut().filter(|taken| taken.id == id).for_each(|taken| taken.state = state);
     }
 
-    /// A place for any request: a free one (`Some(None)`), somebody's, or none.
+    /// A place for any request: a free one (`Some(None)`), one that another client must leave, or none.
     fn room(&self, peer: Peer) -> Option<Option<u64>> {
         let any = |taken: &Taken| taken.kind == Kind::Any;
         let own = |taken: &Taken| any(taken) && taken.peer == peer;
@@ -215,7 +215,7 @@ mod tests {
         prop::collection::vec(act, 0..300)
     }
 
-    /// Does it; what came of somebody's coming.
+    /// Does it; returns what a client that came was given.
     fn act(places: &mut Places, act: &Act) -> Option<(Peer, Option<Place>)> {
         let id = |index: &prop::sample::Index| match places.taken.len() {
             0 => 0,

@@ -3,8 +3,8 @@
 //! Given as a bearer token or as the password of basic authentication (any user name), which every browser asks for by
 //! itself. Only its SHA-256 is kept, and compared in constant time: how long an answer takes tells nothing about it.
 //!
-//! The file is read at each request ([`TokenFile`]): a token that was taken out of it opens nothing more. While it holds no
-//! token, the server lets nobody in, and the board says why.
+//! The file is read at each request ([`TokenFile`]): a token that was taken out of it opens nothing more. While it holds
+//! no token, the server lets no client in, and the board says why.
 
 use crate::status::StatusHub;
 use crate::sync::locked;
@@ -26,7 +26,7 @@ use tokio::time::{sleep, timeout};
 
 /// Shorter ones can be guessed.
 pub const TOKEN_CHARS_MIN: usize = 16;
-/// What is read of the file; a longer line is no token.
+/// What is read of the file, in bytes; a longer line cannot be a token.
 const FILE_BYTES_MAX: u64 = 4096;
 /// Looks that are waited for at a time.
 const WAITING_MAX: usize = 8;
@@ -70,10 +70,10 @@ impl Token {
 /// The first line of a file, without blanks around it.
 ///
 /// # Errors
-/// It cannot be read, is no file, or its first line is longer than 4 KiB or no text.
+/// It cannot be read, is not a file, or its first line is longer than 4 KiB or not text.
 pub fn read_line(file: &Path) -> io::Result<String> {
     let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what);
-    // A pipe that nobody writes to would be waited for.
+    // Opening a pipe without a writer would wait.
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(file)?;
     if !file.metadata()?.is_file() {
@@ -93,21 +93,21 @@ pub fn read_line(file: &Path) -> io::Result<String> {
 pub(crate) struct TokenFile {
     path: PathBuf,
     board: Arc<StatusHub>,
-    /// One look at a time: a file system that stands still must not take the runtime's threads one by one.
+    /// One look at a time: a file system that hangs must not take the runtime's threads one by one.
     turn: Arc<Semaphore>,
     /// So many wait for one at a time.
     waiting: Semaphore,
     /// How many have asked.
     asked: AtomicU64,
     last: Mutex<Last>,
-    /// Nobody gets in: what the last look found, and so at the beginning.
+    /// Whether no client gets in: what the last look found, and so at the beginning.
     closed: watch::Sender<bool>,
 }
 
 /// What the last look found.
 #[derive(Default)]
 struct Last {
-    /// How many had asked when it began: it answers them, and nobody who came later.
+    /// How many had asked when it began: it answers them, and none who came later.
     asked: u64,
     token: Option<Token>,
 }
@@ -126,7 +126,7 @@ impl TokenFile {
         Arc::new(TokenFile { path, board, turn, waiting, asked: AtomicU64::new(0), last: Mutex::default(), closed })
     }
 
-    /// The token of this moment. `None`: nobody gets in, and the board says why.
+    /// The token of this moment. `None`: no client gets in, and the board says why.
     pub(super) async fn look(self: &Arc<TokenFile>) -> Option<Token> {
         let looked = async {
             let _waiting = self.waiting.acquire().await.ok()?;

@@ -8,9 +8,9 @@
 //! | `GET /livez` | 200 while the process turns |
 //! | `GET /readyz` | 200 while messages are taken, else 503 and why |
 //!
-//! On loopback a request must name this machine; elsewhere each one must carry the token ([`crate::status::token`]).
-//! A connection gets ten seconds, of them three and 16 KiB for the head of each request, and one of 32 places
-//! ([`crate::status::places`]), so that nobody can use it to hold up the agent or to shut others out.
+//! On loopback a request must name this machine; elsewhere each one must carry the token ([`crate::status::token`]). A
+//! connection gets ten seconds, of them three and 16 KiB for the head of each request, and one of 32 places
+//! ([`crate::status::places`]), so that no client can use it to hold up the agent or to shut others out.
 
 use crate::status::connections::{Connections, Seat};
 use crate::status::door::{Door, UNAUTHORIZED, Verdict};
@@ -44,8 +44,8 @@ const BIND_RETRY: Duration = Duration::from_secs(10);
 pub(super) const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// Before a wrong token is answered: an address has few places, and so few tries.
 const WRONG_TOKEN: Duration = Duration::from_secs(1);
-/// Looks at the disk at a time, and how long one may take: a disk that stands still must not take the runtime's threads
-/// one by one.
+/// Looks at the disk at a time, and how long one may take: a disk that hangs must not take the runtime's threads one by
+/// one.
 const LOOKS_MAX: usize = 4;
 const LOOK_TIME: Duration = Duration::from_secs(8);
 
@@ -91,8 +91,8 @@ impl Site {
     }
 }
 
-/// Serves the board until cancelled. An address that cannot be had is said once and tried again: the agent's work does
-/// not hang on its status. `hangups` counts the times that somebody mended something, the token's file perhaps.
+/// Serves the board until cancelled. An address that cannot be had is logged once and tried again: the agent's work does
+/// not hang on its status. `hangups` counts SIGHUPs: the operator may have mended something, perhaps the token's file.
 pub async fn serve(
     listen: SocketAddr,
     token_file: Option<PathBuf>,
@@ -223,7 +223,7 @@ fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Fu
 const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 
-/// On every answer: nothing is kept, nothing comes from elsewhere, nobody frames it or guesses at types.
+/// On every answer: browsers keep nothing, load nothing from elsewhere, put it into no frame and guess at no types.
 const HEADERS: [(header::HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-store"),
     (

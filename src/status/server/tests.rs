@@ -29,7 +29,7 @@ impl World {
         World { site: Site::new(board(), door), connections: Connections::default() }
     }
 
-    /// Somebody comes and has said this already.
+    /// A client comes and has said this already.
     async fn comes(&mut self, peer: Peer, said: &str) -> DuplexStream {
         let (mut stream, wire) = tokio::io::duplex(128 * 1024);
         stream.write_all(said.as_bytes()).await.unwrap();
@@ -37,7 +37,7 @@ impl World {
         stream
     }
 
-    /// What somebody who asks for this is answered; nothing, if they are hung up on.
+    /// What a client that asks for this is answered; nothing, if the server hangs up on it.
     async fn asks(&mut self, peer: Peer, path: &str, more: &str) -> String {
         let said = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{more}Connection: close\r\n\r\n");
         heard(self.comes(peer, &said).await).await
@@ -167,7 +167,7 @@ async fn an_address_that_guesses_has_few_tries_and_is_in_nobodys_way() {
     }
 }
 
-/// Looks at the file are shared: by those who asked before it began, and nobody else.
+/// Looks at the file are shared: by those who asked before it began, and by no others.
 #[tokio::test]
 async fn of_many_who_ask_at_a_time_none_is_judged_by_what_the_file_had_before() {
     let folder = tempfile::tempdir().unwrap();
