@@ -20,7 +20,7 @@ const ANSWER_BYTES: u64 = 4 * 1024 * 1024;
 /// What there is of an agent on a journal.
 #[derive(Debug)]
 pub(super) enum Agent {
-    /// Nobody answers.
+    /// No agent answers.
     None,
     /// It runs, and this is its status.
     Runs(Box<Value>),

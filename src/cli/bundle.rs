@@ -1,8 +1,7 @@
-//! `tidegate bundle`: what somebody far away needs to help, in one file, with secrets removed.
+//! `tidegate bundle`: what a remote helper needs, in one file, with secrets removed.
 //!
-//! Files of secrets are never opened. Every text is scrubbed all the same: what stands behind a key that is called a
-//! password, a secret or a token, user and password of a URL, and words that look like a secret access key. Payloads
-//! are not in it.
+//! Files of secrets are never opened. Every text is scrubbed anyway: what comes after a key that is called a password, a
+//! secret or a token, user and password of a URL, and words that look like a secret access key. Payloads are not in it.
 
 use crate::cli::ExitCode;
 use crate::cli::new_file::{NewFile, Owner};

@@ -23,7 +23,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The journal's id is the running agent's; this one stands in its place in keys that have it.
+/// The journal's id is the running agent's; this one takes its place in keys that have it.
 const JOURNAL: JournalId = JournalId(0);
 
 /// How the command was asked.

@@ -240,7 +240,7 @@ pub fn main() -> process::ExitCode {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command_line(), "tidegate", &mut script);
-            // Whoever reads only the head of it closes the pipe early.
+            // A reader of only its first lines closes the pipe early.
             let _ = std::io::Write::write_all(&mut std::io::stdout(), &script);
             ExitCode::Done
         }

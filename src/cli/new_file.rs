@@ -2,7 +2,7 @@
 //!
 //! Commands run as root, in folders where others may have been before. So a file is always a new one, made with O_EXCL,
 //! closed to others from its first byte on, and handed over only when it is whole: nothing is written through a link that
-//! somebody planted, and nothing into somebody else's file, whose owner and mode would then be the secret's.
+//! another user planted, and nothing into another user's file, whose owner and mode would then be the secret's.
 
 use rustix::fs::{Gid, Uid};
 use std::fs::{self, File, Permissions};
@@ -19,7 +19,7 @@ pub(super) struct NewFile {
     mode: u32,
 }
 
-/// Who gets a file that root makes; anybody else's files are their own.
+/// The owner of a file that root makes; a file that another user makes is that user's.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Owner {
     /// Its user; `None`: root.
@@ -116,7 +116,7 @@ mod tests {
         let place = folder.path().join("out");
         fs::write(&place, "foreign").unwrap();
         fs::set_permissions(&place, Permissions::from_mode(0o666)).unwrap();
-        // Whoever opened it before must not see what comes.
+        // A process that opened it before must not see what comes.
         let before = File::open(&place).unwrap();
         let mut file = NewFile::beside(&place, 0o600, Owner::default()).unwrap();
         file.write_all(b"secret").unwrap();

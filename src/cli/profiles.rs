@@ -86,7 +86,7 @@ fn one_json(info: &ProfileInfo) -> serde_json::Value {
     })
 }
 
-/// That there is no profile of this name, and which one was meant.
+/// That no profile has this name, and which one was meant.
 pub(super) fn no_profile(name: &str) -> String {
     let names = REGISTRY.iter().map(|info| info.name);
     format!("there is no profile {name:?}: {}`tidegate profiles` lists them", did_you_mean(name, names))

@@ -13,7 +13,7 @@ use std::path::Path;
 /// One key and its value.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Setting {
-    /// Header of its section as it stands in a file: `[mqtt]`, `[[routes]]`.
+    /// Header of its section as a file has it: `[mqtt]`, `[[routes]]`.
     pub section: String,
     /// Which of the sections with this header, from 1; 1 for all but routes.
     pub nth: usize,

@@ -1,4 +1,4 @@
-//! A value as it was written, before it has a type, and where it stands.
+//! A value as it was written, before it has a type, and its place in the file.
 
 use crate::config::parse::Wrong;
 use crate::config::problem::{Place, is_secret_value, nearest};
@@ -27,7 +27,7 @@ pub(super) enum Form<'d> {
     Integer(&'d str),
     /// `true` or `false`.
     Bool(bool),
-    /// The text of an environment variable, which may stand for anything.
+    /// The text of an environment variable, which may be meant as any type.
     Variable(&'d str),
     /// An array.
     Array(&'d [Spanned<DeValue<'d>>]),

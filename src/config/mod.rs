@@ -5,7 +5,7 @@
 //! variable, `TIDEGATE_` and its path in capitals with `_` for all else (`TIDEGATE_GATEWAY_ID`, `TIDEGATE_QUEUES_MAIN_URL`
 //! for a queue that the file has); routes have none. Relative paths count from the file's folder. Unknown keys are
 //! refused. All problems are reported at once, each with line, column, the offending text, what was expected and a
-//! suggestion; where the file is no TOML, only that is reported, because the rest would be guesses.
+//! suggestion; where the file is not TOML, only that is reported, because the rest would be guesses.
 
 mod broker;
 pub mod effective;
@@ -290,8 +290,8 @@ impl Config {
         Ok((config.map_err(ConfigError::Problems)?, keys.set))
     }
 
-    /// Checks the text of a file. `path` is where it stands, or would: problems name it, and relative paths in it count
-    /// from its folder. `environment` holds the variables that may override keys, by name.
+    /// Checks the text of a file. `path` is where the file is, or would be: problems name it, and relative paths in it
+    /// count from its folder. `environment` holds the variables that may override keys, by name.
     ///
     /// # Errors
     ///
@@ -352,7 +352,7 @@ fn read(text: &str, path: &Path, environment: &BTreeMap<String, String>) -> (Res
     (Err(problems), Keys::default())
 }
 
-/// Notes what stands at the top and is no section of ours.
+/// Notes what is at the top and not a section of ours.
 fn unknown_sections<'d>(reader: &mut Reader<'d>, root: &'d DeTable<'d>) {
     for (name, value) in root {
         let (word, section): (&str, bool) =

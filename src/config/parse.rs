@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Why a text is not the value that it should be.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Wrong {
-    /// What stands there, in words; empty: the text itself is quoted.
+    /// What was found there, in words; empty: the text itself is quoted.
     pub(super) found: String,
     /// What was expected, with its unit.
     pub(super) expected: String,

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, as a technician would want to be told: where, what stands there, what was
+//! What is wrong with a configuration, as a technician would want to be told: where, what was found there, what was
 //! expected and in which unit, and what was probably meant.
 //!
 //! Nothing secret is shown: a line that may hold a password or a key is cut off at its equals sign, whether the problem
@@ -37,9 +37,9 @@ pub struct ConfigProblem {
     pub file: String,
     /// Where in it.
     pub place: Place,
-    /// The key's path, such as `journal.max_bytes`; empty when the text is no TOML there.
+    /// The key's path, such as `journal.max_bytes`; empty when the text is not TOML there.
     pub key: String,
-    /// What stands there, in words.
+    /// What was found there, in words.
     pub found: String,
     /// What was expected, with its unit; empty when `found` says all.
     pub expected: String,
@@ -74,7 +74,7 @@ impl fmt::Display for ConfigProblem {
 }
 
 /// The spaces before a mark and the mark itself, under a line of `length` characters. What is cut off cannot be pointed
-/// at: its mark stands under the cut.
+/// at: its mark is under the cut.
 fn mark(column: usize, width: usize, length: usize) -> (String, String) {
     let before = if column <= length + 1 { column - 1 } else { length.saturating_sub(1) };
     let width = width.min(length.saturating_sub(before)).max(1);
@@ -116,7 +116,7 @@ fn list(problems: &[ConfigProblem]) -> String {
     format!("{}\n\n{count} in the configuration", texts.join("\n\n"))
 }
 
-/// The text of a configuration file, and where in it a byte stands.
+/// The text of a configuration file, and how to find a byte's line and column in it.
 pub(super) struct Source<'d> {
     /// The file, as it was named.
     pub(super) file: String,
@@ -129,7 +129,7 @@ impl<'d> Source<'d> {
         Source { file, text: text.strip_prefix('\u{feff}').unwrap_or(text) }
     }
 
-    /// The line that a byte stands in, without its end, and the byte's offset in it.
+    /// The line that has the byte `at`, without its end, and the byte's offset in it.
     pub(super) fn line_at(&self, at: usize) -> (&'d str, usize) {
         let at = self.text.floor_char_boundary(at.min(self.text.len()));
         let from = self.text[..at].rfind('\n').map_or(0, |newline| newline + 1);
@@ -157,7 +157,7 @@ impl<'d> Source<'d> {
     }
 }
 
-/// One column wide, whatever it was, so that the mark stands under the right place.
+/// One column wide, whatever it was, so that the mark is under the right place.
 fn printable(c: char) -> char {
     if c == '\t' {
         ' '

@@ -1,8 +1,8 @@
 //! Walks the parsed file section by section, one typed value at a time, and keeps every problem instead of stopping at
 //! the first.
 //!
-//! A section remembers which keys were asked for. What stands in the file and was never asked for is an unknown key; so
-//! the reading code is the one list of keys there is, and the tests compare the shipped defaults with it.
+//! A section remembers which keys were asked for. What the file has and was never asked for is an unknown key; so the
+//! reading code is the one list of keys there is, and the tests compare the shipped defaults with it.
 
 use crate::config::form::{At, Form, Located, not_a_word, plain_text};
 use crate::config::parse::{self, Wrong};
@@ -41,7 +41,7 @@ impl<'d> Reader<'d> {
         Reader { source, base, environment, problems, asked, set, variables }
     }
 
-    /// Notes a problem. What stands there is described by `form` unless `wrong` says it better.
+    /// Notes a problem. `form` describes what was found there unless `wrong` says it better.
     pub(super) fn problem(&mut self, at: &At, form: Option<&Form<'_>>, wrong: Wrong) {
         let last = at.key.rsplit(['.', ' ']).next().unwrap_or_default();
         let found = match form {

@@ -1,7 +1,7 @@
 //! Reads `[[routes]]`: which topics go through which profile to which queues.
 //!
-//! No two filters of all routes may intersect: some brokers would deliver such a message twice, others once, and nobody
-//! could say by which profile it was read. Fan-out is `queues = [..]`.
+//! No two filters of all routes may intersect: some brokers would deliver such a message twice, others once, and which
+//! profile read it could not be told. Fan-out is `queues = [..]`.
 
 use crate::config::RouteConfig;
 use crate::config::form::{At, Form, Located, not_a_word, plain_text};

@@ -38,7 +38,7 @@ const RESUBSCRIBE_AFTER: Duration = Duration::from_secs(300);
 const UNACKED_BYTES: u64 = 8 << 20;
 /// Shorter than the idle time-out of every NAT and broker seen.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// A commit that waits longer is no gain and delays every ack.
+/// A commit that waits longer gains nothing and delays every ack.
 const LINGER_MAX: Duration = Duration::from_secs(1);
 /// Words of `on_full`.
 pub(super) const ON_FULL: [(&str, OnFull); 2] = [("drop-oldest", OnFull::DropOldest), ("stop", OnFull::Stop)];

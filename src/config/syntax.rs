@@ -1,4 +1,4 @@
-//! What is wrong where the file is no TOML, in the words of somebody who edits it by hand.
+//! What is wrong where the file is not TOML, in the words of a technician who edits it by hand.
 
 use crate::config::problem::{ConfigProblem, Place, Source};
 use toml::de::Error;
@@ -6,7 +6,7 @@ use toml::de::Error;
 /// Quotes that word processors and chat programs put in the place of `"`.
 const TYPOGRAPHIC: [char; 8] = ['“', '”', '„', '‟', '‘', '’', '«', '»'];
 
-/// The problems of a file that is no TOML: one per line, because a parser that lost its way complains again.
+/// The problems of a file that is not TOML: one per line, because a parser that lost its way complains again.
 pub(super) fn problems(source: &Source<'_>, errors: &[Error]) -> Vec<ConfigProblem> {
     let mut problems: Vec<ConfigProblem> = errors.iter().map(|error| problem(source, error)).collect();
     let line = |problem: &ConfigProblem| match problem.place {
@@ -26,7 +26,7 @@ fn problem(source: &Source<'_>, error: &Error) -> ConfigProblem {
     ConfigProblem { file, place: source.place(span), key: String::new(), found, expected: String::new(), suggestion }
 }
 
-/// What stands there and what to do, from the line, the offending text and the parser's message.
+/// What was found there and what to do, from the line, the offending text and the parser's message.
 fn explain(line: &str, text: &str, message: &str) -> (String, String) {
     let said = |found: &str, suggestion: &str| (found.to_owned(), suggestion.to_owned());
     if line.contains(TYPOGRAPHIC) {

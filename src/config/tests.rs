@@ -150,7 +150,7 @@ fn every_example_of_the_shipped_file_can_be_used() {
             .join("\n")
             .replace("# url = \"https", "url = \"https")
             .replace("# credentials_file", "credentials_file");
-        // `id` stands in two sections; in [gateway] it needs nothing.
+        // Two sections have `id`; in [gateway] it needs nothing.
         let text = if section == "gateway" { text } else { with(&key, text) };
         parse(&text).unwrap_or_else(|said| panic!("{section}.{key}: {said}"));
     }

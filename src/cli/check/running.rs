@@ -1,4 +1,4 @@
-//! The broker as the running agent sees it: nobody else connects. Pure.
+//! The broker as the running agent sees it: the command itself does not connect. Pure.
 
 use crate::cli::check::Step;
 use crate::config::{Config, RouteConfig};

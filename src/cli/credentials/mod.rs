@@ -1,8 +1,8 @@
-//! `tidegate credentials import`: puts the IAM console's download where the agent reads it, readable by nobody else.
+//! `tidegate credentials import`: puts the IAM console's download where only the agent can read it.
 //!
 //! As a systemd credential ([`at_rest`]) the file belongs to root alone, and the agent's user sees a copy in memory that
-//! systemd makes at each start: somebody who breaks out of the agent's sandbox finds no key on the disk. So the configuration
-//! is made to read that copy, and the plain file goes ([`mod@reference`]).
+//! systemd makes at each start: an attacker who breaks out of the agent's sandbox finds no key on the disk. So the
+//! configuration is made to read that copy, and the plain file goes ([`mod@reference`]).
 
 pub(super) mod at_rest;
 mod reference;
@@ -48,7 +48,7 @@ pub(super) fn import(file: &Path, to: Option<&Path>, config: &Path, systemd: boo
     };
     let place = to.map_or_else(|| configured(config), Path::to_owned);
     let systemd = systemd || to.is_none() && place.starts_with(HANDED_OVER);
-    // What it hands over nobody else can: without it the agent would have no key.
+    // Only systemd can hand it over: without systemd the agent would have no key.
     if let Some(why) = systemd.then(at_rest::no_systemd).flatten() {
         complain!("nothing is changed: {why}; import it without --systemd, with --to {DEFAULT_PLACE}");
         return ExitCode::Failed;
@@ -120,7 +120,7 @@ fn take_plain_away(places: &Places, key: &AccessKey, config: &Path) -> Vec<Strin
         let file = config.display();
         let at = if at.is_empty() { format!("{file}, each [queues.NAME] with this key") } else { at.join(", ") };
         let mut lines = vec![format!("{file} is not changed: {why}. Write at {at}:"), format!("    {line}")];
-        // Where nobody knows which file it was, it is most likely the package's.
+        // Where the configuration does not tell which file it was, it is most likely the package's.
         let plain = BTreeSet::from([places.plain.clone()]);
         let files = if files.is_empty() { &plain } else { files };
         let there = files.iter().filter(|file| file.exists());
@@ -145,7 +145,7 @@ fn take_plain_away(places: &Places, key: &AccessKey, config: &Path) -> Vec<Strin
             files = former;
         }
     }
-    // A former import may have left it there; with this configuration nobody reads it.
+    // A former import may have left it there; with this configuration the agent does not read it.
     if !reads(config, &places.plain) {
         files.insert(places.plain.clone());
     }

@@ -141,7 +141,7 @@ fn queue(options: &InitOptions, answers: &mut Answers) -> Result<String, String>
         let url = answers.ask("The queue's URL, as the SQS console shows it?", "")?;
         match QueueUrl::parse(&url) {
             Ok(_) => return Ok(url),
-            // Without anybody to ask again, that is the end.
+            // With `--yes` there is no person to ask again, so that is the end.
             Err(why) if answers.yes => return Err(format!("{why}; give it with --queue")),
             Err(why) => note!("{why}"),
         }

@@ -114,7 +114,7 @@ impl Sink {
                 note!("{records} records written");
                 Ok(ExitCode::Done)
             }
-            // Whoever reads has seen enough.
+            // The reader at the other end of the pipe has seen enough.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::Done),
             Err(error) => {
                 complain!("cannot write {}: {error}; name a place with enough space with --out", out.display());

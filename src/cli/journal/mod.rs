@@ -120,14 +120,14 @@ fn looked(file: &Path, look: impl FnOnce(&View) -> Result<ExitCode, ExitCode>) -
 fn view(config: &Config) -> Result<View, ExitCode> {
     let path = &config.journal.path;
     let planted = folder::planted(path, &Trusted::with(service_user()));
-    // Where nobody can look, the view says why.
+    // Where this cannot be looked at, opening the view says why.
     if let Ok(Some(why)) = planted {
         return Err(failed(&JournalError::Planted(why)));
     }
     View::open(path).map_err(|error| failed(&error))
 }
 
-/// Trend what the journal's trouble is.
+/// Prints the journal's trouble; returns the exit code for it.
 fn failed(error: &JournalError) -> ExitCode {
     complain!("{error}");
     match error {

@@ -157,7 +157,7 @@ fn told(outcome: &Requeued, requeue: bool) -> Result<ExitCode, ExitCode> {
 
 /// No agent runs: the journal is opened for this alone.
 fn alone(config: &Config, which: &Which, requeue: bool) -> Result<Requeued, ExitCode> {
-    // There has to be one: this is no moment to make one.
+    // There has to be one: this command must not make one.
     view(config)?;
     as_owner(config)?;
     logging::start();

@@ -1,4 +1,4 @@
-//! The access keys: whether there are some, and what keeps them from whoever takes the card.
+//! The access keys: whether there are some, and what keeps them from a thief of the card.
 
 use crate::cli::check::Step;
 use crate::cli::credentials::at_rest::{AtRest, HANDED_OVER, Places, at_rest};

@@ -3,8 +3,8 @@
 //! With a TPM they are encrypted by it, so that the card alone does not give them away. Bound to no PCR that firmware or
 //! kernel measure: an update must not keep the unit from starting, for an agent that does not run loses readings. Nothing is
 //! relied on before it was decrypted again here. Power cuts must not either: to the TPM they look like guessing, and with an
-//! older systemd it locks, so it is not used there. Without a TPM they lie in plain, closed to all but root: systemd's host key
-//! would lie on the same card, so it keeps nobody out who has the card, and its loss would keep the unit from starting.
+//! older systemd it locks, so it is not used there. Without a TPM they lie in plain, closed to all but root: systemd's host
+//! key would lie on the same card, so it would not stop a thief of the card, and its loss would keep the unit from starting.
 
 use crate::cli::credentials::place_file;
 use crate::cli::new_file::{self, Owner};
@@ -14,17 +14,18 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Where systemd makes the copies; nobody writes there by hand.
+/// Where systemd makes the copies; only systemd writes there.
 pub(in crate::cli) const HANDED_OVER: &str = "/run/credentials";
 /// The credential's name: of the file that the unit sees, and within what is encrypted.
 pub(super) const NAME: &str = "credentials.csv";
 /// Where the package's configuration looks.
 pub(super) const DEFAULT_PLACE: &str = "/etc/tidegate/credentials.csv";
 /// Registers that the encryption is bound to, in the order of trial. None; where systemd cannot decrypt that again (252
-/// cannot: it looks for their bank all the same), one that neither firmware nor kernel writes.
+/// cannot: it looks for their bank anyway), one that neither firmware nor kernel writes.
 const PCRS: [&str; 2] = ["", "23"];
 
-/// The version from which systemd does not have the TPM guard against guessing what nobody can guess (its pull request 30728).
+/// The version from which systemd does not have the TPM guard against guessing what cannot be guessed (its pull request
+/// 30728).
 const UNGUARDED_MIN: u32 = 256;
 
 /// The places of a system, and its program.
@@ -138,7 +139,7 @@ fn drop_in(place: &Path, encrypted: bool) -> String {
 }
 
 fn place_drop_in(file: &Path, place: &Path, encrypted: bool) -> io::Result<()> {
-    // No secret: systemd's own tools read it for whoever asks.
+    // Not secret: systemd's own tools show it to any user.
     new_file::write(file, 0o644, Owner::default(), drop_in(place, encrypted).as_bytes())
 }
 

@@ -83,7 +83,7 @@ fn plain_file(queue: &crate::config::QueueConfig) -> Option<(String, PathBuf)> {
     }
 }
 
-/// Where the quoted value stands.
+/// The range of the quoted value in `text`.
 fn value_of(text: &str, queue: &str) -> Option<Range<usize>> {
     let document = DeTable::parse(text).ok()?;
     let queue = document.get_ref().get("queues")?.get_ref().as_table()?.get(queue)?;

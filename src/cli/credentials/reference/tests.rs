@@ -13,7 +13,7 @@ fn key(id: &str) -> (String, AccessKey) {
     (text, key)
 }
 
-/// One section per line of `queues`: its name, and what stands there about keys.
+/// One section per line of `queues`: its name, and what the section says about keys.
 fn config(queues: &[(&str, &str)]) -> String {
     let url = |name: &str| format!("url = \"https://sqs.eu-west-1.amazonaws.com/123456789012/{name}\"");
     let mut text = "# credentials_file = \"credentials.csv\"\n[mqtt]\nurl = \"mqtt://127.0.0.1:1883\"\n".to_owned();
