@@ -1,9 +1,9 @@
 //! Looks at topic and payload of each message and reads it by the profile that they speak for.
 //!
 //! The topic decides first: network servers have their own. Where two share one (ChirpStack 3 and 4, RAK) and where the
-//! topic is free text, a member that only one of them has decides. What speaks for nobody is read as plain values. The
-//! choice depends on the message alone, so a redelivery is read as the first delivery was; the record names the profile
-//! that was chosen.
+//! topic is free text, a member that only one of them has decides. What no server's topic or member marks is read as
+//! plain values. The choice depends on the message alone, so a redelivery is read as the first delivery was; the record
+//! names the profile that was chosen.
 
 use crate::json::scan::{Scalar, extract};
 use crate::profile::{Profile, ProfileOptions, REGISTRY};
@@ -73,7 +73,7 @@ fn chirpstack_or_rak(payload: &[u8]) -> &'static str {
     if rak { "rak" } else { "chirpstack-v3" }
 }
 
-/// By members that stand at the front of those who have them.
+/// By members at the front of the payload, for the servers that write them there.
 fn by_payload(payload: &[u8]) -> Option<&'static str> {
     if payload.trim_ascii_start().first() != Some(&b'{') {
         return None;

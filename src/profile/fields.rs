@@ -1,7 +1,7 @@
 //! What a profile reads of a message, and how an identity is made of it: the same for all profiles.
 //!
-//! A profile says what stands where ([`Fields`]); whether that is an identity, and what the group is called, is decided here
-//! and in [`crate::record::identity`]. A frame is one only with an EUI: without it nobody knows whose it is.
+//! A profile says what is where ([`Fields`]); whether that is an identity, and what the group is called, is decided here
+//! and in [`crate::record::identity`]. A frame is one only with an EUI: without it the device that sent it is unknown.
 
 use crate::clock::Moment;
 use crate::json::scan::Scalar;
@@ -34,7 +34,7 @@ pub(super) struct RawFrame {
     pub(super) raw: Vec<u8>,
 }
 
-/// What stands in a message, as far as identity goes.
+/// What a message holds, as far as identity goes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Fields {
     /// The device, an EUI in lower case where it is one.
@@ -45,7 +45,7 @@ pub(super) struct Fields {
     pub(super) application: Option<String>,
     /// The server's own id, kind of event in front, made by [`id`](crate::record::identity::id).
     pub(super) native: Option<String>,
-    /// A key that stands as it is, by the operator's choice, made by [`literal`](crate::record::identity::literal).
+    /// A key that is used as it is, by the operator's choice, made by [`literal`](crate::record::identity::literal).
     pub(super) literal: Option<String>,
     /// The radio frame.
     pub(super) frame: Option<RawFrame>,
@@ -143,8 +143,8 @@ pub(super) fn last_level(topic: &str) -> &str {
     topic.rsplit('/').next().unwrap_or_default()
 }
 
-/// The class of a message that is no event of a network server: text is taken for a state, anything else for bytes that
-/// nobody here can read.
+/// The class of a message that is not an event of a network server: text is taken for a state, anything else for bytes
+/// that no profile can read.
 pub(super) fn state_or_raw(payload: &[u8]) -> &'static str {
     if !payload.is_empty() && std::str::from_utf8(payload).is_ok() { "sensor.state" } else { "raw" }
 }

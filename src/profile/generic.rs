@@ -1,9 +1,9 @@
 //! Any payload: what tells a message comes from the configuration, as JSON pointers or a level of the topic.
 //!
-//! A pointer that finds nothing is as good as none. Only an `id` makes an identity: whoever points to one says that no two
-//! readings of a device have the same, ever. It may count per device, so the device (else the topic) and the journal
-//! stand beside it. A time or a counter makes none: counters start over at a boot, times are coarse, and two equal
-//! readings stay two. `counter` is still taken in a configuration, and not read.
+//! A pointer that finds nothing is as good as none. Only an `id` makes an identity: an operator who points to one says
+//! that no two readings of a device have the same, ever. It may count per device, so the key also has the device (else
+//! the topic) and the journal. A time or a counter makes none: counters start over at a boot, times are coarse, and two
+//! equal readings stay two. `counter` is still taken in a configuration, and not read.
 
 use crate::clock::Moment;
 use crate::json::pointer::Pointer;
@@ -17,7 +17,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
-/// Where a generic payload's device stands.
+/// Where a generic message names its device.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum DeviceAt {
     /// In the payload.

@@ -42,13 +42,13 @@ use std::borrow::Cow;
 pub struct ProfileOptions {
     /// What order is kept within.
     pub grouping: Grouping,
-    /// Where the device stands.
+    /// Where the message names its device.
     pub device: Option<DeviceAt>,
-    /// Where an id of the event stands.
+    /// Where it has an id of the event.
     pub id: Option<Pointer>,
-    /// Where the event's time stands.
+    /// Where it has the event's time.
     pub time: Option<Pointer>,
-    /// Where a counter stands: taken in a configuration, and not read; it makes no identity.
+    /// Where it has a counter: taken in a configuration, and not read; it makes no identity.
     pub counter: Option<Pointer>,
     /// Class of every record.
     pub record_type: Option<String>,
@@ -69,7 +69,7 @@ pub struct ProfileInfo {
     pub reads_pointers: bool,
     /// Whether it knows applications ([`Grouping::Application`]).
     pub knows_applications: bool,
-    /// Whether nobody has seen its messages on a gateway yet.
+    /// Whether its messages are known from documents alone, and were not seen on a gateway yet.
     pub documents_only: bool,
     /// What makes the SQS id, in words.
     pub key: &'static str,

@@ -18,7 +18,7 @@ pub(super) fn read(message: &Message) -> Fields {
         _ => "raw",
     };
     let [device, application, time] = extract(&message.payload, [&["deveui"], &["appeui"], &["time"]]);
-    // The device is the last EUI of the topic: that of the application may stand before it.
+    // The device is the last EUI of the topic: that of the application may come before it.
     let of_topic = || message.topic.rsplit('/').find_map(eui);
     Fields {
         device: fields::text(device).as_deref().and_then(eui).or_else(of_topic),

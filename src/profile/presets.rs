@@ -1,9 +1,9 @@
 //! Network servers that are known from documents alone: presets of `generic`, nothing but a table of pointers.
 //!
-//! Nobody has seen their messages on a gateway's own broker yet, and topics and bodies can be set by whoever configures
-//! the push. So a preset is exactly the `generic` route that [`Preset::toml`] prints, and a technician whose server says
-//! it another way copies that into the configuration and bends it. None has an `id`: whether theirs are unique is not known
-//! from a document, so nothing is taken for an identity until the operator says so.
+//! Their messages were not seen on a gateway's own broker yet, and the technician who configures the push can set topics
+//! and bodies. So a preset is exactly the `generic` route that [`Preset::toml`] prints, and a technician whose server
+//! says it another way copies that into the configuration and adapts it. None has an `id`: whether theirs are unique is
+//! not known from a document, so nothing is taken for an identity until the operator says so.
 //!
 //! Sources: `kerlink` the published description of Wanesy's push messages; `thingpark` and `loriot` public collections of
 //! their uplinks for payload converters; `tektelic` the maker's page on its broker integration, which names three members
@@ -13,7 +13,7 @@ use crate::profile::ProfileOptions;
 use crate::record::identity::Grouping;
 use std::fmt::Write;
 
-/// A row of the table: where things stand, as `generic` is told it.
+/// A row of the table: where a message has what, as `generic` is told it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Preset {
     /// Name in the configuration.

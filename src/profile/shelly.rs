@@ -1,8 +1,8 @@
 //! Shelly, second generation and later: `{id}/events/rpc`, `{id}/status/{component}`, `{id}/online`.
 //!
 //! Source: the maker's technical documentation. A notification names its device (`src`) and its time (`params/ts`, seconds
-//! with a fraction); a status has neither; `online` is retained. There is no id, so no identity: one notification may say twice what was
-//! said in the same moment. Published at QoS 1.
+//! with a fraction); a status has neither; `online` is retained. There is no id, so no identity: one notification may
+//! repeat what another said in the same moment. Published at QoS 1.
 
 use crate::json::scan::extract;
 use crate::profile::fields::{self, Fields, state_or_raw};

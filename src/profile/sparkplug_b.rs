@@ -1,9 +1,9 @@
 //! Sparkplug B: `spBv1.0/{group}/{N,D}{BIRTH,DATA,DEATH}/{node}[/{device}]` in protobuf, `spBv1.0/STATE/{host}` in JSON.
 //!
-//! Source: the published specification, chapters on topics and payloads. `seq` (0 to 255, then again) is a counter and the
-//! timestamp a coarse time, so nothing here is an identity. Metrics are often known by alias alone, their names stand in
-//! the births of node and device: all travel as they are, so a node and its devices are one group, in one order. Brokers
-//! that turn dots into slashes (RabbitMQ) give `spBv1/0/…`, which is read as well. Published at QoS 0.
+//! Source: the published specification, chapters on topics and payloads. `seq` (0 to 255, then again) is a counter and
+//! the timestamp a coarse time, so nothing here is an identity. Metrics are often known by alias alone, and the births of
+//! node and device give their names: all travel as they are, so a node and its devices are one group, in one order.
+//! Brokers that turn dots into slashes (RabbitMQ) give `spBv1/0/…`, which is read as well. Published at QoS 0.
 
 use crate::json::scan::extract;
 use crate::profile::fields::{self, Fields};

@@ -1,9 +1,9 @@
 //! The Things Stack 3, and what is built on it: `v3/{application}@{tenant}/devices/{device}/{up,join,down/…,…}`.
 //!
 //! Source: the stack's documentation of its data formats and MQTT server. The unique id is a ULID in one of the
-//! `correlation_ids`, whose order varies: the entry that starts with `as:up:`, for uplinks also `gs:uplink:`, which stands
-//! alone in some. One id may stand in several messages (an uplink and what was solved from it, a relay's and that of the
-//! device behind it), so kind and bytes are part of the key. Where an uplink has no such id, its frame counts with
+//! `correlation_ids`, whose order varies: the entry that starts with `as:up:`, for uplinks also `gs:uplink:`, which is
+//! the only one in some. Several messages may have one id (an uplink and what was solved from it, a relay's and that of
+//! the device behind it), so kind and bytes are part of the key. Where an uplink has no such id, its frame counts with
 //! `session_key_id`, which each join makes anew. Zeros are left out. The server publishes at QoS 0 and cannot do better.
 
 use crate::json::scan::{Scalar, extract};

@@ -1,9 +1,9 @@
 //! Zigbee2MQTT: `zigbee2mqtt/{friendly name}`, where a friendly name may hold slashes, spaces, any letter.
 //!
 //! Source: the bridge's documentation of its topics. States have no id and no counter, and `last_seen` (where it is
-//! switched on: `advanced: last_seen`) is no identity either: it stands still while a group of lamps is switched, and equal
-//! states are equal readings. So every message is a record of its own; what the bridge retains is known by the topic's last
-//! value.
+//! switched on: `advanced: last_seen`) is not an identity either: it stays the same while a group of lamps is switched,
+//! and equal states are equal readings. So every message is its own record; what the bridge retains is known by the
+//! topic's last value.
 //! The device is its IEEE address where the message or the topic tells it (`include_device_information`), else its
 //! friendly name. `bridge/…` has no device.
 
@@ -24,7 +24,7 @@ pub(super) fn read(message: &Message) -> Fields {
 }
 
 /// The friendly name: what follows the base topic. Where single attributes are published (`output: attribute`), the
-/// attribute is the last level, and the payload is no object.
+/// attribute is the last level, and the payload is not an object.
 fn name(message: &Message) -> Option<&str> {
     let (_, rest) = message.topic.split_once('/')?;
     if rest == "bridge" || rest.starts_with("bridge/") {

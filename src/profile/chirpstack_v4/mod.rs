@@ -3,13 +3,13 @@
 //! - One topic carries either encoding, with no marker, so it is told per message by its first bytes. Both are read into
 //!   the same facts, and the server's part of a key is made of those; the payload's hash behind it is each one's own.
 //! - `deduplicationId` is unique per event *of a kind*: the log of a failed codec shares its uplink's, an acknowledgement
-//!   and a status that of the uplink that brought them. So the kind stands in every key. One uplink may also cause several
+//!   and a status that of the uplink that brought them. So every key names the kind. One uplink may also cause several
 //!   `location` and `integration` events, and that of a relay shares its id with the one it brought: their bytes differ.
-//! - `txack` has no such id: the queue item's stands in. For a downlink that was never queued there is a 32-bit random
+//! - `txack` has no such id: the queue item's takes its place. For a downlink that was never queued there is a 32-bit random
 //!   number, too short to be unique: it counts only with a device and a time finer than a second. `log` is known by its
 //!   context, where its time is as fine: one queue item may fail more than once.
 //! - Members at their default are left out by servers before December 2022, in JSON as in protobuf: absent is zero.
-//! - ChirpStack never retains; where somebody made it do so, the native key still recognises the event.
+//! - ChirpStack never retains; where a bridge or script makes it do so, the native key still recognises the event.
 
 mod protobuf;
 
@@ -173,7 +173,7 @@ fn read(kind: Option<Kind>, payload: &[u8]) -> Fields {
 
 fn read_json(kind: Option<Kind>, payload: &[u8]) -> Fields {
     let text = |scalar: Option<Scalar<'_>>| scalar.and_then(Scalar::text).map(|t| t.into_owned()).unwrap_or_default();
-    // These stand at the front of every event, so of most payloads a few hundred bytes are looked at.
+    // These are at the front of every event, so of most payloads a few hundred bytes are looked at.
     let [id, time, dev_eui, application_id] = extract(
         payload,
         [&["deduplicationId"][..], &["time"], &["deviceInfo", "devEui"], &["deviceInfo", "applicationId"]],

@@ -67,7 +67,7 @@ pub(super) struct Log {
     pub(super) context: HashMap<String, String>,
 }
 
-/// Reads an event; `None` when the payload is no protobuf message of this kind.
+/// Reads an event; `None` when the payload is not a protobuf message of this kind.
 pub(super) fn read(kind: Kind, payload: &[u8]) -> Option<Fields> {
     match kind {
         Kind::TxAck => {

@@ -115,7 +115,7 @@ fn auto_reads_every_sample_by_the_profile_of_its_folder() {
     for (folder, name) in folders {
         for (entry, message) in samples(folder) {
             let file = text(&entry, "file").expect("a file");
-            // A decoded object on a topic of the installer's speaks for nobody; a command to a device is no telemetry.
+            // A decoded object on the installer's own topic marks no server; a command to a device is not telemetry.
             let chosen = match file {
                 file if file.starts_with("milesight/uplink-decoded") => "plain",
                 "multitech/clear-empty.bin" => "plain",

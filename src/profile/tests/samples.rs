@@ -115,7 +115,7 @@ fn configured(entry: &Value) -> Profile {
 
 #[test]
 fn every_generic_sample_tells_the_device_and_time_that_it_carries() {
-    // Not one valid JSON text, so the index names no device; skimming finds what stands in the part that can be read.
+    // Not one valid JSON text, so the index names no device; skimming finds what is in the part that can be read.
     let skimmed = HashMap::from([
         ("generic/nan-literals.json", "m"),
         ("generic/duplicate-keys.json", "a"),
@@ -138,7 +138,7 @@ fn every_generic_sample_tells_the_device_and_time_that_it_carries() {
         }
         let time = text(&entry, "time").filter(|_| !unusable.contains(&file));
         assert_eq!(identity.event_time.as_deref(), time, "{file}");
-        // A time or a counter is no identity.
+        // Neither a time nor a counter is an identity.
         assert_eq!((identity.key_kind, identity.key), (KeyKind::Arrival, None), "{file}");
     }
 }

@@ -1,4 +1,4 @@
-//! What publishers say that is no identity, each in its own form.
+//! What publishers say that is not an identity, each in its own form.
 
 use crate::record::event_time::EventTime;
 

@@ -1,4 +1,4 @@
-//! Sameness is no repetition: what may make a key, tried on every profile, and the readings that were once taken for
+//! Sameness is not repetition: what may make a key, tried on every profile, and the readings that were once taken for
 //! repeats (`tests/cases`).
 
 mod dialects;
@@ -101,15 +101,15 @@ proptest! {
         // Some installations put a prefix in front; these have topics of the installer's.
         let prefixed = Message { topic: format!("{prefix}{}", message.topic), ..message.clone() };
         let elsewhere = Message { topic: free, ..message.clone() };
-        // `auto` chooses by the topic, so what stands elsewhere may be read by another one.
+        // `auto` chooses by the topic, so another profile may read what comes under another topic.
         for profile in all_profiles(Grouping::Device).into_iter().filter(|profile| profile.name() != "auto") {
-            // What stands in the topic alone is that topic's: a device by the samples, for an id of the operator's.
+            // What the topic alone has is that topic's: a device by the samples, for an id of the operator's.
             let wanted = key(&profile, &message);
             if wanted.as_ref().is_none_or(|key| key.starts_with("id.") && key.contains(".t.")) {
                 continue;
             }
             prop_assert_eq!(key(&profile, &prefixed), wanted.clone(), "{}", profile.name());
-            // Where the device stands in the topic alone, it is another one's.
+            // Where the topic alone names the device, the moved message has another one.
             let device = |message| profile.identify(message, RECEIVED, JOURNAL).device;
             let free = matches!(profile.name(), "milesight" | "microshare" | "generic" | "kerlink");
             if free && device(&message) == device(&elsewhere) {
