@@ -39,7 +39,7 @@ pub enum Failpoint {
     ForgetHoles,
     /// A delivery whose topic and bytes came before is taken for a repeat, whatever the broker says of it.
     SameIsRepeat,
-    /// Payloads stand in the journal's files as they came.
+    /// The journal's files hold payloads as they came.
     ForgedFrame,
     /// Frames inside other frames are taken for ours.
     FrameInFrame,

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks a mutex, whoever panicked while holding it: every critical section leaves its data whole.
+/// Locks a mutex, also after a thread panicked while holding it: every critical section leaves its data whole.
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,7 +2,7 @@
 //!
 //! Two filters that intersect make some brokers deliver a message twice and others once, so the configuration refuses
 //! them; that is decided here from the filters alone, without a topic at hand. By MQTT 3.1.1, section 4.7: `+` is one
-//! level, empty ones too; `#` is any number of levels, none too, and stands last; neither matches the first level of a
+//! level, empty ones too; `#` is any number of levels, none too, and comes last; neither matches the first level of a
 //! topic that starts with `$`.
 
 /// Longest topic or filter in bytes: MQTT writes its length in 16 bits.
@@ -69,7 +69,7 @@ pub fn matches_delivered(filter: &str, topic: &str) -> bool {
 /// Which of some routes, each with its filters, takes a delivery on this topic: one with a filter that matches as it is
 /// written, else one with a filter that matches with slashes for its dots; the first of them.
 ///
-/// Two routes may meet in the second form alone. That is no mistake in a configuration: only one broker's topics look so.
+/// Two routes may meet in the second form alone. That is not a mistake in a configuration: only one broker's topics look so.
 pub fn route_of<'a, R, F>(routes: R, topic: &str) -> Option<usize>
 where
     R: IntoIterator<Item = F, IntoIter: Clone>,

@@ -1,19 +1,19 @@
 //! Text of other people's, made fit to be looked at.
 //!
-//! Whoever may publish to the broker chooses topics, device names and payloads, and these reach terminals, logs and the
-//! page. A control character can move a terminal's cursor, recolour it or answer for its user; a bidirectional one turns the
-//! text around it. Neither gets out of here:
+//! A client that may publish to the broker chooses topics, device names and payloads, and these reach terminals, logs and
+//! the page. A control character can move a terminal's cursor, recolour it or answer for its user; a bidirectional one
+//! turns the text around it. Neither gets out of here:
 //!
 //! - [`line()`] is for a value inside a line of ours: nothing in it ends the line, so it cannot forge another one;
 //! - [`text`] is for what leaves the process: line ends and tabs are ours and stay;
-//! - [`json`] is for JSON, where the same characters stand as escapes: a program still reads exactly what was sent.
+//! - [`json`] is for JSON, where the same characters appear as escapes: a program still reads exactly what was sent.
 //!
 //! What looks odd and does no harm (letters of any script, emoji, blanks of any width) stays.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Stands where something was taken out: U+FFFD, Unicode's own sign for it.
+/// Replaces what was taken out: U+FFFD, Unicode's own sign for it.
 const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 
 /// Whether a terminal or a browser would do something at this character instead of showing it: general category Cc, the

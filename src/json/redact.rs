@@ -5,14 +5,14 @@
 //! a repeated name that some parsers would take. Numbers, order, white space, repeated members and half surrogates
 //! elsewhere stay. Recursion is as deep as the longest pointer.
 //!
-//! What is no JSON is skimmed as far as brackets, strings and commas tell; behind the place where they tell no more, and in
-//! protobuf, nothing is found. Who must not send a secret should not let the network server publish it.
+//! What is not JSON is skimmed as far as brackets, strings and commas tell; behind the place where they tell no more, and
+//! in protobuf, nothing is found. An operator who must not send a secret should not let the network server publish it.
 
 use crate::json::pointer::Pointer;
 use crate::json::scan::Scan;
 use std::borrow::Cow;
 
-/// What stands in place of a value, as JSON.
+/// What takes a value's place, as JSON.
 const INSTEAD: &[u8] = b"\"redacted\"";
 
 /// `json` without the values at `pointers`; borrowed where none of them is there.
@@ -47,7 +47,7 @@ pub fn redact<'a>(json: &'a [u8], pointers: &[Pointer]) -> Cow<'a, [u8]> {
     Cow::Owned(out)
 }
 
-/// Whether the name may stand in the text: as it is, or written with escapes.
+/// Whether the text may hold the name: as it is, or written with escapes.
 fn may_hold(json: &[u8], name: &[u8]) -> bool {
     json.windows(name.len()).any(|window| window == name) || json.windows(2).any(|pair| pair == b"\\u")
 }

@@ -47,8 +47,8 @@ impl EventTime {
         (EARLIEST_S..LATEST_S).contains(&seconds).then_some(EventTime { seconds, fraction })
     }
 
-    /// Whether it tells apart what happened within one second. A fraction of zeros does not: whoever writes whole seconds may
-    /// write them so.
+    /// Whether it tells apart what happened within one second. A fraction of zeros does not: a clock of whole seconds may
+    /// be written so.
     pub fn is_fine(&self) -> bool {
         self.fraction.bytes().any(|digit| digit != b'0')
     }

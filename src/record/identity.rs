@@ -99,7 +99,7 @@ pub fn id(parts: &[&str]) -> String {
     bounded(joined(parts), ID_CHARS_MAX - PAYLOAD_DIGITS - 1)
 }
 
-/// A key that stands as it is: as [`id`], for [`KeyCandidates::literal`].
+/// A key that is used as it is: as [`id`], for [`KeyCandidates::literal`].
 pub fn literal(parts: &[&str]) -> String {
     bounded(joined(parts), ID_CHARS_MAX)
 }

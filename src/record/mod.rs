@@ -61,7 +61,7 @@ pub enum KeyKind {
     /// A radio frame: device, session, counter, port, bytes and time, and the payload's hash.
     #[serde(rename = "f")]
     Frame,
-    /// Topic and bytes: journals of version 0.1.0 hold such records, no new one is made. It is no identity.
+    /// Topic and bytes: journals of version 0.1.0 hold such records, no new one is made. It is not an identity.
     #[serde(rename = "c")]
     Content,
     /// Nothing but its arrival, by a message with RETAIN that was not a replay.

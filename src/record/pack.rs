@@ -1,4 +1,4 @@
-//! Packs: several records as one value of the journal, what they have in common stands once.
+//! Packs: several records as one value of the journal, which holds once what they have in common.
 //!
 //! A pack is a row of CBOR maps, one after the other (RFC 8742): first what is common, then one map for each record, with
 //! the keys of the envelope ([`crate::record::codec`]). A record's envelope is its own map, laid over the common one; its number is
@@ -14,8 +14,8 @@ use crate::record::{Epoch, Number, Position};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
-/// A map of a pack. What is not there stands in the common map, or is absent. What is in the common map is in every record
-/// of the pack, so only keys stand there that each record has.
+/// A map of a pack. What it lacks is in the common map, or is absent. What is in the common map is in every record of the
+/// pack, so only keys are there that each record has.
 #[derive(Serialize, Deserialize, Default)]
 struct Fields<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -197,7 +197,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Records that stand together in one value, and the bytes of it.
+/// The records that one value holds together, and the bytes of it.
 #[derive(Debug)]
 pub struct Pack {
     /// The first record's number; the others follow without a hole.

@@ -37,7 +37,7 @@ pub struct TlsOptions {
     pub client_cert_file: Option<PathBuf>,
     /// Client key (PEM): PKCS#8, PKCS#1 or SEC1, not encrypted.
     pub client_key_file: Option<PathBuf>,
-    /// Whether `ca_file` stands instead of the public roots (a broker of one's own) or beside them (SQS behind a proxy
+    /// Whether `ca_file` replaces the public roots (the operator's own broker) or is added to them (SQS behind a proxy
     /// that inspects TLS). Without a `ca_file` the public roots hold either way.
     pub exclusive_ca: bool,
     /// Whether to offer HTTP/1.1, and it alone, by ALPN.
@@ -192,8 +192,8 @@ fn roots(options: &TlsOptions) -> Result<(RootCertStore, usize), TlsError> {
     Ok((roots, unreadable))
 }
 
-/// Adds one anchor unless it is there: most of the system's are the embedded ones, and each costs memory. `false` when
-/// it is no certificate.
+/// Adds one anchor unless it is there: most of the system's are the embedded ones, and each costs memory. `false` when it
+/// is not a certificate.
 fn add(roots: &mut RootCertStore, cert: &CertificateDer<'_>) -> bool {
     if roots.add(cert.clone()).is_err() {
         return false;

@@ -69,7 +69,7 @@ fn guess(pem: &[u8], wanted: &str) -> String {
         Some(label) if label.contains("ENCRYPTED") => "the key is encrypted; store it without a passphrase".into(),
         Some("TRUSTED CERTIFICATE") => "it is in OpenSSL's 'trusted' form; convert it with openssl x509".into(),
         Some(label) => {
-            // A label is at most what stands in one line of the file: never key material, but cut it all the same.
+            // A label is at most what one line of the file holds: never key material, but cut it anyway.
             let label: String = label.chars().take(40).filter(|c| !c.is_control()).collect();
             format!("expected {wanted}, found {label}")
         }

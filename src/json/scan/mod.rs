@@ -7,12 +7,12 @@
 //! is understood of a member that is skipped.
 //!
 //! Rules: of members with one name the *first* counts (the others are skipped, so one answer needs one look); a cut-off
-//! text gives what stands before the cut; a container at a pointer gives nothing; of several texts in one payload the
+//! text gives what comes before the cut; a container at a pointer gives nothing; of several texts in one payload the
 //! first is read. Recursion is as deep as the longest pointer ([`crate::json::pointer::LEVELS_MAX`]), never as deep as the payload.
 
 use std::borrow::Cow;
 
-/// A scalar as it stands in the payload, borrowed from it.
+/// A scalar as the payload has it, borrowed from there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scalar<'a> {
     /// A string; [`RawText::text`] reads it.
@@ -90,7 +90,7 @@ impl Iterator for Unescaped<'_> {
 }
 
 impl Unescaped<'_> {
-    /// What stands behind a backslash.
+    /// The character that the escape behind a backslash means.
     fn escape(&mut self) -> Option<char> {
         let letter = self.rest.chars().next()?;
         self.rest = &self.rest[letter.len_utf8()..];
@@ -122,8 +122,8 @@ fn hex4(text: &str) -> Option<u32> {
     u32::from_str_radix(digits, 16).ok()
 }
 
-/// Reads the scalars at `paths` (levels as from [`crate::json::pointer::Pointer::levels`]) in one pass, which
-/// ends as soon as each is decided. `None` where nothing stands, or a container, or something that is no JSON scalar.
+/// Reads the scalars at `paths` (levels as from [`crate::json::pointer::Pointer::levels`]) in one pass, which ends as
+/// soon as each is decided. `None` where there is nothing, or a container, or something that is not a JSON scalar.
 pub fn extract<'a, L: AsRef<str>, const N: usize>(json: &'a [u8], paths: [&[L]; N]) -> [Option<Scalar<'a>>; N] {
     let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
     let mut search =
@@ -221,7 +221,7 @@ pub(super) struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    /// The next byte that is no white space.
+    /// The next byte that is not white space.
     pub(super) fn peek(&mut self) -> Option<u8> {
         while matches!(self.bytes.get(self.at)?, b' ' | b'\t' | b'\r' | b'\n') {
             self.at += 1;
@@ -248,7 +248,7 @@ impl<'a> Scan<'a> {
         Some(RawText(&self.bytes[from..self.at - 1]))
     }
 
-    /// The bytes up to the next delimiter: a number, a literal, or what somebody's printer wrote instead (`NaN`).
+    /// The bytes up to the next delimiter: a number, a literal, or what a lax printer wrote instead (`NaN`).
     fn word(&mut self) -> &'a [u8] {
         let rest = &self.bytes[self.at..];
         let len = rest.iter().position(|b| b" \t\r\n,:]}[{\"\0".contains(b)).unwrap_or(rest.len());

@@ -32,7 +32,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Every pointer into `value`, with what stands there.
+/// Every pointer into `value`, with the value that it finds.
 fn walk(value: &Value, pointer: String, out: &mut Vec<(String, Value)>) {
     match value {
         Value::Array(items) => {
