@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 /// What lies below the file system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Device {
-    /// No volatile cache: what the system wrote to it is there, so `sync_file_range` is worth something where the data
-    /// stands in place already.
+    /// No volatile cache: what the system wrote to it is there, so `sync_file_range` is worth something where the data is
+    /// in place already.
     Plain,
     /// A volatile cache: only a full sync empties it, and pages are lost one by one.
     Volatile,
@@ -147,7 +147,7 @@ impl Disk {
                 self.syncs.insert(*sync, begun);
             }
             Event::SyncEnd { sync } => {
-                // One that began before this run's time is nobody's.
+                // One that began before this run's time counts for nothing.
                 let begun = self.syncs.remove(sync)?;
                 self.synced(begun);
             }

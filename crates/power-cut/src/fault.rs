@@ -1,8 +1,8 @@
 //! Calls that fail on purpose: which of the coming ones below the recorded folder are answered with an error, and which.
 //!
-//! A plan is a list, taken in order: each entry counts the calls of its kind from the moment when it is its turn, lets some
-//! pass, and refuses the next ones. What is refused had no effect, except that the first refused write may have written its
-//! first half, and a refused sync leaves nobody knowing what reached the device ([`crate::Event::SyncFailed`]).
+//! A plan is a list, taken in order: each entry counts the calls of its kind from the moment when it is its turn, lets
+//! some pass, and refuses the next ones. What is refused had no effect, except that the first refused write may have
+//! written its first half, and after a refused sync it is unknown what reached the device ([`crate::Event::SyncFailed`]).
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -68,7 +68,7 @@ struct Plan {
 }
 
 static PLAN: Mutex<Plan> = Mutex::new(Plan { left: Vec::new(), seen: 0 });
-/// Faults that are left: nobody takes the lock where there is none.
+/// Faults that are left: without one, no call takes the lock.
 static LEFT: AtomicU64 = AtomicU64::new(0);
 /// Calls refused since the recording began.
 static REFUSED: AtomicU64 = AtomicU64::new(0);

@@ -1,6 +1,6 @@
 //! One file on the disk: what of it is certain, and what a cut may leave of the rest.
 //!
-//! Data stands in pages of 4 KB. The page cache holds a page as a whole, with all writes so far, and hands it to the device
+//! Data is in pages of 4 KB. The page cache holds a page as a whole, with all writes so far, and hands it to the device
 //! whenever it likes: so what a cut leaves of a page is its contents after one of the writes since it was last synced, or
 //! before all of them; each page for itself, so writes to different pages are reordered at will. A device writes sectors
 //! of 512 bytes: a page that was being written is torn between two of its versions. The length is metadata, kept or lost

@@ -1,7 +1,7 @@
 //! The recorder: one folder of this process at a time, its changes and syncs in the order in which they took effect.
 //!
-//! A call that changes something runs under the recorder's lock, together with its note: so the order of the trace is
-//! the order of the effects, and while the lock is held the folder stands still. A sync does not hold the lock, because
+//! A call that changes something runs under the recorder's lock, together with its note: so the order of the trace is the
+//! order of the effects, and while the lock is held the folder does not change. A sync does not hold the lock, because
 //! others write while a disk is busy; its beginning and its end are two notes. What a thread still does after its
 //! recording was finished belongs to no trace.
 
@@ -142,7 +142,7 @@ pub(crate) struct Sync {
     sync: u32,
 }
 
-/// Notes that a sync has returned; one that began in another recording is nobody's.
+/// Notes that a sync has returned; one that began in another recording is ignored.
 pub(crate) fn sync_ends(Sync { recording, sync }: Sync) {
     let mut log = log();
     if log.recording == recording && recording == RUNNING.load(Acquire) {
@@ -158,7 +158,7 @@ pub(crate) fn sync_fails(Sync { recording, sync }: Sync) {
     }
 }
 
-/// Notes a `sync_file_range` that was answered with success: to be told by whoever overrides that call.
+/// Notes a `sync_file_range` that was answered with success: the code that overrides that call calls this.
 pub fn range_synced(fd: i32, at: i64, len: i64) {
     let Some(handle) = handle_of(fd).filter(|_| is_recording()) else { return };
     let mut log = log();

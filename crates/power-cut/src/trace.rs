@@ -1,8 +1,8 @@
 //! A trace: what happened below the folder, in order.
 //!
-//! An event stands in the trace at the moment at which the call had its effect: the recorder holds its lock over call and
-//! note. Syncs alone have a beginning and an end, because others may write in between: a sync counts for what was written
-//! before it began, and only once it has returned.
+//! An event's place in the trace is the moment at which the call had its effect: the recorder holds its lock over call
+//! and note. Syncs alone have a beginning and an end, because others may write in between: a sync counts for what was
+//! written before it began, and only once it has returned.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,7 @@ pub enum Event {
     Write {
         /// To what.
         handle: u32,
-        /// Where the first of them stands.
+        /// Offset of the first of them in the file.
         at: u64,
         /// The bytes.
         #[serde(with = "serde_bytes")]
@@ -49,8 +49,8 @@ pub enum Event {
         /// Which one.
         sync: u32,
     },
-    /// It returned with an error. The kernel calls the pages clean all the same: a later sync says nothing of them, and only
-    /// what is written to them anew goes to the device again.
+    /// It returned with an error. The kernel calls the pages clean nevertheless: a later sync says nothing of them, and
+    /// only what is written to them anew goes to the device again.
     SyncFailed {
         /// Which one.
         sync: u32,

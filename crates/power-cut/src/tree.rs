@@ -68,7 +68,7 @@ impl Tree {
         self.dirs.get(&dir)?.get(name).copied()
     }
 
-    /// What stands at a place.
+    /// The node at a place.
     pub(crate) fn get(&self, place: &Place) -> Option<Node> {
         self.at(place.dir, &place.name)
     }

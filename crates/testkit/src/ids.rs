@@ -218,7 +218,7 @@ async fn copy(
     let (mut buffer, mut out) = (Vec::new(), Vec::new());
     loop {
         if from.read_buf(&mut buffer).await? == 0 {
-            // Whoever ends its half ends the connection: no MQTT client half-closes.
+            // A side that ends its half ends the connection: no MQTT client half-closes.
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let mut done = 0;

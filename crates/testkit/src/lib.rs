@@ -1,6 +1,6 @@
 //! Peers, faults and the checker that the demo, the integration tests and the benches share.
 //!
-//! The crate stands outside the agent: it starts the agent as a process, surrounds it with peers (a broker, a queue, a
+//! The crate is outside the agent: it starts the agent as a process, surrounds it with peers (a broker, a queue, a
 //! link that can be cut) and judges what came out against what went in. It never links the agent, so nothing the agent
 //! believes can leak into the judgement.
 //!

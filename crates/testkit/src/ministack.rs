@@ -1,4 +1,4 @@
-//! ministack: somebody else's SQS, with signatures and IAM policies enforced.
+//! ministack: another project's SQS, with signatures and IAM policies enforced.
 //!
 //! The stub shares our reading of the service; this emulator does not. It is a Python program in an environment of its
 //! own, put there by `scripts/peers.sh`; its application is served on loopback only, because its own command would listen

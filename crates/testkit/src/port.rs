@@ -1,9 +1,9 @@
-//! A loopback port that stays ours while nobody listens on it.
+//! A loopback port that stays ours while no process listens on it.
 //!
-//! Peers are stopped and started again on the same port. Choosing a free port by binding and closing would let somebody
-//! else take it in between. So the port is held by a socket that is bound and never listens: to connect is refused, the
-//! kernel gives the port to nobody else as a free one, and a listener that sets `SO_REUSEADDR` (all of our peers do) can
-//! still take it. Linux checks the conflict only between listening sockets.
+//! Peers are stopped and started again on the same port. Choosing a free port by binding and closing would let another
+//! process take it in between. So the port is held by a socket that is bound and never listens: to connect is refused,
+//! the kernel gives the port to no other process as a free one, and a listener that sets `SO_REUSEADDR` (all of our peers
+//! do) can still take it. Linux checks the conflict only between listening sockets.
 
 use crate::{Error, Result};
 use std::net::{Ipv4Addr, SocketAddr};

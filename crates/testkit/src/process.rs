@@ -62,7 +62,7 @@ impl Process {
         self.signal(Signal::USR1)
     }
 
-    /// Sends SIGSTOP: it stands still until [`Process::thaw`].
+    /// Sends SIGSTOP: the process stops until [`Process::thaw`].
     pub fn freeze(&self) -> Result<()> {
         self.signal(Signal::STOP)
     }

@@ -99,7 +99,7 @@ impl CuttingProxy {
         self.accepting.is_some()
     }
 
-    /// Stops accepting: to connect succeeds, and nobody answers. Existing connections go on.
+    /// Stops accepting: to connect succeeds, and no answer comes. Existing connections continue.
     pub fn pause(&self) {
         self.change(|link| link.paused = true);
     }

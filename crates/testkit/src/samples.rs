@@ -1,6 +1,6 @@
 //! The samples in `tests/samples`, by the profile that reads them.
 
-/// Folder of samples, profile that reads them. ChirpStack 4 and plain values stand apart: their tests ask more of them.
+/// Folder of samples, profile that reads them. ChirpStack 4 and plain values are not here: their tests ask more of them.
 pub const FOLDERS: [(&str, &str); 17] = [
     ("chirpstack-v3", "chirpstack-v3"),
     ("chirpstack-gateway", "chirpstack-gateway"),

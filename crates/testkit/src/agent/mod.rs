@@ -110,7 +110,7 @@ impl AgentProcess {
         }
     }
 
-    /// SIGSTOP: it stands still, with its connections open, until [`AgentProcess::thaw`].
+    /// SIGSTOP: it stops, with its connections open, until [`AgentProcess::thaw`].
     pub fn freeze(&mut self) -> Result<()> {
         self.running()?.freeze()
     }

@@ -7,7 +7,7 @@ use crate::{Error, Result};
 use std::net::SocketAddr;
 use std::path::Path;
 
-/// A broker that somebody else wrote.
+/// A broker of another project.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum BrokerKind {
     /// Mosquitto of the distribution.
@@ -37,7 +37,7 @@ impl BrokerKind {
     }
 
     /// Whether it says so when it does (DUP), under the same packet id. rumqttd 0.20.0 does neither; it also cuts the
-    /// connection of whoever asks for `$SYS`, so that it happens at every first connection.
+    /// connection of a client that asks for `$SYS`, so that it happens at every first connection.
     pub fn says_again(self) -> bool {
         self != BrokerKind::Rumqttd
     }

@@ -1,8 +1,8 @@
 //! Brokers: one inside the process for speed, the real ones for the verdict.
 //!
 //! The embedded one and Mosquitto keep sessions and lose nothing by themselves as they are set up here: queues without a
-//! count, bounded by bytes. What passes on the embedded one is run against Mosquitto as well, because the embedded one is
-//! nobody's broker in the field. The others are brokers as people find them, with the settings that they come with: what
+//! count, bounded by bytes. What passes on the embedded one is run against Mosquitto as well, because no gateway in the
+//! field runs the embedded one. The others are brokers as people find them, with the settings that they come with: what
 //! an agent must get along with ([`AnyBroker`]).
 
 mod any;

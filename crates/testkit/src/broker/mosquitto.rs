@@ -1,4 +1,4 @@
-//! Mosquitto, the broker that stands on the gateways: a real process with a configuration of our making.
+//! Mosquitto, the broker that the gateways run: a real process with a configuration of our making.
 //!
 //! The port is held while it is down, so it comes back where its clients look for it. Persistence is a folder of the
 //! instance: what it saved is there after a stop, and what it had saved is there after a kill.
@@ -72,7 +72,7 @@ pub struct MosquittoOptions {
     pub max_queued_bytes: u64,
     /// Keep sessions on disk; saved at a stop and after so many changes.
     pub autosave_after_changes: Option<u32>,
-    /// Users with their passwords; empty: anybody may connect.
+    /// Users with their passwords; empty: any client may connect.
     pub users: Vec<(String, String)>,
     /// Lines of the access control file; empty: everybody may do everything.
     pub acl: Vec<String>,
@@ -83,7 +83,7 @@ pub struct MosquittoOptions {
 }
 
 impl Default for MosquittoOptions {
-    /// Window 100, unlimited count within 1 GiB, saved after 1,000 changes, open to anybody.
+    /// Window 100, unlimited count within 1 GiB, saved after 1,000 changes, open to any client.
     fn default() -> MosquittoOptions {
         MosquittoOptions {
             release: MosquittoRelease::Installed,

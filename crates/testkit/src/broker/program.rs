@@ -111,8 +111,8 @@ pub(super) const AEDES: Recipe = Recipe {
     },
 };
 
-/// amqtt, as its own command runs it. It keeps nothing for a client that was let in as anybody, so whoever gives a user name
-/// is let in, and nobody else ([`super::AnyBroker::credentials`]).
+/// amqtt, as its own command runs it. It keeps nothing for a client that was let in without a user name, so it is set up
+/// to let in every client that gives one, and no other ([`super::AnyBroker::credentials`]).
 pub(super) const AMQTT: Recipe = Recipe {
     name: "amqtt",
     needs: "amqtt/amqtt",

@@ -7,8 +7,8 @@
 //!
 //! - a record is the delivery of an equal sending, and each sending has one record: a reading counts once, however equal;
 //! - an acknowledged sending without a record is lost, one that was never acknowledged may be missing;
-//! - a record that is nobody's delivery must say that it may be a redelivery, and something equal must have been sent before;
-//!   a record that says so may still be the first of its reading, because whoever is in doubt marks.
+//! - a record that is the delivery of no sending must say that it may be a redelivery, and something equal must have been
+//!   sent before; a record that says so may still be the first of its reading, because an agent in doubt marks.
 //!
 //! A reading that is lost in one place and too much in another is out of order. A queue's own repeats (one id twice) are
 //! judged where ids are ([`super::judge`]): here the first of them counts.
@@ -42,7 +42,7 @@ pub struct BareVerdict {
     pub duplicated: usize,
     /// Readings that came at another place of their row.
     pub out_of_order: usize,
-    /// Records of what nobody sent.
+    /// Records of what no publisher sent.
     pub strangers: usize,
     /// The first few offences in words.
     pub details: Vec<String>,
@@ -83,7 +83,7 @@ pub fn adopt(published: &mut Published, delivered: &[Delivered], prefix: &str) -
     let odd = documents(delivered, prefix);
     let mut known = HashSet::new();
     let item = |event: &Value| Item { id: text(&event["id"]), group: text(&event["partitionkey"]), confirmed: true };
-    // What was delivered again stands where it came first.
+    // What was delivered again counts at the place where it came first.
     published.items.extend(odd.iter().map(item).filter(|item| known.insert(item.id.clone())));
     odd
 }
@@ -177,7 +177,7 @@ impl Row {
         (lost, extra)
     }
 
-    /// What may be done with the next sending and the next record: its cost, and where one stands then.
+    /// What may be done with the next sending and the next record: its cost, and the two indexes after it.
     fn steps(&self, i: usize, k: usize) -> impl Iterator<Item = (u32, usize, usize)> {
         let (sent, came) = (self.sent.get(i), self.came.get(k));
         let delivered = sent.zip(came).filter(|(sent, came)| sent.0 == came.0).map(|_| (0, i + 1, k + 1));

@@ -54,7 +54,7 @@ impl Published {
 pub struct Rules {
     /// Order within groups is promised (a FIFO queue).
     pub ordered: bool,
-    /// Position that each gateway's lane begins at; `None`: where the first delivered one stands.
+    /// Position that each gateway's lane begins at; `None`: that of the first delivered one.
     pub first_position: Option<u64>,
 }
 
@@ -68,7 +68,7 @@ impl Rules {
 /// What came of it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Verdict {
-    /// Records published and acknowledged by the broker, or published without an answer and delivered all the same.
+    /// Records published and acknowledged by the broker, or published without an answer and delivered nevertheless.
     pub published: usize,
     /// Records of these that were delivered, each counted once.
     pub delivered: usize,
@@ -86,7 +86,7 @@ pub struct Verdict {
     pub announced: usize,
     /// Two records on the same epoch and position of one gateway.
     pub clashes: usize,
-    /// Delivered ids that nobody published, gap records apart.
+    /// Delivered ids that no publisher sent, gap records apart.
     pub strangers: usize,
     /// Deliveries that do not say which record they are.
     pub unreadable: usize,

@@ -1,4 +1,4 @@
-//! What a delivery says about itself: which record it is, where it stands, whether it may be a repeat.
+//! What a delivery says about itself: which record it is, its position, whether it may be a repeat.
 //!
 //! A structured CloudEvents body says it in members, a `raw` or `microshare` one in message attributes (`ce-id`,
 //! `sequence`, `possibleduplicate` …).

@@ -149,7 +149,7 @@ pub(crate) fn refused(refusal: &Refusal, stamp: Stamp) -> Response<AnswerBody> {
     json_answer(refusal.status, &body, headers, stamp)
 }
 
-/// An error answer whose code stands where `telling` says.
+/// An error answer whose code is where `telling` says.
 pub(crate) fn refused_as(refusal: &Refusal, telling: Telling, stamp: Stamp) -> Response<AnswerBody> {
     let fault = if refusal.status < 500 { "Sender" } else { "Receiver" };
     let (code, mut headers) = (&refusal.query_code, HeaderMap::new());

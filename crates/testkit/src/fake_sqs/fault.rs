@@ -42,7 +42,7 @@ pub enum Fault {
         code: &'static str,
         /// HTTP status.
         status: u16,
-        /// Where the code stands.
+        /// Where the answer has the code.
         telling: Telling,
     },
     /// No answer until the plan is cleared; then the connection is closed.
@@ -51,7 +51,7 @@ pub enum Fault {
     DropRequest,
     /// A 200 with an empty body.
     EmptyOk,
-    /// A web page with this status: somebody else's answer.
+    /// A web page with this status: the answer of something other than SQS.
     Html {
         /// HTTP status.
         status: u16,
@@ -69,7 +69,7 @@ pub enum Fault {
     HalfMissing,
     /// The answer names the entries in the reverse order: honest, and to be taken so.
     Reversed,
-    /// The answer names as many entries, by ids that nobody sent.
+    /// The answer names as many entries, by ids that no request had.
     Strangers,
     /// This entry is accepted and named both as accepted and as failed.
     TwoMinds(usize),
@@ -96,12 +96,12 @@ pub enum Fault {
         index: usize,
         /// E.g. `InternalError` or `InvalidMessageContents`.
         code: &'static str,
-        /// `SenderFault` in the answer; implementations disagree about it, nobody should decide on it.
+        /// `SenderFault` in the answer; implementations disagree about it, no client should decide on it.
         sender_fault: bool,
     },
 }
 
-/// Where a refusal's code stands.
+/// Where an answer has a refusal's code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Telling {
     /// In the header of the query protocol and in the body, as SQS does it.

@@ -137,7 +137,7 @@ async fn serve_operation(
         }
         Operation::Delete { handles, batch } => {
             let deleted = shared.with_queue(queue, |q| calls::delete(q, &handles, batch, stamp))?;
-            // A group that was locked may have more to give to somebody who waits.
+            // A group that was locked may have more to give to a receiver that waits.
             shared.arrived.send_modify(|n| *n += 1);
             Ok(deleted)
         }

@@ -105,7 +105,7 @@ struct Session {
     connected: bool,
 }
 
-/// Where an uplink stands, in `items` and, if it is kept there, in `sendings`.
+/// Where an uplink is in `items` and, if it is kept there, in `sendings`.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     item: usize,

@@ -79,9 +79,9 @@ impl Device {
         }
     }
 
-    /// Its next reading as a sensor without any identity sends it, on a topic of its own. Every other device is a meter: a
+    /// Its next reading as a sensor without any identity sends it, on its own topic. Every other device is a meter: a
     /// bare number, the same one [`EQUAL_READINGS`] times in a row. The others are lamps, switched on and off while their
-    /// time stands still for [`SWITCHED_AT_ONCE`] messages.
+    /// time does not change for [`SWITCHED_AT_ONCE`] messages.
     pub fn bare_reading(&mut self) -> Uplink {
         self.counter += 1;
         let (topic, value) = if self.is_meter {

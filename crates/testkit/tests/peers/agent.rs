@@ -1,4 +1,4 @@
-//! The process harness, with a stand-in for the agent: a script that serves a status and minds its signals. The harness
+//! The process harness, with a substitute for the agent: a script that serves a status and minds its signals. The harness
 //! starts `PROGRAM run --config FILE` in its folder, so with Python as the program the script is the file called `run`.
 
 use crate::support::{QUEUE, stub};
