@@ -131,7 +131,7 @@ async fn killed_between_eviction_and_gap_record(sabotage: Option<&str>) -> (usiz
 async fn a_kill_between_an_eviction_and_its_gap_record_loses_no_announcement() {
     let (evicted, verdict) = killed_between_eviction_and_gap_record(None).await;
     assert_eq!(verdict.holes, 0, "{verdict:?}");
-    // What was on its way when it was evicted may have arrived all the same.
+    // What was on its way when it was evicted may have arrived nevertheless.
     assert!(verdict.lost > 0 && verdict.lost <= evicted && verdict.announced >= verdict.lost, "{verdict:?}");
     assert_eq!(
         (verdict.duplicated, verdict.out_of_order, verdict.clashes, verdict.strangers),

@@ -1,5 +1,5 @@
 //! The status page in a real browser (Chromium, by WebDriver): fine, offline, parked and full, on a desk and on a phone,
-//! light and dark. Screenshots stay in `target/screenshots`, for whoever wants to look.
+//! light and dark. Screenshots stay in `target/screenshots`, to be looked at.
 
 use crate::support::{LONG, config, drained, fleet, lane, mosquitto, online, stub};
 use base64::Engine as _;

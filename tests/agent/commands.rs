@@ -307,7 +307,7 @@ async fn a_bundle_has_what_helps_and_no_secret_wherever_one_was_planted() {
     let agent = online(configuration).await;
     let mut fleet = fleet(broker.addr(), 2, None);
     fleet.publish(5).await.unwrap();
-    // Somebody pasted what does not belong there.
+    // A technician pasted what does not belong there.
     let text = std::fs::read_to_string(agent.config_path()).unwrap();
     let pasted = "# password = \"planted-comment\"\n# mqtt://roof:planted-in-url@10.0.0.1\n";
     std::fs::write(agent.config_path(), format!("{pasted}{text}")).unwrap();

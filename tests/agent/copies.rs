@@ -10,7 +10,7 @@ use testkit::fake_sqs::SqsStub;
 
 const READINGS: usize = 5;
 
-/// An agent of this name that takes plain values, on a machine that tells of itself what stands in `machine`.
+/// An agent of this name that takes plain values, on a machine that tells of itself what the folder `machine` holds.
 fn gateway(name: &str, broker: SocketAddr, stub: &SqsStub, machine: &Path) -> AgentConfig {
     let environment = vec![("TIDEGATE_RIG_MACHINE".to_owned(), machine.display().to_string())];
     let (profile, topics, gateway) = ("plain".into(), vec!["a/#".into()], name.into());

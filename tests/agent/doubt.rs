@@ -58,7 +58,7 @@ async fn lost_and_resumed(minutes: u64, between: Between) -> (SqsStub, Vec<Arriv
     fleet.publish(40).await.unwrap();
     let refused = parked(&mut agent, 0).await;
     agent.wait_status("all waiting", LONG, |s| lane(s, "waiting") == 40).await.unwrap();
-    // The next attempt is one batch: it is accepted, and nobody hears of it. Then the lane is parked again.
+    // The next attempt is one batch: the queue accepts it, and the agent gets no answer. Then the lane is parked again.
     stub.faults().clear();
     stub.faults().push(Fault::AcceptThenDrop, When::Next(1));
     stub.faults().push(no, When::Always);
@@ -135,7 +135,7 @@ async fn resumed_after_a_kill_the_marks_are_where_the_window_may_have_passed() {
     futures_util::future::join_all(tries).await;
 }
 
-/// Nobody knows how long a reboot took: all say so, also within the window.
+/// The agent cannot know how long a reboot took: all say so, also within the window.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn resumed_after_a_reboot_all_say_so_even_within_the_window() {
     let tries = [1, 3, 4, 6].map(|minutes| try_at(minutes, Between::Reboot));

@@ -210,7 +210,7 @@ async fn sighup_says_that_the_cause_is_mended_and_a_parked_lane_tries_at_once() 
     stub.faults().push(Fault::Refuse { code: "AccessDenied", status: 403 }, When::Always);
     let parked = |s: &serde_json::Value| s["queues"][0]["drain"]["state"] == "parked";
     agent.wait_status("parked", LONG, parked).await.unwrap();
-    // Somebody mends the policy: nothing that the agent could see by itself before its next probe, 33 to 60 s away.
+    // An administrator mends the policy: nothing that the agent could see by itself before its next probe, 33 to 60 s away.
     stub.faults().clear();
     let since = std::time::Instant::now();
     agent.retry().unwrap();

@@ -25,7 +25,7 @@ fn metrics(text: &str) -> BTreeMap<String, f64> {
     samples
 }
 
-/// How many samples the official Python client's parser finds; it refuses what is no exposition.
+/// How many samples the official Python client's parser finds; it refuses what is not an exposition.
 fn parsed_elsewhere(exposition: &str) -> usize {
     let python = concat!(env!("CARGO_MANIFEST_DIR"), "/.peers/ministack/bin/python");
     let program = "import sys\nfrom prometheus_client.parser import text_string_to_metric_families as parse\n\
@@ -86,7 +86,7 @@ async fn page_json_metrics_and_command_say_the_same_and_it_is_true() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_server_is_read_only_and_strict_and_answers_no_other_name() {
     let stub = stub();
-    // Nobody listens there.
+    // No broker listens there.
     let mut agent = AgentProcess::start(PROGRAM, config("127.0.0.1:1".parse().unwrap(), &stub)).await.unwrap();
     agent.wait_status("up", LONG, |s| s["journal"].is_object()).await.unwrap();
     for method in ["POST", "PUT", "DELETE", "OPTIONS"] {

@@ -1,4 +1,4 @@
-//! The README's quick start is a recording: each command of its transcript is run here, and says what stands there.
+//! The README's quick start is a recording: each command of its transcript is run here, and says what the transcript shows.
 //!
 //! Between a real Mosquitto and the SQS stub, which answers for the name of AWS behind TLS and a proxy. What differs from a
 //! gateway is put back before the comparison (folders, the broker's port), and numbers and widths are not compared.

@@ -204,11 +204,11 @@ async fn after_a_clean_stop_nothing_comes_again() {
     assert_eq!(status["intake"]["possible_duplicates"], 0, "{status:#}");
 }
 
-/// What comes under a filter that nobody knows of is counted, shown and kept in part.
+/// What comes under a filter that the agent does not know of is counted, shown and kept in part.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_no_route_takes_is_counted_by_prefix_and_a_person_is_told() {
     let (stub, broker) = (stub(), mosquitto().await);
-    // A session of the agent's client id that holds a filter which nobody remembers.
+    // A session of the agent's client id that holds a filter which the agent does not remember.
     let mut options = MqttOptions::new(CLIENT_ID, broker.addr().ip().to_string(), broker.addr().port());
     options.set_clean_session(false);
     let (client, mut events) = AsyncClient::new(options, 8);
@@ -232,7 +232,7 @@ async fn what_no_route_takes_is_counted_by_prefix_and_a_person_is_told() {
     drained(&mut agent, 1).await;
 }
 
-/// A broker without memory loses the session with everything in it, and nobody was told.
+/// A broker without memory loses the session with everything in it, and reports that to no client.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_the_broker_did_not_keep_is_counted_and_a_person_is_told() {
     let stub = stub();

@@ -17,7 +17,7 @@ fn heard(socket: &UnixDatagram) -> String {
 async fn systemd_hears_ready_without_a_broker_then_the_watchdog_then_stopping() {
     let mut stub = SqsStub::start(StubOptions::default()).unwrap();
     stub.close().await;
-    // Port 1 answers nobody: neither broker nor queue is there.
+    // Port 1 answers no connection: neither broker nor queue is there.
     let target = QueueTarget::on_stub("main", &stub, "site.fifo");
     let config = AgentConfig::new("127.0.0.1:1".parse().unwrap(), target);
     let agent = AgentProcess::prepare(env!("CARGO_BIN_EXE_tidegate"), config).unwrap();

@@ -73,7 +73,7 @@ async fn on_the_lan_the_page_opens_to_the_token_alone_and_shows_payloads_only_wh
     std::fs::write(agent.config_path(), open("")).unwrap();
     let mut agent = agent;
     agent.spawn().unwrap();
-    // Without the file nobody gets in, and whoever asks on this machine is told why.
+    // Without the file no client gets in, and `status` on this machine says why.
     async fn closed(agent: &AgentProcess) -> String {
         tidegate(agent, &["status"]).await.0
     }

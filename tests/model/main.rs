@@ -157,7 +157,7 @@ impl World {
             Step::Trim => {
                 let need = |half: &Half| match half {
                     Half::Sound(book) => book.read_from,
-                    // Nobody can go on from it.
+                    // No start can continue from it.
                     Half::Blank | Half::Unsound => Number(u64::MAX),
                 };
                 let newest = need(&self.halves[1 - self.next]);

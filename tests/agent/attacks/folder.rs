@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use testkit::agent::AgentProcess;
 
-/// Somebody without rights here.
+/// A user without rights here.
 const NOBODY: u32 = 65_534;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

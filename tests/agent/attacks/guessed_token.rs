@@ -1,4 +1,4 @@
-//! Whoever has no token, or a wrong one, closes the page to nobody who has it, however many connections they use.
+//! Clients without a token, or with a wrong one, do not close the page to holders of it, however many connections they use.
 
 use super::visitor::{TOKEN, agent, assert_open, bearer, visit};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};

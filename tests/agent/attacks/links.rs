@@ -1,4 +1,4 @@
-//! No command writes through a link that somebody planted, or into a file that somebody else made.
+//! No command writes through a link that another user planted, or into a file that another user made.
 
 use crate::support::{config, stub, tidegate};
 use std::fs;
@@ -50,7 +50,7 @@ async fn a_planted_link_is_refused_and_a_foreign_file_replaced() {
             assert!(!Path::new(&text("not-there")).exists(), "{words:?}");
             fs::remove_file(&place).unwrap();
         }
-        // Made by somebody who keeps it open, and waits for what will be written.
+        // Made by another user who keeps it open, and waits for what will be written.
         fs::write(&place, "foreign").unwrap();
         fs::set_permissions(&place, fs::Permissions::from_mode(0o666)).unwrap();
         let mut before = fs::File::open(&place).unwrap();

@@ -1,5 +1,5 @@
-//! Attacks that once worked, tried again: by whoever may publish, by another user of the machine, by whoever reaches the
-//! page, by the agent's own user once it is taken over. `docs/security.md` says who can do what.
+//! Attacks that once worked, tried again: by a client that may publish, by another user of the machine, by a client that
+//! reaches the page, by the agent's own user once it is taken over. `docs/security.md` says who can do what.
 
 mod escapes;
 mod folder;

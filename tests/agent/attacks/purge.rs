@@ -1,6 +1,6 @@
 //! Removal and purge run nothing as root that the agent's user could have written, and leave no secret behind.
 //!
-//! The package's own scripts run in a root of their own (mount namespace and chroot, so it takes root), where a stand-in for
+//! The package's own scripts run in their own root (mount namespace and chroot, so it takes root), where a substitute for
 //! the agent notes who runs it. What a real package does in a real Debian is tried by scripts/try-package.sh.
 
 use std::fs;

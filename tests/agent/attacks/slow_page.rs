@@ -1,4 +1,4 @@
-//! Slow connections close the page to nobody: not the page itself, not the metrics, not the health checks.
+//! Slow connections close the page to no client: not the page itself, not the metrics, not the health checks.
 
 use super::visitor::{PROMPT, TOKEN, agent, assert_open, bearer};
 use std::io::{ErrorKind, Read, Write};
@@ -80,7 +80,7 @@ impl Drop for SetAtEnd<'_> {
     }
 }
 
-/// A few slow ones are in nobody's way; they are cut off all the same, before a request and between two.
+/// A few slow ones take no other client's place; they are cut off anyway, before a request and between two.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_that_does_not_come_is_cut_off_though_there_is_room() {
     let agent = agent(None).await;

@@ -12,7 +12,7 @@ use testkit::agent::AgentProcess;
 pub(super) const PROMPT: Duration = Duration::from_secs(2);
 /// A token.
 pub(super) const TOKEN: &str = "the-first-token-of-this-page";
-/// The file that it stands in, in the agent's folder.
+/// The file that holds it, in the agent's folder.
 pub(super) const TOKEN_FILE: &str = "token";
 
 /// What the page and the health checks have, with the status that an agent without a broker answers.
@@ -48,8 +48,8 @@ pub(super) fn visit(at: SocketAddr, path: &str, more: &str) -> io::Result<(u16, 
     Ok(answer)
 }
 
-/// Times that a visitor comes. Between its connecting and its request a busy machine may do other things, and whoever has
-/// not said anything by then has no claim to a place: a monitor comes again.
+/// Times that a visitor comes. Between its connecting and its request a busy machine may do other things, and a client
+/// that has not said anything by then has no claim to a place: a monitor comes again.
 const VISITS: usize = 3;
 
 /// Everything that the page has, asked for; each must be answered in time and as it should.

@@ -47,7 +47,7 @@ async fn a_wrong_password_is_said_with_its_remedy_and_mended_by_the_password_fil
     assert_clean(&published, &delivered, Rules::FIFO, &agent);
 }
 
-/// Mosquitto's own ACL file lets anybody subscribe; its dynamic security plugin refuses.
+/// Mosquitto's own ACL file lets any client subscribe; its dynamic security plugin refuses.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_filter_is_said_and_the_other_route_goes_on() {
     let stub = stub();
@@ -95,7 +95,7 @@ async fn an_acl_that_lets_nothing_be_read_shows_as_a_silent_route() {
     assert_eq!((&route(&heard)["messages"], &route(&heard)["last_message_s"]), (&1.into(), &0.into()));
 }
 
-/// Anybody may publish and receive; only ChirpStack's topics and the broker's counts may be subscribed to.
+/// Any client may publish and receive; only ChirpStack's topics and the broker's counts may be subscribed to.
 const DYNAMIC_SECURITY: &str = r#"{
     "defaultACLAccess": {
         "publishClientSend": true, "publishClientReceive": true, "subscribe": false, "unsubscribe": true

@@ -1,4 +1,4 @@
-//! Payloads that nobody expected: no JSON, no bytes at all, far too many.
+//! Payloads that no profile expects: no JSON, no bytes at all, far too many.
 
 use crate::support::{
     CLIENT_ID, LONG, Publisher, QUEUE, adopt, arrived, assert_clean, assert_understood, config, drained, end_session,

@@ -95,7 +95,7 @@ async fn a_journal_of_a_newer_format_ends_the_start_and_is_left_as_it_was() {
     assert_clean(&published, &delivered, Rules::FIFO, &agent);
 }
 
-/// Tests may run as root, whom no permission stops: a file stands where the folder should be.
+/// Tests may run as root, whom no permission stops: a file is where the folder should be.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_journal_folder_that_cannot_be_used_is_said_and_tried_again() {
     let (stub, broker) = (stub(), mosquitto().await);

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 /// Bytes of each payload.
 const PAYLOAD: usize = 300;
-/// Message groups, so that the queue is no bottleneck.
+/// Message groups, so many that the queue is not a bottleneck.
 const TOPICS: usize = 50;
 /// Nothing new for so long: what is missing then does not come by itself.
 const SILENCE: Duration = Duration::from_secs(10);

@@ -91,7 +91,7 @@ async fn equal_readings_in_a_row(broker: &mut AnyBroker, kind: BrokerKind) {
     assert_readings(&scene.numbers(), &wanted, kind);
 }
 
-/// What changes seldom, while nobody is there: each is a reading, whatever flags the broker sets on what it kept.
+/// What changes seldom, while the agent is away: each is a reading, whatever flags the broker sets on what it kept.
 async fn equal_readings_during_an_absence(broker: &mut AnyBroker, kind: BrokerKind) {
     let mut scene = Scene::set(broker, "quiet", |_| ()).await;
     assert!(scene.agent.term(LONG).await.unwrap().success());

@@ -1,5 +1,5 @@
-//! Brokers that keep no session over a restart lose what waits at them. Nobody can bring it back; the agent's status says so,
-//! and what to change.
+//! Brokers that keep no session over a restart lose what waits at them. The agent cannot bring it back; its status says
+//! so, and what to change.
 
 use super::{MESSAGES, Scene, broker};
 use crate::support::{LONG, until_online, until_remarked};

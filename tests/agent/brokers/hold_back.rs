@@ -23,7 +23,7 @@ async fn a_restarted_broker_holds_nothing_back(release: MosquittoRelease) {
     scene.broker.restart().await.unwrap();
     scene.agent.spawn().unwrap();
     assert_eq!(scene.assert_complete(MESSAGES).await, 0, "nothing came twice");
-    // The count is read all the same.
+    // The agent reads the count anyway.
     let counted = |s: &Value| s["intake"]["broker_dropped"].is_u64();
     scene.agent.wait_status("the broker's count", LONG, counted).await.unwrap();
 }

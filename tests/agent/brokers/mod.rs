@@ -1,4 +1,4 @@
-//! Brokers that nobody of us wrote, one after the other, with the settings that they come with.
+//! Brokers of other projects, one after the other, with the settings that they come with.
 //!
 //! One agent, 300 numbered messages of a sensor without any identity, QoS 1. What the broker hands over arrives, in order;
 //! what arrives twice says so. What the broker loses by itself is the broker's, and the agent's status must say
