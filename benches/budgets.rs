@@ -44,8 +44,8 @@ fn megabytes(what: &str, bytes: u64, limit: u64) {
     row(what, bytes as f64 / 1e6, limit as f64 / 1e6, "MB");
 }
 
-/// Prints the sizes of what was built for gateways; whether all are within their limits, and how many there are. Packages of
-/// this machine's own architecture, which is no gateway's, are printed for comparison.
+/// Prints the sizes of what was built for gateways; whether all are within their limits, and how many there are. Packages
+/// of this machine's own architecture, which is not a gateway's, are printed for comparison.
 fn sizes() -> (bool, usize) {
     let (mut good, mut count) = (true, 0);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");

@@ -27,7 +27,7 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         MALLOCS.fetch_add(1, Relaxed);
-        // SAFETY: as for the caller. sled's tables must come as zeroed pages that nobody has touched.
+        // SAFETY: as for the caller. sled's tables must come as zeroed pages that no code has touched.
         unsafe { System.alloc_zeroed(layout) }
     }
 
@@ -55,7 +55,7 @@ fn counted(done: rustix::io::Result<()>) -> c_int {
 // SAFETY: the C library's prototype; the kernel is asked for the same.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn fsync(file: c_int) -> c_int {
-    // SAFETY: whoever calls this has the file open.
+    // SAFETY: the caller of this has the file open.
     counted(rustix::fs::fsync(unsafe { BorrowedFd::borrow_raw(file) }))
 }
 
@@ -69,7 +69,7 @@ unsafe extern "C" fn fdatasync(file: c_int) -> c_int {
 /// Counters at one moment, or what they rose by.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Counts {
-    /// Bytes written to the block device of the folder, by anybody; 0 where it has none that the system counts.
+    /// Bytes written to the block device of the folder, by any process; 0 where it has none that the system counts.
     pub(crate) device: u64,
     /// Bytes of pages that this process made the kernel write: `write_bytes`, without those of files that were removed before
     /// they were written.

@@ -8,19 +8,19 @@
 //! of 20,000 and a steady 100 per second, both through the drain that ships, towards a queue that answers after 20 ms. Parts
 //! are `bytes`, `time`, `memory` and `traffic`.
 //!
-//! Each figure stands beside its limit, with the ratio of the two. It ends non-zero when a record is missing or is not what
-//! went in, and never for a figure: they depend on disk and machine. At 1 message per second nobody waits for real time:
-//! commits of one, with the state file written as often as it is within so many seconds; `--live` sends for so long in real
-//! time instead.
+//! Each figure is printed beside its limit, with the ratio of the two. It ends non-zero when a record is missing or is
+//! not what went in, and never for a figure: they depend on disk and machine. At 1 message per second the bench does not
+//! wait for real time: commits of one, with the state file written as often as it is within so many seconds; `--live`
+//! sends for so long in real time instead.
 //!
-//! Bytes are counted twice. *device*: sectors written to the block device that holds the folder, with the file system's own
-//! journal, and with everybody else's writes: give it a file system of its own (a loop device) to have them alone. The limits
-//! are held against these. A file that grows costs there even where it is only appended to, hence the ratio to that. *pages*:
-//! what this process made dirty and did not remove before it was written (`/proc/self/io`): nobody else's, but without the file
-//! system's journal and inodes, and by whole folios of the page cache: where the kernel keeps large ones, one changed block
-//! counts as all of it. System calls are counted by `strace` where it is there, in a run of their own, without those of opening
-//! and closing; bench and drain run in the first thread, the others are the journal's; context switches by thread, without
-//! threads that have ended.
+//! Bytes are counted twice. *device*: sectors written to the block device that holds the folder, with the file system's
+//! own journal, and with the writes of all other processes: give it its own file system (a loop device) to have them
+//! alone. The limits are held against these. A file that grows costs there even where it is only appended to, hence the
+//! ratio to that. *pages*: what this process made dirty and did not remove before it was written (`/proc/self/io`): only
+//! this process's, but without the file system's journal and inodes, and by whole folios of the page cache: where the
+//! kernel keeps large ones, one changed block counts as all of it. System calls are counted by `strace` where it is
+//! there, in a run of their own, without those of opening and closing; bench and drain run in the first thread, the
+//! others are the journal's; context switches by thread, without threads that have ended.
 #![allow(clippy::print_stdout, reason = "figures, for whoever runs it")]
 #![allow(clippy::disallowed_methods, reason = "it stands in for the agent, which starts threads and opens files")]
 

@@ -2,7 +2,7 @@
 //!
 //! One write and one fdatasync per commit, a new file every 2 MB, a state file of two slots, segments deleted once the
 //! durable state is past them. It checks sums and finds its end after a cut; it has no lanes, no bounds, no marks, no repair.
-//! So it shows what sled costs and what the rest of the journal costs, and is no proposal.
+//! So it shows what sled costs and what the rest of the journal costs; it is not meant to replace it.
 
 use super::store::{Commit, Message, Outcome, SEGMENT_BYTES, Store};
 use std::collections::BTreeMap;

@@ -27,7 +27,7 @@ const BATCH: usize = 10;
 pub(crate) enum Keeping {
     /// A thread, in its own time.
     Thread,
-    /// Whoever calls [`Store::note_state`].
+    /// The caller of [`Store::note_state`].
     Asked,
 }
 

@@ -74,7 +74,7 @@ pub(crate) trait Store {
     /// One is missing, or is not what was handed over.
     fn drain(&mut self, most: u64) -> Outcome<u64>;
 
-    /// Makes durable what was settled, and deletes what nobody needs.
+    /// Makes durable what was settled, and deletes what no lane needs.
     fn note_state(&mut self) -> Outcome<()>;
 
     /// Ends it in order.

@@ -85,8 +85,8 @@ async fn feed(real: &mut Real, Load { records, per_second, devices }: Load) -> O
     Ok(())
 }
 
-/// What goes through. Without records it is only opened and closed: what that costs is taken off by whoever traces this
-/// process.
+/// What goes through. Without records it is only opened and closed: a caller that traces this process subtracts what that
+/// costs.
 #[derive(Clone, Copy)]
 pub(crate) struct Load {
     pub(crate) records: u64,

@@ -51,7 +51,7 @@ impl Act {
         );
         let commits = matches!(self, Act::FillDisk { .. } | Act::KillAgentOnFullDisk | Act::SlowDisk { .. });
         match undo {
-            // A request that stands still while minutes pass would arrive as no real one does.
+            // A request that hangs while minutes pass would arrive as no real one does.
             Undo::ThawUplink => calls || matches!(self, Act::Suspend { .. } | Act::Reboot { .. }),
             Undo::OpenUplink | Undo::Mend => calls,
             Undo::FreeDisk => calls || commits,
@@ -178,7 +178,7 @@ impl World {
     async fn move_clock(&mut self, act: &Act) -> Result<u64> {
         match act {
             Act::Suspend { asleep } => {
-                // It stands still over the jump, as in a suspend; no connection lives that long.
+                // It is stopped over the jump, as in a suspend; no connection lives that long.
                 self.agent.freeze()?;
                 self.pass(*asleep, false).await?;
                 self.agent.thaw()?;
@@ -257,8 +257,8 @@ impl World {
         self.find(|world| world.stub.faults().fired_of(name) - before).await
     }
 
-    /// Looks until `count` is not 0, or gives up; gives the count. A lane that failed often pauses for up to 30 s before it
-    /// would run into the next fault; somebody who cannot wait tells it to try now.
+    /// Looks until `count` is not 0, or gives up; gives the count. A lane that failed often pauses for up to 30 s before
+    /// it would run into the next fault; a person who cannot wait tells it to try now.
     async fn find(&mut self, count: impl Fn(&World) -> u64) -> u64 {
         let start = Instant::now();
         let mut told = start;

@@ -40,11 +40,11 @@ pub(crate) enum Act {
     DoubleFault,
     /// Connections to the broker are cut.
     CutBroker,
-    /// Connections to the broker stand still.
+    /// Connections to the broker hang.
     FreezeBroker { still: Duration },
     /// Connections to the queue are cut.
     CutUplink,
-    /// Connections to the queue stand still.
+    /// Connections to the queue hang.
     FreezeUplink { still: Duration },
     /// The queue cannot be reached.
     RefuseUplink { away: Duration },

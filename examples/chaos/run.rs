@@ -62,7 +62,7 @@ pub(crate) async fn run(setting: &Setting, plan: &Plan) -> Result<Outcome> {
         took: Duration::ZERO,
         log: String::new(),
     };
-    // What does not come to its end is an offence of the agent's until somebody shows otherwise.
+    // What does not come to its end is an offence of the agent's until shown otherwise.
     if let Err(error) = play(&mut world, plan, setting.steps, &mut outcome).await {
         outcome.offences.push(format!("not to its end: {error}"));
     }

@@ -35,7 +35,7 @@ const BROKEN: u8 = 3;
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
-    // Nobody is left to tell when the terminal is gone.
+    // No user is left to tell when the terminal is gone.
     let options = match options::parse(std::env::args().skip(1)) {
         Ok(Asked::Run(options)) => options,
         Ok(Asked::Help) => {

@@ -1,5 +1,5 @@
-//! The terminal: one row of figures that is drawn anew in place, and a line per event above it. Where nobody watches
-//! (a pipe, a file) a row per second instead.
+//! The terminal: one row of figures that is drawn anew in place, and a line per event above it. Without a terminal (a
+//! pipe, a file) a row per second instead.
 
 use crate::watch::Figures;
 use std::io::{IsTerminal, Write, stdout};
@@ -21,7 +21,7 @@ pub(crate) struct Screen {
     terminal: bool,
     colour: bool,
     started: Instant,
-    /// Whether a row stands where the next one goes.
+    /// Whether there is a row where the next one goes.
     drawn: bool,
     /// Second of the last row, where rows are not drawn anew.
     second: Option<u64>,

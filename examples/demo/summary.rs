@@ -29,7 +29,7 @@ pub(crate) fn tell(played: &Played, scene: &Scene, options: &Options) -> bool {
     if played.books.as_ref().is_some_and(|books| !books.balance()) {
         offences.push("the agent's own books do not balance".into());
     }
-    // Nobody is left to tell when the terminal is gone; the exit status stays.
+    // No user is left to tell when the terminal is gone; the exit status stays.
     let _ = stdout().write_all(text(played, &verdict, scene, options).as_bytes());
     let clean = verdict.is_clean() && offences.is_empty();
     if !clean {

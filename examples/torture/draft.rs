@@ -66,7 +66,7 @@ fn plain(n: u64, payload: Vec<u8>, lanes: Vec<LaneId>) -> Draft {
     }
 }
 
-/// A record that nobody handed over.
+/// A record that no life handed over.
 fn forgery(number: u64, lane: LaneId, bits: u64) -> Record {
     let run = Run { journal: JournalId(bits), epoch: tidegate::record::Epoch(1), random: bits };
     let draft = plain(number, b"forged".to_vec(), vec![lane]);

@@ -228,7 +228,7 @@ impl Expected {
         if !noticed {
             wrong.push(format!("nobody noticed that of the state file was lost: {lost:?}"));
         }
-        // Without a state nobody leaves out a commit that was torn: what it lacks is missing from then on.
+        // Without a state the open cannot leave out a commit that was torn: what it lacks is missing from then on.
         if *missing > 0 && !self.state_was_lost {
             wrong.push(format!("{missing} records below the durable high water are missing, says the open"));
         }
@@ -275,7 +275,7 @@ impl Expected {
         self.check_presence(lane, reads, facts, &mut say);
     }
 
-    /// Positions that may be booked as damaged: without a state nobody knows that a commit was torn before it was
+    /// Positions that may be booked as damaged: without a state the open cannot know that a commit was torn before it was
     /// acknowledged, or before what it puts back has left the quarantine, and what it lacks counts as lost.
     fn may_be_damaged(&self) -> u64 {
         let open = self.submitted.difference(&self.acked).count() as u64 + self.quarantine.under_way();

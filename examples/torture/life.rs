@@ -230,7 +230,7 @@ impl Life<'_> {
             let folders = folders(&log).map_err(|error| error.to_string())?;
             self.wrong.push(format!("{there} bytes are on the disk, and the journal says {said}: {folders}"));
         }
-        // A commit is counted before it is made, and a folder that the disk does not let go of is nobody's fault.
+        // A commit is counted before it is made, and a folder that the disk does not let go of is not the journal's fault.
         let bound = plan.bounds.max_bytes;
         if there > bound && self.witness.refused() == 0 {
             self.wrong.push(format!("{there} bytes are on the disk, and the bound is {bound}"));
@@ -360,7 +360,7 @@ impl Life<'_> {
         Ok(())
     }
 
-    /// Has the state written; nobody else is at the journal now.
+    /// Has the state written; no other thread is at the journal now.
     fn note(&mut self, session: &Session) {
         let cursors = session.lanes().map(|lane| lane.cursor().0);
         self.witness.keep(&session.journal, cursors);

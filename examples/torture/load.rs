@@ -164,7 +164,7 @@ fn feed(
     session.await_tickets(0, witness)
 }
 
-/// Whoever looks after the quarantine now and then.
+/// An operator who looks after the quarantine now and then.
 struct Person<'a> {
     random: Random,
     witness: &'a Witness,

@@ -1,8 +1,8 @@
 //! Marks: what the outside world was told, in one order with what the disk was told.
 //!
-//! A mark stands where its promise begins to hold. An acknowledgement is marked after the ticket came back, a sending
-//! after the attempt's mark was durable and before the record would fly, a settling before the books are told, because the
-//! state file may say so at any time from then on; a trim after the state that says so was written.
+//! A mark is written where its promise begins to hold. An acknowledgement is marked after the ticket came back, a sending
+//! after the attempt's mark was durable and before the record would fly, a settling before the books are told, because
+//! the state file may say so at any time from then on; a trim after the state that says so was written.
 
 use crate::faults::Lost;
 use power_cut::{Disk, Fault, Habits, Recording, Trace};
@@ -58,7 +58,7 @@ pub(crate) enum Way {
     Requeued,
 }
 
-/// One thing that somebody outside was told, or told us.
+/// One thing that the world outside was told, or told us.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Mark {
     /// So much of the state file was lost after the cut.

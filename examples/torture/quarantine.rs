@@ -6,7 +6,7 @@ use testkit::random::Random;
 use tidegate::journal::{Journal, Named, Quarantined, Requeued};
 use tidegate::record::LaneId;
 
-/// What a thing in quarantine is to the outside world; `None`: nothing that anybody put there.
+/// What a thing in quarantine is to the outside world; `None`: nothing that the run put there.
 pub(crate) fn entry_of(kept: &Quarantined, lanes: [LaneId; 2]) -> Option<Entry> {
     match kept.place {
         Some((lane, position)) => {
@@ -47,7 +47,7 @@ pub(crate) fn tidy(
             }
             Ok(())
         }
-        // Part of it may have left: nobody was told.
+        // Part of it may have left: the caller was not told.
         Err(_) if witness.refused() > before => Ok(()),
         Err(error) => Err(format!("the quarantine: {error}")),
     }

@@ -225,8 +225,8 @@ impl Session {
         if keep {
             self.journal.keep();
         }
-        // Of each commit the journal looks whether its frames stand where nothing stood before; not where that sabotage has it
-        // see others.
+        // Of each commit the journal looks whether its frames are where nothing was before; not where that sabotage has
+        // it see others.
         match self.journal.stats().not_appended {
             _ if tidegate::failpoints::is_armed(tidegate::failpoints::Failpoint::FrameInFrame) => {}
             0 => {}

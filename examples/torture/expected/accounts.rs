@@ -45,7 +45,7 @@ impl Quarantine {
         }
     }
 
-    /// Asked back into their lanes, and nobody was told that they have left: a commit of them may be there in part.
+    /// Asked back into their lanes, and not reported as gone from the quarantine: a commit of them may be there in part.
     pub(super) fn under_way(&self) -> u64 {
         self.leaving.difference(&self.dropped).count() as u64
     }
@@ -63,7 +63,7 @@ impl Quarantine {
 }
 
 impl Expected {
-    /// Finds what was put into quarantine and is missing there, what stands there twice, and what was said to have left.
+    /// Finds what was put into quarantine and is missing there, what is there twice, and what was said to have left.
     pub(crate) fn check_quarantine(&self, entries: &[Entry], wrong: &mut Vec<String>) {
         // Nothing says of two heads that they are of one message.
         let at: Vec<&Entry> = entries.iter().filter(|entry| matches!(entry, Entry::At { .. })).collect();
@@ -90,7 +90,7 @@ impl Expected {
         }
     }
 
-    /// Whether what was kept was sent once more; where nobody can tell, it is taken for that.
+    /// Whether what was kept was sent once more; where this cannot be told, it is taken for that.
     fn is_back(&self, entry: Entry) -> bool {
         let Entry::At { lane, position } = entry else { return true };
         let sent = &self.lanes[lane].sent;
@@ -139,7 +139,7 @@ impl Expected {
         }
     }
 
-    /// What is not true of an announcement in a gap record that stands at `position`.
+    /// What is not true of an announcement in the gap record at `position`.
     fn untrue(&self, lane: usize, position: u64, told: &Told) -> Option<&'static str> {
         let Told { reason, bound, ranges, count } = told;
         let all: u64 = ranges.iter().map(|(from, to)| to.saturating_sub(*from) + 1).sum();
