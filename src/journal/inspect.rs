@@ -183,7 +183,7 @@ impl View {
         Ok(())
     }
 
-    /// Reads every generation whole; `progress` is told how many of how many are done.
+    /// Reads every generation whole; tells `progress` how many of how many are done.
     ///
     /// # Errors
     /// The disk refuses.
@@ -267,7 +267,7 @@ fn folders(log: &Path) -> Result<Vec<(Number, PathBuf)>, JournalError> {
     found.dedup_by_key(|(first, ..)| *first);
     found.reverse();
     let mut found: Vec<Folder> = found.into_iter().map(|(.., folder)| folder).collect();
-    // What cannot be read now is told where it is read.
+    // What cannot be read now is reported by the code that reads it.
     let _ = take_begun(&mut found, |folder| Ok(GenerationBytes::as_it_is(folder).ok()));
     Ok(found.into_iter().map(|Folder { first, path, .. }| (first, path)).collect())
 }

@@ -97,7 +97,7 @@ pub struct JournalStats {
 }
 
 impl Journal {
-    /// What is going on.
+    /// A snapshot of the books and of what is on disk, of this moment.
     pub fn stats(&self) -> JournalStats {
         let (durable, lanes) = {
             let books = locked(&self.0.books);

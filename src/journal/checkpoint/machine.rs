@@ -1,10 +1,10 @@
 //! Where a journal comes from: its id, drawn once, and the machine that it was made on.
 //!
-//! A card that is copied into a second gateway takes the journal with it, and two gateways must not go on under one id. So
+//! A card that is copied into a second gateway takes the journal with it, and two gateways must not continue under one id. So
 //! each opening compares what tells this machine from others with what was noted, the strongest kind that both know: the
-//! card's own id (CID), else the board's serial number with the file system's UUID, else the permanent addresses of
-//! built-in network interfaces as a set. Only evidence draws a new id: a mark that is missing (an interface that is not up
-//! yet, a driver that came late) is none. No two copies share a record's id whatever comes of it: the run sees to that.
+//! card's own id (CID), else the board's serial number with the file system's UUID, else the permanent addresses of built-in
+//! network interfaces as a set. Only evidence draws a new id: a mark that is missing (an interface that is not up yet, a
+//! driver that came late) is none. No two copies share a record's id whatever comes of it: the run sees to that.
 
 use crate::journal::random::draw;
 use crate::record::JournalId;

@@ -109,7 +109,7 @@ mod tests {
             let mut slot = encode(serial, &body);
             prop_assert_eq!(parse(&slot), Slot::Sound(serial, body.clone()));
             slot[at / 8] ^= 1 << (at % 8);
-            // Behind the body nothing is said.
+            // Bytes behind the body do not count.
             let beyond = at / 8 >= HEADER_LEN + body.len();
             prop_assert_eq!(parse(&slot), if beyond { Slot::Sound(serial, body) } else { Slot::Unsound });
         }

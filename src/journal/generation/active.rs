@@ -13,14 +13,13 @@
 //! is sealed, as a batch does: where the write of such a buffer fails, sled wakes no waiting thread, and a flush would
 //! never return. Should it come to that anyway, the watchdog asks sled until it says so ([`write_out`]).
 //!
-//! **sled only appends here, and that is looked at.** It writes a leaf anew with the tenth change or when it holds more than
-//! sixteen values, and what it has written anew it may overwrite where it stood. So no leaf comes that far: every
+//! **sled only appends here, and each commit checks that.** It writes a leaf anew with the tenth change or when it holds
+//! more than sixteen values, and what it has written anew it may overwrite where it was. So no leaf comes that far: every
 //! [`TREE_VALUES`] values go into a new tree. All that sled replaces then is its list of trees, less than half of any
-//! segment, and its cleaner, which empties segments of which less than half counts, has nothing to do. Before each sync the
-//! frames of the commit are looked for behind those of the one before
-//! ([`crate::journal::generation::index::Index::follow`]); where they are not, in the whole file, and that is counted. So the
-//! generation is read from its bytes while it is written to, as a closed one is, and each read takes the frame apart anew:
-//! whatever moved, no record is taken for another.
+//! segment, and its cleaner, which empties segments of which less than half counts, has nothing to do. Before each sync
+//! the commit looks for its frames behind those of the one before ([`crate::journal::generation::index::Index::follow`]);
+//! where they are not, in the whole file, and counts that. So the generation is read from its bytes while it is written
+//! to, as a closed one is, and each read takes the frame apart anew: whatever moved, no record is taken for another.
 //!
 //! **Where traffic is slow the file is longer than what is in it.** A commit that makes a file longer has the file system
 //! commit that, too: three blocks or more beside the one that holds a reading. So zeros are written ahead of small
@@ -373,7 +372,7 @@ mod tests {
             ActiveGeneration::create(&dir, &manifest(Number(1)), std::iter::empty(), strays.clone()).unwrap();
         let records: Vec<_> = (1..=40).map(|n| Arc::new(crate::testing::record(n, b"some"))).collect();
         generation.append(framed(&records[..20])).unwrap();
-        // As if it had moved the first commit behind where the second one is looked for.
+        // As if it had moved the first commit behind where the next look for the second one begins.
         locked(&generation.tail).end = 0;
         generation.append(framed(&records[20..])).unwrap();
         assert_eq!(strays.load(Relaxed), 1);

@@ -48,7 +48,7 @@ impl FramePlace {
 
 /// A frame that was appended: number, part, length.
 pub(crate) type Appended = (Number, u16, usize);
-/// Read in one go, where frames that were appended are looked for; longer than any frame.
+/// Read in one go when looking for frames that were appended, in bytes; longer than any frame.
 const STEP: usize = 128 * 1024;
 /// What sled writes around the frames of a small commit, as a rule.
 const AROUND: usize = 1024;

@@ -31,8 +31,8 @@ pub(crate) struct CheckpointFlags {
 
 impl Journal {
     /// Keeps the state file: writes it when it is due, at most every second, then lets drained generations go. Where the
-    /// disk refuses, it tries again by itself. Runs on a thread of its own until [`Journal::stop_keeping`], and then
-    /// tries once; never wakes when nothing moves.
+    /// disk refuses, it tries again by itself. Runs on its own thread until [`Journal::stop_keeping`], and then tries
+    /// once; never wakes when nothing moves.
     pub fn keep(&self) {
         let keeper = &self.0.keeper;
         let mut retry: Option<Duration> = None;

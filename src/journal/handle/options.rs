@@ -23,7 +23,7 @@ pub struct JournalOptions {
     pub silent: Vec<String>,
     /// Those of them whose queues are FIFO and absorb a repeat: what they accepted may lack in the state file for longer.
     pub absorbing: Vec<String>,
-    /// Where the marks of the machine are looked for: `/`, but for tests.
+    /// Where to look for the marks of the machine: `/`, but for tests.
     pub machine: PathBuf,
     /// A folder that lives as long as the boot, for the state of a journal whose disk is read-only; without one such a
     /// journal is not opened.

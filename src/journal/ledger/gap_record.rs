@@ -1,7 +1,7 @@
 //! The gap record: a hole, written down for the consumer, and read again.
 //!
-//! It has a position of its own in the lane, and a message group of its own. It is read again twice: at an opening, where
-//! a hole of the state file may have been announced already, and when it is evicted before it was sent.
+//! It has its own position in the lane, and its own message group. It is read again twice: at an opening, where a hole of
+//! the state file may have been announced already, and when it is evicted before it was sent.
 
 use crate::clock::{Moment, rfc3339_ms};
 use crate::journal::ledger::gaps::{About, PendingGap, Reason};
@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 const TYPE: &str = "gap";
 const PROFILE: &str = "tidegate";
 
-/// The record that announces a hole: its own position, in a group of its own, so not in order with those it speaks of.
+/// The record that announces a hole: its own position, in its own group, so not in order with those that it reports.
 pub(crate) fn draft(journal: JournalId, now: Moment, lane: (LaneId, &str), hole: &PendingGap) -> Draft {
     let time = |ms: Option<i64>| ms.and_then(rfc3339_ms);
     let payload = serde_json::json!({

@@ -1,4 +1,4 @@
-//! What the medium refuses for good is set aside, so that everything else goes on.
+//! What the medium refuses for good is set aside, so that everything else continues.
 //!
 //! A page, a file or a folder that cannot be read may be readable in a moment: a reader, a cable, a card that is warm. So for
 //! [`crate::journal::disk::refusal::PATIENCE`] it is tried again, and who needs it waits. Then it is moved, whole and untouched, into the
@@ -9,7 +9,8 @@
 //! saying that it may be a duplicate. Only then its folder goes. A cut in between leaves both, and a record that is kept
 //! twice comes back once. Anything else that can be read again (a quarantine, a lock) is for a person.
 //!
-//! Only the medium is believed like that ([`crate::journal::disk::refusal`]); everything else is waited for without an end.
+//! The journal believes only the medium like that ([`crate::journal::disk::refusal`]); for everything else it waits
+//! without an end.
 
 use crate::journal::disk::files;
 use crate::journal::disk::refusal::{is_believed, is_well};

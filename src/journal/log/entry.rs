@@ -52,9 +52,9 @@ struct Indexed {
     readers: usize,
 }
 
-/// A generation to read from. Which numbers it can hold, and how it is read, is asked each time: an active one may have been
-/// closed meanwhile, a closed one deleted. It holds no file of its own: those are the generation's, which lets go of them when the
-/// generation is deleted, however long a reader stays where it is.
+/// A generation to read from. Which numbers it can hold, and how it is read, is asked each time: an active one may have
+/// been closed meanwhile, a closed one deleted. It holds no file itself: those are the generation's, which lets go of
+/// them when the generation is deleted, however long a reader stays where it is.
 #[derive(Debug)]
 pub(crate) struct Reading {
     pub(crate) generation: Arc<Generation>,
@@ -245,7 +245,7 @@ impl Generation {
         }
     }
 
-    /// Bytes on disk. They are looked at each time, until the database is really gone: sled writes until then.
+    /// Bytes on disk. Each call looks at them, until the database is really gone: sled writes until then.
     pub(crate) fn disk_bytes(&self) -> u64 {
         let known = self.bytes.load(Relaxed);
         if known > 0 || self.aside.get().is_some() {

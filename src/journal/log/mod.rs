@@ -220,9 +220,9 @@ impl Log {
         self.make(manifest, commits)
     }
 
-    /// A name for a generation: of those with one first number the newest has the highest count. That is the epoch, unless a folder
-    /// is there that has it, or a higher one: what is copied from, or left by an attempt that failed and of which even the
-    /// removal did. A start that finds several goes on in the highest.
+    /// A name for a generation: of those with one first number the newest has the highest count. That is the epoch,
+    /// unless a folder is there that has it, or a higher one: what is copied from, or left by an attempt that failed and
+    /// of which even the removal did. A start that finds several continues in the highest.
     fn free_name(&self, first: Number, epoch: u64) -> std::io::Result<PathBuf> {
         let known: Vec<PathBuf> = locked(&self.row).values().map(|generation| generation.dir.clone()).collect();
         let mut count = epoch;

@@ -1,7 +1,7 @@
 //! What all generations take on disk, as a running sum.
 //!
 //! The writer asks before each commit, and a look at every folder cost it a millisecond with two thousand of them. So a
-//! generation that the writer is done with is looked at once and added up; the active one costs one look at its one file
+//! generation that the writer is done with costs one look, and is added up; the active one costs one look at its one file
 //! that grows, sled's `db`, beside which the others were looked at when it was made.
 //!
 //! An opening does not look through what it finds. Until the exact sum is needed, a folder counts as its `db` and
@@ -37,7 +37,7 @@ struct Parts {
 enum Other {
     /// Found at the opening: at most so much.
     Found(u64),
-    /// Made by this run. What lies beside its `db`, once that was looked at.
+    /// Made by this run. Bytes of what lies beside its `db`, once a look has measured them.
     Made(Option<u64>),
 }
 

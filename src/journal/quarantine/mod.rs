@@ -5,8 +5,8 @@
 //! are one thing: listed once, and gone together. The file is bounded; a full quarantine parks the lane that needs it
 //! instead of emptying the journal. It may be moved away, emptied or put back at any time.
 //!
-//! Each thing has an id of its own, kept with it. 0.1.0 kept none: such a thing has the next id behind that of the one
-//! before it in the file, so that it stays the same while others are appended, and is written down when the file is written anew.
+//! Each thing has its own id, kept with it. 0.1.0 kept none: such a thing has the next id behind that of the one before it in
+//! the file, so that it stays the same while others are appended, and is written down when the file is written anew.
 //!
 //! What is taken out of it again is left out of a new file that replaces the old one whole: a cut leaves one or the other.
 //! Where that was refused, or a sync of the file, or an earlier run may have been told so, which of the two it is cannot be

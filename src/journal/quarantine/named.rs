@@ -1,7 +1,7 @@
-//! What commands call things in quarantine: by an id of their own, as `q17`, or by a record's number.
+//! What commands call things in quarantine: by their own id, as `q17`, or by a record's number.
 //!
-//! A number does not always name one thing: the head of a message that was not journaled has that of the next record.
-//! So a number that may mean several is refused, and their ids are told; what it did when it means one, it still does.
+//! A number does not always name one thing: the head of a message that was not journaled has that of the next record. So
+//! the journal refuses a number that may mean several, and names their ids; what it did when it means one, it still does.
 
 use crate::journal::quarantine::Quarantined;
 use crate::record::Number;

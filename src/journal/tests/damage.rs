@@ -320,7 +320,7 @@ fn behind_its_last_commit() -> tempfile::TempDir {
 }
 
 /// One flipped bit in the only record of the last commit, which the state file does not know yet: torn by a cut, or
-/// damaged after it was acknowledged? Nothing tells; so it is said.
+/// damaged after it was acknowledged? The journal cannot tell, so it says so.
 #[test]
 fn a_damaged_last_commit_above_the_recorded_high_water_is_said_to_be_in_doubt() {
     let dir = behind_its_last_commit();

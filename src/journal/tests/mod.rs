@@ -484,7 +484,7 @@ fn bare_frames(numbers: std::ops::RangeInclusive<u64>, id: JournalId, lane: Lane
         let run = Run { journal: id, epoch: Epoch(epoch), random: 1 };
         Arc::new(Record::number(draft(number, &[lane]), run, Number(number), Clock::new(None).boot(), slots))
     });
-    // Each in a value of its own.
+    // Each in its own value.
     let framed = records.flat_map(|record| log::framed(&[record], None).0);
     framed.flat_map(|(_, _, value)| value).collect()
 }

@@ -53,7 +53,7 @@ fn every_reader_gets_the_bytes_that_were_appended_while_generations_are_closed()
         let reads = scope.spawn(move || {
             let (mut reader, mut numbers) = (main.reader(), Vec::new());
             while numbers.len() < RECORDS as usize {
-                // Nothing may come out of memory: the log itself is what is looked at.
+                // Nothing may come out of memory: the test looks at the log itself.
                 journal.0.forget();
                 for read in reader.read(16, 1 << 20).expect("readable") {
                     assert_is_itself(&read.record);

@@ -1,4 +1,4 @@
-//! The writer panics, and goes on: with what it had in hand, once.
+//! The writer panics, and continues: with what it had in hand, once.
 
 use super::*;
 use proptest::prelude::*;
@@ -64,7 +64,7 @@ proptest! {
                 }
             }
         }
-        // One more commit, so that a panic that was told of last has its turn.
+        // One more commit, so that a panic that was ordered last has its turn.
         rig.send(next..=next, &[id]);
         records.push(next);
         given.push(next);

@@ -1,4 +1,4 @@
-//! Into quarantine and out of it again: nothing twice, nothing later than it was said, nothing announced for ever.
+//! Into quarantine and out of it again: nothing twice, nothing later than the answer said, nothing announced for ever.
 
 use super::*;
 use crate::journal::tests::room::at_the_bound;

@@ -71,7 +71,7 @@ fn an_oldest_generation_that_is_refused_holds_up_no_intake_where_age_is_a_bound(
     rig.end(false);
 }
 
-/// Whatever it holds, unsent gap records among it, is looked at before it is given up.
+/// The writer looks at whatever it holds, unsent gap records among it, before it gives it up.
 #[test]
 fn a_generation_that_is_refused_is_not_evicted_unseen() {
     let dir = crate::testing::fast_dir();

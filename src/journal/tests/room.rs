@@ -100,7 +100,7 @@ fn nobody_holds_the_files_of_a_generation_that_was_evicted() {
         last += 100;
     }
     assert_eq!(held(dir.path()), Vec::<PathBuf>::new());
-    // Who had it open goes on where the lane does.
+    // A reader that had it open continues where the lane does.
     assert_eq!(lane.reread(Number(2)).unwrap(), None);
     let read = read_all(&mut reader);
     assert_eq!(read.last().map(|(_, n)| *n), Some(last));

@@ -1,6 +1,6 @@
 //! Journals as released versions wrote them, opened by this one: `tests/journals/v1` and its later siblings.
 //!
-//! A sample is never written anew; a later format gets a sample of its own, and this file goes on opening all of them.
+//! A sample is never written anew; a later format gets its own sample, and this file keeps opening all of them.
 //! To make one: `TIDEGATE_JOURNAL_SAMPLE=tests/journals/v2 cargo test --lib samples`, with a folder that does not exist.
 
 use super::*;

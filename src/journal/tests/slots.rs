@@ -1,4 +1,4 @@
-//! The state file's two slots: what a start goes on with when the newer one is damaged.
+//! The state file's two slots: what a start continues with when the newer one is damaged.
 
 use super::*;
 use crate::journal::checkpoint::state;
@@ -102,7 +102,7 @@ fn no_generation_goes_that_the_older_slot_needs() {
     rig.end(false);
 }
 
-/// Each start that finds a half damaged goes on under an epoch of its own, and leaves two sound ones.
+/// Each start that finds a half damaged continues under its own epoch, and leaves two sound ones.
 #[test]
 fn one_half_after_the_other_may_be_lost_and_no_epoch_comes_twice() {
     let dir = crate::testing::fast_dir();

@@ -106,7 +106,7 @@ impl<T: Ticket> Writer<T> {
         Ok(())
     }
 
-    /// The newest generation in another file, where a sync of its own failed; `None`: nothing of it has to be taken along.
+    /// The newest generation in another file, where one of its syncs failed; `None`: nothing of it has to be taken along.
     pub(crate) fn written_anew(&self) -> Result<Option<Arc<ActiveGeneration>>, JournalError> {
         let log = &self.journal.0.log;
         let Some(first) = log.firsts().last().copied().filter(|first| *first < self.next) else { return Ok(None) };

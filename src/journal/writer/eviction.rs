@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 /// What a generation takes before its first commit: 12 KB, measured, and a block more.
 const BEGUN: u64 = 16 * 1024;
-/// At a bound the disk is looked at this often: others may have made space on it.
+/// At a bound the writer looks at the disk this often: others may have made space on it.
 const LOOK_PAUSE: Duration = Duration::from_secs(5);
 /// And the flag that tells the writer to stop, which gives no signal.
 const STOP_PAUSE: Duration = Duration::from_millis(500);
@@ -122,7 +122,7 @@ impl<T: Ticket> Writer<T> {
         }
     }
 
-    /// Waits at a bound until there may be room: lanes are past a generation, the disk is to be looked at again, or the
+    /// Waits at a bound until there may be room: lanes are past a generation, the next look at the disk is due, or the
     /// writer is told to stop. Writes nothing, and wakes for nothing else but the flag that tells it to stop.
     pub(crate) fn await_room(&self) {
         let look = self.oldest.as_ref().map_or(LOOK_PAUSE, |oldest| oldest.pause().min(LOOK_PAUSE));

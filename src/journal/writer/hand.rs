@@ -1,10 +1,10 @@
 //! What the writer has in hand, and its supervisor: a panic, of sled's or of ours, ends neither the writer nor the process.
 //!
 //! Everything that was taken from the inbox and is not given back yet lies here, and not in a variable of the loop, so it
-//! outlives the loop: after a panic the writer goes on with the very same items, and a commit that had its numbers goes on
-//! with the very same records. A panic is handled as a refusal of the disk is: nothing is known of the generation that
-//! was written to, so it is let go of, and the commit is written whole into another one. Tickets leave in one move, after
-//! their commit, so none is given back twice and none is lost.
+//! outlives the loop: after a panic the writer continues with the very same items, and a commit that had its numbers with
+//! the very same records. The writer handles a panic as a refusal of the disk: nothing is known of the generation that
+//! was written to, so the writer lets go of it, and writes the commit whole into another one. Tickets leave in one move,
+//! after their commit, so none is given back twice and none is lost.
 
 use crate::journal::handle::append::{Append, Item, Ticket};
 use crate::journal::handle::health::WriterHealth;

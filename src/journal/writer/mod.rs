@@ -1,10 +1,11 @@
 //! The writer: takes all that waits, makes it one commit, syncs it, and gives the tickets back in order.
 //!
-//! It runs on a thread of its own, because a commit may take as long as the card pleases. The order of its steps is the
+//! It runs on its own thread, because a commit may take as long as the card pleases. The order of its steps is the
 //! promise 'durable before acknowledged': number → append and sync → books → durable high water (lanes may read) →
-//! tickets (intake may acknowledge). A failure anywhere before the sync returned leaves books, high water
-//! and tickets as they were, and the very same records, under the same numbers, are tried again until the disk takes
-//! them; so does a panic ([`crate::journal::writer::hand`]). Nothing that was received is ever dropped here; what is unacknowledged stays with the broker.
+//! tickets (intake may acknowledge). A failure anywhere before the sync returned leaves books, high water and tickets as
+//! they were, and the very same records, under the same numbers, are tried again until the disk takes them; so does a
+//! panic ([`crate::journal::writer::hand`]). The writer never drops anything that was received; what is unacknowledged
+//! stays with the broker.
 
 pub(crate) mod age;
 pub(crate) mod anew;
@@ -46,18 +47,18 @@ const FLOOD_LINGER: Duration = Duration::from_millis(1);
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
-/// Where the writer goes on.
+/// Where the writer continues.
 #[derive(Debug)]
 pub(crate) struct Tail {
     /// The next record's number.
     pub(crate) next: Number,
-    /// The generation to go on in; `None`: start one.
+    /// The generation to continue in; `None`: start one.
     pub(crate) active: Option<Arc<ActiveGeneration>>,
-    /// What the newest generation holds, be it gone on in or closed: at a bound, one that holds something can be given up.
+    /// What the newest generation holds, be it continued or closed: at a bound, one that holds something can be given up.
     pub(crate) bytes: u64,
 }
 
-/// The writer; made once per open, run on a thread of its own.
+/// The writer; made once per open, run on its own thread.
 #[derive(Debug)]
 pub struct Writer<T> {
     pub(crate) journal: Journal,
@@ -246,7 +247,7 @@ impl<T: Ticket> Writer<T> {
                 }
                 Ok(Some(bound)) => WriterHealth::Full { bound },
                 Err(error) => {
-                    // sled's errors stick to an open database: whatever it was, go on with another one.
+                    // sled's errors stick to an open database: whatever it was, continue with another one.
                     self.active = None;
                     if error.is_full() {
                         self.relieve();

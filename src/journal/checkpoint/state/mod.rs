@@ -48,7 +48,7 @@ pub(crate) struct State {
     /// What 0.1.0 told the machine by; it takes 0 for "unknown".
     #[serde(rename = "f")]
     pub(crate) fingerprint: u64,
-    /// What the machine is told by.
+    /// The marks that tell this machine from others.
     #[serde(rename = "o", default)]
     pub(crate) machine: Machine,
     /// Random bits of the newest open.
@@ -198,7 +198,7 @@ impl StateFile {
         self.disk_high
     }
 
-    /// First number that is needed by whichever slot a start may have to go on from.
+    /// First number that is needed by whichever slot a start may have to continue from.
     pub(crate) fn needed_from(&self) -> Number {
         self.needed.into_iter().min().unwrap_or_default()
     }

@@ -21,8 +21,8 @@
 //! sled has overwritten the header before it nothing would tell them from ours. The nonce is drawn after the payload
 //! came, so the file never holds the bytes that a publisher chose. This keeps nothing secret.
 //!
-//! From version 2 on, magic, version, header length and length stay where they are, and the checksum ends the header. So a
-//! sound frame of a later version is told from damage ([`FrameError::Newer`]).
+//! From version 2 on, magic, version, header length and length stay where they are, and the checksum ends the header. So
+//! a reader can tell a sound frame of a later version from damage ([`FrameError::Newer`]).
 
 use crate::record::Number;
 use std::borrow::Cow;
@@ -197,7 +197,7 @@ fn lengths(bytes: &[u8]) -> Option<(usize, usize)> {
     (header >= HEADER_LEN_MIN && length <= VALUE_MAX && header + length <= bytes.len()).then_some((header, length))
 }
 
-/// Reads the frame at the start of `bytes`, which may go on behind it.
+/// Reads the frame at the start of `bytes`, which may have more behind it.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
     let (header, length) = lengths(bytes).ok_or(FrameError::Shape)?;
     let bytes = &bytes[..header + length];
@@ -311,7 +311,7 @@ pub(crate) fn seal(bytes: &mut [u8]) {
     }
 }
 
-/// What a hostile payload holds: a record of its own, in sound frames of both versions, with nonces that it chose.
+/// What a hostile payload holds: a forged record, in sound frames of both versions, with nonces that it chose.
 #[cfg(feature = "failpoints")]
 pub fn forged(record: &crate::record::Record) -> Vec<u8> {
     let pack = crate::record::pack::pack([record], BODY_MAX).remove(0);

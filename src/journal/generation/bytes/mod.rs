@@ -16,8 +16,9 @@
 //! and each read parses the frame anew: checksum, number and part. What is no longer there a read looks for again in all
 //! of the files, and only what such a look does not find is missing.
 //!
-//! A page that the medium refuses is not a page that is lost: a scan that meets one fails, and is tried again; only what is
-//! refused for so long that it is believed ([`crate::journal::disk::refusal`]) is gone. Any other refusal is waited for.
+//! A page that the medium refuses is not a page that is lost: a scan that meets one fails, and is tried again; only what
+//! the medium refuses for so long that the journal believes it ([`crate::journal::disk::refusal`]) is gone. The journal
+//! waits for the end of any other refusal.
 
 use crate::journal::disk::frame::{self, HEADER_LEN_MAX};
 use crate::journal::generation::index::{Appended, Index};
@@ -34,7 +35,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Looks at files that change while they are read, before the reader is told to come again.
+/// Looks at files that change while they are read, before the reader must come again.
 const LOOKS: usize = 3;
 /// How long to wait for sled's threads, once no code of ours has the database open.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -239,7 +240,7 @@ impl GenerationBytes {
 pub(crate) fn is_gone(dir: &Path) -> io::Result<bool> {
     let file = match File::open(dir.join("db")) {
         Ok(file) => file,
-        // Its place is looked at by the scan.
+        // The scan looks at its place.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
         Err(error) => return Err(error),
     };

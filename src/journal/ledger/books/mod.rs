@@ -246,7 +246,7 @@ impl LaneLedger {
         ranges
     }
 
-    /// Books every unsettled position below `end` with one outcome, in one go; reading goes on at `number`. Returns how
+    /// Books every unsettled position below `end` with one outcome, in one go; reading continues at `number`. Returns how
     /// many positions that were.
     pub fn settle_below(&mut self, end: Position, number: Number, outcome: Outcome) -> u64 {
         let end = end.min(self.next);
