@@ -15,7 +15,7 @@
 //!   for a moment, so that a short run rotates, rests and trims often.
 //! - A file `rig-panic-commit`, `rig-panic-sync` or `rig-panic-publish` in the journal's folder holds a number: so many times
 //!   the journal's writer panics when it comes to that place.
-//! - `TIDEGATE_RIG_MACHINE=FOLDER` is where the marks of the machine are looked for instead of `/`.
+//! - `TIDEGATE_RIG_MACHINE=FOLDER` is where the agent looks for the marks of the machine, instead of `/`.
 
 /// A fault that can be put in on purpose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,7 +43,7 @@ pub enum Failpoint {
     ForgedFrame,
     /// Frames inside other frames are taken for ours.
     FrameInFrame,
-    /// A start goes on from the older half of the state file.
+    /// A start continues from the older half of the state file.
     StaleSlot,
     /// A commit is not synced: what sled asks the system for is all that is done.
     StockFlush,
@@ -111,7 +111,7 @@ mod inert {
     #[inline(always)]
     pub(crate) const fn panic_if_told(_: &std::path::Path, _: &str) {}
 
-    /// Where the marks of the machine are looked for: the usual place, in a build that ships.
+    /// Where to look for the marks of the machine: the usual place, in a build that ships.
     #[inline(always)]
     pub(crate) const fn machine() -> Option<std::path::PathBuf> {
         None
@@ -214,7 +214,7 @@ mod live {
         panic!("the rig told the writer to");
     }
 
-    /// Where the marks of the machine are looked for, when that is not to be the usual place.
+    /// Where to look for the marks of the machine, when that is not to be the usual place.
     pub(crate) fn machine() -> Option<PathBuf> {
         std::env::var_os("TIDEGATE_RIG_MACHINE").map(PathBuf::from)
     }

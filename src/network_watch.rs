@@ -106,7 +106,7 @@ mod tests {
         }
     }
 
-    /// In a network of its own, which it may change.
+    /// In a private network namespace, which it may change.
     #[test]
     fn a_new_address_is_told() {
         const INSIDE: &str = "TIDEGATE_TEST_OWN_NETWORK";

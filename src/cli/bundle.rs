@@ -116,7 +116,7 @@ fn tail(text: String) -> String {
     text[text.ceil_char_boundary(from)..].to_owned()
 }
 
-/// The text without what must not leave the gateway, nor act on the terminal that it is looked at with.
+/// The text without what must not leave the gateway, nor act on the reader's terminal.
 fn scrubbed(text: &str) -> String {
     let text = visible::text(text);
     let mut out = String::with_capacity(text.len());

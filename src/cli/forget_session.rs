@@ -1,8 +1,8 @@
 //! `tidegate forget-session`: ends a session that the broker keeps: the agent's, when it is not to come back, or that of a
 //! client id which it had before.
 //!
-//! A broker goes on queueing for a persistent session for ever. What waits there is lost by this, so what a running agent
-//! uses is refused; another client id's may be ended beside it.
+//! A broker keeps queueing for a persistent session for ever. What waits there is lost by this, so the command refuses
+//! what a running agent uses; another client id's may be ended beside it.
 
 use crate::cli::agent_client::Agent;
 use crate::cli::output::{complain, say};

@@ -279,7 +279,7 @@ fn load_noting(path: &std::path::Path) -> Result<(Config, BTreeSet<String>), Exi
     }
 }
 
-/// Does something at the broker, with the TLS that the configuration asks for, on a runtime of its own.
+/// Does something at the broker, with the TLS that the configuration asks for, on its own runtime.
 ///
 /// # Errors
 /// It cannot even be begun, and why.

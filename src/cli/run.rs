@@ -12,7 +12,7 @@ pub(super) fn run(file: &Path) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    // One thread for all tasks: what is slow (disk, names) has threads of its own.
+    // One thread for all tasks: what is slow (disk, names) has its own threads.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

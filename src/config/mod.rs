@@ -53,7 +53,7 @@ pub const DEFAULT_PATH: &str = "/etc/tidegate/tidegate.toml";
 /// The sections that there are.
 const SECTIONS: [&str; 7] = ["gateway", "mqtt", "journal", "queues", "records", "routes", "status"];
 
-/// Everything the agent is told.
+/// All settings of the agent: defaults, file and environment together, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Which gateway this is.
@@ -197,7 +197,7 @@ pub struct QueueConfig {
     pub credentials: CredentialsSource,
     /// Body format.
     pub body: BodyFormat,
-    /// The record type for routing, where the operator has one of their own.
+    /// The record type for routing, where the operator gives one.
     pub rectype: Option<Template>,
     /// Whether the queue takes gap records.
     pub gap_records: bool,

@@ -1,9 +1,9 @@
 //! Acks on their way out of one connection: in order, and together.
 //!
-//! The client library sends one request, with a flush of its own, between two reads of up to ten packets. Towards a broker
+//! The client library sends one request, with its own flush, between two reads of up to ten packets. Towards a broker
 //! that keeps to no window, thousands of acks would wait behind such reads, and after a crash all of their messages would
-//! come again: more than the tail of the journal is looked through for. So only one ack at a time goes through the library's
-//! queue, to wake a `poll` that waits. All others are written before the next `poll`, with one flush.
+//! come again: more than the agent looks through in the tail of the journal. So only one ack at a time goes through the
+//! library's queue, to wake a `poll` that waits. All others are written before the next `poll`, with one flush.
 //!
 //! The order holds because what is due is written only while none is in the queue, and all of it was added after that one.
 

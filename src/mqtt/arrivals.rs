@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Fewer QoS 1 messages than this are no backlog: Mosquitto's window is 20 unless set, and only a full one holds back.
+/// Fewer QoS 1 messages than this do not count as a backlog: Mosquitto's window is 20 unless set, and only a full one
+/// holds back.
 const BACKLOG: u64 = 20;
 /// Without a QoS 1 message for so long a backlog is drained.
 const QUIET: Duration = Duration::from_secs(1);

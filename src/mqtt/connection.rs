@@ -99,7 +99,7 @@ pub(super) struct Link {
     pub(super) again: Option<Instant>,
     /// Whether the broker was asked for its own count.
     pub(super) count_asked: bool,
-    /// Whether a commit is waited for before more is read: not once it was waited for in vain.
+    /// Whether to wait for a commit before more is read: not once the wait was in vain.
     patient: bool,
 }
 

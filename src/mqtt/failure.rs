@@ -12,7 +12,7 @@ pub(super) struct Outage {
     pub(super) why: String,
     /// What a person can do; empty when nothing is to be done.
     pub(super) remedy: String,
-    /// How urgent the next attempt is; [`Pace::Slow`] where nothing goes on until a person acts.
+    /// How urgent the next attempt is; [`Pace::Slow`] where the agent needs a person to act first.
     pub(super) pace: Pace,
 }
 
@@ -23,7 +23,7 @@ pub(super) enum Cause {
     Outage(Outage),
     /// A packet of so many bytes does not fit: take it with the limit raised.
     Raise(usize),
-    /// The broker goes on with a QoS 2 handshake that this process knows nothing of.
+    /// The broker continues a QoS 2 handshake that this process knows nothing of.
     Release(u16),
 }
 

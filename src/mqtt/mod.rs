@@ -11,13 +11,13 @@
 //! - It always comes back: no error of the broker or the link ends it. Only [`Intake::run`]'s stop does, or the end of
 //!   the journal.
 //!
-//! How: one task owns the client library's event loop and decides about acks ([`connection`]). Each connection has an event
-//! loop of its own, so that no queued ack, event or packet id can reach the next one. Its `poll` is pinned and never
-//! cancelled while the connection is wanted; time, commits and the stop are waited for beside it.
+//! How: one task owns the client library's event loop and decides about acks ([`connection`]). Each connection has its
+//! own event loop, so that no queued ack, event or packet id can reach the next one. Its `poll` is pinned and never
+//! cancelled while the connection is wanted; beside it the task waits for time, commits and the stop.
 //!
-//! What the journal must hold to: tickets come back in the order of the appends, each exactly once; an append that
-//! cannot be written is kept and tried again, and holds back every later ticket. A journal that dropped one and went on
-//! would make [`dedup`] take its redelivery for a repeat.
+//! What the journal must hold to: tickets come back in the order of the appends, each exactly once; an append that cannot
+//! be written is kept and tried again, and holds back every later ticket. A journal that dropped one and continued would
+//! make [`dedup`] take its redelivery for a repeat.
 #![allow(clippy::disallowed_types, reason = "the one folder that speaks to the broker")]
 
 mod acks;
@@ -95,7 +95,7 @@ impl fmt::Debug for Route {
     }
 }
 
-/// Everything that intake is told.
+/// What the intake needs to run: configuration, routes, the journal's ends and the clock.
 pub struct IntakeOptions {
     /// The broker.
     pub config: MqttConfig,
@@ -218,8 +218,8 @@ impl Intake {
 
     /// Takes messages until `stop` turns true or its sender is gone.
     ///
-    /// Then: no new QoS 1 message is taken (the broker keeps it), what was received is waited for, at most 5 s, acks are
-    /// sent, and the connection is closed once they have left.
+    /// Then: it takes no new QoS 1 message (the broker keeps it), waits for what was received, at most 5 s, sends the
+    /// acks, and closes the connection once they have left.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         loop {
             let until = match self.connection(&mut stop).await {
@@ -239,7 +239,7 @@ impl Intake {
 
     /// What a connection's end means for the next one.
     fn wait_after(&mut self, end: End) -> Until {
-        // One that fails is none: the outage may leave a backlog of its own.
+        // One that fails is none: the outage may leave another backlog.
         self.second_visit = matches!(end, End::SecondVisit);
         let outage = match end {
             End::Failed(Cause::Outage(outage)) => outage,

@@ -1,4 +1,4 @@
-//! What is said between CONNACK and the first messages: which session this is, and which filters it shall hold.
+//! What agent and broker say between CONNACK and the first messages: which session this is, and which filters it shall hold.
 //!
 //! The broker's own count is asked for at every connection, because only a SUBSCRIBE brings its present value, and last,
 //! because a broker may cut the connection over it instead of refusing; then it is not asked for again, in later runs

@@ -27,7 +27,7 @@ pub enum IntakeState {
         /// What a person can do; empty when nothing is to be done.
         remedy: String,
     },
-    /// Nothing goes on until a person acts; attempts go on slowly.
+    /// A person must act before it can work; slow attempts continue.
     Blocked {
         /// What happened.
         why: String,

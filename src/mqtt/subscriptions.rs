@@ -170,7 +170,7 @@ impl Subscriptions {
     /// A SUBACK with one grant per filter; what it says about the filters of the routes.
     pub(super) fn granted(&mut self, packet_id: u16, grants: &[Grant]) -> Vec<Answer> {
         let Some(Ask::Subscribe(filters)) = self.sent.remove(&packet_id) else { return Vec::new() };
-        // A filter without a code of its own was not granted, whatever the broker meant.
+        // A filter without a return code was not granted, whatever the broker meant.
         let grants = grants.iter().copied().chain(std::iter::repeat(Grant::Refused));
         filters.into_iter().zip(grants).map(|(filter, grant)| self.answered(filter, grant)).collect()
     }

@@ -73,7 +73,7 @@ impl Taps {
 }
 
 impl Tap {
-    /// Whether it goes on listening.
+    /// Whether it keeps listening.
     fn hears(&mut self, publish: &Publish) -> bool {
         if !self.filters.iter().any(|filter| matches(filter, &publish.topic)) {
             return !self.heard.is_closed();

@@ -1,6 +1,6 @@
 //! ChirpStack 3 application events: `application/{id}/device/{eui}/event/{kind}`, before 3.11 `…/{eui}/rx`.
 //!
-//! Source: the server's documentation of its integrations and its published schema. No event has an id of its own.
+//! Source: the server's documentation of its integrations and its published schema. No event has an id.
 //! EUIs are base64 of their bytes, or hex where the marshaler is `json_v3`; a time is in the first `rxInfo` (where the
 //! gateway knows it) or in `publishedAt` (late releases), which is later. `devAddr` does not name a session that one join
 //! made, so a frame without a time finer than a second has no identity. The server publishes at QoS 0 unless told otherwise.

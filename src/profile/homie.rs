@@ -1,7 +1,7 @@
 //! Homie 5: `homie/5/{device}/{node}/{property}`, plain values, and `homie/5/{device}/$state`.
 //!
 //! Source: the published convention. Every property is retained, so at each subscription the last value of all comes again:
-//! those are recognised by the last payload of their topic; a live value has no identity and is a record of its own.
+//! those are recognised by the last payload of their topic; a live value has no identity and is its own record.
 //! Published at QoS 2, which reaches us as QoS 1.
 
 use crate::profile::fields::{Fields, level_after, state_or_raw};

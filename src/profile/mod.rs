@@ -77,7 +77,7 @@ pub struct ProfileInfo {
     pub redelivery: &'static str,
     /// What the default group is, in words.
     pub group: &'static str,
-    /// Where the event's time is looked for, in this order; else it is the arrival's.
+    /// Where the profile looks for the event's time, in this order; else it is the arrival's.
     pub time: &'static str,
     /// The QoS that the publisher uses, and what to change there so that nothing is lost while the agent is away.
     pub qos: &'static str,
@@ -128,7 +128,7 @@ pub enum Profile {
 
 /// What a lane keeps order within: a record's group, or, where an earlier release grouped it otherwise, today's.
 ///
-/// The id of the group that SQS is told stays the stored one; what waits of the former group holds the new one back.
+/// The group's id in SQS stays the stored one; what waits of the former group holds the new one back.
 pub fn order_key(record: &Record) -> Cow<'_, str> {
     let Draft { message, profile, identity, .. } = &record.draft;
     let of_node = (profile == "sparkplug-b").then(|| sparkplug_b::group_of_node(&message.topic, &identity.group));

@@ -41,7 +41,7 @@ impl Preset {
         PRESETS.iter().find(|preset| preset.name == name)
     }
 
-    /// What `generic` is told, for that grouping.
+    /// The options of `generic`, for that grouping.
     pub(super) fn options(&self, grouping: Grouping) -> ProfileOptions {
         ProfileOptions {
             grouping,

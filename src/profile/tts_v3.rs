@@ -11,7 +11,7 @@ use crate::profile::fields::{self, Fields, RawFrame, level_after, number};
 use crate::record::Message;
 use crate::record::identity::{self, eui};
 
-/// Entries of `correlation_ids` that are looked at; real ones have up to eight.
+/// Entries of `correlation_ids` that the profile reads; real ones have up to eight.
 const IDS: [&str; 16] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15"];
 
 /// Reads a message.

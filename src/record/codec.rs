@@ -47,7 +47,7 @@ pub enum CodecError {
         /// Its version.
         version: u64,
     },
-    /// They are no envelope, or a damaged one.
+    /// They are not an envelope, or a damaged one.
     #[error("damaged envelope: {0}")]
     Damaged(String),
 }
@@ -154,7 +154,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
     match serde_cbor::from_slice::<Envelope<'_>>(bytes) {
         Ok(envelope) if envelope.v == ENVELOPE_VERSION => envelope.into_record(),
         Ok(envelope) => Err(of_version(u64::from(envelope.v))),
-        // A later version may have given a key another shape, so its number is looked for on its own.
+        // A later version may have given a key another shape, so its number is read on its own.
         Err(error) => Err(match serde_cbor::from_slice::<Version>(bytes) {
             Ok(Version { v }) if v != u64::from(ENVELOPE_VERSION) => of_version(v),
             _ => CodecError::Damaged(error.to_string()),

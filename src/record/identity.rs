@@ -11,9 +11,9 @@
 //! Content, counters and coarse times are none: a lamp says `ON` twice, a counter starts over at a boot. Such records get
 //! their key with their number ([`crate::record::Record::number`]).
 //!
-//! Every key ends in a hash of the payload ([`payload_hash`]), added in one place ([`KeyCandidates::climb`]): a redelivery has equal
-//! bytes, so one id with other bytes (a relay and the device behind it) is another reading without a rule of its own. Only
-//! `key = "record-id"` leaves it out, by the operator's choice.
+//! Every key ends in a hash of the payload ([`payload_hash`]), added in one place ([`KeyCandidates::climb`]): a
+//! redelivery has equal bytes, so one id with other bytes (a relay and the device behind it) is another reading without a
+//! separate rule. Only `key = "record-id"` leaves it out, by the operator's choice.
 //!
 //! Keys depend on the message alone (and, for the operator's ids, on the journal), never on the time of receipt nor on how
 //! it was delivered. Neither group nor, where the payload tells the device, topic is part of one: an uplink that a server

@@ -67,7 +67,7 @@ pub enum KeyKind {
     /// Nothing but its arrival, by a message with RETAIN that was not a replay.
     #[serde(rename = "r")]
     Retained,
-    /// Nothing but its arrival: every delivery is a record of its own.
+    /// Nothing but its arrival: every delivery is its own record.
     #[serde(rename = "a")]
     Arrival,
 }
@@ -141,7 +141,7 @@ pub enum DuplicateKind {
     /// The very same record, under the same id.
     #[serde(rename = "s")]
     Resend,
-    /// A delivery of the broker's that may repeat an earlier one, recorded under an id of its own.
+    /// A delivery of the broker's that may repeat an earlier one, recorded under its own id.
     #[serde(rename = "d")]
     Redelivery,
 }
@@ -166,7 +166,7 @@ pub struct PossibleDuplicate {
 }
 
 /// One open of one journal: what records without an identity are named after, so that no two of them share a name, not
-/// even when a card is copied and both copies go on.
+/// even when a card is copied and both copies continue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Run {
     /// The journal.

@@ -1,12 +1,12 @@
 //! The control socket: how commands on this machine ask the running agent, `control` in the journal's folder.
 //!
-//! It answers what the status server answers; `GET /config.toml` with the configuration in effect; and
-//! `GET /messages?filter=…&count=…&within=…` with the next messages that the agent receives on these filters (each
+//! It answers what the status server answers; `GET /config.toml` with the configuration in effect; and `GET
+//! /messages?filter=…&count=…&within=…` with the next messages that the agent receives on these filters (each
 //! percent-encoded, several may be given), as soon as there are `count` of them or `within` seconds are over. And it does
-//! what changes something: `POST /quarantine/requeue` and `POST /quarantine/drop`, each with a JSON list of ids (`"q17"`) and
-//! records' numbers, or `null` for all of them. Only the agent's own user and root are served, by what the kernel says of the peer, whatever the
-//! file's permissions are. Slow ones make room for others as on the page ([`crate::status::places`]); a wait for messages does not,
-//! and at most eight go on at a time.
+//! what changes something: `POST /quarantine/requeue` and `POST /quarantine/drop`, each with a JSON list of ids (`"q17"`)
+//! and records' numbers, or `null` for all of them. It serves only the agent's own user and root, by what the kernel says
+//! of the peer, whatever the file's permissions are. Slow ones make room for others as on the page
+//! ([`crate::status::places`]); a wait for messages does not, and at most eight wait at a time.
 
 use crate::journal::{Journal, JournalError, Named, Requeued};
 use crate::mqtt::Heard;

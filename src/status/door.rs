@@ -20,13 +20,13 @@ pub(crate) enum Door {
 pub(super) enum Verdict {
     /// It may.
     In,
-    /// It may not: what it is told.
+    /// It may not: status and text of the answer.
     Out(StatusCode, &'static str),
     /// It may not, because its token is wrong.
     WrongToken,
 }
 
-/// What is told to a request without the token.
+/// The answer to a request without the token.
 pub(super) const UNAUTHORIZED: &str = "the token of status.token_file, as the password\n";
 
 impl Door {

@@ -54,7 +54,7 @@ impl History {
         self.day.iter()
     }
 
-    /// How it goes on from here, from the last minutes up to `now`.
+    /// What comes next, judged by the last minutes up to `now`.
     pub fn outlook(&self, now: Point) -> DrainForecast {
         let since = now.at_s.saturating_sub(RATE_S);
         // The last point before the span counts, too: nothing changed in between.
@@ -84,7 +84,7 @@ fn push(points: &mut VecDeque<Point>, point: Point, step_s: u64) {
 pub struct DrainForecast {
     /// Records accepted per second lately.
     pub accepted_per_s: f64,
-    /// Seconds until nothing waits, if it goes on like this.
+    /// Seconds until nothing waits, if records keep arriving and leaving at this rate.
     pub eta_s: Option<u64>,
     /// In words.
     pub says: Trend,

@@ -140,7 +140,7 @@ struct Stages {
 }
 
 impl StatusHub {
-    /// A board for what is configured, that goes on with `histories`.
+    /// A board for what is configured, that continues `histories`.
     pub fn new(config: &Config, clock: &Clock, histories: Histories) -> StatusHub {
         StatusHub {
             named: Mutex::new(Named::of(config, None)),
@@ -176,7 +176,7 @@ impl StatusHub {
         *self.names_lock() = Named::of(config, remark);
     }
 
-    /// The agent cannot go on yet, and why.
+    /// Notes why the agent cannot continue yet; `None`: it can.
     pub fn wait_for(&self, why: Option<String>) {
         self.stages(|stages| stages.waiting_for = why);
     }

@@ -28,11 +28,11 @@ use tokio::time::{sleep, timeout};
 pub const TOKEN_CHARS_MIN: usize = 16;
 /// What is read of the file, in bytes; a longer line cannot be a token.
 const FILE_BYTES_MAX: u64 = 4096;
-/// Looks that are waited for at a time.
+/// Requests that may wait for a look at a time.
 const WAITING_MAX: usize = 8;
 /// A file that takes longer cannot be read.
 const LOOK_TIME: Duration = Duration::from_secs(5);
-/// While the file is bad, it is looked at so often.
+/// While the file is bad, the server looks at it so often.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// A token, by its hash.
@@ -119,7 +119,7 @@ impl std::fmt::Debug for TokenFile {
 }
 
 impl TokenFile {
-    /// A file that was not looked at yet; `board` is told what becomes of it.
+    /// A file that was not looked at yet; it reports to `board` what becomes of it.
     pub(crate) fn new(path: PathBuf, board: Arc<StatusHub>) -> Arc<TokenFile> {
         let (turn, waiting) = (Arc::new(Semaphore::new(1)), Semaphore::new(WAITING_MAX));
         let closed = watch::Sender::new(true);

@@ -1,4 +1,4 @@
-//! Certificates with chosen dates, and a clock that says what it is told.
+//! Certificates with chosen dates, and a clock that shows the time that a test sets.
 
 use crate::tls::CertificateTime;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -11,7 +11,7 @@ pub(crate) fn day(year: i32, month: u8, day: u8) -> i64 {
     rcgen::date_time_ymd(year, month, day).unix_timestamp()
 }
 
-/// A clock that says what it is told.
+/// A clock that shows the time that a test sets.
 #[derive(Debug)]
 pub(crate) struct Told {
     now_s: AtomicI64,

@@ -11,7 +11,7 @@ use crate::record::Message;
 use crate::topic::matches_delivered;
 use std::time::Duration;
 
-/// Messages that are looked at in all.
+/// Messages that the check looks at in all.
 const MESSAGES: usize = 200;
 
 pub(super) async fn steps(config: &Config, clock: &Clock, listen: Duration) -> Vec<Step> {

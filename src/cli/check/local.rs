@@ -25,7 +25,7 @@ pub(super) fn steps(file: &Path, config: &Config) -> Vec<Step> {
     let (queues, routes) = (count(config.queues.len(), "queue"), count(config.routes.len(), "route"));
     let read = format!("{}: {queues}, {routes}", file.display());
     let mut steps = vec![Step::good("configuration", read)];
-    // That keys or the token are missing is told once, with how to get them there.
+    // Another step says that keys or the token are missing, with how to get them there.
     let there = |(key, path): &(&str, PathBuf)| !["credentials_file", "token_file"].contains(key) || path.exists();
     steps.extend(secrets(config).into_iter().filter(there).map(|(key, path)| secret(key, &path)));
     steps.extend(crate::cli::check::keys::steps(config, &Places::of_system()));

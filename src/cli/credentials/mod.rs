@@ -233,7 +233,7 @@ mod tests {
     const CSV: &str =
         "Access key ID,Secret access key\nAKIAIOSFODNN7EXAMPLE,wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n";
 
-    /// Imports into the store of a system whose configuration has these lines about keys; all that was told.
+    /// Imports into the store of a system whose configuration has these lines about keys; returns all that the command said.
     fn imported(places: &Places, keys: &str) -> (String, PathBuf) {
         let config = places.plain.with_file_name("tidegate.toml");
         let text = format!(

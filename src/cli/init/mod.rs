@@ -23,7 +23,7 @@ use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Messages that are looked at.
+/// Messages that it looks at, at most.
 const MESSAGES: usize = 500;
 const BROKER: &str = "mqtt://127.0.0.1:1883";
 const CREDENTIALS: &str = "/etc/tidegate/credentials.csv";
@@ -173,7 +173,7 @@ fn routes(file: &Path, options: &InitOptions, broker: &str, answers: &mut Answer
     if answer.starts_with(['y', 'Y']) { Ok(proposals) } else { named(&answer) }
 }
 
-/// What the broker carries, as far as it can be seen: that it cannot is said, and no reason to stop.
+/// What the broker carries, as far as it can be seen: where it cannot, the command says so and continues.
 fn look(file: &Path, options: &InitOptions, broker: &str) -> Vec<Message> {
     let queue = "https://sqs.eu-west-1.amazonaws.com/123456789012/any";
     let routes = [Proposal { profile: "auto", topics: vec!["#".into()], messages: 0, qos0: 0, example: String::new() }];

@@ -1,7 +1,7 @@
 //! `tidegate journal …`: what lies in the journal, of a stopped agent or beside a running one.
 //!
-//! Looking reads the files and locks nothing. What changes something is asked of the running agent, or done under the
-//! journal's lock when none runs: as the user that the journal belongs to, so that the agent can go on with it.
+//! Looking reads the files and locks nothing. What changes something the command asks of the running agent, or does under the
+//! journal's lock when none runs: as the user that the journal belongs to, so that the agent can use the files afterwards.
 
 mod export;
 mod list;

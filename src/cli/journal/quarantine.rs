@@ -105,7 +105,7 @@ fn list(view: &View, json: bool) -> Result<ExitCode, ExitCode> {
 
 fn show(view: &View, named: Named, payload: bool) -> Result<ExitCode, ExitCode> {
     let entries = entries(view)?;
-    // A number may mean several: they are told apart by what is shown.
+    // A number may mean several: what is shown tells them apart.
     let mut found = entries.iter().filter(|entry| named.is(entry)).peekable();
     if found.peek().is_none() {
         complain!("{named} is not in quarantine; `tidegate journal quarantine list` shows what is");
@@ -178,7 +178,7 @@ fn alone(config: &Config, which: &Which, requeue: bool) -> Result<Requeued, Exit
     outcome.map_err(|error| failed(&error))
 }
 
-/// Files that root makes here would be closed to the agent: root goes on as the user that the journal belongs to.
+/// Files that root makes here would be closed to the agent: root continues as the user that the journal belongs to.
 fn as_owner(config: &Config) -> Result<(), ExitCode> {
     let folder = std::fs::metadata(&config.journal.path).map_err(|error| {
         complain!("{}: {error}", config.journal.path.display());

@@ -20,7 +20,7 @@ pub(super) enum IdUse {
     Reused,
 }
 
-/// The ids of the last deliveries of one session that were no redeliveries.
+/// The ids of the last deliveries of one session that were not redeliveries.
 #[derive(Debug, Default)]
 pub(super) struct Ids {
     row: VecDeque<u16>,
@@ -52,7 +52,7 @@ impl Ids {
         }
     }
 
-    /// The session ended: a broker counts anew in the next one. What it does with ids it goes on doing.
+    /// The session ended: a broker counts anew in the next one. How it reuses ids stays the same.
     pub(super) fn session_ended(&mut self) {
         *self = Ids { since_reuse: self.since_reuse, ..Ids::default() };
     }

@@ -69,7 +69,7 @@ impl Verdict {
     }
 }
 
-/// The part that outlives the process in a file of its own, because the journal's tail may not reach back far enough.
+/// The part that outlives the process in its own file, because the journal's tail may not reach back far enough.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Seen {
     /// Every record up to this number is in `topics`.

@@ -53,7 +53,7 @@ async fn a_flood_waits_at_the_broker_until_a_commit_comes() {
     assert_eq!(peer.acks(40).await, (1..=40).collect::<Vec<u16>>());
 }
 
-/// Against a broker that keeps to no window: its acks must not wait for what it goes on to send.
+/// Against a broker that keeps to no window: its acks must not wait for what it keeps sending.
 #[tokio::test]
 async fn acks_do_not_wait_behind_a_flood() {
     let mut rig = Rig::start(|setup| {

@@ -185,7 +185,7 @@ async fn what_a_lost_session_closes_is_told_to_the_journal_before_anything_new_c
     assert_eq!((noted.through, noted.open), (Number(2), vec![]));
 }
 
-/// A second visit that fails is none: the backlog of the outage that it ran into is one of its own.
+/// A second visit that fails is none: the backlog of the outage that it ran into is another one.
 #[tokio::test]
 async fn a_second_visit_that_the_broker_refuses_leaves_one_to_the_next_backlog() {
     let mut rig = Rig::start(|_| {}).await;

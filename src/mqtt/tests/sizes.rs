@@ -98,7 +98,7 @@ async fn above_sixteen_mebibytes_it_says_that_it_is_blocked_by_what_and_how_to_p
     let IntakeState::Blocked { why, remedy } = status.state else { panic!("blocked") };
     assert!(why.contains("20000000 bytes"), "{why}");
     assert!(remedy.contains("message_size_limit") && remedy.contains("max_packet_size"), "{remedy}");
-    // Once the message is gone, it goes on by itself.
+    // Once the message is gone, the intake continues by itself.
     let (mut peer, _) = rig.broker.welcome(true).await;
     peer.send(&[publish(1, "t/a", b"behind it")]).await;
     assert_eq!(rig.journal.record().await, b"behind it");

@@ -1,6 +1,6 @@
 //! ChirpStack 4 application events: `application/{id}/device/{eui}/event/{kind}`, JSON or protobuf.
 //!
-//! - One topic carries either encoding, with no marker, so it is told per message by its first bytes. Both are read into
+//! - One topic carries either encoding, with no marker, so each message's first bytes decide. Both are read into
 //!   the same facts, and the server's part of a key is made of those; the payload's hash behind it is each one's own.
 //! - `deduplicationId` is unique per event *of a kind*: the log of a failed codec shares its uplink's, an acknowledgement
 //!   and a status that of the uplink that brought them. So every key names the kind. One uplink may also cause several
@@ -173,7 +173,7 @@ fn read(kind: Option<Kind>, payload: &[u8]) -> Fields {
 
 fn read_json(kind: Option<Kind>, payload: &[u8]) -> Fields {
     let text = |scalar: Option<Scalar<'_>>| scalar.and_then(Scalar::text).map(|t| t.into_owned()).unwrap_or_default();
-    // These are at the front of every event, so of most payloads a few hundred bytes are looked at.
+    // These are at the front of every event, so of most payloads a few hundred bytes are read.
     let [id, time, dev_eui, application_id] = extract(
         payload,
         [&["deduplicationId"][..], &["time"], &["deviceInfo", "devEui"], &["deviceInfo", "applicationId"]],
@@ -209,7 +209,7 @@ fn read_json(kind: Option<Kind>, payload: &[u8]) -> Fields {
     }
 }
 
-/// What the context of a log may be known by, in the order in which it is looked for.
+/// What the context of a log may be known by, in the order of the search.
 const CONTEXT_IDS: [&str; 3] = ["deduplication_id", "queue_item_id", DOWNLINK];
 const DOWNLINK: &str = "downlink_id";
 

@@ -26,7 +26,7 @@ pub(super) fn steps(config: &Config, places: &Places) -> Vec<Step> {
             }
         }
     }
-    // That a file is missing is told above.
+    // The step above says that a file is missing.
     let there = files.iter().filter(|file| file.starts_with(HANDED_OVER) || file.exists());
     steps.extend(there.map(|file| match file.starts_with(HANDED_OVER) {
         true => handed_over(&at_rest(&places.drop_in)),

@@ -1,4 +1,4 @@
-//! What is said of keys on the disk, and of a copy that was forgotten there.
+//! What the check says of keys on the disk, and of a copy that was forgotten there.
 
 use super::*;
 use crate::cli::check::CheckResult;
@@ -27,7 +27,7 @@ impl System {
         self.write(&self.1.drop_in, &format!("[Service]\n{key}=credentials.csv:{}\n", file.display()));
     }
 
-    /// What is said of keys at rest and of copies, with a configuration that reads them there.
+    /// What the check says of keys at rest and of copies, with a configuration that reads them there.
     fn said(&self, credentials_file: &Path) -> Vec<(CheckResult, String, String)> {
         let text = format!(
             "[queues.main]\nurl = \"https://sqs.eu-west-1.amazonaws.com/123456789012/site\"\ncredentials_file = \"{}\"\n\

@@ -83,7 +83,7 @@ pub(super) fn no_systemd() -> Option<String> {
     too_old(&String::from_utf8_lossy(&said.stdout))
 }
 
-/// Reads what `systemctl --version` says; what is not understood there is no reason. Pure.
+/// Reads what `systemctl --version` says; output that it does not understand does not count as too old. Pure.
 fn too_old(said: &str) -> Option<String> {
     let version = version_in(said)?;
     (version < VERSION_MIN).then(|| format!("systemd {version} knows no credentials, {VERSION_MIN} and later do"))

@@ -1,4 +1,4 @@
-//! Where keys end up with a good TPM, a bad one and none, and what is said of them there.
+//! Where keys end up with a good TPM, a bad one and none, and what the command says of them there.
 
 use super::*;
 use proptest::prelude::*;

@@ -113,7 +113,7 @@ fn line_of(text: &str, path: &Path, queue: &str) -> String {
 /// Writes a configuration over the one whose text is `old`: beside it and renamed, with owner and mode kept.
 ///
 /// # Errors
-/// It is not a file of its own, was changed meanwhile, or cannot be written.
+/// It is a link or another special file, was changed meanwhile, or cannot be written.
 pub(super) fn rewrite(path: &Path, old: &str, new: &str) -> io::Result<()> {
     let about = std::fs::symlink_metadata(path)?;
     let owner = Owner { user: Some(Uid::from_raw(about.uid())), group: Some(Gid::from_raw(about.gid())) };
