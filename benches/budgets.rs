@@ -153,7 +153,7 @@ fn option(name: &str) -> Option<String> {
     std::env::args().skip_while(|argument| argument != name).nth(1)
 }
 
-/// The agent as it ships, without the faults of proving runs: in a folder of its own, because that is another build.
+/// The agent as it ships, without the faults of proving runs: in its own folder, because that is another build.
 fn build() -> Outcome<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/plain");
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -78,7 +78,7 @@ fn number(name: &str, otherwise: u64) -> Outcome<u64> {
     Ok(option(name).map_or(Ok(otherwise), |text| text.parse())?)
 }
 
-/// The journal and what it is measured beside, each in a folder of its own.
+/// The journal and what it is measured beside, each in its own folder.
 const SUBJECTS: [&str; 3] = ["append + fdatasync", "segment files", "journal"];
 
 fn open(subject: &str, folder: &Path, keeping: Keeping) -> Outcome<Box<dyn Store>> {
@@ -112,7 +112,7 @@ fn heading(what: &str) {
 /// What a subject's records cost.
 struct Cost {
     all: Counts,
-    /// Syncs while a commit was waited for.
+    /// Syncs while the bench waited for a commit.
     in_commits: u64,
     /// What was in its files before it was drained, where it is the journal.
     pages: Pages,
@@ -230,7 +230,7 @@ fn opening(folder: &Path, records: u64) -> Outcome<()> {
     Ok(())
 }
 
-/// A run in a process of its own; with `traced`, gives its system calls instead: all, and those of the journal's threads.
+/// A run in its own process; with `traced`, gives its system calls instead: all, and those of the journal's threads.
 fn child(folder: &Path, load: Load, traced: bool) -> Outcome<Option<Vec<u64>>> {
     let folder = tempfile::tempdir_in(folder)?;
     let calls = folder.path().join("calls");

@@ -1,7 +1,7 @@
 //! What sled's list of trees takes of its file: read from the bytes, as sled 0.34.7 lays them out (its `serialization.rs`).
 //!
-//! A segment begins with 20 bytes of its own; messages follow, each behind a checksum, a kind, its length, its segment's number
-//! and its page's. Zeros end what was written.
+//! A segment begins with a header of 20 bytes; messages follow, each behind a checksum, a kind, its length, its segment's
+//! number and its page's. Zeros end what was written.
 
 use super::store::Outcome;
 use std::path::Path;

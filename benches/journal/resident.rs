@@ -1,5 +1,5 @@
 //! What an open generation keeps in memory, and what closing it gives back: the figures behind the rule in
-//! `src/journal/writer/idle.rs`. Runs in a process of its own.
+//! `src/journal/writer/idle.rs`. Runs in its own process.
 
 use super::real::{Keeping, Real};
 use super::store::{Message, Outcome, Store};

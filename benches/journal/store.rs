@@ -5,7 +5,7 @@ use std::time::Duration;
 pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 pub(crate) const PAYLOAD_BYTES: usize = 300;
-/// Devices that send in turn, each a message group of its own.
+/// Devices that send in turn, each its own message group.
 pub(crate) const DEVICES: u64 = 200;
 /// As the journal's own generations.
 pub(crate) const SEGMENT_BYTES: u64 = tidegate::journal::GENERATION_BYTES;

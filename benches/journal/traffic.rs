@@ -1,4 +1,4 @@
-//! Journal and drain as the agent has them, under traffic: runs in a process of its own, which can be traced.
+//! Journal and drain as the agent has them, under traffic: runs in its own process, which can be traced.
 
 use super::counts::Counts;
 use super::real::{Keeping, LANE, Real, append};

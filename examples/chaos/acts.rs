@@ -15,7 +15,7 @@ const DOUBLE_FAULT: usize = 40;
 const DOUBLE_FAULT_SYNC_MS: u64 = 600;
 /// A fault that has found nothing to break for so long is given up: longer than a lane waits between two attempts.
 const FIND: Duration = Duration::from_secs(35);
-/// After so long the agent is told to try at once.
+/// After so long the run tells the agent to try at once.
 const IMPATIENCE: Duration = Duration::from_millis(300);
 /// Looks after which what was on the wire has arrived, [`ON_THE_WIRE`] apart. One long sleep would not do: on a busy machine
 /// the peers, who live in this process, may get no time while it passes.
@@ -77,7 +77,7 @@ impl World {
             Act::KillInDoubt { later, reboot } => self.kill_in_doubt(*later, *reboot).await?,
             Act::Suspend { .. } | Act::SetWallClock { .. } => self.move_clock(act).await?,
             Act::KillBroker { away } => {
-                // What it sends or is told after the save it would not know of: a reading without an identity would come
+                // What it sends or hears after the save it would not know of: a reading without an identity would come
                 // again as a new one. So it has sent all it may, and hears of nothing more.
                 self.broker_link.black_hole(true);
                 arrived_all().await;

@@ -6,12 +6,12 @@
 //!                  └─ perhaps the lowest free packet ids  └─ clocks moved, disk full or slow
 //! ```
 //!
-//! Beside a network server's uplinks, which carry an identity, meters and lamps publish equal readings in a row, of which only
-//! the broker's word tells whether one is a repeat. Every seed is a world of its own, with one lane or two, with QoS 1 alone or
-//! mixed, and a plan of eleven faults ([`plan`]); at its end everything is healed, everything must
-//! arrive, and lost, duplicated without saying so, out of order, missing without a gap record and false books are all 0.
-//! A class of fault that was never really injected over a round of seeds is a failure of the run. With `--sabotage` the
-//! agent breaks one promise on purpose, and the run fails unless it notices.
+//! Beside a network server's uplinks, which carry an identity, meters and lamps publish equal readings in a row, of which
+//! only the broker's word tells whether one is a repeat. Every seed is its own world, with one lane or two, with QoS 1
+//! alone or mixed, and a plan of eleven faults ([`plan`]); at its end everything is healed, everything must arrive, and
+//! lost, duplicated without saying so, out of order, missing without a gap record and false books are all 0. A class of
+//! fault that was never really injected over a round of seeds is a failure of the run. With `--sabotage` the agent breaks
+//! one promise on purpose, and the run fails unless it notices.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the agent's edges are not those of its peers")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints its verdict")]
 

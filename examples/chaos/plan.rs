@@ -28,7 +28,7 @@ pub(crate) enum Act {
     Reboot { later: Duration },
     /// Answers to accepted batches are lost, the agent is killed over it and comes back so much later.
     KillInDoubt { later: Duration, reboot: bool },
-    /// The machine sleeps: the time since boot goes on, for the queue as well.
+    /// The machine sleeps: the time since boot continues, for the queue as well.
     Suspend { asleep: Duration },
     /// The wall clock is set to something else.
     SetWallClock { ahead_ms: i64 },

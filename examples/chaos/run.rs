@@ -16,7 +16,7 @@ use tokio::time::sleep;
 /// Messages at the end, when everything works again.
 const LAST: usize = 40;
 
-/// Messages at a time while a fault goes on for longer than its burst, and the pause after them.
+/// Messages at a time while a fault lasts longer than its burst, and the pause after them.
 const TRICKLE: usize = 10;
 const TRICKLE_PAUSE: Duration = Duration::from_millis(50);
 
@@ -47,7 +47,7 @@ impl Outcome {
     }
 }
 
-/// Plays a plan in a world of its own.
+/// Plays a plan in its own world.
 pub(crate) async fn run(setting: &Setting, plan: &Plan) -> Result<Outcome> {
     let start = Instant::now();
     let mut world = World::start(setting, plan.seed, plan.shape).await?;

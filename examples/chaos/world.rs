@@ -1,5 +1,5 @@
 //! One world per seed: a real broker, a queue, links that can be cut, a disk that can be filled, and the agent between
-//! them as a process of its own. Everything in it goes when it is dropped, the agent first.
+//! them as its own process. Everything in it goes when it is dropped, the agent first.
 
 use crate::plan::{Lanes, Mix, Shape};
 use crate::routes;
@@ -50,7 +50,7 @@ pub(crate) struct Setting {
     pub(crate) program: PathBuf,
     /// Whether disks can be mounted.
     pub(crate) disk: bool,
-    /// Whether each fault is told when it is over.
+    /// Whether to print each fault when it is over.
     pub(crate) steps: bool,
     /// Fault put into the agent on purpose.
     pub(crate) sabotage: Option<String>,

@@ -1,4 +1,4 @@
-//! The customer at the other end: reads the queue from the start until it is told that all was sent.
+//! The customer at the other end: reads the queue from the start until the demo says that all was sent.
 
 use crate::failure::Failure;
 use crate::scene::QUEUE;

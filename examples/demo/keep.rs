@@ -1,4 +1,4 @@
-//! `--keep`: where to look, and what to try, while everything goes on running.
+//! `--keep`: where to look, and what to try, while everything keeps running.
 
 use crate::scene::{QUEUE, Scene};
 use std::io::{Write, stdout};

@@ -16,7 +16,7 @@ const ANEW: &str = "\r\x1b[2K";
 const NO_WRAP: &str = "\x1b[?7l";
 const WRAP: &str = "\x1b[?7h";
 
-/// Writes to standard output. Errors are dropped: when the terminal is gone the run goes on to its exit status.
+/// Writes to standard output. Errors are dropped: when the terminal is gone the run continues to its exit status.
 pub(crate) struct Screen {
     terminal: bool,
     colour: bool,

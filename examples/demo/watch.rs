@@ -1,4 +1,4 @@
-//! Looks at everything a few times a second while something else goes on, and draws it.
+//! Looks at everything a few times a second while something else runs, and draws it.
 
 use crate::screen::Screen;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Life after a cut: the folder is rebuilt, the journal opens on it, is held against what was told, and goes on.
+//! Life after a cut: the folder is rebuilt, the journal opens on it, is held against what was told, and continues.
 //!
 //! One life in ten begins with a kill instead of a cut: everything is there, and no more of it is certain than before.
 //! Every life is recorded like the run before it, so that a second cut can fall into it, the open included.

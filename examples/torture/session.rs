@@ -107,7 +107,7 @@ impl Session {
             machine: "/".into(),
             runtime: None,
         };
-        // The agent tries again, too, unless it is told that this is of no use.
+        // The agent tries again, too, unless the error says that this is of no use.
         let mut attempts = 0;
         let opened = witness.insist(|| {
             attempts += 1;

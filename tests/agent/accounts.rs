@@ -165,7 +165,7 @@ async fn a_quarantined_record_is_announced_and_its_group_goes_on() {
     assert_understood(&stub);
 }
 
-/// A queue of plain payloads gets no gap records unless it is told to.
+/// A queue of plain payloads gets no gap records unless its configuration asks for them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_raw_queue_gets_gap_records_only_when_it_asks_for_them() {
     for (asked, told) in [("", 0), ("\ngap_records = true", 1)] {

@@ -1,4 +1,4 @@
-//! Readings that were once taken for repeats (`tests/cases`) all arrive, in order, each under an id of its own.
+//! Readings that were once taken for repeats (`tests/cases`) all arrive, in order, each under its own id.
 
 use crate::support::{LONG, Publisher, QUEUE, config, mosquitto, online, stub};
 use std::collections::HashSet;

@@ -44,7 +44,7 @@ async fn journal_id(agent: &AgentProcess) -> String {
     agent.status().await.unwrap()["journal"]["journal_id"].as_str().expect("an open journal").to_owned()
 }
 
-/// Two copies of one card, on these machines, each behind a broker of its own, send equal readings to one queue.
+/// Two copies of one card, on these machines, each behind its own broker, send equal readings to one queue.
 async fn two_copies(machines: [Option<&str>; 2]) -> [String; 2] {
     let stub = stub();
     let brokers = [mosquitto().await, mosquitto().await];

@@ -15,7 +15,7 @@ use testkit::port::HeldPort;
 
 const WAITING: usize = 5;
 
-/// What `init` says and asks, about a file of its own.
+/// What `init` says and asks, about a separate file.
 fn init(file: &std::path::Path, broker: &str, more: &[&str]) -> (String, String, i32) {
     let queue = "https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo";
     let mut command = Command::new(PROGRAM);

@@ -82,7 +82,7 @@ async fn a_damaged_journal_is_verified_by_its_own_exit_code() {
     for n in 0..5 {
         let payload = format!("{{\"deduplicationId\":\"needle-{n}\",\"pad\":\"{}\"}}", "x".repeat(500));
         publisher.publish("application/1/device/02f1e2d3c4b5a601/event/up", payload).await;
-        // Each in a commit, and so in a value, of its own.
+        // Each in its own commit, and so in its own value.
         agent.wait_status("it waits", LONG, |s| lane(s, "waiting") == n + 1).await.unwrap();
     }
     agent.term(LONG).await.unwrap();

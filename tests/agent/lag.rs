@@ -1,5 +1,6 @@
-//! What a kill at one message per second repeats: what the state file lacked. A FIFO queue absorbs it when the agent is soon
-//! back, and is told where it may not; a Standard queue gets what lacked for a second, and every repeat says so.
+//! What a kill at one message per second repeats: what the state file lacked. A FIFO queue absorbs it when the agent is
+//! soon back; where it may not, the records say that they may be repeats. A Standard queue gets what lacked for a second,
+//! and every repeat says so.
 
 use crate::support::{
     AUDIT, ClockControl, LONG, PROGRAM, QUEUE, assert_clean, drained, fleet, mosquitto, stub, until_online,

@@ -14,7 +14,7 @@ use testkit::agent::AgentProcess;
 /// Messages that come while the agent is away.
 const AWAY: u64 = 5;
 
-/// Whether a host name of its own can be given to a process here; if not, that is printed.
+/// Whether a process here can be given another host name; if not, that is printed.
 fn can_rename() -> bool {
     let tried = Command::new("unshare").args(["--uts", "hostname", "tidegate-test"]).output();
     let can = tried.as_ref().is_ok_and(|output| output.status.success());

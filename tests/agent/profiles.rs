@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use testkit::consumer::Delivered;
 use testkit::samples::FOLDERS;
 
-/// Of one folder: topic and payload of each sample that is an event of its own and telemetry.
+/// Of one folder: topic and payload of each sample that is a separate event and telemetry.
 fn samples(folder: &str) -> Vec<(String, Vec<u8>)> {
     let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples");
     let index: Value = serde_json::from_slice(&std::fs::read(root.join("index.json")).unwrap()).unwrap();

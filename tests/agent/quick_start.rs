@@ -2,7 +2,7 @@
 //!
 //! Between a real Mosquitto and the SQS stub, which answers for the name of AWS behind TLS and a proxy. What differs from a
 //! gateway is put back before the comparison (folders, the broker's port), and numbers and widths are not compared.
-//! `TIDEGATE_TRANSCRIPT=FILE` writes what was said here, for the README.
+//! `TIDEGATE_TRANSCRIPT=FILE` writes the output of this run, for the README.
 
 use crate::support::{Authority, LONG, PROGRAM, QUEUE, fleet, mosquitto, said, stub};
 use serde_json::Value;

@@ -30,7 +30,7 @@ fn arrived(stub: &SqsStub, queue: &str) -> Vec<(String, String)> {
     stub.accepted(queue).iter().map(of).collect()
 }
 
-/// A client that publishes what it is told, with any flags.
+/// A client that publishes what the test gives it, with any flags.
 struct ManualClient {
     client: AsyncClient,
     events: EventLoop,
@@ -58,7 +58,7 @@ impl ManualClient {
         tokio::time::timeout(LONG, sent).await.expect("the broker takes it");
     }
 
-    /// Everything before it has been taken by the broker: QoS 0 has no answer of its own.
+    /// The broker has taken everything before it: QoS 0 has no answer.
     async fn settled(&mut self) {
         self.publish("hands/settled", QoS::AtLeastOnce, false, b"x".to_vec()).await;
     }

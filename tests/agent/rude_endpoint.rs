@@ -68,7 +68,7 @@ async fn a_storm_of_lies_loses_doubles_and_reorders_nothing() {
     assert_understood(&stub);
 }
 
-/// Each lie for as long as it is told: said once, in words, and gone on from by itself.
+/// Each lie for as long as the endpoint tells it: the agent says it once, in words, and recovers by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_lie_is_said_once_and_gone_on_from() {
     const SAID: &str = "queue does not take records";

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use testkit::checker::Rules;
 use testkit::fake_sqs::{Fault, When};
 
-/// Flights may go on for 10 s and the intake waits 5 s for its acks; the rest is the machine's.
+/// Flights may take 10 s more and the intake waits 5 s for its acks; the rest is the machine's.
 const GRACE: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -25,7 +25,7 @@ async fn a_dead_queue_costs_the_other_one_nothing_and_gets_everything_later() {
     flow.more(1000).await;
     let remark = until_remarked(&mut agent, &["queue audit:", "AccessDenied", "tidegate policy"]).await;
     println!("{remark}");
-    // The live queue goes on meanwhile.
+    // The live queue continues meanwhile.
     let before = stub.counters(QUEUE).accepted;
     stub.wait_for(QUEUE, LONG, |counters| counters.accepted >= before + 300).await.unwrap();
     assert_eq!(stub.counters(AUDIT).accepted, 0);

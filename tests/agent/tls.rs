@@ -1,4 +1,4 @@
-//! TLS to the broker: a CA of one's own, a client certificate, user and password; and a wrong CA is said in words.
+//! TLS to the broker: a private CA, a client certificate, user and password; and the status names a wrong CA in words.
 
 use crate::support::{
     Authority, LONG, PROGRAM, QUEUE, arrived, assert_clean, config, lane, online, seed, stub, until_online,
@@ -116,7 +116,7 @@ async fn over_tls_a_thousand_messages_come_in_order_through_a_kill_and_an_outage
     until_online(&mut agent).await;
     fleet.publish(200).await.unwrap();
     agent.wait_status("an outage's backlog", LONG, |s| lane(s, "waiting") >= 200).await.unwrap();
-    // What one build wrote, the other goes on with, and back.
+    // What one build wrote, the other continues with, and back.
     agent.term(LONG).await.unwrap();
     agent.set_program(PROGRAM);
     agent.restart().await.unwrap();

@@ -1,5 +1,5 @@
 //! From 0.1.0: its own build is brought into every state that a record can be in and killed under load, and today's agent
-//! goes on with what it left. Complete, in order, every double marked; records that 0.1.0 journaled keep their ids, and
+//! continues with what it left. Complete, in order, every double marked; records that 0.1.0 journaled keep their ids, and
 //! the broker's session stays the same.
 
 use crate::support::{
@@ -167,7 +167,7 @@ fn lane(status: &Value, place: usize, name: &str) -> u64 {
     status["journal"]["lanes"][place][name].as_u64().unwrap_or_else(|| panic!("{name} in {status:#}"))
 }
 
-/// Publishes the one message of a device of its own; gives what its record is.
+/// Publishes the one message of a new device; gives what its record is.
 async fn say(publisher: &mut Publisher, name: &str) -> Item {
     let payload = format!("{{\"deduplicationId\":\"{name}\"}}");
     let id = record_id(name, payload.as_bytes());

@@ -1,9 +1,9 @@
 //! Sets glibc's allocator for a process that lives long beside others on a small machine.
 //!
-//! By default glibc gives each busy thread an arena of its own, and keeps what was freed in it: after a burst the agent held
-//! about twice what it uses (`cargo bench --bench budgets`). With one arena, large buffers mapped on their own and the top
-//! given back, a burst is over when it is over. Threads that allocate at the same time wait for each other a little; the
-//! agent's wait for disk and network.
+//! By default glibc gives each busy thread its own arena, and keeps what was freed in it: after a burst the agent held
+//! about twice what it uses (`cargo bench --bench budgets`). With one arena, large buffers mapped on their own and the
+//! top given back, a burst is over when it is over. Threads that allocate at the same time wait for each other a little;
+//! the agent's wait for disk and network.
 //!
 //! It is a leaf crate so that the agent itself can forbid unsafe code. Other C libraries have no such settings: musl gives
 //! memory back by itself.

@@ -116,7 +116,7 @@ impl File {
         self.unsynced.clear();
     }
 
-    /// The device holds these bytes as they were at event `begun`; of the length nothing is said.
+    /// The device holds these bytes as they were at event `begun`; the call promises nothing of the length.
     pub(crate) fn range_synced(&mut self, begun: u64, at: u64, len: u64) {
         let end = if len == 0 { u64::MAX } else { at.saturating_add(len) };
         let pages: Vec<u64> = self.unsynced.range(at / PAGE as u64..end.div_ceil(PAGE as u64)).copied().collect();

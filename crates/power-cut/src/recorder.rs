@@ -21,7 +21,7 @@ use std::time::Duration;
 /// File descriptors above this are not looked at; the comparison at the end would show it.
 const FDS_MAX: usize = 4096;
 
-/// The recording that runs; 0: none. Each has a number of its own.
+/// The recording that runs; 0: none. Each has its own number.
 static RUNNING: AtomicU32 = AtomicU32::new(0);
 /// What each file descriptor means: recording in the upper half, handle plus one in the lower.
 static FDS: [AtomicU64; FDS_MAX] = [const { AtomicU64::new(0) }; FDS_MAX];

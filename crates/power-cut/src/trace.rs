@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One thing that happened. Paths are relative to the recorded folder; only calls that succeeded are told.
+/// One thing that happened. Paths are relative to the recorded folder; a trace has only calls that succeeded.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Event {
     /// A file or folder was opened.

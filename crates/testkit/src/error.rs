@@ -1,4 +1,4 @@
-//! What can go wrong with a peer, with enough context to print it and go on.
+//! What can go wrong with a peer, with enough context to print it and continue.
 
 use std::io;
 use std::time::Duration;

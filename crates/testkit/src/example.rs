@@ -9,7 +9,7 @@ use std::process::Stdio;
 /// test's own) with the cargo at `program`, and names its executable.
 ///
 /// # Panics
-/// When it does not build: the test that needs it cannot go on.
+/// When it does not build: the test that needs it cannot continue.
 pub fn example(name: &str, program: &str, manifest_dir: &str, sibling: &Path) -> PathBuf {
     let folder =
         |path: &Path| path.parent().and_then(Path::file_name).and_then(|name| name.to_str()).map(str::to_owned);

@@ -22,12 +22,12 @@ pub struct Reply {
     pub body: Bytes,
 }
 
-/// `GET path` from `addr`, on a connection of its own, within 5 s.
+/// `GET path` from `addr`, on its own connection, within 5 s.
 pub async fn get(addr: SocketAddr, path: &str) -> Result<Reply> {
     call(addr, "GET", path).await
 }
 
-/// `POST path` with an empty body to `addr`, on a connection of its own, within 5 s.
+/// `POST path` with an empty body to `addr`, on its own connection, within 5 s.
 pub async fn post(addr: SocketAddr, path: &str) -> Result<Reply> {
     call(addr, "POST", path).await
 }

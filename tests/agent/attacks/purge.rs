@@ -130,7 +130,7 @@ impl Root {
             ("var/lib/tidegate", USER, 0o700),
             ("var/lib/tidegate/journal", USER, 0o700),
         ] {
-            // Without root nothing goes on from here anyway.
+            // Without root nothing works from here on anyway.
             let _ = std::os::unix::fs::chown(self.at(path), Some(owner), Some(USER));
             fs::set_permissions(self.at(path), PermissionsExt::from_mode(mode)).unwrap();
         }

@@ -1,4 +1,4 @@
-//! A token that was taken back opens nothing, from the moment its file says so, and the file being bad is said.
+//! A token that was taken back opens nothing, from the moment its file says so, and the agent says when the file is bad.
 
 use super::visitor::{TOKEN, TOKEN_FILE, agent, bearer, until, visit};
 use serde_json::Value;

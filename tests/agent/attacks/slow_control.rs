@@ -1,4 +1,4 @@
-//! Slow clients of the control socket shut no command out; a wait that was asked for goes on.
+//! Slow clients of the control socket shut no command out; a wait that a command asked for continues.
 
 use super::visitor::{agent, control};
 use std::io::{ErrorKind, Read, Write};

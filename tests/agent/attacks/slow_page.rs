@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 const SLOW: usize = 64;
-/// A head is waited for 3 s; the rest is for a machine that is busy.
+/// The page waits 3 s for a head; the rest is for a machine that is busy.
 const CUT: Duration = Duration::from_secs(8);
 
 /// A connection that has said so much, and then nothing.

@@ -94,7 +94,7 @@ async fn a_payload_that_can_never_be_taken_is_said_with_its_size_and_the_way_out
     let published = fleet.published();
     let delivered = arrived(&stub, &mut agent, &published).await;
     assert_clean(&published, &delivered, Rules::FIFO, &agent);
-    // What the way out costs is said, and nothing else.
+    // The status says what the way out costs, and nothing else.
     let remarks = |s: &serde_json::Value| s["remarks"].as_array().cloned().unwrap_or_default();
     let ended = |s: &serde_json::Value| matches!(&*remarks(s), [one] if one.as_str().is_some_and(|text| text.contains("did not keep our session")));
     agent.wait_status("the session's end alone", LONG, ended).await.unwrap();

@@ -13,7 +13,7 @@ use testkit::fleet::Fleet;
 /// From the mending to the first record accepted: the look is taken every two seconds.
 const SOON: Duration = Duration::from_secs(20);
 
-/// Runs on a mistake until it is said, mends it by `mend`, and sees everything arrive in order.
+/// Runs on a mistake until the status says so, mends it by `mend`, and sees everything arrive in order.
 async fn said_and_mended(
     (stub, broker): (SqsStub, Mosquitto),
     configuration: AgentConfig,

@@ -26,7 +26,7 @@ struct Case {
     release: MosquittoRelease,
     window: u32,
     messages: usize,
-    /// One QoS 0 message on a topic of its own after so many.
+    /// One QoS 0 message on its own topic after so many.
     qos0_every: Option<usize>,
     /// `queue_qos0_messages`.
     keep_qos0: bool,

@@ -26,8 +26,8 @@ async fn broker(kind: BrokerKind) -> AnyBroker {
     broker.unwrap_or_else(|error| panic!("{kind:?}: {error}"))
 }
 
-/// A broker, a queue, and an agent of its own for each scenario: its name is its client id and the head of its topics, so
-/// that several may use one broker one after the other.
+/// A broker, a queue, and its own agent for each scenario: its name is its client id and the head of its topics, so that
+/// several may use one broker one after the other.
 struct Scene<'a> {
     broker: &'a mut AnyBroker,
     name: &'static str,

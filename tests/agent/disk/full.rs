@@ -130,7 +130,7 @@ async fn under_the_floor_the_oldest_go_counted_and_announced() {
     }
     let remark = until_remarked(&mut agent, &["evicted at journal.min_free"]).await;
     println!("{remark}");
-    // However much is given up, it is not enough here, and that is said.
+    // However much the agent gives up, it is not enough here, and the status says so.
     disk.fill(1 << 20);
     until_remarked(&mut agent, &["are free on the journal's disk", "journal.min_free"]).await;
     stub.open().unwrap();

@@ -1,4 +1,4 @@
-//! The journal's writer panics in mid-stream: it goes on with what it had in hand, and says so.
+//! The journal's writer panics in mid-stream: it continues with what it had in hand, and says so.
 
 use crate::support::{
     Flow, arrived, assert_clean, assert_understood, config, fleet, lane, mosquitto, online, stub, until_logged,

@@ -61,7 +61,7 @@ async fn a_read_only_disk_is_drained_once_over_restarts_and_takes_records_again_
     let before = stub.accepted(QUEUE).len();
     assert!(before < 2000, "stopped in the middle");
     agent.spawn().unwrap();
-    // New messages are not taken, and what was there goes on.
+    // New messages are not taken, and what was there still leaves.
     fleet.publish(300).await.unwrap();
     let all = |s: &Value| s["journal"]["read_only"] == true && lane(s, "waiting") == 0;
     let status = agent.wait_status("all of it sent", LONG, all).await.unwrap();

@@ -57,7 +57,7 @@ impl AgentProcess {
         Ok(())
     }
 
-    /// From the next start on it is another build of the agent that goes on with the folder.
+    /// From the next start on another build of the agent continues with the folder.
     pub fn set_program(&mut self, program: impl Into<PathBuf>) {
         self.program = program.into();
     }

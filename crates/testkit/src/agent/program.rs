@@ -6,14 +6,14 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 /// Where the binary is: the one asked for, the one that cargo builds beside the example called `example` of the package
-/// in `package`, or the one that lies beside us when we run without cargo. `say` is told what is going on.
+/// in `package`, or the one that lies beside us when we run without cargo. It tells `say` what it does.
 pub async fn find(asked: Option<&Path>, package: &Path, example: &str, say: &mut dyn FnMut(&str)) -> Result<PathBuf> {
     if let Some(path) = asked {
         let missing = || Error::Missing {
             what: format!("no file {}: the agent", path.display()),
             remedy: "give --agent the path of a tidegate binary".into(),
         };
-        // The agent runs in a folder of its own.
+        // The agent runs in its own folder.
         return path.canonicalize().ok().filter(|path| path.is_file()).ok_or_else(missing);
     }
     let folder = profile_folder()?;

@@ -118,7 +118,7 @@ impl AnyBroker {
         }
     }
 
-    /// User and password that a client must give to be treated as a client of its own.
+    /// User and password that a client must give for the broker to keep a session for it.
     pub fn credentials(&self) -> Option<(&'static str, &'static str)> {
         matches!(&self.0, Broker::Program(broker) if broker.wants_a_name()).then_some(("somebody", "word"))
     }

@@ -46,7 +46,7 @@ impl MosquittoRelease {
     }
 }
 
-/// A TLS listener beside the plain one, on a port of its own.
+/// A TLS listener beside the plain one, on its own port.
 #[derive(Clone, Debug)]
 pub struct TlsListener {
     /// CA that client certificates are checked against (PEM).

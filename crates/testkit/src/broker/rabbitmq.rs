@@ -1,8 +1,8 @@
 //! RabbitMQ with its MQTT plugin: queues on disk, and topics of its own kind (a dot becomes a slash).
 //!
 //! Debian's packages, unpacked into `.peers/rabbitmq` and never installed: no service, no user, no files elsewhere. Each
-//! instance has a node name, a cookie, ports and folders of its own, all on loopback, and its own epmd (Erlang's directory
-//! of nodes), a child like the node itself: Erlang would leave one behind.
+//! instance has its own node name, cookie, ports and folders, all on loopback, and its own epmd (Erlang's directory of
+//! nodes), a child like the node itself: Erlang would leave one behind.
 
 use super::program::REMEDY;
 use crate::port::HeldPort;

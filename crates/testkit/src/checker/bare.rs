@@ -38,7 +38,7 @@ pub struct BareVerdict {
     pub marked: usize,
     /// Acknowledged by the broker, and taken for something else or never delivered.
     pub lost: usize,
-    /// Records that are no sending's and do not say so.
+    /// Records that no sending explains and that do not say so.
     pub duplicated: usize,
     /// Readings that came at another place of their row.
     pub out_of_order: usize,
@@ -78,7 +78,7 @@ fn text(value: &Value) -> String {
 }
 
 /// Adds to `published` what arrived from topics that begin with `prefix`, as if published under the ids that the agent
-/// gave, and gives the documents: for messages that carry no identity of their own.
+/// gave, and gives the documents: for messages that carry no identity.
 pub fn adopt(published: &mut Published, delivered: &[Delivered], prefix: &str) -> Vec<Value> {
     let odd = documents(delivered, prefix);
     let mut known = HashSet::new();

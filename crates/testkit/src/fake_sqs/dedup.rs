@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 /// How long a deduplication id is remembered, in ms of queue time, from its acceptance.
 pub const DEDUP_WINDOW_MS: u64 = 5 * 60 * 1000;
 
-/// What the sender is told about an accepted entry.
+/// What the answer tells the sender about an accepted entry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Receipt {
     pub(crate) message_id: String,
@@ -21,7 +21,7 @@ pub(crate) struct DedupWindow {
 }
 
 impl DedupWindow {
-    /// What the sender of `key` was told, if that was within the window before `now_ms`.
+    /// What the answer told the sender of `key`, if that was within the window before `now_ms`.
     pub(crate) fn find(&mut self, key: &str, now_ms: u64) -> Option<Receipt> {
         while self.ages.front().is_some_and(|(at, _)| at + DEDUP_WINDOW_MS <= now_ms) {
             if let Some((_, old)) = self.ages.pop_front() {

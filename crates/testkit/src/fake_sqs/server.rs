@@ -41,7 +41,7 @@ pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
                         shared.peers.send_modify(|peers| _ = peers.insert(peer.port(), false));
                     });
                 }
-                // Out of descriptors, say: give way, then go on.
+                // Out of descriptors, say: give way, then continue.
                 Err(_) => sleep(Duration::from_millis(10)).await,
             },
             Some(_) = connections.join_next() => {}

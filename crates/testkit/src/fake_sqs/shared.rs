@@ -69,7 +69,7 @@ impl Shared {
     }
 }
 
-/// Locks; a test that panicked while it held the lock is no reason for others to fail.
+/// Locks; a test that panicked while it held the lock must not make others fail.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,7 +2,7 @@
 //!
 //! The signature is really computed from the key's secret over the request as it came. The order of the checks is the
 //! service's: is the key known, is the time right, does the signature fit, has the session expired, is the action
-//! allowed. So a wrong clock is told apart from a wrong secret, as a gateway in the field must.
+//! allowed. So a wrong clock has another answer than a wrong secret: a gateway in the field must tell them apart.
 
 use super::answer::Refusal;
 use crate::hex::hex;
@@ -17,7 +17,7 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 /// Largest difference between a signature's time and the service's.
 const TOLERANCE: Duration = Duration::from_secs(15 * 60);
 
-/// Which actions a key may use. As on the service, sending in batches needs no action of its own.
+/// Which actions a key may use. As on the service, sending in batches needs no separate action.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Allowed {
     /// `sqs:SendMessage` (and with it the batch call): what the agent asks for.

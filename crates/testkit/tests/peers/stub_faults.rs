@@ -1,4 +1,4 @@
-//! Each fault of the plan, seen through the SDK: what the client is told, and what really became of the entries.
+//! Each fault of the plan, seen through the SDK: what the answer tells the client, and what really became of the entries.
 
 use crate::support::{QUEUE, client, entry, send, stub};
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
