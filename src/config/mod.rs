@@ -58,9 +58,9 @@ const SECTIONS: [&str; 7] = ["gateway", "mqtt", "journal", "queues", "records", 
 pub struct Config {
     /// Which gateway this is.
     pub gateway: GatewayConfig,
-    /// The local broker.
+    /// The local broker: address, TLS, login and limits.
     pub mqtt: MqttConfig,
-    /// The journal.
+    /// The journal: folder and bounds.
     pub journal: JournalConfig,
     /// The queues, in the order of the file; at least one.
     pub queues: Vec<QueueConfig>,
@@ -68,7 +68,7 @@ pub struct Config {
     pub records: RecordsConfig,
     /// Topic filters → profile and queues; at least one; no two routes' filters intersect.
     pub routes: Vec<RouteConfig>,
-    /// The status server.
+    /// The status server: address, token and payloads.
     pub status: StatusConfig,
     /// Which names file or environment gave: the others follow from the host name, or from what the journal keeps.
     pub given: GivenNames,
@@ -77,15 +77,15 @@ pub struct Config {
 /// The names as they were given; `None`: not at all.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct GivenNames {
-    /// `gateway.id`
+    /// `gateway.id`, if given.
     pub gateway_id: Option<String>,
-    /// `gateway.site`
+    /// `gateway.site`, if given.
     pub site: Option<String>,
-    /// `mqtt.client_id`
+    /// `mqtt.client_id`, if given.
     pub client_id: Option<String>,
 }
 
-/// `[gateway]`
+/// Section `[gateway]`: the names that consumers and people see.
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
     /// A label; default: host name.
@@ -94,10 +94,10 @@ pub struct GatewayConfig {
     pub site: String,
 }
 
-/// `[mqtt]`
+/// Section `[mqtt]`: the broker, the login there, and limits for what comes from it.
 #[derive(Clone, Debug)]
 pub struct MqttConfig {
-    /// From `url`.
+    /// Parsed from `url`.
     pub address: BrokerAddress,
     /// The text of `url`, for messages.
     pub url: String,
@@ -113,7 +113,7 @@ pub struct MqttConfig {
     pub client_cert_file: Option<PathBuf>,
     /// Client key (PEM); both or neither.
     pub client_key_file: Option<PathBuf>,
-    /// Keep-alive.
+    /// MQTT keep-alive: the longest silence towards the broker.
     pub keep_alive: Duration,
     /// Largest payload that is journaled; a larger message is counted, its head kept in quarantine.
     pub max_payload_bytes: u64,
@@ -132,7 +132,7 @@ pub enum OnFull {
     Stop,
 }
 
-/// `[journal]`
+/// Section `[journal]`: where records are kept, and the bounds.
 #[derive(Clone, Debug)]
 pub struct JournalConfig {
     /// Folder; created when missing.
@@ -178,12 +178,12 @@ pub enum Ordering {
     Packed,
 }
 
-/// `[queues.NAME]`
+/// Section `[queues.NAME]`: one SQS queue.
 #[derive(Clone, Debug)]
 pub struct QueueConfig {
-    /// NAME.
+    /// NAME in the section's header; the lane has it, too.
     pub name: String,
-    /// From `url`.
+    /// Parsed from `url`.
     pub url: QueueUrl,
     /// Region: from the URL or `region`.
     pub region: String,
@@ -195,7 +195,7 @@ pub struct QueueConfig {
     pub ca_file: Option<PathBuf>,
     /// Where the keys come from.
     pub credentials: CredentialsSource,
-    /// Body format.
+    /// How bodies are made, from `body`.
     pub body: BodyFormat,
     /// The record type for routing, where the operator gives one.
     pub rectype: Option<Template>,
@@ -213,7 +213,7 @@ pub struct QueueConfig {
     pub attempt_timeout: Duration,
 }
 
-/// `[records]`
+/// Section `[records]`: how records are rendered for all queues.
 #[derive(Clone, Debug)]
 pub struct RecordsConfig {
     /// Prefix of the CloudEvents type.
@@ -222,7 +222,7 @@ pub struct RecordsConfig {
     pub redact: Vec<Pointer>,
 }
 
-/// `[[routes]]`
+/// Section `[[routes]]`: which topics are read how, and go where.
 #[derive(Clone, Debug)]
 pub struct RouteConfig {
     /// Topic filters; the profile's own by default.
@@ -235,12 +235,12 @@ pub struct RouteConfig {
     pub queues: Vec<String>,
 }
 
-/// `[status]`
+/// Section `[status]`: the page, its JSON and the metrics.
 #[derive(Clone, Debug)]
 pub struct StatusConfig {
     /// Address of the status server; `None` switches it off (`listen = ""`).
     pub listen: Option<SocketAddr>,
-    /// File whose first line everybody has to know who asks; needed for an address that is not loopback.
+    /// File whose first line every client must present; needed for an address that is not loopback.
     pub token_file: Option<PathBuf>,
     /// Whether the page shows the beginning of the last messages' payloads.
     pub show_payloads: bool,
@@ -305,7 +305,7 @@ impl Config {
     }
 }
 
-/// Paths of keys.
+/// Paths of keys, such as `journal.max_bytes`.
 #[derive(Debug, Default)]
 struct Keys {
     /// Those that are read.

@@ -15,10 +15,10 @@ pub enum JournalError {
     /// A newer tidegate wrote it.
     #[error("journal was {0}; install that version again, or give this one a new journal.path (nothing was changed)")]
     Newer(String),
-    /// The disk said no.
+    /// The disk or the system refused something.
     #[error("journal {}: {source}", path.display())]
     Io {
-        /// What was touched.
+        /// The file or folder that was touched.
         path: PathBuf,
         /// What the system said.
         source: io::Error,

@@ -27,7 +27,7 @@ const KEPT: usize = 3;
 /// Whether a record may have been sent by an earlier run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MaybeSent {
-    /// Certainly not.
+    /// An earlier run certainly did not send it.
     No,
     /// Maybe; in this boot, not before this many milliseconds since boot.
     Since(u64),
@@ -40,7 +40,7 @@ pub enum MaybeSent {
 pub struct ReadRecord {
     /// Its position in the lane.
     pub position: Position,
-    /// The record.
+    /// The record, with topic, payload and times.
     pub record: Arc<Record>,
     /// Whether an earlier run may have sent it.
     pub maybe_sent: MaybeSent,
@@ -53,7 +53,7 @@ pub struct Lane {
     id: LaneId,
     /// Where records are read a second time.
     again: Arc<Mutex<Readings>>,
-    /// Held while a mark is being written: who comes meanwhile waits until it is on disk.
+    /// Held while a mark is being written: a caller that comes meanwhile waits until it is on disk.
     marking: Arc<Mutex<()>>,
 }
 
@@ -116,7 +116,7 @@ impl Lane {
         self.journal.0.durable.subscribe()
     }
 
-    /// Lowest unsettled position.
+    /// Lowest unsettled position; all below have an outcome.
     pub fn cursor(&self) -> Position {
         self.book(|book| book.cursor)
     }
@@ -126,8 +126,8 @@ impl Lane {
         self.book(|book| book.waiting())
     }
 
-    /// Books outcomes; what is lost by one is announced. Cheap: the state file follows in its time
-    /// ([`crate::journal::ledger::cadence`]).
+    /// Books outcomes, and notes the gap where one loses a record, to be announced. Cheap: the state file follows in its
+    /// time ([`crate::journal::ledger::cadence`]).
     pub fn settle(&self, outcomes: impl IntoIterator<Item = (Position, Outcome)>) {
         let shared = &self.journal.0;
         let moved = self.book(|book| {

@@ -12,21 +12,21 @@ use std::sync::atomic::Ordering::Relaxed;
 /// What `status` shows of one lane.
 #[derive(Clone, Debug, Serialize)]
 pub struct LaneStats {
-    /// The queue's name.
+    /// Name of the queue whose lane this is.
     pub name: String,
     /// Records appended to the lane since the journal was made.
     pub appended: u64,
-    /// Accepted by SQS.
+    /// Positions that SQS accepted.
     pub accepted: u64,
     /// Waiting: the lane's depth.
     pub waiting: u64,
-    /// Evicted at a bound.
+    /// Positions evicted at a bound.
     pub evicted: u64,
-    /// Quarantined.
+    /// Positions whose record went to the quarantine.
     pub quarantined: u64,
-    /// Damaged.
+    /// Positions whose record could not be read back.
     pub damaged: u64,
-    /// Lowest unsettled position.
+    /// Lowest unsettled position; all below have an outcome.
     pub cursor: Position,
     /// Lost records that no durable gap record announces yet.
     pub unannounced: u64,
@@ -53,7 +53,7 @@ impl LaneStats {
 pub struct EvictionStats {
     /// The bound that was reached, as the configuration spells it.
     pub bound: &'static str,
-    /// Seconds since then.
+    /// Seconds since the eviction.
     pub ago_s: u64,
 }
 
@@ -62,13 +62,13 @@ pub struct EvictionStats {
 pub struct JournalStats {
     /// Journal id, 16 hex digits.
     pub journal_id: String,
-    /// Count of opens.
+    /// Count of opens since the journal was made.
     pub epoch: Epoch,
-    /// Highest durable number.
+    /// Highest number on stable storage.
     pub durable: Number,
-    /// Generations on disk.
+    /// Count of generations on disk.
     pub generations: usize,
-    /// Bytes on disk.
+    /// Bytes of the generations on disk.
     pub bytes: u64,
     /// Bound for the bytes on disk.
     pub max_bytes: u64,
@@ -80,9 +80,9 @@ pub struct JournalStats {
     pub reserve: bool,
     /// The last eviction since the start, if there was one.
     pub evicted: Option<EvictionStats>,
-    /// What the writer is at.
+    /// What the writer does now.
     pub writer: WriterHealth,
-    /// Parts of the journal that the disk gives back no more, and that were set aside.
+    /// Parts of the journal that the disk no longer gives back, and that were set aside.
     pub set_aside: usize,
     /// Its disk is read-only: what came before is drained, and new messages stay with the broker.
     pub read_only: bool,

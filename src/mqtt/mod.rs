@@ -80,9 +80,9 @@ pub type Durable = Arc<dyn Fn() -> Number + Send + Sync>;
 pub struct Route {
     /// Topic filters; no two routes' filters intersect.
     pub filters: Vec<String>,
-    /// The profile's name.
+    /// Name of the profile that reads the messages.
     pub profile: String,
-    /// The profile's reader.
+    /// The profile's reader of identities.
     pub identify: Identify,
     /// The lanes; never empty, no lane twice.
     pub lanes: Vec<LaneId>,
@@ -97,7 +97,7 @@ impl fmt::Debug for Route {
 
 /// What the intake needs to run: configuration, routes, the journal's ends and the clock.
 pub struct IntakeOptions {
-    /// The broker.
+    /// Address, login and limits of the broker.
     pub config: MqttConfig,
     /// TLS towards the broker; needed for `mqtts://`.
     pub tls: Option<Arc<rustls::ClientConfig>>,
@@ -109,7 +109,7 @@ pub struct IntakeOptions {
     pub durable: Durable,
     /// Keeps whose acks are open.
     pub note_open_acks: NoteOpenAcks,
-    /// The process's clock.
+    /// The clock that the whole process shares.
     pub clock: Clock,
     /// Folder for small files, made when missing.
     pub memory: PathBuf,
@@ -245,7 +245,7 @@ impl Intake {
             End::Failed(Cause::Outage(outage)) => outage,
             End::Failed(Cause::Raise(bytes)) => {
                 self.limit = Limit::Raised;
-                // What the broker was sending us because we subscribed does not come a second time by itself.
+                // What the broker was sending us because we subscribed it does not send a second time by itself.
                 self.subscriptions.forget_fresh();
                 Outage::quick(format!("a message of {bytes} bytes is over the limit; taking it to the quarantine"), "")
             }

@@ -12,24 +12,24 @@ use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 
-/// What intake is doing.
+/// What the intake does now.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum IntakeState {
     /// An attempt to connect is under way, and none before it failed.
     Connecting,
-    /// Messages are taken.
+    /// Connected, and takes messages.
     Online,
     /// No connection; the next attempt comes by itself.
     Offline {
-        /// What happened.
+        /// The error, in words.
         why: String,
         /// What a person can do; empty when nothing is to be done.
         remedy: String,
     },
     /// A person must act before it can work; slow attempts continue.
     Blocked {
-        /// What happened.
+        /// The error, in words.
         why: String,
         /// What a person can do.
         remedy: String,
@@ -43,7 +43,7 @@ pub enum IntakeState {
 /// One filter of a route.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct FilterStatus {
-    /// As configured.
+    /// The filter, as configured.
     pub filter: String,
     /// Whether the broker granted it; `None` until it said so.
     pub granted: Option<bool>,
@@ -51,10 +51,10 @@ pub struct FilterStatus {
     pub granted_qos: Option<u8>,
 }
 
-/// One route.
+/// One route: how its filters fare, and what came on it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct RouteStatus {
-    /// The profile's name.
+    /// Name of the profile that reads it.
     pub profile: String,
     /// Its filters. A granted filter does not prove that the broker lets us read: see `last_message_s`.
     pub filters: Vec<FilterStatus>,
@@ -69,10 +69,10 @@ pub struct RouteStatus {
 /// A snapshot of intake.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct IntakeStatus {
-    /// What it is doing.
+    /// What the intake does now.
     #[serde(flatten)]
     pub state: IntakeState,
-    /// For how many seconds.
+    /// Seconds in this state.
     pub state_for_s: u64,
     /// The broker, as configured.
     pub url: String,
@@ -106,7 +106,7 @@ pub struct IntakeStatus {
     pub unacked_bytes: u64,
     /// The broker's own count of messages that it dropped, over all its clients; `None` if it does not say.
     pub broker_dropped: Option<u64>,
-    /// By how much that count rose since the start: lost before us.
+    /// By how much that count rose since the start, in messages: lost before they reached us.
     pub broker_dropped_since_start: u64,
     /// One row per route, in the order of the configuration.
     pub routes: Vec<RouteStatus>,
@@ -115,7 +115,7 @@ pub struct IntakeStatus {
 /// One of the last messages.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct LastMessage {
-    /// Its topic.
+    /// The message's topic.
     pub topic: String,
     /// The beginning of its payload, where the operator wants it shown.
     pub head: Option<String>,
@@ -259,7 +259,7 @@ impl IntakeShared {
         shown.unrouted.came(topic, boottime_ms)
     }
 
-    /// A CONNACK.
+    /// Notes a CONNACK: whether the broker kept our session, and whether it lost one.
     pub(super) fn session(&self, connection: u64, kept: bool, lost: bool, boottime_ms: u64) {
         let mut shown = self.lock();
         (shown.status.connections, shown.status.session_kept) = (connection, Some(kept));

@@ -1,5 +1,5 @@
-//! Every profile that a configuration may name, and what tidegate tells people about each: the one list behind `tidegate
-//! profiles`, its document and the checks of the configuration.
+//! Every profile that a configuration may name, and what tidegate tells people about each: the one list behind
+//! `tidegate profiles`, its document and the checks of the configuration.
 
 use crate::profile::auto::Auto;
 use crate::profile::chirpstack_v4::ChirpstackV4;

@@ -121,7 +121,7 @@ pub struct Identity {
     /// The record key when the message carries one; `None` for [`KeyKind::Arrival`] and [`KeyKind::Retained`], whose
     /// key needs the record's number.
     pub key: Option<String>,
-    /// What it is made of.
+    /// What the key is made of.
     pub key_kind: KeyKind,
     /// Message group: 1 to 128 characters of SQS's set.
     pub group: String,
@@ -159,7 +159,7 @@ impl DuplicateKind {
 /// The mark of a record that may be a duplicate.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PossibleDuplicate {
-    /// Why.
+    /// What it may repeat, and under which id.
     pub kind: DuplicateKind,
     /// The id of the record that it equals, where one is known; only for [`DuplicateKind::Redelivery`].
     pub of: Option<String>,
@@ -169,9 +169,9 @@ pub struct PossibleDuplicate {
 /// even when a card is copied and both copies continue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Run {
-    /// The journal.
+    /// The journal of this open.
     pub journal: JournalId,
-    /// Count of its opens.
+    /// Count of the journal's opens, this one included.
     pub epoch: Epoch,
     /// 64 random bits, drawn at this open and durable before its first record.
     pub random: u64,
@@ -199,8 +199,8 @@ pub struct OpenAcks {
 }
 
 impl OpenAcks {
-    /// Longest list; where more are open, the oldest are taken for closed: what is closed too early is recorded again,
-    /// and says so.
+    /// Longest list; where more are open, the oldest are taken for closed: the agent records again what it closed too
+    /// early, and the record says so.
     pub const MOST: usize = 64;
 
     /// Whether the ack of a record is closed, as far as this tells.
@@ -236,9 +236,9 @@ impl From<OpenAcks> for (u64, Number, Vec<Number>) {
 /// A message with its identity and destination, on its way to the journal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Draft {
-    /// When it was received.
+    /// The time of receipt, by wall clock and by the time since boot.
     pub received: Moment,
-    /// What was received.
+    /// The MQTT message, as received.
     pub message: Message,
     /// Name of the profile that read the identity.
     pub profile: String,
@@ -253,7 +253,7 @@ pub struct Draft {
 /// A record's place in one lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LanePosition {
-    /// The lane.
+    /// The lane that this place is in.
     pub lane: LaneId,
     /// Contiguous within the lane, from 1.
     pub position: Position,

@@ -14,13 +14,13 @@ use tokio::time::Instant;
 #[derive(Default)]
 pub(super) struct Connections {
     tasks: JoinSet<()>,
-    /// By their place.
+    /// Stops the task of a connection, by the id of its place.
     ends: HashMap<u64, AbortHandle>,
     places: Arc<Mutex<Places>>,
 }
 
 impl Connections {
-    /// Serves one more, for so long at most, if there is a place; who loses theirs is hung up on.
+    /// Serves one more, for so long at most, if there is a place; closes the connection of a client that loses its place.
     #[allow(
         clippy::disallowed_methods,
         reason = "one task per connection, ended with the server that src/agent/mod.rs owns"
@@ -79,7 +79,7 @@ impl Seat {
         self.kind == Kind::Brief
     }
 
-    /// A request is being answered, as long as what this gives lives.
+    /// A request is being answered, as long as the returned value lives.
     pub(super) fn answer(self: &Arc<Seat>) -> Answering {
         locked(&self.places).answer(self.id);
         Answering(self.clone())

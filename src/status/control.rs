@@ -1,7 +1,7 @@
 //! The control socket: how commands on this machine ask the running agent, `control` in the journal's folder.
 //!
-//! It answers what the status server answers; `GET /config.toml` with the configuration in effect; and `GET
-//! /messages?filter=…&count=…&within=…` with the next messages that the agent receives on these filters (each
+//! It answers what the status server answers; `GET /config.toml` with the configuration in effect; and
+//! `GET /messages?filter=…&count=…&within=…` with the next messages that the agent receives on these filters (each
 //! percent-encoded, several may be given), as soon as there are `count` of them or `within` seconds are over. And it does
 //! what changes something: `POST /quarantine/requeue` and `POST /quarantine/drop`, each with a JSON list of ids (`"q17"`)
 //! and records' numbers, or `null` for all of them. It serves only the agent's own user and root, by what the kernel says
@@ -93,7 +93,7 @@ fn is_owner(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == ours)
 }
 
-/// Does what a request asks for. `None`: it is nothing of ours.
+/// Does what a request asks for. `None`: it asks for no change.
 pub(super) async fn change(request: Request<Incoming>, board: &StatusHub) -> Option<(StatusCode, String)> {
     let text =
         "the disk takes too long, and it may be done later: tidegate journal quarantine list shows what is there\n";

@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub(crate) enum Door {
     /// A loopback address: a client that is on this machine, and names it.
     Loopback,
-    /// Any address: who has the token.
+    /// Any address: a client that has the token.
     Token(Arc<TokenFile>),
     /// The control socket: root and the agent's user, who may also change something.
     Control,
@@ -18,7 +18,7 @@ pub(crate) enum Door {
 /// Whether a request may come in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Verdict {
-    /// It may.
+    /// The request may come in.
     In,
     /// It may not: status and text of the answer.
     Out(StatusCode, &'static str),

@@ -8,21 +8,21 @@ use std::collections::VecDeque;
 
 /// Points kept per span.
 pub const POINTS: usize = 360;
-/// Between two points of the hour.
+/// Seconds between two points of the hour.
 pub const HOUR_STEP_S: u64 = 10;
-/// Between two points of the day.
+/// Seconds between two points of the day.
 pub const DAY_STEP_S: u64 = 240;
-/// The rate is taken over so long.
+/// Seconds over which the rate is taken.
 const RATE_S: u64 = 300;
-/// A rate below this is none: one record in a quarter of an hour.
+/// A rate below this, in records per second, counts as none: one record in a quarter of an hour.
 const SLOWEST: f64 = 1.0 / 900.0;
 
 /// A queue at one instant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Point {
-    /// Seconds since boot.
+    /// When it was taken, in seconds since boot.
     pub at_s: u64,
-    /// Records waiting.
+    /// Records in the lane without an outcome.
     pub waiting: u64,
     /// Records accepted since the journal was made.
     pub accepted: u64,
@@ -82,11 +82,11 @@ fn push(points: &mut VecDeque<Point>, point: Point, step_s: u64) {
 /// How long the backlog will take.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct DrainForecast {
-    /// Records accepted per second lately.
+    /// Records accepted per second, over about the last 5 minutes.
     pub accepted_per_s: f64,
     /// Seconds until nothing waits, if records keep arriving and leaving at this rate.
     pub eta_s: Option<u64>,
-    /// In words.
+    /// Whether the backlog gets less or grows.
     pub says: Trend,
 }
 
@@ -94,13 +94,13 @@ pub struct DrainForecast {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trend {
-    /// Nothing waits.
+    /// The queue has no waiting records.
     Drained,
-    /// It gets less.
+    /// The backlog gets less.
     Draining,
     /// It grows or stays: as much arrives as is sent, or more.
     Growing,
-    /// Nothing goes, or it has not been watched for long enough.
+    /// No record is accepted, or the history is too short to tell.
     Unknown,
 }
 

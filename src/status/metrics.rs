@@ -7,7 +7,7 @@ use crate::status::{Health, StatusSnapshot};
 use crate::visible;
 use std::fmt::Write;
 
-/// A metric: name, kind, what it says.
+/// A metric: name, kind, help text.
 pub const METRICS: &[(&str, &str, &str)] = &[
     ("tidegate_info", "gauge", "1; version and gateway as labels."),
     ("tidegate_uptime_seconds", "gauge", "Seconds since the agent started."),
@@ -67,7 +67,7 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     ("tidegate_queue_faults_total", "counter", "Refused entries and failed calls, by code."),
 ];
 
-/// The snapshot as text.
+/// The snapshot in Prometheus's text format.
 pub fn render(snapshot: &StatusSnapshot) -> String {
     let mut out = Text { out: String::new(), last: "" };
     let info = [("version", snapshot.version), ("gateway", &*snapshot.gateway)];

@@ -1,4 +1,4 @@
-//! The status: one snapshot behind everything that people look at.
+//! The status: one snapshot behind the page, `status.json`, the metrics and the commands.
 
 pub(crate) mod connections;
 pub mod control;
@@ -24,7 +24,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// How it goes, in one word.
+/// The agent's health, in one word.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
@@ -36,16 +36,16 @@ pub enum Health {
     Act,
 }
 
-/// Everything at one instant.
+/// The state of the whole agent at one instant.
 #[derive(Clone, Debug, Serialize)]
 pub struct StatusSnapshot {
     /// Version of the program.
     pub version: &'static str,
-    /// The gateway's label.
+    /// The gateway's label, `gateway.id`.
     pub gateway: String,
     /// Seconds since the start.
     pub uptime_s: u64,
-    /// How it goes.
+    /// The worst of the remarks; fine without any.
     pub health: Health,
     /// What is to be done, or why records wait; the most urgent first.
     pub remarks: Vec<String>,
@@ -70,10 +70,10 @@ impl StatusSnapshot {
 /// The journal and where it lies.
 #[derive(Clone, Debug, Serialize)]
 pub struct JournalStatus {
-    /// The journal.
+    /// Its books, bounds and health.
     #[serde(flatten)]
     pub facts: JournalStats,
-    /// Its folder.
+    /// The journal's folder.
     pub path: PathBuf,
     /// It lies in RAM: a power cut loses it.
     pub in_ram: bool,
@@ -81,22 +81,22 @@ pub struct JournalStatus {
     pub free_bytes: Option<u64>,
 }
 
-/// One queue.
+/// One queue with its lane, its drain and its outlook.
 #[derive(Clone, Debug, Serialize)]
 pub struct QueueStatus {
     /// Its name in the configuration.
     pub name: String,
-    /// Its URL.
+    /// The queue's URL, as configured.
     pub url: String,
-    /// Its lane's books.
+    /// The books of the queue's lane.
     pub lane: Option<LaneStats>,
-    /// Its drain.
+    /// What the drain to this queue does.
     pub drain: DrainStatus,
     /// How long its backlog will take; absent until the journal is open.
     pub outlook: Option<DrainForecast>,
 }
 
-/// Where the stages can be looked at; filled while the agent starts.
+/// Collects what each stage reports; filled while the agent starts.
 #[derive(Debug)]
 pub struct StatusHub {
     named: Mutex<Named>,
@@ -108,11 +108,11 @@ pub struct StatusHub {
     histories: Histories,
 }
 
-/// The names in use, and what hangs on them: settled once the journal is open.
+/// The names in use, and what depends on them: settled once the journal is open.
 #[derive(Debug, Clone)]
 struct Named {
     names: Names,
-    /// What is in effect, as a file.
+    /// The configuration in effect, as a TOML file.
     config: String,
     /// What a person has to decide about them.
     remark: Option<String>,
@@ -171,7 +171,7 @@ impl StatusHub {
         self.names_lock().names.clone()
     }
 
-    /// The names are settled; with what a person has to decide about them.
+    /// Sets the names; with what a person has to decide about them.
     pub fn named(&self, config: &Config, remark: Option<String>) {
         *self.names_lock() = Named::of(config, remark);
     }
@@ -181,12 +181,12 @@ impl StatusHub {
         self.stages(|stages| stages.waiting_for = why);
     }
 
-    /// The page cannot be served, and why; whether that is news.
+    /// Notes why the page cannot be served; `None`: it can. Returns whether that changed.
     pub fn page_closed(&self, why: Option<String>) -> bool {
         self.stages(|stages| std::mem::replace(&mut stages.page_closed, why.clone()) != why)
     }
 
-    /// Why the last reload of the configuration changed nothing; `None` when it did what it should.
+    /// Notes why the last reload of the configuration changed nothing; `None` when it did what it should.
     pub fn reload_refused(&self, why: Option<String>) {
         self.stages(|stages| stages.reload = why);
     }
@@ -196,12 +196,12 @@ impl StatusHub {
         self.stages(|stages| stages.journal.as_ref().map(|(journal, _)| journal.clone()))
     }
 
-    /// The journal is open.
+    /// Notes that the journal is open.
     pub fn opened(&self, journal: &Journal, in_ram: bool) {
         self.stages(|stages| stages.journal = Some((journal.clone(), in_ram)));
     }
 
-    /// The intake runs.
+    /// Notes that the intake runs, and where its counts are.
     pub fn intake(&self, shared: Arc<IntakeShared>) {
         self.stages(|stages| stages.intake = Some(shared));
     }
@@ -211,7 +211,7 @@ impl StatusHub {
         self.stages(|stages| stages.intake.clone())
     }
 
-    /// A drain runs.
+    /// Notes that a queue's drain runs, and where its counts are.
     pub fn drain(&self, queue: &str, shared: Arc<DrainShared>) {
         self.stages(|stages| stages.drains.push((queue.to_owned(), shared)));
     }
@@ -221,7 +221,7 @@ impl StatusHub {
         self.stages(|stages| *stages = Stages::default());
     }
 
-    /// Notes how deep each queue is now; whether anything waits. To be asked each [`history::HOUR_STEP_S`] while it does.
+    /// Notes how deep each queue is now; returns whether anything waits. Call it each [`history::HOUR_STEP_S`] while it does.
     pub fn sample(&self) -> bool {
         let stages = self.stages(|stages| stages.clone());
         let Some((journal, _)) = stages.journal else { return false };

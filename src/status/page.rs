@@ -12,15 +12,15 @@ use crate::visible;
 use std::collections::HashMap;
 use std::fmt::Write;
 
-/// The style sheet.
+/// The style sheet, served as `/page.css`.
 pub const STYLE: &str = include_str!("page.css");
-/// Seconds between two loads.
+/// Seconds between two loads by the browser.
 const REFRESH_S: u32 = 10;
 /// Longest foreign text (of the broker, AWS or a device) in one place, in characters.
 const TEXT_CHARS: usize = 400;
-/// Remarks that are shown.
+/// Remarks that are shown, at most.
 const REMARKS: usize = 12;
-/// The chart's own units.
+/// Width and height of a chart, in its own units.
 const CHART: (f64, f64) = (360.0, 100.0);
 
 /// The page of a snapshot; `now_s` is the time since boot.

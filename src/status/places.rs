@@ -1,7 +1,7 @@
 //! Which clients of a server get a place, so that none of them can shut the others out.
 //!
-//! Pure: it is told which client comes, whose request is being answered and who goes, and says whose connection is
-//! closed. A client that holds a place and is not being answered keeps us waiting, for a request or for reading its
+//! Pure: its callers say which client comes, whose request is being answered and who goes, and it says whose connection
+//! is closed. A client that holds a place and is not being answered keeps us waiting, for a request or for reading its
 //! answer; where places are short, the one that has done so longest makes room for the next to come. Only where all are
 //! being answered the server turns a client away, and a few more places are kept for what is answered in a moment.
 //!
@@ -21,7 +21,7 @@ const ADDRESS: usize = 8;
 const BRIEF: usize = 4;
 const BRIEF_EACH: usize = 2;
 
-/// Who is connected, as far as places go.
+/// A connected client, as far as places go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Peer {
     /// A client on this machine.
@@ -31,7 +31,7 @@ pub(super) enum Peer {
 }
 
 impl Peer {
-    /// Who connects from address `from` to our address `to`.
+    /// The client that connects from address `from` to our address `to`.
     pub(super) fn of(from: IpAddr, to: Option<IpAddr>) -> Peer {
         match from.to_canonical() {
             ip if ip.is_loopback() || to.is_some_and(|to| to.to_canonical() == ip) => Peer::Here,
@@ -44,7 +44,7 @@ impl Peer {
 /// What a place is good for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
-    /// Any request.
+    /// Good for any request.
     Any,
     /// One request that is answered in a moment.
     Brief,
@@ -57,7 +57,7 @@ pub(super) struct Place {
     pub(super) id: u64,
     /// What it is good for.
     pub(super) kind: Kind,
-    /// Whose place it was until now: their connection is to be closed.
+    /// The client that had the place until now: its connection is to be closed.
     pub(super) instead_of: Option<u64>,
 }
 
@@ -69,7 +69,7 @@ struct Taken {
     state: State,
 }
 
-/// What a connection is at; since when, in steps of `Places::now`.
+/// What a connection does; since when, in steps of `Places::now`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     Waits(u64),
@@ -92,7 +92,7 @@ impl Taken {
 #[derive(Debug, Default)]
 pub(super) struct Places {
     taken: Vec<Taken>,
-    /// Grows with each change: order is all that is asked of it.
+    /// Grows with each change: only the order matters.
     now: u64,
 }
 
@@ -113,24 +113,24 @@ impl Places {
         Some(Place { id, kind, instead_of })
     }
 
-    /// Their request is being answered. Nothing when the place is theirs no more; the same below.
+    /// The client's request is being answered. Does nothing when the place is no longer its own; the same below.
     pub(super) fn answer(&mut self, id: u64) {
         self.set(id, State::Answered);
     }
 
-    /// Their answer is made.
+    /// The client's answer is made.
     pub(super) fn wait(&mut self, id: u64) {
         self.now += 1;
         self.set(id, State::Waits(self.now));
     }
 
-    /// They sit out the pause of a wrong token.
+    /// The client sits out the pause of a wrong token.
     pub(super) fn pause(&mut self, id: u64) {
         self.now += 1;
         self.set(id, State::Pauses(self.now));
     }
 
-    /// They have gone.
+    /// The client has gone, and its place is free.
     pub(super) fn leave(&mut self, id: u64) {
         self.taken.retain(|taken| taken.id != id);
     }
@@ -177,7 +177,7 @@ impl Places {
         self.taken.iter().filter(|taken| which(taken)).count()
     }
 
-    /// Who of them could do without its place longest.
+    /// The one of them that could do without its place longest.
     fn longest(&self, newcomer: Peer, which: impl Fn(&Taken) -> bool) -> Option<u64> {
         let those = self.taken.iter().filter(|taken| which(taken));
         those.filter_map(|taken| Some((taken.idles(newcomer)?, taken.id))).min().map(|(_, id)| id)

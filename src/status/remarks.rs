@@ -5,11 +5,11 @@ use crate::journal::WriterHealth;
 use crate::mqtt::{IntakeState, IntakeStatus};
 use crate::status::{Health, StatusSnapshot, history};
 
-/// A lost session is remarked on for so long.
+/// Seconds for which a lost session is remarked on.
 const SESSION_LOST_LATELY_S: u64 = 24 * 3600;
-/// Messages of no route are remarked on for so long after the last one.
+/// Seconds after the last message of no route for which they are remarked on.
 const UNROUTED_LATELY_S: u64 = 3600;
-/// An eviction is remarked on for so long.
+/// Seconds for which an eviction is remarked on.
 const EVICTED_LATELY_S: u64 = 3600;
 
 /// All remarks, in no order.
@@ -111,7 +111,7 @@ pub(super) fn remarks(status: &StatusSnapshot) -> Vec<(Health, String)> {
     all
 }
 
-/// What the broker loses, or leaves us without a claim to; none of it heals by itself.
+/// What the broker loses, or leaves us without a claim to; none of it recovers by itself.
 fn losses(intake: &IntakeStatus) -> Vec<(Health, String)> {
     let mut all = Vec::new();
     let url = &intake.url;
@@ -150,7 +150,7 @@ fn refused_filters(status: &StatusSnapshot) -> impl Iterator<Item = (&str, &str)
     })
 }
 
-/// What is wrong with the broker, its address said once.
+/// What is wrong with the broker; names its address once.
 fn of_broker(url: &str, why: &str) -> String {
     if why.contains(url) { format!("broker: {why}") } else { format!("broker {url}: {why}") }
 }

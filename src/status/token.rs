@@ -1,7 +1,7 @@
-//! The status page's token, for networks where not everybody may look.
+//! The status page's token, for networks where not every client may look.
 //!
-//! Given as a bearer token or as the password of basic authentication (any user name), which every browser asks for by
-//! itself. Only its SHA-256 is kept, and compared in constant time: how long an answer takes tells nothing about it.
+//! A client gives it as a bearer token or as the password of basic authentication (any user name), which every browser asks
+//! for by itself. Only its SHA-256 is kept, and compared in constant time: how long an answer takes tells nothing about it.
 //!
 //! The file is read at each request ([`TokenFile`]): a token that was taken out of it opens nothing more. While it holds
 //! no token, the server lets no client in, and the board says why.
@@ -24,7 +24,7 @@ use subtle::ConstantTimeEq;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-/// Shorter ones can be guessed.
+/// Characters of the shortest token; shorter ones can be guessed.
 pub const TOKEN_CHARS_MIN: usize = 16;
 /// What is read of the file, in bytes; a longer line cannot be a token.
 const FILE_BYTES_MAX: u64 = 4096;
@@ -95,9 +95,9 @@ pub(crate) struct TokenFile {
     board: Arc<StatusHub>,
     /// One look at a time: a file system that hangs must not take the runtime's threads one by one.
     turn: Arc<Semaphore>,
-    /// So many wait for one at a time.
+    /// Bounds how many requests wait for a look at a time.
     waiting: Semaphore,
-    /// How many have asked.
+    /// How many looks were asked for, so far.
     asked: AtomicU64,
     last: Mutex<Last>,
     /// Whether no client gets in: what the last look found, and so at the beginning.
@@ -141,7 +141,7 @@ impl TokenFile {
         }
     }
 
-    /// Waits until another look can be waited for.
+    /// Waits until there is room to wait for another look.
     pub(super) async fn ready(&self) {
         drop(self.waiting.acquire().await);
     }

@@ -1,4 +1,4 @@
-//! The state file: what must survive beside the records.
+//! The state file: it holds what must survive beside the records.
 
 pub(crate) mod lane_state;
 pub(crate) mod machine;

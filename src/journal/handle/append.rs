@@ -5,7 +5,7 @@ use crate::record::{Draft, Number};
 /// What the intake asks the journal to keep, in order of receipt.
 #[derive(Debug)]
 pub struct Append<T> {
-    /// What it is.
+    /// The record, repeat or head to keep.
     pub item: Item,
     /// Given back, in order, once the item and all before it have reached stable storage.
     pub ticket: T,
@@ -28,7 +28,7 @@ impl Ticket for u64 {
 /// One thing to keep.
 #[derive(Debug)]
 pub enum Item {
-    /// A new record.
+    /// A new record, not yet numbered.
     Record(Box<Draft>),
     /// A repeat of something appended before: nothing to write, but its ticket waits for what comes before it.
     Repeat,
@@ -36,7 +36,7 @@ pub enum Item {
     Head {
         /// The message with only the head of its payload.
         draft: Box<Draft>,
-        /// Why.
+        /// Why the journal does not take it whole.
         why: Unjournaled,
         /// Size of the whole payload.
         bytes: u64,

@@ -1,4 +1,4 @@
-//! The open journal, as all who use it hold it: one value, cheap to clone, with everything that is shared behind it.
+//! The open journal, as all its users hold it: one value, cheap to clone, with everything that is shared behind it.
 
 pub(crate) mod ahead;
 pub(crate) mod append;
@@ -74,7 +74,7 @@ pub(crate) struct Shared {
     /// How often the writer panicked in this run.
     pub(crate) panics: AtomicU64,
     pub(crate) _lock: std::fs::File,
-    /// The last field, so that it goes after the lock: who waits for it finds the journal unlocked.
+    /// The last field, so that it goes after the lock: a caller that waits for it finds the journal unlocked.
     pub(crate) closing: watch::Sender<()>,
 }
 
@@ -86,12 +86,12 @@ pub(crate) struct Recent {
 }
 
 impl Journal {
-    /// The journal's id.
+    /// The journal's id, drawn when it was made.
     pub fn id(&self) -> JournalId {
         self.0.run.journal
     }
 
-    /// This open of it.
+    /// This open of it: id, epoch and random bits.
     pub fn run(&self) -> Run {
         self.0.run
     }
@@ -105,12 +105,12 @@ impl Journal {
         }
     }
 
-    /// Which open this is.
+    /// Count of opens, this one included.
     pub fn epoch(&self) -> Epoch {
         self.0.run.epoch
     }
 
-    /// The journal's folder.
+    /// The journal's folder, `journal.path`.
     pub fn path(&self) -> &Path {
         &self.0.path
     }
@@ -121,7 +121,7 @@ impl Journal {
         self.0.quarantine.file()
     }
 
-    /// The last durable number, to be asked at any time.
+    /// Returns the last durable number whenever it is called.
     pub fn durable_number(&self) -> Arc<dyn Fn() -> Number + Send + Sync> {
         let durable = self.0.durable.subscribe();
         Arc::new(move || *durable.borrow())

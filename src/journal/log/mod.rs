@@ -48,12 +48,12 @@ static DISTRUSTED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 /// Records per commit while they are carried over.
 const CARRY_COMMIT: usize = 256;
 
-/// All generations.
+/// All generations, by first number.
 #[derive(Debug)]
 pub(crate) struct Log {
     dir: PathBuf,
     row: Mutex<BTreeMap<Number, Arc<Generation>>>,
-    /// Commits that sled did not just append.
+    /// Counts commits that sled did not just append.
     strays: Arc<AtomicU64>,
     sums: Sums,
     left: Left,

@@ -35,7 +35,7 @@ const QUARANTINE_BYTES: u64 = 8 * 1024 * 1024;
 pub struct QuarantineCounts {
     /// Records and heads of oversize messages.
     pub entries: u64,
-    /// Bytes on disk.
+    /// Bytes of its file on disk.
     pub bytes: u64,
     /// Bound of the bytes on disk.
     pub max_bytes: u64,
@@ -47,7 +47,7 @@ struct Kept<'a> {
     /// Why: the service's code, or `oversize`.
     #[serde(rename = "c")]
     code: &'a str,
-    /// Why, for people.
+    /// Why, in words for people.
     #[serde(rename = "x")]
     text: &'a str,
     #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
@@ -60,10 +60,10 @@ struct Kept<'a> {
     /// Hash of the delivery of a message too large to be journaled: when the broker sends it again, it is known.
     #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
     delivery: Option<u64>,
-    /// Its id.
+    /// Id that commands use; 0.1.0 wrote none.
     #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
     id: Option<u64>,
-    /// The record's envelope.
+    /// The record's envelope, encoded.
     #[serde(rename = "r", with = "serde_bytes")]
     envelope: &'a [u8],
 }
@@ -75,7 +75,7 @@ pub struct Quarantined {
     pub id: QuarantineId,
     /// Why: the service's code, or `oversize`.
     pub code: String,
-    /// Why, in words.
+    /// Why, in words for people.
     pub text: String,
     /// The lane that it could not be sent from, and its position there; `None` for a message too large to be journaled.
     pub place: Option<(LaneId, Position)>,
@@ -120,14 +120,14 @@ pub(crate) struct Quarantine {
 /// Ids are counted up from 1; the journal gives none beyond this.
 const ID_MAX: u64 = u64::MAX / 2;
 
-/// The file's name in its folder.
+/// Name of its file in its folder.
 const FILE: &str = "kept";
 
 #[derive(Debug)]
 struct Inner {
     /// `None` while the disk is read-only.
     file: Option<File>,
-    /// A cut leaves the file under its name, and what is in it.
+    /// Whether a cut leaves the file under its name, and what is in it.
     is_certain: bool,
     counts: QuarantineCounts,
     /// Highest id given so far.
@@ -188,7 +188,7 @@ impl Quarantine {
         look(&self.dir)
     }
 
-    /// Takes out what is named, durably, with all its copies.
+    /// Takes the named things out, durably, with all their copies.
     pub(crate) fn remove(&self, ids: &BTreeSet<QuarantineId>) -> io::Result<()> {
         let mut inner = locked(&self.inner);
         let bytes = std::fs::read(self.file())?;

@@ -5,9 +5,9 @@
 //! Nothing is lost by closing: all that the generation holds is durable, and who is not past it reads it from its bytes.
 //!
 //! Half, because slow traffic pauses after each record: whatever the least is that is closed, its generations have that
-//! size, and each is a folder with its own syncs. An eighth, as it was, made eight of one. Measured (`cargo bench --bench
-//! journal`, glibc): closing gave back 0.3 to 0.5 MB with a quarter of a generation or less in it, 0.7 to 1.5 MB from
-//! half of it on. Trimming and forgetting are worth it from an eighth on: they cost the disk nothing.
+//! size, and each is a folder with its own syncs. An eighth, as it was, made eight of one. Measured
+//! (`cargo bench --bench journal`, glibc): closing gave back 0.3 to 0.5 MB with a quarter of a generation or less in it,
+//! 0.7 to 1.5 MB from half of it on. Trimming and forgetting are worth it from an eighth on: they cost the disk nothing.
 //!
 //! An idle journal wakes no thread: the timer runs once after such a burst.
 

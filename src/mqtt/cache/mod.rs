@@ -41,7 +41,7 @@ pub(crate) struct CacheError {
     source: io::Error,
 }
 
-/// Whose session it is that holds the filters.
+/// The session that holds the filters: broker and client id.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Filters {
     url: String,
@@ -105,7 +105,7 @@ pub fn recall(folder: &Path, (url, client_id): (&str, &str), run: Run, former: O
 #[derive(Debug)]
 struct Change {
     name: &'static str,
-    /// `None` removes the file.
+    /// What to write; `None` removes the file.
     bytes: Option<Vec<u8>>,
 }
 
@@ -153,7 +153,7 @@ impl SessionCache {
         self.push(ASKED, encode(&file));
     }
 
-    /// How far replays had come at the end of the last run, if that was an orderly one; told once. Blocks for a small read.
+    /// How far replays had come at the end of the last run, if that was an orderly one; given once. Blocks for a small read.
     pub(in crate::mqtt) fn take_replays(&mut self) -> Replays {
         let replays = read::<Replays>(&self.folder.join(REPLAYS));
         if replays.is_some() {

@@ -93,7 +93,7 @@ pub struct Delivery<'a> {
     pub session_kept: bool,
 }
 
-/// Recognises repeats.
+/// Recognises deliveries that repeat a record: skips them, or marks the record.
 #[derive(Debug)]
 pub struct Deduplicator {
     /// Identity and bytes → bits of the lanes that have it.
@@ -109,9 +109,9 @@ pub struct Deduplicator {
     overlap: Option<Recent<u64>>,
     /// Messages that were not journaled, by packet id, topic and payload.
     heads: Recent<()>,
-    /// From the file, until the tail has been seen.
+    /// What the file held, until the tail has been seen.
     saved: Option<Seen>,
-    /// First number of the tail.
+    /// First number of the journal's tail.
     tail: Option<Number>,
     /// The newest word on open acks, and of which session the record before was, while the tail is read.
     word: OpenAcks,

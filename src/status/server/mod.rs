@@ -35,14 +35,14 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 pub(super) const CONNECTION_TIME: Duration = Duration::from_secs(10);
-/// For the head of a request, from the connection or the answer before it on.
+/// For the head of a request, from the connection or the previous answer on.
 const HEAD_TIME: Duration = Duration::from_secs(3);
 /// Largest head of a request; hyper would hold 400 KiB for each connection.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 const BIND_RETRY: Duration = Duration::from_secs(10);
-/// After a connection that the system refuses, out of descriptors most likely: leave what there is to the stages.
+/// Pause after the system refuses a connection, most likely for lack of descriptors: it leaves those there are to the stages.
 pub(super) const REFUSED_PAUSE: Duration = Duration::from_secs(1);
-/// Before a wrong token is answered: an address has few places, and so few tries.
+/// Pause before the answer to a wrong token: an address has few places, and so few tries.
 const WRONG_TOKEN: Duration = Duration::from_secs(1);
 /// Looks at the disk at a time, and how long one may take: a disk that hangs must not take the runtime's threads one by
 /// one.
@@ -63,12 +63,12 @@ pub(crate) struct Site {
 type Answer = (StatusCode, &'static str, String);
 
 impl Site {
-    /// Serves `board` to who comes in by `door`.
+    /// Serves `board` to clients that come in by `door`.
     pub(crate) fn new(board: Arc<StatusHub>, door: Door) -> Site {
         Site { board, door, looks: Arc::new(Semaphore::new(LOOKS_MAX)), pause: WRONG_TOKEN }
     }
 
-    /// Waits until one more can be taken.
+    /// Waits until the server can take one more connection.
     pub(super) async fn ready(&self) {
         self.door.ready().await;
     }

@@ -39,7 +39,7 @@ pub(crate) enum StateError {
 pub(crate) struct State {
     #[serde(rename = "j")]
     pub(crate) journal: JournalId,
-    /// Count of opens.
+    /// Count of opens since the journal was made; never reused.
     #[serde(rename = "e")]
     pub(crate) epoch: Epoch,
     /// Highest number known to be durable.
@@ -68,7 +68,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Whether it makes books.
+    /// Whether every lane of it makes a ledger without contradiction.
     fn is_sound(&self) -> bool {
         let wrong = self.lanes.iter().find_map(|lane| lane.clone().into_book().err());
         if let Some(reason) = wrong {
@@ -88,7 +88,7 @@ impl State {
 pub(crate) struct StateFile {
     path: PathBuf,
     file: File,
-    /// It could be opened for writing.
+    /// Whether it could be opened for writing.
     writable: bool,
     serial: u64,
     /// The slot on the disk with the newest state there.
@@ -105,7 +105,7 @@ pub(crate) struct StateFile {
 /// Where a state's writer needs it to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Home {
-    /// On the disk.
+    /// On the disk, and nowhere else.
     Disk,
     /// Beside it will do where it is read-only: it outlives the process, and not the boot.
     DiskOrBoot,
@@ -115,7 +115,7 @@ pub(crate) enum Home {
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) state: State,
-    /// It is on the disk.
+    /// Whether it is on the disk, not only beside it.
     pub(crate) on_disk: bool,
 }
 
@@ -126,7 +126,7 @@ pub(crate) enum Found {
     State { state: Box<State>, lost: bool },
     /// No file, or nothing was ever written to it.
     Nothing,
-    /// No sound slot.
+    /// Neither slot is sound.
     Damaged,
 }
 
@@ -263,7 +263,7 @@ impl StateFile {
     }
 }
 
-/// What is in a file that is only looked at.
+/// Reads a state file without opening it for writing.
 pub(crate) fn look(path: &Path) -> Result<Found, StateError> {
     match File::open(path) {
         Ok(file) => Ok(found(slots(&file, path)?)),
@@ -279,7 +279,7 @@ fn slots(file: &File, path: &Path) -> Result<[StateSlot; 2], StateError> {
     Ok([first?, second?])
 }
 
-/// What a slot's body says.
+/// What a slot holds, its body decoded.
 ///
 /// # Errors
 /// The later format that it has.

@@ -48,9 +48,9 @@ const CRC_LEN: usize = 4;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Frame<'a> {
     pub(crate) version: u8,
-    /// Of the first record in it.
+    /// Number of the first record in it.
     pub(crate) number: Number,
-    /// Records in it.
+    /// Count of records in it.
     pub(crate) count: u16,
     pub(crate) part: u16,
     pub(crate) parts: u16,

@@ -44,7 +44,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(crate) struct GenerationBytes {
     files: Vec<(PathBuf, File)>,
-    /// Of its frames.
+    /// Version of the frames that count.
     version: u8,
     index: Mutex<Arc<Index>>,
 }
@@ -89,7 +89,7 @@ impl GenerationBytes {
         Arc::make_mut(&mut index).follow((self.version, &self.files[0].1), from, appended)
     }
 
-    /// Looks through all of its bytes again; whether all of these are there.
+    /// Looks through all of its bytes again; returns whether all of these are there.
     pub(crate) fn look_again(&self, appended: &[Appended]) -> io::Result<bool> {
         let before = self.index();
         let mut found = Index::of(&self.files, self.version)?;
@@ -129,7 +129,7 @@ impl GenerationBytes {
         self.index().values().flat_map(|(from, to)| from.until(to))
     }
 
-    /// Whether it has none.
+    /// Whether no record was found in it.
     pub(crate) fn is_empty(&self) -> bool {
         self.numbers().next().is_none()
     }

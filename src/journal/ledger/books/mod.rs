@@ -1,9 +1,9 @@
 //! The books: what each lane has appended, settled and may have sent. Pure; no disk, no clock.
 //!
 //! Positions in a lane are contiguous from 1, and each gets exactly one outcome, the first one that is booked. So
-//! `appended = accepted + evicted + quarantined + damaged + waiting` holds at every instant, by construction. What is
-//! written to the state file is one consistent picture of this: when not all settled intervals fit, those left out are
-//! counted as waiting there, and so are only repeated after a crash, never lost and never counted twice.
+//! `appended = accepted + evicted + quarantined + damaged + waiting` holds at every instant, by construction. The state
+//! file gets one consistent copy of this: when not all settled intervals fit, those left out are counted as waiting
+//! there, and so are only repeated after a crash, never lost and never counted twice.
 //!
 //! Only positions that were appended can be settled: that one bound holds here and for what the state file says, so what is
 //! written can always be read. Numbers and positions that were read from a disk may be anything: sums with them saturate.
@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 /// How a position ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// SQS accepted it.
+    /// SQS has accepted it.
     Accepted,
     /// Given up to a bound.
     Evicted,
@@ -35,16 +35,16 @@ impl Outcome {
 /// Counts of positions by outcome.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct OutcomeCounts {
-    /// Accepted by SQS.
+    /// Positions that SQS accepted.
     #[serde(rename = "a")]
     pub accepted: u64,
-    /// Evicted at a bound.
+    /// Positions evicted at a bound.
     #[serde(rename = "e")]
     pub evicted: u64,
-    /// Quarantined.
+    /// Positions whose record went to the quarantine.
     #[serde(rename = "q")]
     pub quarantined: u64,
-    /// Unreadable.
+    /// Positions whose record could not be read back.
     #[serde(rename = "d")]
     pub damaged: u64,
 }
@@ -59,7 +59,7 @@ impl OutcomeCounts {
         }
     }
 
-    /// Both together.
+    /// The sum of both, by outcome.
     pub(crate) fn with(mut self, other: OutcomeCounts) -> OutcomeCounts {
         Outcome::ALL.iter().for_each(|of| *self.of(*of) = self.of(*of).saturating_add(other.get(*of)));
         self
@@ -141,7 +141,7 @@ pub const MARK_AGE_MS: u64 = 60_000;
 /// Marks kept; the two oldest become one (with the earlier time) when there are more.
 pub(crate) const MARKS_MAX: usize = 8;
 
-/// One lane's books.
+/// One lane's books: positions, outcomes and attempt marks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LaneLedger {
     /// The lane's id in records.
@@ -152,7 +152,7 @@ pub struct LaneLedger {
     pub next: Position,
     /// `next` as this open found it: what is below is on disk, or missing there.
     pub found: Position,
-    /// Lowest unsettled position.
+    /// Lowest unsettled position; all below have an outcome.
     pub cursor: Position,
     /// Number to read from: every record of this lane below it is settled.
     pub read_from: Number,
@@ -160,7 +160,7 @@ pub struct LaneLedger {
     pub(crate) settled: Settled,
     /// Positions read, with their numbers, in order, from the cursor on.
     seen: VecDeque<(Position, Number)>,
-    /// Marks, oldest first.
+    /// Attempt marks, oldest first; at most `MARKS_MAX`.
     pub(crate) marks: Vec<AttemptMark>,
     /// The newest mark is not on disk yet, as far as is known.
     unwritten: bool,
