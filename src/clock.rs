@@ -62,7 +62,7 @@ impl Clock {
         }))
     }
 
-    /// Now.
+    /// The present moment, by both clocks.
     pub fn now(&self) -> Moment {
         let wall_ms = system_ms();
         let boottime_ms = boottime_ms();
@@ -131,7 +131,7 @@ impl Anchor {
         Anchor { wall, since: Instant::now() }
     }
 
-    /// The anchored time.
+    /// Wall time: the anchor's, and what has passed since.
     pub fn time(&self) -> SystemTime {
         self.wall + self.since.elapsed()
     }

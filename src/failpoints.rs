@@ -50,7 +50,7 @@ pub enum Failpoint {
 }
 
 impl Failpoint {
-    /// All of them.
+    /// All failpoints, to find one by its name.
     pub const ALL: [Failpoint; 12] = [
         Failpoint::AckEarly,
         Failpoint::StaleAcks,

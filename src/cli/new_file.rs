@@ -32,7 +32,7 @@ impl NewFile {
     /// A new file for `place`, with this `mode` once it is there.
     ///
     /// # Errors
-    /// `place` is a link or no file, its folder is one in which everybody may rename files, or nothing can be made there.
+    /// `place` is a link or not a file, its folder is one in which every user may rename files, or nothing can be made there.
     pub(super) fn beside(place: &Path, mode: u32, owner: Owner) -> io::Result<NewFile> {
         if let Ok(there) = place.symlink_metadata() {
             refuse_if(there.is_symlink(), "it is a link; name the file that it leads to")?;

@@ -17,7 +17,7 @@ pub struct Setting {
     pub section: String,
     /// Which of the sections with this header, from 1; 1 for all but routes.
     pub nth: usize,
-    /// The key.
+    /// The key, without its section.
     pub key: &'static str,
     /// The value as TOML.
     pub value: String,

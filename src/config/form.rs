@@ -29,7 +29,7 @@ pub(super) enum Form<'d> {
     Bool(bool),
     /// The text of an environment variable, which may be meant as any type.
     Variable(&'d str),
-    /// An array.
+    /// An array, its items unread.
     Array(&'d [Spanned<DeValue<'d>>]),
     /// Anything else, by TOML's word for it.
     Other(&'static str),

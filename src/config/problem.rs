@@ -13,9 +13,9 @@ const EXCERPT_CHARS_MAX: usize = 160;
 /// Where a problem is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Place {
-    /// In the file.
+    /// In a line of the file.
     Line {
-        /// From 1.
+        /// Line number, from 1.
         line: usize,
         /// From 1, in characters.
         column: usize,
@@ -35,7 +35,7 @@ pub enum Place {
 pub struct ConfigProblem {
     /// The file, as it was named.
     pub file: String,
-    /// Where in it.
+    /// Where in the file or the environment.
     pub place: Place,
     /// The key's path, such as `journal.max_bytes`; empty when the text is not TOML there.
     pub key: String,
@@ -87,7 +87,7 @@ pub enum ConfigError {
     /// The file cannot be read.
     #[error("cannot read the configuration {}: {cause}; {remedy}", path.display())]
     Unreadable {
-        /// The file.
+        /// The configuration file, as named.
         path: PathBuf,
         /// What the system says.
         cause: std::io::Error,
@@ -97,7 +97,7 @@ pub enum ConfigError {
     /// The file is not UTF-8 text.
     #[error("cannot read the configuration {}: {found}; save it as UTF-8 text", path.display())]
     NotText {
-        /// The file.
+        /// The configuration file, as named.
         path: PathBuf,
         /// What it seems to be.
         found: String,

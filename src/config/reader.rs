@@ -107,7 +107,7 @@ pub(super) fn variable_name(path: &str) -> String {
 /// One section of the file.
 pub(super) struct Section<'d, 'r> {
     pub(super) reader: &'r mut Reader<'d>,
-    /// Its header.
+    /// Key and place of its header.
     pub(super) at: At,
     table: Option<&'d DeTable<'d>>,
     variables: bool,

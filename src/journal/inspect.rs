@@ -40,17 +40,17 @@ pub struct View {
 /// What there is, without reading all of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct ViewStats {
-    /// Its folder.
+    /// The journal's folder, as given.
     pub path: PathBuf,
     /// Journal id, 16 hex digits; absent when the state file is damaged.
     pub journal_id: Option<String>,
-    /// Count of opens.
+    /// Count of opens; absent without a sound state file.
     pub epoch: Option<Epoch>,
-    /// Generations on disk.
+    /// Count of generations on disk.
     pub generations: usize,
     /// Bytes on disk of the whole folder.
     pub bytes: u64,
-    /// Things in quarantine.
+    /// Count of things in quarantine.
     pub quarantine: usize,
     /// Every lane; empty when the state file is damaged.
     pub lanes: Vec<LaneStats>,
@@ -70,7 +70,7 @@ pub struct Soundness {
     pub missing: Vec<(Number, Number)>,
     /// Records of a commit that a crash cut off: they were never acknowledged.
     pub cut_off: u64,
-    /// Bytes on disk.
+    /// Bytes of the generation on disk.
     pub bytes: u64,
 }
 

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-/// 64 random bits.
+/// Draws 64 random bits from the kernel.
 pub(crate) fn draw() -> u64 {
     let mut bytes = [0; 8];
     // Without the kernel's generator there is nothing unique to be had; boot id and time since boot are the best that is left.

@@ -13,7 +13,7 @@ pub struct Pointer {
 }
 
 impl Pointer {
-    /// Its levels, unescaped.
+    /// Its levels, with `~0` and `~1` unescaped.
     pub fn levels(&self) -> &[String] {
         &self.levels
     }

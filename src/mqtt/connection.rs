@@ -36,13 +36,13 @@ const MUCH: u64 = 16;
 pub(super) enum End {
     /// It failed, or was never made.
     Failed(Cause),
-    /// `max_unacked_bytes` is reached.
+    /// `max_unacked_bytes` is reached: too much waits for the disk.
     Full,
     /// The message for which the packet limit was raised is acknowledged, or did not come.
     Lower,
     /// Left politely, to come back at once: see [`crate::mqtt::arrivals`].
     SecondVisit,
-    /// As told.
+    /// By a stop, in an orderly way.
     Stopped,
     /// The journal's end of a channel is gone.
     JournalGone,
@@ -73,7 +73,7 @@ impl Parting {
     }
 }
 
-/// One connection.
+/// One connection, from the attempt on.
 pub(super) struct Link {
     pub(super) client: AsyncClient,
     /// Its number; 0 before the CONNACK.
@@ -83,7 +83,7 @@ pub(super) struct Link {
     limit: Limit,
     /// Nothing more is wanted here: the connection ends when the broker closes it, or then.
     parting: Option<Parting>,
-    /// What has come.
+    /// What came so far, to decide about a second visit and silent filters.
     pub(super) arrivals: Arrivals,
     /// When equal deliveries are not any more put down to an exchange of filters.
     pub(super) exchanged: Option<Instant>,

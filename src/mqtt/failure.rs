@@ -8,7 +8,7 @@ use std::io;
 /// Why intake is not connected.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Outage {
-    /// What happened.
+    /// The error, in words.
     pub(super) why: String,
     /// What a person can do; empty when nothing is to be done.
     pub(super) remedy: String,

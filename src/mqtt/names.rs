@@ -23,7 +23,7 @@ const PREFIX: &str = "tidegate-";
 /// What was in use when the journal was open last.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Kept {
-    /// The broker.
+    /// The broker's URL, as configured.
     pub url: String,
     /// The client id there.
     pub client_id: String,
@@ -124,9 +124,9 @@ fn may_be_one(url: &str, other: &str) -> bool {
 pub enum Copy {
     /// The configuration gives none: this copy takes its own, and leaves that of the original alone.
     Own {
-        /// The copy's.
+        /// The client id of the copy.
         client_id: String,
-        /// The original's.
+        /// The client id of the original.
         of: String,
     },
     /// The configuration gives it, so only the operator can change it.

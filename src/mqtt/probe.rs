@@ -40,7 +40,7 @@ pub struct ProbeReport {
 /// The broker could not be visited.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProbeError {
-    /// Why, in words.
+    /// The error, in words for people.
     pub why: String,
     /// What to do; may be empty.
     pub remedy: String,

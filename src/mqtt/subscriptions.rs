@@ -19,7 +19,7 @@ const FILTERS_PER_PACKET: usize = 8;
 pub(super) enum Ask {
     /// SUBSCRIBE with QoS 1.
     Subscribe(Vec<String>),
-    /// UNSUBSCRIBE.
+    /// UNSUBSCRIBE from one filter.
     Unsubscribe(String),
     /// SUBSCRIBE to what the broker counts about itself; not part of the routes.
     BrokerCount(&'static str),
@@ -43,7 +43,7 @@ pub(super) enum Grant {
     AtLeastOnce,
     /// Granted, but what the broker sends cannot be held back.
     AtMostOnce,
-    /// Nothing will come.
+    /// The broker refused it: no message will come under it.
     Refused,
 }
 

@@ -18,7 +18,7 @@ const LISTENERS_MAX: usize = 8;
 /// Most bytes of topics and payloads for one listener: what an answer on the control socket has room for.
 const BYTES_MAX: usize = 2 << 20;
 
-/// Who listens.
+/// The listeners to what intake receives.
 #[derive(Debug, Default)]
 pub(super) struct Taps {
     count: AtomicUsize,
@@ -61,7 +61,7 @@ impl Taps {
         Some(Listener(listener))
     }
 
-    /// A message came.
+    /// Hands a received message to those who listen.
     pub(super) fn came(&self, publish: &Publish) {
         if self.count.load(Relaxed) == 0 {
             return;
@@ -102,7 +102,7 @@ pub struct Heard {
     retain: bool,
     dup: bool,
     packet_id: u16,
-    /// In base64.
+    /// The payload in base64.
     payload: String,
 }
 

@@ -40,7 +40,7 @@ struct GatewayStats {
     time: Option<Timestamp>,
 }
 
-/// Reads a message.
+/// Reads an event or a state of a gateway.
 pub(super) fn read(message: &Message) -> Fields {
     let mut levels = message.topic.rsplit('/');
     let (name, kind) = (levels.next().unwrap_or_default(), levels.next().unwrap_or_default());

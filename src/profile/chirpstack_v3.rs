@@ -10,7 +10,7 @@ use crate::profile::fields::{self, Fields, RawFrame, eui_or_base64, last_level, 
 use crate::record::Message;
 use crate::record::identity::eui;
 
-/// Reads a message.
+/// Reads an event; its kind is the topic's last level.
 pub(super) fn read(message: &Message) -> Fields {
     let [device, application, published, heard] =
         extract(&message.payload, [&["devEUI"][..], &["applicationID"], &["publishedAt"], &["rxInfo", "0", "time"]]);

@@ -7,7 +7,7 @@ use crate::json::scan::extract;
 use crate::profile::fields::{self, Fields, state_or_raw};
 use crate::record::Message;
 
-/// Reads a message.
+/// Reads a message; the device is the topic's second level.
 pub(super) fn read(message: &Message) -> Fields {
     let [date] = extract(&message.payload, [&["_DATE_"]]);
     Fields {

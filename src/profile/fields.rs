@@ -30,7 +30,7 @@ pub(super) struct RawFrame {
     pub(super) counter: u64,
     /// LoRaWAN port; an absent one is 0.
     pub(super) port: u64,
-    /// The decrypted bytes.
+    /// The frame's payload, decrypted.
     pub(super) raw: Vec<u8>,
 }
 
@@ -47,9 +47,9 @@ pub(super) struct Fields {
     pub(super) native: Option<String>,
     /// A key that is used as it is, by the operator's choice, made by [`literal`](crate::record::identity::literal).
     pub(super) literal: Option<String>,
-    /// The radio frame.
+    /// The radio frame, where it is told.
     pub(super) frame: Option<RawFrame>,
-    /// When it happened.
+    /// When it happened, by the payload.
     pub(super) time: Option<EventTime>,
     /// Class of the record; empty is `raw`.
     pub(super) record_type: &'static str,

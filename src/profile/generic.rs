@@ -20,7 +20,7 @@ use std::str::FromStr;
 /// Where a generic message names its device.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum DeviceAt {
-    /// In the payload.
+    /// In the payload, at a JSON pointer.
     Pointer(Pointer),
     /// In the topic: its level, counted from 1.
     TopicLevel(NonZeroUsize),

@@ -7,7 +7,7 @@
 use crate::profile::fields::{Fields, level_after, state_or_raw};
 use crate::record::Message;
 
-/// Reads a message.
+/// Reads a property or attribute of a device.
 pub(super) fn read(message: &Message) -> Fields {
     // The level behind the version, or behind the base where a release before 5 has no version level.
     let device = level_after(&message.topic, "5").or_else(|| message.topic.split('/').nth(1));

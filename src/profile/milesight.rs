@@ -10,7 +10,7 @@ use crate::profile::fields::{self, Fields, RawFrame, number};
 use crate::record::Message;
 use crate::record::identity::eui;
 
-/// Reads a message.
+/// Reads an uplink, with its frame or as a decoded object.
 pub(super) fn read(message: &Message) -> Fields {
     let [device, application, time, heard, counter, port, data] = extract(
         &message.payload,

@@ -109,10 +109,10 @@ pub struct Microshare {
     pub record_id: bool,
 }
 
-/// A configured profile.
+/// A profile with its options, as a route uses it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Profile {
-    /// ChirpStack 4.
+    /// ChirpStack 4, in JSON or protobuf.
     ChirpstackV4(ChirpstackV4),
     /// A network server whose messages are read by fixed rules.
     Rules(Rules),
@@ -120,7 +120,7 @@ pub enum Profile {
     Microshare(Microshare),
     /// A preset of `generic`, under its own name.
     Preset(&'static str, Generic),
-    /// Anything, by pointers.
+    /// `generic`: any JSON, by the operator's pointers.
     Generic(Generic),
     /// One of the others, message by message.
     Auto(Auto),

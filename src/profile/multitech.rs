@@ -1,7 +1,7 @@
 //! MultiTech mPower and mLinux: `lora/{device EUI}/up` and, the very same message, `lora/{application EUI}/{device EUI}/up`.
 //!
-//! Source: the maker's own bridge and application examples. The default topics take each uplink once; who subscribes to
-//! both gets one record in a queue, because the key is made of frame and bytes and not of the topic. `time` is UTC in
+//! Source: the maker's own bridge and application examples. The default topics take each uplink once; a route that subscribes
+//! to both gets one record in a queue, because the key is made of frame and bytes and not of the topic. `time` is UTC in
 //! microseconds (`tmms` counts from the GPS epoch and is not read); without it there is no identity. Published at QoS 1.
 
 use crate::json::scan::extract;
@@ -9,7 +9,7 @@ use crate::profile::fields::{self, Fields, RawFrame, last_level, number};
 use crate::record::Message;
 use crate::record::identity::eui;
 
-/// Reads a message.
+/// Reads an event; its kind is the topic's last level.
 pub(super) fn read(message: &Message) -> Fields {
     let record_type = match last_level(&message.topic) {
         "up" => "lorawan.uplink",

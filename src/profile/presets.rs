@@ -20,14 +20,14 @@ pub struct Preset {
     pub name: &'static str,
     /// The device; a pointer.
     pub device: &'static str,
-    /// The event's time.
+    /// The event's time; a pointer.
     pub time: Option<&'static str>,
 }
 
 /// What they all are.
 const RECORD_TYPE: &str = "lorawan.uplink";
 
-/// The table.
+/// All presets, by the servers' names.
 pub const PRESETS: [Preset; 4] = [
     Preset { name: "kerlink", device: "/endDevice/devEui", time: Some("/recvTime") },
     Preset { name: "thingpark", device: "/DevEUI_uplink/DevEUI", time: Some("/DevEUI_uplink/Time") },

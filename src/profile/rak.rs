@@ -10,7 +10,7 @@ use crate::profile::fields::{self, Fields, RawFrame, last_level, level_after, nu
 use crate::record::Message;
 use crate::record::identity::eui;
 
-/// Reads a message.
+/// Reads an event; its kind is the topic's last level.
 pub(super) fn read(message: &Message) -> Fields {
     let record_type = match last_level(&message.topic) {
         "rx" => "lorawan.uplink",

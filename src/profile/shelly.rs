@@ -8,7 +8,7 @@ use crate::json::scan::extract;
 use crate::profile::fields::{self, Fields, state_or_raw};
 use crate::record::Message;
 
-/// Reads a message.
+/// Reads a notification, a status or `online`.
 pub(super) fn read(message: &Message) -> Fields {
     let [device, time] = extract(&message.payload, [&["src"][..], &["params", "ts"]]);
     let of_topic = || {

@@ -15,7 +15,7 @@ use prost::Message as _;
 /// Of a payload, the one member that is read; metrics are skipped.
 #[derive(prost::Message)]
 struct Payload {
-    /// ms since 1970.
+    /// Milliseconds since 1970.
     #[prost(uint64, optional, tag = "1")]
     timestamp: Option<u64>,
 }
@@ -27,7 +27,7 @@ fn levels(topic: &str) -> [Option<&str>; 4] {
     std::array::from_fn(|_| levels.next().filter(|level| !level.is_empty()))
 }
 
-/// Reads a message.
+/// Reads a message of a node, of one of its devices, or a host's state.
 pub(super) fn read(message: &Message) -> Fields {
     let (group, kind, node, device) = match levels(&message.topic) {
         [Some("STATE"), Some(host), None, None] => return state(message, host),

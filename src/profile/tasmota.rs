@@ -8,7 +8,7 @@ use crate::json::scan::extract;
 use crate::profile::fields::{self, Fields, state_or_raw};
 use crate::record::Message;
 
-/// Reads a message.
+/// Reads a message; the device is the topic's last level but one.
 pub(super) fn read(message: &Message) -> Fields {
     let [time] = extract(&message.payload, [&["Time"]]);
     Fields {

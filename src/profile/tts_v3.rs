@@ -14,7 +14,7 @@ use crate::record::identity::{self, eui};
 /// Entries of `correlation_ids` that the profile reads; real ones have up to eight.
 const IDS: [&str; 16] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15"];
 
-/// Reads a message.
+/// Reads an event; its kind is at the end of the topic.
 pub(super) fn read(message: &Message) -> Fields {
     let payload = &message.payload;
     let kind = kind(&message.topic);

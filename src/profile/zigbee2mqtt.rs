@@ -11,7 +11,7 @@ use crate::json::scan::extract;
 use crate::profile::fields::{self, Fields, state_or_raw};
 use crate::record::Message;
 
-/// Reads a message.
+/// Reads a state, or a message of the bridge.
 pub(super) fn read(message: &Message) -> Fields {
     let [address, seen] = extract(&message.payload, [&["device", "ieeeAddr"][..], &["last_seen"]]);
     let named = || name(message).map(|name| ieee(name).unwrap_or_else(|| name.to_owned()));

@@ -44,7 +44,7 @@ pub enum CodecError {
         "envelope of version {version}, this release reads up to {ENVELOPE_VERSION}: install the release that wrote it, or a later one"
     )]
     Newer {
-        /// Its version.
+        /// The version that it says.
         version: u64,
     },
     /// They are not an envelope, or a damaged one.

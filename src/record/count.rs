@@ -14,7 +14,7 @@ macro_rules! count {
         pub struct $name(pub u64);
 
         impl $name {
-            /// Behind all others.
+            /// The largest value, behind all others.
             pub const MAX: $name = $name(u64::MAX);
 
             /// The one behind this one.

@@ -151,7 +151,7 @@ pub struct KeyCandidates {
     pub literal: Option<String>,
     /// A network server's own id, or one that the operator points to.
     pub native: Option<String>,
-    /// A radio frame.
+    /// The id of a radio frame, from [`Frame::id`].
     pub frame: Option<String>,
 }
 
@@ -175,7 +175,7 @@ pub enum Grouping {
     /// Per device; a message of an unknown device goes with its topic.
     #[default]
     Device,
-    /// Per topic.
+    /// Per topic, whatever the device.
     Topic,
     /// All of this gateway's stream, one after the other.
     Gateway,

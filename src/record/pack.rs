@@ -204,7 +204,7 @@ pub struct Pack {
     pub first: Number,
     /// How many they are.
     pub count: u16,
-    /// The pack.
+    /// The pack, encoded.
     pub bytes: Vec<u8>,
 }
 

@@ -27,7 +27,7 @@ enum Part {
     At(Pointer),
 }
 
-/// A template, read.
+/// A template, parsed and checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Template {
     written: String,

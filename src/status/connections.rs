@@ -109,7 +109,7 @@ impl Drop for Seat {
     }
 }
 
-/// See [`Seat::answer`].
+/// Marks its place as being answered until it is dropped; see [`Seat::answer`].
 pub(super) struct Answering(Arc<Seat>);
 
 impl Drop for Answering {

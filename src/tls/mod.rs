@@ -50,15 +50,15 @@ pub enum TlsError {
     /// A file cannot be read.
     #[error("cannot read {path}: {source}", path = path.display())]
     Unreadable {
-        /// The file.
+        /// The file that was to be read.
         path: PathBuf,
-        /// Why not.
+        /// What the system said.
         source: std::io::Error,
     },
     /// A file does not hold what it should.
     #[error("{path}: {problem}", path = path.display())]
     Content {
-        /// The file.
+        /// The file that was read.
         path: PathBuf,
         /// What is wrong and what was expected.
         problem: String,
@@ -68,7 +68,7 @@ pub enum TlsError {
     Setting {
         /// The setting's key in its table.
         setting: &'static str,
-        /// [`TlsError::Unreadable`] or [`TlsError::Content`].
+        /// What is wrong: [`TlsError::Unreadable`] or [`TlsError::Content`].
         why: Box<TlsError>,
     },
     /// One half of the client's pair is missing.
@@ -80,9 +80,9 @@ pub enum TlsError {
     /// Key and certificate are not a pair.
     #[error("the key in {key} does not belong to the certificate in {cert}; install the pair again", key = key.display(), cert = cert.display())]
     NotAPair {
-        /// The certificate's file.
+        /// File of the certificate chain.
         cert: PathBuf,
-        /// The key's file.
+        /// File of the private key.
         key: PathBuf,
     },
     /// The TLS library refuses the set-up.

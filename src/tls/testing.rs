@@ -42,7 +42,7 @@ impl CertificateTime for Told {
 /// First and last second of validity.
 pub(crate) type Span = (i64, i64);
 
-/// A certificate authority.
+/// A certificate authority of a test.
 pub(crate) struct Ca(pub(crate) CertifiedIssuer<'static, KeyPair>);
 
 impl Ca {

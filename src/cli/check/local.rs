@@ -67,7 +67,7 @@ fn secret(key: &str, path: &Path) -> Step {
     }
 }
 
-/// Who may look at the status page.
+/// Which clients may look at the status page.
 fn page(config: &Config) -> Option<Step> {
     let listen = config.status.listen?;
     let step = "status page";

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Room {
     /// Settled intervals above the cursor.
     pub(crate) intervals: usize,
-    /// Ranges per hole.
+    /// Ranges of positions per hole.
     pub(crate) ranges: usize,
     /// Names of groups per hole.
     pub(crate) groups: usize,

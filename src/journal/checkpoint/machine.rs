@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 /// Interfaces that are noted at most: the state file's slots are small.
 const ADDRESSES_MAX: usize = 8;
 
-/// A journal's id.
+/// Draws a new journal's id.
 pub(crate) fn draw_id() -> JournalId {
     JournalId(draw())
 }
@@ -46,7 +46,7 @@ pub(crate) struct Machine {
 pub(crate) enum MachineMatch {
     /// On the machine that was noted.
     Same,
-    /// On another one.
+    /// On another machine than the one that was noted.
     Another,
     /// Nothing that was noted can be found now.
     Unknown,

@@ -1,7 +1,7 @@
 //! The journal's folder, and the way to it: who else could put something there.
 //!
-//! The agent writes in this folder under names that everybody can know. Where another user may write, a link planted under
-//! such a name would have the agent, or root with one of its commands, write into whatever the link names. So:
+//! The agent writes in this folder under names that every user can know. Where another user may write, a link planted
+//! under such a name would have the agent, or root with one of its commands, write into whatever the link names. So:
 //!
 //! - [`planted`] looks before anything is opened: a link that neither root nor the agent's user made, on the way to the
 //!   folder or in it, stops the start, and so does a second name of a file where others can give it one. Links of root or of

@@ -15,7 +15,7 @@ use std::path::Path;
 
 pub(crate) const SLOT_LEN: usize = 4096;
 const HEADER_LEN: usize = 24;
-/// Largest body.
+/// Largest body of a slot, in bytes.
 pub(crate) const BODY_MAX: usize = SLOT_LEN - HEADER_LEN;
 const MAGIC: [u8; 4] = *b"TGst";
 /// Version that is written, and the highest that is read.

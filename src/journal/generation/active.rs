@@ -55,7 +55,7 @@ const TREE_VALUES: usize = 9;
 const TREES: usize = 128;
 /// Commits of fewer bytes have zeros written ahead of them: with more, the zeros cost more than they save (measured).
 const SMALL_COMMIT: u64 = 16 * 1024;
-/// So many.
+/// Bytes of zeros written ahead at a time.
 pub(crate) const ZEROS: usize = 64 * 1024;
 /// What sled writes around a small commit, at most: the list of trees, and the rest of a segment that a value does not fit in.
 const AROUND: u64 = 8 * 1024;
@@ -78,7 +78,7 @@ pub(crate) enum GenerationError {
     NotThere(PathBuf),
 }
 
-/// An open generation.
+/// A generation that the writer has open.
 #[derive(Debug)]
 pub(crate) struct ActiveGeneration {
     dir: PathBuf,
@@ -96,7 +96,7 @@ pub(crate) struct ActiveGeneration {
 /// Where the next commit goes.
 #[derive(Debug, Default)]
 struct Tail {
-    /// Values so far.
+    /// Values in the present tree so far.
     values: usize,
     /// The one for the next value, unless it is full.
     tree: Option<sled::Tree>,

@@ -53,7 +53,7 @@ const STEP: usize = 128 * 1024;
 /// What sled writes around the frames of a small commit, as a rule.
 const AROUND: usize = 1024;
 
-/// Where everything lies.
+/// Where each sound frame lies in the files.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
     /// Sorted by number and part, each once.

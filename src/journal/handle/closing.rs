@@ -15,7 +15,7 @@ impl Journal {
 }
 
 impl Closing {
-    /// Waits for it.
+    /// Waits until the last clone is gone and the lock is free.
     pub async fn wait(&mut self) {
         while self.0.changed().await.is_ok() {}
     }

@@ -12,7 +12,7 @@ pub enum WriterHealth {
     Fine,
     /// At a bound with `on_full = "stop"`: nothing is acknowledged until there is room again.
     Full {
-        /// Which one.
+        /// The bound that is reached.
         bound: Bound,
     },
     /// The disk refuses: nothing is acknowledged, and every few seconds the commit is tried again.

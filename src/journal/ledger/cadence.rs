@@ -36,7 +36,7 @@ pub(crate) enum Moved {
     Soon,
     /// So many positions were accepted. `absorbed`: by a queue that takes none of them twice.
     Settled { positions: u64, absorbed: bool },
-    /// Records were appended.
+    /// Records were appended, and are durable.
     Appended,
 }
 

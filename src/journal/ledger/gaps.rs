@@ -70,7 +70,7 @@ impl Reason {
 /// Positions of one lane that are gone for one reason, and what is known of their records.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct PendingGap {
-    /// Why.
+    /// Why the records are gone.
     #[serde(rename = "w")]
     pub(crate) reason: Reason,
     /// Where: ascending, disjoint, both ends included.
@@ -90,7 +90,7 @@ pub(crate) struct About {
     /// Not received before: ms since 1970 by a trusted clock.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub(crate) first_ms: Option<i64>,
-    /// Not received after.
+    /// Not received after: ms since 1970 by a trusted clock.
     #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
     pub(crate) last_ms: Option<i64>,
     /// Their groups; a hole keeps at most [`GROUPS_MAX`] names.

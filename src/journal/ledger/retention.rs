@@ -18,7 +18,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Bound {
-    /// Bytes on disk.
+    /// `max_bytes`: bytes of all generations on disk.
     MaxBytes,
     /// Age of the oldest record that waits.
     MaxAge,
@@ -62,7 +62,7 @@ pub struct Bounds {
 /// What there is before a commit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Look {
-    /// Bytes on disk.
+    /// Bytes of all generations on disk.
     pub(crate) used: u64,
     /// Bytes of the commit.
     pub(crate) incoming: u64,
@@ -77,7 +77,7 @@ pub(crate) struct Look {
 /// What to do before a commit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Retention {
-    /// The commit fits.
+    /// The commit fits below every bound.
     Fits,
     /// Evict the oldest generation and ask again.
     EvictOldest(Bound),

@@ -12,13 +12,13 @@ use std::collections::BTreeMap;
 /// Runs, disjoint and not touching each other.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Settled {
-    /// By first position.
+    /// The runs, by their first positions.
     runs: BTreeMap<Position, Run>,
     /// Positions in all of them.
     count: u64,
 }
 
-/// One run.
+/// One run; its first position is its key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Run {
     /// Position behind the last one.

@@ -17,7 +17,7 @@ pub(crate) struct Left(Mutex<BTreeMap<PathBuf, Folder>>);
 
 #[derive(Debug)]
 struct Folder {
-    /// On disk.
+    /// Bytes that it takes on disk.
     bytes: u64,
     /// It may be removed by this process.
     may_go: bool,

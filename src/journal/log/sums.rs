@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 /// Beside a database lie its configuration and our note, a block each; the largest block of a usual file system, for both.
 const BESIDE: u64 = 2 * 64 * 1024;
 
-/// The sum.
+/// Sums up the bytes of all generations on disk.
 #[derive(Debug, Default)]
 pub(crate) struct Sums(Mutex<Parts>);
 

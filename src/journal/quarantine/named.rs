@@ -18,7 +18,7 @@ pub struct QuarantineId(pub(crate) u64);
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Named {
-    /// By its id.
+    /// By the thing's own id, `q17`.
     Id(QuarantineId),
     /// By its record's number: in each lane that could not send it.
     Number(u64),

@@ -37,7 +37,7 @@ impl Oldest {
         Oldest { max_age, number: Number(0), reading: Readings::of_last(1), looked: None, upto: None, refused: false }
     }
 
-    /// Between two looks.
+    /// Time between two looks.
     pub(crate) fn pause(&self) -> Duration {
         (self.max_age / LOOKS).clamp(PAUSE_MIN, PAUSE_MAX)
     }

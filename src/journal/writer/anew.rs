@@ -22,11 +22,11 @@ use std::sync::atomic::Ordering::Relaxed;
 /// The newest generation, as an opening found it.
 #[derive(Debug, Default)]
 pub(crate) struct Newest {
-    /// Its first number.
+    /// The generation's first number.
     pub(crate) first: Number,
     /// The last one that counts; before `first` where there is none.
     pub(crate) last: Number,
-    /// Records that count.
+    /// Count of the records that count.
     pub(crate) records: u64,
     /// First position of each lane in it.
     pub(crate) begin: HashMap<LaneId, Position>,

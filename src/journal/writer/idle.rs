@@ -2,7 +2,8 @@
 //!
 //! sled keeps the values of an open database in memory, and glibc much of what was freed. So when a burst is over, the heap is
 //! trimmed, and the active generation is closed if at least half of it is written; the next record starts another one.
-//! Nothing is lost by closing: all that the generation holds is durable, and who is not past it reads it from its bytes.
+//! Nothing is lost by closing: all that the generation holds is durable, and lanes that are not past it read it from its
+//! bytes.
 //!
 //! Half, because slow traffic pauses after each record: whatever the least is that is closed, its generations have that
 //! size, and each is a folder with its own syncs. An eighth, as it was, made eight of one. Measured

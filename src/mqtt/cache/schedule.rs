@@ -12,7 +12,7 @@ use tokio::time::Instant;
 /// Saved after so many records at the latest, well within the tail that the journal reads at its start.
 const RECORDS: u64 = 4_000;
 
-/// The next save.
+/// When the next save is due, and what it waits for.
 #[derive(Debug, Default)]
 pub(in crate::mqtt) struct Saver {
     due: Option<Instant>,

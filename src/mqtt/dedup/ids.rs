@@ -57,7 +57,7 @@ impl Ids {
         *self = Ids { since_reuse: self.since_reuse, ..Ids::default() };
     }
 
-    /// What they show.
+    /// What the ids show of the broker's habit.
     pub(super) fn show(&self) -> IdUse {
         match self.since_reuse {
             Some(_) => IdUse::Reused,

@@ -46,7 +46,7 @@ pub(super) struct Open {
     by_id: HashMap<u16, u64>,
     /// Entries that have left at the front.
     gone: u64,
-    /// Open entries.
+    /// Entries whose ack is open.
     count: usize,
     /// Deliveries of the present connection whose acks have not left: packet id → place.
     due: HashMap<u16, u64>,
@@ -137,7 +137,7 @@ impl Open {
         self.close_where(|entry| entry.connection < connection);
     }
 
-    /// Closes everything.
+    /// Closes all entries: the session is lost.
     pub(super) fn close_all(&mut self) {
         self.due.clear();
         self.close_where(|_| true);
@@ -168,7 +168,7 @@ impl Open {
         self.entries.len()
     }
 
-    /// Open entries.
+    /// How many acks are open.
     pub(super) fn count(&self) -> usize {
         self.count
     }

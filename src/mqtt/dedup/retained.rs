@@ -145,7 +145,7 @@ impl Retained {
 /// Which SUBSCRIBEs there were.
 #[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Replays {
-    /// How many.
+    /// How many SUBSCRIBEs there were.
     pub subscribes: u32,
     /// Filter → the last one that asked for it; empty: no replay is due.
     pub subscribed: BTreeMap<String, u32>,

@@ -53,7 +53,7 @@ impl Broker {
     }
 }
 
-/// One connection.
+/// One connection of the scripted broker.
 pub(super) struct Peer {
     socket: TcpStream,
     buffer: BytesMut,

@@ -18,7 +18,7 @@ fn board() -> Arc<StatusHub> {
     Arc::new(StatusHub::new(&config, &Clock::new(None), Default::default()))
 }
 
-/// A server, and who comes to it.
+/// A server and its clients.
 struct World {
     site: Site,
     connections: Connections,

@@ -187,7 +187,7 @@ fn seal(creds: &Path, bytes: &[u8]) -> Result<Vec<u8>, String> {
     Err(why)
 }
 
-/// What the program printed. The input goes through its standard input: everybody on the machine can read command lines.
+/// What the program printed. The input goes through its standard input: every user of the machine can read command lines.
 fn run(program: &Path, words: &[&str], input: &[u8]) -> Result<Vec<u8>, String> {
     let command = || format!("{} {}", program.display(), words.first().unwrap_or(&""));
     let mut child = Command::new(program)
