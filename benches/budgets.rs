@@ -27,7 +27,7 @@ const PACKAGE_BYTES: u64 = 3_000_000;
 const DRAINED_BYTES: [u64; 2] = [18_000_000, 12_000_000];
 const PEAK_BYTES: [u64; 2] = [32_000_000, 24_000_000];
 const FIRST_SEND: Duration = Duration::from_secs(2);
-/// The cgroup's bound.
+/// The memory bound of the cgroup, in bytes.
 const CGROUP_BYTES: u64 = 64 << 20;
 /// Published and drained before the first look at the memory.
 const DRAINED: usize = 25_000;

@@ -22,7 +22,7 @@ const READ_BYTES: usize = 512 * 1024;
 /// Of a batch, each of which is marked and settled by itself.
 const BATCH: usize = 10;
 
-/// Who writes the state file.
+/// Which thread writes the state file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keeping {
     /// A thread, in its own time.

@@ -95,7 +95,7 @@ pub(crate) struct Load {
     pub(crate) devices: u64,
 }
 
-/// Runs it.
+/// Runs the load and counts what it cost.
 pub(crate) fn run(folder: &Path, load: Load) -> Outcome<Counts> {
     let records = load.records;
     let mut real = Real::open(folder, Keeping::Thread)?;

@@ -80,7 +80,7 @@ impl Plan {
             self.use_it(&mut session, share, &mut next, &mut random, &witness)?;
             session.close(random.chance(0.5))?;
         }
-        // The device makes no difference to what everybody sees.
+        // The device makes no difference to what processes see.
         witness.finish(&Disk::new(Device::Plain)).map_err(|wrong| format!("the recorder missed something: {wrong}"))
     }
 

@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, watch};
 /// What the queue remembers a deduplication id for, and a minute.
 const SIX_MINUTES: Duration = Duration::from_secs(6 * 60);
 
-/// A proxy that opens as many tunnels as it has permits for; who comes beyond them waits.
+/// A proxy that opens as many tunnels as it has permits for; a client beyond them waits.
 struct Gate {
     addr: SocketAddr,
     permits: Arc<Semaphore>,

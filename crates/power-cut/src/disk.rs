@@ -53,7 +53,7 @@ pub struct Disk {
     device: Device,
     now: u64,
     files: HashMap<u32, File>,
-    /// Names as everybody sees them.
+    /// Names as processes see them.
     names: Tree,
     /// Names that are certain; the changes after them, with their count of events.
     certain: Tree,
@@ -70,7 +70,7 @@ struct Begun {
 }
 
 impl Disk {
-    /// An empty folder.
+    /// An empty folder on this device, before the first event.
     pub fn new(device: Device) -> Disk {
         Disk {
             device,
@@ -223,7 +223,7 @@ impl Disk {
         }
     }
 
-    /// The folder as everybody sees it: what a kill without a power cut leaves.
+    /// The folder as processes see it: what a kill without a power cut leaves.
     pub fn newest(&self) -> Image {
         self.image(&self.names, |file| file.newest())
     }

@@ -12,15 +12,15 @@ use std::sync::{Mutex, PoisonError};
 pub enum Call {
     /// A file or folder is opened, be it made or not.
     Open,
-    /// Bytes are read.
+    /// Any call that reads bytes.
     Read,
-    /// Bytes are written.
+    /// Any call that writes bytes.
     Write,
     /// A file or folder is synced.
     Sync,
     /// A file's length is set.
     Resize,
-    /// Something is moved.
+    /// A file or folder is moved.
     Rename,
     /// A file or folder is removed.
     Remove,
@@ -29,7 +29,7 @@ pub enum Call {
 }
 
 impl Call {
-    /// All of them.
+    /// All kinds of calls.
     pub const ALL: [Call; 8] =
         [Call::Open, Call::Read, Call::Write, Call::Sync, Call::Resize, Call::Rename, Call::Remove, Call::MakeDir];
 }
@@ -37,7 +37,7 @@ impl Call {
 /// One fault of a plan.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fault {
-    /// Which calls.
+    /// The kind of calls that it counts and refuses.
     pub call: Call,
     /// So many of them pass first.
     pub after: u64,

@@ -59,7 +59,7 @@ impl File {
         File { pages, lengths, unsynced: BTreeSet::new(), zero: Arc::new([0; PAGE]) }
     }
 
-    /// Its length as everybody sees it.
+    /// Its length in bytes, as processes see it.
     pub(crate) fn len(&self) -> u64 {
         self.lengths.last().map_or(0, |last| last.value)
     }
@@ -173,7 +173,7 @@ impl File {
         self.lengths[chosen].value
     }
 
-    /// The file as everybody sees it.
+    /// The file as processes see it.
     pub(crate) fn newest(&self) -> (u64, BTreeMap<u64, Page>) {
         let last = |versions: &Vec<Version<Page>>| versions.last().map_or(&self.zero, |last| &last.value).clone();
         (self.len(), self.pages.iter().map(|(index, versions)| (*index, last(versions))).collect())

@@ -1,6 +1,6 @@
 //! What a power cut leaves of the files that a process was writing: recorded, modelled, rebuilt.
 //!
-//! Three parts, which know nothing of who writes or what for:
+//! Three parts, which know nothing of the writer or its purpose:
 //!
 //! 1. The recorder ([`Recording`]): libc's entry points are defined here and forwarded to the kernel, and what changes or
 //!    syncs anything below one folder is written down in the order in which it happened, with marks that the caller puts

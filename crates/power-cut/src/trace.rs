@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub enum Event {
     /// A file or folder was opened.
     Open {
-        /// Which one.
+        /// Its path in the recorded folder.
         path: String,
         /// What the following events call it.
         handle: u32,
@@ -20,70 +20,70 @@ pub enum Event {
         /// Its contents were thrown away.
         truncate: bool,
     },
-    /// Bytes were written.
+    /// Bytes were written to a file.
     Write {
-        /// To what.
+        /// The open file's handle.
         handle: u32,
         /// Offset of the first of them in the file.
         at: u64,
-        /// The bytes.
+        /// The bytes that were written.
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
     /// A file's length was set.
     Resize {
-        /// Of what.
+        /// The open file's handle.
         handle: u32,
         /// The new length in bytes.
         len: u64,
     },
     /// `fsync` or `fdatasync` was called: both commit a changed length.
     SyncBegin {
-        /// On what.
+        /// Handle of the file or folder.
         handle: u32,
-        /// Names this sync.
+        /// Number of this sync, for its end.
         sync: u32,
     },
     /// It returned without an error.
     SyncEnd {
-        /// Which one.
+        /// Number of the sync that ended.
         sync: u32,
     },
     /// It returned with an error. The kernel calls the pages clean nevertheless: a later sync says nothing of them, and
     /// only what is written to them anew goes to the device again.
     SyncFailed {
-        /// Which one.
+        /// Number of the sync that failed.
         sync: u32,
     },
     /// `sync_file_range` returned: data written in place, no length, no device cache.
     RangeSync {
-        /// On what.
+        /// The open file's handle.
         handle: u32,
         /// Where the range begins.
         at: u64,
         /// Its length; 0: to the end of the file.
         len: u64,
     },
-    /// A file or folder was moved, replacing what stood there.
+    /// A file or folder was moved, replacing what was there.
     Rename {
-        /// From here.
+        /// Its path before the move.
         from: String,
-        /// To here.
+        /// Its path after the move.
         to: String,
     },
     /// A file's name was removed.
     Remove {
-        /// Which one.
+        /// Path of the removed name.
         path: String,
     },
     /// A folder was made.
     MakeDir {
-        /// Which one.
+        /// Path of the new folder.
         path: String,
     },
     /// An empty folder was removed.
     RemoveDir {
-        /// Which one.
+        /// Path of the removed folder.
         path: String,
     },
     /// The caller's own mark; what it means is the caller's business.

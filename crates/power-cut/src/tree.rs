@@ -40,7 +40,7 @@ impl Change {
     }
 }
 
-/// All folders.
+/// All folders, and the names in each.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tree {
     dirs: BTreeMap<DirId, BTreeMap<String, Node>>,
@@ -73,7 +73,7 @@ impl Tree {
         self.at(place.dir, &place.name)
     }
 
-    /// Makes a change.
+    /// Makes one change of names.
     pub(crate) fn apply(&mut self, change: &Change) {
         match change {
             Change::Add(place, node) => self.put(place, *node),

@@ -21,9 +21,9 @@ use tokio::time::{Instant, timeout_at};
 pub struct Delivered {
     /// Message id of the service.
     pub message_id: String,
-    /// Body.
+    /// Body of the message.
     pub body: Arc<str>,
-    /// Message group id.
+    /// Message group id, if it has one.
     pub group: Option<String>,
     /// Message deduplication id (FIFO).
     pub dedup: Option<String>,

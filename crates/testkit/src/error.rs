@@ -12,7 +12,7 @@ pub enum Error {
     /// The operating system refused.
     #[error("{what}: {source}")]
     Io {
-        /// What was tried.
+        /// The step that was tried.
         what: String,
         /// What the system said.
         source: io::Error,
@@ -20,9 +20,9 @@ pub enum Error {
     /// Something awaited did not happen in time.
     #[error("{what}: not within {after:?}{detail}")]
     Timeout {
-        /// What was awaited.
+        /// The event that was awaited.
         what: String,
-        /// How long.
+        /// How long it was awaited.
         after: Duration,
         /// What is known about it (the end of a log, say); empty or starting on a new line.
         detail: String,
@@ -30,7 +30,7 @@ pub enum Error {
     /// A process ended that should have run on.
     #[error("{what} ended ({status}){detail}")]
     Exited {
-        /// The process.
+        /// Name of the process.
         what: String,
         /// Its exit status in words.
         status: String,
@@ -40,15 +40,15 @@ pub enum Error {
     /// A peer answered something that is not an answer to the question.
     #[error("{what}: {text}")]
     Peer {
-        /// What was asked.
+        /// The question to the peer.
         what: String,
-        /// What came back.
+        /// What the peer answered.
         text: String,
     },
     /// A program that is needed is not installed.
     #[error("{what} is not installed: {remedy}")]
     Missing {
-        /// The program.
+        /// Name of the program.
         what: String,
         /// What to do about it.
         remedy: String,

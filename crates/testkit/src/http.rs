@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
-    /// Whole body.
+    /// The whole body, unchunked.
     pub body: Bytes,
 }
 

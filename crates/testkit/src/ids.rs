@@ -178,7 +178,7 @@ const CONNACK: u8 = 2;
 const PUBLISH: u8 = 3;
 const PUBACK: u8 = 4;
 
-/// One whole packet.
+/// One whole MQTT packet, to be changed in place.
 struct Frame<'a> {
     bytes: &'a mut [u8],
     /// Where what follows the fixed header begins.

@@ -81,7 +81,7 @@ impl Ministack {
         Ok(ministack)
     }
 
-    /// Endpoint for clients.
+    /// URL of the endpoint for SQS clients.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.port.addr())
     }
@@ -136,7 +136,7 @@ impl Ministack {
         self.process.tail()
     }
 
-    /// Ends it.
+    /// Kills the process and waits for its end.
     pub async fn stop(mut self) -> Result<()> {
         self.process.kill().await
     }

@@ -52,7 +52,7 @@ impl Process {
         self.signal(Signal::TERM)
     }
 
-    /// Sends SIGHUP: reload.
+    /// Sends SIGHUP: the agent reloads its configuration.
     pub fn signal_hup(&self) -> Result<()> {
         self.signal(Signal::HUP)
     }
@@ -67,7 +67,7 @@ impl Process {
         self.signal(Signal::STOP)
     }
 
-    /// Sends SIGCONT.
+    /// Sends SIGCONT: it runs again after [`Process::freeze`].
     pub fn thaw(&self) -> Result<()> {
         self.signal(Signal::CONT)
     }
@@ -172,7 +172,7 @@ impl Process {
 /// Resident memory in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Memory {
-    /// Now.
+    /// Resident now, in bytes.
     pub resident: u64,
     /// The most since the start.
     pub peak: u64,

@@ -104,7 +104,7 @@ impl CuttingProxy {
         self.change(|link| link.paused = true);
     }
 
-    /// Accepts again.
+    /// Accepts again, after a pause.
     pub fn resume(&self) {
         self.change(|link| link.paused = false);
     }

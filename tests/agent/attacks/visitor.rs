@@ -1,4 +1,4 @@
-//! Who visits the page and the control socket in these tests: someone prompt, who has a right to a prompt answer.
+//! The visitor of the page and the control socket in these tests: a prompt client, which has a right to a prompt answer.
 
 use crate::support::{PROGRAM, config, stub};
 use serde_json::Value;

@@ -78,7 +78,7 @@ impl<'a> Scene<'a> {
         events.filter(|event| event["mqtttopic"] == topic.as_str()).collect()
     }
 
-    /// What went wrong, and everybody's last words.
+    /// What went wrong, with the ends of both logs.
     fn said(&self, why: &str) -> String {
         format!("{}: {why}\n{}\n{}", self.name, tail(&self.agent.log()), self.broker.tail())
     }
@@ -99,8 +99,8 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Waits until every number up to `count` has arrived, and judges: in order of first arrival, and who comes again says
-    /// so. Gives how many came again.
+    /// Waits until every number up to `count` has arrived, and judges: in order of first arrival, and a record that comes
+    /// again says so. Gives how many came again.
     async fn assert_complete(&mut self, count: usize) -> usize {
         let (first, again) = self.arrived(count).await;
         assert_eq!(first, (0..count as u64).collect::<Vec<_>>(), "{}: missing", self.name);

@@ -11,7 +11,7 @@ use std::path::Path;
 pub struct QueueTarget {
     /// NAME in `[queues.NAME]`.
     pub name: String,
-    /// Queue URL.
+    /// Queue URL, as `url` has it.
     pub url: String,
     /// SQS endpoint, if not AWS's own.
     pub endpoint: Option<String>,
@@ -43,7 +43,7 @@ pub struct AgentConfig {
     pub broker_url: String,
     /// Further lines of `[mqtt]`.
     pub mqtt_extra: String,
-    /// The queues.
+    /// The queues, at least one.
     pub queues: Vec<QueueTarget>,
     /// Names of those that the one route leads to; empty: all.
     pub route_to: Vec<String>,

@@ -115,7 +115,7 @@ impl AgentProcess {
         self.running()?.freeze()
     }
 
-    /// SIGCONT.
+    /// SIGCONT: it runs again after [`AgentProcess::freeze`].
     pub fn thaw(&mut self) -> Result<()> {
         self.running()?.thaw()
     }
@@ -179,17 +179,17 @@ impl AgentProcess {
         &self.config
     }
 
-    /// Its working folder.
+    /// The agent's working folder, a temporary one.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Its journal's folder.
+    /// The journal's folder, below [`AgentProcess::folder`].
     pub fn journal_path(&self) -> PathBuf {
         self.folder.path().join("journal")
     }
 
-    /// Its configuration file.
+    /// The configuration file, below [`AgentProcess::folder`].
     pub fn config_path(&self) -> PathBuf {
         self.folder.path().join("tidegate.toml")
     }

@@ -12,15 +12,15 @@ use std::path::Path;
 pub enum BrokerKind {
     /// Mosquitto of the distribution.
     Mosquitto,
-    /// A newer Mosquitto.
+    /// A newer Mosquitto than the distribution's.
     NewerMosquitto,
     /// RabbitMQ with its MQTT plugin.
     RabbitMq,
     /// aedes in memory, as in Node-RED.
     Aedes,
-    /// amqtt, in Python.
+    /// amqtt, written in Python.
     Amqtt,
-    /// rumqttd, in Rust.
+    /// rumqttd, written in Rust.
     Rumqttd,
 }
 
@@ -109,7 +109,7 @@ impl AnyBroker {
         }
     }
 
-    /// SIGKILL.
+    /// SIGKILL, without an orderly end.
     pub async fn kill(&mut self) -> Result<()> {
         match &mut self.0 {
             Broker::Mosquitto(broker) => broker.kill().await,
@@ -128,7 +128,7 @@ impl AnyBroker {
         self.process().map(Process::tail).unwrap_or_default()
     }
 
-    /// Its memory.
+    /// Resident memory of its process.
     pub fn memory(&self) -> Result<Memory> {
         self.process().ok_or_else(|| Error::peer("broker", "it is not running"))?.memory()
     }

@@ -17,7 +17,7 @@ use tokio::process::Command;
 const PATIENCE: Duration = Duration::from_secs(20);
 const REMEDY: &str = "run scripts/peers.sh, or install the package mosquitto";
 
-/// Which Mosquitto.
+/// Which Mosquitto to run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MosquittoRelease {
     /// The one that is installed.
@@ -62,7 +62,7 @@ pub struct TlsListener {
 /// How Mosquitto is set up.
 #[derive(Clone, Debug)]
 pub struct MosquittoOptions {
-    /// Which one.
+    /// Which Mosquitto to run.
     pub release: MosquittoRelease,
     /// `max_inflight_messages`.
     pub max_inflight: u32,
@@ -74,9 +74,9 @@ pub struct MosquittoOptions {
     pub autosave_after_changes: Option<u32>,
     /// Users with their passwords; empty: any client may connect.
     pub users: Vec<(String, String)>,
-    /// Lines of the access control file; empty: everybody may do everything.
+    /// Lines of the access control file; empty: every client may do everything.
     pub acl: Vec<String>,
-    /// A TLS listener.
+    /// A TLS listener beside the plain one, if any.
     pub tls: Option<TlsListener>,
     /// Further lines of the configuration.
     pub extra: String,

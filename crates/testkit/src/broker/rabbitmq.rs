@@ -75,7 +75,7 @@ impl RabbitMq {
         }
     }
 
-    /// SIGKILL.
+    /// SIGKILL, without an orderly end.
     pub async fn kill(&mut self) -> Result<()> {
         match self.process.take() {
             Some(mut process) => process.kill().await,

@@ -21,9 +21,9 @@ use std::collections::{BTreeMap, HashSet};
 /// One reading on the wire, once.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sending {
-    /// Topic.
+    /// Topic that it was published on.
     pub topic: String,
-    /// Payload, JSON.
+    /// Payload, as JSON text.
     pub payload: String,
     /// The broker acknowledged this very one.
     pub confirmed: bool,

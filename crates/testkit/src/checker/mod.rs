@@ -33,7 +33,7 @@ pub struct Item {
 /// Everything published, in the order of publishing within each group.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Published {
-    /// The records.
+    /// The records, in the order of publishing.
     pub items: Vec<Item>,
 }
 

@@ -11,13 +11,13 @@ use serde_json::value::RawValue;
 /// The parts of a delivery that the judge looks at.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reading {
-    /// Record id.
+    /// Record id, equal for repeats of one record.
     pub id: String,
     /// CloudEvents type, if it says one.
     pub kind: String,
     /// Gateway; empty when it does not say.
     pub gateway: String,
-    /// Epoch and position.
+    /// Epoch and position, if it says them.
     pub sequence: Option<(u64, u64)>,
     /// It says that it may have been delivered before.
     pub possible_duplicate: bool,

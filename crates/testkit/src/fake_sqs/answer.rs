@@ -65,7 +65,7 @@ pub(crate) struct AnswerBody {
 /// What follows the data that a body begins with.
 #[derive(Debug)]
 enum Then {
-    /// The end.
+    /// Nothing: the body ends.
     End,
     /// A cut, once what is to be sent was handed over.
     CutDue,
@@ -136,7 +136,7 @@ pub(crate) fn ok(value: &Value, stamp: Stamp) -> Response<AnswerBody> {
     json_answer(200, value, HeaderMap::new(), stamp)
 }
 
-/// An error answer.
+/// An error answer, as SQS gives it.
 pub(crate) fn refused(refusal: &Refusal, stamp: Stamp) -> Response<AnswerBody> {
     let namespace = if refusal.kind == refusal.query_code { "com.amazon.coral.service" } else { "com.amazonaws.sqs" };
     let body = json!({ "__type": format!("{namespace}#{}", refusal.kind), "message": refusal.text });

@@ -1,8 +1,8 @@
 //! The stub's two clocks.
 //!
-//! *Queue time* ages deduplication ids and visibility timeouts. A test moves it forward as if time had passed for
-//! everybody, so the service's own clock stays in step with the client's. *Service time* is what the `Date` header says
-//! and what signatures are judged by; a test skews it to play a gateway whose clock is wrong.
+//! *Queue time* ages deduplication ids and visibility timeouts. A test moves it forward as if time had passed for all
+//! sides, so the service's own clock stays in step with the client's. *Service time* is what the `Date` header says and
+//! what signatures are judged by; a test skews it to play a gateway whose clock is wrong.
 
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,7 +20,7 @@ impl StubClock {
         (system_ms() + self.advanced_ms.load(Relaxed)).max(0) as u64
     }
 
-    /// Service time.
+    /// Service time, skewed as the test says.
     pub(crate) fn service(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis((system_ms() + self.skewed_ms.load(Relaxed)).max(0) as u64)
     }

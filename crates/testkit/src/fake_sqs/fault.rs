@@ -92,7 +92,7 @@ pub enum Fault {
     // -- one entry suffers --
     /// This entry is not accepted and named in `Failed` with this code.
     FailEntry {
-        /// Which entry.
+        /// The entry's index in the call.
         index: usize,
         /// E.g. `InternalError` or `InvalidMessageContents`.
         code: &'static str,
@@ -115,7 +115,7 @@ pub enum Telling {
 }
 
 impl Telling {
-    /// All of them.
+    /// All places, for a test of each.
     pub const ALL: [Telling; 4] = [Telling::Both, Telling::HeaderAlone, Telling::BodyAlone, Telling::TypeHeader];
 }
 

@@ -23,11 +23,11 @@ pub struct Arrival {
     pub call: u64,
     /// Message id given; empty when refused.
     pub message_id: String,
-    /// Body.
+    /// Body of the message.
     pub body: Arc<str>,
-    /// Message group id.
+    /// Message group id, if given.
     pub group: Option<String>,
-    /// Message deduplication id.
+    /// Message deduplication id, if given.
     pub dedup: Option<String>,
     /// Message attributes, sorted by name.
     pub attributes: Attributes,
@@ -42,7 +42,7 @@ pub struct Counters {
     pub calls: u64,
     /// Entries received, whatever became of them.
     pub received: u64,
-    /// Entries kept.
+    /// Entries that were kept as new messages.
     pub accepted: u64,
     /// Entries absorbed by deduplication.
     pub absorbed: u64,

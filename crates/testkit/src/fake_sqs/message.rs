@@ -10,11 +10,11 @@ pub type Attributes = Vec<Attribute>;
 /// A message attribute of type String or Number.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Attribute {
-    /// Name.
+    /// Name of the attribute.
     pub name: String,
     /// Data type, custom suffix included.
     pub kind: String,
-    /// Value.
+    /// Value of the attribute, as text.
     pub value: String,
 }
 

@@ -141,7 +141,7 @@ impl SqsStub {
         Ok(())
     }
 
-    /// The fault plan.
+    /// The fault plan, to be changed at any time.
     pub fn faults(&self) -> &Faults {
         &self.shared.faults
     }

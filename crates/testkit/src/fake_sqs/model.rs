@@ -55,7 +55,7 @@ pub(crate) struct Handed {
     pub(crate) receive_count: u32,
 }
 
-/// A kept message.
+/// A message that the queue keeps.
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) message: Message,
@@ -79,7 +79,7 @@ struct Flying {
     receive_count: u32,
 }
 
-/// One queue.
+/// One queue: options, messages and counters.
 #[derive(Debug)]
 pub(crate) struct Queue {
     pub(crate) options: QueueOptions,

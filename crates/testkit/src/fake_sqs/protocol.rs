@@ -16,7 +16,7 @@ pub(crate) enum Operation {
     Receive { most: usize, wait_s: u64, visibility_s: Option<u64> },
     /// Receipt handles with their entry ids (empty for the single call).
     Delete { handles: Vec<(String, String)>, batch: bool },
-    /// Everything out.
+    /// Purges the queue.
     Purge,
 }
 

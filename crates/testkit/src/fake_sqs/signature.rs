@@ -1,4 +1,4 @@
-//! Who is asking, and may they: signature version 4 and a key's allowed actions.
+//! Which key a request is signed with, and what it may do: signature version 4 and a key's allowed actions.
 //!
 //! The signature is really computed from the key's secret over the request as it came. The order of the checks is the
 //! service's: is the key known, is the time right, does the signature fit, has the session expired, is the action
@@ -22,7 +22,7 @@ const TOLERANCE: Duration = Duration::from_secs(15 * 60);
 pub enum Allowed {
     /// `sqs:SendMessage` (and with it the batch call): what the agent asks for.
     SendOnly,
-    /// Everything: the consumer.
+    /// Every action: what the consumer needs.
     All,
     /// Nothing: a user without a policy.
     Nothing,
@@ -31,9 +31,9 @@ pub enum Allowed {
 /// An access key that the stub knows.
 #[derive(Clone)]
 pub struct AccessKey {
-    /// Access key id.
+    /// Access key id, sent in the open.
     pub id: String,
-    /// Secret access key.
+    /// Secret access key, never sent.
     pub secret: String,
     /// Session token of temporary credentials.
     pub token: Option<String>,

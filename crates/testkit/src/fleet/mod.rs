@@ -31,13 +31,13 @@ pub const COPY: &str = "copy/";
 /// Which devices, how fast, to which broker.
 #[derive(Clone, Debug)]
 pub struct FleetOptions {
-    /// Broker, plain TCP.
+    /// Address of the broker, plain TCP.
     pub broker: SocketAddr,
     /// Client id of the network server.
     pub client_id: String,
-    /// User and password.
+    /// User and password, where the broker wants some.
     pub credentials: Option<(String, String)>,
-    /// Number of devices.
+    /// Number of devices that send.
     pub devices: usize,
     /// Uplinks per second over all devices; `None`: as fast as the broker acknowledges.
     pub rate: Option<f64>,
@@ -173,7 +173,7 @@ impl Fleet {
         &self.sendings
     }
 
-    /// Messages per uplink.
+    /// Messages that one uplink becomes: one per topic.
     pub fn topics_each(&self) -> usize {
         1 + usize::from(self.options.copies)
     }

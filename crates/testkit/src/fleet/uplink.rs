@@ -21,12 +21,12 @@ pub const SWITCHED_AT_ONCE: u32 = 6;
 /// Times of lamps count from here.
 const LAMPS_SINCE_S: u64 = 1_767_225_600;
 
-/// A published event.
+/// An event, ready to be published.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Uplink {
-    /// Topic.
+    /// Topic to publish it on.
     pub topic: String,
-    /// JSON text.
+    /// Payload: a JSON text.
     pub payload: Bytes,
     /// Record id that identifies it; see [`record_id`].
     pub id: String,
@@ -65,7 +65,7 @@ impl Device {
         }
     }
 
-    /// Its next uplink.
+    /// The device's next uplink; counts its frame counter up.
     pub fn uplink(&mut self, random: &mut Random) -> Uplink {
         self.counter += 1;
         let id = random.uuid();

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 enum Seen {
     /// The service said so, with or without a code.
     Service(u16, Option<String>),
-    /// The connection broke.
+    /// The connection broke before an answer.
     Dispatch,
     /// An answer that cannot be read.
     Response,
