@@ -1,8 +1,8 @@
 //! The gateway's link: tells when an address or a route has come, so that a wait for the link need not run out.
 //!
-//! The kernel says so by itself on a netlink socket; nothing is asked, nothing wakes while nothing changes. It is a hint
-//! and no more: a drain that waits for the link tries one batch at once. Where a sandbox refuses the socket the waits run
-//! out as they are, and whatever the messages hold, nothing but a try can come of them.
+//! The kernel reports it unasked on a netlink socket; nothing wakes while nothing changes. It is a hint and no more: a
+//! drain that waits for the link tries one batch at once. Where a sandbox refuses the socket the waits run out as they
+//! are, and whatever the messages hold, nothing but a try can come of them.
 
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;

@@ -45,7 +45,7 @@ pub(crate) struct Told {
 /// A thing in quarantine, by what does not change however often it is kept.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub(crate) enum Entry {
-    /// What stood in a lane.
+    /// A record that was in a lane.
     At { lane: usize, position: u64 },
     /// The head of message `n`.
     Head { n: u64 },

@@ -61,7 +61,7 @@ fn is_of(status: &Value, config: &Config) -> bool {
 /// The next messages that the running agent receives on `filters`: at most `count`, and what came when the time is over.
 ///
 /// # Errors
-/// It cannot be asked, or does not know the question.
+/// The agent does not answer, or does not know the question.
 pub(super) fn messages(
     config: &Config,
     filters: &[String],
@@ -103,7 +103,7 @@ pub(super) type Answer = (u16, Vec<u8>);
 /// Looks at something, such as `/status.json`.
 ///
 /// # Errors
-/// No agent answers; the text says where it was asked.
+/// No agent answers; the text says where the command looked for it.
 pub(super) fn get(config: &Config, what: &str) -> io::Result<Answer> {
     let request =
         |host: &str, more: &str| format!("GET {what} HTTP/1.1\r\nHost: {host}\r\n{more}Connection: close\r\n\r\n");

@@ -61,7 +61,7 @@ pub(super) fn queues<'d>(reader: &mut Reader<'d>, root: &'d DeTable<'d>) -> Queu
             reader.problem(&at, None, wrong);
             continue;
         };
-        // Said once, at the first one too many.
+        // One problem, at the first one too many.
         if out.names.len() == QUEUES_MAX {
             let wrong =
                 Wrong { expected: format!("at most {QUEUES_MAX} queues"), ..Wrong::because("one queue too many") };

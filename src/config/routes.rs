@@ -215,7 +215,7 @@ fn targets(section: &mut Section<'_, '_>, known: &[String]) -> Vec<String> {
     }
     let mut out: Vec<String> = Vec::new();
     for Located { value, at } in targets {
-        // Without any queue the missing queue is the problem, told elsewhere.
+        // Without any queue the missing queue is the problem, and is reported elsewhere.
         if !known.contains(&value) && !known.is_empty() {
             let wrong = Wrong::because(format!("there is no queue \"{value}\""));
             let wrong = match nearest(&value, known.iter().map(String::as_str)) {

@@ -66,7 +66,7 @@ pub struct Reader {
     expected: Position,
     /// Positions up to here may have been attempted in this epoch before this reader was made: by a drain that ended.
     attempted: Position,
-    /// When the last record was received, where that can be told: what is missing behind it came later.
+    /// When the last record was received, by a trusted clock: what is missing behind it came later.
     received: Option<i64>,
     reading: Readings,
 }
@@ -376,8 +376,8 @@ impl Reader {
         if record.is_some() {
             return Ok(record);
         }
-        // What this run wrote and saw durable is there: that it is not found says something of the looking. Unless the medium
-        // has said for long enough that it is not.
+        // What this run wrote and saw durable is there: not finding it is a fault of the look. Unless the medium has
+        // refused for long enough to be believed.
         if self.number >= self.lane.journal.0.began && !reading.is_aside() {
             return Err(lost_sight_of(self.number, &mut self.reading));
         }

@@ -154,7 +154,7 @@ impl Call {
         }
     }
 
-    /// Said politely, the broker publishes no will and logs no error; that it was heard does not matter.
+    /// Says goodbye, so that the broker publishes no will and logs no error; no answer is needed.
     async fn leave(mut self) {
         let _ = self.client.try_disconnect();
         let until = Instant::now() + LEAVE;

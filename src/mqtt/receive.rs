@@ -176,8 +176,8 @@ impl Intake {
     }
 
     /// No route wants it: the filters have changed and the broker had queued it, or the broker publishes it under another
-    /// name than it was asked for. It is acknowledged in its turn, or it would come again for ever; it is counted by the
-    /// beginning of its topic, and of the first ones the head is kept.
+    /// name than the filter's. The intake acknowledges it in its turn, or it would come again for ever, counts it by the
+    /// beginning of its topic, and keeps the head of the first ones.
     fn unrouted(&mut self, publish: Publish, link: &Link) -> Result<(), End> {
         let received = self.options.clock.now();
         let qos = publish.qos as u8;

@@ -219,7 +219,7 @@ fn look(file: &Path, options: &InitOptions, broker: &str) -> Vec<Message> {
 /// journal.
 ///
 /// # Errors
-/// One runs, and where it is connected cannot be told.
+/// One runs, and does not say where it is connected.
 fn running(file: &Path, proposed: &Config) -> Result<Option<Config>, String> {
     for config in Config::load(file).ok().into_iter().chain([proposed.clone()]) {
         match agent_client::agent(&config) {

@@ -265,7 +265,7 @@ fn guard<T>(dir: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, Gen
     // Unwind safety: after a panic the database is only ever dropped, never asked again.
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Ok(value),
-        // What the system said stays what it was: a full disk is got out of in its own way.
+        // An error of the system stays one: the writer handles a full disk in its own way.
         Ok(Err(sled::Error::Io(source))) => Err(GenerationError::Io { path: dir.to_owned(), source: plain(source) }),
         Ok(Err(source)) => Err(GenerationError::Sled { dir: dir.to_owned(), source }),
         Err(panic) => Err(GenerationError::Panic { dir: dir.to_owned(), text: panic_text(&*panic) }),

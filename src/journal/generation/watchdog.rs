@@ -1,4 +1,4 @@
-//! A watchdog over calls that may never return: a call that takes long is asked after, again and again.
+//! A watchdog over calls that may never return: it asks after a call that takes long, again and again.
 //!
 //! A call that is quick costs a lock and no switch of threads: the watchdog's thread is woken by the first call after a pause,
 //! looks once a [`LOOK`] for as long as calls come, and sleeps until the next one. There is one thread for the process, which
@@ -11,7 +11,7 @@ use crate::sync::locked;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a call may take before it is asked after, and then each time again; up to twice as long.
+/// How long a call may take before the watchdog asks after it, and then each time again; up to twice as long.
 const LOOK: Duration = Duration::from_secs(1);
 
 static WATCHDOG: Watchdog = Watchdog {

@@ -182,7 +182,7 @@ impl Shared {
         locked(&self.state).serial()
     }
 
-    /// The state has another home from here on: said once, and the writer is to know.
+    /// The state has another home from here on: logs it once, and lets the writer know.
     pub(crate) fn moved(&self, on_disk: bool) {
         if on_disk {
             tracing::info!("the journal's disk is written again: its state is there, and new messages are taken");

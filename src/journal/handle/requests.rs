@@ -29,7 +29,7 @@ impl Requeued {
     }
 }
 
-/// What the writer is asked, and has in its hands.
+/// The requests to the writer, and what of them its commit holds.
 #[derive(Debug, Default)]
 pub(crate) struct Requeues {
     last: u64,

@@ -124,7 +124,7 @@ impl About {
     }
 }
 
-/// A time of receipt that can be told to others.
+/// A time of receipt that a gap record may name: only one by a trusted clock.
 pub(crate) fn trusted_ms(received: &Moment) -> Option<i64> {
     Some(received.wall_ms).filter(|_| received.trusted)
 }

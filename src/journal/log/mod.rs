@@ -265,7 +265,7 @@ impl Log {
     /// would wait for it.
     ///
     /// # Errors
-    /// It cannot be scanned now. Said here, once, and not by each read of a record in it.
+    /// It cannot be scanned now. This reports it once, and not each read of a record in it.
     pub(crate) fn reading(&self, number: Number) -> Result<Option<Reading>, JournalError> {
         let generation = locked(&self.row).range(..=number).next_back().map(|(_, generation)| generation.clone());
         let Some(generation) = generation else { return Ok(None) };

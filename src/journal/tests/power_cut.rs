@@ -118,7 +118,7 @@ fn a_small_commit_is_synced_once_and_changes_no_length() {
 /// ever.
 #[test]
 fn a_commit_of_which_a_write_or_the_sync_is_refused_ends_with_the_refusal() {
-    // Two of sled's buffers: it stood still where the first one was the last to end, and failed.
+    // Two of sled's buffers: the writer waited for ever where the first one was the last to end, and failed.
     let records: Vec<_> = (1..=100).map(|n| Arc::new(crate::testing::record(n, &[n as u8; 3_000]))).collect();
     let slow = Habits { sync_pause: Some(Duration::from_millis(20)), ..Habits::default() };
     recorded_with(slow, |dir, recording| {

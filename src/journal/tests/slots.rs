@@ -23,7 +23,7 @@ fn maybe_sent(rig: &Rig) -> Vec<u64> {
     read.iter().filter(|read| read.maybe_sent != MaybeSent::No).map(|read| read.position.0).collect()
 }
 
-/// The only mark stood in the slot that is damaged: what was sent under it must not look as if it never was.
+/// The damaged slot held the only mark: what was sent under it must not look as if it never was.
 #[test]
 fn with_a_damaged_newest_slot_everything_up_to_here_may_have_been_sent_and_nothing_after() {
     let dir = crate::testing::fast_dir();

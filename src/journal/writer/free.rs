@@ -3,7 +3,7 @@
 use crate::journal::ledger::retention;
 use std::time::{Duration, Instant};
 
-/// It is asked this often while nothing is given up for it: others write there, too.
+/// The writer asks this often while nothing is given up for it: others write there, too.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What the file system said last.

@@ -28,7 +28,7 @@ const RESTART_MAX: Duration = Duration::from_secs(5);
 pub(crate) struct Hand<T> {
     /// In order of receipt, without those that are in `commit` or done.
     pub(crate) items: VecDeque<Item>,
-    /// How many items stood before these.
+    /// How many items came before these: `tickets` has theirs, too.
     pub(crate) done: usize,
     /// Of all items, in order of receipt.
     pub(crate) tickets: Vec<T>,

@@ -80,7 +80,7 @@ pub struct Writer<T> {
     pub(crate) restless_bytes: u64,
     last_group: usize,
     pub(crate) free: free::Free,
-    /// At the bound, all that lanes are past was let go of, and it did not help.
+    /// At the bound, the writer let go of all that lanes are past, and it did not help.
     pub(crate) deleted: bool,
     /// The search for what is too old, where age is a bound.
     pub(crate) oldest: Option<Oldest>,

@@ -27,7 +27,7 @@ pub(super) struct Entry {
     pub(super) lanes: u64,
     /// Its number, once it is durable; 0 until then.
     pub(super) number: Number,
-    /// Its id where that is not told by its number: of an earlier run.
+    /// Its id where its number does not give it: a record of an earlier run.
     pub(super) key: Option<Box<str>>,
     /// Whether its id is an identity.
     pub(super) identified: bool,

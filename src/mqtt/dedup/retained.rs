@@ -29,7 +29,7 @@ pub struct Last {
 pub(super) enum Replay {
     /// The broker's kept copy of what these lanes have: their bits.
     Of(u64),
-    /// Not told from the last value, but no replay is due.
+    /// Equal to the last value, but no replay is due.
     Equal,
     /// Another value, or one of a topic that is not known.
     New,

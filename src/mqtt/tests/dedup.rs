@@ -148,7 +148,7 @@ async fn a_broker_of_mqtt_5_alone_is_called_so() {
     rig.shows("the refusal", blocked).await;
 }
 
-/// While the large message of a replay is taken, what stood behind it is not lost: it is asked for again.
+/// While the large message of a replay is taken, what came behind it is not lost: the intake asks for it again.
 #[tokio::test]
 async fn a_replay_that_a_large_message_cuts_off_is_asked_for_again() {
     let mut rig = Rig::start(|_| {}).await;

@@ -144,7 +144,7 @@ async fn bind(listen: SocketAddr) -> TcpListener {
 /// Answers on one connection until its peer has gone.
 pub(crate) async fn serve_connection(stream: impl AsyncRead + AsyncWrite + Unpin, site: Site, seat: Arc<Seat>) {
     let service = service_fn(|request: Request<Incoming>| answer(request, site.clone(), seat.clone()));
-    // A peer that breaks off is its own affair.
+    // An error of the peer or its connection needs no report.
     let _ = hyper::server::conn::http1::Builder::new()
         .max_buf_size(HEAD_BYTES_MAX)
         .timer(TokioTimer::new())
