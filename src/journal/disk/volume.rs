@@ -6,19 +6,33 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+// Magic numbers of file systems: linux/magic.h.
+const EXT: u64 = 0xef53;
 const TMPFS: u64 = 0x0102_1994;
 const RAMFS: u64 = 0x8584_58f6;
 
 /// Whether `path` (which must exist) lies on a file system in RAM. An overlay is judged by its upper layer.
 pub fn in_ram(path: &Path) -> bool {
-    let Ok(about) = rustix::fs::statfs(path) else { return false };
-    let kind = about.f_type as u64 & 0xffff_ffff;
-    if kind == TMPFS || kind == RAMFS {
-        return true;
+    match magic(path) {
+        None => return false,
+        Some(TMPFS | RAMFS) => return true,
+        Some(_) => {}
     }
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let Ok(path) = path.canonicalize() else { return false };
     overlay_upper(&mounts, &path).is_some_and(|upper| kind_of(&mounts, &upper).is_some_and(is_ram_kind))
+}
+
+/// Whether a file that becomes longer costs the device several blocks more than the same bytes written over: with ext4's journal
+/// it does. With XFS's log it costs next to nothing, and a file system that copies on write (btrfs, f2fs) writes whatever is written over
+/// to another place. Measured: `docs/performance.md`. In RAM it does not matter, and tests run as on ext4.
+pub(crate) fn growth_costs(path: &Path) -> bool {
+    matches!(magic(path), Some(EXT | TMPFS))
+}
+
+/// The magic number of the file system that holds `path`.
+fn magic(path: &Path) -> Option<u64> {
+    rustix::fs::statfs(path).ok().map(|about| about.f_type as u64 & 0xffff_ffff)
 }
 
 /// Bytes that an unprivileged process can still write below `path`; `None` when the system does not tell.

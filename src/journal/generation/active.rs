@@ -23,7 +23,7 @@
 //!
 //! **Where traffic is slow the file is longer than what is in it.** A commit that makes a file longer has the file system
 //! commit that, too: three blocks or more beside the one that holds a reading. So zeros are written ahead of small
-//! commits, which overwrite them. Nothing of sled's is overwritten: they begin where the file ends, and between two
+//! commits, which overwrite them, where that costs less ([`volume::growth_costs`]). Nothing of sled's is overwritten: they begin where the file ends, and between two
 //! commits no other code writes to it.
 //!
 //! Nothing is removed inside a database; its space comes back when the folder goes. sled may panic on a failing disk, so
@@ -31,7 +31,7 @@
 //! on in another one, into which it takes along what this one holds ([`crate::journal::log`]).
 #![allow(clippy::disallowed_types, reason = "the one place that speaks to sled")]
 
-use crate::journal::disk::{files, frame};
+use crate::journal::disk::{files, frame, volume};
 use crate::journal::generation::bytes::GenerationBytes;
 use crate::journal::generation::index::Appended;
 use crate::journal::generation::manifest::{MANIFEST_FILE, Manifest};
@@ -89,6 +89,8 @@ pub(crate) struct ActiveGeneration {
     /// The file that sled writes to.
     file: File,
     tail: Mutex<Tail>,
+    /// Zeros are written ahead of small commits.
+    ahead: bool,
     /// Commits of this journal that were not just appended.
     strays: Arc<AtomicU64>,
 }
@@ -127,7 +129,8 @@ impl ActiveGeneration {
         let bytes = GenerationBytes::followed(&path).map_err(io)?;
         let file = files::writing().open(&path).map_err(io)?;
         let (dir, tail) = (dir.to_owned(), Mutex::default());
-        let generation = ActiveGeneration { dir, db: Some(db), bytes: Arc::new(bytes), file, tail, strays };
+        let ahead = volume::growth_costs(&dir);
+        let generation = ActiveGeneration { dir, db: Some(db), bytes: Arc::new(bytes), file, tail, ahead, strays };
         for frames in carried {
             generation.append(frames)?;
         }
@@ -201,7 +204,7 @@ impl ActiveGeneration {
 
     /// Makes the file longer before a small commit of `bytes`, where it would make it longer itself.
     fn write_ahead(&self, tail: &mut Tail, bytes: u64) {
-        if bytes > SMALL_COMMIT || tail.end + bytes + AROUND <= tail.zeros {
+        if !self.ahead || bytes > SMALL_COMMIT || tail.end + bytes + AROUND <= tail.zeros {
             return;
         }
         // A disk that refuses this says so to sled, too.
