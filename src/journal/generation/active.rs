@@ -367,6 +367,22 @@ mod tests {
     }
 
     #[test]
+    fn zeros_are_written_ahead_where_growth_costs_and_nowhere_else() {
+        let dir = crate::testing::fast_dir();
+        for ahead in [true, false] {
+            let dir = dir.path().join(ahead.to_string());
+            let mut generation =
+                ActiveGeneration::create(&dir, &manifest(Number(1)), std::iter::empty(), Arc::default()).unwrap();
+            generation.ahead = ahead;
+            for n in 1..=20 {
+                generation.append(framed(&[Arc::new(crate::testing::record(n, b"some"))])).unwrap();
+            }
+            let length = generation.file.metadata().unwrap().len();
+            assert_eq!(length >= ZEROS as u64, ahead, "{length} bytes");
+        }
+    }
+
+    #[test]
     fn what_was_not_just_appended_is_counted_and_found_all_the_same() {
         let dir = crate::testing::fast_dir();
         let dir = dir.path().join("gen");
