@@ -28,10 +28,10 @@ pub fn filter_problem(filter: &str) -> Option<&'static str> {
     let levels: Vec<&str> = filter.split('/').collect();
     let (last, before) = levels.split_last()?;
     if before.iter().any(|level| level.contains('#')) || (last.contains('#') && *last != "#") {
-        return Some("\"#\" stands alone in the last level");
+        return Some("\"#\" must be alone in the last level");
     }
     if levels.iter().any(|level| level.contains('+') && *level != "+") {
-        return Some("\"+\" stands alone in its level");
+        return Some("\"+\" must be alone in its level");
     }
     None
 }
@@ -209,13 +209,13 @@ mod tests {
     fn wrong_filters_are_refused_with_the_rule() {
         for (filter, rule) in [
             ("", "a filter has at least one character"),
-            ("a/#/b", "\"#\" stands alone in the last level"),
-            ("a/b#", "\"#\" stands alone in the last level"),
-            ("a/b+/c", "\"+\" stands alone in its level"),
+            ("a/#/b", "\"#\" must be alone in the last level"),
+            ("a/b#", "\"#\" must be alone in the last level"),
+            ("a/b+/c", "\"+\" must be alone in its level"),
             ("a\0", "a filter holds no NUL character"),
             ("$share/g", "a shared subscription is written \"$share/group/filter\""),
             ("$share/+/a", "a shared subscription is written \"$share/group/filter\""),
-            ("$share/g/a#", "\"#\" stands alone in the last level"),
+            ("$share/g/a#", "\"#\" must be alone in the last level"),
         ] {
             assert_eq!(filter_problem(filter), Some(rule), "{filter}");
         }

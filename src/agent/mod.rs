@@ -204,6 +204,6 @@ async fn feed_watchdog(period: Duration) {
 }
 
 fn notify(states: &[NotifyState<'_>]) {
-    // Without systemd there is nobody to tell.
+    // Without systemd the message has no receiver.
     let _ = sd_notify::notify(states);
 }

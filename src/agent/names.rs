@@ -75,14 +75,14 @@ fn say(news: &News, names: &Names, url: &str, host: &str, file: &Path) {
             broker = url,
             was,
             client_id,
-            "the broker keeps the session of before, and goes on filling it; end it: {}",
+            "the broker keeps the session of before, and keeps filling it; end it: {}",
             forget_command(was, file)
         ),
         News::Session { url: Some(old), client_id: was } if was == client_id => tracing::warn!(
             was = old,
             broker = url,
             client_id,
-            "the broker of before keeps our session, and goes on filling it; end it, with this agent stopped: {}",
+            "the broker of before keeps our session, and keeps filling it; end it, with this agent stopped: {}",
             forget_command_at(old, was, file)
         ),
         News::Session { url: Some(old), client_id: was } => tracing::warn!(
@@ -90,7 +90,7 @@ fn say(news: &News, names: &Names, url: &str, host: &str, file: &Path) {
             was,
             broker = url,
             client_id,
-            "the broker of before keeps the session of before, and goes on filling it; end it: {}",
+            "the broker of before keeps the session of before, and keeps filling it; end it: {}",
             forget_command_at(old, was, file)
         ),
     }

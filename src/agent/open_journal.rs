@@ -13,7 +13,7 @@ use crate::topic::route_of;
 use std::path::PathBuf;
 use tokio::sync::watch;
 
-/// Where it is unless somebody says otherwise.
+/// Where it is by default.
 const RUNTIME_FOLDER: &str = "/run/tidegate";
 
 /// Opens the journal, trying again for as long as the disk refuses; `ours`: also while it is held, because this process had
@@ -121,9 +121,9 @@ pub(super) fn say_opened(report: &OpenReport, journal: &Journal) {
         );
     }
     if report.copied {
-        tracing::warn!(journal = %journal.id(), "this journal was on another machine before: it goes on under a new id");
+        tracing::warn!(journal = %journal.id(), "this journal was on another machine before: it continues under a new id");
     } else if report.new_id && !report.made {
-        tracing::warn!(journal = %journal.id(), "the journal's id is lost with its state: it goes on under a new one");
+        tracing::warn!(journal = %journal.id(), "the journal's id is lost with its state: it continues under a new one");
     }
     if report.machine_unknown {
         tracing::info!(journal = %journal.id(), "nothing tells this machine from another; the journal keeps its id");

@@ -60,7 +60,7 @@ impl Orders {
                         NotifyState::Reloading,
                         NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Status("reloading")),
                     ]);
-                    // Whoever waits for it ran this configuration, and waits until it has ended.
+                    // The receiver ran this configuration, and waits until it has ended.
                     let _ = self.next.send((*prepared, self.hangups));
                     break;
                 }
@@ -124,7 +124,7 @@ fn named(new: Config, running: &Config) -> Config {
     names::choose(&new.given, &host_name(), Some(&kept)).put_into(new)
 }
 
-/// Why a new configuration would leave records behind; `lanes` is `None` while the journal is not open, when nobody can
+/// Why a new configuration would leave records behind; `lanes` is `None` while the journal is not open, when tidegate cannot
 /// tell. Pure.
 fn strands(old: &Config, new: &Config, lanes: Option<&[LaneStats]>) -> Option<String> {
     let waiting = |lane: &&LaneStats| lane.waiting > 0 || lane.unannounced > 0;

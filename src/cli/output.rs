@@ -64,7 +64,7 @@ pub(super) fn err(words: Arguments<'_>) {
 
 /// Text of ours on standard error, with what a terminal acts on.
 pub(super) fn err_as_is(words: &str) {
-    // There is nobody left to tell.
+    // Without standard error there is no place for the message.
     let _ = io::stderr().lock().write_all(words.as_bytes());
 }
 

@@ -127,7 +127,7 @@ fn tls_files(section: &mut Section<'_, '_>, address: &BrokerAddress) -> [Option<
     };
     if let Some((Located { at, .. }, other)) = lone {
         let wrong =
-            Wrong::because(format!("stands without {other}")).suggest(format!("set mqtt.{other} too, or neither"));
+            Wrong::because(format!("is set without {other}")).suggest(format!("set mqtt.{other} too, or neither"));
         section.reader.problem(at, None, wrong);
     }
     if !matches!(address, BrokerAddress::Tls { .. }) {
@@ -149,7 +149,7 @@ fn mqtt_hint(key: &str) -> Option<&'static str> {
         "password" => "put the password into a file and name it in \"password_file\"",
         "user" => "did you mean \"username\"?",
         "host" | "port" | "broker" | "address" | "server" => {
-            "host and port stand in \"url\", such as \"mqtt://127.0.0.1:1883\""
+            "host and port belong into \"url\", such as \"mqtt://127.0.0.1:1883\""
         }
         "topics" | "topic" | "subscribe" => "topics stand in [[routes]]",
         "qos" => "the agent always subscribes with QoS 1",

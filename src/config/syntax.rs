@@ -45,7 +45,7 @@ fn explain(line: &str, text: &str, message: &str) -> (String, String) {
         return said("a truth value in another spelling", "write true or false, in small letters");
     }
     if message.starts_with("duplicate key") {
-        return said("this name stands twice", "keep one; sections that may come again are written [[name]]");
+        return said("this name is there twice", "keep one; sections that may come again are written [[name]]");
     }
     if message.starts_with("key with no value") {
         return said("no equals sign behind the key", "write key = value");

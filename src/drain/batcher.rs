@@ -209,7 +209,7 @@ impl Batcher {
         self.holds.first().map(|(until, _)| *until)
     }
 
-    /// Ends every hold: whoever was held back may be taken from at once.
+    /// Ends every hold: groups that were held back may be taken from at once.
     pub fn release_all(&mut self) {
         for (_, group) in std::mem::take(&mut self.holds) {
             self.change(&group, |group| group.held_until = None);

@@ -175,7 +175,7 @@ impl Gate {
         !known
     }
 
-    /// The link may be back: whoever waits for it tries at once, and begins anew with short waits. Whether somebody did.
+    /// The link may be back: a gate that waits for it tries at once, and begins anew with short waits. Returns whether it waited.
     pub fn link_returned(&mut self, now: Instant) -> bool {
         match &self.state {
             GateState::Waiting { cause, .. } if matches!(cause.class, FaultClass::Link | FaultClass::Unknown) => {

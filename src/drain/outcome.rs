@@ -263,7 +263,7 @@ impl<S: BatchSender> Drain<S> {
     }
 }
 
-/// Whether an answer says nothing of any entry: an empty 200, or somebody else's page.
+/// Whether an answer says nothing of any entry: an empty 200, or another server's page.
 fn nothing_known(items: &[(BatchItem, ItemOutcome)]) -> bool {
     !items
         .iter()

@@ -2,7 +2,7 @@
 //!
 //! Quarantine must never become a drain of its own. So the lane parks, and sends nothing but a slow probe, when
 //! [`QUARANTINE_ROW`] records in a row were refused for good with none accepted in between (then the cause is the lane's,
-//! not theirs), or when the quarantine is full. A probe that is accepted, or that finds room, lets the lane go on: nobody
+//! not theirs), or when the quarantine is full. A probe that is accepted, or that finds room, lets the lane continue: no person
 //! has to restart anything. The record whose turn it was keeps its place at the head of its group meanwhile.
 
 use crate::drain::outcome::HOLD_MAX;
@@ -28,7 +28,7 @@ impl<S: BatchSender> Drain<S> {
             return Some(parked(
                 format!("{QUARANTINE_ROW} records in a row were refused for good, the last one with {code}: {text}"),
                 "look at the queue's settings and at the records in quarantine; one record is tried now and then, and \
-                 sending goes on by itself once the queue takes it",
+                 the lane continues by itself once the queue takes it",
             ));
         }
         let Some(record) = item.record else {
@@ -72,7 +72,7 @@ impl<S: BatchSender> Drain<S> {
                     "the quarantine is full, and more records are refused for good".to_owned(),
                     "look at why they are refused (tidegate journal quarantine list), keep a copy (tidegate journal \
                      export --quarantine --out FILE) and make room (tidegate journal quarantine drop --all, or requeue); \
-                     sending goes on by itself",
+                     the lane continues by itself",
                 );
                 self.failed(&fault, false);
             }

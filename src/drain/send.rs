@@ -152,7 +152,7 @@ fn prepare(lane: &Lane, mut items: Vec<BatchItem>, mark: bool) -> Result<Vec<Bat
 type RenderedBatch = (Vec<BatchItem>, Vec<Entry>, usize, Vec<(BatchItem, ItemOutcome)>);
 
 /// Renders the items. The present is looked at here, behind whatever the mark had to wait for: from now on nothing but the
-/// way itself takes time. Where the machine is suspended all the same, the entry says until when it may leave.
+/// way itself takes time. Where the machine is suspended nevertheless, the entry says until when it may leave.
 fn render_batch<S>(context: &DrainContext<S>, items: Vec<BatchItem>, bounds: Bounds) -> RenderedBatch {
     let (mut rendered, mut entries, mut left) = (Vec::new(), Vec::new(), Vec::new());
     let mut room = bounds.batch;

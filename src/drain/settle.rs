@@ -1,7 +1,7 @@
 //! Settling: what the evidence of an answer says about each entry. Pure.
 //!
-//! A 200 may be empty, partial, or somebody else's page, and the SDK calls it a success. So an entry is accepted only
-//! when its id stands exactly once among the successful and not among the failed; refused only the other way round. All
+//! A 200 may be empty, partial, or another server's page, and the SDK calls it a success. So an entry is accepted only
+//! when its id is exactly once among the successful and not among the failed; refused only the other way round. All
 //! else is ambiguous: maybe accepted, and to be sent again with the same ids.
 
 use crate::sqs::{Answer, SendOutcome};

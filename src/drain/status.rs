@@ -33,7 +33,7 @@ pub enum DrainState {
         /// Seconds until the next attempt.
         next_s: u64,
     },
-    /// Nothing goes until somebody mends the cause; it is tried again by itself, slowly, and at once on new credentials.
+    /// Nothing goes until a person mends the cause; the lane tries by itself, slowly, and at once on new credentials.
     Parked {
         /// What happened.
         why: String,
@@ -60,7 +60,7 @@ pub enum DrainState {
 pub(super) const CANNOT_READ: &str = "JournalRead";
 
 impl DrainState {
-    /// Whether nothing goes until somebody mends the cause.
+    /// Whether nothing goes until a person mends the cause.
     pub fn is_parked(&self) -> bool {
         matches!(self, DrainState::Parked { .. })
     }
@@ -120,7 +120,7 @@ pub struct DrainStatus {
     pub lag_s: u64,
     /// Last fault, in words, and what to do; kept after it has passed.
     pub last_fault: Option<String>,
-    /// Receipt of the oldest waiting record, by the boot's clock; from it the lag is told when somebody asks.
+    /// Receipt of the oldest waiting record, by the boot's clock; the lag is computed from it at each snapshot.
     #[serde(skip)]
     pub(super) oldest_ms: Option<u64>,
 }

@@ -170,7 +170,7 @@ impl<S: BatchSender> Drain<S> {
                     if changed.is_err() { break }
                 }
                 () = sleep_until(until) => {}
-                // Nobody watches the link where the kernel does not let us: waits run out then.
+                // Where the kernel does not report routes, waits run out.
                 changed = link.changed(), if watched => match changed {
                     Ok(()) => self.link_returned(),
                     Err(_) => watched = false,
@@ -341,7 +341,7 @@ impl<S: BatchSender> Drain<S> {
         }
     }
 
-    /// Somebody says that the cause is mended, whatever it was.
+    /// A person says that the cause is mended, whatever it was.
     fn retry_now(&mut self) {
         let now = Instant::now();
         self.gate.retry_now(now);

@@ -134,7 +134,7 @@ fn check_one_group(profile: &Profile, flags: u8, record: &Record) {
     if seen.len() >= SEEN_MAX {
         seen.clear();
     }
-    // Whoever changes a route's options changes its groups.
+    // Other options of a route mean other groups.
     let key = format!("{} {} {}", profile.name(), flags & 0b1111_1100, record.key);
     let group = seen.entry(key).or_insert_with(|| identity.group.clone());
     assert_eq!(*group, identity.group, "key {} has two groups", record.key);

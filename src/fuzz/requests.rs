@@ -63,7 +63,7 @@ pub(super) fn run(input: &[u8]) {
 fn gives_token(bytes: &[u8]) -> bool {
     let token = read_line(TOKEN_FILE.as_ref()).expect("the token of the tree");
     let plain = bytes.windows(token.len()).any(|window| window == token.as_bytes());
-    // Whatever stands before it, one of three alignments has these digits of Base64.
+    // Whatever precedes it, one of three alignments has these digits of Base64.
     let digits = |before: &str| {
         use base64::Engine as _;
         let whole = base64::engine::general_purpose::STANDARD.encode(format!("{before}{token}"));
@@ -155,7 +155,7 @@ fn check_answers(mut rest: &[u8], heads: bool) -> bool {
         assert!(["HTTP/1.1", "HTTP/1.0"].contains(&version), "{head}");
         let known = ["200", "400", "401", "404", "405", "414", "421", "431", "503", "505"];
         assert!(status.get(..3).is_some_and(|status| known.contains(&status)), "{head}");
-        // What is no request at all is answered before anybody asks for a token.
+        // The server answers what is not a request before it asks for a token.
         opened |= ["200", "404", "405", "503"].contains(&&status[..3]);
         let header = |line: &str| {
             let (name, value) = line.split_once(": ")?;

@@ -250,7 +250,7 @@ impl Intake {
                 Outage::quick(format!("a message of {bytes} bytes is over the limit; taking it to the quarantine"), "")
             }
             End::Failed(Cause::Release(packet_id)) => {
-                let why = format!("the broker goes on with packet {packet_id} of an older session's QoS 2 handshake");
+                let why = format!("the broker continues with packet {packet_id} of an older session's QoS 2 handshake");
                 match self.releases.insert(packet_id) {
                     true => Outage::quick(why, ""),
                     false => {

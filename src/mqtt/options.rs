@@ -31,7 +31,7 @@ pub enum IntakeError {
     #[error("mqtt.max_payload_bytes must be between 1 and {TAKEN_BYTES}, not {0}")]
     MaxPayload(u64),
     /// A route has a text that is not a topic filter.
-    #[error("{0:?} is not a topic filter: '#' stands alone and last, '+' alone between slashes")]
+    #[error("{0:?} is not a topic filter: '#' must be alone and last, '+' alone between slashes")]
     Filter(String),
     /// Without routes there is nothing to subscribe.
     #[error("no route has a topic filter")]

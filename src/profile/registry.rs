@@ -289,7 +289,7 @@ pub const REGISTRY: &[ProfileInfo] = &[
         reads_pointers: false,
         knows_applications: false,
         documents_only: false,
-        key: "native: id, event, updateDate, checksum and the payload's hash, where updateDate stands or the event is create; key = \"record-id\": the id alone",
+        key: "native: id, event, updateDate, checksum and the payload's hash, where updateDate is there or the event is create; key = \"record-id\": the id alone",
         redelivery: "the id and equal bytes; else MQTT's word alone",
         group: "device id",
         time: "/obj/data/meta/iot/time, /obj/data/time, /obj/tstamp",

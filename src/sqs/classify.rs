@@ -4,7 +4,7 @@
 //! end, because SQS and its kin answer with both. Never on the HTTP status (the same refusal is 400 here and 403 there)
 //! nor on `SenderFault` (implementations disagree), except that an answer without any code has nothing but its status.
 //!
-//! No row drops a record. [`FaultClass::Quarantine`], which keeps the record aside, stands in the entry table alone: what
+//! No row drops a record. [`FaultClass::Quarantine`], which keeps the record aside, is in the entry table alone: what
 //! a whole call is refused for says nothing about any one of its records. A code that no row knows is
 //! [`FaultClass::Unknown`]: tried again for ever, and counted, so that a new code of the service costs time, not data.
 

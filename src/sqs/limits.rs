@@ -28,7 +28,7 @@ pub const ATTRIBUTES: usize = 10;
 /// Characters of a group id and of a deduplication id, at most; at least one (D, L).
 pub const ID_CHARS: usize = 128;
 
-/// Bytes of an answer that are read, at most. Ours hold ten entries of a few hundred bytes; whoever sends more than this
+/// Bytes of an answer that are read, at most. Ours hold ten entries of a few hundred bytes; a peer that sends more than this
 /// is not SQS, and may not fill the gateway's memory.
 pub const ANSWER_BYTES: usize = 256 * 1024;
 

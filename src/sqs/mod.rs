@@ -65,9 +65,9 @@ pub struct RefusedEntry {
 /// What the service said about a batch.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Answer {
-    /// In the order of the answer; an index may be missing or stand twice.
+    /// In the order of the answer; an index may be missing or repeated.
     pub accepted: Vec<AcceptedEntry>,
-    /// In the order of the answer; an index may be missing or stand twice.
+    /// In the order of the answer; an index may be missing or repeated.
     pub refused: Vec<RefusedEntry>,
     /// Ids in the answer that the batch did not have.
     pub strangers: usize,

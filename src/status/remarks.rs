@@ -80,7 +80,7 @@ pub(super) fn remarks(status: &StatusSnapshot) -> Vec<(Health, String)> {
         if journal.facts.writer_panics > 1 {
             let why = format!("the journal's writer panicked {} times since the start", journal.facts.writer_panics);
             let remedy =
-                "it goes on, and nothing is lost by it; please report it with the file that tidegate bundle makes";
+                "tidegate continues and loses nothing by it; please report it with the file that tidegate bundle makes";
             all.push((Health::Act, joined(&why, remedy)));
         }
         if let Some(last) = journal.facts.evicted.filter(|last| last.ago_s < EVICTED_LATELY_S) {

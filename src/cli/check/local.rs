@@ -74,7 +74,7 @@ fn page(config: &Config) -> Option<Step> {
     Some(match &config.status.token_file {
         None => Step::good(step, format!("http://{listen}/, for this machine alone")),
         Some(file) => match Token::read(file) {
-            Ok(_) => Step::good(step, format!("http://{listen}/, for whoever has the token in {}", file.display())),
+            Ok(_) => Step::good(step, format!("http://{listen}/, for those who have the token in {}", file.display())),
             Err(error) => {
                 let found = format!("the page is closed: token_file {}: {error}", file.display());
                 let next =

@@ -180,7 +180,7 @@ fn look(file: &Path, options: &InitOptions, broker: &str) -> Vec<Message> {
     let text = text(options, broker, queue, CREDENTIALS, &routes);
     let Ok(config) = Config::parse(&text, Path::new("init"), &BTreeMap::new()) else {
         note!(
-            "{broker} does not look like a broker's URL, so nobody is asked; expected mqtt://HOST:PORT or mqtts://HOST:PORT"
+            "{broker} does not look like a broker's URL, so init asks no broker; expected mqtt://HOST:PORT or mqtts://HOST:PORT"
         );
         return Vec::new();
     };

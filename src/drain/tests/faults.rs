@@ -1,5 +1,5 @@
 //! Each row of the fault table, at the lane: it says why it waits, it goes on by itself when the cause is mended, and
-//! nothing is dropped. Nobody touches anything in between: no new credentials, no restart.
+//! nothing is dropped. The tests change nothing in between: no new credentials, no restart.
 
 use super::*;
 use crate::sqs::classify;
@@ -19,7 +19,7 @@ enum Refusal {
     Call(Fault),
     /// Every entry, with this code and text.
     Entries(&'static str, &'static str),
-    /// The entries with these keys, for as long as this stands.
+    /// The entries with these keys, for as long as this is set.
     Keys(Vec<String>, &'static str),
 }
 

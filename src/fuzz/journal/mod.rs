@@ -108,8 +108,8 @@ fn damage(original: &[u8], how: u8, at: usize, bytes: &[u8]) -> Option<Vec<u8>> 
     Some(file)
 }
 
-/// Counts above this are a lie with a right checksum that no journal comes near: sums with them saturate, and then one count
-/// stands for two.
+/// Counts above this are a lie with a right checksum that no journal comes near: sums with them saturate, and then two
+/// sums are equal that should differ.
 const COUNT_MAX: u64 = u64::MAX / 2;
 
 /// Whether a sealed file claims to hold more than can be counted.
@@ -136,7 +136,7 @@ fn is_a_lie(path: &str, bytes: &[u8]) -> bool {
     })
 }
 
-/// Makes the checksums of a file right, whatever stands in it now.
+/// Makes the checksums of a file right, whatever it holds now.
 fn seal(path: &str, bytes: &mut [u8]) {
     match path {
         "state" => bytes.chunks_exact_mut(twoslot::SLOT_LEN).for_each(twoslot::seal),

@@ -56,7 +56,7 @@ fn hostile() -> Vec<Vec<u8>> {
         [&sound[1][..46], &sound[0]].concat(),
         [&sound[0][..40], &sound[1]].concat(),
     ];
-    // Where a field stands, and how long it is: number, previous, length, count, part, parts.
+    // Where a field is, and how long it is: number, previous, length, count, part, parts.
     let fields: [&[(usize, usize)]; 2] =
         [&[(14, 8), (22, 8), (10, 4), (6, 2), (8, 2)], &[(12, 8), (20, 8), (8, 4), (28, 2), (30, 2), (32, 2)]];
     for (frame, fields) in sound.iter().zip(fields) {

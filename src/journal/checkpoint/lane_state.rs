@@ -87,7 +87,7 @@ pub(crate) struct LaneState {
     marks: Vec<AttemptMark>,
     #[serde(rename = "l")]
     ledger: OutcomeCounts,
-    /// PendingGaps that no durable gap record announces yet.
+    /// Gaps that no durable gap record announces yet.
     #[serde(rename = "h", default, skip_serializing_if = "Vec::is_empty")]
     holes: Vec<PendingGap>,
 }

@@ -229,7 +229,7 @@ impl Drop for ActiveGeneration {
             Ok(())
         });
         if let Err(error) = dropped {
-            tracing::warn!(%error, "a generation was closed all the same");
+            tracing::warn!(%error, "a generation was closed with an error");
         }
     }
 }

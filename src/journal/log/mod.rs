@@ -99,7 +99,7 @@ impl Log {
                 Err(source) => return Err(JournalError::io(&folder.path, source)),
             };
             if !empty {
-                tracing::warn!(folder = %folder.path.display(), "generation without its note: its records are read all the same");
+                tracing::warn!(folder = %folder.path.display(), "generation without its note: its records are read");
                 found.push(folder);
             } else {
                 left.remove(&folder.path);

@@ -1,4 +1,4 @@
-//! Which holes of the state file are announced already: their gap records stand in the log.
+//! Which holes of the state file are announced already: their gap records are in the log.
 
 use crate::journal::error::JournalError;
 use crate::journal::ledger::books::LaneLedger;
@@ -6,12 +6,12 @@ use crate::journal::ledger::gap_record::announced_by;
 use crate::journal::log::Log;
 use crate::record::{Number, Record};
 
-/// Takes out the holes whose gap records are durable already: they stand above `high`, the high water of the state that
+/// Takes out the holes whose gap records are durable already: they are above `high`, the high water of the state that
 /// the books come from, because a hole is in the state before its gap record is committed. `end`: numbers from there on
 /// do not count. Reads nothing when there is no hole.
 ///
 /// # Errors
-/// What was committed above `high` cannot be read now: nobody knows what it announces.
+/// What was committed above `high` cannot be read now, so what it announces is unknown.
 pub(crate) fn forget_announced(
     log: &Log,
     high: Number,

@@ -22,7 +22,7 @@ pub(crate) fn check_readable(path: &Path) -> Result<(), JournalError> {
     Err(JournalError::io(path, io::Error::new(io::ErrorKind::NotFound, "there is no journal in this folder")))
 }
 
-/// The line as this program writes it: with a checksum of what stands before it.
+/// The line as this program writes it: with a checksum of what precedes it.
 fn line() -> String {
     let said = format!("{BEFORE}{FORMAT}");
     format!("{said}{CHECK}{:08x}\n", crc32c::crc32c(said.as_bytes()))

@@ -3,14 +3,14 @@
 //!
 //! The state file names every lane. Where it is lost, the generations' notes do: a generation that a run makes lists all of
 //! that run's lanes, and one that is carried over is noted anew with those that this start added. So every lane of a record
-//! stands in the note of its generation, and nothing of it need stand in the commits. Two kinds of records are an exception:
+//! is in the note of its generation, and need not be in the commits. Two kinds of records are an exception:
 //! those of a generation whose note is damaged, and those that 0.1.0 appended to a generation which it had carried over
 //! under its old note. Of them only the records tell, by an id without a name. They wait under a name made of the id,
 //! which a person can give to a queue; to guess whose they are could hand one queue's records to another.
 //!
 //! A lane is forgotten when no queue has its name, nothing of it waits, is to be announced or lies in quarantine. Its id is not
 //! given again: its records may lie in the log for long, and would be another lane's. The state file counts the ids that
-//! were given; where it is lost, a forgotten lane stands in notes, with its name, or without one once it was carried over.
+//! were given; where it is lost, a forgotten lane is in notes, with its name, or without one once it was carried over.
 
 use crate::journal::checkpoint::state::StateError;
 use crate::journal::error::JournalError;
@@ -119,14 +119,14 @@ fn made_up(id: LaneId, books: &[LaneLedger]) -> String {
     name
 }
 
-/// Forgets the lanes that nobody asks for any more.
+/// Forgets the lanes that no configured queue has.
 pub(crate) fn forget(books: &mut Vec<LaneLedger>, options: &JournalOptions, quarantine: &Quarantine) {
     let idle =
         |book: &LaneLedger| !options.lanes.contains(&book.name) && book.waiting() == 0 && book.holes.all().is_empty();
     if !books.iter().any(idle) {
         return;
     }
-    // What lies in quarantine can come back into its lane. Where nobody can look, it may.
+    // What lies in quarantine can come back into its lane. Where the quarantine cannot be read, it may.
     let Ok(entries) = quarantine.entries() else { return };
     let aside: BTreeSet<LaneId> = entries.iter().filter_map(|entry| entry.place).map(|(lane, _)| lane).collect();
     books.retain(|book| {

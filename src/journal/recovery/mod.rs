@@ -1,6 +1,6 @@
 //! Opening a journal on whatever is there.
 //!
-//! The order matters. The lock first: nobody else moves. Then the format: a newer one is left untouched. Then the state,
+//! The order matters. The lock first: no other process changes anything then. Then the format: a newer one is left untouched. Then the state,
 //! the generations, and the tail of the newest one, from which the next number and every lane's next position follow.
 //! Only when the new epoch is durable may anything be appended. Generations of earlier opens are never appended to: a
 //! small newest one is carried over into a fresh database, a large one is simply closed.
@@ -50,7 +50,7 @@ use tokio::sync::watch;
 /// A newest generation with at most so many bytes of envelopes is carried over instead of closed.
 const CARRY_BYTES: u64 = 256 * 1024;
 
-/// An open journal that nobody writes to yet.
+/// An open journal without a running writer.
 #[derive(Debug)]
 pub struct Opened {
     /// The journal.
@@ -193,7 +193,7 @@ impl Journal {
     }
 }
 
-/// What an opening stands on: the lock, and what the folder holds.
+/// What an opening begins with: the lock, and what the folder holds.
 struct Ground {
     lock: File,
     state_file: StateFile,

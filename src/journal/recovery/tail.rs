@@ -83,7 +83,7 @@ pub(crate) fn read_tail(
     if let Some(version) = closed.newer() {
         return Err(JournalError::Newer(format!("written by a newer tidegate (frames of version {version})")));
     }
-    // Without a state nobody knows what was durable: then nothing is left out.
+    // Without a state it is unknown what was durable, so nothing is left out.
     let end = high.and_then(|high| closed.breaks_off_at(high.max(first.before()))).unwrap_or(Number::MAX);
     if end != Number::MAX {
         tracing::warn!(from = end.0, "the last commit was cut off and is left out: nothing of it was acknowledged");

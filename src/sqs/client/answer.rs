@@ -1,7 +1,7 @@
 //! What an answer says about each entry: its evidence, and nothing more.
 //!
 //! The SDK calls an empty 200 a success and compares neither ids nor checksums. So every id is looked up, what the batch
-//! did not have is counted, what stands twice stays twice, and what is missing stays missing: the judgement is the drain's.
+//! did not have is counted, what is repeated stays repeated, and what is missing stays missing: the judgement is the drain's.
 
 use crate::sqs::classify::strip_prefix;
 use crate::sqs::{AcceptedEntry, Answer, Entry, RefusedEntry};

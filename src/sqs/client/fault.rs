@@ -123,7 +123,7 @@ fn not_answered(error: &(dyn Error + 'static), clock: ClockView) -> Fault {
 /// it is "not valid yet", and when it has "expired" only after the last instant known to have passed.
 fn tls_meaning(error: &rustls::Error, clock: ClockView) -> (FaultClass, &'static str) {
     use FaultClass::{Link, WaitForClock, WaitForConfiguration};
-    const CLOCK: &str = "set the gateway's clock (NTP); sending goes on by itself once it is right";
+    const CLOCK: &str = "set the gateway's clock (NTP); tidegate sends again by itself once it is right";
     const CA: &str =
         "if a proxy or firewall inspects TLS, give its CA certificate as ca_file; if not, someone else answers";
     match error {

@@ -12,7 +12,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Stands among a request's extensions: the time since boot, in ms, after which it must not leave.
+/// An extension of a request: the time since boot, in ms, after which it must not leave.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::sqs) struct LeavesBy(pub(in crate::sqs) u64);
 

@@ -29,14 +29,14 @@ type First = MaybeHttpsStream<TokioIo<TcpStream>>;
 const PROBE_AFTER: Duration = Duration::from_secs(30);
 const PROBE_EVERY: Duration = Duration::from_secs(10);
 const PROBES: u32 = 3;
-/// Written bytes that nobody acknowledges for this long break the connection.
+/// Written bytes that the peer does not acknowledge for this long break the connection.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// No connection lives over a suspend that is longer than this, in ms: peers and NATs forget it, and the two clocks by which
 /// a suspend is seen are read one after the other.
 pub(super) const SUSPEND_MS: u64 = 10_000;
 
-/// The last second, since 1970, at which the certificate of a connection's peer is valid. Stands in the extensions of
+/// The last second, since 1970, at which the certificate of a connection's peer is valid. It is among the extensions of
 /// every answer over a TLS connection, a resumed one included; nowhere else.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PeerEnd(pub(super) i64);

@@ -1,7 +1,7 @@
 //! What went wrong below HTTP, and whether the request can have reached the service.
 //!
 //! The SDK throws refused connections and connections that broke after the request was written into one variant. The
-//! difference matters: what was never sent was surely not accepted. It is kept in [`NetError::never_sent`], which stands
+//! difference matters: what was never sent was surely not accepted. It is kept in [`NetError::never_sent`], which is
 //! among the sources of the SDK's error.
 
 use crate::sqs::connector::body::TooLate;

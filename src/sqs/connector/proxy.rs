@@ -22,7 +22,7 @@ pub struct ProxyError {
     pub problem: &'static str,
 }
 
-/// Which proxy stands before which destination.
+/// Which proxy leads to which destination.
 #[derive(Debug, Default)]
 pub struct ProxySettings {
     matcher: Option<Matcher>,

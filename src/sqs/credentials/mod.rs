@@ -1,10 +1,10 @@
 //! Where the keys come from, asked at every attempt.
 //!
-//! The SDK's own identity cache is not used: it compares a far expiry with a local clock that may stand in 1970, and it
+//! The SDK's own identity cache is not used: it compares a far expiry with a local clock that may show 1970, and it
 //! cannot be told to forget. So [`file`](CsvKeys) looks at the file's stamp each time, which costs one `stat`, and
 //! [`chain`](ChainKeys) keeps what it got for as long as the service's time says.
 //!
-//! Secrets stay inside [`AccessKey`] and the SDK's type; neither shows them in `Debug`, and no error repeats what stands in
+//! Secrets stay inside [`AccessKey`] and the SDK's type; neither shows them in `Debug`, and no error repeats what is in
 //! a file. The SDK's type shows the id, whatever it is: [`AccessKey::shown`] is what may be printed.
 
 mod chain;
@@ -92,7 +92,7 @@ struct Stamp {
     inode: u64,
     len: u64,
     modified: (i64, i64),
-    /// Of the inode: moves with permissions and owner too, and nobody can set it back.
+    /// Of the inode: moves with permissions and owner too, and no program can set it back.
     changed: (i64, i64),
 }
 

@@ -250,7 +250,7 @@ proptest! {
         prop_assert_eq!(key_of(&format!("Access key ID,Secret access key\n{id},{field}\n")), (id, secret));
     }
 
-    /// Whatever stands in whatever column of whatever table: what is made of it for people shows no secret.
+    /// Whatever a table holds, in whatever column: no text that people see shows a secret.
     #[test]
     fn no_text_of_this_module_ever_contains_a_secret(
         secret in "[A-Za-z0-9/+]{40}",

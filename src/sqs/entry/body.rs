@@ -111,7 +111,7 @@ impl Document {
         }
     }
 
-    /// A flag stands only where it is set.
+    /// A flag is written only where it is set.
     fn flag(&mut self, name: &'static str, set: bool) {
         if set {
             self.name(name).push_str("true");

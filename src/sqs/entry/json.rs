@@ -23,7 +23,7 @@ pub(super) fn push_string(out: &mut String, text: &str) {
 }
 
 /// Appends `json`, which must be valid JSON, with the two characters escaped that JSON allows in a string and SQS does
-/// not: U+FFFE and U+FFFF. They can stand nowhere else in valid JSON, so the value stays the same.
+/// not: U+FFFE and U+FFFF. Valid JSON has them nowhere else, so the value stays the same.
 pub(super) fn push_verbatim(out: &mut String, json: &str) {
     let mut rest = json;
     while let Some(at) = rest.find(|c: char| !takes(c)) {

@@ -1,6 +1,6 @@
-//! The fault table, row by row, through the SDK: every code in every spelling and every place in which it can stand.
+//! The fault table, row by row, through the SDK: every code in every spelling and every place in which it can be.
 //!
-//! What each code must mean stands here once more, by hand: a row without a case fails, and so does a case without a row.
+//! This file repeats what each code must mean, by hand: a row without a case fails, and so does a case without a row.
 
 use super::*;
 use crate::sqs::classify;
