@@ -9,12 +9,12 @@
 //! - A durable mark precedes the first attempt of a position. After a crash everything between cursor and mark is
 //!   taken as maybe sent, goes first and with the same ids, and says so where the queue may no longer absorb it.
 //! - What is settled but not yet in the state file when the power goes is sent again; that too lies below a mark.
-//! - No count of failures ends in anything but another wait ([`gate`]).
+//! - No count of failures ends in anything but another wait ([`governor`]).
 
 pub mod backoff;
 pub mod batcher;
 mod duplicate;
-pub mod gate;
+pub mod governor;
 mod outcome;
 mod quarantine;
 mod send;

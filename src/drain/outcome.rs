@@ -1,5 +1,6 @@
 //! What comes back, turned into settle, resend or quarantine.
 
+use crate::drain::governor::{self, Change, LaunchId};
 use crate::drain::send::{BatchItem, BatchOutcome, ItemOutcome};
 use crate::drain::settle::{self, Verdict};
 use crate::drain::task::{Drain, Event};
@@ -7,29 +8,37 @@ use crate::failpoints::{self, Failpoint};
 use crate::journal::books::Outcome;
 use crate::profile::order_key;
 use crate::record::Position;
-use crate::sqs::limits::LEAST_MESSAGE_BYTES;
 use crate::sqs::{BatchSender, Fault, FaultClass, classify};
 use futures_util::FutureExt;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Accepted calls after which batches are filled again, once a request of ours was called malformed.
-const SINGLES: u32 = 100;
-/// Accepted calls after which a smaller batch grows again: what refused the larger one may be gone.
-const SHRUNK: u32 = 20;
 /// A refused record's group is held for this long, doubling up to the maximum.
 const HOLD_FIRST: Duration = Duration::from_millis(500);
 pub(super) const HOLD_MAX: Duration = Duration::from_secs(30);
 /// For so long the failpoint lets a group go on without a record of it.
 const OVERTAKEN: Duration = Duration::from_millis(100);
 
+/// What is known of a flight as a whole.
+#[derive(Clone, Copy, Debug)]
+struct Landing<'a> {
+    id: LaunchId,
+    /// Time since boot of the attempt, in ms.
+    attempted_ms: u64,
+    /// One record was sent.
+    single: bool,
+    /// Why the call failed as a whole, if it did.
+    fault: Option<&'a Fault>,
+}
+
 impl<S: BatchSender> Drain<S> {
-    pub(super) fn take_outcome(&mut self, batch: BatchOutcome) {
+    pub(super) fn take_outcome(&mut self, id: LaunchId, batch: BatchOutcome) {
         let BatchOutcome { items, attempted_ms, fault, sent, marked } = batch;
         let fault = fault.or_else(|| (sent > 0 && nothing_known(&items)).then(no_evidence));
         self.count(sent, marked, fault.as_ref());
         self.count_inversions(&items);
         let single = sent == 1;
+        let landing = Landing { id, attempted_ms, single, fault: fault.as_ref() };
         let accepted =
             items.iter().any(|(_, outcome)| matches!(outcome, ItemOutcome::Judged(Verdict::Accepted { .. })));
         if accepted {
@@ -44,18 +53,18 @@ impl<S: BatchSender> Drain<S> {
                 ItemOutcome::Judged(Verdict::Ambiguous) => {
                     self.shared.lock().ambiguous += 1;
                     self.history(item.position, attempted_ms);
-                    let told = self.ambiguous(item, fault.as_ref(), single);
+                    let told = self.ambiguous(item, landing);
                     trouble = trouble.or(told);
                 }
                 ItemOutcome::Judged(Verdict::NotSent) | ItemOutcome::Postponed => {
                     self.again(item.position, false, None)
                 }
                 ItemOutcome::Judged(Verdict::Refused { code, text }) => {
-                    let told = self.refused(item, code, text, attempted_ms);
+                    let told = self.refused(item, code, text, landing);
                     trouble = trouble.or(told);
                 }
                 ItemOutcome::Unsendable(text) => {
-                    let told = self.quarantine(item, "TooLarge".to_owned(), text);
+                    let told = self.quarantine(item, "TooLarge".to_owned(), text, id);
                     trouble = trouble.or(told);
                 }
                 ItemOutcome::Unreadable => self.unreadable(item.position),
@@ -64,11 +73,12 @@ impl<S: BatchSender> Drain<S> {
         // An answer opens the gate, unless all that it brought is trouble: a probe that is refused like the one before it
         // must find the wait grown. What is on its way into quarantine is no answer yet: that may be full.
         let open = accepted || trouble.is_none() && self.setting_aside == 0;
-        if sent > 0 && fault.is_none() && open {
-            self.answered();
-        }
-        if let Some(fault) = trouble.or(fault) {
-            self.failed(&fault, single);
+        match trouble.or(fault) {
+            // What failed with the record that was alone in the batch is dealt with; the way itself is open.
+            Some(fault) if single && alone(&fault).is_some() => self.landed(id, governor::Outcome::Silent),
+            Some(fault) => self.landed(id, governor::Outcome::Failed { fault: &fault, single, answered: accepted }),
+            None if sent > 0 && open => self.landed(id, governor::Outcome::Answered),
+            None => self.landed(id, governor::Outcome::Silent),
         }
     }
 
@@ -81,16 +91,18 @@ impl<S: BatchSender> Drain<S> {
         self.release(position);
     }
 
-    /// Nothing is known of this one. `fault`: why the call failed as a whole; `single`: it was alone in the batch.
-    /// Gives what is wrong with the lane, if this one tells of that.
-    fn ambiguous(&mut self, item: BatchItem, fault: Option<&Fault>, single: bool) -> Option<Fault> {
+    /// Nothing is known of this one. Gives what is wrong with the lane, if this one tells of that.
+    fn ambiguous(&mut self, item: BatchItem, landing: Landing<'_>) -> Option<Fault> {
+        let Landing { fault, single, .. } = landing;
         let parks = |fault: &Fault| fault.class == FaultClass::WaitForConfiguration;
         if failpoints::is_armed(Failpoint::ForgetParked) && fault.is_some_and(parks) {
             self.accepted(item.position, false);
             return None;
         }
         match fault.map(|fault| (alone(fault).filter(|_| single), fault)) {
-            Some((Some(Alone::Quarantine(code)), fault)) => return self.quarantine(item, code, fault.text.clone()),
+            Some((Some(Alone::Quarantine(code)), fault)) => {
+                return self.quarantine(item, code, fault.text.clone(), landing.id);
+            }
             // A stranger's refusal is no reason to give a record up, and no reason to stop the others.
             Some((Some(Alone::Hold), _)) => self.hold(item.position, true),
             // The gate makes all wait.
@@ -146,56 +158,50 @@ impl<S: BatchSender> Drain<S> {
         in_part.into_iter().for_each(|position| self.batcher.go_strictly(position));
     }
 
-    pub(super) fn answered(&mut self) {
-        self.singles_left = self.singles_left.saturating_sub(1);
-        if self.shrunk_left > 0 {
-            self.shrunk_left -= 1;
-            if self.shrunk_left == 0 {
-                self.limits.bytes = (self.limits.bytes * 2).min(self.batch_bytes());
-                self.shrunk_left = if self.limits.bytes < self.batch_bytes() { SHRUNK } else { 0 };
-            }
-        }
-        if self.gate.answered() {
-            tracing::info!(
-                queue = self.lane_name(),
-                waiting = self.context.lane.waiting(),
-                "queue takes records again"
-            );
-        }
+    /// Tells the governor what came of a flight, and people what that has changed.
+    fn landed(&mut self, id: LaunchId, outcome: governor::Outcome<'_>) {
+        let (random, urgent) = self.lot_and_urgency();
+        let change = self.governor.landed(id, outcome, Instant::now(), random, urgent);
+        self.say(outcome, change);
     }
 
-    pub(super) fn failed(&mut self, fault: &Fault, single: bool) {
-        match fault.class {
-            FaultClass::Shrink if !single => {
-                self.limits.bytes = (self.limits.bytes / 2).max(LEAST_MESSAGE_BYTES);
-                self.shrunk_left = SHRUNK;
-            }
-            FaultClass::Bug if !single => self.singles_left = SINGLES,
-            // The record that was alone in the batch is dealt with; the way itself is open.
-            FaultClass::Shrink | FaultClass::Bug if alone(fault).is_some() => return,
-            _ => {}
-        }
+    /// The same, of what is known only now of a flight that has landed.
+    pub(super) fn told(&mut self, id: LaunchId, outcome: governor::Outcome<'_>) {
+        let (random, urgent) = self.lot_and_urgency();
+        let change = self.governor.told(id, outcome, Instant::now(), random, urgent);
+        self.say(outcome, change);
+    }
+
+    /// A lot for waits, and whether a record in the window is young enough for its resend to be absorbed.
+    fn lot_and_urgency(&self) -> (u32, bool) {
         let now_ms = self.context.clock.now().boottime_ms;
         let urgent = self.held.values().any(|held| held.history.within_dedup_window(now_ms));
-        let random = getrandom::u32().unwrap_or(u32::MAX / 2);
-        if self.gate.failed(fault, Instant::now(), random, urgent) {
-            let (lane, code) = (self.lane_name(), fault.code.as_deref().unwrap_or("-"));
-            match fault.class {
-                FaultClass::WaitForConfiguration | FaultClass::WaitForClock | FaultClass::Bug => {
-                    tracing::error!(
-                        queue = lane,
-                        code,
-                        error = fault.text,
-                        remedy = fault.remedy,
-                        "queue does not take records, they wait in the journal"
-                    );
-                }
-                _ => tracing::warn!(
-                    queue = lane,
+        (getrandom::u32().unwrap_or(u32::MAX / 2), urgent)
+    }
+
+    fn say(&self, outcome: governor::Outcome<'_>, change: Change) {
+        let Change { opened, closed } = change;
+        let queue = self.lane_name();
+        if opened {
+            tracing::info!(queue, waiting = self.context.lane.waiting(), "queue takes records again");
+        }
+        let governor::Outcome::Failed { fault, .. } = outcome else { return };
+        if !closed {
+            return;
+        }
+        let code = fault.code.as_deref().unwrap_or("-");
+        match fault.class {
+            FaultClass::WaitForConfiguration | FaultClass::WaitForClock | FaultClass::Bug => {
+                let (error, remedy) = (&fault.text, &fault.remedy);
+                tracing::error!(queue, code, error, remedy, "queue does not take records, they wait in the journal");
+            }
+            _ => {
+                tracing::warn!(
+                    queue,
                     code,
                     error = fault.text,
                     "queue does not take records now, they wait in the journal"
-                ),
+                );
             }
         }
     }
@@ -207,7 +213,7 @@ impl<S: BatchSender> Drain<S> {
     }
 
     /// The queue said no to this one. Gives what is wrong with the lane, if the code tells of that.
-    fn refused(&mut self, item: BatchItem, code: String, text: String, attempted_ms: u64) -> Option<Fault> {
+    fn refused(&mut self, item: BatchItem, code: String, text: String, landing: Landing<'_>) -> Option<Fault> {
         *self.shared.lock().faults.entry(code.clone()).or_default() += 1;
         let meaning = classify::entry(&code);
         match meaning.class {
@@ -220,7 +226,7 @@ impl<S: BatchSender> Drain<S> {
                         "the queue's own maximum message size is learnt"
                     );
                 }
-                self.quarantine(item, code, text)
+                self.quarantine(item, code, text, landing.id)
             }
             FaultClass::SlowDown | FaultClass::WaitForConfiguration | FaultClass::WaitForClock => {
                 self.again(item.position, false, None);
@@ -231,7 +237,7 @@ impl<S: BatchSender> Drain<S> {
             }
             _ => {
                 // A fault of the service's own, or a word that we do not know: no proof that it kept nothing.
-                self.history(item.position, attempted_ms);
+                self.history(item.position, landing.attempted_ms);
                 self.hold(item.position, false);
                 None
             }

@@ -5,6 +5,7 @@
 //! not theirs), or when the quarantine is full. A probe that is accepted, or that finds room, lets the lane continue: no person
 //! has to restart anything. The record whose turn it was keeps its place at the head of its group meanwhile.
 
+use crate::drain::governor::{LaunchId, Outcome};
 use crate::drain::outcome::HOLD_MAX;
 use crate::drain::send::BatchItem;
 use crate::drain::task::{Drain, Event};
@@ -19,7 +20,8 @@ pub(super) const QUARANTINE_ROW: u32 = 20;
 
 impl<S: BatchSender> Drain<S> {
     /// Sets a record aside, unless so many were in a row that the cause must be the lane's: that is then given back.
-    pub(super) fn quarantine(&mut self, item: BatchItem, code: String, text: String) -> Option<Fault> {
+    /// `id` is the flight that told of it.
+    pub(super) fn quarantine(&mut self, item: BatchItem, code: String, text: String, id: LaunchId) -> Option<Fault> {
         // Counted from here on, not from when it is on disk: other flights land meanwhile.
         if self.quarantined_in_row >= QUARANTINE_ROW {
             self.again(item.position, false, None);
@@ -48,6 +50,7 @@ impl<S: BatchSender> Drain<S> {
         );
         let kept = tokio::task::spawn_blocking(move || lane.quarantine(&record, position, &code, &text));
         let kept = kept.map(move |joined| Event::Quarantined {
+            id,
             position,
             kept: joined.unwrap_or_else(|error| Err(JournalError::reading(&error.to_string()))),
         });
@@ -56,13 +59,13 @@ impl<S: BatchSender> Drain<S> {
     }
 
     /// The disk has answered.
-    pub(super) fn quarantined(&mut self, position: Position, kept: Result<bool, JournalError>) {
+    pub(super) fn quarantined(&mut self, id: LaunchId, position: Position, kept: Result<bool, JournalError>) {
         self.setting_aside -= 1;
         match kept {
             Ok(true) => {
                 self.release(position);
                 if self.setting_aside == 0 {
-                    self.answered();
+                    self.told(id, Outcome::Answered);
                 }
                 return;
             }
@@ -74,7 +77,7 @@ impl<S: BatchSender> Drain<S> {
                      export --quarantine --out FILE) and make room (tidegate journal quarantine drop --all, or requeue); \
                      the lane continues by itself",
                 );
-                self.failed(&fault, false);
+                self.told(id, Outcome::Failed { fault: &fault, single: false, answered: false });
             }
             Err(error) => {
                 self.again(position, false, Some(Instant::now() + HOLD_MAX));

@@ -1,6 +1,6 @@
 //! What a lane's drain shows: its state in words, and counts since the start.
 
-use crate::drain::gate::GateState;
+use crate::drain::governor::GateState;
 use crate::drain::task::Drain;
 use crate::sqs::BatchSender;
 use crate::sqs::FaultClass;
@@ -70,7 +70,7 @@ impl DrainState {
         let (cause, next_s) = match gate {
             GateState::Open => return None,
             GateState::Waiting { until, cause } => (cause, until.saturating_duration_since(now).as_secs()),
-            GateState::Probing { cause } => (cause, 0),
+            GateState::Probing { cause, .. } => (cause, 0),
         };
         let (why, remedy) = (cause.text.clone(), cause.remedy.clone());
         if cause.code.as_deref() == Some(CANNOT_READ) {
@@ -96,6 +96,8 @@ pub struct DrainStatus {
     pub in_flight: usize,
     /// Batches that may be in flight at the moment.
     pub flights_allowed: usize,
+    /// What the link has carried of late, in bits per second; `None`: not known.
+    pub uplink_bit_s: Option<u64>,
     /// Records read ahead and not settled.
     pub window: usize,
     /// Entries sent since the start, resends included.
@@ -147,16 +149,17 @@ impl<S: BatchSender> Drain<S> {
     pub(super) fn show(&self) {
         let now = Instant::now();
         let mut status = self.shared.lock();
-        status.in_flight = self.in_flight;
-        status.flights_allowed = self.gate.allowed();
+        status.in_flight = self.governor.in_flight();
+        status.flights_allowed = self.governor.allowed();
+        status.uplink_bit_s = self.governor.rate().map(|bytes| (bytes * 8.0) as u64);
         status.window = self.batcher.len();
         status.limit_bytes = self.size_limit.bytes(now);
         status.oldest_ms = self.batcher.lowest().and_then(|lowest| self.held.get(&lowest)).map(|held| held.received_ms);
-        status.state = if let Some(closed) = DrainState::of(self.gate.state(), now) {
+        status.state = if let Some(closed) = DrainState::of(self.governor.state(), now) {
             closed
         } else if let Some(why) = &self.cannot_read {
             DrainState::CannotRead { why: why.clone() }
-        } else if self.batcher.is_full() && self.batcher.ready_groups() == 0 && self.in_flight == 0 {
+        } else if self.batcher.is_full() && self.batcher.ready_groups() == 0 && self.governor.in_flight() == 0 {
             DrainState::WindowFull { group: self.batcher.lowest_group().unwrap_or_default().to_owned() }
         } else if self.batcher.is_empty() && self.at_end {
             DrainState::Idle
@@ -169,14 +172,15 @@ impl<S: BatchSender> Drain<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drain::gate::Cause;
+    use crate::drain::governor::{Cause, Governor};
 
     #[test]
     fn a_journal_that_cannot_be_read_is_no_link_that_is_away() {
         let of = |code: Option<&str>| {
             let (code, text) = (code.map(str::to_owned), "why".to_owned());
             let cause = Cause { class: FaultClass::Link, code, text, remedy: String::new() };
-            DrainState::of(&GateState::Probing { cause }, Instant::now())
+            let probe = Governor::new(1, 1).launched(Instant::now(), 1);
+            DrainState::of(&GateState::Probing { cause, probe }, Instant::now())
         };
         assert!(matches!(of(Some(CANNOT_READ)), Some(DrainState::CannotRead { why }) if why == "why"));
         assert!(matches!(of(None), Some(DrainState::Offline { .. })));

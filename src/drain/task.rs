@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use crate::config::{Ordering, QueueConfig, RecordsConfig};
 use crate::drain::batcher::{BatchLimits, Batcher};
 use crate::drain::duplicate::SendHistory;
-use crate::drain::gate::{Gate, Permit};
+use crate::drain::governor::{GateState, Governor, LaunchId, Permit};
 use crate::drain::send::{self, BatchItem, BatchOutcome, Bounds, DrainContext};
 use crate::drain::size_limit::SizeLimit;
 use crate::drain::status::{DrainShared, DrainState};
@@ -65,9 +65,10 @@ pub(super) struct Held {
 
 /// What the task waits for beside time, the journal and the stop.
 pub(super) enum Event {
-    Sent(BatchOutcome),
+    Sent(LaunchId, BatchOutcome),
     Read(Reader, Result<Vec<ReadRecord>, JournalError>),
     Quarantined {
+        id: LaunchId,
         position: Position,
         kept: Result<bool, JournalError>,
     },
@@ -79,9 +80,8 @@ pub(super) enum Event {
 pub struct Drain<S> {
     pub(super) context: Arc<DrainContext<S>>,
     pub(super) shared: Arc<DrainShared>,
-    pub(super) gate: Gate,
+    pub(super) governor: Governor,
     pub(super) batcher: Batcher,
-    pub(super) limits: BatchLimits,
     pub(super) size_limit: SizeLimit,
     pub(super) held: HashMap<Position, Held>,
     pub(super) events: FuturesUnordered<BoxFuture<'static, Event>>,
@@ -89,14 +89,9 @@ pub struct Drain<S> {
     pub(super) quarantined_in_row: u32,
     /// On their way into quarantine.
     pub(super) setting_aside: u32,
-    /// Accepted batches to go before more than one entry is sent again; not 0 after a request was called malformed.
-    pub(super) singles_left: u32,
-    /// Accepted batches to go before a batch that was made smaller grows by a step.
-    pub(super) shrunk_left: u32,
     reader: Option<Reader>,
     options: DrainOptions,
     kept_bytes: usize,
-    pub(super) in_flight: usize,
     /// Read up to the durable high water; more comes when that changes.
     pub(super) at_end: bool,
     read_after: Option<Instant>,
@@ -126,20 +121,16 @@ impl<S: BatchSender> Drain<S> {
         Drain {
             context: Arc::new(context),
             shared,
-            gate: Gate::new(queue.max_in_flight),
+            governor: Governor::new(queue.max_in_flight, queue.batch_bytes),
             batcher: Batcher::new(ordering),
-            limits: BatchLimits { entries: BATCH_ENTRIES, bytes: queue.batch_bytes },
             size_limit: SizeLimit::default(),
             held: HashMap::new(),
             events: FuturesUnordered::new(),
             quarantined_in_row: 0,
             setting_aside: 0,
-            singles_left: 0,
-            shrunk_left: 0,
             reader: Some(lane.reader()),
             options,
             kept_bytes: 0,
-            in_flight: 0,
             at_end: false,
             read_after: None,
             cannot_read: None,
@@ -188,14 +179,14 @@ impl<S: BatchSender> Drain<S> {
 
     async fn land_all(&mut self) {
         let grace = Instant::now() + self.options.grace;
-        while self.in_flight > 0 {
+        while self.governor.in_flight() > 0 {
             match tokio::time::timeout_at(grace, self.events.next()).await {
                 Ok(Some(event)) => self.take(event),
                 Ok(None) => break,
                 Err(_) => {
                     tracing::warn!(
                         queue = self.options.queue.name,
-                        flights = self.in_flight,
+                        flights = self.governor.in_flight(),
                         "flights abandoned at stop; their records go again"
                     );
                     break;
@@ -218,7 +209,7 @@ impl<S: BatchSender> Drain<S> {
     }
 
     fn wants_more(&self) -> bool {
-        let wanted = self.gate.allowed() * BATCH_ENTRIES;
+        let wanted = self.governor.allowed() * BATCH_ENTRIES;
         let has_enough = self.at_end || self.batcher.is_full() || self.batcher.ready_groups() >= wanted;
         !has_enough && self.read_after.is_none_or(|after| Instant::now() >= after)
     }
@@ -241,24 +232,24 @@ impl<S: BatchSender> Drain<S> {
     fn start_sends(&mut self) -> Option<Instant> {
         loop {
             let now = Instant::now();
-            match self.gate.permit(now, self.in_flight) {
-                Permit::Now => {}
+            let limits = match self.governor.permit(now) {
+                Permit::Now { entries, bytes } => BatchLimits { entries, bytes },
                 // Whatever else becomes due, nothing can be done about it before a flight has landed.
                 Permit::AfterFlight => return None,
                 Permit::At(until) => return Some(self.look_at.map_or(until, |look| until.min(look))),
-            }
-            let entries = if self.singles_left > 0 { 1 } else { self.limits.entries };
-            let batch = self.batcher.next(BatchLimits { entries, ..self.limits }, now);
+            };
+            let batch = self.batcher.next(limits, now);
             if batch.is_empty() {
                 let read_after = self.read_after.filter(|after| *after > now);
                 return self.batcher.next_release().into_iter().chain(read_after).min();
             }
             let items: Vec<BatchItem> = batch.iter().map(|position| self.item(*position)).collect();
             let mark = !failpoints::is_armed(Failpoint::NoMark) && self.context.lane.needs_mark(&batch);
-            let bounds = Bounds { batch: self.limits.bytes, message: self.size_limit.bytes(now) };
+            let bounds = Bounds { batch: limits.bytes, message: self.size_limit.bytes(now) };
+            let estimated = items.iter().filter_map(|item| item.record.as_deref()).map(send::estimate).sum();
+            let id = self.governor.launched(now, estimated);
             let flight = send::send_batch(self.context.clone(), items, mark, bounds);
-            self.in_flight += 1;
-            self.events.push(flight.map(Event::Sent).boxed());
+            self.events.push(flight.map(move |sent| Event::Sent(id, sent)).boxed());
         }
     }
 
@@ -269,10 +260,7 @@ impl<S: BatchSender> Drain<S> {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Sent(batch) => {
-                self.in_flight -= 1;
-                self.take_outcome(batch);
-            }
+            Event::Sent(id, batch) => self.take_outcome(id, batch),
             Event::Read(reader, read) => {
                 self.reader = Some(reader);
                 match read {
@@ -286,7 +274,7 @@ impl<S: BatchSender> Drain<S> {
                     }
                 }
             }
-            Event::Quarantined { position, kept } => self.quarantined(position, kept),
+            Event::Quarantined { id, position, kept } => self.quarantined(id, position, kept),
             Event::Overtaken(position, record) => {
                 let bytes = send::estimate(&record);
                 self.batcher.push(position, &order_key(&record), bytes, true);
@@ -336,7 +324,7 @@ impl<S: BatchSender> Drain<S> {
     }
 
     fn link_returned(&mut self) {
-        if self.gate.link_returned(Instant::now()) {
+        if self.governor.link_returned(Instant::now()) {
             tracing::info!(queue = self.lane_name(), "an address or a route has come: the queue is tried at once");
         }
     }
@@ -344,7 +332,7 @@ impl<S: BatchSender> Drain<S> {
     /// A person says that the cause is mended, whatever it was.
     fn retry_now(&mut self) {
         let now = Instant::now();
-        self.gate.retry_now(now);
+        self.governor.retry_now(now);
         self.batcher.release_all();
         self.read_after = None;
     }
@@ -352,7 +340,7 @@ impl<S: BatchSender> Drain<S> {
     fn gate_is_parked(&self) -> bool {
         let parked =
             |class| matches!(class, FaultClass::WaitForConfiguration | FaultClass::WaitForClock | FaultClass::OnceMore);
-        matches!(self.gate.state(), crate::drain::gate::GateState::Waiting { cause, .. } if parked(cause.class))
+        matches!(self.governor.state(), GateState::Waiting { cause, .. } if parked(cause.class))
     }
 
     /// While parked, looks every [`MENDED_LOOK`] whether the cause is mended, however busy the lane is otherwise.
@@ -363,14 +351,9 @@ impl<S: BatchSender> Drain<S> {
         } else if self.look_at.is_none_or(|at| at <= now) {
             self.look_at = Some(now + MENDED_LOOK);
             if self.context.sender.is_mended() {
-                self.gate.wake(now);
+                self.governor.wake(now);
             }
         }
-    }
-
-    /// Bytes of a batch as configured.
-    pub(super) fn batch_bytes(&self) -> usize {
-        self.options.queue.batch_bytes
     }
 
     pub(super) fn lane_name(&self) -> &str {

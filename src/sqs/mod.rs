@@ -90,6 +90,16 @@ pub struct Fault {
     pub retry_after: Option<Duration>,
 }
 
+/// The code of an attempt that ended because the link carried nothing of it for too long.
+pub const STALLED: &str = "NoProgress";
+
+impl Fault {
+    /// Whether the link was at fault by its slowness, not by its absence.
+    pub fn is_stalled(&self) -> bool {
+        self.code.as_deref() == Some(STALLED)
+    }
+}
+
 /// What to do about a fault. No class ever ends in a lost record.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum FaultClass {
