@@ -6,11 +6,14 @@
 //! (`possibleduplicate`): a false mark costs a consumer a look, a missing one costs him a doubled reading.
 
 use crate::journal::MaybeSent;
+use crate::sqs::Deadline;
 
 /// SQS remembers a deduplication id for this long from its first acceptance.
 const WINDOW_MS: u64 = 5 * 60 * 1000;
 /// Resends that leave later than this after the first attempt say that they may be duplicates, however fast they are.
 const SURELY_ABSORBED_MS: u64 = 4 * 60 * 1000;
+/// What is on the wire when an attempt is ended may arrive for so long: longer than any round trip that TCP bears.
+const ON_THE_WIRE_MS: u64 = 15 * 1000;
 
 /// When a record was first attempted with an unknown outcome.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,16 +52,21 @@ impl SendHistory {
             SendHistory::Since(_) if !fifo => true,
             // A clock that runs backwards within a boot is a snapshot brought back to life: nothing is known.
             SendHistory::Since(at) => {
-                now_ms < at || way_ms > WINDOW_MS || self.leaves_by_ms(way_ms).is_some_and(|last| now_ms > last)
+                now_ms < at
+                    || way_ms > WINDOW_MS
+                    || self.deadline(way_ms).is_some_and(|deadline| now_ms > deadline.leaves_by_ms)
             }
         }
     }
 
-    /// The time since boot, in ms, after which a resend that does not say that it may be a duplicate must not leave. A
-    /// machine can be suspended between the rendering and the write. `None`: whatever it says stays true.
-    pub(super) fn leaves_by_ms(self, way_ms: u64) -> Option<u64> {
+    /// Until when a resend that does not say that it may be a duplicate may leave, and arrive: a machine can be suspended between the
+    /// rendering and the write, and a link can become slow. `None`: whatever it says stays true.
+    pub(super) fn deadline(self, way_ms: u64) -> Option<Deadline> {
         match self {
-            SendHistory::Since(at) => Some(at.saturating_add(SURELY_ABSORBED_MS.min(WINDOW_MS.saturating_sub(way_ms)))),
+            SendHistory::Since(at) => Some(Deadline {
+                leaves_by_ms: at.saturating_add(SURELY_ABSORBED_MS.min(WINDOW_MS.saturating_sub(way_ms))),
+                arrives_by_ms: at.saturating_add(WINDOW_MS - ON_THE_WIRE_MS),
+            }),
             SendHistory::None | SendHistory::Unknown => None,
         }
     }
@@ -96,7 +104,7 @@ mod tests {
             prop_assert!(said || (fifo && age + way <= WINDOW_MS), "a missing mark");
             prop_assert!(!said || !fifo || age > SURELY_ABSORBED_MS || age + way > WINDOW_MS, "a mark for nothing");
             prop_assert_eq!(history.within_dedup_window(now), age < SURELY_ABSORBED_MS);
-            let last = history.leaves_by_ms(way).unwrap();
+            let last = history.deadline(way).unwrap().leaves_by_ms;
             let later = last.saturating_add(1).max(now);
             prop_assert!(!fifo || history.must_flag_duplicate(true, later, way), "unmarked after its last moment");
             prop_assert!(said || now <= last, "it could not leave at all");

@@ -190,7 +190,7 @@ fn render_batch<S>(context: &DrainContext<S>, items: Vec<BatchItem>, bounds: Bou
                 drop(entry);
             }
             Ok(mut entry) => {
-                entry.leaves_by_ms = item.history.leaves_by_ms(way_ms).filter(|_| !possible_duplicate);
+                entry.deadline = item.history.deadline(way_ms).filter(|_| !possible_duplicate);
                 room = room.saturating_sub(entry.size());
                 marked += usize::from(possible_duplicate);
                 entries.push(entry);

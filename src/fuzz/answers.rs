@@ -78,7 +78,7 @@ fn ask(answer: http::Response<Vec<u8>>, count: usize) -> SendOutcome {
         attributes: vec![("gateway", "roof".into())],
         group: format!("group-{n}"),
         dedup: Some(format!("dedup-{n}")),
-        leaves_by_ms: None,
+        deadline: None,
     };
     let entries: Vec<Entry> = (0..count).map(entry).collect();
     ASKED.with(|(runtime, sender, answers)| {

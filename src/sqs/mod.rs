@@ -27,9 +27,17 @@ pub struct Entry {
     pub group: String,
     /// Deduplication id; `None` on a Standard queue.
     pub dedup: Option<String>,
-    /// The time since boot, in ms, after which this entry must not leave any more: what it says of itself (that the queue
-    /// would absorb it) is no longer sure. `None`: it stays true.
-    pub leaves_by_ms: Option<u64>,
+    /// Until when what it says of itself (that the queue would absorb it) is sure; `None`: it stays true.
+    pub deadline: Option<Deadline>,
+}
+
+/// Until when an entry's word is sure, as times since boot in ms.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Deadline {
+    /// It must not leave after this.
+    pub leaves_by_ms: u64,
+    /// All of it must have arrived by this.
+    pub arrives_by_ms: u64,
 }
 
 impl Entry {
@@ -135,7 +143,7 @@ pub enum SendOutcome {
 /// Sends batches to one queue. One call is one attempt: the only retries are the drain's.
 pub trait BatchSender: Send + Sync + 'static {
     /// Sends 1 to 10 entries and reports what became of them. Cancelling the future abandons the attempt, which must
-    /// then be taken as maybe accepted. A batch with an entry that has not left by its [`Entry::leaves_by_ms`] is not sent:
+    /// then be taken as maybe accepted. A batch with an entry that has not left by its [`Entry::deadline`] is not sent:
     /// a [`Fault`] that says [`Fault::never_sent`].
     fn send(&self, entries: &[Entry]) -> impl Future<Output = SendOutcome> + Send;
 

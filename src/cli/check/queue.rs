@@ -98,6 +98,6 @@ fn test_record(config: &Config, queue: &QueueConfig, at: i64) -> Entry {
         attributes: vec![("content-type", "application/cloudevents+json; charset=UTF-8".to_owned()), ("ce-type", kind)],
         group: "tidegate.test".to_owned(),
         dedup: queue.url.fifo.then_some(id),
-        leaves_by_ms: None,
+        deadline: None,
     }
 }

@@ -57,7 +57,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn entry(body: &str) -> Entry {
-        Entry { body: body.into(), attributes: Vec::new(), group: "g".into(), dedup: None, leaves_by_ms: None }
+        Entry { body: body.into(), attributes: Vec::new(), group: "g".into(), dedup: None, deadline: None }
     }
 
     fn accepted(id: &str, md5: &str) -> SendMessageBatchResultEntry {

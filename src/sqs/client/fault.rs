@@ -5,8 +5,9 @@
 
 use crate::clock::Clock;
 use crate::sqs::connector::fault::{NetError, ProxyRefusal, find, one_line};
+use crate::sqs::connector::watch::Ended;
 use crate::sqs::credentials::FileError;
-use crate::sqs::{Fault, FaultClass, classify};
+use crate::sqs::{Fault, FaultClass, STALLED, classify};
 use crate::visible;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sqs::error::SdkError;
@@ -44,10 +45,18 @@ pub(super) fn of(error: &SdkError<SendMessageBatchError, HttpResponse>, clock: C
             let text = format!("the answer is cut off or cannot be read: {}", cause(error));
             link(text, "", false)
         }
+        SdkError::TimeoutError(_) if is_stalled(error) => {
+            Fault { code: Some(STALLED.to_owned()), ..link(cause(error), "", false) }
+        }
         SdkError::TimeoutError(_) => link(format!("no answer in time: {}", cause(error)), "", false),
         error => not_answered(error, clock),
     };
     Fault { retry_after, ..fault }
+}
+
+/// Whether the link was too slow, or stood still.
+fn is_stalled(error: &(dyn Error + 'static)) -> bool {
+    matches!(find(error), Some(Ended::Stalled { .. } | Ended::TooSlow))
 }
 
 /// No answer within `limit`.

@@ -6,7 +6,7 @@
 //! discovery (they are told). Its correction of the signature's clock stays on, with a time source that no step of the
 //! wall clock moves.
 //!
-//! An attempt ends within [`attempt_limit`]. What it says is turned into an [`Answer`](crate::sqs::Answer) by `answer` and
+//! An attempt ends when it makes no progress ([`crate::sqs::connector::watch`]). What it says is turned into an [`Answer`](crate::sqs::Answer) by `answer` and
 //! into a [`Fault`](crate::sqs::Fault) by `fault`; neither ever reads "accepted" out of anything but an entry's own id.
 
 mod answer;
@@ -20,8 +20,8 @@ use crate::clock::{Anchor, Clock};
 use crate::config::queue_url::is_loopback_host;
 use crate::config::{CredentialsSource, QueueConfig};
 use crate::sqs::connector::Http;
-use crate::sqs::connector::body::LeavesBy;
 use crate::sqs::connector::proxy::{ProxyError, ProxySettings};
+use crate::sqs::connector::watch::Attempt;
 use crate::sqs::credentials::{ChainKeys, CsvKeys, Keys};
 use crate::sqs::limits::{BATCH_ENTRIES, SLOWEST_LINK_BYTES_PER_S};
 use crate::sqs::{BatchSender, Entry, FaultClass, SendOutcome};
@@ -178,6 +178,7 @@ impl SqsSender {
             Ok(built) => built,
             Err(error) => return SendOutcome::Fault(fault::not_built(&error.to_string())),
         };
+        let attempt = self.attempt_of(entries);
         let request = self
             .shared
             .client
@@ -185,11 +186,10 @@ impl SqsSender {
             .queue_url(&self.queue_url)
             .set_entries(Some(entries_built))
             .customize()
-            .mutate_request(leaves_by(entries));
-        let limit = attempt_limit(self.attempt_timeout, entries.iter().map(Entry::size).sum());
-        match tokio::time::timeout(limit, request.send()).await {
-            Ok(Ok(output)) => SendOutcome::Answer(answer::of(entries, &output)),
-            Ok(Err(error)) => {
+            .mutate_request(move |request: &mut HttpRequest| request.add_extension(attempt));
+        match request.send().await {
+            Ok(output) => SendOutcome::Answer(answer::of(entries, &output)),
+            Err(error) => {
                 let fault = fault::of(&error, fault::ClockView::of(&self.shared.clock));
                 if matches!(fault.class, FaultClass::WaitForConfiguration | FaultClass::OnceMore) {
                     // Refused credentials are never held on to, whatever their file's stamp or their end says.
@@ -197,7 +197,17 @@ impl SqsSender {
                 }
                 SendOutcome::Fault(fault)
             }
-            Err(_) => SendOutcome::Fault(fault::no_answer(limit)),
+        }
+    }
+
+    /// How long the connector waits for it, and until when it may leave and arrive.
+    fn attempt_of(&self, entries: &[Entry]) -> Attempt {
+        let deadlines = || entries.iter().filter_map(|entry| entry.deadline);
+        Attempt {
+            patience: self.attempt_timeout,
+            limit: attempt_limit(self.attempt_timeout, entries.iter().map(Entry::size).sum()),
+            leaves_by_ms: deadlines().map(|deadline| deadline.leaves_by_ms).min(),
+            arrives_by_ms: deadlines().map(|deadline| deadline.arrives_by_ms).min(),
         }
     }
 }
@@ -212,17 +222,8 @@ impl BatchSender for SqsSender {
     }
 }
 
-/// Tells the connector, with the request, until when it may leave.
-fn leaves_by(entries: &[Entry]) -> impl Fn(&mut HttpRequest) + Send + Sync + 'static {
-    let first = entries.iter().filter_map(|entry| entry.leaves_by_ms).min();
-    move |request| {
-        if let Some(ms) = first {
-            request.add_extension(LeavesBy(ms));
-        }
-    }
-}
-
-/// The limit of one attempt: `timeout`, and what the slowest link that we mean to serve needs for `bytes`.
+/// What an attempt takes on the slowest link that needs no thought: `timeout`, and the time of `bytes` there. A slower one takes
+/// longer, as long as it makes progress; where the kernel tells of none, this is the limit.
 pub fn attempt_limit(timeout: Duration, bytes: usize) -> Duration {
     timeout + Duration::from_millis(bytes as u64 * 1000 / SLOWEST_LINK_BYTES_PER_S)
 }

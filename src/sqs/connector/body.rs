@@ -12,10 +12,6 @@ use hyper::body::{Body, Frame, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// An extension of a request: the time since boot, in ms, after which it must not leave.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::sqs) struct LeavesBy(pub(in crate::sqs) u64);
-
 /// The request did not leave in time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the machine stood still for {late_ms} ms before the request could leave; it is made anew")]
@@ -27,12 +23,12 @@ pub(super) struct TooLate {
 #[derive(Debug)]
 pub(super) struct TimedBody {
     body: SdkBody,
-    leaves_by: Option<LeavesBy>,
+    leaves_by_ms: Option<u64>,
 }
 
 impl TimedBody {
-    pub(super) fn new(body: SdkBody, leaves_by: Option<LeavesBy>) -> TimedBody {
-        TimedBody { body, leaves_by }
+    pub(super) fn new(body: SdkBody, leaves_by_ms: Option<u64>) -> TimedBody {
+        TimedBody { body, leaves_by_ms }
     }
 }
 
@@ -41,7 +37,7 @@ impl Body for TimedBody {
     type Error = Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let late_ms = self.leaves_by.map_or(0, |LeavesBy(last)| boottime_ms().saturating_sub(last));
+        let late_ms = self.leaves_by_ms.map_or(0, |last| boottime_ms().saturating_sub(last));
         if late_ms > 0 {
             return Poll::Ready(Some(Err(TooLate { late_ms }.into())));
         }

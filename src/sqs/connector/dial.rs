@@ -3,7 +3,9 @@
 use crate::clock::suspended_ms;
 use crate::sqs::connector::fault::ProxyRefusal;
 use crate::sqs::connector::proxy::ProxySettings;
+use crate::sync::locked;
 use crate::tls::{ClientTls, LeafEnds};
+use futures_util::task::AtomicWaker;
 use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
@@ -13,10 +15,13 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use std::future::Future;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tcp_progress::Progress;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
@@ -29,8 +34,11 @@ type First = MaybeHttpsStream<TokioIo<TcpStream>>;
 const PROBE_AFTER: Duration = Duration::from_secs(30);
 const PROBE_EVERY: Duration = Duration::from_secs(10);
 const PROBES: u32 = 3;
-/// Written bytes that the peer does not acknowledge for this long break the connection.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+/// Written bytes that the peer does not acknowledge for this long break the connection. At 2.4 kbit/s the first ten segments take
+/// 48 s.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
+/// What the kernel takes beyond what it has sent: more would be the next attempt's delay, and cannot be taken back.
+const UNSENT_BYTES: u32 = 16 * 1024;
 
 /// No connection lives over a suspend that is longer than this, in ms: peers and NATs forget it, and the two clocks by which
 /// a suspend is seen are read one after the other.
@@ -96,7 +104,8 @@ impl Service<Uri> for Dial {
                     leaf.and_then(|leaf| ends.not_after_s(leaf)).map(PeerEnd)
                 }
             };
-            Ok(Wire { stream, peer_end, suspended_ms: suspended_ms() })
+            let control = WireControl::of(tcp_of(&stream));
+            Ok(Wire { stream, peer_end, suspended_ms: suspended_ms(), control })
         })
     }
 }
@@ -155,10 +164,83 @@ pub(super) struct Wire {
     peer_end: Option<PeerEnd>,
     /// How long the machine had been suspended when the connection was made.
     suspended_ms: u64,
+    control: WireControl,
+}
+
+/// The TCP connection below TLS, and below TLS to a proxy.
+fn tcp_of(stream: &MaybeHttpsStream<First>) -> &TcpStream {
+    let first = match stream {
+        MaybeHttpsStream::Http(first) => first,
+        MaybeHttpsStream::Https(tls) => tls.inner().get_ref().0.inner(),
+    };
+    match first {
+        MaybeHttpsStream::Http(tcp) => tcp.inner(),
+        MaybeHttpsStream::Https(tls) => tls.inner().get_ref().0.inner().inner(),
+    }
+}
+
+/// A connection as those see it who wait for an answer on it. Among the extras of every answer and of a captured connection.
+#[derive(Clone, Debug)]
+pub(super) struct WireControl(Arc<Controlled>);
+
+#[derive(Debug)]
+struct Controlled {
+    /// The same socket; `None` once the connection is gone.
+    socket: Mutex<Option<OwnedFd>>,
+    abandoned: AtomicBool,
+    /// The task that the connection lives in.
+    task: AtomicWaker,
+}
+
+impl WireControl {
+    fn of(tcp: &TcpStream) -> WireControl {
+        // An older kernel takes more, and tells less.
+        let _ = tcp_progress::bound_unsent(tcp, UNSENT_BYTES);
+        let socket = Mutex::new(tcp.as_fd().try_clone_to_owned().ok());
+        WireControl(Arc::new(Controlled { socket, abandoned: AtomicBool::new(false), task: AtomicWaker::new() }))
+    }
+
+    /// What the kernel knows of its progress.
+    ///
+    /// # Errors
+    /// The kernel does not tell, or the connection is gone.
+    pub(super) fn progress(&self) -> io::Result<Progress> {
+        let socket = locked(&self.0.socket);
+        socket.as_ref().map_or(Err(io::ErrorKind::NotConnected.into()), tcp_progress::progress)
+    }
+
+    /// Ends the connection, whatever it still holds.
+    pub(super) fn abandon(&self) {
+        self.0.abandoned.store(true, SeqCst);
+        self.0.task.wake();
+    }
+
+    /// Whether it was abandoned; otherwise the task of `cx` is woken when it is.
+    fn is_abandoned(&self, cx: &Context<'_>) -> bool {
+        self.0.task.register(cx.waker());
+        self.0.abandoned.load(SeqCst)
+    }
+}
+
+impl Drop for Wire {
+    /// What was not sent goes with it: nothing waits for its answer any more, and it would be in the way of the next attempt.
+    fn drop(&mut self) {
+        let socket = locked(&self.control.0.socket).take();
+        if let Some(socket) = socket
+            && tcp_progress::progress(&socket).is_ok_and(|progress| !progress.is_complete())
+        {
+            // Without it the connection ends as it always did.
+            let _ = tcp_progress::reset_on_close(&socket);
+        }
+    }
 }
 
 impl Wire {
-    fn is_of_before(&self) -> Option<io::Error> {
+    /// Why nothing may be written any more.
+    fn is_over(&self, cx: &Context<'_>) -> Option<io::Error> {
+        if self.control.is_abandoned(cx) {
+            return Some(io::Error::new(io::ErrorKind::ConnectionAborted, "the attempt was ended"));
+        }
         let since = suspended_ms().saturating_sub(self.suspended_ms);
         (since > SUSPEND_MS).then(|| {
             let text = format!("the machine was suspended for {since} ms since the connection was made");
@@ -169,22 +251,26 @@ impl Wire {
 
 impl Connection for Wire {
     fn connected(&self) -> Connected {
+        let connected = self.stream.connected().extra(self.control.clone());
         match self.peer_end {
-            None => self.stream.connected(),
-            Some(end) => self.stream.connected().extra(end),
+            None => connected,
+            Some(end) => connected.extra(end),
         }
     }
 }
 
 impl Read for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        if self.control.is_abandoned(cx) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl Write for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if let Some(error) = self.is_of_before() {
+        if let Some(error) = self.is_over(cx) {
             return Poll::Ready(Err(error));
         }
         Pin::new(&mut self.stream).poll_write(cx, buf)
@@ -207,7 +293,7 @@ impl Write for Wire {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let Some(error) = self.is_of_before() {
+        if let Some(error) = self.is_over(cx) {
             return Poll::Ready(Err(error));
         }
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)

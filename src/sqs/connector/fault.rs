@@ -5,6 +5,7 @@
 //! among the sources of the SDK's error.
 
 use crate::sqs::connector::body::TooLate;
+use crate::sqs::connector::watch::Ended;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use std::error::Error;
 use std::time::Duration;
@@ -22,6 +23,11 @@ pub struct NetError {
 }
 
 impl NetError {
+    /// An attempt was ended.
+    pub(super) fn ended(why: Ended) -> NetError {
+        NetError { never_sent: false, stage: "no answer", source: why.into() }
+    }
+
     /// No answer came in time.
     pub(super) fn no_answer(limit: Duration) -> NetError {
         let source = io::Error::new(io::ErrorKind::TimedOut, format!("nothing within {limit:?}"));
@@ -47,6 +53,12 @@ pub enum ProxyRefusal {
     /// It wants a user name and a password, or others than those given.
     #[error("the proxy wants a user name and password")]
     Password,
+}
+
+/// The answer's body broke off, or has no end.
+pub(super) fn cut_off(source: BoxError) -> ConnectorError {
+    let net = NetError { never_sent: false, stage: "the answer is cut off or cannot be read", source };
+    ConnectorError::other(net.into(), None)
 }
 
 /// The pool's error as the SDK wants it.

@@ -16,13 +16,15 @@
 //! only is judged where the bytes leave, by the boot's clock ([`body`]), and no connection is written to after a suspend
 //! ([`dial`]).
 
-pub(super) mod body;
+mod body;
 mod dial;
 pub mod fault;
 pub mod proxy;
+pub(super) mod watch;
 
 use crate::clock::{Clock, suspended_ms};
-use crate::sqs::connector::body::{LeavesBy, TimedBody};
+use crate::sqs::connector::body::TimedBody;
+use crate::sqs::connector::watch::Attempt;
 use crate::sqs::limits::ANSWER_BYTES;
 use crate::sync::locked;
 use crate::tls::ClientTls;
@@ -37,9 +39,9 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use dial::{Dial, PeerEnd, SUSPEND_MS};
 use fault::NetError;
-use http_body_util::Limited;
-use hyper_util::client::legacy::Client;
+use http_body_util::{BodyExt, Limited};
 use hyper_util::client::legacy::connect::capture_connection;
+use hyper_util::client::legacy::{Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use proxy::ProxySettings;
 use rustls::ClientConfig;
@@ -173,6 +175,7 @@ impl HttpConnector for Connector {
             Err(error) => return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into()))),
         };
         let captured = capture_connection(&mut request);
+        let supervised = captured.clone();
         if let Some(slot) = request.extensions().get::<CaptureSmithyConnection>() {
             // Lets the SDK take a connection out of the pool after an answer that makes it suspect.
             slot.set_connection_retriever(move || {
@@ -186,10 +189,17 @@ impl HttpConnector for Connector {
                 Some(ConnectionMetadata::builder().proxied(false).poison_fn(poison).build())
             });
         }
-        let leaves_by = request.extensions().get::<LeavesBy>().copied();
-        let answer = self.pools.current().request(request.map(|body| TimedBody::new(body, leaves_by)));
+        let attempt = request.extensions().get::<Attempt>().copied();
+        let leaves_by_ms = attempt.and_then(|attempt| attempt.leaves_by_ms);
+        let answer = self.pools.current().request(request.map(|body| TimedBody::new(body, leaves_by_ms)));
         let (clock, read_timeout) = (self.clock.clone(), self.read_timeout);
         HttpConnectorFuture::new(async move {
+            if let Some(attempt) = attempt {
+                let whole = attempt.supervise(read_whole(answer), &supervised).await;
+                let answer = whole.map_err(|ended| ConnectorError::timeout(ended.into()))??;
+                learn_date(&clock, &answer);
+                return HttpResponse::try_from(answer).map_err(|error| ConnectorError::other(error.into(), None));
+            }
             let answer = match read_timeout {
                 None => answer.await,
                 Some(limit) => match tokio::time::timeout(limit, answer).await {
@@ -203,6 +213,13 @@ impl HttpConnector for Connector {
             HttpResponse::try_from(answer).map_err(|error| ConnectorError::other(error.into(), None))
         })
     }
+}
+
+/// An answer with all of its body, so that its last byte is waited for like its first.
+async fn read_whole(answer: ResponseFuture) -> Result<http::Response<SdkBody>, ConnectorError> {
+    let (parts, body) = answer.await.map_err(fault::connector_error)?.into_parts();
+    let body = Limited::new(body, ANSWER_BYTES).collect().await.map_err(fault::cut_off)?;
+    Ok(http::Response::from_parts(parts, SdkBody::from(body.to_bytes())))
 }
 
 /// Believes `Date` only from a peer whose certificate was verified, and no further than that certificate's end.

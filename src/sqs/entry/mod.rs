@@ -128,7 +128,7 @@ fn entry(facts: &EntryFields, payload: &Payload, bytes: &[u8], rendering: &Rende
         (body, raw_attributes(facts, payload.content_type(), base64))
     };
     let dedup = rendering.fifo.then(|| facts.id.clone());
-    Entry { body, attributes, group: facts.group.clone(), dedup, leaves_by_ms: None }
+    Entry { body, attributes, group: facts.group.clone(), dedup, deadline: None }
 }
 
 /// The context of a record, as texts.

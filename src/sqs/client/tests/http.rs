@@ -1,8 +1,8 @@
 //! Answers, refusals and broken connections over plain HTTP.
 
 use super::*;
-use crate::sqs::classify;
 use crate::sqs::limits::ANSWER_BYTES;
+use crate::sqs::{Deadline, classify};
 use FaultClass::*;
 
 #[tokio::test]
@@ -269,12 +269,12 @@ async fn an_entry_that_must_have_left_is_not_sent_and_the_next_batch_is() {
     let sender = site.sender(&server);
     let now_ms = site.clock.now().boottime_ms;
     let mut late = batch(2);
-    late[1].leaves_by_ms = Some(now_ms - 1);
+    late[1].deadline = Some(Deadline { leaves_by_ms: now_ms - 1, arrives_by_ms: now_ms + 60_000 });
     let fault = fault(sender.send(&late).await);
     assert_eq!((fault.class, fault.never_sent), (Link, true), "{fault:?}");
     assert!(fault.text.starts_with("not sent: ") && fault.text.contains("stood still"), "{fault:?}");
     let mut early = batch(2);
-    early[0].leaves_by_ms = Some(now_ms + 60_000);
+    early[0].deadline = Some(Deadline { leaves_by_ms: now_ms + 60_000, arrives_by_ms: now_ms + 90_000 });
     assert_eq!(answer(sender.send(&early).await).accepted.len(), 2);
     assert_eq!(server.seen().len(), 1, "the late one has not reached the server");
 }

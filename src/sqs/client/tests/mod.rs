@@ -81,7 +81,7 @@ fn batch(count: usize) -> Vec<Entry> {
         attributes: vec![("gateway", "g\u{e9}".into())],
         group: format!("group-{n}"),
         dedup: Some(format!("dedup-{n}")),
-        leaves_by_ms: None,
+        deadline: None,
     };
     (0..count).map(entry).collect()
 }

@@ -1,0 +1,232 @@
+//! When an attempt has waited long enough. The decision is pure ([`Watch`]); [`Attempt::supervise`] asks the kernel and carries it out.
+//!
+//! An attempt ends by no progress, not by its time: on a slow link a batch takes a minute, and ending it earlier sends the same bytes
+//! again and again. Progress is what the peer's kernel has acknowledged, a segment at least; what a send buffer took is none. Patience
+//! is three times what a segment takes on this link and back, and the configured time at least, in which a service has to answer.
+//!
+//! What comes back counts, too, but only as fast as a slow link brings it: an answer in drips ends.
+//!
+//! An attempt that ends takes its connection along, by a reset: an abandoned socket would go on sending what it holds, in the way of
+//! the next attempt, and might be accepted after the queue has forgotten the first one.
+
+use crate::clock::boottime_ms;
+use crate::sqs::connector::dial::WireControl;
+use crate::sqs::connector::fault::NetError;
+use http::Extensions;
+use hyper_util::client::legacy::connect::CaptureConnection;
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+use tcp_progress::Progress;
+use tokio::time::Instant;
+
+/// Between two looks at the kernel's counts.
+const LOOK: Duration = Duration::from_millis(250);
+/// An answer that comes slower than this counts as none, in bytes per second: a third of 2.4 kbit/s.
+const ANSWER_BYTES_PER_S: f64 = 100.0;
+
+/// What an attempt is told. Among the extensions of its request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::sqs) struct Attempt {
+    /// Without progress it waits for so long at least.
+    pub(in crate::sqs) patience: Duration,
+    /// Its whole time where the kernel does not tell of progress.
+    pub(in crate::sqs) limit: Duration,
+    /// The time since boot, in ms, after which it must not leave.
+    pub(in crate::sqs) leaves_by_ms: Option<u64>,
+    /// The time since boot, in ms, by which all of it must have arrived.
+    pub(in crate::sqs) arrives_by_ms: Option<u64>,
+}
+
+impl Attempt {
+    /// Waits for the answer for as long as there is progress.
+    ///
+    /// # Errors
+    /// There was none; the connection is abandoned.
+    pub(super) async fn supervise<T>(
+        self,
+        answer: impl Future<Output = T>,
+        connection: &CaptureConnection,
+    ) -> Result<T, NetError> {
+        let mut answer = pin!(answer);
+        let start = Instant::now();
+        let mut watch: Option<Watch> = None;
+        loop {
+            if let Ok(answer) = tokio::time::timeout(LOOK, &mut answer).await {
+                return Ok(answer);
+            }
+            let Some(control) = control_of(connection) else {
+                // Not connected yet: that has a limit of its own.
+                continue;
+            };
+            let now = Instant::now();
+            let ended = match control.progress() {
+                Ok(progress) => {
+                    let watch = watch.get_or_insert_with(|| Watch::new(self, now, progress));
+                    watch.look(now, boottime_ms(), progress)
+                }
+                Err(_) => (now - start > self.limit).then_some(Ended::Late(self.limit)),
+            };
+            if let Some(ended) = ended {
+                control.abandon();
+                return Err(NetError::ended(ended));
+            }
+        }
+    }
+}
+
+fn control_of(connection: &CaptureConnection) -> Option<WireControl> {
+    let mut extras = Extensions::new();
+    connection.connection_metadata().as_ref()?.get_extras(&mut extras);
+    extras.remove::<WireControl>()
+}
+
+/// Why an attempt was ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(in crate::sqs) enum Ended {
+    /// No progress.
+    #[error("the link carried nothing of it for {} s", .waited.as_secs())]
+    Stalled {
+        /// For so long.
+        waited: Duration,
+    },
+    /// All of it was there, and the service did not answer.
+    #[error("no answer within {:.1} s", .0.as_secs_f64())]
+    Unanswered(Duration),
+    /// It would have arrived after the queue has forgotten the attempt before.
+    #[error("the link was too slow for it to arrive while the queue absorbs repeats; it goes again and says so")]
+    TooSlow,
+    /// Its whole time is over, where the kernel does not tell of progress.
+    #[error("no answer within {:.1} s", .0.as_secs_f64())]
+    Late(Duration),
+}
+
+/// The progress of one attempt. Pure.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watch {
+    attempt: Attempt,
+    began: Instant,
+    first: Progress,
+    /// What counted as progress last, and when.
+    acked: u64,
+    received: u64,
+    moved: Instant,
+}
+
+impl Watch {
+    pub(super) fn new(attempt: Attempt, now: Instant, progress: Progress) -> Watch {
+        let Progress { acked, received, .. } = progress;
+        Watch { attempt, began: now, first: progress, acked, received, moved: now }
+    }
+
+    /// Looks at the counts; `Some`: the attempt is to be ended.
+    pub(super) fn look(&mut self, now: Instant, now_ms: u64, progress: Progress) -> Option<Ended> {
+        let step = u64::from(progress.segment.max(1));
+        if progress.acked >= self.acked + step || progress.is_complete() && progress.acked > self.acked {
+            (self.acked, self.moved) = (progress.acked, now);
+        }
+        let came = progress.received.saturating_sub(self.received);
+        if came > 0 {
+            self.received = progress.received;
+            self.moved = (self.moved + Duration::from_secs_f64(came as f64 / ANSWER_BYTES_PER_S)).min(now);
+        }
+        if !progress.is_complete() && self.attempt.arrives_by_ms.is_some_and(|last| now_ms > last) {
+            return Some(Ended::TooSlow);
+        }
+        let waited = now.saturating_duration_since(self.moved);
+        (waited > self.patience(progress)).then_some(match progress.is_complete() {
+            true => Ended::Unanswered(waited),
+            false => Ended::Stalled { waited },
+        })
+    }
+
+    /// Three times what a segment takes on this link and back, and what is configured at least.
+    fn patience(&self, progress: Progress) -> Duration {
+        // Up to the last progress: counted on, patience would grow while it waits.
+        let acked = self.acked.saturating_sub(self.first.acked) as f64;
+        let moving = self.moved.saturating_duration_since(self.began).as_secs_f64();
+        let segment = if acked > 0.0 { f64::from(progress.segment) * moving / acked } else { 0.0 };
+        let of_link = (Duration::from_secs_f64(segment.min(60.0)) + progress.round_trip) * 3;
+        self.attempt.patience.max(of_link)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SEGMENT: u32 = 1448;
+
+    fn told(acked: u64, of: u64, received: u64, round_trip: Duration) -> Progress {
+        let left = of.saturating_sub(acked);
+        let unacked_segments = u32::try_from(left.div_ceil(u64::from(SEGMENT))).unwrap();
+        Progress { acked, received, unsent: 0, unacked_segments, segment: SEGMENT, round_trip }
+    }
+
+    fn attempt() -> Attempt {
+        let patience = Duration::from_secs(20);
+        Attempt { patience, limit: Duration::from_secs(52), leaves_by_ms: None, arrives_by_ms: None }
+    }
+
+    /// Carries `bytes` at `rate` bytes per second in whole segments; gives what ended it, and when.
+    fn carried(attempt: Attempt, bytes: u64, rate: f64, stops_at: u64) -> (Option<Ended>, Duration) {
+        let start = Instant::now();
+        let segment = u64::from(SEGMENT);
+        let round_trip = Duration::from_millis(700) + Duration::from_secs_f64(f64::from(SEGMENT) / rate);
+        let mut watch = Watch::new(attempt, start, told(0, bytes, 0, round_trip));
+        let mut after = Duration::ZERO;
+        loop {
+            after += LOOK;
+            let sent = (rate * (after.as_secs_f64() - 0.7).max(0.0)) as u64;
+            let acked = if sent >= bytes { bytes } else { sent / segment * segment }.min(stops_at);
+            let ended = watch.look(start + after, after.as_millis() as u64, told(acked, bytes, 0, round_trip));
+            if ended.is_some() || acked == bytes {
+                return (ended, after);
+            }
+        }
+    }
+
+    proptest! {
+        /// However slow a link is down to 2.4 kbit/s, what it carries is not ended.
+        #[test]
+        fn what_moves_is_never_ended(bytes in 1u64..300_000, rate in 300f64..1e7) {
+            let (ended, took) = carried(attempt(), bytes, rate, u64::MAX);
+            prop_assert_eq!(ended, None, "after {:?}", took);
+        }
+
+        /// What stands still is ended, within three segments and round trips of this link.
+        #[test]
+        fn what_does_not_move_is_ended(bytes in 10_000u64..300_000, rate in 300f64..1e7, share in 0f64..0.9) {
+            let stops = (bytes as f64 * share) as u64 / u64::from(SEGMENT) * u64::from(SEGMENT);
+            let (ended, took) = carried(attempt(), bytes, rate, stops);
+            let stalled = matches!(ended, Some(Ended::Stalled { .. }));
+            prop_assert!(stalled, "{:?}", ended);
+            let (moving, segment) = (stops as f64 / rate, f64::from(SEGMENT) / rate);
+            prop_assert!(took.as_secs_f64() <= moving + 22.0 + 6.0 * (segment + 0.7), "{:?}", took);
+        }
+    }
+
+    #[test]
+    fn an_answer_in_drips_ends_and_one_over_a_slow_link_does_not() {
+        let answered = |bytes_per_s: u64| {
+            let start = Instant::now();
+            let mut watch = Watch::new(attempt(), start, told(5000, 5000, 0, Duration::from_millis(700)));
+            (1..300u64).find(|s| {
+                let now = start + Duration::from_secs(*s);
+                watch.look(now, s * 1000, told(5000, 5000, s * bytes_per_s, Duration::from_millis(700))).is_some()
+            })
+        };
+        assert_eq!(answered(300), None, "2.4 kbit/s");
+        assert!(matches!(answered(2), Some(20..=25)), "{:?}", answered(2));
+        assert_eq!(answered(0), Some(21));
+    }
+
+    #[test]
+    fn what_cannot_arrive_in_time_is_ended_before_it_arrives_too_late() {
+        let by = Attempt { arrives_by_ms: Some(60_000), ..attempt() };
+        let (ended, took) = carried(by, 100_000, 1_250.0, u64::MAX);
+        assert_eq!((ended, took.as_secs()), (Some(Ended::TooSlow), 60));
+        assert_eq!(carried(by, 50_000, 1_250.0, u64::MAX).0, None);
+    }
+}
