@@ -169,7 +169,7 @@ impl World {
         self.uplink.close().await;
         self.stub.ended(&self.uplink.ports(), PATIENCE).await?;
         self.clock.boot += u8::from(reboot);
-        self.clock.boottime_ms += time.as_millis() as u64;
+        self.clock.boottime_ms += time.as_millis() as i64;
         self.clock.set()?;
         self.stub.advance(time);
         if open { self.uplink.open() } else { Ok(()) }

@@ -7,7 +7,6 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
-use tempfile::TempDir;
 use testkit::Result;
 use testkit::agent::{AgentConfig, AgentProcess, QueueTarget};
 use testkit::broker::{Mosquitto, MosquittoOptions};
@@ -84,13 +83,11 @@ pub(crate) struct World {
     pub(crate) due: Vec<(Instant, Undo)>,
     /// How often each class was really injected.
     pub(crate) tally: BTreeMap<&'static str, u64>,
-    _folder: TempDir,
 }
 
 impl World {
     /// Starts everything; comes back when the agent takes messages.
     pub(crate) async fn start(setting: &Setting, seed: u64, shape: Shape) -> Result<World> {
-        let folder = tempfile::tempdir().map_err(|source| testkit::Error::Io { what: "a folder".into(), source })?;
         let fifo = |name: &str| (name.into(), QueueOptions::fifo());
         let queues = vec![fifo(QUEUE), (AUDIT.into(), QueueOptions::standard()), fifo(COPIES)];
         let stub = SqsStub::start(StubOptions { queues, seed, ..StubOptions::default() })?;
@@ -100,7 +97,7 @@ impl World {
         let small_ids = if shape.small_ids { Some(SmallIds::start(broker.addr())?) } else { None };
         let broker_link = CuttingProxy::start(small_ids.as_ref().map_or(broker.addr(), SmallIds::addr))?;
         let (uplink, endpoint) = proxy::in_front_of(&stub.endpoint())?;
-        let clock = ClockControl::new(folder.path().join("clock"))?;
+        let clock = ClockControl::new()?;
         let queue = |name: &str, queue: &str| QueueTarget {
             endpoint: Some(endpoint.clone()),
             // A batch that gets no answer is given up after 1 s, and what the slowest link would need for its bytes.
@@ -130,21 +127,8 @@ impl World {
             false => None,
         };
         let (due, tally) = (Vec::new(), BTreeMap::new());
-        let mut world = World {
-            agent,
-            disk,
-            clock,
-            broker_link,
-            uplink,
-            small_ids,
-            broker,
-            shape,
-            filters: 0,
-            stub,
-            due,
-            tally,
-            _folder: folder,
-        };
+        let mut world =
+            World { agent, disk, clock, broker_link, uplink, small_ids, broker, shape, filters: 0, stub, due, tally };
         world.agent.spawn()?;
         world.online().await?;
         Ok(world)

@@ -6,13 +6,14 @@
 //! survive that, too.
 
 use crate::support::{
-    ClockControl, LONG, PROGRAM, QUEUE, arrived, assert_clean, assert_understood, config, fleet, lane, mosquitto, stub,
-    tail, until_online,
+    LONG, PROGRAM, QUEUE, arrived, assert_clean, assert_understood, config, fleet, lane, mosquitto, stub, tail,
+    until_online,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
 use testkit::agent::AgentProcess;
 use testkit::checker::{Reading, Rules};
+use testkit::clock_control::ClockControl;
 use testkit::consumer::Delivered;
 use testkit::fake_sqs::{Arrival, Fate, Fault, SqsStub, When};
 
@@ -48,8 +49,9 @@ async fn parked(agent: &mut AgentProcess, before: u64) -> u64 {
 /// Loses the answers to a full batch, lets `minutes` pass, resumes; gives every arrival of the records in doubt.
 async fn lost_and_resumed(minutes: u64, between: Between) -> (SqsStub, Vec<Arrival>, Vec<Arrival>) {
     let (stub, broker) = (stub(), mosquitto().await);
-    let hands = ClockControl::new();
-    let configuration = hands.on(config(broker.addr(), &stub));
+    let mut clock = ClockControl::new().unwrap();
+    let mut configuration = config(broker.addr(), &stub);
+    configuration.environment.push(clock.environment());
     let mut agent = AgentProcess::start(PROGRAM, configuration.clone()).await.unwrap();
     until_online(&mut agent).await;
     let no = Fault::Refuse { code: "AccessDenied", status: 403 };
@@ -66,20 +68,20 @@ async fn lost_and_resumed(minutes: u64, between: Between) -> (SqsStub, Vec<Arriv
     stub.wait_for(QUEUE, LONG, |counters| counters.accepted > 0).await.unwrap_or_else(|late| panic!("{late}"));
     parked(&mut agent, refused).await;
     let first = stub.log(QUEUE);
-    let passed = minutes * 60_000;
+    let passed = minutes as i64 * 60_000;
     let low = -(uptime_ms() as i64) + 20_000;
     match between {
-        Between::Nothing => hands.set(passed as i64, passed as i64, 0),
+        Between::Nothing => clock.move_to(passed, passed, 0).unwrap(),
         Between::Kill => {
             agent.kill().await.unwrap();
-            hands.set(passed as i64, passed as i64, 0);
+            clock.move_to(passed, passed, 0).unwrap();
         }
         Between::Reboot => {
             agent.kill().await.unwrap();
-            hands.set(passed as i64, low, 1);
+            clock.move_to(passed, low, 1).unwrap();
         }
     }
-    stub.advance(Duration::from_millis(passed));
+    stub.advance(Duration::from_millis(passed as u64));
     stub.faults().clear();
     match between {
         Between::Nothing => agent.rewrite(configuration).unwrap(),

@@ -2,12 +2,11 @@
 //! soon back; where it may not, the records say that they may be repeats. A Standard queue gets what lacked for a second,
 //! and every repeat says so.
 
-use crate::support::{
-    AUDIT, ClockControl, LONG, PROGRAM, QUEUE, assert_clean, drained, fleet, mosquitto, stub, until_online,
-};
+use crate::support::{AUDIT, LONG, PROGRAM, QUEUE, assert_clean, drained, fleet, mosquitto, stub, until_online};
 use std::time::Duration;
 use testkit::agent::{AgentConfig, AgentProcess, QueueTarget};
 use testkit::checker::Rules;
+use testkit::clock_control::ClockControl;
 
 /// After so many deliveries Mosquitto is known to count its packet ids up; until then each closed ack is written at once.
 const KNOWN: usize = 2_200;
@@ -22,8 +21,9 @@ const OUTAGE: Duration = Duration::from_secs(6 * 60);
 /// records the queue got again, how many of these it absorbed, and how many said that they may be duplicates.
 async fn killed(queue: &str, outage: Option<Duration>) -> (u64, u64, usize) {
     let (stub, broker) = (stub(), mosquitto().await);
-    let hands = ClockControl::new();
-    let configuration = hands.on(AgentConfig::new(broker.addr(), QueueTarget::on_stub("main", &stub, queue)));
+    let mut clock = ClockControl::new().unwrap();
+    let mut configuration = AgentConfig::new(broker.addr(), QueueTarget::on_stub("main", &stub, queue));
+    configuration.environment.push(clock.environment());
     let mut agent = AgentProcess::start(PROGRAM, configuration).await.unwrap();
     until_online(&mut agent).await;
     let mut fleet = fleet(broker.addr(), 20, None);
@@ -43,7 +43,7 @@ async fn killed(queue: &str, outage: Option<Duration>) -> (u64, u64, usize) {
     if let Some(outage) = outage {
         stub.advance(outage);
         let ms = outage.as_millis() as i64;
-        hands.set(ms, ms, 0);
+        clock.move_to(ms, ms, 0).unwrap();
     }
     agent.spawn().unwrap();
     until_online(&mut agent).await;

@@ -2,14 +2,17 @@
 //! say whether they could be told.
 
 use crate::support::{
-    ClockControl, Flow, LONG, PROGRAM, QUEUE, arrived, arrived_once, assert_clean, assert_understood, config, fleet,
-    mosquitto, stub, until_online, until_remarked,
+    Flow, LONG, QUEUE, arrived, arrived_once, assert_clean, assert_understood, config, fleet, mosquitto, online, stub,
+    until_remarked,
 };
 use serde_json::Value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use testkit::agent::AgentProcess;
+use testkit::broker::Mosquitto;
 use testkit::checker::Rules;
+use testkit::clock_control::ClockControl;
 use testkit::consumer::Delivered;
+use testkit::fake_sqs::SqsStub;
 
 const HOUR_MS: i64 = 3_600_000;
 const YEAR_MS: i64 = 365 * 24 * HOUR_MS;
@@ -31,13 +34,19 @@ fn receipts(delivered: &[Delivered]) -> Vec<(Option<String>, bool)> {
     delivered.iter().map(of).collect()
 }
 
+/// An agent that goes by `clock` and takes messages.
+async fn online_by(clock: &ClockControl, broker: &Mosquitto, stub: &SqsStub) -> AgentProcess {
+    let mut configuration = config(broker.addr(), stub);
+    configuration.environment.push(clock.environment());
+    online(configuration).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn booted_in_1970_it_delivers_and_dates_nothing_until_the_clock_is_right() {
     let (mut stub, broker) = (stub(), mosquitto().await);
-    let hands = ClockControl::new();
-    hands.set(100_000_000 - now_ms(), 0, 0);
-    let mut agent = AgentProcess::start(PROGRAM, hands.on(config(broker.addr(), &stub))).await.unwrap();
-    until_online(&mut agent).await;
+    let mut clock = ClockControl::new().unwrap();
+    clock.move_to(100_000_000 - now_ms(), 0, 0).unwrap();
+    let mut agent = online_by(&clock, &broker, &stub).await;
     let mut fleet = fleet(broker.addr(), 20, None);
     fleet.publish(60).await.unwrap();
     arrived(&stub, &mut agent, &fleet.published()).await;
@@ -52,7 +61,7 @@ async fn booted_in_1970_it_delivers_and_dates_nothing_until_the_clock_is_right()
     agent.wait_status("waiting", LONG, |s| crate::support::lane(s, "waiting") == 60).await.unwrap();
     let before = now_ms();
     // NTP answers; the records that wait are dated by the boot's own clock.
-    hands.set(0, 0, 0);
+    clock.move_to(0, 0, 0).unwrap();
     stub.open().unwrap();
     arrived(&stub, &mut agent, &fleet.published()).await;
     fleet.publish(60).await.unwrap();
@@ -74,15 +83,14 @@ async fn booted_in_1970_it_delivers_and_dates_nothing_until_the_clock_is_right()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_the_clock_does_while_it_runs_or_is_killed_nothing_is_lost_doubled_or_reordered() {
     let (stub, broker) = (stub(), mosquitto().await);
-    let hands = ClockControl::new();
-    hands.set(10 * YEAR_MS, 0, 0);
-    let mut agent = AgentProcess::start(PROGRAM, hands.on(config(broker.addr(), &stub))).await.unwrap();
-    until_online(&mut agent).await;
+    let mut clock = ClockControl::new().unwrap();
+    clock.move_to(10 * YEAR_MS, 0, 0).unwrap();
+    let mut agent = online_by(&clock, &broker, &stub).await;
     let mut flow = Flow::start(fleet(broker.addr(), 40, Some(300.0)));
     for (step, wall_ms) in
         [10 * YEAR_MS, 0, -3 * HOUR_MS, 10 * YEAR_MS, 1_000 - now_ms(), HOUR_MS, 0].into_iter().enumerate()
     {
-        hands.set(wall_ms, 0, 0);
+        clock.move_to(wall_ms, 0, 0).unwrap();
         let target = stub.counters(QUEUE).accepted + 60;
         flow.more(60).await;
         let gone_on = stub.wait_for(QUEUE, LONG, |counters| counters.accepted >= target).await;
@@ -100,13 +108,12 @@ async fn whatever_the_clock_does_while_it_runs_or_is_killed_nothing_is_lost_doub
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hours_of_suspend_leave_order_and_delivery_alone() {
     let (stub, broker) = (stub(), mosquitto().await);
-    let hands = ClockControl::new();
-    let mut agent = AgentProcess::start(PROGRAM, hands.on(config(broker.addr(), &stub))).await.unwrap();
-    until_online(&mut agent).await;
+    let mut clock = ClockControl::new().unwrap();
+    let mut agent = online_by(&clock, &broker, &stub).await;
     let mut flow = Flow::start(fleet(broker.addr(), 40, Some(300.0)));
     for hours in [1, 30, 1_000] {
         flow.more(60).await;
-        hands.set(hours * HOUR_MS, hours * HOUR_MS, 0);
+        clock.move_to(hours * HOUR_MS, hours * HOUR_MS, 0).unwrap();
         stub.advance(Duration::from_millis((hours * HOUR_MS) as u64));
     }
     flow.more(60).await;

@@ -4,15 +4,15 @@
 //! its first byte: there six minutes pass on the agent's clock and on the queue's.
 
 use crate::support::{
-    ClockControl, LONG, PROGRAM, QUEUE, arrived, assert_clean, config, drained, fleet, lane, mosquitto, stub, tail,
-    until_online,
+    LONG, PROGRAM, QUEUE, arrived, assert_clean, config, drained, fleet, lane, mosquitto, stub, tail, until_online,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use testkit::agent::{AgentConfig, AgentProcess};
+use testkit::agent::AgentProcess;
 use testkit::broker::Mosquitto;
 use testkit::checker::Rules;
+use testkit::clock_control::ClockControl;
 use testkit::fake_sqs::{Fault, SqsStub, When};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -66,9 +66,10 @@ async fn tunnel(stream: TcpStream, permits: Arc<Semaphore>, stub: SocketAddr) ->
 
 /// Broker, queue, the gate before it and an agent that is online and whose clock can be moved.
 async fn world(tunnels: usize) -> (Mosquitto, SqsStub, Gate, ClockControl, AgentProcess) {
-    let (broker, stub, clock) = (mosquitto().await, stub(), ClockControl::new());
+    let (broker, stub, clock) = (mosquitto().await, stub(), ClockControl::new().unwrap());
     let gate = Gate::before(stub.addr(), tunnels).await;
-    let mut configuration: AgentConfig = clock.on(config(broker.addr(), &stub));
+    let mut configuration = config(broker.addr(), &stub);
+    configuration.environment.push(clock.environment());
     configuration.queues[0].endpoint = Some("http://queue.test".into());
     configuration.queues[0].extra += "\nallow_plain_http = true";
     configuration.environment.push(("HTTP_PROXY".into(), format!("http://{}", gate.addr)));
@@ -77,22 +78,22 @@ async fn world(tunnels: usize) -> (Mosquitto, SqsStub, Gate, ClockControl, Agent
     (broker, stub, gate, clock, agent)
 }
 
-fn sleep_six_minutes(clock: &ClockControl, stub: &SqsStub) {
+fn sleep_six_minutes(clock: &mut ClockControl, stub: &SqsStub) {
     let ms = SIX_MINUTES.as_millis() as i64;
-    clock.set(ms, ms, 0);
+    clock.move_to(ms, ms, 0).unwrap();
     stub.advance(SIX_MINUTES);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_resend_that_a_suspend_held_back_says_that_it_may_be_a_duplicate() {
-    let (broker, stub, mut gate, clock, mut agent) = world(1).await;
+    let (broker, stub, mut gate, mut clock, mut agent) = world(1).await;
     stub.faults().push(Fault::AcceptThenDrop, When::Next(1));
     let mut fleet = fleet(broker.addr(), 4, None);
     fleet.publish(4).await.unwrap();
     // The queue has them and its answer is lost. The resend is rendered, and waits for its tunnel.
     gate.until_asked(2).await;
     assert!(stub.counters(QUEUE).accepted > 0, "the first attempt was accepted");
-    sleep_six_minutes(&clock, &stub);
+    sleep_six_minutes(&mut clock, &stub);
     gate.permits.add_permits(100);
     let published = fleet.published();
     let delivered = arrived(&stub, &mut agent, &published).await;
@@ -102,12 +103,12 @@ async fn a_resend_that_a_suspend_held_back_says_that_it_may_be_a_duplicate() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_suspend_a_record_goes_over_a_new_connection_without_a_failed_attempt() {
-    let (broker, stub, mut gate, clock, mut agent) = world(100).await;
+    let (broker, stub, mut gate, mut clock, mut agent) = world(100).await;
     let mut fleet = fleet(broker.addr(), 1, None);
     fleet.publish(1).await.unwrap();
     drained(&mut agent, 1).await;
     assert_eq!(*gate.asked.borrow(), 1);
-    sleep_six_minutes(&clock, &stub);
+    sleep_six_minutes(&mut clock, &stub);
     fleet.publish(1).await.unwrap();
     let status = drained(&mut agent, 2).await;
     gate.until_asked(2).await;

@@ -10,7 +10,6 @@ use serde_json::Value;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tempfile::TempDir;
 use testkit::agent::{AgentConfig, AgentProcess, QueueTarget};
 use testkit::broker::Mosquitto;
 use testkit::checker::{Item, Published, Rules, Sending, judge_bare};
@@ -46,7 +45,6 @@ struct World {
     stub: SqsStub,
     broker: Mosquitto,
     clock: ClockControl,
-    _folder: TempDir,
 }
 
 impl World {
@@ -54,8 +52,7 @@ impl World {
         let (stub, broker) = (stub(), mosquitto().await);
         stub.create_queue(ANNEX, QueueOptions::fifo()).unwrap();
         let link = CuttingProxy::start(broker.addr()).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let clock = ClockControl::new(folder.path().join("clock")).unwrap();
+        let clock = ClockControl::new().unwrap();
         let mut config: AgentConfig = config(link.addr(), &stub);
         config.queues.push(QueueTarget::on_stub("annex", &stub, ANNEX));
         config.extra =
@@ -63,7 +60,7 @@ impl World {
         config.environment.push(clock.environment());
         let mut agent = AgentProcess::start(released(), config).await.unwrap();
         until_online(&mut agent).await;
-        World { agent, link, stub, broker, clock, _folder: folder }
+        World { agent, link, stub, broker, clock }
     }
 
     /// Waits until the status and the stub are as `done` says.
@@ -117,9 +114,8 @@ impl World {
 
     /// Today's agent on what is there, later than any resend is absorbed.
     async fn upgrade(&mut self) {
-        self.clock.wall_ms = LATER.as_millis() as i64;
-        self.clock.boottime_ms = LATER.as_millis() as u64;
-        self.clock.set().unwrap();
+        let ms = LATER.as_millis() as i64;
+        self.clock.move_to(ms, ms, 0).unwrap();
         self.stub.advance(LATER);
         self.stub.faults().clear();
         // In this order: what the link held back must not reach the broker now.

@@ -6,15 +6,16 @@
 use crate::{Error, Result};
 use std::fs;
 use std::path::PathBuf;
+use tempfile::TempDir;
 
-/// The clocks of one agent, and how long its syncs take.
-#[derive(Clone, Debug)]
+/// The clocks of one agent, and how long its syncs take. Its file is gone when dropped.
+#[derive(Debug)]
 pub struct ClockControl {
-    file: PathBuf,
+    folder: TempDir,
     /// Milliseconds added to the wall clock.
     pub wall_ms: i64,
     /// Milliseconds added to the time since boot.
-    pub boottime_ms: u64,
+    pub boottime_ms: i64,
     /// Number of the boot; 0: the machine's own.
     pub boot: u8,
     /// Milliseconds that each commit's sync takes longer.
@@ -22,24 +23,37 @@ pub struct ClockControl {
 }
 
 impl ClockControl {
-    /// Clocks that are not moved yet, by way of `file`.
-    pub fn new(file: PathBuf) -> Result<ClockControl> {
-        let clock = ClockControl { file, wall_ms: 0, boottime_ms: 0, boot: 0, sync_ms: 0 };
+    /// Clocks that are not moved yet.
+    pub fn new() -> Result<ClockControl> {
+        let folder = tempfile::tempdir().map_err(Error::io("making a folder for the clock"))?;
+        let clock = ClockControl { folder, wall_ms: 0, boottime_ms: 0, boot: 0, sync_ms: 0 };
         clock.set()?;
         Ok(clock)
     }
 
     /// The environment of the agent that is to read it.
     pub fn environment(&self) -> (String, String) {
-        ("TIDEGATE_RIG_CLOCK".into(), self.file.display().to_string())
+        ("TIDEGATE_RIG_CLOCK".into(), self.file().display().to_string())
+    }
+
+    /// Moves the clocks at once: by so many milliseconds from the real ones, into the boot of this number.
+    pub fn move_to(&mut self, wall_ms: i64, boottime_ms: i64, boot: u8) -> Result<()> {
+        (self.wall_ms, self.boottime_ms, self.boot) = (wall_ms, boottime_ms, boot);
+        self.set()
     }
 
     /// Puts what the fields say in force, at once.
     pub fn set(&self) -> Result<()> {
-        let what = || format!("writing {}", self.file.display());
-        let fresh = self.file.with_extension("new");
+        let file = self.file();
+        let what = || format!("writing {}", file.display());
+        // Renamed into place: the agent looks at any time.
+        let fresh = file.with_extension("new");
         let ClockControl { wall_ms, boottime_ms, boot, sync_ms, .. } = self;
         fs::write(&fresh, format!("{wall_ms} {boottime_ms} {boot} {sync_ms}\n")).map_err(Error::io(what()))?;
-        fs::rename(&fresh, &self.file).map_err(Error::io(what()))
+        fs::rename(&fresh, &file).map_err(Error::io(what()))
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("clock")
     }
 }

@@ -25,8 +25,7 @@ async fn messages_live(broker: &mut AnyBroker, kind: BrokerKind) {
 /// The disk is slow, so that the broker's window is full of what is not acknowledged when the agent dies. A broker that does
 /// not send it again has lost that much, and nothing else is missing.
 async fn a_kill_with_messages_unacknowledged(broker: &mut AnyBroker, kind: BrokerKind) {
-    let folder = tempfile::tempdir().unwrap();
-    let mut disk = ClockControl::new(folder.path().join("clock")).unwrap();
+    let mut disk = ClockControl::new().unwrap();
     let mut scene = Scene::set(broker, "killed", |config| config.environment.push(disk.environment())).await;
     scene.publish(0..MESSAGES / 2).await;
     scene.until_settled(MESSAGES as u64 / 2).await;

@@ -4,8 +4,8 @@ use crate::support::{
     LONG, QUEUE, assert_books, assert_understood, config, drained, fleet, lane, mosquitto, online, stub, until_online,
     until_remarked,
 };
-use std::fs;
 use testkit::checker::{Rules, judge};
+use testkit::clock_control::ClockControl;
 
 /// Hours in ms, for the moved clock.
 const HOURS: i64 = 3_600_000;
@@ -14,18 +14,17 @@ const HOURS: i64 = 3_600_000;
 /// started again; one message wakes it. Gives how many were evicted for their age.
 async fn after(moved: (i64, i64, u8)) -> u64 {
     let (mut stub, broker) = (stub(), mosquitto().await);
-    let clock = tempfile::NamedTempFile::new().unwrap();
-    fs::write(clock.path(), "0 0 0").unwrap();
+    let mut clock = ClockControl::new().unwrap();
     let mut configuration = config(broker.addr(), &stub);
     configuration.journal_extra = "max_age = \"1 h\"".into();
-    configuration.environment.push(("TIDEGATE_RIG_CLOCK".into(), clock.path().to_string_lossy().into_owned()));
+    configuration.environment.push(clock.environment());
     let mut agent = online(configuration).await;
     stub.close().await;
     let mut fleet = fleet(broker.addr(), 50, None);
     fleet.publish(300).await.unwrap();
     agent.wait_status("journaled", LONG, |s| lane(s, "waiting") == 300).await.unwrap();
     agent.kill().await.unwrap();
-    fs::write(clock.path(), format!("{} {} {}", moved.0, moved.1, moved.2)).unwrap();
+    clock.move_to(moved.0, moved.1, moved.2).unwrap();
     agent.spawn().unwrap();
     until_online(&mut agent).await;
     fleet.publish(1).await.unwrap();

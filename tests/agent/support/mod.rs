@@ -4,13 +4,11 @@ mod certificates;
 mod command;
 pub(crate) mod disk;
 mod flow;
-mod hands;
 mod publisher;
 
 pub(crate) use certificates::Authority;
 pub(crate) use command::{ask, get, said, tidegate};
 pub(crate) use flow::Flow;
-pub(crate) use hands::ClockControl;
 pub(crate) use publisher::{Publisher, end_session};
 pub(crate) use testkit::checker::adopt;
 
