@@ -71,7 +71,8 @@ async fn world(tunnels: usize) -> (Mosquitto, SqsStub, Gate, ClockControl, Agent
     let mut configuration = config(broker.addr(), &stub);
     configuration.environment.push(clock.environment());
     configuration.queues[0].endpoint = Some("http://queue.test".into());
-    configuration.queues[0].extra += "\nallow_plain_http = true";
+    // One flight: the next tunnel is the resend's, not that of what came a moment later.
+    configuration.queues[0].extra += "\nallow_plain_http = true\nmax_in_flight = 1";
     configuration.environment.push(("HTTP_PROXY".into(), format!("http://{}", gate.addr)));
     let mut agent = AgentProcess::start(PROGRAM, configuration).await.unwrap();
     until_online(&mut agent).await;
