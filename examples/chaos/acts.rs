@@ -150,7 +150,7 @@ impl World {
             Act::KillAgentOnFullDisk => {
                 let failed = self.fill_disk().await?;
                 self.agent.kill().await?;
-                self.disk.as_ref().map_or(Ok(()), SmallDisk::free)?;
+                self.disk.as_ref().map_or(Ok(()), SmallDisk::clear)?;
                 self.agent.spawn()?;
                 return Ok(failed);
             }
@@ -276,7 +276,7 @@ impl World {
     /// Fills the disk and waits until a commit fails on it.
     async fn fill_disk(&mut self) -> Result<u64> {
         let Some(disk) = &self.disk else { return Ok(0) };
-        disk.fill()?;
+        disk.fill(0)?;
         let failing = |s: &Value| s["journal"]["writer"]["state"] != "fine";
         Ok(u64::from(self.agent.wait_status("a failing commit", FILLED, failing).await.is_ok()))
     }

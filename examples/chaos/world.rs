@@ -202,7 +202,7 @@ impl World {
                 Undo::ThawUplink => self.uplink.black_hole(false),
                 Undo::OpenUplink => self.uplink.open()?,
                 Undo::Mend => self.mend()?,
-                Undo::FreeDisk => self.disk.as_ref().map_or(Ok(()), SmallDisk::free)?,
+                Undo::FreeDisk => self.disk.as_ref().map_or(Ok(()), SmallDisk::clear)?,
                 Undo::FastDisk => {
                     self.clock.sync_ms = 0;
                     self.clock.set()?;

@@ -1,10 +1,14 @@
-//! A full disk, for real: a small file system in memory, mounted where the journal lies and filled by another program.
+//! A small disk of its own, for real: a file system in memory, mounted where the journal lies, filled by another program or
+//! made read-only.
 
 use crate::{Error, Result, process};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// How long a mount may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A small file system in memory; gone when dropped. Needs root.
 #[derive(Debug)]
@@ -17,34 +21,47 @@ impl SmallDisk {
     pub async fn mount(folder: &Path, mib: u32) -> Result<SmallDisk> {
         fs::create_dir_all(folder).map_err(Error::io(format!("making {}", folder.display())))?;
         let (size, path) = (format!("size={mib}m,mode=0700"), folder.display().to_string());
-        let args = ["-t", "tmpfs", "-o", &size, "tidegate-tests", &path];
-        process::run("mount", &args, Duration::from_secs(10)).await?;
+        process::run("mount", &["-t", "tmpfs", "-o", &size, "tidegate-tests", &path], PATIENCE).await?;
         Ok(SmallDisk { folder: folder.to_owned() })
     }
 
-    /// Fills it to the last byte, as somebody else's file; gives how many bytes that took.
-    pub fn fill(&self) -> Result<u64> {
-        let path = self.folder.join("somebody-elses-file");
-        let mut file = File::options().create(true).append(true).open(&path).map_err(Error::io("filling the disk"))?;
-        let mut taken = 0;
-        for piece in [1 << 20, 4096, 1] {
-            loop {
-                match file.write_all(&vec![0; piece]) {
-                    Ok(()) => taken += piece as u64,
-                    Err(error) if error.kind() == ErrorKind::StorageFull => break,
-                    Err(error) => return Err(Error::io("filling the disk")(error)),
-                }
+    /// Makes it read-only, or writable again; refused while somebody has a file open for writing.
+    pub async fn read_only(&self, yes: bool) -> Result<()> {
+        let options = if yes { "remount,ro" } else { "remount,rw" };
+        process::run("mount", &["-o", options, &self.folder.display().to_string()], PATIENCE).await.map(drop)
+    }
+
+    /// Fills it with somebody else's file until no more than `but` bytes are free.
+    pub fn fill(&self, but: u64) -> Result<()> {
+        let mut file =
+            File::options().create(true).append(true).open(self.filling()).map_err(Error::io("filling the disk"))?;
+        // Piece by piece: others write, too.
+        let piece = vec![1; 64 << 10];
+        while self.free_bytes()? > but {
+            match file.write_all(&piece) {
+                Err(error) if error.kind() == ErrorKind::StorageFull => break,
+                written => written.map_err(Error::io("filling the disk"))?,
             }
         }
-        Ok(taken)
+        Ok(())
     }
 
     /// Takes away what [`SmallDisk::fill`] put there.
-    pub fn free(&self) -> Result<()> {
-        match fs::remove_file(self.folder.join("somebody-elses-file")) {
+    pub fn clear(&self) -> Result<()> {
+        match fs::remove_file(self.filling()) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("freeing the disk")(error)),
             _ => Ok(()),
         }
+    }
+
+    /// What is free for everybody.
+    pub fn free_bytes(&self) -> Result<u64> {
+        let facts = rustix::fs::statvfs(&self.folder).map_err(|error| Error::io("asking the disk")(error.into()))?;
+        Ok(facts.f_bavail * facts.f_frsize)
+    }
+
+    fn filling(&self) -> PathBuf {
+        self.folder.join("somebody-elses-file")
     }
 }
 

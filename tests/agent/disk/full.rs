@@ -1,6 +1,6 @@
 //! Others fill the disk, and free it again.
 
-use crate::support::disk::SmallDisk;
+use crate::support::disk::small_disk;
 use crate::support::{
     Flow, LONG, PROGRAM, QUEUE, arrived, assert_books, assert_clean, assert_understood, config, drained, fleet, lane,
     mosquitto, stub, until_online, until_remarked,
@@ -16,7 +16,7 @@ async fn a_disk_without_a_byte_left_costs_no_record() {
     let mut configuration = config(broker.addr(), &stub);
     configuration.journal_extra = "min_free = 0\non_full = \"stop\"".into();
     let mut agent = AgentProcess::prepare(PROGRAM, configuration).unwrap();
-    let Some(disk) = SmallDisk::mount(&agent.journal_path(), 40) else { return };
+    let Some(disk) = small_disk(&agent.journal_path(), 40).await else { return };
     agent.spawn().unwrap();
     until_online(&mut agent).await;
     until_remarked(&mut agent, &["lies in RAM"]).await;
@@ -25,7 +25,7 @@ async fn a_disk_without_a_byte_left_costs_no_record() {
     stub.close().await;
     let mut flow = Flow::start(fleet(broker.addr(), 50, Some(400.0)));
     flow.more(500).await;
-    disk.fill(0);
+    disk.fill(0).unwrap();
     let failing = |s: &Value| s["journal"]["writer"]["state"] == "failing" && s["journal"]["reserve"] == false;
     let status = agent.wait_status("a full disk", LONG, failing).await.unwrap();
     assert_books(&status);
@@ -35,8 +35,8 @@ async fn a_disk_without_a_byte_left_costs_no_record() {
     flow.more(500).await;
     let status = agent.wait_status("messages in hand", LONG, |s| s["intake"]["unacked_messages"].as_u64() > Some(0));
     let after = lane(&status.await.unwrap(), "appended");
-    println!("free {} bytes, appended {before}, later {after}", disk.free());
-    disk.clear();
+    println!("free {} bytes, appended {before}, later {after}", disk.free_bytes().unwrap());
+    disk.clear().unwrap();
     agent.wait_status("writing again", LONG, |s| s["journal"]["writer"]["state"] == "fine").await.unwrap();
     stub.open().unwrap();
     flow.more(200).await;
@@ -57,7 +57,7 @@ async fn on_a_full_disk_it_starts_and_drains() {
     let mut configuration = config(broker.addr(), &stub);
     configuration.journal_extra = "min_free = 0".into();
     let mut agent = AgentProcess::prepare(PROGRAM, configuration).unwrap();
-    let Some(disk) = SmallDisk::mount(&agent.journal_path(), 40) else { return };
+    let Some(disk) = small_disk(&agent.journal_path(), 40).await else { return };
     agent.spawn().unwrap();
     until_online(&mut agent).await;
     stub.close().await;
@@ -67,12 +67,12 @@ async fn on_a_full_disk_it_starts_and_drains() {
     agent.kill().await.unwrap();
     // The reserve, too, as if it had never been made.
     std::fs::remove_file(agent.journal_path().join("reserve")).unwrap();
-    disk.fill(0);
+    disk.fill(0).unwrap();
     agent.spawn().unwrap();
     stub.open().unwrap();
     let status = drained(&mut agent, 500).await;
     assert_eq!(lane(&status, "accepted"), 500);
-    disk.clear();
+    disk.clear().unwrap();
     fleet.publish(100).await.unwrap();
     let published = fleet.published();
     let delivered = arrived(&stub, &mut agent, &published).await;
@@ -86,16 +86,16 @@ async fn under_the_floor_stop_waits_for_space_and_goes_on_by_itself() {
     let mut configuration = config(broker.addr(), &stub);
     configuration.journal_extra = "min_free = \"8 MiB\"\non_full = \"stop\"".into();
     let mut agent = AgentProcess::prepare(PROGRAM, configuration).unwrap();
-    let Some(disk) = SmallDisk::mount(&agent.journal_path(), 40) else { return };
+    let Some(disk) = small_disk(&agent.journal_path(), 40).await else { return };
     agent.spawn().unwrap();
     until_online(&mut agent).await;
     let mut flow = Flow::start(fleet(broker.addr(), 50, Some(300.0)));
     flow.more(300).await;
-    disk.fill(4 << 20);
+    disk.fill(4 << 20).unwrap();
     let remark = until_remarked(&mut agent, &["journal.min_free", "nothing is acknowledged"]).await;
     println!("{remark}");
     flow.more(300).await;
-    disk.clear();
+    disk.clear().unwrap();
     flow.more(300).await;
     let published = flow.end().await.published();
     let delivered = arrived(&stub, &mut agent, &published).await;
@@ -111,7 +111,7 @@ async fn under_the_floor_the_oldest_go_counted_and_announced() {
     let mut configuration = config(broker.addr(), &stub);
     configuration.journal_extra = "min_free = \"8 MiB\"".into();
     let mut agent = AgentProcess::prepare(PROGRAM, configuration).unwrap();
-    let Some(disk) = SmallDisk::mount(&agent.journal_path(), 64) else { return };
+    let Some(disk) = small_disk(&agent.journal_path(), 64).await else { return };
     agent.spawn().unwrap();
     until_online(&mut agent).await;
     stub.close().await;
@@ -122,7 +122,7 @@ async fn under_the_floor_the_oldest_go_counted_and_announced() {
         let sent = fleet.published().confirmed() as u64;
         status = agent.wait_status("journaled", LONG, |s| lane(s, "appended") >= sent).await.unwrap();
     }
-    disk.fill(4 << 20);
+    disk.fill(4 << 20).unwrap();
     // What is free is asked once a second: the commits before that still fit.
     while lane(&status, "evicted") == 0 {
         fleet.publish(5).await.unwrap();
@@ -130,8 +130,8 @@ async fn under_the_floor_the_oldest_go_counted_and_announced() {
     }
     let remark = until_remarked(&mut agent, &["evicted at journal.min_free"]).await;
     println!("{remark}");
-    // However much the agent gives up, it is not enough here, and the status says so.
-    disk.fill(1 << 20);
+    // However much is given up, it is not enough here, and that is said.
+    disk.fill(1 << 20).unwrap();
     until_remarked(&mut agent, &["are free on the journal's disk", "journal.min_free"]).await;
     stub.open().unwrap();
     let published = fleet.published();

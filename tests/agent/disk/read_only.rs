@@ -1,7 +1,7 @@
 //! The disk turns read-only, at a start or in mid-stream: what is on it is drained, marked, and a restart in the same boot
 //! does not send it again. New messages stay with the broker until the disk can be written.
 
-use crate::support::disk::{BadDisk, SmallDisk};
+use crate::support::disk::{BadDisk, small_disk};
 use crate::support::{
     Flow, LONG, PROGRAM, QUEUE, arrived, assert_books, assert_understood, config, fleet, lane, mosquitto, online, stub,
     tail, until_remarked,
@@ -42,7 +42,7 @@ async fn a_read_only_disk_is_drained_once_over_restarts_and_takes_records_again_
     let mut configuration = config(broker.addr(), &stub);
     let runtime = with_runtime_folder(&mut configuration);
     let mut agent = AgentProcess::prepare(PROGRAM, configuration).unwrap();
-    let Some(disk) = SmallDisk::mount(&agent.journal_path(), 64) else { return };
+    let Some(disk) = small_disk(&agent.journal_path(), 64).await else { return };
     agent.spawn().unwrap();
     crate::support::until_online(&mut agent).await;
     stub.close().await;
@@ -51,7 +51,7 @@ async fn a_read_only_disk_is_drained_once_over_restarts_and_takes_records_again_
     agent.wait_status("a backlog", LONG, |s| lane(s, "waiting") == 2000).await.unwrap();
     agent.term(LONG).await.unwrap();
 
-    disk.read_only(true);
+    disk.read_only(true).await.unwrap();
     stub.open().unwrap();
     agent.spawn().unwrap();
     println!("{}", until_remarked(&mut agent, &["read-only", "drained", "stay with the broker"]).await);
@@ -81,7 +81,7 @@ async fn a_read_only_disk_is_drained_once_over_restarts_and_takes_records_again_
     agent.wait_status("nothing left", LONG, all).await.unwrap();
     assert_eq!(stub.counters(QUEUE).received, 2000, "a kill sends nothing again that was noted");
 
-    disk.read_only(false);
+    disk.read_only(false).await.unwrap();
     let published = fleet.published();
     let delivered = arrived(&stub, &mut agent, &published).await;
     let verdict = judge(&published, &delivered, Rules::FIFO);

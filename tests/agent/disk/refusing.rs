@@ -1,6 +1,6 @@
 //! The disk refuses: read-only, or with errors, at the start or in mid-stream.
 
-use crate::support::disk::{BadDisk, SmallDisk};
+use crate::support::disk::{BadDisk, small_disk};
 use crate::support::{
     Flow, LONG, PROGRAM, arrived, assert_clean, assert_understood, config, fleet, lane, mosquitto, online, stub,
     until_logged, until_online, until_remarked,
@@ -14,19 +14,19 @@ use testkit::checker::Rules;
 async fn on_a_read_only_disk_it_starts_says_so_and_opens_when_it_can() {
     let (stub, broker) = (stub(), mosquitto().await);
     let mut agent = AgentProcess::prepare(PROGRAM, config(broker.addr(), &stub)).unwrap();
-    let Some(disk) = SmallDisk::mount(&agent.journal_path(), 64) else { return };
+    let Some(disk) = small_disk(&agent.journal_path(), 64).await else { return };
     agent.spawn().unwrap();
     until_online(&mut agent).await;
     let mut fleet = fleet(broker.addr(), 20, None);
     fleet.publish(200).await.unwrap();
     agent.term(LONG).await.unwrap();
-    disk.read_only(true);
+    disk.read_only(true).await.unwrap();
     agent.spawn().unwrap();
     agent.wait_ready(LONG).await.unwrap();
     let remark = until_remarked(&mut agent, &["Read-only file system"]).await;
     println!("{remark}");
     fleet.publish(200).await.unwrap();
-    disk.read_only(false);
+    disk.read_only(false).await.unwrap();
     until_online(&mut agent).await;
     let published = fleet.published();
     let delivered = arrived(&stub, &mut agent, &published).await;

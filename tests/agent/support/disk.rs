@@ -1,68 +1,18 @@
-//! Disks that misbehave: a file system of its own that can be filled or made read-only, and a library that stands between
-//! the agent and its journal's files.
+//! Disks that misbehave: a small one that can be filled or made read-only, and a library that stands between the agent and
+//! its journal's files.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use testkit::agent::AgentConfig;
+use testkit::small_disk::SmallDisk;
 
-/// A small file system in memory, mounted for one test.
-pub(crate) struct SmallDisk {
-    path: PathBuf,
-}
-
-impl SmallDisk {
-    /// Mounts one of `mib` MiB at `path`, which is created. `None`, with the reason printed: we may not mount.
-    pub(crate) fn mount(path: &Path, mib: u32) -> Option<SmallDisk> {
-        fs::create_dir_all(path).unwrap();
-        let size = format!("size={mib}m,mode=0777");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "none"]).arg(path).output();
-        match mounted {
-            Ok(output) if output.status.success() => Some(SmallDisk { path: path.to_owned() }),
-            other => {
-                testkit::skipped(&format!("a file system of its own cannot be mounted here, run as root: {other:?}"));
-                None
-            }
-        }
-    }
-
-    /// Read-only, or not any more. Works while nobody has a file open for writing.
-    pub(crate) fn read_only(&self, yes: bool) {
-        let options = if yes { "remount,ro" } else { "remount,rw" };
-        let done = Command::new("mount").args(["-o", options]).arg(&self.path).status().unwrap();
-        assert!(done.success(), "{options}");
-    }
-
-    /// Fills all that is free, but for so many bytes, with a file of somebody else's.
-    pub(crate) fn fill(&self, but: u64) {
-        let mut file = fs::File::create(self.path.join("somebody-elses")).unwrap();
-        // Piece by piece: others write, too.
-        let piece = vec![1; 64 * 1024];
-        while free(&self.path) > but && file.write_all(&piece).is_ok() {}
-    }
-
-    /// Removes that file.
-    pub(crate) fn clear(&self) {
-        fs::remove_file(self.path.join("somebody-elses")).unwrap();
-    }
-
-    pub(crate) fn free(&self) -> u64 {
-        free(&self.path)
-    }
-}
-
-fn free(path: &Path) -> u64 {
-    let facts = rustix::fs::statvfs(path).unwrap();
-    facts.f_bavail * facts.f_frsize
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: the agent may still be at work in it.
-        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
-    }
+/// A small disk of its own at `path`, or nothing where we may not mount: the test is skipped.
+pub(crate) async fn small_disk(path: &Path, mib: u32) -> Option<SmallDisk> {
+    let mounted = SmallDisk::mount(path, mib).await;
+    let why = |error| testkit::skipped(&format!("a small disk cannot be mounted here, run as root: {error}"));
+    mounted.map_err(why).ok()
 }
 
 /// Orders for the library between one agent and its journal; `tests/agent/support/bad_disk.c` says how it works.
