@@ -23,7 +23,8 @@ mod run;
 mod total;
 mod world;
 
-use options::{Asked, Options};
+use clap::Parser;
+use options::Options;
 use run::Outcome;
 use std::path::Path;
 use std::process::ExitCode;
@@ -37,17 +38,7 @@ use world::Setting;
 const BROKEN: u8 = 3;
 
 fn main() -> ExitCode {
-    let options = match options::parse(std::env::args().skip(1)) {
-        Ok(Asked::Run(options)) => options,
-        Ok(Asked::Help) => {
-            println!("{}", options::HELP);
-            return ExitCode::SUCCESS;
-        }
-        Err(wrong) => {
-            eprintln!("chaos: {wrong}\n\n{}", options::HELP);
-            return ExitCode::from(2);
-        }
-    };
+    let options = Options::parse();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -21,11 +21,12 @@ mod screen;
 mod summary;
 mod watch;
 
+use clap::Parser;
 use failure::Failure;
-use options::{Asked, Options};
+use options::Options;
 use scene::Scene;
 use screen::Screen;
-use std::io::{Write, stderr, stdout};
+use std::io::{Write, stderr};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -35,18 +36,7 @@ const BROKEN: u8 = 3;
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
-    // No user is left to tell when the terminal is gone.
-    let options = match options::parse(std::env::args().skip(1)) {
-        Ok(Asked::Run(options)) => options,
-        Ok(Asked::Help) => {
-            let _ = writeln!(stdout(), "{}", options::HELP);
-            return ExitCode::SUCCESS;
-        }
-        Err(wrong) => {
-            let _ = writeln!(stderr(), "demo: {wrong}\n\n{}", options::HELP);
-            return ExitCode::from(2);
-        }
-    };
+    let options = Options::parse();
     let outcome = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime.block_on(run(&options)),
         Err(error) => Err(Failure::new(format!("the system refuses to start threads: {error}"), "free memory")),
@@ -56,6 +46,7 @@ fn main() -> ExitCode {
         Ok(Some(false)) => ExitCode::FAILURE,
         Ok(None) => ExitCode::from(INTERRUPTED),
         Err(failure) => {
+            // Nobody is left to tell when the terminal is gone.
             let _ = writeln!(stderr(), "demo: {failure}");
             ExitCode::from(BROKEN)
         }

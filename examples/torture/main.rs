@@ -30,12 +30,13 @@ mod session;
 mod tally;
 mod world;
 
+use clap::Parser;
 use expected::Expected;
 use kept::Of;
 use life::{End, Lives};
 use load::Plan;
 use marks::Recorded;
-use options::{Asked, Options, Sabotage};
+use options::{Options, Sabotage};
 use power_cut::{Device, Disk};
 use std::io::{Write, stderr, stdout};
 use std::path::Path;
@@ -51,17 +52,7 @@ const CUTS_PER_RUN: u64 = 25;
 const TOLD: usize = 5;
 
 fn main() -> ExitCode {
-    let options = match options::parse(std::env::args().skip(1)) {
-        Ok(Asked::Run(options)) => options,
-        Ok(Asked::Help) => {
-            let _ = writeln!(stdout(), "{}", options::HELP);
-            return ExitCode::SUCCESS;
-        }
-        Err(wrong) => {
-            let _ = writeln!(stderr(), "torture: {wrong}\n\n{}", options::HELP);
-            return ExitCode::from(2);
-        }
-    };
+    let options = Options::parse();
     match options.sabotage {
         Some(Sabotage::StockFlush) => {
             tidegate::failpoints::arm(tidegate::failpoints::Failpoint::StockFlush);
@@ -87,7 +78,7 @@ fn torture(options: &Options) -> Result<Tally, String> {
     let folder =
         tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).map_err(|error| error.to_string())?;
     let mut tally = Tally::default();
-    let (first, last) = options.cut.map_or((0, options.cuts), |cut| (cut, cut + 1));
+    let (first, last) = options.cut.map_or((0, options.cuts.max(1)), |cut| (cut, cut + 1));
     for run in first / CUTS_PER_RUN..last.div_ceil(CUTS_PER_RUN) {
         let plan = Plan::draw(mix(options.seed, run), options.sabotage == Some(Sabotage::NoDirSync));
         let kept = options.cut.and_then(|_| kept::load(options.seed, Of::Run(run)));
@@ -149,7 +140,7 @@ fn cut_run(
         let mut random = Random::seeded(mix(options.seed ^ 0x5eed, number));
         let device = if number.is_multiple_of(2) { Device::Plain } else { Device::Volatile };
         let moment = phase::moment(recorded, &phases, &mut random);
-        Cut { number, device: options.device.unwrap_or(device), moment, random }
+        Cut { number, device: options.device.only().unwrap_or(device), moment, random }
     };
     let mut cuts: Vec<Cut> = numbers.map(draw).collect();
     cuts.sort_by_key(|cut| cut.moment);

@@ -1,42 +1,65 @@
-//! The command line: few flags, read by hand; what is not known is refused.
+//! The command line.
 
+use clap::ValueEnum;
 use power_cut::Device;
 use testkit::random::fresh_seed;
-use tidegate::failpoints::Failpoint as Rigged;
 
-/// What `--help` prints, and every refusal.
-pub(crate) const HELP: &str = "\
-torture: the journal under load, cut off from its power at any moment of it, over and over, on a disk that is modelled.
+const AFTER_HELP: &str = "\
+Exit status:
+  0  no promise broken, or the sabotage caught as often as it must be
+  1  not so
+  2  wrong command line
+  3  no verdict
 
-  --cuts N         how many cuts (default 1000)
-  --seed N         what is done and cut; default: another one each time, printed at the end
-  --cut K          only cut number K of this seed, and what it breaks in full
-  --device WHAT    plain, volatile (a cache that a cut empties), or both in turn (default)
-  --sabotage NAME  stock-flush, no-dir-sync, cursor-first, forged-frame, stale-slot or
-                   forget-holes: the run must catch it
+A failing run's trace is kept in target/torture, and --seed with --cut
+takes it from there: threads do not run twice in the same order.";
 
-Exit status: 0 no promise broken, or the sabotage caught as often as it must be; 1 otherwise; 2 wrong command line;
-3 no verdict. A failing run's trace is kept in target/torture, and --seed with --cut takes it from there: threads do not
-run twice in the same order.";
-
-/// What the command line asks for.
-pub(crate) enum Asked {
-    Run(Options),
-    Help,
-}
-
-/// How to run.
-#[derive(Clone, Copy)]
+/// The journal under load, cut off from its power at any moment of it, over and over, on a disk that is modelled.
+#[derive(clap::Parser, Clone, Copy)]
+#[command(name = "torture", bin_name = "cargo run --release --example torture --", after_help = AFTER_HELP)]
+#[command(args_override_self = true)]
 pub(crate) struct Options {
+    /// Cut the power so many times.
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
     pub(crate) cuts: u64,
+    /// Draw what is done and cut from N [default: a new one, printed].
+    #[arg(long, value_name = "N", default_value_t = fresh_seed(), hide_default_value = true)]
     pub(crate) seed: u64,
+    /// Play only cut K of this seed, and tell what it breaks in full.
+    #[arg(long, value_name = "K")]
     pub(crate) cut: Option<u64>,
-    pub(crate) device: Option<Device>,
+    /// Model this kind of disk.
+    #[arg(long, value_name = "WHAT", default_value = "both")]
+    pub(crate) device: Devices,
+    /// Put a fault in; the run must catch it.
+    #[arg(long, value_name = "NAME")]
     pub(crate) sabotage: Option<Sabotage>,
 }
 
+/// The disks of a run.
+#[derive(ValueEnum, Clone, Copy)]
+pub(crate) enum Devices {
+    /// Without a cache.
+    Plain,
+    /// With a cache that a cut empties.
+    Volatile,
+    /// Both in turn.
+    Both,
+}
+
+impl Devices {
+    /// The one device of all cuts; `None`: both in turn.
+    pub(crate) fn only(self) -> Option<Device> {
+        match self {
+            Devices::Plain => Some(Device::Plain),
+            Devices::Volatile => Some(Device::Volatile),
+            Devices::Both => None,
+        }
+    }
+}
+
 /// A fault put in on purpose.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Sabotage {
     /// `sync_file_range` answers as a kernel does, so that sled's own flush is all there is.
     StockFlush,
@@ -53,15 +76,9 @@ pub(crate) enum Sabotage {
 }
 
 impl Sabotage {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Sabotage::StockFlush => "stock-flush",
-            Sabotage::NoDirSync => "no-dir-sync",
-            Sabotage::CursorFirst => Rigged::CursorFirst.name(),
-            Sabotage::ForgedFrame => Rigged::ForgedFrame.name(),
-            Sabotage::StaleSlot => Rigged::StaleSlot.name(),
-            Sabotage::ForgetHoles => Rigged::ForgetHoles.name(),
-        }
+    /// Its name on a command line.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
     /// The least share of cuts of a device that must fail, in percent: what sled as it comes was measured to lose. `None`:
@@ -73,50 +90,4 @@ impl Sabotage {
             _ => None,
         }
     }
-}
-
-/// Reads the arguments; an error says which one is wrong, and why.
-pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
-    let mut options = Options { cuts: 1_000, seed: fresh_seed(), cut: None, device: None, sabotage: None };
-    while let Some(flag) = arguments.next() {
-        let mut value = || arguments.next().ok_or_else(|| format!("{flag} needs a value after it"));
-        match &*flag {
-            "-h" | "--help" => return Ok(Asked::Help),
-            "--cuts" => options.cuts = number(&flag, &value()?)?.max(1),
-            "--seed" => options.seed = number(&flag, &value()?)?,
-            "--cut" => options.cut = Some(number(&flag, &value()?)?),
-            "--device" => options.device = device(&value()?)?,
-            "--sabotage" => options.sabotage = Some(sabotage(&value()?)?),
-            _ => return Err(format!("'{flag}' is not known")),
-        }
-    }
-    Ok(Asked::Run(options))
-}
-
-fn number(flag: &str, text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| format!("{flag} takes a whole number, not '{text}'"))
-}
-
-fn device(text: &str) -> Result<Option<Device>, String> {
-    match text {
-        "plain" => Ok(Some(Device::Plain)),
-        "volatile" => Ok(Some(Device::Volatile)),
-        "both" => Ok(None),
-        _ => Err(format!("--device takes plain, volatile or both, not '{text}'")),
-    }
-}
-
-fn sabotage(text: &str) -> Result<Sabotage, String> {
-    let all = [
-        Sabotage::StockFlush,
-        Sabotage::NoDirSync,
-        Sabotage::CursorFirst,
-        Sabotage::ForgedFrame,
-        Sabotage::StaleSlot,
-        Sabotage::ForgetHoles,
-    ];
-    let named = all.into_iter().find(|sabotage| sabotage.name() == text);
-    named.ok_or_else(|| {
-        format!("--sabotage takes stock-flush, no-dir-sync, cursor-first, forged-frame, stale-slot or forget-holes, not '{text}'")
-    })
 }
