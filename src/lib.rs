@@ -6,7 +6,7 @@
 //!              └─ ack once durable ─┘  └─ trim ─┘   only once SQS accepted
 //! ```
 //!
-//! A module imports only from modules that are above it here, in another paragraph (`tests/tidy/layers.rs`).
+//! A module imports only from modules that stand above it here, in another paragraph (`tests/house_rules/layers.rs`).
 #![forbid(unsafe_code)]
 
 // Positions, counts and times are 64 bits wide on every target, and shared between threads.

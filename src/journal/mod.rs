@@ -15,7 +15,7 @@
 //! On disk: `format`, `lock`, `state` ([`checkpoint`]), `log/gen-…/` ([`log`], [`generation`]), `quarantine/`, `aside/`,
 //! `reserve` ([`disk::reserve`]).
 //!
-//! The modules below are layers: `tests/tidy/layers.rs` has their order, and lets none import from one above it.
+//! The modules below are layers: `tests/house_rules/layers.rs` has their order, and lets none import from one above it.
 
 pub(crate) mod checkpoint;
 pub(crate) mod disk;

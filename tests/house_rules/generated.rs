@@ -1,4 +1,5 @@
-//! Documents that are made of the code: `TIDEGATE_WRITE_DOCS=1 cargo test --test tidy generated` writes them, a plain run compares.
+//! Documents that are made of the code: `TIDEGATE_WRITE_DOCS=1 cargo test --test house_rules generated` writes them, a plain run
+//! compares.
 
 use super::{root, text};
 use std::fs;
@@ -11,7 +12,7 @@ fn held(path: &str, made: &str) {
     }
     assert!(
         text(path) == made,
-        "{path} is not what the code says: TIDEGATE_WRITE_DOCS=1 cargo test --test tidy generated"
+        "{path} is not what the code says: TIDEGATE_WRITE_DOCS=1 cargo test --test house_rules generated"
     );
 }
 
