@@ -20,8 +20,6 @@ mod sections;
 mod syntax;
 
 #[cfg(test)]
-mod mistakes;
-#[cfg(test)]
 mod tests;
 
 pub use broker::BrokerAddress;

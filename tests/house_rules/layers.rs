@@ -117,7 +117,7 @@ fn an_import_against_the_order_is_seen() {
     assert_eq!(wrong("src/config/queue_url.rs", "use crate::sqs::limits::ID_CHARS;"), 1);
     assert_eq!(wrong("src/journal/disk/mod.rs", "    let how = crate::sqs::x();"), 1, "beside it");
     assert_eq!(wrong("src/sqs/mod.rs", "use crate::config::QueueConfig;"), 0);
-    assert_eq!(wrong("src/config/tests.rs", "use crate::sqs::limits::ID_CHARS;"), 0, "a test");
+    assert_eq!(wrong("src/config/tests/mod.rs", "use crate::sqs::limits::ID_CHARS;"), 0, "a test");
     assert_eq!(wrong("src/topic.rs", "// crate::sqs"), 0, "a comment");
 }
 

@@ -1,5 +1,7 @@
 //! What a configuration means once it is right: defaults, overrides, paths, and the shipped file against the code.
 
+mod error_texts;
+
 use super::*;
 use crate::record::identity::Grouping;
 use std::collections::BTreeSet;
