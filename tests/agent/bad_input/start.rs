@@ -1,14 +1,13 @@
 //! What is wrong when the agent starts: its configuration, its journal.
 
+use crate::support::disk::small_disk;
 use crate::support::{
     LONG, PROGRAM, arrived, assert_clean, config, drained, fleet, mosquitto, online, plain, stub, until_online,
     until_remarked,
 };
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use testkit::agent::AgentProcess;
 use testkit::checker::Rules;
 
@@ -130,10 +129,7 @@ async fn a_journal_folder_that_cannot_be_used_is_said_and_tried_again() {
 async fn a_full_and_a_read_only_disk_hold_messages_back_and_lose_none() {
     let (stub, broker) = (stub(), mosquitto().await);
     let mut agent = AgentProcess::prepare(PROGRAM, config(broker.addr(), &stub)).unwrap();
-    let Some(disk) = Disk::mount(agent.journal_path()) else {
-        println!("NOT RUN: to mount a small file system needs root");
-        return;
-    };
+    let Some(disk) = small_disk(&agent.journal_path(), 16).await else { return };
     agent.spawn().unwrap();
     until_online(&mut agent).await;
     until_remarked(&mut agent, &["lies in RAM", "journal.path"]).await;
@@ -141,60 +137,27 @@ async fn a_full_and_a_read_only_disk_hold_messages_back_and_lose_none() {
     fleet.publish(50).await.unwrap();
     drained(&mut agent, 50).await;
 
-    disk.fill();
+    disk.fill(0).unwrap();
     fleet.publish(400).await.unwrap();
     let remark = until_remarked(&mut agent, &["journal cannot be written"]).await;
     println!("{remark}");
     let status = agent.status().await.unwrap();
     assert!(status["intake"]["unacked_messages"].as_u64() > Some(0), "{status:#}");
-    disk.free();
+    disk.clear().unwrap();
     drained(&mut agent, 450).await;
 
     assert!(agent.term(LONG).await.unwrap().success());
-    disk.remount("ro");
+    disk.read_only(true).await.unwrap();
     agent.spawn().unwrap();
     let remark = until_remarked(&mut agent, &["journal", "Read-only file system"]).await;
     println!("{remark}");
     fleet.publish(50).await.unwrap();
-    disk.remount("rw");
+    disk.read_only(false).await.unwrap();
     until_online(&mut agent).await;
     let published = fleet.published();
     let delivered = arrived(&stub, &mut agent, &published).await;
     assert_clean(&published, &delivered, Rules::FIFO, &agent);
     agent.kill().await.unwrap();
-}
-
-/// A small file system of our own; unmounted when dropped.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount(at: PathBuf) -> Option<Disk> {
-        fs::create_dir(&at).unwrap();
-        let disk = Disk(at);
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "none"]).arg(&disk.0).status();
-        mounted.is_ok_and(|status| status.success()).then_some(disk)
-    }
-
-    fn remount(&self, how: &str) {
-        let status = Command::new("mount").args(["-o", &format!("remount,{how}")]).arg(&self.0).status().unwrap();
-        assert!(status.success(), "remount,{how}");
-    }
-
-    fn fill(&self) {
-        let mut file = fs::File::create(self.0.join("filler")).unwrap();
-        while file.write_all(&[0; 4096]).is_ok() {}
-    }
-
-    fn free(&self) {
-        fs::remove_file(self.0.join("filler")).unwrap();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazily: an agent that a failing test leaves behind still has files open.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).stderr(std::process::Stdio::null()).status();
-    }
 }
 
 /// Every file below a folder with its bytes.
