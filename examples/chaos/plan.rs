@@ -277,7 +277,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn a_seed_gives_one_plan_and_any_round_of_seeds_in_a_row_sees_every_class() {
+    fn a_seed_fixes_its_plan_and_rounds_see_every_class() {
         for start in 0..50 {
             assert_eq!(plan(start, true, None), plan(start, true, None));
             let dealt: BTreeSet<usize> =
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_disk_to_fill_nothing_that_needs_one_is_dealt() {
+    fn without_a_disk_no_fault_that_needs_one_is_dealt() {
         assert!((0..20).flat_map(|seed| plan(seed, false, None).steps).all(|step| !CLASSES[step.class].needs_disk));
     }
 }

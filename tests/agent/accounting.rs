@@ -40,7 +40,7 @@ async fn the_books_balance_at_every_look_through_kills_and_faults() {
 
 /// The smallest journal, a queue that is away, and more than it can hold: the oldest go, counted and announced.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn evicted_records_are_counted_and_announced_and_the_rest_arrives_in_order() {
+async fn evicted_records_are_announced_and_the_rest_arrives_in_order() {
     let (mut stub, broker) = (stub(), mosquitto().await);
     let mut configuration = config(broker.addr(), &stub);
     configuration.journal_extra = "max_bytes = \"16 MiB\"".into();
@@ -128,7 +128,7 @@ async fn killed_between_eviction_and_gap_record(sabotage: Option<&str>) -> (usiz
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kill_between_an_eviction_and_its_gap_record_loses_no_announcement() {
+async fn a_kill_before_the_gap_record_loses_no_announcement() {
     let (evicted, verdict) = killed_between_eviction_and_gap_record(None).await;
     assert_eq!(verdict.holes, 0, "{verdict:?}");
     // What was on its way when it was evicted may have arrived nevertheless.
@@ -167,7 +167,7 @@ async fn a_quarantined_record_is_announced_and_its_group_goes_on() {
 
 /// A queue of plain payloads gets no gap records unless its configuration asks for them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_raw_queue_gets_gap_records_only_when_it_asks_for_them() {
+async fn a_raw_queue_gets_gap_records_only_on_request() {
     for (asked, told) in [("", 0), ("\ngap_records = true", 1)] {
         let (stub, broker) = (stub(), mosquitto().await);
         let mut configuration = config(broker.addr(), &stub);

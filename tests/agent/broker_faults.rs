@@ -30,7 +30,7 @@ async fn a_broker_restarted_in_mid_stream_costs_nothing() {
 
 /// Each kill puts the broker back to its last save: it sends again what was acknowledged after it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_killed_in_mid_delivery_sends_again_and_every_record_is_recognised() {
+async fn redeliveries_of_a_killed_broker_are_all_recognised() {
     // Saved when told alone: what it saves by itself in between would bring less again.
     let options = MosquittoOptions { autosave_after_changes: Some(1_000_000), ..MosquittoOptions::default() };
     let (stub, mut broker) = (stub(), Mosquitto::start(&options).await.unwrap());
@@ -77,7 +77,7 @@ async fn the_agent_may_be_up_before_its_broker() {
 /// Cuts between broker and agent: unacknowledged messages come again with DUP. Records with a key are recognised
 /// whatever happens; what has none may come twice only if it says so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn redeliveries_after_cuts_are_recognised_with_a_key_and_marked_without_one() {
+async fn redeliveries_after_cuts_are_recognised_by_key_or_marked() {
     const PLAIN: usize = 600;
     let (stub, broker) = (stub(), mosquitto().await);
     let proxy = CuttingProxy::start(broker.addr()).unwrap();

@@ -35,7 +35,7 @@ fn profiles_are_listed_shown_and_found_by_their_slips() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_policy_names_the_queue_and_a_wrong_key_is_refused() {
+async fn policy_names_the_queue_and_refuses_a_wrong_key() {
     let stub = stub();
     let agent = prepared(config("127.0.0.1:1".parse().unwrap(), &stub));
     let (policy, hint, code) = tidegate(&agent, &["policy"]).await;
@@ -47,7 +47,7 @@ async fn the_policy_names_the_queue_and_a_wrong_key_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_download_is_imported_closed_to_others_and_its_secret_is_never_shown() {
+async fn an_imported_download_is_private_and_its_secret_hidden() {
     let stub = stub();
     let agent = prepared(config("127.0.0.1:1".parse().unwrap(), &stub));
     let (download, place) = (agent.folder().join("rootkey.csv"), agent.folder().join("keys/c.csv"));
@@ -135,7 +135,7 @@ async fn the_brokers_next_message_is_explained_beside_the_running_agent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn check_walks_the_whole_way_beside_the_agent_and_sends_only_when_asked() {
+async fn check_beside_an_agent_sends_only_when_asked() {
     let (broker, stub) = (mosquitto().await, stub());
     let mut agent = online(config(broker.addr(), &stub)).await;
     let mut publisher = Publisher::new(broker.addr());
@@ -183,7 +183,7 @@ async fn with_fault(stub: &SqsStub, agent: &AgentProcess, fault: Fault) -> Strin
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_fault_of_the_queue_has_its_own_line_and_remedy() {
+async fn each_queue_fault_has_its_own_line_and_remedy() {
     let (broker, mut stub) = (mosquitto().await, stub());
     let agent = prepared(config(broker.addr(), &stub));
     for (code, status, says) in [
@@ -206,7 +206,7 @@ async fn each_fault_of_the_queue_has_its_own_line_and_remedy() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_fault_on_this_side_has_its_own_line_and_remedy() {
+async fn each_local_fault_has_its_own_line_and_remedy() {
     let stub = stub();
     let mut configuration = config("127.0.0.1:1".parse().unwrap(), &stub);
     configuration.queues[0].key = AccessKey::agent();
@@ -240,7 +240,7 @@ async fn each_fault_on_this_side_has_its_own_line_and_remedy() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn init_looks_at_the_broker_and_writes_what_loads_and_overwrites_nothing_unasked() {
+async fn init_writes_a_valid_configuration_and_overwrites_nothing_unasked() {
     let (broker, folder) = (mosquitto().await, tempfile::tempdir().unwrap());
     let file = folder.path().join("etc/tidegate.toml");
     let url = "https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo";
@@ -297,7 +297,7 @@ async fn init_looks_at_the_broker_and_writes_what_loads_and_overwrites_nothing_u
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bundle_has_what_helps_and_no_secret_wherever_one_was_planted() {
+async fn a_bundle_holds_what_helps_and_no_planted_secret() {
     let (broker, stub) = (mosquitto().await, stub());
     let mut configuration = config(broker.addr(), &stub);
     let passwords = tempfile::tempdir().unwrap();

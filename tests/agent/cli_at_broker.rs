@@ -24,7 +24,7 @@ fn init(file: &std::path::Path, broker: &str, more: &[&str]) -> (String, String,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_the_broker_takes_the_users_name_for_the_client_id_no_guest_touches_what_waits() {
+async fn no_guest_touches_waiting_messages_where_usernames_are_client_ids() {
     let stub = stub();
     let users = ["gw", "sensors"].map(|user| (user.to_owned(), "right".to_owned())).to_vec();
     // The setting is a listener's: the agent's, beside the one of the sensors.
@@ -65,7 +65,7 @@ async fn where_the_broker_takes_the_users_name_for_the_client_id_no_guest_touche
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn init_listens_to_the_running_agent_whose_file_it_is_to_replace() {
+async fn init_asks_the_running_agent_whose_file_it_replaces() {
     let (broker, stub) = (mosquitto().await, stub());
     let mut agent = online(config(broker.addr(), &stub)).await;
     let (file, at) = (agent.config_path(), format!("mqtt://localhost:{}", broker.addr().port()));

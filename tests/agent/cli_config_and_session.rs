@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use testkit::agent::AgentProcess;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_configuration_is_shown_whole_and_compared_with_defaults_files_and_the_running_agent() {
+async fn config_shows_all_and_compares_with_the_running_agent() {
     let (broker, stub) = (mosquitto().await, stub());
     let agent = online(config(broker.addr(), &stub)).await;
     let (shown, error, code) = tidegate(&agent, &["config", "show"]).await;
@@ -39,7 +39,7 @@ async fn a_configuration_is_shown_whole_and_compared_with_defaults_files_and_the
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_brokers_session_is_ended_only_when_no_agent_needs_it() {
+async fn the_session_is_ended_only_when_no_agent_needs_it() {
     let (broker, stub) = (mosquitto().await, stub());
     let mut agent = online(config(broker.addr(), &stub)).await;
     let (_, error, code) = tidegate(&agent, &["forget-session"]).await;
@@ -59,7 +59,7 @@ async fn the_brokers_session_is_ended_only_when_no_agent_needs_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_the_lan_the_page_opens_to_the_token_alone_and_shows_payloads_only_when_told_to() {
+async fn on_the_lan_the_page_opens_only_with_the_token() {
     let (broker, stub) = (mosquitto().await, stub());
     let agent = AgentProcess::prepare(PROGRAM, config(broker.addr(), &stub)).unwrap();
     let token = "a-token-of-some-length";

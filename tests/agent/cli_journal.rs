@@ -20,7 +20,7 @@ fn lines(text: &str) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_waits_is_listed_shown_verified_and_exported_with_and_without_an_agent() {
+async fn waiting_records_are_shown_with_and_without_an_agent() {
     let (broker, stub) = (mosquitto().await, stub());
     let mut agent = online(config(broker.addr(), &stub)).await;
     let mut fleet = fleet(broker.addr(), 5, None);
@@ -117,7 +117,7 @@ fn hopeless() -> Fault {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_quarantined_is_requeued_marked_or_dropped_with_and_without_an_agent() {
+async fn quarantined_records_are_handled_with_and_without_an_agent() {
     let (broker, stub) = (mosquitto().await, stub());
     let mut agent = online(config(broker.addr(), &stub)).await;
     let mut publisher = Publisher::new(broker.addr());

@@ -42,7 +42,7 @@ async fn online_by(clock: &ClockControl, broker: &Mosquitto, stub: &SqsStub) -> 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn booted_in_1970_it_delivers_and_dates_nothing_until_the_clock_is_right() {
+async fn in_1970_it_delivers_undated_until_the_clock_is_right() {
     let (mut stub, broker) = (stub(), mosquitto().await);
     let mut clock = ClockControl::new().unwrap();
     clock.move_to(100_000_000 - now_ms(), 0, 0).unwrap();
@@ -81,7 +81,7 @@ async fn booted_in_1970_it_delivers_and_dates_nothing_until_the_clock_is_right()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_the_clock_does_while_it_runs_or_is_killed_nothing_is_lost_doubled_or_reordered() {
+async fn clock_jumps_and_kills_lose_double_and_reorder_nothing() {
     let (stub, broker) = (stub(), mosquitto().await);
     let mut clock = ClockControl::new().unwrap();
     clock.move_to(10 * YEAR_MS, 0, 0).unwrap();

@@ -80,7 +80,7 @@ async fn two_copies(machines: [Option<&str>; 2]) -> [String; 2] {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn copies_that_nothing_tells_apart_lose_none_of_each_others_readings() {
+async fn indistinguishable_copies_lose_none_of_each_others_readings() {
     let [one, two] = two_copies([None, None]).await;
     assert_eq!(one, two, "no evidence keeps the id");
     let [one, two] = two_copies([Some("board-alike-1"), Some("board-alike-1")]).await;
@@ -88,14 +88,14 @@ async fn copies_that_nothing_tells_apart_lose_none_of_each_others_readings() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_copy_on_another_board_goes_on_under_an_id_of_its_own() {
+async fn a_copy_on_another_board_gets_its_own_id() {
     let [one, two] = two_copies([Some("board-one-1"), Some("board-two-2")]).await;
     assert_ne!(one, two);
 }
 
 /// A boot without the network card, or without whatever else tells the machine: no copy, and nothing comes twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_boot_that_tells_nothing_of_the_machine_is_no_copy() {
+async fn a_boot_without_marks_of_the_machine_is_no_copy() {
     let (stub, broker) = (stub(), mosquitto().await);
     let (known, silent) = (machine(Some("board-one-1")), machine(None));
     let mut agent = AgentProcess::start(PROGRAM, gateway("roof", broker.addr(), &stub, known.path())).await.unwrap();

@@ -14,7 +14,7 @@ const MESSAGES: usize = 10_000;
 const DEVICES: usize = 100;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_published_arrives_once_and_in_order_between_embedded_peers() {
+async fn between_embedded_peers_messages_arrive_once_and_in_order() {
     let stub = SqsStub::start(StubOptions::default()).unwrap();
     let broker = EmbeddedBroker::start(EmbeddedOptions::default()).await.unwrap();
     let target = QueueTarget::on_stub("main", &stub, "site.fifo");
@@ -28,7 +28,7 @@ async fn what_is_published_arrives_once_and_in_order_between_embedded_peers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_messages_reach_a_fifo_queue_once_and_in_order_with_two_permissions() {
+async fn two_permissions_deliver_ten_thousand_messages_once_in_order() {
     through_real_peers("site.fifo", &QueueOptions::fifo(), Rules::FIFO).await;
 }
 

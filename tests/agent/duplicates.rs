@@ -126,20 +126,20 @@ async fn try_at(minutes: u64, between: Between) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn resumed_in_the_same_process_the_marks_are_where_the_window_may_have_passed() {
+async fn resends_in_one_process_are_marked_beyond_the_window() {
     let tries = [1, 3, 4, 6].map(|minutes| try_at(minutes, Between::Nothing));
     futures_util::future::join_all(tries).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn resumed_after_a_kill_the_marks_are_where_the_window_may_have_passed() {
+async fn resends_after_a_kill_are_marked_beyond_the_window() {
     let tries = [1, 3, 4, 6].map(|minutes| try_at(minutes, Between::Kill));
     futures_util::future::join_all(tries).await;
 }
 
 /// The agent cannot know how long a reboot took: all say so, also within the window.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn resumed_after_a_reboot_all_say_so_even_within_the_window() {
+async fn resends_after_a_reboot_are_all_marked() {
     let tries = [1, 3, 4, 6].map(|minutes| try_at(minutes, Between::Reboot));
     futures_util::future::join_all(tries).await;
 }

@@ -57,7 +57,7 @@ fn readings() -> Vec<(String, Vec<u8>)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn equal_states_relays_and_counters_that_start_over_are_no_repeats() {
+async fn equal_states_relays_and_restarted_counters_are_no_repeats() {
     let (broker, stub) = (mosquitto().await, stub());
     let mut config = config(broker.addr(), &stub);
     config.queues[0].extra = "body = \"raw\"".to_owned();

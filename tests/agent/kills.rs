@@ -26,14 +26,14 @@ async fn twenty_kills_behind_mosquitto_lose_repeat_and_reorder_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn twenty_kills_behind_the_embedded_broker_lose_repeat_and_reorder_nothing() {
+async fn kills_behind_the_embedded_broker_lose_repeat_and_reorder_nothing() {
     let broker = EmbeddedBroker::start(EmbeddedOptions::default()).await.unwrap();
     twenty_kills(broker.addr()).await;
 }
 
 /// More has come than a start looks through; what was durable must be acknowledged by then, or it is recorded again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kill_in_a_flood_brings_nothing_back_that_is_not_recognised() {
+async fn after_a_kill_in_a_flood_redeliveries_are_recognised() {
     let (stub, broker) = (stub(), mosquitto().await);
     let mut agent = online(config(broker.addr(), &stub)).await;
     assert!(agent.term(LONG).await.unwrap().success());

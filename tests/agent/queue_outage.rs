@@ -16,7 +16,7 @@ use testkit::random::Random;
 use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_endpoint_is_down_the_journal_fills_and_drains_in_order_afterwards() {
+async fn after_an_outage_the_journal_drains_in_order() {
     let (mut stub, broker) = (stub(), mosquitto().await);
     let mut agent = online(config(broker.addr(), &stub)).await;
     let mut flow = Flow::start(fleet(broker.addr(), 50, Some(400.0)));
@@ -85,7 +85,7 @@ async fn another_emulators_window_absorbs_the_resends_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_entry_of_a_batch_may_fail_and_nothing_of_its_group_overtakes_it() {
+async fn nothing_of_its_group_overtakes_a_failed_entry() {
     let (mut stub, broker) = (stub(), mosquitto().await);
     let mut agent = online(config(broker.addr(), &stub)).await;
     stub.close().await;
@@ -177,7 +177,7 @@ async fn a_storm_of_faults_loses_nothing_and_reorders_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_expired_token_parks_the_lane_until_new_credentials_come_and_drops_nothing() {
+async fn an_expired_token_parks_the_lane_until_new_credentials() {
     let (stub, broker) = (stub(), mosquitto().await);
     let configuration = config(broker.addr(), &stub);
     let mut agent = online(configuration.clone()).await;
@@ -202,7 +202,7 @@ async fn an_expired_token_parks_the_lane_until_new_credentials_come_and_drops_no
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sighup_says_that_the_cause_is_mended_and_a_parked_lane_tries_at_once() {
+async fn after_sighup_a_parked_lane_tries_at_once() {
     let (stub, broker) = (stub(), mosquitto().await);
     let mut agent = online(config(broker.addr(), &stub)).await;
     let mut flow = Flow::start(fleet(broker.addr(), 20, Some(200.0)));

@@ -206,7 +206,7 @@ async fn after_a_clean_stop_nothing_comes_again() {
 
 /// What comes under a filter that the agent does not know of is counted, shown and kept in part.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_no_route_takes_is_counted_by_prefix_and_a_person_is_told() {
+async fn messages_without_a_route_are_counted_and_told() {
     let (stub, broker) = (stub(), mosquitto().await);
     // A session of the agent's client id that holds a filter which the agent does not remember.
     let mut options = MqttOptions::new(CLIENT_ID, broker.addr().ip().to_string(), broker.addr().port());
@@ -234,7 +234,7 @@ async fn what_no_route_takes_is_counted_by_prefix_and_a_person_is_told() {
 
 /// A broker without memory loses the session with everything in it, and reports that to no client.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_that_the_broker_did_not_keep_is_counted_and_a_person_is_told() {
+async fn a_lost_session_is_counted_and_told() {
     let stub = stub();
     let options = MosquittoOptions { autosave_after_changes: None, ..MosquittoOptions::default() };
     let mut broker = Mosquitto::start(&options).await.unwrap();

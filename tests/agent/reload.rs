@@ -28,7 +28,7 @@ fn with_audit(agent: &AgentProcess, stub: &SqsStub) -> testkit::agent::AgentConf
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bad_file_changes_nothing_and_the_page_says_so_until_it_is_mended() {
+async fn a_bad_file_changes_nothing_and_the_page_tells() {
     let (broker, stub) = (mosquitto().await, stub());
     let mut agent = online(config(broker.addr(), &stub)).await;
     let mut fleet = fleet(broker.addr(), 5, None);
@@ -54,7 +54,7 @@ async fn a_bad_file_changes_nothing_and_the_page_says_so_until_it_is_mended() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_changed_file_takes_effect_in_the_same_process_and_loses_nothing() {
+async fn a_changed_file_takes_effect_without_restart_or_loss() {
     let (broker, stub) = (mosquitto().await, stub());
     let mut agent = online(config(broker.addr(), &stub)).await;
     let mut fleet = fleet(broker.addr(), 5, Some(200.0));
@@ -78,7 +78,7 @@ async fn a_changed_file_takes_effect_in_the_same_process_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_that_would_strand_records_is_refused_until_they_are_sent() {
+async fn a_change_is_refused_while_it_would_strand_records() {
     let (broker, stub) = (mosquitto().await, stub());
     let one = config(broker.addr(), &stub);
     let mut two = one.clone();
@@ -122,7 +122,7 @@ async fn a_change_that_would_strand_records_is_refused_until_they_are_sent() {
 /// A card stalls in the middle of a read, and the configuration is changed: the read holds the journal, and its lock, until the
 /// card answers. The agent finds its own lock then, and must not take it for another process's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_read_that_the_card_stalls_delays_a_reload_and_never_ends_the_agent() {
+async fn a_stalled_read_delays_a_reload_and_ends_nothing() {
     let (broker, mut stub) = (mosquitto().await, stub());
     let mut configuration = config(broker.addr(), &stub);
     let disk = BadDisk::under(&mut configuration);

@@ -68,7 +68,7 @@ async fn publish(broker: SocketAddr, away: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_that_is_called_otherwise_keeps_its_session_and_what_waits_there() {
+async fn a_renamed_host_keeps_its_session_and_its_messages() {
     if !can_rename() {
         return;
     }
@@ -119,7 +119,7 @@ async fn the_client_id_that_an_older_release_used_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_name_that_is_given_is_taken_and_the_old_session_is_ended_by_the_command_that_is_logged() {
+async fn after_a_rename_the_logged_command_ends_the_old_session() {
     let (broker, stub) = (mosquitto().await, stub());
     let mut agent = AgentProcess::start(PROGRAM, config(broker.addr(), &stub)).await.unwrap();
     until_online(&mut agent).await;

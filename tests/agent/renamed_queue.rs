@@ -8,7 +8,7 @@ use testkit::agent::QueueTarget;
 use testkit::fake_sqs::{Fault, When};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn records_of_a_queue_that_is_not_configured_are_shown_with_the_way_out_until_they_are_sent() {
+async fn stranded_records_are_shown_with_a_remedy_until_sent() {
     let (broker, stub) = (mosquitto().await, stub());
     let mut agent = online(config(broker.addr(), &stub)).await;
     let before = agent.config().clone();

@@ -43,7 +43,7 @@ async fn refusals(sabotage: Option<&str>) -> (Verdict, AgentProcess) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refused_record_that_goes_behind_its_group_is_seen_as_out_of_order() {
+async fn a_refused_record_behind_its_group_is_out_of_order() {
     let (verdict, agent) = refusals(None).await;
     assert_sound(&verdict, &agent);
     let (verdict, _) = refusals(Some("overtake")).await;
@@ -74,7 +74,7 @@ async fn kills(sabotage: Option<&str>) -> (Verdict, AgentProcess) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_attempt_without_a_mark_is_seen_as_a_duplicate_that_does_not_say_so() {
+async fn an_attempt_without_a_mark_is_a_silent_duplicate() {
     let (verdict, agent) = kills(None).await;
     assert_sound(&verdict, &agent);
     assert!(verdict.duplicated_marked > 0, "the scenario leaves doubts: {verdict:?}");
@@ -103,7 +103,7 @@ async fn parking(sabotage: Option<&str>) -> (Verdict, AgentProcess) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_parked_lane_that_forgets_its_flights_is_seen_as_loss() {
+async fn a_parked_lane_forgetting_its_flights_is_loss() {
     let (verdict, agent) = parking(None).await;
     assert_sound(&verdict, &agent);
     let (verdict, _) = parking(Some("forget-parked")).await;

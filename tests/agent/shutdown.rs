@@ -12,7 +12,7 @@ use testkit::fake_sqs::{Fault, When};
 const GRACE: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_in_mid_stream_flushes_acks_and_repeats_nothing_afterwards() {
+async fn a_stop_in_mid_stream_flushes_acks_without_repeats() {
     let (stub, broker) = (stub(), mosquitto().await);
     let mut agent = online(config(broker.addr(), &stub)).await;
     let mut flow = Flow::start(fleet(broker.addr(), 50, Some(400.0)));
@@ -43,7 +43,7 @@ async fn a_stop_in_mid_stream_flushes_acks_and_repeats_nothing_afterwards() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_while_the_queue_refuses_connections_is_quick_and_keeps_the_backlog() {
+async fn with_a_refusing_queue_stop_is_quick_and_loses_nothing() {
     let (mut stub, broker) = (stub(), mosquitto().await);
     let mut agent = online(config(broker.addr(), &stub)).await;
     stub.close().await;
@@ -65,7 +65,7 @@ async fn a_stop_while_the_queue_refuses_connections_is_quick_and_keeps_the_backl
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_while_the_queue_does_not_answer_gives_up_its_flights_and_sends_them_again() {
+async fn with_a_silent_queue_a_stop_resends_its_flights_later() {
     let (stub, broker) = (stub(), mosquitto().await);
     let mut agent = online(config(broker.addr(), &stub)).await;
     let mut fleet = fleet(broker.addr(), 50, None);

@@ -57,7 +57,7 @@ async fn killed(queue: &str, outage: Option<Duration>) -> (u64, u64, usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kill_repeats_what_the_state_file_lacked_absorbed_or_marked() {
+async fn a_kill_repeats_only_what_the_state_file_lacked() {
     let (soon, late, standard) = tokio::join!(killed(QUEUE, None), killed(QUEUE, Some(OUTAGE)), killed(AUDIT, None));
     println!("killed after {SECONDS} s at one message per second; sent again, absorbed, delivered twice and marked:");
     println!("FIFO queue, back at once: {soon:?}");

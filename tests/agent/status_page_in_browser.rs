@@ -177,7 +177,7 @@ async fn looked(agent: AgentProcess, state: &'static str, says: &'static [&'stat
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_glance_says_fine_parked_offline_or_full_and_what_to_do_on_a_desk_and_on_a_phone() {
+async fn one_glance_tells_the_state_on_desk_and_phone() {
     let (broker, mut stub) = (mosquitto().await, stub());
     let mut agent = online(config(broker.addr(), &stub)).await;
     let mut fleet = fleet(broker.addr(), 5, None);

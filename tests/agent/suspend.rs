@@ -86,7 +86,7 @@ fn sleep_six_minutes(clock: &mut ClockControl, stub: &SqsStub) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_resend_that_a_suspend_held_back_says_that_it_may_be_a_duplicate() {
+async fn a_resend_held_back_by_a_suspend_is_marked() {
     let (broker, stub, mut gate, mut clock, mut agent) = world(1).await;
     stub.faults().push(Fault::AcceptThenDrop, When::Next(1));
     let mut fleet = fleet(broker.addr(), 4, None);
@@ -103,7 +103,7 @@ async fn a_resend_that_a_suspend_held_back_says_that_it_may_be_a_duplicate() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_suspend_a_record_goes_over_a_new_connection_without_a_failed_attempt() {
+async fn after_a_suspend_a_new_connection_fails_no_attempt() {
     let (broker, stub, mut gate, mut clock, mut agent) = world(100).await;
     let mut fleet = fleet(broker.addr(), 1, None);
     fleet.publish(1).await.unwrap();

@@ -14,7 +14,7 @@ fn heard(socket: &UnixDatagram) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn systemd_hears_ready_without_a_broker_then_the_watchdog_then_stopping() {
+async fn systemd_hears_ready_watchdog_and_stopping_without_a_broker() {
     let mut stub = SqsStub::start(StubOptions::default()).unwrap();
     stub.close().await;
     // Port 1 answers no connection: neither broker nor queue is there.

@@ -80,7 +80,7 @@ fn sensors(broker: &Mosquitto) -> Fleet {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_custom_ca_a_client_certificate_and_a_password_lead_to_delivery() {
+async fn custom_ca_client_certificate_and_password_lead_to_delivery() {
     let (papers, stub) = (Papers::issue(), stub());
     let broker = papers.broker().await;
     let configuration = papers.configuration(&broker, &stub);
@@ -99,7 +99,7 @@ fn program() -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn over_tls_a_thousand_messages_come_in_order_through_a_kill_and_an_outage_and_under_another_build() {
+async fn over_tls_a_thousand_messages_survive_kill_outage_and_upgrade() {
     let (papers, mut stub) = (Papers::issue(), stub());
     let broker = papers.broker().await;
     let configuration = papers.configuration(&broker, &stub);
@@ -138,7 +138,7 @@ async fn over_tls_a_thousand_messages_come_in_order_through_a_kill_and_an_outage
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wrong_ca_is_said_and_mended_without_losing_what_the_session_holds() {
+async fn a_wrong_ca_is_said_and_loses_no_message() {
     let (papers, stub) = (Papers::issue(), stub());
     let (broker, stranger) = (papers.broker().await, Papers::issue());
     let configuration = papers.configuration(&broker, &stub);
@@ -166,7 +166,7 @@ async fn a_wrong_ca_is_said_and_mended_without_losing_what_the_session_holds() {
 
 /// Settings that can never work are a configuration error, before anything is opened.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_missing_ca_file_ends_the_start_with_the_code_of_a_configuration_error() {
+async fn a_missing_ca_file_is_a_configuration_error() {
     let (papers, stub) = (Papers::issue(), stub());
     let mut configuration = config(([127, 0, 0, 1], 1).into(), &stub);
     configuration.broker_url = "mqtts://127.0.0.1:1".into();

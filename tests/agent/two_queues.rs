@@ -16,7 +16,7 @@ fn both(broker: SocketAddr, stub: &SqsStub) -> AgentConfig {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dead_queue_costs_the_other_one_nothing_and_gets_everything_later() {
+async fn a_dead_queue_delays_only_itself_and_loses_nothing() {
     let (stub, broker) = (stub(), mosquitto().await);
     let configuration = both(broker.addr(), &stub);
     let mut agent = online(configuration.clone()).await;
@@ -44,7 +44,7 @@ async fn a_dead_queue_costs_the_other_one_nothing_and_gets_everything_later() {
 
 /// A Standard queue absorbs nothing: whatever goes again must say so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_standard_queue_resends_after_faults_and_a_kill_say_so() {
+async fn on_a_standard_queue_resends_are_marked() {
     let (stub, broker) = (stub(), mosquitto().await);
     let mut agent = online(both(broker.addr(), &stub)).await;
     let mut flow = Flow::start(fleet(broker.addr(), 50, Some(300.0)));

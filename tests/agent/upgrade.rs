@@ -212,7 +212,7 @@ fn resends(delivered: &[Delivered]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upgrade_under_load_loses_nothing_and_records_keep_the_ids_that_they_have() {
+async fn an_upgrade_under_load_loses_nothing_and_keeps_ids() {
     let mut world = World::of_the_release().await;
     let address = world.broker.addr();
     let mut publisher = Publisher::new(address);

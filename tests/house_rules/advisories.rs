@@ -76,7 +76,7 @@ fn each_exception_has_a_reason_and_still_affects_us() {
 }
 
 #[test]
-fn a_crate_below_the_mended_version_is_seen_and_one_at_it_is_not() {
+fn a_crate_is_affected_only_below_the_mended_version() {
     let advisory = |mended| Advisory { id: "A".to_owned(), package: "ring".to_owned(), mended };
     let lock = |text| [("ring".to_owned(), version(text)), ("other".to_owned(), version("0.1.0"))];
     let affects = |mended, at| !affecting(&[advisory(mended)], &lock(at)).is_empty();

@@ -123,7 +123,7 @@ fn an_import_against_the_order_is_seen() {
 
 /// What the fuzzers take apart is open to them, and to nobody else.
 #[test]
-fn the_journals_parts_are_named_by_itself_and_by_the_fuzzers() {
+fn only_journal_and_fuzzers_name_the_journals_parts() {
     let inner = ["checkpoint", "disk", "generation", "handle", "ledger", "limits", "recovery"];
     let outside = |path: &String| !path.starts_with(FOLDER) && !path.starts_with("src/fuzz/") && !is_of_tests(path);
     let mut found = Vec::new();

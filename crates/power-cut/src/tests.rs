@@ -182,7 +182,7 @@ proptest! {
     }
 
     #[test]
-    fn names_are_those_of_one_moment_since_the_last_sync_of_their_folders(steps in steps(), seed: u64) {
+    fn after_a_cut_names_are_those_of_one_moment(steps in steps(), seed: u64) {
         let mut pair = Pair::new(Device::Volatile);
         let mut since: Vec<Vec<&str>> = vec![vec![]];
         for step in steps {
@@ -202,7 +202,7 @@ proptest! {
 }
 
 #[test]
-fn a_range_sync_is_worth_something_without_a_cache_only_and_never_for_a_length() {
+fn a_range_sync_keeps_data_only_without_a_cache() {
     for (device, in_place) in [(Device::Plain, true), (Device::Volatile, false)] {
         let mut pair = Pair::new(device);
         pair.write("a", 0, &[1; 4096]);
@@ -228,7 +228,7 @@ fn after_a_kill_nothing_is_more_certain_than_before() {
 }
 
 #[test]
-fn after_a_failed_sync_only_what_is_written_anew_is_certain_again() {
+fn after_a_failed_sync_only_rewritten_data_is_durable() {
     let mut pair = Pair::new(Device::Volatile);
     pair.write("a", 0, &[1; 8192]);
     pair.sync("a");
@@ -264,7 +264,7 @@ fn recorded_with(faults: &[Fault], work: impl FnOnce(&std::path::Path, &Recordin
 }
 
 #[test]
-fn the_recorder_sees_every_way_in_which_the_standard_library_changes_a_folder() {
+fn the_recorder_sees_every_folder_change_of_the_standard_library() {
     let trace = recorded(|dir| {
         fs::create_dir_all(dir.join("x/y")).unwrap();
         fs::write(dir.join("x/whole"), vec![7; 10_000]).unwrap();

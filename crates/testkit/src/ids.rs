@@ -253,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lowest_free_id_is_taken_and_a_redelivery_keeps_its_own() {
+    fn the_lowest_id_is_taken_except_for_a_redelivery() {
         let mut session = Session::default();
         assert_eq!([501, 502, 503].map(|theirs| session.deliver(theirs, false)), [1, 2, 3]);
         assert_eq!(session.acked(1), Some(501));

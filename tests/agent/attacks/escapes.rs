@@ -19,7 +19,7 @@ fn harmless(what: &str, said: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_text_of_a_publisher_acts_on_the_terminal_the_log_or_the_page() {
+async fn publishers_texts_act_on_no_terminal_log_or_page() {
     let (broker, stub) = (mosquitto().await, stub());
     let mut configuration = config(broker.addr(), &stub);
     (configuration.profile, configuration.topics) = ("generic".into(), vec!["evil/#".into()]);

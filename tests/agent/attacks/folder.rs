@@ -9,7 +9,7 @@ use testkit::agent::AgentProcess;
 const NOBODY: u32 = 65_534;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn planted_links_stop_the_start_until_they_are_gone_and_nothing_behind_them_changes() {
+async fn planted_links_stop_the_start_and_are_never_followed() {
     if !rustix::process::geteuid().is_root() {
         println!("skipped: only root can make what belongs to somebody else");
         return;

@@ -10,7 +10,7 @@ const ID: &str = "AKIAIOSFODNN7EXAMPLE";
 const SECRET: &str = "wJalrXUtnFEMI+K7MDENG+bPxRfiCYEXAMPLEKEY";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_with_exchanged_columns_is_refused_and_its_secret_is_shown_nowhere() {
+async fn a_file_with_exchanged_columns_is_refused_without_its_secret() {
     let stub = stub();
     let agent = AgentProcess::prepare(PROGRAM, config("127.0.0.1:1".parse().unwrap(), &stub)).unwrap();
     let keys = std::fs::read_dir(agent.folder()).unwrap().flatten().map(|entry| entry.path());

@@ -193,7 +193,7 @@ impl Root {
 }
 
 #[test]
-fn a_purge_runs_what_root_kept_as_the_agents_user_and_leaves_no_secret() {
+fn purge_runs_as_the_agents_user_and_leaves_no_secret() {
     let Some(root) = Root::new(&[]) else { return };
     root.write("root/precious", "precious");
     let said = root.remove_and_purge(|| {
@@ -217,7 +217,7 @@ fn a_purge_runs_what_root_kept_as_the_agents_user_and_leaves_no_secret() {
 }
 
 #[test]
-fn what_is_kept_for_a_purge_is_roots_and_a_new_installation_takes_it_away() {
+fn the_purges_program_is_roots_until_a_new_installation() {
     let Some(root) = Root::new(&[]) else { return };
     let facts = |path: &str| {
         let facts = fs::metadata(root.at(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -236,7 +236,7 @@ fn what_is_kept_for_a_purge_is_roots_and_a_new_installation_takes_it_away() {
 }
 
 #[test]
-fn the_tarballs_purge_is_the_agents_users_with_whichever_program_is_there() {
+fn tarball_purge_runs_as_the_agents_user_with_any_tool() {
     for without in [&[][..], &["setpriv"], &["setpriv", "runuser"]] {
         let Some(root) = Root::new(without) else { return };
         let said = root.on_a_terminal("sh /packaging/install.sh purge");

@@ -63,7 +63,7 @@ async fn until_open(agent: &AgentProcess) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_counts_as_its_file_has_it_at_each_request() {
+async fn each_request_is_judged_by_the_token_files_content() {
     let agent = agent(Some(TOKEN)).await;
     let modified = fs::metadata(file(&agent)).unwrap().modified().unwrap();
     assert!(opens(&agent, TOKEN) && !opens(&agent, NEXT));
@@ -83,7 +83,7 @@ async fn a_token_counts_as_its_file_has_it_at_each_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_token_in_its_file_nobody_gets_in_until_there_is_one_again() {
+async fn without_a_token_in_its_file_nobody_gets_in() {
     let agent = agent(Some(TOKEN)).await;
     let truncate = || fs::write(file(&agent), "").unwrap();
     let shorten = || fs::write(file(&agent), &TOKEN[..15]).unwrap();
@@ -109,7 +109,7 @@ async fn without_a_token_in_its_file_nobody_gets_in_until_there_is_one_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sighup_looks_at_the_file_though_nobody_asks_and_a_bad_one_is_looked_at_again() {
+async fn sighup_reads_the_token_file_and_bad_ones_are_retried() {
     let mut agent = agent(Some(TOKEN)).await;
     until_open(&agent).await;
     fs::remove_file(file(&agent)).unwrap();

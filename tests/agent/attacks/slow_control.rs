@@ -9,7 +9,7 @@ const SLOW: usize = 64;
 const LISTENERS: usize = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_64_connections_say_nothing_commands_are_answered_and_waits_go_on() {
+async fn while_64_connections_are_silent_commands_are_answered() {
     let agent = agent(None).await;
     let socket = agent.journal_path().join("control");
     let wait = "GET /messages?filter=none&count=1&within=3600 HTTP/1.1\r\nHost: control\r\n\r\n";

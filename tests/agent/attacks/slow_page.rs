@@ -82,7 +82,7 @@ impl Drop for SetAtEnd<'_> {
 
 /// A few slow ones take no other client's place; they are cut off anyway, before a request and between two.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_head_that_does_not_come_is_cut_off_though_there_is_room() {
+async fn a_missing_request_head_is_cut_off_despite_room() {
     let agent = agent(None).await;
     let since = Instant::now();
     let slow = BEGINNINGS[..3].iter().map(|said| (*said, begun(agent.status_addr(), said))).collect::<Vec<_>>();

@@ -22,7 +22,7 @@ async fn without_a_broker_it_runs_and_says_where_it_looked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wrong_password_is_said_with_its_remedy_and_mended_by_the_password_file() {
+async fn a_wrong_password_is_said_and_mended_by_its_file() {
     let stub = stub();
     let users = ["tidegate", "network-server"].map(|user| (user.to_owned(), "right".to_owned())).to_vec();
     let broker = Mosquitto::start(&MosquittoOptions { users, ..MosquittoOptions::default() }).await.unwrap();
@@ -49,7 +49,7 @@ async fn a_wrong_password_is_said_with_its_remedy_and_mended_by_the_password_fil
 
 /// Mosquitto's own ACL file lets any client subscribe; its dynamic security plugin refuses.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refused_filter_is_said_and_the_other_route_goes_on() {
+async fn a_refused_filter_is_said_and_stops_no_other_route() {
     let stub = stub();
     let rules = tempfile::tempdir().unwrap();
     let Some(plugin) = dynamic_security() else {
@@ -77,7 +77,7 @@ async fn a_refused_filter_is_said_and_the_other_route_goes_on() {
 
 /// A granted filter proves no read access: the route's silence is what shows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_acl_that_lets_nothing_be_read_shows_as_a_silent_route() {
+async fn an_acl_without_read_access_shows_a_silent_route() {
     let stub = stub();
     let read = ["topic write application/#", "topic read application/open/#", "topic read $SYS/#"];
     let acl = read.map(str::to_owned).to_vec();

@@ -10,7 +10,7 @@ use testkit::checker::Rules;
 const ODD: &str = "application/odd/device/02f1e2d3ffffffff/event/up";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn payloads_that_are_no_json_or_empty_travel_as_they_are() {
+async fn empty_payloads_and_those_without_json_travel_unchanged() {
     let (stub, broker) = (stub(), mosquitto().await);
     let mut agent = online(config(broker.addr(), &stub)).await;
     let mut fleet = fleet(broker.addr(), 10, None);
@@ -44,7 +44,7 @@ async fn payloads_that_are_no_json_or_empty_travel_as_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn over_long_payloads_go_to_the_quarantine_and_hold_up_nobody() {
+async fn over_long_payloads_are_quarantined_and_block_nothing() {
     let (stub, broker) = (stub(), boundless().await);
     let mut agent = online(config(broker.addr(), &stub)).await;
     let mut fleet = fleet(broker.addr(), 10, None);
@@ -73,7 +73,7 @@ async fn over_long_payloads_go_to_the_quarantine_and_hold_up_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_payload_that_can_never_be_taken_is_said_with_its_size_and_the_way_out() {
+async fn an_impossible_payload_is_said_with_size_and_remedy() {
     let (stub, broker) = (stub(), boundless().await);
     let mut agent = online(config(broker.addr(), &stub)).await;
     let mut fleet = fleet(broker.addr(), 10, None);

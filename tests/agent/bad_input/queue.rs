@@ -39,7 +39,7 @@ async fn said_and_mended(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_that_does_not_exist_is_named_and_its_records_wait_for_it() {
+async fn a_missing_queue_is_named_and_its_records_wait() {
     let peers = (stub(), mosquitto().await);
     peers.0.delete_queue(QUEUE);
     let configuration = config(peers.1.addr(), &peers.0);
@@ -54,7 +54,7 @@ async fn a_queue_that_does_not_exist_is_named_and_its_records_wait_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wrong_secret_is_told_from_an_unknown_key_and_from_a_missing_permission() {
+async fn wrong_secrets_unknown_keys_and_missing_permissions_are_told_apart() {
     let agent = AccessKey::agent();
     let wrong = AccessKey::new(&agent.id, "another/secret/000000000000000EXAMPLEKEY", Allowed::SendOnly);
     let unknown = AccessKey::new("AKIANOBODY000EXAMPLE", &agent.secret, Allowed::SendOnly);

@@ -23,7 +23,7 @@ async fn refused_start(agent: &mut AgentProcess) -> (Option<i32>, String) {
 }
 
 #[tokio::test]
-async fn unknown_configuration_keys_are_listed_with_line_column_and_what_was_meant() {
+async fn unknown_configuration_keys_are_listed_with_place_and_suggestion() {
     let stub = stub();
     let mut configuration = config(NOWHERE, &stub);
     configuration.mqtt_extra = "keepalive = \"30 s\"".into();
@@ -41,7 +41,7 @@ async fn unknown_configuration_keys_are_listed_with_line_column_and_what_was_mea
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_agent_on_one_journal_ends_and_the_first_goes_on() {
+async fn a_second_agent_on_one_journal_ends_alone() {
     let (stub, broker) = (stub(), mosquitto().await);
     let mut first = online(config(broker.addr(), &stub)).await;
     let mut fleet = fleet(broker.addr(), 10, None);
@@ -65,7 +65,7 @@ async fn a_second_agent_on_one_journal_ends_and_the_first_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_journal_of_a_newer_format_ends_the_start_and_is_left_as_it_was() {
+async fn a_newer_journal_format_ends_the_start_and_stays_untouched() {
     let (mut stub, broker) = (stub(), mosquitto().await);
     let mut agent = online(config(broker.addr(), &stub)).await;
     stub.close().await;
@@ -96,7 +96,7 @@ async fn a_journal_of_a_newer_format_ends_the_start_and_is_left_as_it_was() {
 
 /// Tests may run as root, whom no permission stops: a file is where the folder should be.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_journal_folder_that_cannot_be_used_is_said_and_tried_again() {
+async fn an_unusable_journal_folder_is_said_and_tried_again() {
     let (stub, broker) = (stub(), mosquitto().await);
     let mut agent = online(config(broker.addr(), &stub)).await;
     let mut fleet = fleet(broker.addr(), 10, None);
@@ -126,7 +126,7 @@ async fn a_journal_folder_that_cannot_be_used_is_said_and_tried_again() {
 
 /// On a full disk nothing is acknowledged, on a read-only one nothing is opened; either way the broker keeps what comes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_and_a_read_only_disk_hold_messages_back_and_lose_none() {
+async fn full_and_read_only_disks_hold_back_and_lose_nothing() {
     let (stub, broker) = (stub(), mosquitto().await);
     let mut agent = AgentProcess::prepare(PROGRAM, config(broker.addr(), &stub)).unwrap();
     let Some(disk) = small_disk(&agent.journal_path(), 16).await else { return };

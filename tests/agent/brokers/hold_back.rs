@@ -60,7 +60,7 @@ async fn a_restarted_mosquitto_holds_nothing_back_for_our_own_question() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_newer_restarted_mosquitto_holds_nothing_back_for_our_own_question() {
+async fn a_newer_restarted_mosquitto_holds_nothing_back_for_our_question() {
     a_restarted_broker_holds_nothing_back(newer()).await;
 }
 

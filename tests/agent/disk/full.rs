@@ -81,7 +81,7 @@ async fn on_a_full_disk_it_starts_and_drains() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn under_the_floor_stop_waits_for_space_and_goes_on_by_itself() {
+async fn under_the_floor_stop_waits_for_space_and_resumes() {
     let (stub, broker) = (stub(), mosquitto().await);
     let mut configuration = config(broker.addr(), &stub);
     configuration.journal_extra = "min_free = \"8 MiB\"\non_full = \"stop\"".into();

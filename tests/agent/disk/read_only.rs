@@ -37,7 +37,7 @@ async fn until_still(folder: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_read_only_disk_is_drained_once_over_restarts_and_takes_records_again_when_it_can() {
+async fn a_read_only_disk_is_drained_once_over_restarts() {
     let (mut stub, broker) = (stub(), mosquitto().await);
     let mut configuration = config(broker.addr(), &stub);
     let runtime = with_runtime_folder(&mut configuration);
@@ -94,7 +94,7 @@ async fn a_read_only_disk_is_drained_once_over_restarts_and_takes_records_again_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_disk_that_turns_read_only_in_mid_stream_is_drained_and_goes_on_by_itself() {
+async fn a_disk_turning_read_only_is_drained_and_resumes() {
     let (mut stub, broker) = (stub(), mosquitto().await);
     let mut configuration = config(broker.addr(), &stub);
     let _runtime = with_runtime_folder(&mut configuration);

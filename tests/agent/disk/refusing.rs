@@ -11,7 +11,7 @@ use testkit::agent::AgentProcess;
 use testkit::checker::Rules;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_read_only_disk_it_starts_says_so_and_opens_when_it_can() {
+async fn on_a_read_only_disk_it_starts_and_opens_later() {
     let (stub, broker) = (stub(), mosquitto().await);
     let mut agent = AgentProcess::prepare(PROGRAM, config(broker.addr(), &stub)).unwrap();
     let Some(disk) = small_disk(&agent.journal_path(), 64).await else { return };
@@ -83,7 +83,7 @@ async fn a_disk_with_write_errors_costs_no_record() {
 
 /// What cannot be read now waits; it is not given up for damaged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_disk_with_read_errors_makes_the_queue_wait_and_costs_no_record() {
+async fn read_errors_delay_the_queue_and_lose_no_record() {
     let (mut stub, broker) = (stub(), mosquitto().await);
     let mut configuration = config(broker.addr(), &stub);
     let disk = BadDisk::under(&mut configuration);

@@ -12,7 +12,7 @@ use testkit::checker::Rules;
 use tokio::time::Instant;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn syncs_of_5_and_50_ms_slow_the_journal_and_cost_nothing() {
+async fn syncs_of_5_and_50_ms_lose_no_record() {
     for ms in [5, 50] {
         let (stub, broker) = (stub(), mosquitto().await);
         let mut configuration = config(broker.addr(), &stub);
@@ -31,7 +31,7 @@ async fn syncs_of_5_and_50_ms_slow_the_journal_and_cost_nothing() {
 
 /// A card that stalls for 5 s at every sync. The watchdog is fed, the status answers, the broker's connection stays.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_each_sync_takes_5_s_watchdog_status_and_broker_connection_stay_alive() {
+async fn syncs_of_5_s_keep_watchdog_status_and_broker() {
     let (stub, broker) = (stub(), mosquitto().await);
     let mut configuration = config(broker.addr(), &stub);
     let disk = BadDisk::under(&mut configuration);

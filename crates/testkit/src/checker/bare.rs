@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_again_without_an_answer_may_come_as_often_as_it_was_sent() {
+    fn unanswered_resends_may_arrive_as_often_as_sent() {
         for came in ["abcbc", "abbc", "abc"] {
             assert_eq!(judged("AbcBC", came), [0, 0, 0, 0], "{came}");
         }
@@ -284,7 +284,7 @@ mod tests {
         /// Whatever a broker and a right agent do: what was never acknowledged is missing or not, what may be a redelivery
         /// says so. Without one acknowledged reading, or with one more, it is an offence.
         #[test]
-        fn nothing_honest_is_blamed_and_one_reading_more_or_less_is(
+        fn honest_deliveries_pass_and_one_reading_more_or_less_fails(
             sent in prop::collection::vec((0u8..3, any::<bool>(), any::<bool>(), any::<bool>()), 1..40),
             at in any::<prop::sample::Index>(),
         ) {

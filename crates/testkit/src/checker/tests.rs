@@ -46,7 +46,7 @@ fn honest(published: &Published) -> Vec<Delivered> {
 }
 
 #[test]
-fn an_honest_delivery_is_clean_and_says_so_in_one_line() {
+fn an_honest_delivery_is_clean_in_one_line() {
     let published = published(3, 4);
     let verdict = judge(&published, &honest(&published), Rules::FIFO);
     assert!(verdict.is_clean(), "{:?}", verdict.details);
@@ -66,7 +66,7 @@ fn an_unmarked_repeat_is_caught_and_a_marked_one_forgiven() {
 }
 
 #[test]
-fn on_a_standard_queue_the_marked_resend_may_come_first_but_only_once() {
+fn on_a_standard_queue_a_marked_resend_may_come_first() {
     let published = published(1, 1);
     let standard = |marked| Delivered { dedup: None, sequence_number: None, ..event("id.0", "g0", 1, marked) };
     let clean = |marks: &[bool]| {
@@ -80,7 +80,7 @@ fn on_a_standard_queue_the_marked_resend_may_come_first_but_only_once() {
 }
 
 #[test]
-fn a_missing_position_is_a_hole_unless_a_gap_record_announced_it() {
+fn a_missing_position_without_a_gap_record_is_a_hole() {
     let published = published(1, 1);
     let mut delivered = vec![event("id.0", "g0", 4, false)];
     let verdict = judge(&published, &delivered, Rules::FIFO);
@@ -94,7 +94,7 @@ fn a_missing_position_is_a_hole_unless_a_gap_record_announced_it() {
 }
 
 #[test]
-fn two_records_on_one_place_a_stranger_and_an_unreadable_delivery_are_caught() {
+fn shared_positions_strangers_and_unreadable_deliveries_are_caught() {
     let published = published(1, 2);
     let clash = [event("id.0", "g0", 1, false), event("id.1", "g0", 1, false)];
     assert_eq!(judge(&published, &clash, Rules::FIFO).clashes, 1);

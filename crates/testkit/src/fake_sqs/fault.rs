@@ -275,7 +275,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_fire_in_the_order_pushed_and_as_often_as_said() {
+    fn faults_fire_in_order_and_as_often_as_said() {
         let faults = Faults::new(1);
         faults.push(Fault::EmptyOk, When::Next(2));
         faults.push_on("b", Fault::Hang, When::Next(1));

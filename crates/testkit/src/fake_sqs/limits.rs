@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_of_groups_take_no_space_and_no_letter_beyond_ascii() {
+    fn group_ids_take_neither_spaces_nor_letters_beyond_ascii() {
         assert!(is_id("a.0000!~#") && is_id(&"x".repeat(128)));
         for bad in ["", "a b", "caf\u{e9}", "\u{7f}", &"x".repeat(129)] {
             assert!(!is_id(bad), "{bad:?}");

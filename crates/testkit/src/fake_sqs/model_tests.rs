@@ -21,7 +21,7 @@ fn bodies(handed: &[Handed]) -> Vec<&str> {
 }
 
 #[test]
-fn a_group_in_flight_gives_out_nothing_more_and_returns_its_head_after_the_timeout() {
+fn a_group_in_flight_waits_until_its_timeout() {
     let mut queue = Queue::new(QueueOptions::fifo());
     for body in ["a1", "a2", "a3"] {
         queue.accept(message("a", Some(body), body), 0, 1);
@@ -39,7 +39,7 @@ fn a_group_in_flight_gives_out_nothing_more_and_returns_its_head_after_the_timeo
 }
 
 #[test]
-fn a_deduplication_id_is_remembered_for_five_minutes_even_after_the_message_was_deleted() {
+fn deduplication_lasts_five_minutes_even_for_deleted_messages() {
     let mut queue = Queue::new(QueueOptions::fifo());
     let first = queue.accept(message("a", Some("id"), "x"), 1_000, 1);
     let handed = queue.receive(1, None, 1_000);
@@ -52,7 +52,7 @@ fn a_deduplication_id_is_remembered_for_five_minutes_even_after_the_message_was_
 }
 
 #[test]
-fn in_high_throughput_mode_the_same_id_in_two_groups_is_two_messages() {
+fn in_high_throughput_mode_deduplication_is_per_group() {
     for (per_group, depth) in [(false, 1), (true, 2)] {
         let mut queue = Queue::new(QueueOptions { dedup_per_group: per_group, ..QueueOptions::fifo() });
         queue.accept(message("a", Some("id"), "x"), 0, 1);

@@ -134,7 +134,7 @@ async fn the_embedded_broker_loses_and_reorders_nothing_over_a_cut() {
 }
 
 #[tokio::test]
-async fn the_embedded_broker_resumes_without_subscribing_again_takes_over_and_forgets_when_asked() {
+async fn the_embedded_broker_resumes_takes_over_and_forgets_sessions() {
     let broker = EmbeddedBroker::start(EmbeddedOptions::default()).await.unwrap();
     let addr = broker.addr();
     subscribe(addr, "agent", None).await;
@@ -186,7 +186,7 @@ async fn mosquitto_loses_and_reorders_nothing_over_a_cut() {
 }
 
 #[tokio::test]
-async fn mosquitto_comes_back_on_its_port_with_what_it_had_saved() {
+async fn mosquitto_restarts_on_its_port_with_what_it_saved() {
     let mut broker = Mosquitto::start(&MosquittoOptions::default()).await.unwrap();
     let addr = broker.addr();
     subscribe(addr, "agent", None).await;

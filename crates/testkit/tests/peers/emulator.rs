@@ -9,7 +9,7 @@ use testkit::fake_sqs::{AccessKey, QueueOptions};
 use testkit::ministack::Ministack;
 
 #[tokio::test]
-async fn the_emulator_takes_sends_of_the_agents_key_and_denies_it_everything_else() {
+async fn the_emulator_allows_the_agents_key_only_to_send() {
     let repo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut ministack = Ministack::start(&repo).await.unwrap();
     let url = ministack.create_queue("site.fifo", &QueueOptions::fifo()).await.unwrap();

@@ -60,7 +60,7 @@ async fn what_counts_as_published_arrives_in_order_per_device() {
 }
 
 #[tokio::test]
-async fn a_broker_that_goes_and_comes_back_costs_nothing_and_reorders_nothing() {
+async fn a_broker_restart_loses_and_reorders_nothing() {
     // Stopped, not killed: a killed broker loses what it acknowledged and had not saved, which is not the fleet's doing.
     let mut broker = Mosquitto::start(&MosquittoOptions::default()).await.unwrap();
     let (_client, mut events) = subscribe(broker.addr());
@@ -92,7 +92,7 @@ async fn the_rate_is_kept() {
 }
 
 #[tokio::test]
-async fn without_a_broker_publishing_gives_up_after_its_patience_and_says_why() {
+async fn without_a_broker_publishing_fails_in_time_with_a_reason() {
     let port = testkit::port::HeldPort::take().unwrap();
     let options = FleetOptions { patience: Duration::from_millis(200), ..FleetOptions::new(port.addr(), 1) };
     let mut fleet = Fleet::new(options);

@@ -8,7 +8,7 @@ use testkit::proxy::in_front_of;
 use tokio::time::timeout;
 
 #[tokio::test]
-async fn an_answer_is_dropped_after_the_request_has_done_its_work() {
+async fn an_answer_is_dropped_after_the_request_took_effect() {
     let stub = stub();
     let (proxy, endpoint) = in_front_of(&stub.endpoint()).unwrap();
     let (client, url) = (plain_client(&endpoint, stub.region(), &AccessKey::agent()), stub.queue_url(QUEUE));
@@ -22,7 +22,7 @@ async fn an_answer_is_dropped_after_the_request_has_done_its_work() {
 }
 
 #[tokio::test]
-async fn a_link_that_is_cut_frozen_paused_or_closed_comes_back() {
+async fn a_cut_frozen_paused_or_closed_link_comes_back() {
     let stub = stub();
     let (mut proxy, endpoint) = in_front_of(&stub.endpoint()).unwrap();
     let (client, url) = (plain_client(&endpoint, stub.region(), &AccessKey::agent()), stub.queue_url(QUEUE));

@@ -72,7 +72,7 @@ async fn refusals_carry_their_code_and_accept_nothing() {
 }
 
 #[tokio::test]
-async fn a_code_is_told_in_each_of_the_ways_of_the_service() {
+async fn an_error_code_is_told_in_each_way_of_sqs() {
     for telling in Telling::ALL {
         let (seen, accepted) = inject(Fault::RefuseAs { code: "KMS.DisabledException", status: 400, telling }).await;
         assert_eq!((seen.unwrap_err(), accepted), (service(400, "KMS.DisabledException"), 0), "{telling:?}");
@@ -80,7 +80,7 @@ async fn a_code_is_told_in_each_of_the_ways_of_the_service() {
 }
 
 #[tokio::test]
-async fn an_answer_lost_or_cut_after_acceptance_looks_like_a_failure_and_is_none() {
+async fn an_answer_lost_after_acceptance_looks_like_a_failure() {
     for (fault, expected) in [(Fault::AcceptThenDrop, Seen::Dispatch), (Fault::Truncated, Seen::Response)] {
         let (seen, accepted) = inject(fault).await;
         assert_eq!((seen.unwrap_err(), accepted), (expected, 3));
@@ -97,7 +97,7 @@ async fn an_empty_200_looks_like_success_whether_accepted_or_not() {
 }
 
 #[tokio::test]
-async fn entries_are_left_out_named_twice_failed_or_given_a_wrong_md5() {
+async fn entries_are_omitted_doubled_failed_or_given_wrong_md5s() {
     let ids = |answer: &SendMessageBatchOutput| answer.successful.iter().map(|s| s.id.clone()).collect::<Vec<_>>();
     let (seen, accepted) = inject(Fault::MissingEntry(1)).await;
     assert_eq!((ids(&seen.unwrap()), accepted), (vec!["0".into(), "2".into()], 3));
@@ -136,7 +136,7 @@ async fn halves_strangers_and_two_minds_lie_about_what_was_accepted() {
 }
 
 #[tokio::test]
-async fn garbage_is_no_answer_and_a_long_or_slow_one_is_one_to_a_patient_client() {
+async fn a_patient_client_reads_long_and_slow_answers_not_garbage() {
     let (seen, accepted) = inject(Fault::Garbage).await;
     assert_eq!((seen.unwrap_err(), accepted), (Seen::Service(200, None), 3));
     for fault in [Fault::Huge(2 << 20), Fault::Drip(Duration::from_micros(10))] {
@@ -146,7 +146,7 @@ async fn garbage_is_no_answer_and_a_long_or_slow_one_is_one_to_a_patient_client(
 }
 
 #[tokio::test]
-async fn an_endless_answer_does_not_end_and_an_accepted_call_may_hang() {
+async fn answers_can_be_endless_and_accepted_calls_can_hang() {
     for fault in [Fault::Endless, Fault::AcceptThenHang] {
         let stub = stub();
         stub.faults().push(fault, When::Next(1));
@@ -194,7 +194,7 @@ async fn a_closed_stub_refuses_and_comes_back_with_its_queues() {
 }
 
 #[tokio::test]
-async fn a_connection_has_ended_when_the_stub_has_read_all_of_it_and_not_before() {
+async fn a_connection_ends_only_once_the_stub_read_everything() {
     let stub = SqsStub::start(StubOptions::default()).unwrap();
     let moment = Duration::from_millis(50);
     let connection = tokio::net::TcpStream::connect(stub.endpoint().trim_start_matches("http://")).await.unwrap();

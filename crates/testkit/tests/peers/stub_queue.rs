@@ -12,7 +12,7 @@ fn consumer(stub: &SqsStub) -> Consumer {
 }
 
 #[tokio::test]
-async fn a_consumer_gets_each_group_in_the_order_of_sending_with_everything_that_was_sent() {
+async fn a_consumer_gets_each_group_whole_and_in_order() {
     let stub = stub();
     let (client, url) = (client(&stub, &AccessKey::agent()), stub.queue_url(QUEUE));
     for batch in 0..5 {
@@ -43,7 +43,7 @@ async fn a_consumer_gets_each_group_in_the_order_of_sending_with_everything_that
 }
 
 #[tokio::test]
-async fn a_resend_within_five_minutes_is_absorbed_and_one_after_them_is_a_duplicate() {
+async fn a_resend_is_absorbed_only_within_five_minutes() {
     let stub = stub();
     let (client, url) = (client(&stub, &AccessKey::agent()), stub.queue_url(QUEUE));
     let again = || send(&client, &url, vec![entry("0", "g", "id", "x")]);
@@ -118,7 +118,7 @@ async fn bytes_are_counted_with_attributes_and_to_the_last_one() {
 }
 
 #[tokio::test]
-async fn contents_and_a_queues_own_maximum_fail_one_entry_and_no_other() {
+async fn bad_contents_and_excess_size_fail_only_their_entry() {
     let stub = stub();
     stub.create_queue("small.fifo", QueueOptions { max_message_bytes: 1024, ..QueueOptions::fifo() }).unwrap();
     let (client, url) = (client(&stub, &AccessKey::agent()), stub.queue_url("small.fifo"));
@@ -179,7 +179,7 @@ async fn keys_secrets_clocks_and_permissions_are_told_apart() {
 }
 
 #[tokio::test]
-async fn after_one_refusal_the_sdk_has_learnt_the_services_clock_from_its_date() {
+async fn one_refusal_teaches_the_sdk_the_services_clock() {
     let stub = stub();
     stub.skew(40 * 60);
     let (client, url) = (client(&stub, &AccessKey::agent()), stub.queue_url(QUEUE));
@@ -188,7 +188,7 @@ async fn after_one_refusal_the_sdk_has_learnt_the_services_clock_from_its_date()
 }
 
 #[tokio::test]
-async fn a_call_that_the_stub_does_not_know_is_refused_and_recorded() {
+async fn a_call_unknown_to_the_stub_is_refused_and_recorded() {
     let stub = stub();
     let (client, url) = (client(&stub, &AccessKey::consumer()), stub.queue_url(QUEUE));
     assert!(client.get_queue_attributes().queue_url(&url).send().await.is_err());
