@@ -76,7 +76,7 @@ tidegate.toml:8:10: route 1: topics: found "application/#"; expected a list of t
                 "profile = \"generic\"\ntopics = [\"a/#/b\", \"$share/g/c/#\", \"$SYS/#\", 7]\ngroup = \"application\"",
             ),
             r##"
-tidegate.toml:8:11: route 1: topics: found "a/#/b"; expected a topic filter: "#" stands alone in the last level
+tidegate.toml:8:11: route 1: topics: found "a/#/b"; expected a topic filter: "#" must be alone in the last level
  8 | topics = ["a/#/b", "$share/g/c/#", "$SYS/#", 7]
    |           ^^^^^^^
 tidegate.toml:8:20: route 1: topics: found "$share/g/c/#"; expected a plain topic filter: a shared subscription would tear a device's messages apart

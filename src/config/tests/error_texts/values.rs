@@ -147,7 +147,7 @@ fn contradicting_broker_settings_are_told_with_place_and_remedy() {
         (
             said_of("[mqtt]\nurl = \"mqtts://broker\"\nclient_cert_file = \"client.pem\"\npassword_file = \"pw\"\n"),
             r##"
-tidegate.toml:3:20: mqtt.client_cert_file: stands without client_key_file
+tidegate.toml:3:20: mqtt.client_cert_file: is set without client_key_file
  3 | client_cert_file = "client.pem"
    |                    ^^^^^^^^^^^^
    → set mqtt.client_key_file too, or neither
