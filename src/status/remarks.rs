@@ -3,7 +3,8 @@
 use crate::drain::DrainState;
 use crate::journal::WriterHealth;
 use crate::mqtt::{IntakeState, IntakeStatus};
-use crate::status::{Health, StatusSnapshot, history};
+use crate::status::history::{self, Trend};
+use crate::status::{Health, QueueStatus, StatusSnapshot};
 
 /// Seconds for which a lost session is remarked on.
 const SESSION_LOST_LATELY_S: u64 = 24 * 3600;
@@ -11,6 +12,11 @@ const SESSION_LOST_LATELY_S: u64 = 24 * 3600;
 const UNROUTED_LATELY_S: u64 = 3600;
 /// Seconds for which an eviction is remarked on.
 const EVICTED_LATELY_S: u64 = 3600;
+
+/// An uplink that carries less, in bits per second, is remarked on while there is a backlog: a poor cellular link.
+const SLOW_UPLINK_BIT_S: u64 = 64_000;
+/// Records that are a backlog; fewer are gone before a person has read the remark.
+const BACKLOG: u64 = 20;
 
 /// All remarks, in no order.
 pub(super) fn remarks(status: &StatusSnapshot) -> Vec<(Health, String)> {
@@ -40,7 +46,8 @@ pub(super) fn remarks(status: &StatusSnapshot) -> Vec<(Health, String)> {
             DrainState::Parked { why, remedy, .. } => all.push((Health::Act, said(&joined(why, remedy)))),
             DrainState::WindowFull { group } => all.push((Health::Waiting, said(&format!("held up by group {group}")))),
             DrainState::CannotRead { why } => all.push((Health::Act, said(why))),
-            DrainState::Idle | DrainState::Draining | DrainState::Stopped => {}
+            DrainState::Draining => all.extend(slow_uplink(queue).map(|why| (Health::Waiting, said(&why)))),
+            DrainState::Idle | DrainState::Stopped => {}
         }
     }
     all.extend(status.stranded().map(|lane| {
@@ -111,6 +118,21 @@ pub(super) fn remarks(status: &StatusSnapshot) -> Vec<(Health, String)> {
     all
 }
 
+/// That a backlog drains over a slow link, and how long it will take.
+fn slow_uplink(queue: &QueueStatus) -> Option<String> {
+    let bit_s = queue.drain.uplink_bit_s.filter(|bit_s| *bit_s < SLOW_UPLINK_BIT_S)?;
+    let waiting = queue.lane.as_ref()?.waiting;
+    if waiting < BACKLOG {
+        return None;
+    }
+    let left = match queue.outlook.as_ref().map(|outlook| (outlook.says, outlook.eta_s)) {
+        Some((Trend::Growing, _)) => "growing: records arrive faster than they are sent".to_owned(),
+        Some((_, Some(eta_s))) => format!("{} to drain", history::span(eta_s)),
+        _ => format!("{waiting} records wait"),
+    };
+    Some(format!("the uplink is slow: {:.1} kbit/s, {left}", bit_s as f64 / 1000.0))
+}
+
 /// What the broker loses, or leaves us without a claim to; none of it recovers by itself.
 fn losses(intake: &IntakeStatus) -> Vec<(Health, String)> {
     let mut all = Vec::new();
@@ -157,4 +179,48 @@ fn of_broker(url: &str, why: &str) -> String {
 
 fn joined(why: &str, remedy: &str) -> String {
     if remedy.is_empty() { why.to_owned() } else { format!("{why}; {remedy}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drain::DrainStatus;
+    use crate::journal::LaneStats;
+    use crate::record::Position;
+    use crate::status::history::DrainForecast;
+
+    fn queue(uplink_bit_s: Option<u64>, waiting: u64, outlook: Option<DrainForecast>) -> QueueStatus {
+        let lane = LaneStats {
+            name: "main".into(),
+            appended: waiting,
+            accepted: 0,
+            waiting,
+            evicted: 0,
+            quarantined: 0,
+            damaged: 0,
+            cursor: Position(1),
+            unannounced: 0,
+        };
+        let mut drain = DrainStatus::default();
+        (drain.uplink_bit_s, drain.state) = (uplink_bit_s, DrainState::Draining);
+        QueueStatus { name: "main".into(), url: String::new(), lane: Some(lane), drain, outlook }
+    }
+
+    #[test]
+    fn a_slow_uplink_says_how_fast_it_is_and_how_long_it_takes() {
+        let outlook = |says, eta_s| Some(DrainForecast { accepted_per_s: 0.1, eta_s, says });
+        let said = |bit_s, waiting, outlook| slow_uplink(&queue(bit_s, waiting, outlook));
+        assert_eq!(
+            said(Some(11_000), 900, outlook(Trend::Draining, Some(4 * 3600))).as_deref(),
+            Some("the uplink is slow: 11.0 kbit/s, 4 h to drain")
+        );
+        assert_eq!(
+            said(Some(2_350), 900, outlook(Trend::Growing, None)).as_deref(),
+            Some("the uplink is slow: 2.4 kbit/s, growing: records arrive faster than they are sent")
+        );
+        assert_eq!(said(Some(2_400), 900, None).as_deref(), Some("the uplink is slow: 2.4 kbit/s, 900 records wait"));
+        for (bit_s, waiting) in [(Some(64_000), 900), (None, 900), (Some(11_000), 19)] {
+            assert_eq!(said(bit_s, waiting, None), None, "{bit_s:?}, {waiting}");
+        }
+    }
 }

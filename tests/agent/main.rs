@@ -37,6 +37,7 @@ mod renamed_host;
 mod renamed_queue;
 mod sabotage;
 mod shutdown;
+mod slow_link;
 mod state_file_lag;
 mod status_page;
 mod status_page_in_browser;

@@ -9,8 +9,8 @@
 //!   what the service asked to wait is waited; it closes nothing, blames nothing and makes no batch smaller: the batch after it may
 //!   be smaller already, and the key mended.
 //!
-//! How many flights share the link, and how many bytes, follows from what it has carried ([`pace`]): no more are in the air than it
-//! carries in a minute, so that on the slowest link a batch still arrives before the service loses patience with it.
+//! How many flights share the link, and how many bytes, follows from what it has carried ([`pace`]): a batch takes
+//! twenty seconds of a slow link at most, and the next one goes shortly before the link would be idle.
 
 mod gate;
 pub mod pace;
@@ -22,7 +22,7 @@ pub use gate::{Cause, GateState};
 use crate::sqs::limits::{BATCH_ENTRIES, LEAST_MESSAGE_BYTES};
 use crate::sqs::{Fault, FaultClass};
 use gate::Gate;
-use pace::Pace;
+use pace::{Pace, Room};
 use std::collections::BTreeMap;
 use tokio::time::Instant;
 
@@ -161,9 +161,13 @@ impl Governor {
         if self.flying.len() >= most || probing {
             return Permit::AfterFlight;
         }
-        let aloft: usize = self.flying.values().map(|flight| flight.bytes).sum();
-        let Some(bytes) = self.pace.room(aloft, self.flying.len(), self.bytes) else { return Permit::AfterFlight };
-        Permit::Now { entries: if self.singles_left > 0 { 1 } else { BATCH_ENTRIES }, bytes }
+        let aloft: Vec<(usize, pace::Share)> =
+            self.flying.values().map(|flight| (flight.bytes, flight.share)).collect();
+        match self.pace.room(now, &aloft, self.bytes) {
+            Room::Bytes(bytes) => Permit::Now { entries: if self.singles_left > 0 { 1 } else { BATCH_ENTRIES }, bytes },
+            Room::AfterFlight => Permit::AfterFlight,
+            Room::At(at) => Permit::At(at),
+        }
     }
 
     /// A batch of so many bytes flies, as it was permitted.

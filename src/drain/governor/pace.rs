@@ -7,15 +7,27 @@ use crate::sqs::limits::LEAST_MESSAGE_BYTES;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What the link carries in this time may be in the air. A batch of 64 KiB takes 52 s at 10 kbit/s: more at once and each would take
-/// minutes, less and what surrounds the records on the wire would cost more than a tenth. How long AWS waits for a body that
-/// arrives slowly is not documented.
-const IN_THE_AIR: Duration = Duration::from_secs(60);
+/// A batch takes this long on the link at most, where it is slow: 25 KB at 10 kbit/s. Longer ones risk more at once (how long AWS waits
+/// for a body that arrives slowly is not documented), shorter ones cost more in headers, of 0.8 KB each.
+const BATCH: Duration = Duration::from_secs(20);
+/// The next batch goes when no more than this is left of those in the air, so that the link carries on while an answer comes back.
+const AHEAD: Duration = Duration::from_secs(3);
 /// The first batch, while the rate is not known: 54 s at 2.4 kbit/s.
 const FIRST_BYTES: usize = 16 * 1024;
 
 /// Time that a flight would have had the link alone.
 pub type Share = Duration;
+
+/// Whether one more flight may go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Room {
+    /// Now, with at most so many bytes.
+    Bytes(usize),
+    /// When a flight has come back.
+    AfterFlight,
+    /// Then, as far as can be told.
+    At(Instant),
+}
 
 /// The pace of one lane.
 #[derive(Clone, Copy, Default, Debug)]
@@ -32,17 +44,20 @@ impl Pace {
         self.rate
     }
 
-    /// Bytes that one more flight may have beside `flights` with `aloft` bytes; `None`: it is to wait for one of them.
-    pub fn room(&self, aloft: usize, flights: usize, bound: usize) -> Option<usize> {
+    /// Bytes that one more flight may have now beside `aloft`, each with its bytes and the share when it went.
+    pub fn room(&self, now: Instant, aloft: &[(usize, Share)], bound: usize) -> Room {
         let Some(rate) = self.rate else {
-            return (flights == 0).then_some(bound.min(FIRST_BYTES));
+            return if aloft.is_empty() { Room::Bytes(bound.min(FIRST_BYTES)) } else { Room::AfterFlight };
         };
-        let budget = (rate * IN_THE_AIR.as_secs_f64()) as usize;
-        let left = budget.saturating_sub(aloft);
-        if flights == 0 {
-            return Some(bound.min(left.max(LEAST_MESSAGE_BYTES)));
+        let batch = ((rate * BATCH.as_secs_f64()) as usize).max(LEAST_MESSAGE_BYTES).min(bound);
+        let share = self.share_at(now, aloft.len());
+        let left = |(bytes, since): &(usize, Share)| *bytes as f64 - rate * share.saturating_sub(*since).as_secs_f64();
+        let left: f64 = aloft.iter().map(|flight| left(flight).max(0.0)).sum();
+        if left + batch as f64 <= rate * BATCH.as_secs_f64() {
+            return Room::Bytes(batch);
         }
-        (left >= bound).then_some(bound)
+        let early = left - rate * AHEAD.as_secs_f64();
+        if early <= 0.0 { Room::Bytes(batch) } else { Room::At(now + Duration::from_secs_f64(early / rate)) }
     }
 
     /// A flight goes beside `flights` others. Gives the share so far, to be given back with [`Pace::landed`].
@@ -67,10 +82,14 @@ impl Pace {
     }
 
     fn count(&mut self, now: Instant, flights: usize) {
-        if let Some(counted) = self.counted.replace(now)
-            && flights > 0
-        {
-            self.share += now.saturating_duration_since(counted) / flights as u32;
+        self.share = self.share_at(now, flights);
+        self.counted = Some(now);
+    }
+
+    fn share_at(&self, now: Instant, flights: usize) -> Share {
+        match self.counted {
+            Some(counted) if flights > 0 => self.share + now.saturating_duration_since(counted) / flights as u32,
+            _ => self.share,
         }
     }
 }
@@ -95,19 +114,38 @@ mod tests {
             }
             let found = pace.rate().unwrap();
             prop_assert!((found / f64::from(rate) - 1.0).abs() < 0.02, "{found} for {rate}");
-            let room = pace.room(0, 0, 1 << 20).unwrap() as f64;
-            prop_assert!(room <= f64::max(found * 60.0, LEAST_MESSAGE_BYTES as f64));
+            let Room::Bytes(room) = pace.room(now, &[], 1 << 20) else { panic!("an idle link has room") };
+            prop_assert!(room as f64 <= f64::max(found * BATCH.as_secs_f64(), LEAST_MESSAGE_BYTES as f64));
         }
     }
 
     #[test]
     fn a_fast_link_bounds_nothing_and_one_that_is_not_known_is_tried_with_little() {
         let (mut pace, now) = (Pace::default(), Instant::now());
-        assert_eq!((pace.room(0, 0, 65_536), pace.room(16_384, 1, 65_536)), (Some(16_384), None));
+        assert_eq!(pace.room(now, &[], 65_536), Room::Bytes(16_384));
+        assert_eq!(pace.room(now, &[(16_384, Share::ZERO)], 65_536), Room::AfterFlight);
         let share = pace.launched(now, 0);
-        pace.landed(now + Duration::from_millis(120), 1, share, 16_384, true);
-        assert_eq!(pace.room(7 * 65_536, 7, 65_536), Some(65_536));
+        let now = now + Duration::from_millis(120);
+        pace.landed(now, 1, share, 16_384, true);
+        let aloft: Vec<(usize, Share)> = (0..7).map(|before| (65_536, pace.launched(now, before))).collect();
+        assert_eq!(pace.room(now, &aloft, 65_536), Room::Bytes(65_536));
         pace.forget();
-        assert_eq!(pace.room(65_536, 1, 65_536), None);
+        assert_eq!(pace.room(now, &aloft, 65_536), Room::AfterFlight);
+    }
+
+    #[test]
+    fn a_slow_link_gets_its_next_batch_shortly_before_it_is_idle() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        let share = pace.launched(start, 0);
+        let now = start + Duration::from_secs(10);
+        pace.landed(now, 1, share, 12_500, true);
+        let Room::Bytes(bytes) = pace.room(now, &[], 65_536) else { panic!("idle") };
+        assert_eq!(bytes, 25_000, "20 s at 10 kbit/s");
+        let first = (bytes, pace.launched(now, 0));
+        assert_eq!(pace.room(now, &[first], 65_536), Room::At(now + Duration::from_secs(17)));
+        let now = now + Duration::from_secs(17);
+        assert_eq!(pace.room(now, &[first], 65_536), Room::Bytes(25_000));
+        let second = (25_000, pace.launched(now, 1));
+        assert!(matches!(pace.room(now, &[first, second], 65_536), Room::At(_)));
     }
 }

@@ -1,0 +1,159 @@
+//! A slow link is used as far as it goes, and nothing is sent twice by our own impatience.
+//!
+//! `scripts/slow-link.py` makes the link: the kernel's TCP on both sides, through a queue of a rate, a delay and a loss, in a network
+//! namespace of its own. TLS runs over it from end to end. The measure is what SQS charges for and a consumer sees: bytes of bodies
+//! accepted once, by what the link could carry in the time.
+//!
+//! How long AWS itself waits for a body that arrives slowly is not documented and not tested here.
+
+use crate::support::{Authority, PROGRAM, Publisher, QUEUE, config, mosquitto, stub, tail, until_online};
+use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+use testkit::agent::AgentProcess;
+use testkit::fake_sqs::Fate;
+use testkit::skipped;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+use tokio_rustls::TlsAcceptor;
+
+/// Bytes of each payload.
+const PAYLOAD: usize = 6 * 1024;
+
+/// A link, for as long as it is kept.
+struct SlowLink {
+    addr: SocketAddr,
+    /// Its standard input's end ends it.
+    child: Child,
+}
+
+/// How a link is.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    bit_s: u32,
+    rtt_ms: u32,
+    loss_percent: u32,
+}
+
+impl SlowLink {
+    async fn to(target: SocketAddr, shape: Shape) -> SlowLink {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/slow-link.py");
+        let mut child = Command::new(script)
+            .args(["--target", &target.to_string(), "--rate", &shape.bit_s.to_string()])
+            .args(["--rtt", &shape.rtt_ms.to_string(), "--loss", &shape.loss_percent.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).await.unwrap();
+        SlowLink { addr: first.trim().parse().expect("the link's address"), child }
+    }
+
+    async fn end(mut self) {
+        drop(self.child.stdin.take());
+        self.child.wait().await.unwrap();
+    }
+}
+
+/// Speaks TLS on `listener`, and joins what comes to the stub.
+async fn speak_tls(listener: TcpListener, tls: TlsAcceptor, stub: SocketAddr) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let tls = tls.clone();
+        tokio::spawn(async move {
+            let mut stream = tls.accept(stream).await?;
+            tokio::io::copy_bidirectional(&mut stream, &mut TcpStream::connect(stub).await?).await
+        });
+    }
+}
+
+/// What came over a link of this shape in `time`, as a share of what it could carry; and the share of entries that were sent twice.
+async fn carried(shape: Shape, time: Duration) -> (f64, f64) {
+    let (broker, stub, ca) = (mosquitto().await, stub(), Authority::new());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let link = SlowLink::to(listener.local_addr().unwrap(), shape).await;
+    let (certificate, key) = ca.issue(&link.addr.ip().to_string());
+    let chain = vec![CertificateDer::from(certificate.der().to_vec())];
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
+    tokio::spawn(speak_tls(listener, TlsAcceptor::from(Arc::new(tls)), stub.addr()));
+    let folder = tempfile::tempdir().unwrap();
+    let ca_file = folder.path().join("ca.pem");
+    std::fs::write(&ca_file, ca.pem()).unwrap();
+    let mut configuration = config(broker.addr(), &stub);
+    (configuration.profile, configuration.topics) = ("generic".into(), vec!["load/#".into()]);
+    configuration.queues[0].endpoint = Some(format!("https://{}", link.addr));
+    configuration.queues[0].extra += &format!("\nca_file = \"{}\"", ca_file.display());
+    let mut agent = AgentProcess::start(PROGRAM, configuration).await.unwrap();
+    until_online(&mut agent).await;
+    let mut publisher = Publisher::new(broker.addr());
+    let count = 2 * (f64::from(shape.bit_s) * time.as_secs_f64() / 8.0 / PAYLOAD as f64) as usize + 20;
+    for n in 0..count {
+        let payload = format!("{{\"n\":{n},\"fill\":\"{}\"}}", "x".repeat(PAYLOAD - 20));
+        publisher.publish(&format!("load/device-{n}"), payload).await;
+    }
+    tokio::time::sleep(time).await;
+    let log = stub.log(QUEUE);
+    let accepted = || log.iter().filter(|arrival| matches!(arrival.fate, Fate::Accepted(_)));
+    let once: HashSet<&str> = accepted().filter_map(|arrival| arrival.dedup.as_deref()).collect();
+    let bytes: usize = accepted().map(|arrival| arrival.body.len()).sum();
+    let share = bytes as f64 / (f64::from(shape.bit_s) / 8.0 * time.as_secs_f64());
+    let twice = (log.len() - once.len()) as f64 / log.len().max(1) as f64;
+    println!("{shape:?}, {} s: {} accepted, {share:.2} of the link, {twice:.2} sent twice", time.as_secs(), once.len());
+    if share < 0.3 {
+        println!("{}", tail(&agent.log()));
+    }
+    agent.kill().await.unwrap();
+    link.end().await;
+    (share, twice)
+}
+
+/// A machine on which a link can be made.
+fn can_shape() -> bool {
+    let there = Path::new("/dev/net/tun").exists() && rustix::process::geteuid().is_root();
+    if !there {
+        skipped("a link of its own needs root and /dev/net/tun");
+    }
+    there
+}
+
+/// Short: the first seconds, in which a connection is made and the rate is found, are a tenth of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn link_of_64_kbit_is_used_and_nothing_goes_twice() {
+    if !can_shape() {
+        return;
+    }
+    let shape = Shape { bit_s: 64_000, rtt_ms: 700, loss_percent: 0 };
+    let (share, twice) = carried(shape, Duration::from_secs(40)).await;
+    assert!(share >= 0.6, "{share:.2} of the link");
+    assert!(twice == 0.0, "{twice:.2} went twice");
+}
+
+/// The goals, five minutes each, all at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes five minutes"]
+async fn every_slow_link_carries_what_it_can() {
+    if !can_shape() {
+        return;
+    }
+    let of = |bit_s, rtt_ms, loss_percent| Shape { bit_s, rtt_ms, loss_percent };
+    let goals = [
+        (of(10_000, 700, 0), 0.8),
+        (of(20_000, 700, 0), 0.8),
+        (of(64_000, 700, 0), 0.8),
+        (of(2_400, 700, 0), 0.6),
+        (of(64_000, 700, 5), 0.6),
+    ];
+    let links = goals.map(|(shape, _)| carried(shape, Duration::from_secs(300)));
+    let carried = futures_util::future::join_all(links).await;
+    for ((shape, goal), (share, twice)) in goals.iter().zip(carried) {
+        assert!(share >= *goal, "{shape:?}: {share:.2} of the link, and the goal is {goal}");
+        assert!(twice == 0.0, "{shape:?}: {twice:.2} went twice");
+    }
+}
