@@ -211,8 +211,8 @@ mod tests {
         let outlook = |says, eta_s| Some(DrainForecast { accepted_per_s: 0.1, eta_s, says });
         let said = |bit_s, waiting, outlook| slow_uplink(&queue(bit_s, waiting, outlook));
         assert_eq!(
-            said(Some(11_000), 900, outlook(Trend::Draining, Some(4 * 3600))).as_deref(),
-            Some("the uplink is slow: 11.0 kbit/s, 4 h to drain")
+            said(Some(11_000), 900, outlook(Trend::Draining, Some(4 * 3600 + 1200))).as_deref(),
+            Some("the uplink is slow: 11.0 kbit/s, 4 h 20 min to drain")
         );
         assert_eq!(
             said(Some(2_350), 900, outlook(Trend::Growing, None)).as_deref(),
