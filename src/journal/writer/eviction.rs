@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 /// What a generation takes before its first commit: 12 KB, measured, and a block more.
 const BEGUN: u64 = 16 * 1024;
 /// At a bound the writer looks at the disk this often: others may have made space on it.
-const LOOK_PAUSE: Duration = Duration::from_secs(5);
+pub(crate) const LOOK_PAUSE: Duration = Duration::from_secs(5);
 /// And the flag that tells the writer to stop, which gives no signal.
 const STOP_PAUSE: Duration = Duration::from_millis(500);
 
