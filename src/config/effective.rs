@@ -160,6 +160,7 @@ fn of_queue(queue: &QueueConfig) -> Vec<Setting> {
     rows.text("batch_bytes", size_text(queue.batch_bytes as u64));
     rows.text("connect_timeout", duration_text(queue.connect_timeout));
     rows.text("attempt_timeout", duration_text(queue.attempt_timeout));
+    rows.raw("link_probe", queue.link_probe);
     rows.rows
 }
 

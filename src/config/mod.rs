@@ -209,6 +209,8 @@ pub struct QueueConfig {
     pub connect_timeout: Duration,
     /// Limit for a whole attempt.
     pub attempt_timeout: Duration,
+    /// While the link is away, a TCP connection is tried every few seconds, so that its return is noticed.
+    pub link_probe: bool,
 }
 
 /// Section `[records]`: how records are rendered for all queues.

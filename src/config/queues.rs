@@ -117,6 +117,7 @@ fn queue(mut section: Section<'_, '_>, name: &str) -> Option<QueueConfig> {
         let expected = format!("at least {}", parse::duration_text(connect_timeout));
         section.reader.problem(at, None, Wrong { found, expected, suggestion: String::new() });
     }
+    let link_probe = section.boolean("link_probe").is_none_or(|probe| probe.value);
     section.finish(hint);
     let (endpoint, allow_plain_http) = endpoint;
     let url = url?.value;
@@ -138,6 +139,7 @@ fn queue(mut section: Section<'_, '_>, name: &str) -> Option<QueueConfig> {
         connect_timeout,
         // A default gives way to what was set; only two settings can contradict each other.
         attempt_timeout: attempt_timeout.map_or(ATTEMPT_TIMEOUT.max(connect_timeout), |time| time.value),
+        link_probe,
     })
 }
 

@@ -104,6 +104,8 @@ pub struct DrainStatus {
     pub entries_sent: u64,
     /// Calls made since the start.
     pub calls: u64,
+    /// Connections tried while the link was away, since the start; one that comes about takes some 200 bytes.
+    pub link_probes: u64,
     /// Records accepted since the start.
     pub accepted: u64,
     /// Entries of which it was not known whether they were accepted.

@@ -32,6 +32,10 @@ const KEEP_BYTES: usize = 1024 * 1024;
 const READ_RETRY: Duration = Duration::from_secs(2);
 /// While parked, how often a cheap look is taken whether the cause is mended.
 const MENDED_LOOK: Duration = Duration::from_secs(2);
+/// While the link is away, how often a connection is tried.
+const LINK_LOOK: Duration = Duration::from_secs(5);
+/// A sender that cannot look is not asked again in this outage.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What a drain is told.
 #[derive(Clone, Debug)]
@@ -72,6 +76,8 @@ pub(super) enum Event {
         position: Position,
         kept: Result<bool, JournalError>,
     },
+    /// Whether a connection came about; `None`: this sender cannot tell.
+    Reached(Option<bool>),
     /// The failpoint of this name: a record comes back behind others of its group.
     Overtaken(Position, Arc<Record>),
 }
@@ -98,6 +104,10 @@ pub struct Drain<S> {
     pub(super) cannot_read: Option<String>,
     /// The next look whether the cause of parking is mended; not put off by what happens meanwhile.
     look_at: Option<Instant>,
+    /// The next look for the link, while it is away.
+    reach_at: Option<Instant>,
+    /// A look is under way.
+    reaching: bool,
 }
 
 impl<S: BatchSender> Drain<S> {
@@ -135,6 +145,8 @@ impl<S: BatchSender> Drain<S> {
             read_after: None,
             cannot_read: None,
             look_at: None,
+            reach_at: None,
+            reaching: false,
         }
     }
 
@@ -151,6 +163,7 @@ impl<S: BatchSender> Drain<S> {
             }
             self.read_ahead();
             self.look_whether_mended();
+            self.look_for_link();
             let until = self.start_sends();
             self.show();
             tokio::select! {
@@ -236,7 +249,10 @@ impl<S: BatchSender> Drain<S> {
                 Permit::Now { entries, bytes } => BatchLimits { entries, bytes },
                 // Whatever else becomes due, nothing can be done about it before a flight has landed.
                 Permit::AfterFlight => return None,
-                Permit::At(until) => return Some(self.look_at.map_or(until, |look| until.min(look))),
+                Permit::At(until) => {
+                    let reach_at = self.reach_at.filter(|_| !self.reaching);
+                    return [self.look_at, reach_at].into_iter().flatten().chain([until]).min();
+                }
             };
             let batch = self.batcher.next(limits, now);
             if batch.is_empty() {
@@ -275,6 +291,16 @@ impl<S: BatchSender> Drain<S> {
                 }
             }
             Event::Quarantined { id, position, kept } => self.quarantined(id, position, kept),
+            Event::Reached(answer) => {
+                self.reaching = false;
+                self.reach_at = Some(Instant::now() + if answer.is_some() { LINK_LOOK } else { NEVER });
+                if answer.is_some_and(|yes| self.governor.reached(Instant::now(), yes)) {
+                    tracing::info!(
+                        queue = self.lane_name(),
+                        "the endpoint takes connections again: the queue is tried"
+                    );
+                }
+            }
             Event::Overtaken(position, record) => {
                 let bytes = send::estimate(&record);
                 self.batcher.push(position, &order_key(&record), bytes, true);
@@ -353,6 +379,19 @@ impl<S: BatchSender> Drain<S> {
             if self.context.sender.is_mended() {
                 self.governor.wake(now);
             }
+        }
+    }
+
+    /// While the link is away, looks every [`LINK_LOOK`] whether it is back: the router's uplink gives no sign when it returns.
+    fn look_for_link(&mut self) {
+        let now = Instant::now();
+        if !self.options.queue.link_probe || !self.governor.waits_for_link() {
+            self.reach_at = None;
+        } else if !self.reaching && *self.reach_at.get_or_insert(now + LINK_LOOK) <= now {
+            self.reaching = true;
+            let sender = self.context.sender.clone();
+            self.shared.lock().link_probes += 1;
+            self.events.push(async move { Event::Reached(sender.reach().await) }.boxed());
         }
     }
 

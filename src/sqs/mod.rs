@@ -147,6 +147,12 @@ pub trait BatchSender: Send + Sync + 'static {
     /// a [`Fault`] that says [`Fault::never_sent`].
     fn send(&self, entries: &[Entry]) -> impl Future<Output = SendOutcome> + Send;
 
+    /// Whether the endpoint, or the proxy's way to it, takes a TCP connection now. Answers within a few seconds, sends nothing that the
+    /// service could take for a request. `None`: this sender has no such way to ask.
+    fn reach(&self) -> impl Future<Output = Option<bool>> + Send {
+        std::future::ready(None)
+    }
+
     /// Whether something that may have caused a fault has changed since the last attempt (new credentials, a clock that
     /// has become right): a reason to try at once. Cheap; asked every few seconds while a lane is parked.
     fn is_mended(&self) -> bool;

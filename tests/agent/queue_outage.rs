@@ -2,7 +2,7 @@
 
 use crate::support::{
     Flow, LONG, QUEUE, arrived, arrived_once, assert_books, assert_clean, assert_understood, config, fleet, lane,
-    mosquitto, online, seed, stub, until_remarked,
+    mosquitto, online, seed, stub, tail, until_remarked,
 };
 use std::path::Path;
 use std::time::Duration;
@@ -34,6 +34,24 @@ async fn after_an_outage_the_journal_drains_in_order() {
     assert_clean(&published, &delivered, Rules::FIFO, &agent);
     assert_eq!(stub.counters(QUEUE).accepted, published.confirmed() as u64);
     assert_understood(&stub);
+}
+
+/// No route changes on this machine when the router's own uplink comes back: the next attempt is far away, and the link's return is
+/// noticed nevertheless.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_returns_unseen_is_used_within_ten_seconds() {
+    let (mut stub, broker) = (stub(), mosquitto().await);
+    let mut agent = online(config(broker.addr(), &stub)).await;
+    let mut fleet = fleet(broker.addr(), 5, None);
+    stub.close().await;
+    fleet.publish(5).await.unwrap();
+    let far = |s: &serde_json::Value| s["queues"][0]["drain"]["next_s"].as_u64() >= Some(15);
+    agent.wait_status("a long wait", LONG, far).await.unwrap();
+    stub.open().unwrap();
+    let back = stub.wait_for(QUEUE, Duration::from_secs(10), |counters| counters.accepted == 5).await;
+    back.unwrap_or_else(|late| panic!("{late}\n{}", tail(&agent.log())));
+    let status = agent.status().await.unwrap();
+    assert!(status["queues"][0]["drain"]["link_probes"].as_u64() > Some(1), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

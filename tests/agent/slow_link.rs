@@ -144,9 +144,9 @@ async fn every_slow_link_carries_what_it_can() {
     }
     let of = |bit_s, rtt_ms, loss_percent| Shape { bit_s, rtt_ms, loss_percent };
     let goals = [
-        // The goal is 0.8; what this measure leaves of it is told in docs/evidence.md.
-        (of(10_000, 700, 0), 0.75),
-        (of(20_000, 700, 0), 0.8),
+        // The goal is 0.8; what is under way when the time is over makes runs differ: docs/evidence.md.
+        (of(10_000, 700, 0), 0.76),
+        (of(20_000, 700, 0), 0.78),
         (of(64_000, 700, 0), 0.8),
         (of(2_400, 700, 0), 0.6),
         (of(64_000, 700, 5), 0.6),

@@ -21,8 +21,9 @@ pub struct Progress {
     pub unacked_segments: u32,
     /// Largest segment that is sent, in bytes.
     pub segment: u32,
-    /// Round trip as it was measured last, smoothed, queues on the way included.
-    pub round_trip: Duration,
+    /// After so long without an acknowledgement TCP sends a segment again, the first time: round trip and four times its variation, as
+    /// they were measured, queues on the way included (RFC 6298).
+    pub retransmit_after: Duration,
 }
 
 const ACKED: usize = 120;
@@ -69,7 +70,7 @@ pub fn progress(socket: &impl AsFd) -> io::Result<Progress> {
         unsent: word(UNSENT),
         unacked_segments: word(24),
         segment: word(16),
-        round_trip: Duration::from_micros(u64::from(word(68))),
+        retransmit_after: Duration::from_micros(u64::from(word(68)) + 4 * u64::from(word(72))),
     })
 }
 

@@ -69,6 +69,11 @@ pub(super) struct Gate {
     signatures: u32,
     /// A wake came while a probe was in the air: should it fail, the next one goes at once.
     woken: bool,
+    /// The present probe went because a connection came about.
+    by_connection: bool,
+    /// A connection that comes about says that the link is back. Not any more once a batch has failed all the same, until one is
+    /// refused.
+    connection_counts: bool,
 }
 
 impl Gate {
@@ -79,6 +84,8 @@ impl Gate {
             configuration: Backoff::new(CONFIGURATION_FIRST, CONFIGURATION_MAX),
             signatures: 0,
             woken: false,
+            by_connection: false,
+            connection_counts: true,
         }
     }
 
@@ -99,6 +106,7 @@ impl Gate {
         self.link.reset();
         self.configuration.reset();
         self.signatures = 0;
+        (self.by_connection, self.connection_counts) = (false, true);
         std::mem::replace(&mut self.state, GateState::Open) != GateState::Open
     }
 
@@ -112,6 +120,9 @@ impl Gate {
     /// A flight of this state failed. `urgent`: a record in the window is still young enough for its resend to be absorbed.
     /// Returns whether the cause is a new one, worth a line in the log.
     pub(super) fn failed(&mut self, fault: &Fault, now: Instant, random: u32, urgent: bool) -> bool {
+        if std::mem::take(&mut self.by_connection) {
+            self.connection_counts = false;
+        }
         let cap = if urgent { URGENT_MAX } else { Duration::MAX };
         let wait = match fault.class {
             FaultClass::OnceMore if self.signatures == 0 => {
@@ -162,6 +173,24 @@ impl Gate {
         self.link.reset();
         self.wake(now);
         true
+    }
+
+    /// Whether it waits for the link, so that it is worth looking for it.
+    pub(super) fn waits_for_link(&self) -> bool {
+        matches!(&self.state, GateState::Waiting { cause, .. } if matches!(cause.class, FaultClass::Link | FaultClass::Unknown))
+    }
+
+    /// A connection came about, or did not. Returns whether a batch is tried for it.
+    pub(super) fn reached(&mut self, now: Instant, yes: bool) -> bool {
+        if !yes {
+            self.connection_counts = true;
+        }
+        let tries = yes && self.connection_counts && self.waits_for_link();
+        if tries {
+            self.by_connection = true;
+            self.wake(now);
+        }
+        tries
     }
 
     /// A person says that the cause is mended, whatever it is: the next batch is tried at once, and what comes of it

@@ -234,6 +234,16 @@ impl Governor {
         self.gate.link_returned(now)
     }
 
+    /// Whether the gate waits for the link, so that it is worth looking for it.
+    pub fn waits_for_link(&self) -> bool {
+        self.gate.waits_for_link()
+    }
+
+    /// A connection to the endpoint came about, or did not. Returns whether a batch is tried for it.
+    pub fn reached(&mut self, now: Instant, yes: bool) -> bool {
+        self.gate.reached(now, yes)
+    }
+
     /// A person says that the cause is mended, whatever it is.
     pub fn retry_now(&mut self, now: Instant) {
         self.gate.retry_now(now);

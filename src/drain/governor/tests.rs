@@ -265,6 +265,39 @@ fn the_links_return_during_a_probe_is_not_lost() {
     assert!(world.is_permitted(), "the probe began before the link was back");
 }
 
+/// A connection that comes about is tried with a batch; once that has failed, connections count no more until one has failed.
+#[test]
+fn a_connection_ends_the_wait_once_until_one_has_failed() {
+    let mut world = World::fast(4);
+    for _ in 0..12 {
+        world.fail_again(&fault(FaultClass::Link));
+    }
+    assert!(world.governor.waits_for_link());
+    assert!(!world.governor.reached(world.now, false) && !world.is_permitted());
+    assert!(world.governor.reached(world.now, true) && world.is_permitted());
+    world.fail_again(&fault(FaultClass::Link));
+    let until = world.until();
+    assert!(until > world.now + LINK_FIRST, "the wait has grown");
+    assert!(
+        !world.governor.reached(world.now, true) && !world.is_permitted(),
+        "something that takes connections and no more"
+    );
+    assert!(!world.governor.reached(world.now, false));
+    assert!(world.governor.reached(world.now, true) && world.is_permitted());
+    let probe = world.launch();
+    world.answered(probe);
+    assert!(!world.governor.waits_for_link());
+}
+
+#[test]
+fn no_connection_ends_a_wait_for_a_person_or_for_the_service() {
+    for class in [FaultClass::WaitForConfiguration, FaultClass::SlowDown, FaultClass::WaitForClock] {
+        let mut world = World::fast(4);
+        world.fail_again(&fault(class));
+        assert!(!world.governor.reached(world.now, true) && !world.is_permitted(), "{class:?}");
+    }
+}
+
 #[test]
 fn throttling_halves_the_flights() {
     let mut world = World::fast(8);

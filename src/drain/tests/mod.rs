@@ -230,6 +230,7 @@ fn options(ordering: Ordering) -> DrainOptions {
             batch_bytes: 64 * 1024,
             connect_timeout: Duration::from_secs(1),
             attempt_timeout: Duration::from_secs(1),
+            link_probe: true,
             url,
         },
         records: RecordsConfig { type_prefix: "tidegate".into(), redact: Vec::new() },

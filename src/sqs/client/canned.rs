@@ -46,6 +46,7 @@ impl SqsSender {
         let (keys, clock) = (Keys::Csv(CsvKeys::new(path)), Clock::new(None));
         let tie = Tie::of(queue).expect("a queue that can be used");
         let client = sdk_client(&tie, answers.clone(), keys.clone());
-        SqsSender::on(Arc::new(Shared { client, keys, clock, tie }), queue)
+        let reach = crate::sqs::client::reach::Reach::nowhere();
+        SqsSender::on(Arc::new(Shared { client, keys, clock, tie, reach }), queue)
     }
 }

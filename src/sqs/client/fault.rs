@@ -39,14 +39,14 @@ impl ClockView {
 /// What `error` means.
 pub(super) fn of(error: &SdkError<SendMessageBatchError, HttpResponse>, clock: ClockView) -> Fault {
     let retry_after = error.raw_response().and_then(retry_after);
+    if is_stalled(error) {
+        return Fault { code: Some(STALLED.to_owned()), ..link(cause(error), "", false) };
+    }
     let fault = match error {
         SdkError::ServiceError(refusal) => refused(refusal.err(), refusal.raw().status().as_u16()),
         SdkError::ResponseError(_) => {
             let text = format!("the answer is cut off or cannot be read: {}", cause(error));
             link(text, "", false)
-        }
-        SdkError::TimeoutError(_) if is_stalled(error) => {
-            Fault { code: Some(STALLED.to_owned()), ..link(cause(error), "", false) }
         }
         SdkError::TimeoutError(_) => link(format!("no answer in time: {}", cause(error)), "", false),
         error => not_answered(error, clock),

@@ -13,9 +13,11 @@ mod answer;
 #[cfg(feature = "failpoints")]
 pub(crate) mod canned;
 mod fault;
+mod reach;
 #[cfg(test)]
 mod tests;
 
+use self::reach::Reach;
 use crate::clock::{Anchor, Clock};
 use crate::config::queue_url::is_loopback_host;
 use crate::config::{CredentialsSource, QueueConfig};
@@ -99,6 +101,7 @@ struct Shared {
     keys: Keys,
     clock: Clock,
     tie: Tie,
+    reach: Reach,
 }
 
 /// Two queues with equal ties can share a client.
@@ -130,12 +133,13 @@ impl SqsSender {
     pub(crate) fn through(proxy: ProxySettings, queue: &QueueConfig, clock: &Clock) -> Result<SqsSender, SenderError> {
         let tie = Tie::of(queue)?;
         let http = http_client(queue, proxy, clock)?;
+        let reach = Reach::of(&tie, &http);
         let keys = match &queue.credentials {
             CredentialsSource::CsvFile(path) => Keys::Csv(CsvKeys::new(path)),
             CredentialsSource::AwsChain => Keys::Chain(ChainKeys::new(&http, &queue.region, clock)),
         };
         let client = sdk_client(&tie, http, keys.clone());
-        Ok(SqsSender::on(Arc::new(Shared { client, keys, clock: clock.clone(), tie }), queue))
+        Ok(SqsSender::on(Arc::new(Shared { client, keys, clock: clock.clone(), tie, reach }), queue))
     }
 
     /// A sender for another queue on this one's connections and credentials; `None` where it needs its own, or where
@@ -215,6 +219,10 @@ impl SqsSender {
 impl BatchSender for SqsSender {
     async fn send(&self, entries: &[Entry]) -> SendOutcome {
         self.attempt(entries).await
+    }
+
+    async fn reach(&self) -> Option<bool> {
+        self.shared.reach.ask().await
     }
 
     fn is_mended(&self) -> bool {

@@ -55,6 +55,7 @@ pub(super) struct PeerEnd(pub(super) i64);
 #[derive(Clone)]
 pub(super) struct Dial {
     https: HttpsConnector<ViaProxy>,
+    via: ViaProxy,
     limit: Option<Duration>,
     ends: LeafEnds,
 }
@@ -76,7 +77,15 @@ impl Dial {
         // Divided among a name's addresses, so that one that is a black hole leaves time for the others.
         tcp.set_connect_timeout(limit);
         let via = ViaProxy { to_proxy: HttpsConnector::from((tcp.clone(), proxy_tls)), tcp, proxy };
-        Dial { https: HttpsConnector::from((via, tls.config.clone())), limit, ends: tls.ends.clone() }
+        let https = HttpsConnector::from((via.clone(), tls.config.clone()));
+        Dial { https, via, limit, ends: tls.ends.clone() }
+    }
+}
+
+impl Dial {
+    /// Whether TCP, and a proxy's tunnel, lead to the server.
+    pub(super) async fn reach(mut self, dst: Uri) -> bool {
+        self.via.call(dst).await.is_ok()
     }
 }
 
@@ -213,6 +222,10 @@ impl WireControl {
 
     /// Ends the connection, whatever it still holds.
     pub(super) fn abandon(&self) {
+        if let Some(socket) = locked(&self.0.socket).as_ref() {
+            // Without it the connection ends as it always did.
+            let _ = tcp_progress::reset_on_close(socket);
+        }
         self.0.abandoned.store(true, SeqCst);
         self.0.task.wake();
     }

@@ -39,6 +39,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use dial::{Dial, PeerEnd, SUSPEND_MS};
 use fault::NetError;
+use http::Uri;
 use http_body_util::{BodyExt, Limited};
 use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::client::legacy::{Client, ResponseFuture};
@@ -51,6 +52,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// How long an idle connection may be used again.
 const IDLE: Duration = Duration::from_secs(25);
+
+/// A link that is there takes a connection in this time; one over a satellite or 2.4 kbit/s does in two seconds.
+const REACH: Duration = Duration::from_secs(3);
 
 /// Connectors kept: one per pair of timeouts. The queue's client has one pair, a credential chain a few.
 const CONNECTORS: usize = 8;
@@ -86,6 +90,13 @@ impl Http {
     ) -> Http {
         let connectors = Mutex::default();
         Http(Arc::new(Shared { tls, proxy: Arc::new(proxy), proxy_tls, clock, idle_connections, connectors }))
+    }
+
+    /// Whether `endpoint` takes a connection, through the proxy where there is one: TCP, and a tunnel, without TLS.
+    pub(super) async fn reach(&self, endpoint: Uri) -> bool {
+        let shared = &self.0;
+        let dial = Dial::new(&shared.tls, shared.proxy.clone(), shared.proxy_tls.clone(), Some(REACH));
+        tokio::time::timeout(REACH, dial.reach(endpoint)).await.unwrap_or(false)
     }
 
     fn connector(&self, timeouts: Timeouts) -> Connector {

@@ -2,7 +2,8 @@
 //!
 //! An attempt ends by no progress, not by its time: on a slow link a batch takes a minute, and ending it earlier sends the same bytes
 //! again and again. Progress is what the peer's kernel has acknowledged, a segment at least; what a send buffer took is none. Patience
-//! is three times what a segment takes on this link and back, and the configured time at least, in which a service has to answer.
+//! is three times what a segment takes on this link, lost ones included, and the configured time at least, in which a service has to
+//! answer.
 //!
 //! What comes back counts, too, but only as fast as a slow link brings it: an answer in drips ends.
 //!
@@ -140,13 +141,14 @@ impl Watch {
         })
     }
 
-    /// Three times what a segment takes on this link and back, and what is configured at least.
+    /// Three times what a segment takes on this link, and after which TCP sends one again: so a segment can be lost twice in a row. And
+    /// what is configured at least.
     fn patience(&self, progress: Progress) -> Duration {
         // Up to the last progress: counted on, patience would grow while it waits.
         let acked = self.acked.saturating_sub(self.first.acked) as f64;
         let moving = self.moved.saturating_duration_since(self.began).as_secs_f64();
         let segment = if acked > 0.0 { f64::from(progress.segment) * moving / acked } else { 0.0 };
-        let of_link = (Duration::from_secs_f64(segment.min(60.0)) + progress.round_trip) * 3;
+        let of_link = (Duration::from_secs_f64(segment.min(60.0)) + progress.retransmit_after) * 3;
         self.attempt.patience.max(of_link)
     }
 }
@@ -158,10 +160,10 @@ mod tests {
 
     const SEGMENT: u32 = 1448;
 
-    fn told(acked: u64, of: u64, received: u64, round_trip: Duration) -> Progress {
+    fn told(acked: u64, of: u64, received: u64, retransmit_after: Duration) -> Progress {
         let left = of.saturating_sub(acked);
         let unacked_segments = u32::try_from(left.div_ceil(u64::from(SEGMENT))).unwrap();
-        Progress { acked, received, unsent: 0, unacked_segments, segment: SEGMENT, round_trip }
+        Progress { acked, received, unsent: 0, unacked_segments, segment: SEGMENT, retransmit_after }
     }
 
     fn attempt() -> Attempt {

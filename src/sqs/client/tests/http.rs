@@ -278,3 +278,50 @@ async fn an_entry_that_must_have_left_is_not_sent_and_the_next_batch_is() {
     assert_eq!(answer(sender.send(&early).await).accepted.len(), 2);
     assert_eq!(server.seen().len(), 1, "the late one has not reached the server");
 }
+
+#[tokio::test]
+async fn reach_tells_whether_the_endpoint_takes_connections() {
+    let server = Server::start(None, |_, request| accept_all(request)).await;
+    let site = Site::new();
+    let sender = site.sender(&server);
+    assert_eq!(sender.reach().await, Some(true));
+    assert!(server.seen().is_empty(), "no request is made of it");
+    drop(server);
+    let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let away =
+        SqsSender::through(ProxySettings::default(), &site.queue(&format!("http://127.0.0.1:{port}")), &site.clock);
+    assert_eq!(away.unwrap().reach().await, Some(false));
+}
+
+/// The link stands still in the middle of a request: the peer takes no more bytes, and closes nothing.
+#[tokio::test]
+async fn a_request_that_stands_still_is_a_stalled_link_and_is_reset() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let site = Site::new();
+    let queue = QueueConfig {
+        connect_timeout: Duration::from_millis(300),
+        attempt_timeout: Duration::from_millis(700),
+        ..site.queue(&format!("http://127.0.0.1:{port}"))
+    };
+    let sender = SqsSender::through(ProxySettings::default(), &queue, &site.clock).unwrap();
+    let mut large = batch(1);
+    // More than both kernels' buffers hold.
+    large[0].body = "x".repeat(12 << 20);
+    let (outcome, peer) = tokio::join!(sender.send(&large), async { listener.accept().await.unwrap().0 });
+    let stalled = fault(outcome);
+    assert_eq!((stalled.class, stalled.is_stalled(), stalled.never_sent), (Link, true, false), "{stalled:?}");
+    assert!(stalled.text.contains("carried nothing of it"), "{stalled:?}");
+    // What was not read is still there; behind it no rest of the request comes, but a reset.
+    let mut rest = vec![0; 16 << 20];
+    let ended = loop {
+        peer.readable().await.unwrap();
+        match peer.try_read(&mut rest) {
+            Ok(0) => break None,
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => break Some(error.kind()),
+        }
+    };
+    assert_eq!(ended, Some(std::io::ErrorKind::ConnectionReset));
+}

@@ -54,6 +54,7 @@ impl Site {
             batch_bytes: 65_536,
             connect_timeout: Duration::from_secs(5),
             attempt_timeout: Duration::from_secs(10),
+            link_probe: true,
         }
     }
 
