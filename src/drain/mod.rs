@@ -15,6 +15,7 @@ pub mod backoff;
 pub mod batcher;
 mod duplicate;
 pub mod governor;
+mod looks;
 mod outcome;
 mod quarantine;
 mod send;

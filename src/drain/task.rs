@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use crate::config::{Ordering, QueueConfig, RecordsConfig};
 use crate::drain::batcher::{BatchLimits, Batcher};
 use crate::drain::duplicate::SendHistory;
-use crate::drain::governor::{GateState, Governor, LaunchId, Permit};
+use crate::drain::governor::{Governor, LaunchId, Permit};
 use crate::drain::send::{self, BatchItem, BatchOutcome, Bounds, DrainContext};
 use crate::drain::size_limit::SizeLimit;
 use crate::drain::status::{DrainShared, DrainState};
@@ -12,8 +12,8 @@ use crate::failpoints::{self, Failpoint};
 use crate::journal::{JournalError, Lane, ReadRecord, Reader};
 use crate::profile::order_key;
 use crate::record::{Number, Position, Record};
+use crate::sqs::BatchSender;
 use crate::sqs::limits::BATCH_ENTRIES;
-use crate::sqs::{BatchSender, FaultClass};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -30,12 +30,6 @@ const READ_BYTES: usize = 512 * 1024;
 const KEEP_BYTES: usize = 1024 * 1024;
 /// Between attempts to read a journal that refuses.
 const READ_RETRY: Duration = Duration::from_secs(2);
-/// While parked, how often a cheap look is taken whether the cause is mended.
-const MENDED_LOOK: Duration = Duration::from_secs(2);
-/// While the link is away, how often a connection is tried.
-const LINK_LOOK: Duration = Duration::from_secs(5);
-/// A sender that cannot look is not asked again in this outage.
-const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What a drain is told.
 #[derive(Clone, Debug)]
@@ -96,18 +90,18 @@ pub struct Drain<S> {
     /// On their way into quarantine.
     pub(super) setting_aside: u32,
     reader: Option<Reader>,
-    options: DrainOptions,
+    pub(super) options: DrainOptions,
     kept_bytes: usize,
     /// Read up to the durable high water; more comes when that changes.
     pub(super) at_end: bool,
-    read_after: Option<Instant>,
+    pub(super) read_after: Option<Instant>,
     pub(super) cannot_read: Option<String>,
     /// The next look whether the cause of parking is mended; not put off by what happens meanwhile.
-    look_at: Option<Instant>,
+    pub(super) look_at: Option<Instant>,
     /// The next look for the link, while it is away.
-    reach_at: Option<Instant>,
+    pub(super) reach_at: Option<Instant>,
     /// A look is under way.
-    reaching: bool,
+    pub(super) reaching: bool,
 }
 
 impl<S: BatchSender> Drain<S> {
@@ -291,16 +285,7 @@ impl<S: BatchSender> Drain<S> {
                 }
             }
             Event::Quarantined { id, position, kept } => self.quarantined(id, position, kept),
-            Event::Reached(answer) => {
-                self.reaching = false;
-                self.reach_at = Some(Instant::now() + if answer.is_some() { LINK_LOOK } else { NEVER });
-                if answer.is_some_and(|yes| self.governor.reached(Instant::now(), yes)) {
-                    tracing::info!(
-                        queue = self.lane_name(),
-                        "the endpoint takes connections again: the queue is tried"
-                    );
-                }
-            }
+            Event::Reached(answer) => self.reached(answer),
             Event::Overtaken(position, record) => {
                 let bytes = send::estimate(&record);
                 self.batcher.push(position, &order_key(&record), bytes, true);
@@ -346,52 +331,6 @@ impl<S: BatchSender> Drain<S> {
     fn forget(&mut self, position: Position) {
         if let Some(record) = self.held.remove(&position).and_then(|held| held.record) {
             self.kept_bytes = self.kept_bytes.saturating_sub(send::estimate(&record));
-        }
-    }
-
-    fn link_returned(&mut self) {
-        if self.governor.link_returned(Instant::now()) {
-            tracing::info!(queue = self.lane_name(), "an address or a route has come: the queue is tried at once");
-        }
-    }
-
-    /// A person says that the cause is mended, whatever it was.
-    fn retry_now(&mut self) {
-        let now = Instant::now();
-        self.governor.retry_now(now);
-        self.batcher.release_all();
-        self.read_after = None;
-    }
-
-    fn gate_is_parked(&self) -> bool {
-        let parked =
-            |class| matches!(class, FaultClass::WaitForConfiguration | FaultClass::WaitForClock | FaultClass::OnceMore);
-        matches!(self.governor.state(), GateState::Waiting { cause, .. } if parked(cause.class))
-    }
-
-    /// While parked, looks every [`MENDED_LOOK`] whether the cause is mended, however busy the lane is otherwise.
-    fn look_whether_mended(&mut self) {
-        let now = Instant::now();
-        if !self.gate_is_parked() {
-            self.look_at = None;
-        } else if self.look_at.is_none_or(|at| at <= now) {
-            self.look_at = Some(now + MENDED_LOOK);
-            if self.context.sender.is_mended() {
-                self.governor.wake(now);
-            }
-        }
-    }
-
-    /// While the link is away, looks every [`LINK_LOOK`] whether it is back: the router's uplink gives no sign when it returns.
-    fn look_for_link(&mut self) {
-        let now = Instant::now();
-        if !self.options.queue.link_probe || !self.governor.waits_for_link() {
-            self.reach_at = None;
-        } else if !self.reaching && *self.reach_at.get_or_insert(now + LINK_LOOK) <= now {
-            self.reaching = true;
-            let sender = self.context.sender.clone();
-            self.shared.lock().link_probes += 1;
-            self.events.push(async move { Event::Reached(sender.reach().await) }.boxed());
         }
     }
 
