@@ -108,6 +108,11 @@ impl Batcher {
         batch
     }
 
+    /// What records that were taken weigh, in bytes; also those that are to be read again.
+    pub fn bytes_of(&self, positions: &[Position]) -> usize {
+        positions.iter().filter_map(|position| self.records.get(position)).map(|record| record.bytes).sum()
+    }
+
     /// The positions that a group can give to a batch with so much room.
     fn fitting(&self, group: &Arc<str>, entries: usize, bytes: usize, empty: bool) -> Vec<Position> {
         let state = &self.groups[group];

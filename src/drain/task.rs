@@ -256,8 +256,7 @@ impl<S: BatchSender> Drain<S> {
             let items: Vec<BatchItem> = batch.iter().map(|position| self.item(*position)).collect();
             let mark = !failpoints::is_armed(Failpoint::NoMark) && self.context.lane.needs_mark(&batch);
             let bounds = Bounds { batch: limits.bytes, message: self.size_limit.bytes(now) };
-            let estimated = items.iter().filter_map(|item| item.record.as_deref()).map(send::estimate).sum();
-            let id = self.governor.launched(now, estimated);
+            let id = self.governor.launched(now, self.batcher.bytes_of(&batch));
             let flight = send::send_batch(self.context.clone(), items, mark, bounds);
             self.events.push(flight.map(move |sent| Event::Sent(id, sent)).boxed());
         }

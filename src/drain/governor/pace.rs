@@ -12,6 +12,9 @@ use tokio::time::Instant;
 const BATCH: Duration = Duration::from_secs(20);
 /// The next batch goes when no more than this is left of those in the air, so that the link carries on while an answer comes back.
 const AHEAD: Duration = Duration::from_secs(3);
+/// Bounds of what is computed: no link is faster than that a batch takes this, nor slower than a byte per second.
+const SHORTEST: Duration = Duration::from_micros(100);
+const SLOWEST: f64 = 1.0;
 /// The first batch, while the rate is not known: 54 s at 2.4 kbit/s.
 const FIRST_BYTES: usize = 16 * 1024;
 
@@ -70,9 +73,9 @@ impl Pace {
     pub fn landed(&mut self, now: Instant, flights: usize, launched: Share, bytes: usize, arrived: bool) {
         self.count(now, flights);
         let alone = self.share.saturating_sub(launched);
-        if arrived && !alone.is_zero() {
-            let rate = bytes as f64 / alone.as_secs_f64();
-            self.rate = Some(self.rate.map_or(rate, |old| (old + rate) / 2.0));
+        if arrived && bytes > 0 {
+            let rate = bytes as f64 / alone.max(SHORTEST).as_secs_f64();
+            self.rate = Some(self.rate.map_or(rate, |old| (old + rate) / 2.0).max(SLOWEST));
         }
     }
 

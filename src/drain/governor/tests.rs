@@ -160,6 +160,43 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Whatever flights weigh and however long they take, there is an answer, and an idle lane may always send.
+    #[test]
+    fn any_flights_leave_a_way_on(
+        flights in prop::collection::vec((0usize..300_000, 0u64..100_000_000, any::<bool>(), 0u64..100_000), 1..40),
+    ) {
+        let mut world = World { governor: Governor::new(4, BATCH), now: Instant::now() };
+        let mut aloft = Vec::new();
+        for (bytes, took_us, answered, pause_ms) in flights {
+            while world.is_permitted() {
+                aloft.push(world.governor.launched(world.now, bytes));
+            }
+            if aloft.is_empty() {
+                let Permit::At(until) = world.permit() else { panic!("no way on: {:?}", world.permit()) };
+                world.now = until;
+                continue;
+            }
+            world.now += Duration::from_micros(took_us);
+            let id = aloft.remove(0);
+            match answered {
+                true => world.answered(id),
+                false => world.failed(id, &fault(FaultClass::Link)),
+            };
+            world.now += Duration::from_millis(pause_ms);
+            world.permit();
+        }
+        for id in aloft {
+            world.answered(id);
+        }
+        if let Permit::At(until) = world.permit() {
+            prop_assert!(until <= world.now + LINK_MAX);
+            world.now = until;
+        }
+        prop_assert!(world.is_permitted());
+    }
+}
+
 #[test]
 fn an_old_success_does_not_cut_short_the_wait_that_the_service_asks_for() {
     let mut world = World::fast(4);
