@@ -72,13 +72,15 @@ impl<S: BatchSender> Drain<S> {
         }
         // An answer opens the gate, unless all that it brought is trouble: a probe that is refused like the one before it
         // must find the wait grown. What is on its way into quarantine is no answer yet: that may be full.
-        let open = accepted || trouble.is_none() && self.setting_aside == 0;
+        let pending = self.setting_aside.contains_key(&id);
+        let open = accepted || trouble.is_none() && !pending;
+        let silent = if pending { governor::Outcome::Pending } else { governor::Outcome::Silent };
         match trouble.or(fault) {
             // What failed with the record that was alone in the batch is dealt with; the way itself is open.
-            Some(fault) if single && alone(&fault).is_some() => self.landed(id, governor::Outcome::Silent),
+            Some(fault) if single && alone(&fault).is_some() => self.landed(id, silent),
             Some(fault) => self.landed(id, governor::Outcome::Failed { fault: &fault, single, answered: accepted }),
             None if sent > 0 && open => self.landed(id, governor::Outcome::Answered),
-            None => self.landed(id, governor::Outcome::Silent),
+            None => self.landed(id, silent),
         }
     }
 

@@ -38,7 +38,7 @@ impl<S: BatchSender> Drain<S> {
             return None;
         };
         self.quarantined_in_row += 1;
-        self.setting_aside += 1;
+        *self.setting_aside.entry(id).or_default() += 1;
         let (lane, position) = (self.context.lane.clone(), item.position);
         tracing::error!(
             queue = self.lane_name(),
@@ -60,11 +60,17 @@ impl<S: BatchSender> Drain<S> {
 
     /// The disk has answered.
     pub(super) fn quarantined(&mut self, id: LaunchId, position: Position, kept: Result<bool, JournalError>) {
-        self.setting_aside -= 1;
+        let left = self.setting_aside.get_mut(&id).map_or(0, |left| {
+            *left -= 1;
+            *left
+        });
+        if left == 0 {
+            self.setting_aside.remove(&id);
+        }
         match kept {
             Ok(true) => {
                 self.release(position);
-                if self.setting_aside == 0 {
+                if left == 0 {
                     self.told(id, Outcome::Answered);
                 }
                 return;
@@ -82,6 +88,9 @@ impl<S: BatchSender> Drain<S> {
             Err(error) => {
                 self.again(position, false, Some(Instant::now() + HOLD_MAX));
                 tracing::warn!(queue = self.lane_name(), position = position.0, %error, "record not put into quarantine, tried again");
+                if left == 0 {
+                    self.told(id, Outcome::Silent);
+                }
             }
         }
         self.quarantined_in_row = self.quarantined_in_row.saturating_sub(1);

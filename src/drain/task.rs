@@ -87,8 +87,8 @@ pub struct Drain<S> {
     pub(super) events: FuturesUnordered<BoxFuture<'static, Event>>,
     /// Put into quarantine in a row, or on the way there, without one accepted in between.
     pub(super) quarantined_in_row: u32,
-    /// On their way into quarantine.
-    pub(super) setting_aside: u32,
+    /// Records on their way into quarantine, by the flight that told of them.
+    pub(super) setting_aside: HashMap<LaunchId, u32>,
     reader: Option<Reader>,
     pub(super) options: DrainOptions,
     kept_bytes: usize,
@@ -131,7 +131,7 @@ impl<S: BatchSender> Drain<S> {
             held: HashMap::new(),
             events: FuturesUnordered::new(),
             quarantined_in_row: 0,
-            setting_aside: 0,
+            setting_aside: HashMap::new(),
             reader: Some(lane.reader()),
             options,
             kept_bytes: 0,

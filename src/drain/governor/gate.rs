@@ -106,7 +106,7 @@ impl Gate {
         self.link.reset();
         self.configuration.reset();
         self.signatures = 0;
-        (self.by_connection, self.connection_counts) = (false, true);
+        (self.by_connection, self.connection_counts, self.woken) = (false, true, false);
         std::mem::replace(&mut self.state, GateState::Open) != GateState::Open
     }
 

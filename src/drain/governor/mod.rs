@@ -34,7 +34,7 @@ const SHRUNK: u32 = 20;
 const RECOVER_AFTER: u32 = 20;
 
 /// A flight. Later ones are higher.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LaunchId(u64);
 
 /// Whether a batch may fly.
@@ -58,8 +58,10 @@ pub enum Permit {
 pub enum Outcome<'a> {
     /// The service answered about entries: whatever it said of them, the way is open.
     Answered,
-    /// It says nothing of the way: nothing was sent, or all of it is on its way into quarantine.
+    /// It says nothing of the way: nothing was sent.
     Silent,
+    /// All of it is on its way into quarantine, and what comes of that is [`Governor::told`]: until then a probe stays one.
+    Pending,
     /// The call failed, or what it brought is the lane's trouble.
     Failed {
         /// Why.
@@ -214,7 +216,7 @@ impl Governor {
         match outcome {
             Outcome::Failed { fault, .. } => change.closed = self.gate.failed(fault, now, random, urgent),
             Outcome::Silent => self.gate.learnt_nothing(now),
-            Outcome::Answered => {}
+            Outcome::Answered | Outcome::Pending => {}
         }
         if change.opened || matches!(outcome, Outcome::Failed { .. }) {
             self.since = self.next;
@@ -229,9 +231,12 @@ impl Governor {
 
     /// The link may be back. Returns whether the gate waited for it.
     pub fn link_returned(&mut self, now: Instant) -> bool {
-        // Another link may carry more, or less.
-        self.pace.forget();
-        self.gate.link_returned(now)
+        let waited = self.gate.link_returned(now);
+        if waited {
+            // Another link may carry more, or less.
+            self.pace.forget();
+        }
+        waited
     }
 
     /// Whether the gate waits for the link, so that it is worth looking for it.
@@ -293,7 +298,8 @@ impl Governor {
     /// Unless the batch that is complained about was larger than those of now.
     fn shrink(&mut self, flight: Flight) {
         if flight.bound <= self.bytes {
-            self.bytes = (self.bytes / 2).max(LEAST_MESSAGE_BYTES.min(self.bytes_max));
+            // Half of what flew: the bound alone may be far above it.
+            self.bytes = (self.bytes.min(flight.bytes) / 2).max(LEAST_MESSAGE_BYTES.min(self.bytes_max));
             self.shrunk_left = SHRUNK;
         }
     }

@@ -60,7 +60,10 @@ impl Pace {
             return Room::Bytes(batch);
         }
         let early = left - rate * AHEAD.as_secs_f64();
-        if early <= 0.0 { Room::Bytes(batch) } else { Room::At(now + Duration::from_secs_f64(early / rate)) }
+        if early <= 0.0 {
+            return Room::Bytes(batch);
+        }
+        Room::At(now + Duration::try_from_secs_f64(early / rate).unwrap_or(BATCH).min(BATCH))
     }
 
     /// A flight goes beside `flights` others. Gives the share so far, to be given back with [`Pace::landed`].

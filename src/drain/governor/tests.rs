@@ -335,6 +335,33 @@ fn no_connection_ends_a_wait_for_a_person_or_for_the_service() {
     }
 }
 
+/// A probe that is refused for good probes until the quarantine has answered, so that the next one finds the wait grown.
+#[test]
+fn a_probe_on_its_way_into_quarantine_stays_one() {
+    let full = fault(FaultClass::WaitForConfiguration);
+    for (told, opens) in
+        [(Outcome::Answered, true), (Outcome::Failed { fault: &full, single: false, answered: false }, false)]
+    {
+        let mut world = World::fast(4);
+        world.fail_again(&full);
+        world.now = world.until();
+        let probe = world.launch();
+        world.governor.landed(probe, Outcome::Pending, world.now, u32::MAX, false);
+        assert_eq!(world.permit(), Permit::AfterFlight, "nothing flies meanwhile");
+        let change = world.governor.told(probe, told, world.now, u32::MAX, false);
+        assert_eq!((change.opened, change.closed), (opens, false), "and what is known already is not said again");
+        assert_eq!(world.is_permitted(), opens);
+        assert!(opens || world.until() > world.now + CONFIGURATION_FIRST, "the wait has grown");
+    }
+    let mut world = World::fast(4);
+    world.fail_again(&full);
+    world.now = world.until();
+    let probe = world.launch();
+    world.governor.landed(probe, Outcome::Pending, world.now, 0, false);
+    world.governor.told(probe, Outcome::Silent, world.now, 0, false);
+    assert!(world.is_permitted(), "the disk refused: the next one probes");
+}
+
 #[test]
 fn throttling_halves_the_flights() {
     let mut world = World::fast(8);
@@ -350,7 +377,7 @@ fn throttling_halves_the_flights() {
 fn a_stalled_attempt_halves_flights_then_bytes_and_both_come_back() {
     let stalled = Fault { code: Some(crate::sqs::STALLED.into()), ..fault(FaultClass::Link) };
     let mut world = World::fast(4);
-    for expected in [(2, BATCH), (1, BATCH), (1, BATCH / 2), (1, BATCH / 4)] {
+    for expected in [(2, BATCH), (1, BATCH), (1, 8 * 1024), (1, 4 * 1024)] {
         let id = world.launch();
         world.failed_with(id, &stalled, 0, false);
         world.now += LINK_MAX;

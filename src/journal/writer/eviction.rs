@@ -71,9 +71,11 @@ impl<T: Ticket> Writer<T> {
                     self.aged(true);
                 }
                 Retention::EvictOldest(bound) => {
+                    // The keeper may have deleted one since the look.
+                    let [first, second, ..] = firsts[..] else { continue };
                     let reason = if bound == Bound::MinFree { Reason::MinFree } else { Reason::MaxBytes };
-                    self.give_up(firsts[0], firsts[1], reason)?;
-                    if !self.journal.0.log.delete(firsts[0]) {
+                    self.give_up(first, second, reason)?;
+                    if !self.journal.0.log.delete(first) {
                         // The disk does not let go of it now; this commit is small, and the next one tries again.
                         return Ok(None);
                     }
