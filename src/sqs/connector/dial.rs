@@ -99,15 +99,18 @@ impl Service<Uri> for Dial {
     }
 
     fn call(&mut self, dst: Uri) -> Self::Future {
+        let peer = self.via.named(&dst);
         let connecting = self.https.call(dst);
         let (limit, ends) = (self.limit.map(|limit| limit * WITH_TLS), self.ends.clone());
         Box::pin(async move {
-            let stream = match limit {
-                None => connecting.await?,
-                Some(limit) => tokio::time::timeout(limit, connecting).await.map_err(|_| {
-                    io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {limit:?}, TLS included"))
-                })??,
+            let connected = match limit {
+                None => connecting.await,
+                Some(limit) => tokio::time::timeout(limit, connecting).await.unwrap_or_else(|_| {
+                    let text = format!("no connection within {limit:?}, TLS included");
+                    Err(io::Error::new(io::ErrorKind::TimedOut, text).into())
+                }),
             };
+            let stream = connected.map_err(|source| Unreached { peer, source })?;
             let peer_end = match &stream {
                 MaybeHttpsStream::Http(_) => None,
                 MaybeHttpsStream::Https(tls) => {
@@ -121,12 +124,36 @@ impl Service<Uri> for Dial {
     }
 }
 
+/// Which peer could not be reached, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{peer}")]
+struct Unreached {
+    peer: String,
+    source: BoxError,
+}
+
 /// TCP to the server, or through a proxy's tunnel.
 #[derive(Clone)]
 struct ViaProxy {
     tcp: HttpConnector,
     to_proxy: HttpsConnector<HttpConnector>,
     proxy: Arc<ProxySettings>,
+}
+
+impl ViaProxy {
+    /// The server as people know it, and the proxy on the way to it.
+    fn named(&self, dst: &Uri) -> String {
+        let host = |uri: &Uri| uri.authority().map_or(String::new(), |peer| peer.host().to_owned() + &port_of(uri));
+        match self.proxy.on_the_way_to(dst) {
+            Some(proxy) => format!("{} by way of the proxy {}", host(dst), host(proxy.uri())),
+            None => host(dst),
+        }
+    }
+}
+
+/// With its colon, where one is given.
+fn port_of(uri: &Uri) -> String {
+    uri.port_u16().map_or(String::new(), |port| format!(":{port}"))
 }
 
 impl Service<Uri> for ViaProxy {
