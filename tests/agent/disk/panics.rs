@@ -16,7 +16,7 @@ async fn a_writer_that_panics_goes_on_and_loses_nothing() {
         std::fs::write(agent.journal_path().join(format!("rig-panic-{place}")), "2").unwrap();
         flow.more(300).await;
     }
-    println!("{}", until_remarked(&mut agent, &["the journal's writer panicked 4 times", "nothing is lost"]).await);
+    println!("{}", until_remarked(&mut agent, &["the journal's writer panicked 4 times", "loses nothing"]).await);
     until_logged(&mut agent, "is started again with what it had in hand").await;
     let published = flow.end().await.published();
     let delivered = arrived(&stub, &mut agent, &published).await;
