@@ -163,17 +163,18 @@ fn system_ms() -> i64 {
 
 /// Milliseconds since boot, suspend included.
 pub fn boottime_ms() -> u64 {
-    let at = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let real = u64::try_from(at.tv_sec).unwrap_or(0) * 1000 + u64::try_from(at.tv_nsec).unwrap_or(0) / 1_000_000;
-    real.saturating_add_signed(crate::failpoints::shift().boottime_ms)
+    kernel_ms(rustix::time::ClockId::Boottime).saturating_add_signed(crate::failpoints::shift().boottime_ms)
+}
+
+/// Milliseconds of one of the kernel's clocks.
+fn kernel_ms(clock: rustix::time::ClockId) -> u64 {
+    let at = rustix::time::clock_gettime(clock);
+    u64::try_from(at.tv_sec).unwrap_or(0) * 1000 + u64::try_from(at.tv_nsec).unwrap_or(0) / 1_000_000
 }
 
 /// Milliseconds for which the machine was suspended since its boot: what the kernel's monotonic clock did not count.
 pub(crate) fn suspended_ms() -> u64 {
-    let waking = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let waking_ms =
-        u64::try_from(waking.tv_sec).unwrap_or(0) * 1000 + u64::try_from(waking.tv_nsec).unwrap_or(0) / 1_000_000;
-    boottime_ms().saturating_sub(waking_ms)
+    boottime_ms().saturating_sub(kernel_ms(rustix::time::ClockId::Monotonic))
 }
 
 pub(crate) fn read_boot_id() -> BootId {

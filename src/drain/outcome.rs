@@ -162,20 +162,24 @@ impl<S: BatchSender> Drain<S> {
 
     /// Tells the governor what came of a flight, and people what that has changed.
     fn landed(&mut self, id: LaunchId, outcome: governor::Outcome<'_>) {
-        let (random, urgent) = self.lot_and_urgency();
+        let (random, urgent) = self.lot_and_urgency(outcome);
         let change = self.governor.landed(id, outcome, Instant::now(), random, urgent);
         self.say(outcome, change);
     }
 
     /// The same, of what is known only now of a flight that has landed.
     pub(super) fn told(&mut self, id: LaunchId, outcome: governor::Outcome<'_>) {
-        let (random, urgent) = self.lot_and_urgency();
+        let (random, urgent) = self.lot_and_urgency(outcome);
         let change = self.governor.told(id, outcome, Instant::now(), random, urgent);
         self.say(outcome, change);
     }
 
-    /// A lot for waits, and whether a record in the window is young enough for its resend to be absorbed.
-    fn lot_and_urgency(&self) -> (u32, bool) {
+    /// A lot for waits, and whether a record in the window is young enough for its resend to be absorbed: what a failure asks
+    /// for. Nothing else does, and the window is long.
+    fn lot_and_urgency(&self, outcome: governor::Outcome<'_>) -> (u32, bool) {
+        if !matches!(outcome, governor::Outcome::Failed { .. }) {
+            return (0, false);
+        }
         let now_ms = self.context.clock.now().boottime_ms;
         let urgent = self.held.values().any(|held| held.history.within_dedup_window(now_ms));
         (getrandom::u32().unwrap_or(u32::MAX / 2), urgent)

@@ -174,15 +174,14 @@ impl<S: BatchSender> Drain<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drain::governor::{Cause, Governor};
+    use crate::drain::governor::Cause;
 
     #[test]
     fn a_journal_that_cannot_be_read_is_no_link_that_is_away() {
         let of = |code: Option<&str>| {
             let (code, text) = (code.map(str::to_owned), "why".to_owned());
             let cause = Cause { class: FaultClass::Link, code, text, remedy: String::new() };
-            let probe = Governor::new(1, 1).launched(Instant::now(), 1);
-            DrainState::of(&GateState::Probing { cause, probe }, Instant::now())
+            DrainState::of(&GateState::Probing { cause }, Instant::now())
         };
         assert!(matches!(of(Some(CANNOT_READ)), Some(DrainState::CannotRead { why }) if why == "why"));
         assert!(matches!(of(None), Some(DrainState::Offline { .. })));

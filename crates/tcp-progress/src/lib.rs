@@ -80,17 +80,7 @@ pub fn progress(socket: &impl AsFd) -> io::Result<Progress> {
 /// It is no TCP socket, or an older kernel.
 pub fn bound_unsent(socket: &impl AsFd, bytes: u32) -> io::Result<()> {
     let value = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
-    // SAFETY: the value lives through the call and its size is given.
-    let answer = unsafe {
-        libc::setsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_NOTSENT_LOWAT,
-            (&raw const value).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    set(socket, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, &value)
 }
 
 /// Makes the next close of this socket a reset, which throws away what was not sent.
@@ -98,15 +88,19 @@ pub fn bound_unsent(socket: &impl AsFd, bytes: u32) -> io::Result<()> {
 /// # Errors
 /// It is no socket.
 pub fn reset_on_close(socket: &impl AsFd) -> io::Result<()> {
-    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    set(socket, libc::SOL_SOCKET, libc::SO_LINGER, &libc::linger { l_onoff: 1, l_linger: 0 })
+}
+
+/// Sets an option whose value is a `T`.
+fn set<T>(socket: &impl AsFd, level: libc::c_int, option: libc::c_int, value: &T) -> io::Result<()> {
     // SAFETY: the value lives through the call and its size is given.
     let answer = unsafe {
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_LINGER,
-            (&raw const linger).cast(),
-            size_of::<libc::linger>() as libc::socklen_t,
+            level,
+            option,
+            std::ptr::from_ref(value).cast(),
+            size_of::<T>() as libc::socklen_t,
         )
     };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

@@ -11,7 +11,6 @@
 //! No count ever ends in anything but another wait.
 
 use crate::drain::backoff::Backoff;
-use crate::drain::governor::LaunchId;
 use crate::sqs::{Fault, FaultClass};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -54,9 +53,12 @@ pub enum GateState {
     Probing {
         /// Why the gate was closed.
         cause: Cause,
-        /// The flight whose outcome counts.
-        probe: LaunchId,
     },
+}
+
+/// Whether the link's return mends it.
+fn is_of_link(cause: &Cause) -> bool {
+    matches!(cause.class, FaultClass::Link | FaultClass::Unknown)
 }
 
 /// The gate of one lane.
@@ -71,7 +73,7 @@ pub(super) struct Gate {
     woken: bool,
     /// The present probe went because a connection came about.
     by_connection: bool,
-    /// A connection that comes about says that the link is back. Not any more once a batch has failed all the same, until one is
+    /// A connection that comes about shows that the link is back. A batch that fails behind one ends that, until a connection is
     /// refused.
     connection_counts: bool,
 }
@@ -94,9 +96,9 @@ impl Gate {
     }
 
     /// A flight goes. Returns whether it is a probe.
-    pub(super) fn launched(&mut self, id: LaunchId) -> bool {
+    pub(super) fn launched(&mut self) -> bool {
         let GateState::Waiting { cause, .. } = &self.state else { return false };
-        self.state = GateState::Probing { cause: cause.clone(), probe: id };
+        self.state = GateState::Probing { cause: cause.clone() };
         self.woken = false;
         true
     }
@@ -167,7 +169,7 @@ impl Gate {
     /// The link may be back: a gate that waits for it tries at once, and begins anew with short waits. Returns whether it waited.
     pub(super) fn link_returned(&mut self, now: Instant) -> bool {
         let (GateState::Waiting { cause, .. } | GateState::Probing { cause, .. }) = &self.state else { return false };
-        if !matches!(cause.class, FaultClass::Link | FaultClass::Unknown) {
+        if !is_of_link(cause) {
             return false;
         }
         self.link.reset();
@@ -177,7 +179,7 @@ impl Gate {
 
     /// Whether it waits for the link, so that it is worth looking for it.
     pub(super) fn waits_for_link(&self) -> bool {
-        matches!(&self.state, GateState::Waiting { cause, .. } if matches!(cause.class, FaultClass::Link | FaultClass::Unknown))
+        matches!(&self.state, GateState::Waiting { cause, .. } if is_of_link(cause))
     }
 
     /// A connection came about, or did not. Returns whether a batch is tried for it.

@@ -85,8 +85,6 @@ pub struct Change {
 #[derive(Clone, Copy, Debug)]
 struct Flight {
     bytes: usize,
-    /// The batch's bound when it went.
-    bound: usize,
     /// The pace's share of the link until then.
     share: pace::Share,
 }
@@ -157,10 +155,10 @@ impl Governor {
         let most = match self.gate.state() {
             GateState::Waiting { until, .. } if now < *until => return Permit::At(*until),
             GateState::Open => self.allowed,
-            GateState::Waiting { .. } | GateState::Probing { .. } => 1,
+            GateState::Waiting { .. } => 1,
+            GateState::Probing { .. } => 0,
         };
-        let probing = matches!(self.gate.state(), GateState::Probing { .. });
-        if self.flying.len() >= most || probing {
+        if self.flying.len() >= most {
             return Permit::AfterFlight;
         }
         let aloft: Vec<(usize, pace::Share)> =
@@ -176,11 +174,11 @@ impl Governor {
     pub fn launched(&mut self, now: Instant, bytes: usize) -> LaunchId {
         let id = self.next;
         self.next = LaunchId(id.0 + 1);
-        if self.gate.launched(id) {
+        if self.gate.launched() {
             self.since = id;
         }
         let share = self.pace.launched(now, self.flying.len());
-        self.flying.insert(id, Flight { bytes, bound: self.bytes, share });
+        self.flying.insert(id, Flight { bytes, share });
         id
     }
 
@@ -209,19 +207,30 @@ impl Governor {
             return Change::default();
         }
         let mut change = Change::default();
-        if matches!(outcome, Outcome::Answered | Outcome::Failed { answered: true, .. }) {
-            self.recover();
-            change.opened = self.gate.answered();
-        }
         match outcome {
-            Outcome::Failed { fault, .. } => change.closed = self.gate.failed(fault, now, random, urgent),
+            Outcome::Answered => {
+                change.opened = self.answered();
+                if change.opened {
+                    self.since = self.next;
+                }
+            }
+            Outcome::Failed { fault, answered, .. } => {
+                if answered {
+                    self.answered();
+                }
+                change.closed = self.gate.failed(fault, now, random, urgent);
+                self.since = self.next;
+            }
             Outcome::Silent => self.gate.learnt_nothing(now),
-            Outcome::Answered | Outcome::Pending => {}
+            Outcome::Pending => {}
         }
-        if change.opened || matches!(outcome, Outcome::Failed { .. }) {
-            self.since = self.next;
-        }
-        Change { opened: change.opened && matches!(outcome, Outcome::Answered), ..change }
+        change
+    }
+
+    /// The way is open. Returns whether the gate was closed.
+    fn answered(&mut self) -> bool {
+        self.recover();
+        self.gate.answered()
     }
 
     /// Whether the present state has let this flight go: while open all that went since, while probing the probe alone.
@@ -295,12 +304,9 @@ impl Governor {
         self.recovered = 0;
     }
 
-    /// Unless the batch that is complained about was larger than those of now.
+    /// Half of what flew: the bound alone may be far above it.
     fn shrink(&mut self, flight: Flight) {
-        if flight.bound <= self.bytes {
-            // Half of what flew: the bound alone may be far above it.
-            self.bytes = (self.bytes.min(flight.bytes) / 2).max(LEAST_MESSAGE_BYTES.min(self.bytes_max));
-            self.shrunk_left = SHRUNK;
-        }
+        self.bytes = (self.bytes.min(flight.bytes) / 2).max(LEAST_MESSAGE_BYTES.min(self.bytes_max));
+        self.shrunk_left = SHRUNK;
     }
 }

@@ -80,9 +80,7 @@ impl Dial {
         let https = HttpsConnector::from((via.clone(), tls.config.clone()));
         Dial { https, via, limit, ends: tls.ends.clone() }
     }
-}
 
-impl Dial {
     /// Whether TCP, and a proxy's tunnel, lead to the server.
     pub(super) async fn reach(mut self, dst: Uri) -> bool {
         self.via.call(dst).await.is_ok()

@@ -41,8 +41,9 @@ use dial::{Dial, PeerEnd, SUSPEND_MS};
 use fault::NetError;
 use http::Uri;
 use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::capture_connection;
-use hyper_util::client::legacy::{Client, ResponseFuture};
+use hyper_util::client::legacy::{Client, Error as PoolError, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use proxy::ProxySettings;
 use rustls::ClientConfig;
@@ -72,6 +73,12 @@ struct Shared {
     connectors: Mutex<Vec<(Timeouts, SharedHttpConnector)>>,
 }
 
+impl Shared {
+    fn dial(&self, limit: Option<Duration>) -> Dial {
+        Dial::new(&self.tls, self.proxy.clone(), self.proxy_tls.clone(), limit)
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Timeouts {
     connect: Option<Duration>,
@@ -94,9 +101,7 @@ impl Http {
 
     /// Whether `endpoint` takes a connection, through the proxy where there is one: TCP, and a tunnel, without TLS.
     pub(super) async fn reach(&self, endpoint: Uri) -> bool {
-        let shared = &self.0;
-        let dial = Dial::new(&shared.tls, shared.proxy.clone(), shared.proxy_tls.clone(), Some(REACH));
-        tokio::time::timeout(REACH, dial.reach(endpoint)).await.unwrap_or(false)
+        tokio::time::timeout(REACH, self.0.dial(Some(REACH)).reach(endpoint)).await.unwrap_or(false)
     }
 
     fn connector(&self, timeouts: Timeouts) -> Connector {
@@ -157,13 +162,11 @@ impl Pools {
     }
 
     fn build(&self) -> Client<Dial, TimedBody> {
-        let shared = &self.shared;
-        let dial = Dial::new(&shared.tls, shared.proxy.clone(), shared.proxy_tls.clone(), self.connect_timeout);
         Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(shared.idle_connections)
-            .build(dial)
+            .pool_max_idle_per_host(self.shared.idle_connections)
+            .build(self.shared.dial(self.connect_timeout))
     }
 }
 
@@ -205,25 +208,27 @@ impl HttpConnector for Connector {
         let answer = self.pools.current().request(request.map(|body| TimedBody::new(body, leaves_by_ms)));
         let (clock, read_timeout) = (self.clock.clone(), self.read_timeout);
         HttpConnectorFuture::new(async move {
-            if let Some(attempt) = attempt {
-                let whole = attempt.supervise(read_whole(answer), &supervised).await;
-                let answer = whole.map_err(|ended| ConnectorError::timeout(ended.into()))??;
-                learn_date(&clock, &answer);
-                return HttpResponse::try_from(answer).map_err(|error| ConnectorError::other(error.into(), None));
-            }
-            let answer = match read_timeout {
-                None => answer.await,
-                Some(limit) => match tokio::time::timeout(limit, answer).await {
-                    Ok(answer) => answer,
+            let answer = match (attempt, read_timeout) {
+                (Some(attempt), _) => {
+                    let whole = attempt.supervise(read_whole(answer), &supervised).await;
+                    whole.map_err(|ended| ConnectorError::timeout(ended.into()))??
+                }
+                (None, None) => bounded(answer.await)?,
+                (None, Some(limit)) => match tokio::time::timeout(limit, answer).await {
+                    Ok(answer) => bounded(answer)?,
                     Err(_) => return Err(ConnectorError::timeout(NetError::no_answer(limit).into())),
                 },
             };
-            let answer = answer.map_err(fault::connector_error)?;
             learn_date(&clock, &answer);
-            let answer = answer.map(|body| SdkBody::from_body_1_x(Limited::new(body, ANSWER_BYTES)));
             HttpResponse::try_from(answer).map_err(|error| ConnectorError::other(error.into(), None))
         })
     }
+}
+
+/// An answer whose body is still to come, and no longer than answers are.
+fn bounded(answer: Result<http::Response<Incoming>, PoolError>) -> Result<http::Response<SdkBody>, ConnectorError> {
+    let answer = answer.map_err(fault::connector_error)?;
+    Ok(answer.map(|body| SdkBody::from_body_1_x(Limited::new(body, ANSWER_BYTES))))
 }
 
 /// An answer with all of its body, so that its last byte is waited for like its first.

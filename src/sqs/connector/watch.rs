@@ -69,7 +69,7 @@ impl Attempt {
                     }
                     watch.as_mut().and_then(|watch| watch.look(now, boottime_ms(), progress))
                 }
-                Err(_) => (now - start > self.limit).then_some(Ended::Late(self.limit)),
+                Err(_) => (now - start > self.limit).then_some(Ended::Unanswered(self.limit)),
             };
             if let Some(ended) = ended {
                 control.abandon();
@@ -94,15 +94,12 @@ pub(in crate::sqs) enum Ended {
         /// For so long.
         waited: Duration,
     },
-    /// All of it was there, and the service did not answer.
+    /// All of it was there, as far as the kernel tells, and the service did not answer.
     #[error("no answer within {:.1} s", .0.as_secs_f64())]
     Unanswered(Duration),
     /// It would have arrived after the queue has forgotten the attempt before.
     #[error("the link was too slow for it to arrive while the queue absorbs repeats; it goes again and says so")]
     TooSlow,
-    /// Its whole time is over, where the kernel does not tell of progress.
-    #[error("no answer within {:.1} s", .0.as_secs_f64())]
-    Late(Duration),
 }
 
 /// The progress of one attempt. Pure.
@@ -110,7 +107,8 @@ pub(in crate::sqs) enum Ended {
 pub(super) struct Watch {
     attempt: Attempt,
     began: Instant,
-    first: Progress,
+    /// Bytes that were acknowledged before it began.
+    before: u64,
     /// What counted as progress last, and when.
     acked: u64,
     received: u64,
@@ -120,7 +118,7 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(attempt: Attempt, now: Instant, progress: Progress) -> Watch {
         let Progress { acked, received, .. } = progress;
-        Watch { attempt, began: now, first: progress, acked, received, moved: now }
+        Watch { attempt, began: now, before: acked, acked, received, moved: now }
     }
 
     /// Looks at the counts; `Some`: the attempt is to be ended.
@@ -153,7 +151,7 @@ impl Watch {
     /// what is configured at least.
     fn patience(&self, progress: Progress) -> Duration {
         // Up to the last progress: counted on, patience would grow while it waits.
-        let acked = self.acked.saturating_sub(self.first.acked) as f64;
+        let acked = self.acked.saturating_sub(self.before) as f64;
         let moving = self.moved.saturating_duration_since(self.began).as_secs_f64();
         let segment = if acked > 0.0 { f64::from(progress.segment) * moving / acked } else { 0.0 };
         let of_link = (Duration::from_secs_f64(segment.min(60.0)) + progress.retransmit_after) * 3;
