@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         Ok(Some(false)) => ExitCode::FAILURE,
         Ok(None) => ExitCode::from(INTERRUPTED),
         Err(failure) => {
-            // Nobody is left to tell when the terminal is gone.
+            // Without its terminal the demo has no place for the message.
             let _ = writeln!(stderr(), "demo: {failure}");
             ExitCode::from(BROKEN)
         }

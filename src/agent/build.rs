@@ -60,7 +60,7 @@ pub(crate) fn broker_tls(config: &Config, clock: &Clock) -> Result<Option<Arc<ru
     tls::client_config(&options, clock).map(Some)
 }
 
-/// What the intake is told, and what it may ask the journal for.
+/// The options of the intake: its settings, and its calls into the journal.
 pub(super) fn intake_options(
     config: &Config,
     tls: Option<Arc<rustls::ClientConfig>>,

@@ -208,7 +208,7 @@ fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<J
     std::thread::Builder::new().name(name.to_owned()).spawn(body)
 }
 
-/// Waits for every task of a set; a panic in one is said and ends only that task.
+/// Waits for every task of a set. A panic ends only its own task, and the log says so.
 pub(super) async fn end_of(tasks: &mut JoinSet<()>, name: &str) {
     while let Some(joined) = tasks.join_next().await {
         if let Err(error) = joined {

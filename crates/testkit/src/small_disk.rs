@@ -25,13 +25,13 @@ impl SmallDisk {
         Ok(SmallDisk { folder: folder.to_owned() })
     }
 
-    /// Makes it read-only, or writable again; refused while somebody has a file open for writing.
+    /// Makes it read-only, or writable again; the kernel refuses while a process has a file open for writing.
     pub async fn read_only(&self, yes: bool) -> Result<()> {
         let options = if yes { "remount,ro" } else { "remount,rw" };
         process::run("mount", &["-o", options, &self.folder.display().to_string()], PATIENCE).await.map(drop)
     }
 
-    /// Fills it with somebody else's file until no more than `but` bytes are free.
+    /// Fills it with another program's file until no more than `but` bytes are free.
     pub fn fill(&self, but: u64) -> Result<()> {
         let mut file =
             File::options().create(true).append(true).open(self.filling()).map_err(Error::io("filling the disk"))?;

@@ -9,12 +9,12 @@ use crate::config::Config;
 use crate::config::tests::{MINIMAL, parse};
 use std::path::Path;
 
-/// What is said of the minimal file with a text in front.
+/// The errors of the minimal file with a text in front.
 fn said_of(front: &str) -> String {
     parse(&format!("{front}{MINIMAL}")).expect_err("a mistake")
 }
 
-/// What is said of the minimal file with one text in the place of another.
+/// The errors of the minimal file with one text in place of another.
 fn said_after(from: &str, to: &str) -> String {
     assert!(MINIMAL.contains(from), "{from}");
     parse(&MINIMAL.replace(from, to)).expect_err("a mistake")
