@@ -72,7 +72,7 @@ fn what_it_does_not_understand_it_does_not_run() {
     let (status, said) = torture(&["--sabotage", "gently"]);
     assert_eq!(status, Some(2), "{said}");
     assert!(
-        said.contains("stock-flush, no-dir-sync, cursor-first, forged-frame, stale-slot or forget-holes"),
+        said.contains("stock-flush, no-dir-sync, cursor-first, forged-frame, stale-slot, forget-holes"),
         "{said}"
     );
 }
