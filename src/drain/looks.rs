@@ -16,6 +16,8 @@ const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl<S: BatchSender> Drain<S> {
     pub(super) fn link_returned(&mut self) {
+        // Another way may pass what this one does not.
+        self.batcher.release_all();
         if self.governor.link_returned(Instant::now()) {
             tracing::info!(queue = self.lane_name(), "an address or a route has come: the queue is tried at once");
         }

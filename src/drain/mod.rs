@@ -15,6 +15,7 @@ pub mod backoff;
 pub mod batcher;
 mod duplicate;
 pub mod governor;
+mod look_back;
 mod looks;
 mod outcome;
 mod quarantine;
@@ -22,9 +23,12 @@ mod send;
 pub mod settle;
 mod size_limit;
 mod status;
+mod suspects;
 mod task;
 #[cfg(test)]
 mod tests;
+mod window;
 
 pub use status::{DrainShared, DrainState, DrainStatus};
+pub use suspects::SuspectStatus;
 pub use task::{Drain, DrainOptions};

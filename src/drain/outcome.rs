@@ -3,6 +3,7 @@
 use crate::drain::governor::{self, Change, LaunchId};
 use crate::drain::send::{BatchItem, BatchOutcome, ItemOutcome};
 use crate::drain::settle::{self, Verdict};
+use crate::drain::suspects::is_for_size;
 use crate::drain::task::{Drain, Event};
 use crate::failpoints::{self, Failpoint};
 use crate::journal::books::Outcome;
@@ -27,6 +28,8 @@ struct Landing<'a> {
     attempted_ms: u64,
     /// One record was sent.
     single: bool,
+    /// Only suspects were sent.
+    of_suspects: bool,
     /// Why the call failed as a whole, if it did.
     fault: Option<&'a Fault>,
 }
@@ -38,27 +41,33 @@ impl<S: BatchSender> Drain<S> {
         self.count(sent, marked, fault.as_ref());
         self.count_inversions(&items);
         let single = sent == 1;
-        let landing = Landing { id, attempted_ms, single, fault: fault.as_ref() };
+        let of_suspects = self.trying.take_if(|trying| *trying == id).is_some();
+        let landing = Landing { id, attempted_ms, single, of_suspects, fault: fault.as_ref() };
         let accepted =
             items.iter().any(|(_, outcome)| matches!(outcome, ItemOutcome::Judged(Verdict::Accepted { .. })));
         if accepted {
             // Whatever else is refused beside it: the lane's cause is not the queue's.
             self.quarantined_in_row = 0;
         }
-        // What single records tell of the whole lane.
-        let mut trouble = None;
+        // What single records tell of the whole lane, and whether a failure is theirs alone.
+        let (mut trouble, mut theirs) = (None, true);
         for (item, outcome) in items {
             match outcome {
                 ItemOutcome::Judged(Verdict::Accepted { md5_differs }) => self.accepted(item.position, md5_differs),
                 ItemOutcome::Judged(Verdict::Ambiguous) => {
                     self.shared.lock().ambiguous += 1;
                     self.history(item.position, attempted_ms);
-                    let told = self.ambiguous(item, landing);
-                    trouble = trouble.or(told);
+                    match self.ambiguous(item, landing) {
+                        Doubt::Lane(told) => trouble = trouble.or(told),
+                        Doubt::Way => theirs = false,
+                        Doubt::Record => {}
+                    }
                 }
-                ItemOutcome::Judged(Verdict::NotSent) | ItemOutcome::Postponed => {
-                    self.again(item.position, false, None)
+                ItemOutcome::Judged(Verdict::NotSent) => {
+                    theirs = false;
+                    self.again(item.position, false, None);
                 }
+                ItemOutcome::Postponed => self.again(item.position, false, None),
                 ItemOutcome::Judged(Verdict::Refused { code, text }) => {
                     let told = self.refused(item, code, text, landing);
                     trouble = trouble.or(told);
@@ -77,8 +86,16 @@ impl<S: BatchSender> Drain<S> {
         let silent = if pending { governor::Outcome::Pending } else { governor::Outcome::Silent };
         match trouble.or(fault) {
             // What failed with the record that was alone in the batch is dealt with; the way itself is open.
-            Some(fault) if single && alone(&fault).is_some() => self.landed(id, silent),
-            Some(fault) => self.landed(id, governor::Outcome::Failed { fault: &fault, single, answered: accepted }),
+            Some(fault) if single && quarantined_for(&fault).is_some() => self.landed(id, silent),
+            Some(_) if of_suspects && theirs => self.landed(id, governor::Outcome::Silent),
+            Some(mut fault) => {
+                if single && is_for_size(&fault) {
+                    // There is nothing to make smaller: for the gate it is a way that does not open.
+                    fault.class = FaultClass::Link;
+                }
+                self.closed_by(of_suspects, &fault);
+                self.landed(id, governor::Outcome::Failed { fault: &fault, single, answered: accepted });
+            }
             None if sent > 0 && open => self.landed(id, governor::Outcome::Answered),
             None => self.landed(id, silent),
         }
@@ -86,6 +103,7 @@ impl<S: BatchSender> Drain<S> {
 
     fn accepted(&mut self, position: Position, md5_differs: bool) {
         self.context.lane.settle([(position, Outcome::Accepted)]);
+        self.proves_the_link(position);
         let mut status = self.shared.lock();
         status.accepted += 1;
         status.md5_differs += u64::from(md5_differs);
@@ -93,26 +111,25 @@ impl<S: BatchSender> Drain<S> {
         self.release(position);
     }
 
-    /// Nothing is known of this one. Gives what is wrong with the lane, if this one tells of that.
-    fn ambiguous(&mut self, item: BatchItem, landing: Landing<'_>) -> Option<Fault> {
-        let Landing { fault, single, .. } = landing;
+    /// Nothing is known of this one.
+    fn ambiguous(&mut self, item: BatchItem, landing: Landing<'_>) -> Doubt {
+        let Landing { fault, single, of_suspects, .. } = landing;
         let parks = |fault: &Fault| fault.class == FaultClass::WaitForConfiguration;
         if failpoints::is_armed(Failpoint::ForgetParked) && fault.is_some_and(parks) {
             self.accepted(item.position, false);
-            return None;
+            return Doubt::Lane(None);
         }
-        match fault.map(|fault| (alone(fault).filter(|_| single), fault)) {
-            Some((Some(Alone::Quarantine(code)), fault)) => {
-                return self.quarantine(item, code, fault.text.clone(), landing.id);
-            }
-            // A stranger's refusal is no reason to give a record up, and no reason to stop the others.
-            Some((Some(Alone::Hold), _)) => self.hold(item.position, true),
-            // The gate makes all wait.
-            Some((None, _)) => self.again(item.position, true, None),
+        match fault.map(|fault| (quarantined_for(fault).filter(|_| single), fault)) {
+            Some((Some(code), fault)) => Doubt::Lane(self.quarantine(item, code, fault.text.clone(), landing.id)),
+            // The gate makes all wait, unless this record alone is to blame.
+            Some((None, fault)) if self.suspect(&item, fault, of_suspects, single) => Doubt::Record,
+            Some((None, _)) => Doubt::Way,
             // The answer spoke of others but not of this one: its group waits.
-            None => self.hold(item.position, true),
+            None => {
+                self.hold(item.position, true);
+                Doubt::Lane(None)
+            }
         }
-        None
     }
 
     fn unreadable(&mut self, position: Position) {
@@ -221,6 +238,7 @@ impl<S: BatchSender> Drain<S> {
     /// The queue said no to this one. Gives what is wrong with the lane, if the code tells of that.
     fn refused(&mut self, item: BatchItem, code: String, text: String, landing: Landing<'_>) -> Option<Fault> {
         *self.shared.lock().faults.entry(code.clone()).or_default() += 1;
+        self.acquit(item.position);
         let meaning = classify::entry(&code);
         match meaning.class {
             FaultClass::Quarantine => {
@@ -252,6 +270,10 @@ impl<S: BatchSender> Drain<S> {
 
     /// Puts a record back: it goes again, before anything newer of its group. `urgent`: the queue may have it already.
     pub(super) fn again(&mut self, position: Position, urgent: bool, hold: Option<Instant>) {
+        if self.context.lane.is_settled(position) {
+            // A person has put it into quarantine meanwhile.
+            return self.release(position);
+        }
         if failpoints::is_armed(Failpoint::Overtake)
             && let Some(record) = self.held.get(&position).and_then(|held| held.record.clone())
         {
@@ -293,23 +315,24 @@ fn no_evidence() -> Fault {
     }
 }
 
-/// What is done about a record that was alone in a batch which failed.
-enum Alone {
-    /// The service said by code that the record itself is at fault.
-    Quarantine(String),
-    /// Something in between refuses its size: its group waits, the others go on.
-    Hold,
+/// What a record of which nothing is known tells.
+enum Doubt {
+    /// What is wrong with the lane, if it tells of that.
+    Lane(Option<Fault>),
+    /// Nothing is known of the way either.
+    Way,
+    /// The failure is this record's own.
+    Record,
 }
 
-/// Whether the failure of a call with one record says something about that record. A code that speaks of the request's
-/// form says nothing: it would be the same for every record.
-fn alone(fault: &Fault) -> Option<Alone> {
-    match (fault.class, &fault.code) {
-        (FaultClass::Shrink, None) => Some(Alone::Hold),
-        (FaultClass::Shrink, Some(code)) => Some(Alone::Quarantine(code.clone())),
-        (FaultClass::Bug, Some(code)) if classify::entry(code).class == FaultClass::Quarantine => {
-            Some(Alone::Quarantine(code.clone()))
-        }
-        _ => None,
-    }
+/// The code for which a record goes into quarantine that was alone in a batch which failed. A code that speaks of the request's
+/// form says nothing about it: it would be the same for every record. Nor does a stranger's refusal.
+fn quarantined_for(fault: &Fault) -> Option<String> {
+    let code = fault.code.as_ref()?;
+    let says = match fault.class {
+        FaultClass::Shrink => true,
+        FaultClass::Bug => classify::entry(code).class == FaultClass::Quarantine,
+        _ => false,
+    };
+    says.then(|| code.clone())
 }

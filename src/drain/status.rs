@@ -1,6 +1,7 @@
 //! What a lane's drain shows: its state in words, and counts since the start.
 
 use crate::drain::governor::GateState;
+use crate::drain::suspects::SuspectStatus;
 use crate::drain::task::Drain;
 use crate::sqs::BatchSender;
 use crate::sqs::FaultClass;
@@ -114,6 +115,10 @@ pub struct DrainStatus {
     pub marked: u64,
     /// Records accepted although an earlier one of their group was not.
     pub inversions: u64,
+    /// Records that do not get through although all others do; their groups wait. The lowest few.
+    pub suspects: Vec<SuspectStatus>,
+    /// How many there are.
+    pub suspects_total: u64,
     /// Answers that carried another body's MD5, on a resend.
     pub md5_differs: u64,
     /// Refused entries and failed calls by code.
@@ -155,15 +160,19 @@ impl<S: BatchSender> Drain<S> {
         status.flights_allowed = self.governor.allowed();
         status.uplink_bit_s = self.governor.rate().map(|bytes| (bytes * 8.0) as u64);
         status.window = self.batcher.len();
+        (status.suspects, status.suspects_total) = self.named_suspects();
         status.limit_bytes = self.size_limit.bytes(now);
         status.oldest_ms = self.batcher.lowest().and_then(|lowest| self.held.get(&lowest)).map(|held| held.received_ms);
         status.state = if let Some(closed) = DrainState::of(self.governor.state(), now) {
             closed
         } else if let Some(why) = &self.cannot_read {
             DrainState::CannotRead { why: why.clone() }
-        } else if self.batcher.is_full() && self.batcher.ready_groups() == 0 && self.governor.in_flight() == 0 {
+        } else if (self.batcher.is_full(self.window) || self.reaches_too_far())
+            && self.batcher.ready_groups() == 0
+            && self.governor.in_flight() == 0
+        {
             DrainState::WindowFull { group: self.batcher.lowest_group().unwrap_or_default().to_owned() }
-        } else if self.batcher.is_empty() && self.at_end {
+        } else if self.batcher.is_empty() && self.at_end && self.back.left.is_empty() {
             DrainState::Idle
         } else {
             DrainState::Draining

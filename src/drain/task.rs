@@ -2,34 +2,27 @@
 
 use crate::clock::Clock;
 use crate::config::{Ordering, QueueConfig, RecordsConfig};
-use crate::drain::batcher::{BatchLimits, Batcher};
+use crate::drain::batcher::{BatchLimits, Batcher, WINDOW};
 use crate::drain::duplicate::SendHistory;
 use crate::drain::governor::{Governor, LaunchId, Permit};
+use crate::drain::look_back::LookBack;
 use crate::drain::send::{self, BatchItem, BatchOutcome, Bounds, DrainContext};
 use crate::drain::size_limit::SizeLimit;
 use crate::drain::status::{DrainShared, DrainState};
+use crate::drain::suspects::{Suspects, Suspicion};
 use crate::failpoints::{self, Failpoint};
 use crate::journal::{JournalError, Lane, ReadRecord, Reader};
 use crate::profile::order_key;
 use crate::record::{Number, Position, Record};
 use crate::sqs::BatchSender;
-use crate::sqs::limits::BATCH_ENTRIES;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
-
-/// Records read in one go, off the runtime's threads.
-const READ_RECORDS: usize = 256;
-const READ_BYTES: usize = 512 * 1024;
-/// Bytes of records kept in memory for the window; the rest is read again when its turn comes.
-const KEEP_BYTES: usize = 1024 * 1024;
-/// Between attempts to read a journal that refuses.
-const READ_RETRY: Duration = Duration::from_secs(2);
 
 /// What a drain is told.
 #[derive(Clone, Debug)]
@@ -59,12 +52,24 @@ pub(super) struct Held {
     pub(super) history: SendHistory,
     /// Refusals in a row.
     pub(super) refusals: u32,
+    /// Flights in a row that failed with it without a word of the service.
+    pub(super) failures: u32,
+    pub(super) suspicion: Option<Box<Suspicion>>,
+}
+
+impl Held {
+    /// Whether nothing is known of it but what the journal knows, too.
+    pub(super) fn is_untried(&self) -> bool {
+        self.history == SendHistory::None && self.refusals == 0 && self.failures == 0
+    }
 }
 
 /// What the task waits for beside time, the journal and the stop.
 pub(super) enum Event {
     Sent(LaunchId, BatchOutcome),
     Read(Reader, Result<Vec<ReadRecord>, JournalError>),
+    /// Of groups that had left records behind. No reader: it went down with a panic.
+    ReadBack(Option<Reader>, Result<Vec<ReadRecord>, JournalError>),
     Quarantined {
         id: LaunchId,
         position: Position,
@@ -89,9 +94,22 @@ pub struct Drain<S> {
     pub(super) quarantined_in_row: u32,
     /// Records on their way into quarantine, by the flight that told of them.
     pub(super) setting_aside: HashMap<LaunchId, u32>,
-    reader: Option<Reader>,
+    pub(super) suspects: Suspects,
+    pub(super) suspected: BTreeSet<Position>,
+    /// The flight of suspects that is in the air.
+    pub(super) trying: Option<LaunchId>,
+    pub(super) reader: Option<Reader>,
+    /// Position from which on nothing was read for the first time yet.
+    pub(super) read_upto: Position,
+    /// Positions up to here may have been attempted in this epoch by a drain that ended.
+    pub(super) attempted_before: Position,
+    pub(super) back: LookBack,
+    /// A person has put something that waited into quarantine.
+    pub(super) withdrawn: bool,
+    /// Records in the window at most.
+    pub(super) window: usize,
     pub(super) options: DrainOptions,
-    kept_bytes: usize,
+    pub(super) kept_bytes: usize,
     /// Read up to the durable high water; more comes when that changes.
     pub(super) at_end: bool,
     pub(super) read_after: Option<Instant>,
@@ -122,6 +140,7 @@ impl<S: BatchSender> Drain<S> {
             attempt_timeout: queue.attempt_timeout,
             rectype: queue.rectype.clone(),
         };
+        let reader = lane.reader();
         Drain {
             context: Arc::new(context),
             shared,
@@ -132,7 +151,15 @@ impl<S: BatchSender> Drain<S> {
             events: FuturesUnordered::new(),
             quarantined_in_row: 0,
             setting_aside: HashMap::new(),
-            reader: Some(lane.reader()),
+            suspects: Suspects::default(),
+            suspected: BTreeSet::new(),
+            trying: None,
+            read_upto: reader.place().position,
+            attempted_before: reader.attempted(),
+            reader: Some(reader),
+            back: LookBack::default(),
+            withdrawn: false,
+            window: WINDOW,
             options,
             kept_bytes: 0,
             at_end: false,
@@ -147,14 +174,14 @@ impl<S: BatchSender> Drain<S> {
     /// Drains until told to stop, then waits for its flights within the grace period.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut durable = self.context.lane.durable();
+        let mut withdrawn = self.context.lane.withdrawn();
         let (mut link, mut watched) = (self.options.link.clone(), true);
         link.mark_unchanged();
         let (mut retry, mut asked) = (self.options.retry.clone(), true);
         retry.mark_unchanged();
         while !*stop.borrow_and_update() {
-            for evicted in self.batcher.forget_below(self.context.lane.cursor()) {
-                self.forget(evicted);
-            }
+            self.forget_evicted();
+            self.look_back();
             self.read_ahead();
             self.look_whether_mended();
             self.look_for_link();
@@ -167,6 +194,7 @@ impl<S: BatchSender> Drain<S> {
                     self.at_end = false;
                     if changed.is_err() { break }
                 }
+                Ok(()) = withdrawn.changed() => self.withdrawn = true,
                 () = sleep_until(until) => {}
                 // Where the kernel does not report routes, waits run out.
                 changed = link.changed(), if watched => match changed {
@@ -202,41 +230,9 @@ impl<S: BatchSender> Drain<S> {
         }
     }
 
-    /// Reads when the window has too few groups to fill the flights: what is still in memory at once, and the rest off the
-    /// runtime's threads.
-    fn read_ahead(&mut self) {
-        while self.wants_more() {
-            let Some(mut reader) = self.reader.take() else { return };
-            let Some(records) = reader.read_from_memory(READ_RECORDS, READ_BYTES) else {
-                return self.read_from_disk(reader);
-            };
-            self.reader = Some(reader);
-            self.take_in(records);
-        }
-    }
-
-    fn wants_more(&self) -> bool {
-        let wanted = self.governor.allowed() * BATCH_ENTRIES;
-        let has_enough = self.at_end || self.batcher.is_full() || self.batcher.ready_groups() >= wanted;
-        !has_enough && self.read_after.is_none_or(|after| Instant::now() >= after)
-    }
-
-    fn read_from_disk(&mut self, mut reader: Reader) {
-        let read = tokio::task::spawn_blocking(move || {
-            let read = reader.read(READ_RECORDS, READ_BYTES);
-            (reader, read)
-        });
-        let lane = self.context.lane.clone();
-        let read = read.map(move |joined| match joined {
-            Ok((reader, read)) => Event::Read(reader, read),
-            // The reader went down with a panic; a new one starts at the cursor, and settled positions are passed over.
-            Err(error) => Event::Read(lane.reader(), Err(JournalError::reading(&error.to_string()))),
-        });
-        self.events.push(read.boxed());
-    }
-
     /// Lets batches fly while there are some and the gate permits. Returns when to look again.
     fn start_sends(&mut self) -> Option<Instant> {
+        self.try_others(Instant::now());
         loop {
             let now = Instant::now();
             let limits = match self.governor.permit(now) {
@@ -248,7 +244,7 @@ impl<S: BatchSender> Drain<S> {
                     return [self.look_at, reach_at].into_iter().flatten().chain([until]).min();
                 }
             };
-            let batch = self.batcher.next(limits, now);
+            let (batch, of_suspects) = self.next_batch(limits, now);
             if batch.is_empty() {
                 let read_after = self.read_after.filter(|after| *after > now);
                 return self.batcher.next_release().into_iter().chain(read_after).min();
@@ -257,6 +253,7 @@ impl<S: BatchSender> Drain<S> {
             let mark = !failpoints::is_armed(Failpoint::NoMark) && self.context.lane.needs_mark(&batch);
             let bounds = Bounds { batch: limits.bytes, message: self.size_limit.bytes(now) };
             let id = self.governor.launched(now, self.batcher.bytes_of(&batch));
+            self.trying = self.trying.or(of_suspects.then_some(id));
             let flight = send::send_batch(self.context.clone(), items, mark, bounds);
             self.events.push(flight.map(move |sent| Event::Sent(id, sent)).boxed());
         }
@@ -271,65 +268,19 @@ impl<S: BatchSender> Drain<S> {
         match event {
             Event::Sent(id, batch) => self.take_outcome(id, batch),
             Event::Read(reader, read) => {
-                self.reader = Some(reader);
                 match read {
-                    Ok(records) => self.take_in(records),
-                    Err(error) => {
-                        if self.cannot_read.is_none() {
-                            tracing::warn!(queue = self.options.queue.name, %error, "journal cannot be read now");
-                        }
-                        self.cannot_read = Some(error.to_string());
-                        self.read_after = Some(Instant::now() + READ_RETRY);
-                    }
+                    Ok(records) => self.take_in(&reader, records),
+                    Err(error) => self.could_not_read(&error),
                 }
+                self.reader = Some(reader);
             }
+            Event::ReadBack(reader, read) => self.take_back(reader, read),
             Event::Quarantined { id, position, kept } => self.quarantined(id, position, kept),
             Event::Reached(answer) => self.reached(answer),
             Event::Overtaken(position, record) => {
                 let bytes = send::estimate(&record);
                 self.batcher.push(position, &order_key(&record), bytes, true);
             }
-        }
-    }
-
-    fn take_in(&mut self, records: Vec<ReadRecord>) {
-        self.cannot_read = None;
-        self.read_after = None;
-        self.at_end = records.is_empty();
-        let (boot, now) = (self.context.clock.boot(), self.context.clock.now().boottime_ms);
-        for read in records {
-            if self.held.contains_key(&read.position) {
-                // Read twice: a reader was made anew at the cursor.
-                continue;
-            }
-            let history = SendHistory::from_marks(read.maybe_sent);
-            let bytes = send::estimate(&read.record);
-            let keep = self.kept_bytes + bytes <= KEEP_BYTES;
-            self.kept_bytes += if keep { bytes } else { 0 };
-            let record = &read.record;
-            // A record of another boot is at least as old as this one.
-            let received_ms = if record.boot == boot { record.draft.received.boottime_ms } else { 0 };
-            self.batcher.push(read.position, &order_key(record), bytes, history != SendHistory::None);
-            let held = Held {
-                number: record.number,
-                received_ms: received_ms.min(now),
-                history,
-                refusals: 0,
-                record: keep.then(|| read.record.clone()),
-            };
-            self.held.insert(read.position, held);
-        }
-    }
-
-    /// A position is settled: it leaves the window.
-    pub(super) fn release(&mut self, position: Position) {
-        self.batcher.done(position);
-        self.forget(position);
-    }
-
-    fn forget(&mut self, position: Position) {
-        if let Some(record) = self.held.remove(&position).and_then(|held| held.record) {
-            self.kept_bytes = self.kept_bytes.saturating_sub(send::estimate(&record));
         }
     }
 

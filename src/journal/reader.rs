@@ -5,18 +5,14 @@
 //! it cannot be read back, and are booked as damaged and announced. A hole at the very end of what an earlier run left
 //! shows when all of that was read. Point reads, not iterators: an iteration would keep every leaf it passes in memory.
 
-use crate::journal::checkpoint::state::Home;
 use crate::journal::error::JournalError;
 use crate::journal::handle::Journal;
 use crate::journal::ledger::books::{LaneLedger, Outcome};
 use crate::journal::ledger::cadence::Moved;
-use crate::journal::ledger::gap_record;
 use crate::journal::ledger::gaps::{About, PendingGap, Reason, trusted_ms};
 use crate::journal::log::entry::Readings;
-use crate::journal::quarantine::Cause;
 use crate::record::{Epoch, LaneId, Number, Position, Record};
 use crate::sync::locked;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
@@ -49,12 +45,29 @@ pub struct ReadRecord {
 /// One queue's view of the journal; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Lane {
-    journal: Journal,
-    id: LaneId,
+    pub(in crate::journal) journal: Journal,
+    pub(in crate::journal) id: LaneId,
     /// Where records are read a second time.
     again: Arc<Mutex<Readings>>,
     /// Held while a mark is being written: a caller that comes meanwhile waits until it is on disk.
-    marking: Arc<Mutex<()>>,
+    pub(in crate::journal) marking: Arc<Mutex<()>>,
+}
+
+/// A place in the log, seen from a lane: where the record of this position lies, or would.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Place {
+    /// The position that comes next.
+    pub position: Position,
+    /// The number to read from.
+    pub number: Number,
+}
+
+impl Place {
+    /// The place behind this one.
+    #[must_use]
+    pub fn next(self) -> Place {
+        Place { position: self.position.next(), number: self.number.next() }
+    }
 }
 
 /// The place of one reader in the log. Reading blocks on the disk: keep it off the runtime's threads.
@@ -69,6 +82,8 @@ pub struct Reader {
     /// When the last record was received, by a trusted clock: what is missing behind it came later.
     received: Option<i64>,
     reading: Readings,
+    /// Whether it tells the books where each position lies: the one that reads for the first time does.
+    tells: bool,
 }
 
 impl Journal {
@@ -94,7 +109,7 @@ impl Lane {
         &self.journal
     }
 
-    fn book<R>(&self, look: impl FnOnce(&mut LaneLedger) -> R) -> R {
+    pub(in crate::journal) fn book<R>(&self, look: impl FnOnce(&mut LaneLedger) -> R) -> R {
         let mut books = locked(&self.journal.0.books);
         look(
             books
@@ -108,7 +123,15 @@ impl Lane {
     pub fn reader(&self) -> Reader {
         let (number, expected, attempted) = self.book(|book| (book.read_from, book.cursor, book.attempted_upto()));
         let reading = Readings::of_last(KEPT);
-        Reader { lane: self.clone(), number, expected, attempted, received: None, reading }
+        Reader { lane: self.clone(), number, expected, attempted, received: None, reading, tells: true }
+    }
+
+    /// A reader of what another one ([`Lane::reader`]) has read before, from `place` on. `attempted` is that one's
+    /// ([`Reader::attempted`]).
+    pub fn reader_again(&self, place: Place, attempted: Position) -> Reader {
+        let Place { position: expected, number } = place;
+        let reading = Readings::of_last(KEPT);
+        Reader { lane: self.clone(), number, expected, attempted, received: None, reading, tells: false }
     }
 
     /// Changes whenever more records are durable.
@@ -124,6 +147,21 @@ impl Lane {
     /// Records without an outcome.
     pub fn waiting(&self) -> u64 {
         self.book(|book| book.waiting())
+    }
+
+    /// Whether a position has an outcome.
+    pub fn is_settled(&self, position: Position) -> bool {
+        self.book(|book| book.is_settled(position))
+    }
+
+    /// Runs of settled positions above the cursor.
+    pub fn settled_runs(&self) -> usize {
+        self.book(|book| book.settled.runs_count())
+    }
+
+    /// Changes whenever a person has put something that waited into quarantine.
+    pub fn withdrawn(&self) -> watch::Receiver<u64> {
+        self.journal.0.withdrawn.subscribe()
     }
 
     /// Books outcomes, and notes the gap where one loses a record, to be announced. Cheap: the state file follows in its
@@ -144,88 +182,6 @@ impl Lane {
             if lost { Moved::Soon } else { Moved::Settled { positions, absorbed: book.absorbed } }
         });
         shared.note(moved);
-    }
-
-    /// Makes sure that a durable mark covers `positions` before they are attempted. Blocks on the disk when a new mark
-    /// is needed, or one is being written, which [`Lane::needs_mark`] tells.
-    ///
-    /// # Errors
-    /// The mark is not durable: the positions must not be attempted.
-    pub fn mark(&self, positions: &[Position]) -> Result<(), JournalError> {
-        let now = self.journal.0.clock.now().boottime_ms;
-        let (epoch, boot) = (self.journal.epoch(), self.journal.0.clock.boot());
-        let _alone = locked(&self.marking);
-        let unwritten = self.book(|book| {
-            for &position in positions {
-                if book.lacks_mark(position, epoch, now) {
-                    book.mark(position, epoch, boot, now);
-                }
-            }
-            book.has_unwritten_mark()
-        });
-        if unwritten {
-            // A mark that an earlier call could not write is still unwritten, and goes with this one.
-            self.journal.0.keep_state(Home::DiskOrBoot)?;
-            self.book(LaneLedger::marks_written);
-        }
-        self.book(|book| positions.iter().for_each(|position| book.attempted(*position)));
-        Ok(())
-    }
-
-    /// Whether attempting `positions` needs a new mark first. When it does not, they are noted as attempted.
-    pub fn needs_mark(&self, positions: &[Position]) -> bool {
-        let now = self.journal.0.clock.now().boottime_ms;
-        let epoch = self.journal.epoch();
-        self.book(|book| {
-            let needed = positions.iter().any(|position| book.needs_mark(*position, epoch, now));
-            if !needed {
-                positions.iter().for_each(|position| book.attempted(*position));
-            }
-            needed
-        })
-    }
-
-    /// Whether what is known of attempts is not on the disk: then it is lost with this boot, and whatever is sent says
-    /// that it may be a duplicate.
-    pub fn is_on_a_read_only_disk(&self) -> bool {
-        self.journal.0.beside.load(Relaxed)
-    }
-
-    /// Puts a record into quarantine durably, then settles and announces it. `Ok(false)`: the quarantine is full, nothing changed.
-    /// A gap record is not announced: the queue that refused it would refuse the next one, too. Blocks on the disk.
-    pub fn quarantine(
-        &self,
-        record: &Record,
-        position: Position,
-        code: &str,
-        text: &str,
-    ) -> Result<bool, JournalError> {
-        let cause = Cause { code, text, place: Some((self.id, position)), whole: None };
-        let shared = &self.journal.0;
-        let kept = shared.quarantine.keep(record, cause).map_err(|source| JournalError::io(&shared.path, source))?;
-        if kept {
-            let told = gap_record::announced_by(record);
-            if let Some(PendingGap { reason, ranges, count, .. }) = &told {
-                let (lane, reason) = (self.book(|book| book.name.clone()), reason.outcome());
-                tracing::error!(
-                    queue = lane,
-                    reason,
-                    ?ranges,
-                    count,
-                    "the queue refused a gap record for good: its consumer does not learn of these positions"
-                );
-            }
-            let mut about = About::default();
-            about.record(record);
-            self.book(|book| {
-                if book.settle(position, Outcome::Quarantined) && told.is_none() {
-                    book.holes.note(PendingGap::new(Reason::Quarantined, vec![(position, position)], about));
-                }
-            });
-            shared.noted.notify_one();
-            shared.note(Moved::Soon);
-        }
-        Ok(kept)
     }
 
     /// Reads one record again, whose number is known; `None` when it cannot be read back any more. Blocks on the disk.
@@ -260,6 +216,16 @@ impl Lane {
 }
 
 impl Reader {
+    /// Where it reads on.
+    pub fn place(&self) -> Place {
+        Place { position: self.expected, number: self.number }
+    }
+
+    /// Positions up to here may have been attempted in this epoch before this reader was made.
+    pub fn attempted(&self) -> Position {
+        self.attempted
+    }
+
     /// Reads up to `max` further records of the lane, and no more than about `max_bytes` of payload. Empty: all that is
     /// durable was read. What was read when a generation refuses is given, and the refusal comes with the next call.
     ///
@@ -329,7 +295,9 @@ impl Reader {
         self.received = received.or(self.received);
         self.expected = position.next();
         let settled = self.lane.book(|book| {
-            book.saw(position, number);
+            if self.tells {
+                book.saw(position, number);
+            }
             book.is_settled(position)
         });
         let maybe_sent = self.lane.maybe_sent(position, record.epoch, self.attempted);

@@ -4,7 +4,7 @@
 //! `GET /messages?filter=…&count=…&within=…` with the next messages that the agent receives on these filters (each
 //! percent-encoded, several may be given), as soon as there are `count` of them or `within` seconds are over. And it does
 //! what changes something: `POST /quarantine/requeue` and `POST /quarantine/drop`, each with a JSON list of ids (`"q17"`)
-//! and records' numbers, or `null` for all of them. It serves only the agent's own user and root, by what the kernel says
+//! and records' numbers, or `null` for all of them; `POST /quarantine/add` with a list of numbers. It serves only the agent's own user and root, by what the kernel says
 //! of the peer, whatever the file's permissions are. Slow ones make room for others as on the page
 //! ([`crate::status::places`]); a wait for messages does not, and at most eight wait at a time.
 
@@ -102,9 +102,10 @@ pub(super) async fn change(request: Request<Incoming>, board: &StatusHub) -> Opt
 }
 
 async fn changed(request: Request<Incoming>, board: &StatusHub) -> Option<(StatusCode, String)> {
-    let requeue = match request.uri().path() {
-        "/quarantine/requeue" => true,
-        "/quarantine/drop" => false,
+    let what = match request.uri().path() {
+        "/quarantine/requeue" => Change::Requeue,
+        "/quarantine/drop" => Change::Drop,
+        "/quarantine/add" => Change::Add,
         _ => return None,
     };
     let Ok(Some(names)) = timeout(BODY_TIME, names(request.into_body())).await else {
@@ -113,12 +114,20 @@ async fn changed(request: Request<Incoming>, board: &StatusHub) -> Option<(Statu
     let Some(journal) = board.journal() else {
         return Some((StatusCode::SERVICE_UNAVAILABLE, "the journal is not open yet\n".to_owned()));
     };
-    let changed = tokio::task::spawn_blocking(move || act(&journal, requeue, names.as_deref())).await;
+    let changed = tokio::task::spawn_blocking(move || act(&journal, what, names.as_deref())).await;
     Some(match changed.map_err(io::Error::other) {
         Ok(Ok(outcome)) => (StatusCode::OK, serde_json::to_string(&outcome).unwrap_or_default()),
         Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     })
+}
+
+/// What a person wants of the quarantine.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Requeue,
+    Drop,
+    Add,
 }
 
 /// What `GET /messages` asks for.
@@ -189,8 +198,12 @@ pub(super) async fn messages(query: &str, board: &StatusHub) -> (StatusCode, Str
     (StatusCode::OK, serde_json::to_string(&heard).unwrap_or_default())
 }
 
-fn act(journal: &Journal, requeue: bool, names: Option<&[Named]>) -> Result<Requeued, JournalError> {
-    if requeue { journal.requeue(names) } else { journal.drop_quarantined(names) }
+fn act(journal: &Journal, what: Change, names: Option<&[Named]>) -> Result<Requeued, JournalError> {
+    match what {
+        Change::Requeue => journal.requeue(names),
+        Change::Drop => journal.drop_quarantined(names),
+        Change::Add => journal.quarantine_by_hand(&Named::numbers(names.unwrap_or_default())),
+    }
 }
 
 async fn names(body: Incoming) -> Option<Option<Vec<Named>>> {

@@ -1,6 +1,6 @@
 //! What a person should know, each with how urgent it is and what to do next. Pure.
 
-use crate::drain::DrainState;
+use crate::drain::{DrainState, DrainStatus, SuspectStatus};
 use crate::journal::WriterHealth;
 use crate::mqtt::{IntakeState, IntakeStatus};
 use crate::status::history::{self, Trend};
@@ -49,6 +49,7 @@ pub(super) fn remarks(status: &StatusSnapshot) -> Vec<(Health, String)> {
             DrainState::Draining => all.extend(slow_uplink(queue).map(|why| (Health::Waiting, said(&why)))),
             DrainState::Idle | DrainState::Stopped => {}
         }
+        all.extend(suspects(&queue.drain).into_iter().map(|(why, remedy)| (Health::Act, said(&joined(&why, &remedy)))));
     }
     all.extend(status.stranded().map(|lane| {
         let (name, waiting) = (&lane.name, lane.waiting);
@@ -114,6 +115,27 @@ pub(super) fn remarks(status: &StatusSnapshot) -> Vec<(Health, String)> {
     }
     if !status.clock_plausible {
         all.push((Health::Waiting, "the clock is wrong; times are corrected once it is right".to_owned()));
+    }
+    all
+}
+
+/// What does not get through although everything else does, and what to do about it.
+fn suspects(drain: &DrainStatus) -> Vec<(String, String)> {
+    let one = |suspect: &SuspectStatus| {
+        let SuspectStatus { number, topic, group, why, .. } = suspect;
+        let why = format!(
+            "record {number} (topic {topic}) does not get through although all others do: {why}; its group {group} waits"
+        );
+        let remedy = format!(
+            "let the filter or proxy on the way pass it; tidegate journal show {number} prints it, tidegate journal quarantine \
+             add {number} gives it up"
+        );
+        (why, remedy)
+    };
+    let mut all: Vec<(String, String)> = drain.suspects.iter().map(one).collect();
+    let more = drain.suspects_total.saturating_sub(all.len() as u64);
+    if more > 0 {
+        all.push((format!("{more} further records do not get through, and their groups wait"), String::new()));
     }
     all
 }
@@ -204,6 +226,28 @@ mod tests {
         let mut drain = DrainStatus::default();
         (drain.uplink_bit_s, drain.state) = (uplink_bit_s, DrainState::Draining);
         QueueStatus { name: "main".into(), url: String::new(), lane: Some(lane), drain, outlook }
+    }
+
+    #[test]
+    fn a_record_that_does_not_get_through_is_named_with_what_to_do() {
+        let one = |number| SuspectStatus {
+            number,
+            topic: "a/b".to_owned(),
+            group: "d1".to_owned(),
+            failures: 2,
+            why: "HTTP status 403".to_owned(),
+        };
+        let mut drain = DrainStatus::default();
+        (drain.suspects, drain.suspects_total) = (vec![one(7)], 3);
+        let said: Vec<String> = suspects(&drain).iter().map(|(why, remedy)| joined(why, remedy)).collect();
+        assert_eq!(
+            said,
+            [
+                "record 7 (topic a/b) does not get through although all others do: HTTP status 403; its group d1 waits; let the filter or \
+                 proxy on the way pass it; tidegate journal show 7 prints it, tidegate journal quarantine add 7 gives it up",
+                "2 further records do not get through, and their groups wait"
+            ]
+        );
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod duplicates;
 mod endpoint_faults;
 mod false_repeats;
 mod kills;
+mod middle_box;
 mod profiles;
 mod queue_outage;
 mod quick_start;

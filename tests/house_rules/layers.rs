@@ -17,6 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["quarantine"],
     &["handle"],
     &["reader", "writer", "stats"],
+    &["marking", "set_aside"],
     &["recovery"],
     &["inspect"],
 ];

@@ -71,8 +71,5 @@ fn holes_that_a_crash_forgets_are_caught() {
 fn what_it_does_not_understand_it_does_not_run() {
     let (status, said) = torture(&["--sabotage", "gently"]);
     assert_eq!(status, Some(2), "{said}");
-    assert!(
-        said.contains("stock-flush, no-dir-sync, cursor-first, forged-frame, stale-slot, forget-holes"),
-        "{said}"
-    );
+    assert!(said.contains("stock-flush, no-dir-sync, cursor-first, forged-frame, stale-slot, forget-holes"), "{said}");
 }

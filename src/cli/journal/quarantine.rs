@@ -34,6 +34,14 @@ pub(crate) enum QuarantineCommand {
         #[arg(long)]
         payload: bool,
     },
+    /// Give up records that wait and do not get through.
+    Add {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Their numbers, as `status` and `journal list` give them.
+        #[arg(value_name = "NUMBER", required = true)]
+        numbers: Vec<u64>,
+    },
     /// Send records again, marked as possible duplicates.
     Requeue {
         #[command(flatten)]
@@ -68,12 +76,40 @@ impl Which {
     }
 }
 
+/// What is changed, and of what.
+enum Change<'a> {
+    Add(&'a [u64]),
+    Requeue(Option<&'a [Named]>),
+    Drop(Option<&'a [Named]>),
+}
+
+impl Change<'_> {
+    /// Where the agent takes it, and with what body.
+    fn request(&self) -> (&'static str, String) {
+        let (path, body) = match self {
+            Change::Add(numbers) => ("/quarantine/add", serde_json::to_string(numbers)),
+            Change::Requeue(names) => ("/quarantine/requeue", serde_json::to_string(names)),
+            Change::Drop(names) => ("/quarantine/drop", serde_json::to_string(names)),
+        };
+        (path, body.unwrap_or_default())
+    }
+
+    fn verb(&self) -> &'static str {
+        match self {
+            Change::Add(_) => "put into quarantine",
+            Change::Requeue(_) => "requeued",
+            Change::Drop(_) => "dropped",
+        }
+    }
+}
+
 pub(super) fn quarantine(command: &QuarantineCommand) -> Result<ExitCode, ExitCode> {
     match command {
         QuarantineCommand::List { file, json } => list(&view(&load(&file.config)?)?, *json),
         QuarantineCommand::Show { file, named, payload } => show(&view(&load(&file.config)?)?, *named, *payload),
-        QuarantineCommand::Requeue { file, which } => change(&load(&file.config)?, which, true),
-        QuarantineCommand::Drop { file, which } => change(&load(&file.config)?, which, false),
+        QuarantineCommand::Add { file, numbers } => change(&load(&file.config)?, &Change::Add(numbers)),
+        QuarantineCommand::Requeue { file, which } => change(&load(&file.config)?, &Change::Requeue(which.names())),
+        QuarantineCommand::Drop { file, which } => change(&load(&file.config)?, &Change::Drop(which.names())),
     }
 }
 
@@ -119,10 +155,9 @@ fn show(view: &View, named: Named, payload: bool) -> Result<ExitCode, ExitCode> 
 }
 
 /// By the agent where one runs, else by ourselves.
-fn change(config: &Config, which: &Which, requeue: bool) -> Result<ExitCode, ExitCode> {
-    let what = if requeue { "/quarantine/requeue" } else { "/quarantine/drop" };
-    let body = serde_json::to_string(&which.names()).unwrap_or_default();
-    let outcome = match agent_client::change(config, what, &body) {
+fn change(config: &Config, change: &Change<'_>) -> Result<ExitCode, ExitCode> {
+    let (path, body) = change.request();
+    let outcome = match agent_client::change(config, path, &body) {
         Ok(Some((200, body))) => serde_json::from_slice(&body).map_err(|error| {
             complain!("cannot read the agent's reply ({error}); do agent and command have the same version?");
             ExitCode::Failed
@@ -131,7 +166,7 @@ fn change(config: &Config, which: &Which, requeue: bool) -> Result<ExitCode, Exi
             complain!("{}", String::from_utf8_lossy(&body).trim_end());
             return Err(ExitCode::Failed);
         }
-        Ok(None) => alone(config, which, requeue)?,
+        Ok(None) => alone(config, change)?,
         Err(error) => {
             complain!(
                 "the agent that holds the journal does not answer ({error}); try again, or stop it: systemctl stop tidegate"
@@ -139,12 +174,11 @@ fn change(config: &Config, which: &Which, requeue: bool) -> Result<ExitCode, Exi
             return Err(ExitCode::Failed);
         }
     };
-    told(&outcome, requeue)
+    told(&outcome, change.verb())
 }
 
-fn told(outcome: &Requeued, requeue: bool) -> Result<ExitCode, ExitCode> {
+fn told(outcome: &Requeued, verb: &str) -> Result<ExitCode, ExitCode> {
     let done: Vec<String> = outcome.done.iter().map(|(id, number)| format!("{id} (record {number})")).collect();
-    let verb = if requeue { "requeued" } else { "dropped" };
     match done.is_empty() {
         true => say!("nothing was {verb}"),
         false => say!("{verb}: {}", done.join(", ")),
@@ -156,7 +190,7 @@ fn told(outcome: &Requeued, requeue: bool) -> Result<ExitCode, ExitCode> {
 }
 
 /// No agent runs: the journal is opened for this alone.
-fn alone(config: &Config, which: &Which, requeue: bool) -> Result<Requeued, ExitCode> {
+fn alone(config: &Config, change: &Change<'_>) -> Result<Requeued, ExitCode> {
     // There has to be one: this command must not make one.
     view(config)?;
     as_owner(config)?;
@@ -171,9 +205,10 @@ fn alone(config: &Config, which: &Which, requeue: bool) -> Result<Requeued, Exit
         }
         error => failed(&error),
     })?;
-    let outcome = match requeue {
-        true => opened.requeue(which.names()),
-        false => opened.journal.drop_quarantined(which.names()),
+    let outcome = match change {
+        Change::Add(numbers) => opened.quarantine_by_hand(numbers),
+        Change::Requeue(names) => opened.requeue(*names),
+        Change::Drop(names) => opened.journal.drop_quarantined(*names),
     };
     outcome.map_err(|error| failed(&error))
 }

@@ -207,7 +207,8 @@ fn a_record_that_a_proxy_refuses_by_size_holds_up_its_group_alone() {
     let queue = Refusing::with(vec![Refusal::Call(fault); 6]);
     let seen = watched(&rig, &queue, Ordering::Strict, |_| rig.lane.waiting() == 0);
     assert_eq!((facts(&rig).accepted, facts(&rig).quarantined), (1, 0));
-    assert!(seen.took > Duration::from_secs(10), "held longer each time: {:?}", seen.took);
+    // Waits by lot, with ceilings that double from half a second on.
+    assert!(seen.took > Duration::from_secs(2), "tried later each time: {:?}", seen.took);
 }
 
 #[test]

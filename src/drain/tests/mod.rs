@@ -1,6 +1,9 @@
 //! A drain between a real journal and a scripted queue.
+#![allow(clippy::disallowed_methods, reason = "tests stand in for the agent, which starts threads")]
 
 mod faults;
+mod filtered;
+mod look_ahead;
 mod nodes;
 mod partial;
 
@@ -137,6 +140,39 @@ struct Rig {
     _dir: tempfile::TempDir,
     lane: Lane,
     keys: Vec<(String, String)>,
+    /// While more may come.
+    writer: Option<(mpsc::UnboundedSender<Append<()>>, std::thread::JoinHandle<()>)>,
+}
+
+impl Rig {
+    /// Appends a record, and comes back when it is durable.
+    fn append(&mut self, draft: Draft) {
+        self.keys.push((draft.identity.group.clone(), draft.identity.key.clone().expect("a key")));
+        let (inbox, _) = self.writer.as_ref().expect("a writer");
+        inbox.send(Append { item: Item::Record(Box::new(draft)), ticket: () }).unwrap();
+        self.until_durable();
+    }
+
+    fn until_durable(&self) {
+        let last = self.keys.len() as u64;
+        while self.lane.durable().borrow().0 < last {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Nothing more comes.
+    fn close(&mut self) {
+        if let Some((inbox, thread)) = self.writer.take() {
+            drop(inbox);
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.close();
+    }
 }
 
 fn rig(groups: &[u8]) -> Rig {
@@ -157,6 +193,13 @@ fn loaded(groups: &[u8], bytes: usize) -> Rig {
 
 /// A rig of the drafts that are made for its lane.
 fn journaled<D: FnOnce(&Lane) -> Draft>(drafts: impl Iterator<Item = D>) -> Rig {
+    let mut rig = living(drafts);
+    rig.close();
+    rig
+}
+
+/// The same, to which more may be appended.
+fn living<D: FnOnce(&Lane) -> Draft>(drafts: impl Iterator<Item = D>) -> Rig {
     let dir = crate::testing::fast_dir();
     let options = JournalOptions {
         path: dir.path().join("journal"),
@@ -173,17 +216,18 @@ fn journaled<D: FnOnce(&Lane) -> Draft>(drafts: impl Iterator<Item = D>) -> Rig 
     let opened = Journal::open(&options, &Clock::new(None)).unwrap();
     let lane = opened.journal.lane("main").unwrap();
     let (inbox, receiver) = mpsc::unbounded_channel();
-    let (committed, mut tickets) = mpsc::unbounded_channel();
+    let (committed, _) = mpsc::unbounded_channel();
+    let writer = opened.writer(Duration::ZERO, receiver, committed, Arc::new(AtomicBool::new(false)));
     let mut keys = Vec::new();
     for draft in drafts {
         let draft = draft(&lane);
         keys.push((draft.identity.group.clone(), draft.identity.key.clone().expect("a key")));
         inbox.send(Append { item: Item::Record(Box::new(draft)), ticket: () }).unwrap();
     }
-    drop(inbox);
-    opened.writer(Duration::ZERO, receiver, committed, Arc::new(AtomicBool::new(false))).run();
-    while tickets.try_recv().is_ok() {}
-    Rig { _dir: dir, lane, keys }
+    let writer = Some((inbox, std::thread::spawn(|| writer.run())));
+    let rig = Rig { _dir: dir, lane, keys, writer };
+    rig.until_durable();
+    rig
 }
 
 fn draft(group: &str, key: &str, lane: &Lane, bytes: usize) -> Draft {

@@ -62,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) quarantine: Quarantine,
     /// What goes back from quarantine into the log with the next commits.
     pub(crate) requeues: Mutex<requests::Requeues>,
+    /// A person has put something that waited into quarantine; lanes look what that was.
+    pub(crate) withdrawn: watch::Sender<u64>,
     /// At which bound something was evicted last, and when, in ms since boot.
     pub(crate) evicted: Mutex<Option<(&'static str, u64)>>,
     /// Something is to be announced, and the writer need not wait for a message to do it.

@@ -2,8 +2,8 @@
 //! ended. Pure.
 //!
 //! What a run costs is the same however long it is, so a hole of millions is one entry. There is no bound on how many
-//! positions may be settled: what bounds the runs is what waits between them, and of that a lane reads 16,384 ahead. Only
-//! the sums of a run are kept, because no code asks how a single position ended.
+//! positions may be settled: what bounds the runs is what waits between them, and a lane reads no further once there are
+//! 65,536. Only the sums of a run are kept, because no code asks how a single position ended.
 
 use crate::journal::ledger::books::{Outcome, OutcomeCounts};
 use crate::record::Position;
@@ -30,6 +30,11 @@ impl Settled {
     /// Positions in all runs.
     pub(crate) fn count(&self) -> u64 {
         self.count
+    }
+
+    /// The runs themselves.
+    pub(crate) fn runs_count(&self) -> usize {
+        self.runs.len()
     }
 
     pub(crate) fn contains(&self, position: Position) -> bool {

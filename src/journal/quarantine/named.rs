@@ -57,6 +57,14 @@ impl From<QuarantineId> for String {
     }
 }
 
+impl Named {
+    /// The numbers among `names`.
+    pub(crate) fn numbers(names: &[Named]) -> Vec<u64> {
+        let number = |name: &Named| if let Named::Number(number) = name { Some(*number) } else { None };
+        names.iter().filter_map(number).collect()
+    }
+}
+
 impl fmt::Display for Named {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -271,6 +271,7 @@ impl Parts {
             keeper: Checkpointer::default(),
             quarantine,
             requeues: Mutex::default(),
+            withdrawn: tokio::sync::watch::Sender::new(0),
             noted: tokio::sync::Notify::new(),
             settled: tokio::sync::Notify::new(),
             health: Mutex::new(WriterHealth::Fine),

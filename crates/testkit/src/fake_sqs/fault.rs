@@ -161,6 +161,8 @@ pub enum When {
     Next(u32),
     /// On each call with this probability, under the plan's seed.
     Chance(f64),
+    /// On every call with a message whose body holds this text, until cleared: something on the way looks inside.
+    Holds(&'static str),
 }
 
 /// The plan; shared by the stub and the test.
@@ -222,14 +224,15 @@ impl Faults {
         self.plan().fired.get(name).copied().unwrap_or(0)
     }
 
-    /// The fault of a send call to `queue` with `entries` entries, if one fires; counts it.
-    pub(crate) fn draw(&self, queue: &str, entries: usize) -> Option<Fault> {
+    /// The fault of a send call to `queue` with `entries` entries, if one fires; counts it. `holds`: whether one of them holds a text.
+    pub(crate) fn draw(&self, queue: &str, entries: usize, holds: impl Fn(&str) -> bool) -> Option<Fault> {
         let plan = &mut *self.plan();
         let Plan { armed, random, fired } = plan;
         let mine = |armed: &Armed| armed.queue.as_deref().is_none_or(|name| name == queue);
         let fires = |armed: &Armed, random: &mut Random| match armed.when {
             When::Always | When::Next(_) => true,
             When::Chance(p) => random.chance(p),
+            When::Holds(text) => holds(text),
         };
         let index = armed.iter().position(|a| mine(a) && reaches(&a.fault, entries) && fires(a, random))?;
         let fault = armed[index].fault.clone();
@@ -280,13 +283,17 @@ mod tests {
         faults.push(Fault::EmptyOk, When::Next(2));
         faults.push_on("b", Fault::Hang, When::Next(1));
         faults.push(Fault::MissingEntry(3), When::Always);
-        let drawn: Vec<_> = (0..4).map(|_| faults.draw("a", 4).map(|f| f.name())).collect();
+        let draw = |queue, entries| faults.draw(queue, entries, |_| false);
+        let drawn: Vec<_> = (0..4).map(|_| draw("a", 4).map(|f| f.name())).collect();
         assert_eq!(drawn, [Some("empty 200"), Some("empty 200"), Some("missing entry"), Some("missing entry")]);
-        assert_eq!(faults.draw("a", 3), None, "no fourth entry to leave out");
-        assert_eq!(faults.draw("b", 1), Some(Fault::Hang));
+        assert_eq!(draw("a", 3), None, "no fourth entry to leave out");
+        assert_eq!(draw("b", 1), Some(Fault::Hang));
         faults.clear();
-        assert_eq!(faults.draw("a", 4), None);
+        assert_eq!(draw("a", 4), None);
         assert_eq!(faults.fired_of("empty 200"), 2);
+        faults.push(Fault::DropRequest, When::Holds("poison"));
+        assert_eq!(draw("a", 4), None);
+        assert_eq!(faults.draw("a", 4, |text| "a poisoned body".contains(text)), Some(Fault::DropRequest));
     }
 
     #[test]
@@ -294,7 +301,7 @@ mod tests {
         let run = |seed| -> Vec<bool> {
             let faults = Faults::new(seed);
             faults.push(Fault::EmptyOk, When::Chance(0.5));
-            (0..64).map(|_| faults.draw("a", 1).is_some()).collect()
+            (0..64).map(|_| faults.draw("a", 1, |_| false).is_some()).collect()
         };
         assert_eq!(run(5), run(5));
         assert_ne!(run(5), run(6));

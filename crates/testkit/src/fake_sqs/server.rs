@@ -70,7 +70,10 @@ async fn serve(request: Request<Incoming>, shared: Arc<Shared>) -> io::Result<Re
     let is_send = operation.starts_with("SendMessage");
     let generation = shared.faults.generation();
     let fault = match &read {
-        Ok((queue, Operation::Send { entries, .. })) if is_send => shared.faults.draw(name_of(queue), entries.len()),
+        Ok((queue, Operation::Send { entries, .. })) if is_send => {
+            let holds = |text: &str| entries.iter().any(|entry| entry.message.body.contains(text));
+            shared.faults.draw(name_of(queue), entries.len(), holds)
+        }
         _ => None,
     };
     if is_send {
