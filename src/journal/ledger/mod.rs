@@ -5,4 +5,5 @@ pub(crate) mod cadence;
 pub(crate) mod gap_record;
 pub(crate) mod gaps;
 pub(crate) mod retention;
+pub(crate) mod seen;
 pub(crate) mod settled;

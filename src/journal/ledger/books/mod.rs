@@ -10,10 +10,10 @@
 
 use crate::clock::BootId;
 use crate::journal::ledger::gaps::PendingGaps;
+use crate::journal::ledger::seen::Seen;
 use crate::journal::ledger::settled::Settled;
 use crate::record::{Epoch, LaneId, Number, Position};
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
 
 /// How a position ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -154,12 +154,12 @@ pub struct LaneLedger {
     pub found: Position,
     /// Lowest unsettled position; all below have an outcome.
     pub cursor: Position,
-    /// Number to read from: every record of this lane below it is settled.
+    /// Number to read from: every record of this lane below it is settled. It may be lower than it could be ([`Seen`]).
     pub read_from: Number,
     /// Positions above the cursor that are settled already.
     pub(crate) settled: Settled,
-    /// Positions read, with their numbers, in order, from the cursor on.
-    seen: VecDeque<(Position, Number)>,
+    /// Positions read, with their numbers, from the cursor on.
+    seen: Seen,
     /// Attempt marks, oldest first; at most `MARKS_MAX`.
     pub(crate) marks: Vec<AttemptMark>,
     /// The newest mark is not on disk yet, as far as is known.
@@ -185,7 +185,7 @@ impl LaneLedger {
             cursor: Position::FIRST,
             read_from: number,
             settled: Settled::default(),
-            seen: VecDeque::new(),
+            seen: Seen::default(),
             marks: Vec::new(),
             unwritten: false,
             attempted: Position(0),
@@ -225,7 +225,7 @@ impl LaneLedger {
 
     /// Notes that the record at `position` was read and has `number`; called in order of position.
     pub fn saw(&mut self, position: Position, number: Number) {
-        self.seen.push_back((position, number));
+        self.seen.add(position, number);
         self.advance();
     }
 
@@ -259,11 +259,8 @@ impl LaneLedger {
 
     fn advance(&mut self) {
         self.cursor = self.settled.pass(self.cursor);
-        while let Some((position, number)) = self.seen.front().copied().filter(|(position, _)| *position < self.cursor)
-        {
-            debug_assert!(position < self.cursor);
-            self.read_from = self.read_from.max(number.next());
-            self.seen.pop_front();
+        if let Some(number) = self.seen.pass(self.cursor) {
+            self.read_from = self.read_from.max(number);
         }
     }
 
