@@ -137,9 +137,10 @@ fn reading_fault(text: String) -> Fault {
 }
 
 fn prepare(lane: &Lane, mut items: Vec<BatchItem>, mark: bool) -> Result<Vec<BatchItem>, Fault> {
-    for item in items.iter_mut().filter(|item| item.record.is_none()) {
-        item.record = lane.reread(item.number).map_err(|error| reading_fault(error.to_string()))?;
-    }
+    let numbers: Vec<Number> = items.iter().filter(|item| item.record.is_none()).map(|item| item.number).collect();
+    let records = lane.reread_all(&numbers).map_err(|error| reading_fault(error.to_string()))?;
+    let missing = items.iter_mut().filter(|item| item.record.is_none());
+    missing.zip(records).for_each(|(item, record)| item.record = record);
     if mark {
         let positions: Vec<Position> = items.iter().map(|item| item.position).collect();
         lane.mark(&positions).map_err(|error| disk_fault(error.to_string()))?;

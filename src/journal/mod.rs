@@ -31,6 +31,7 @@ mod quarantine;
 mod random;
 pub(crate) mod reader;
 pub(crate) mod recovery;
+mod reread;
 mod set_aside;
 mod stats;
 #[cfg(test)]

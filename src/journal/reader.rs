@@ -16,10 +16,6 @@ use crate::sync::locked;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
-/// Generations that a reader keeps its place in: batches in strict order straddle two, and the window's first records may
-/// lie in a third.
-const KEPT: usize = 3;
-
 /// Whether a record may have been sent by an earlier run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MaybeSent {
@@ -48,7 +44,7 @@ pub struct Lane {
     pub(in crate::journal) journal: Journal,
     pub(in crate::journal) id: LaneId,
     /// Where records are read a second time.
-    again: Arc<Mutex<Readings>>,
+    pub(crate) again: Arc<Mutex<Readings>>,
     /// Held while a mark is being written: a caller that comes meanwhile waits until it is on disk.
     pub(in crate::journal) marking: Arc<Mutex<()>>,
 }
@@ -96,7 +92,7 @@ impl Journal {
 
 impl Lane {
     pub(crate) fn new(journal: Journal, id: LaneId) -> Lane {
-        Lane { journal, id, again: Arc::new(Mutex::new(Readings::of_last(KEPT))), marking: Arc::default() }
+        Lane { journal, id, again: Arc::new(Mutex::new(Readings::to_and_fro())), marking: Arc::default() }
     }
 
     /// The lane's id in records.
@@ -122,7 +118,7 @@ impl Lane {
     /// A reader at the lane's cursor. One at a time: reading tells the books which number each position has.
     pub fn reader(&self) -> Reader {
         let (number, expected, attempted) = self.book(|book| (book.read_from, book.cursor, book.attempted_upto()));
-        let reading = Readings::of_last(KEPT);
+        let reading = Readings::forward();
         Reader { lane: self.clone(), number, expected, attempted, received: None, reading, tells: true }
     }
 
@@ -130,7 +126,7 @@ impl Lane {
     /// ([`Reader::attempted`]).
     pub fn reader_again(&self, place: Place, attempted: Position) -> Reader {
         let Place { position: expected, number } = place;
-        let reading = Readings::of_last(KEPT);
+        let reading = Readings::forward();
         Reader { lane: self.clone(), number, expected, attempted, received: None, reading, tells: false }
     }
 
@@ -182,26 +178,6 @@ impl Lane {
             if lost { Moved::Soon } else { Moved::Settled { positions, absorbed: book.absorbed } }
         });
         shared.note(moved);
-    }
-
-    /// Reads one record again, whose number is known; `None` when it cannot be read back any more. Blocks on the disk.
-    ///
-    /// # Errors
-    /// The generation cannot be read now, or this run wrote the record and it cannot be found now.
-    pub fn reread(&self, number: Number) -> Result<Option<Arc<Record>>, JournalError> {
-        if let Some(record) = self.journal.0.recall(number) {
-            return Ok(Some(record));
-        }
-        // The index of the generation is kept for the next call: a held-up window is read again record by record.
-        let mut again = locked(&self.again);
-        let record = self.journal.0.log.read(&mut again, number)?;
-        // What went with its generation has an outcome, and no lane looks for it any more; what was set aside has none to
-        // find.
-        let is_there = again.current().is_some_and(|reading| reading.covers(number) && !reading.is_aside());
-        if record.is_none() && is_there && number >= self.journal.0.began {
-            return Err(lost_sight_of(number, &mut again));
-        }
-        Ok(record)
     }
 
     /// `attempted`: positions up to here may have been attempted in this epoch too.
@@ -355,7 +331,7 @@ impl Reader {
 }
 
 /// This run wrote it and cannot find it in `reading`.
-fn lost_sight_of(number: Number, reading: &mut Readings) -> JournalError {
+pub(crate) fn lost_sight_of(number: Number, reading: &mut Readings) -> JournalError {
     if let Some(reading) = reading.drop_current() {
         reading.look_anew();
     }

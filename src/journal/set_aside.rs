@@ -112,7 +112,7 @@ impl Journal {
     fn find(&self, number: Number) -> Result<Option<Arc<Record>>, JournalError> {
         match self.0.recall(number) {
             Some(record) => Ok(Some(record)),
-            None => self.0.log.read(&mut Readings::of_last(1), number),
+            None => self.0.log.read(&mut Readings::forward(), number),
         }
     }
 }

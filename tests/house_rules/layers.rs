@@ -17,7 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["quarantine"],
     &["handle"],
     &["reader", "writer", "stats"],
-    &["marking", "set_aside"],
+    &["marking", "reread", "set_aside"],
     &["recovery"],
     &["inspect"],
 ];

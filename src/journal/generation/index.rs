@@ -183,6 +183,11 @@ impl Index {
         self.committed = self.committed.max(now.committed);
     }
 
+    /// What it takes in memory, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.places.capacity() * size_of::<FramePlace>()
+    }
+
     pub(crate) fn place(&self, number: Number, part: u16) -> Option<&FramePlace> {
         let index = self.places.binary_search_by_key(&(number, part), |place| (place.number, place.part)).ok()?;
         self.places.get(index)

@@ -6,6 +6,9 @@
 use crate::record::{Number, Record, codec, pack};
 use std::sync::Arc;
 
+/// What a record takes in memory beside its payload, in bytes, about.
+const AROUND: usize = 1024;
+
 /// The records of one value.
 #[derive(Clone, Debug)]
 pub(crate) struct Value {
@@ -41,6 +44,11 @@ impl Value {
             }
         };
         Value { numbers: (first, first + u64::from(count)), records, bytes }
+    }
+
+    /// What it takes in memory, in bytes, about.
+    pub(crate) fn memory(&self) -> usize {
+        self.records.iter().map(|record| record.draft.message.payload.len() + AROUND).sum()
     }
 
     /// Whether a number belongs to it.

@@ -4,8 +4,11 @@
 //! is deleted, however long a reader stays where it is. While the generation is written to, its index is the writer's,
 //! which enters what it has flushed; readers keep using that index when the generation is closed.
 //!
-//! A reader keeps the last few generations that it read in ([`Readings`]): batches in strict order take their records from
-//! two of them in turn, and an index that was dropped each time was made from all of the file each time.
+//! A reader that goes back keeps the generations that it read in last ([`Readings`]): a batch in strict order takes its
+//! records from as many of them as it has records, and an index that was dropped each time was made from all of the file
+//! each time. What an index takes was measured: 32 bytes a frame, so 16 KB for a generation of a flood (eight records to a
+//! frame), 110 KB for one of slow traffic (a frame for each record). [`KEPT_BYTES`] hold some fifty of the one kind, or all
+//! that a window of 16,384 records spans of the other; [`KEPT_MOST`] bounds the open files.
 
 use crate::journal::disk::{files, refusal};
 use crate::journal::error::JournalError;
@@ -22,6 +25,13 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed, SeqCst},
 };
 use std::sync::{Arc, Mutex, OnceLock, Weak};
+
+/// Memory for the indexes and values of a reader that goes back, in bytes: a fifth of what a lagging lane may take.
+const KEPT_BYTES: usize = 1024 * 1024;
+/// Generations that it keeps, whatever they take: two that it goes back and forth between, and the next one.
+const KEPT_LEAST: usize = 3;
+/// And at most.
+const KEPT_MOST: usize = 64;
 
 /// One generation of the row.
 #[derive(Debug)]
@@ -60,12 +70,14 @@ pub(crate) struct Reading {
     pub(crate) generation: Arc<Generation>,
     /// The value that was read last: the next record is in it as a rule.
     value: Option<Value>,
+    /// What the index took when it was used last, in bytes.
+    index_bytes: usize,
 }
 
 impl Reading {
     pub(crate) fn of(generation: Arc<Generation>) -> Reading {
         locked(&generation.closed).readers += 1;
-        Reading { generation, value: None }
+        Reading { generation, value: None, index_bytes: 0 }
     }
 
     /// Whether `number` belongs to this generation, and it is still there.
@@ -101,8 +113,15 @@ impl Reading {
         Ok(self.value.as_ref().and_then(|value| value.record(number)))
     }
 
-    fn value_of(&self, number: Number) -> Result<Option<Value>, JournalError> {
-        self.generation.closed()?.value(number).map_err(|error| JournalError::io(&self.generation.dir, error))
+    fn value_of(&mut self, number: Number) -> Result<Option<Value>, JournalError> {
+        let closed = self.generation.closed()?;
+        self.index_bytes = closed.index().memory();
+        closed.value(number).map_err(|error| JournalError::io(&self.generation.dir, error))
+    }
+
+    /// What it takes in memory, in bytes, about.
+    fn memory(&self) -> usize {
+        self.index_bytes + self.value.as_ref().map_or(0, Value::memory)
     }
 }
 
@@ -111,19 +130,25 @@ impl Reading {
 pub(crate) struct Readings {
     /// The last one is where the last look was, unless that was before the first generation.
     kept: Vec<Reading>,
-    most: usize,
-    is_before: bool,
+    /// At least so many are kept, and at most.
+    bounds: (usize, usize),
+    is_nowhere: bool,
 }
 
 impl Readings {
-    /// Keeps so many at most.
-    pub(crate) fn of_last(most: usize) -> Readings {
-        Readings { kept: Vec::new(), most, is_before: false }
+    /// For a reader that only goes forward: keeps the one that it is in.
+    pub(crate) fn forward() -> Readings {
+        Readings { kept: Vec::new(), bounds: (1, 1), is_nowhere: false }
     }
 
-    /// Where the last look was; `None`: before the first generation, or nowhere yet.
+    /// For a reader that goes back: keeps those that it used last.
+    pub(crate) fn to_and_fro() -> Readings {
+        Readings { bounds: (KEPT_LEAST, KEPT_MOST), ..Readings::forward() }
+    }
+
+    /// Where the last look was; `None`: in no generation, or nowhere yet.
     pub(crate) fn current(&self) -> Option<&Reading> {
-        self.kept.last().filter(|_| !self.is_before)
+        self.kept.last().filter(|_| !self.is_nowhere)
     }
 
     /// Turns to the generation that holds `number`: one that is kept, or what `find` gives. `None`: there is none.
@@ -136,20 +161,35 @@ impl Readings {
         let reading = match self.kept.iter().rposition(|reading| reading.covers(number)) {
             Some(index) => Some(self.kept.remove(index)),
             None => {
-                // One is let go of first: it need not be in memory while another one is made.
-                let many = (self.kept.len() + 1).saturating_sub(self.most);
-                self.kept.drain(..many);
+                // Room is made first: what goes need not be in memory while another index is made.
+                self.make_room();
                 find()?
             }
         };
-        self.is_before = reading.is_none();
+        self.is_nowhere = reading.is_none();
         self.kept.extend(reading);
-        Ok(self.kept.last_mut().filter(|_| !self.is_before))
+        Ok(self.kept.last_mut().filter(|_| !self.is_nowhere))
+    }
+
+    /// Lets go of what was used longest ago, until one more fits: values first, because reading one again costs 4 KB as a
+    /// rule, and making an index costs the whole file.
+    fn make_room(&mut self) {
+        let (least, most) = self.bounds;
+        let mut bytes: usize = self.kept.iter().map(Reading::memory).sum();
+        for reading in &mut self.kept {
+            if bytes <= KEPT_BYTES {
+                break;
+            }
+            bytes -= reading.value.take().map_or(0, |value| value.memory());
+        }
+        while self.kept.len() >= most || self.kept.len() >= least && bytes > KEPT_BYTES {
+            bytes -= self.kept.remove(0).memory();
+        }
     }
 
     /// Lets go of the current one, which has refused.
     pub(crate) fn drop_current(&mut self) -> Option<Reading> {
-        if self.is_before { None } else { self.kept.pop() }
+        if self.is_nowhere { None } else { self.kept.pop() }
     }
 
     /// Nothing is to be read for now: what was read last need not be in memory.

@@ -180,7 +180,7 @@ fn what_is_appended_to_the_newest_copy_of_a_generation_is_found_whatever_else_co
             newest.append(framed(&[record(1)], Some(Number(0))).0).unwrap();
             recording.refuse(&[]);
             drop((newest, log));
-            let found = Log::open(dir).unwrap().read(&mut Readings::of_last(1), Number(1)).unwrap();
+            let found = Log::open(dir).unwrap().read(&mut Readings::forward(), Number(1)).unwrap();
             assert_eq!(found, Some(record(1)), "{after} removals before one is refused");
         });
     }

@@ -62,3 +62,38 @@ fn whoever_reads_in_three_generations_in_turn_looks_through_each_of_them_once() 
     drop((reader, lane));
     rig.end(false);
 }
+
+/// Strict order over ten devices: each batch takes the next record of each. With a device's records in one long block that is
+/// ten generations a batch, with the devices in turn a single one. Either way the journal is read about once.
+#[test]
+fn reading_again_reads_the_journal_about_once_in_whatever_order_it_came() {
+    const DEVICES: u64 = 10;
+    const EACH: u64 = 900;
+    type Order = fn(device: u64, at: u64) -> u64;
+    let in_blocks: Order = |device, at| device * EACH + at + 1;
+    let in_turn: Order = |device, at| at * DEVICES + device + 1;
+    for (order, number_of) in [("in blocks", in_blocks), ("in turn", in_turn)] {
+        let dir = crate::testing::fast_dir();
+        let mut rig = start(&JournalOptions {
+            generation_bytes: 300_000,
+            quiet: Duration::from_secs(3600),
+            ..options(dir.path())
+        });
+        rig.append(1..=DEVICES * EACH);
+        rig.journal.0.forget();
+        let (lane, stats) = (rig.lane(), rig.journal.stats());
+        assert!(stats.generations > 10, "{} generations", stats.generations);
+        let before = read_so_far();
+        for at in 0..EACH {
+            // As the batcher gives them: not by number.
+            let numbers: Vec<Number> = (0..DEVICES).rev().map(|device| Number(number_of(device, at))).collect();
+            let records = lane.reread_all(&numbers).unwrap();
+            let found: Vec<Number> = records.into_iter().map(|record| record.unwrap().number).collect();
+            assert_eq!(found, numbers);
+        }
+        let read = read_so_far() - before;
+        assert!(read < 3 * stats.bytes, "{order}: {read} bytes read of a journal of {}", stats.bytes);
+        drop(lane);
+        rig.end(false);
+    }
+}

@@ -34,7 +34,7 @@ pub(crate) struct Oldest {
 
 impl Oldest {
     pub(crate) fn new(max_age: Duration) -> Oldest {
-        Oldest { max_age, number: Number(0), reading: Readings::of_last(1), looked: None, upto: None, refused: false }
+        Oldest { max_age, number: Number(0), reading: Readings::forward(), looked: None, upto: None, refused: false }
     }
 
     /// Time between two looks.

@@ -73,6 +73,7 @@ impl GenerationBytes {
                 if first.places.len() > second.places.len() { (1, first) } else { (2, second) }
             }
         };
+        let (files, index) = only_used(files, index);
         Ok(GenerationBytes { files, version, index: Mutex::new(Arc::new(index)) })
     }
 
@@ -234,6 +235,19 @@ impl GenerationBytes {
         let records = (first.number, first.count);
         Ok(Gathered::Whole(Value::of(self.version, records, &body, length)))
     }
+}
+
+/// Closes the files that hold no frame, unless none holds any: a reader that goes back keeps many generations open.
+fn only_used(files: Vec<(PathBuf, File)>, mut index: Index) -> (Vec<(PathBuf, File)>, Index) {
+    let used: BTreeSet<u16> = index.places.iter().map(|place| place.file).collect();
+    if used.is_empty() {
+        return (files, index);
+    }
+    for place in &mut index.places {
+        place.file = used.range(..place.file).count() as u16;
+    }
+    let files = files.into_iter().enumerate().filter(|(at, _)| used.contains(&(*at as u16)));
+    (files.map(|(_, file)| file).collect(), index)
 }
 
 /// Whether the database in `dir` is closed for good: sled holds a lock on its file until its last thread has let go.
