@@ -12,13 +12,13 @@ use serde_json::Value;
 use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use tidegate::clock::Moment;
+use tidegate::clock::{Moment, Trust};
 use tidegate::profile::{Profile, ProfileOptions, REGISTRY};
 use tidegate::record::{JournalId, Message};
 
 /// How long each is measured.
 const SPAN: Duration = Duration::from_millis(200);
-const RECEIVED: Moment = Moment { wall_ms: 1_770_900_000_000, boottime_ms: 5_000, trusted: true };
+const RECEIVED: Moment = Moment { wall_ms: 1_770_900_000_000, boottime_ms: 5_000, trust: Trust::Confirmed };
 
 fn folder(profile: &str) -> &str {
     match profile {

@@ -2,9 +2,16 @@
 //!
 //! A gateway without a battery clock may boot in 1970 and step by decades when NTP answers. So every instant carries
 //! three facts: the wall clock's milliseconds, the boot's monotonic milliseconds (which survive a step and count
-//! through suspend), and whether the wall clock was plausible: not before the latest time known to have passed.
-//! That *floor* is the build time of the binary or the last good time learnt from the service over verified TLS,
-//! carried on by the monotonic clock. Nothing outside this file reads the wall clock.
+//! through suspend), and what spoke for the wall clock ([`Trust`]). Nothing outside this file reads the wall clock.
+//!
+//! - It is *wrong* before the latest time known to have passed. That floor is the build time of the binary or the last
+//!   good time learnt from the service over verified TLS, carried on by the monotonic clock.
+//! - It is *unconfirmed* while nobody keeps it: a file from before the last power cut may have set it, hours ago.
+//! - It is *confirmed* once the kernel says that it is synchronised, or the service's own time, heard over verified TLS, agrees
+//!   with it: the time services of some gateways never tell the kernel. That holds until the wall clock is stepped. So an
+//!   outage that keeps the time servers away, too, costs nothing: a clock that only drifts does not leave the
+//!   monotonic one, which drifts with it. The kernel is asked before the wall clock is read: a step in between
+//!   cannot confirm the time of before.
 #![allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
 
 use std::fmt;
@@ -14,6 +21,50 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A clock that trails the floor by less than this is healthy: the service's seconds and ours are rounded differently.
 const MARGIN_MS: i64 = 5 * 60 * 1000;
+
+/// A wall clock that left the monotonic one by less has not been stepped: both are read to the millisecond, one after the other, and
+/// time services slew what is less than some tenths of a second.
+pub const STEP_MS: u64 = 1000;
+
+/// A wall clock that differs from the service's by less, the way of the answer included, is confirmed by it.
+const AGREES_MS: u64 = 10_000;
+
+/// No offset at which the wall clock was confirmed.
+const NONE: i64 = i64::MIN;
+
+/// What speaks for a wall clock.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Trust {
+    /// It is before a time that has surely passed.
+    #[default]
+    Wrong,
+    /// It can be right, and nobody says so.
+    Unconfirmed,
+    /// The kernel calls it synchronised, or the service's time agrees with it; or either did, and it was not stepped since.
+    Confirmed,
+}
+
+impl Trust {
+    /// From the two flags that a journal holds.
+    pub(crate) fn kept_as(plausible: bool, confirmed: bool) -> Trust {
+        match (plausible, confirmed) {
+            (false, _) => Trust::Wrong,
+            (true, false) => Trust::Unconfirmed,
+            (true, true) => Trust::Confirmed,
+        }
+    }
+
+    /// Judges a wall clock that is `offset_ms` ahead of the time since boot, and at or after the floor if `plausible`. `kept`: the
+    /// kernel calls it synchronised. `confirmed_at`: the offset at which it was confirmed last, if ever in this boot.
+    fn of(plausible: bool, kept: bool, offset_ms: i64, confirmed_at: Option<i64>) -> Trust {
+        let stands = || confirmed_at.is_some_and(|before| offset_ms.abs_diff(before) < STEP_MS);
+        match plausible {
+            false => Trust::Wrong,
+            true if kept || stands() => Trust::Confirmed,
+            true => Trust::Unconfirmed,
+        }
+    }
+}
 
 /// The kernel's id of this boot; two instants of different boots cannot be compared by their monotonic part.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -32,8 +83,15 @@ pub struct Moment {
     pub wall_ms: i64,
     /// Milliseconds since boot, suspend included.
     pub boottime_ms: u64,
-    /// Whether the wall clock was plausible.
-    pub trusted: bool,
+    /// What spoke for the wall clock.
+    pub trust: Trust,
+}
+
+impl Moment {
+    /// The wall clock, if it was confirmed.
+    pub fn confirmed_ms(&self) -> Option<i64> {
+        Some(self.wall_ms).filter(|_| self.trust == Trust::Confirmed)
+    }
 }
 
 /// The process's clock; cheap to clone.
@@ -47,6 +105,8 @@ struct Inner {
     floor_offset_ms: AtomicI64,
     /// Last good time in seconds since 1970, learnt from the service; 0 when none was.
     last_good_s: AtomicI64,
+    /// Wall time minus boot time, in ms, when the wall clock was confirmed last; [`NONE`].
+    confirmed_offset_ms: AtomicI64,
 }
 
 impl Clock {
@@ -59,15 +119,28 @@ impl Clock {
             boot: read_boot_id(),
             floor_offset_ms: AtomicI64::new(floor_ms - boottime_ms() as i64),
             last_good_s: AtomicI64::new(last_good_s.unwrap_or(0)),
+            confirmed_offset_ms: AtomicI64::new(NONE),
         }))
     }
 
     /// The present moment, by both clocks.
     pub fn now(&self) -> Moment {
+        let kept = is_kept();
         let wall_ms = system_ms();
         let boottime_ms = boottime_ms();
-        let floor = self.0.floor_offset_ms.load(Relaxed) + boottime_ms as i64;
-        Moment { wall_ms, boottime_ms, trusted: wall_ms + MARGIN_MS >= floor }
+        let offset_ms = wall_ms.saturating_sub(boottime_ms as i64);
+        let plausible = offset_ms.saturating_add(MARGIN_MS) >= self.0.floor_offset_ms.load(Relaxed);
+        let confirmed_at = Some(self.0.confirmed_offset_ms.load(Relaxed)).filter(|offset| *offset != NONE);
+        let trust = Trust::of(plausible, kept, offset_ms, confirmed_at);
+        if trust == Trust::Confirmed && kept {
+            self.0.confirmed_offset_ms.store(offset_ms, Relaxed);
+        }
+        Moment { wall_ms, boottime_ms, trust }
+    }
+
+    /// The present, and the boot that it is in.
+    pub fn present(&self) -> (BootId, Moment) {
+        (self.0.boot, self.now())
     }
 
     /// The id of this boot.
@@ -88,17 +161,31 @@ impl Clock {
 
     /// Whether the system's wall clock is at or after the floor.
     pub fn plausible(&self) -> bool {
-        self.now().trusted
+        self.now().trust != Trust::Wrong
+    }
+
+    /// Whether the system's wall clock is confirmed: the times of what is received now are taken for right.
+    pub fn confirmed(&self) -> bool {
+        self.now().trust == Trust::Confirmed
     }
 
     /// Learns the service's time, in seconds since 1970, heard over verified TLS.
     ///
     /// Only ever raises the floor, and never past `not_after_s`, the end of the certificate of the peer that said it:
-    /// a peer whose certificate has expired cannot make the clock believe that it has not.
+    /// a peer whose certificate has expired cannot make the clock believe that it has not. A wall clock that agrees is confirmed.
     pub fn learn(&self, date_s: i64, not_after_s: i64) {
         if date_s > not_after_s {
             return;
         }
+        self.passed(date_s);
+        let Moment { wall_ms, boottime_ms, .. } = self.now();
+        if wall_ms.abs_diff(date_s.saturating_mul(1000)) < AGREES_MS {
+            self.0.confirmed_offset_ms.store(wall_ms - boottime_ms as i64, Relaxed);
+        }
+    }
+
+    /// This time, in seconds since 1970, has passed, however long ago. Only ever raises the floor.
+    pub fn passed(&self, date_s: i64) {
         self.0.floor_offset_ms.fetch_max(date_s * 1000 - boottime_ms() as i64, Relaxed);
         self.0.last_good_s.fetch_max(date_s, Relaxed);
     }
@@ -177,6 +264,11 @@ pub(crate) fn suspended_ms() -> u64 {
     boottime_ms().saturating_sub(kernel_ms(rustix::time::ClockId::Monotonic))
 }
 
+/// Whether the kernel calls the wall clock synchronised. Not where a sandbox keeps us from asking: silence confirms nothing.
+fn is_kept() -> bool {
+    crate::failpoints::shift().synchronised.unwrap_or_else(|| clock_sync::is_synchronised().unwrap_or(false))
+}
+
 pub(crate) fn read_boot_id() -> BootId {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     boot_id_of(&text)
@@ -219,6 +311,33 @@ mod tests {
         assert!(clock.certificate_time_s() >= later);
         clock.learn(later - 1800, later);
         assert_eq!(clock.last_good_s(), Some(later), "only upwards");
+    }
+
+    #[test]
+    fn a_plausible_clock_is_confirmed_by_the_kernel_and_until_it_is_stepped() {
+        use Trust::{Confirmed, Unconfirmed, Wrong};
+        assert_eq!(Trust::of(true, true, 5, None), Confirmed);
+        assert_eq!(Trust::of(true, false, 5, None), Unconfirmed, "a file may have set it, five hours ago");
+        assert_eq!(Trust::of(false, true, 5, Some(5)), Wrong, "whatever the kernel says");
+        // Nine hours without a time server the kernel takes its word back, and the clock has drifted at most.
+        assert_eq!(Trust::of(true, false, 1_999, Some(1_000)), Confirmed);
+        assert_eq!(Trust::of(true, false, 2_000, Some(1_000)), Unconfirmed, "set by hand");
+        assert_eq!(Trust::of(true, false, i64::MIN, Some(i64::MAX)), Unconfirmed);
+    }
+
+    #[test]
+    fn a_clock_is_confirmed_by_the_service_and_not_by_an_old_word_of_it() {
+        let offset = |clock: &Clock| clock.0.confirmed_offset_ms.load(Relaxed);
+        let now_s = system_ms() / 1000;
+        let unheard = Clock::new(None);
+        unheard.passed(now_s);
+        unheard.learn(now_s - 3600, now_s);
+        unheard.learn(now_s + 3600, now_s + 4000);
+        let heard = Clock::new(None);
+        heard.learn(now_s, now_s + 1000);
+        assert!(heard.confirmed());
+        // Where the kernel confirms it the offset is known anyway.
+        assert!(is_kept() || offset(&unheard) == NONE);
     }
 
     #[test]

@@ -8,9 +8,10 @@
 //! a plain `cargo build` does not have: there [`is_armed`] is a constant `false`, and the compiler removes what follows.
 //!
 //! - `TIDEGATE_SABOTAGE=ack-early` arms one fault for the process; `arm` does it from inside.
-//! - `TIDEGATE_RIG_CLOCK=FILE` names a file of three or four numbers, read at every look at the clock: milliseconds added
+//! - `TIDEGATE_RIG_CLOCK=FILE` names a file of three to five numbers, read at every look at the clock: milliseconds added
 //!   to the wall clock, milliseconds added to the time since boot (which never becomes less than 0), the number of the
-//!   boot (0: the real one), and the milliseconds that each commit's sync takes longer (none: 0), as on a card that stalls.
+//!   boot (0: the real one), the milliseconds that each commit's sync takes longer (none: 0), as on a card that stalls, and
+//!   what the kernel says of the wall clock (1: nobody keeps it; 0 or none: it is synchronised).
 //! - `TIDEGATE_RIG_GENERATION=BYTES` closes a generation after so many bytes, and a good part of one as soon as nothing comes
 //!   for a moment, so that a short run rotates, rests and trims often.
 //! - A file `rig-panic-commit`, `rig-panic-sync` or `rig-panic-publish` in the journal's folder holds a number: so many times
@@ -126,7 +127,7 @@ mod inert {
     /// How far the clocks are moved: not at all, in a build that ships.
     #[inline(always)]
     pub(crate) const fn shift() -> super::Shift {
-        super::Shift { wall_ms: 0, boottime_ms: 0, boot: 0, sync_ms: 0 }
+        super::Shift { wall_ms: 0, boottime_ms: 0, boot: 0, sync_ms: 0, synchronised: None }
     }
 }
 
@@ -166,7 +167,8 @@ mod live {
         ARMED.fetch_and(!(1 << sabotage as u32), Relaxed);
     }
 
-    static SHIFT: Mutex<Shift> = Mutex::new(Shift { wall_ms: 0, boottime_ms: 0, boot: 0, sync_ms: 0 });
+    static SHIFT: Mutex<Shift> =
+        Mutex::new(Shift { wall_ms: 0, boottime_ms: 0, boot: 0, sync_ms: 0, synchronised: None });
 
     /// How far the clocks are moved now. A file that is being written keeps the last shift in force.
     pub(crate) fn shift() -> Shift {
@@ -181,7 +183,7 @@ mod live {
 
     /// Moves the clocks of this process from inside: by so many milliseconds, into another boot.
     pub fn move_clocks(wall_ms: i64, boottime_ms: i64, boot: u8) {
-        *locked(&SHIFT) = Shift { wall_ms, boottime_ms, boot, sync_ms: 0 };
+        *locked(&SHIFT) = Shift { wall_ms, boottime_ms, boot, sync_ms: 0, synchronised: Some(true) };
     }
 
     static FREE: Mutex<Option<u64>> = Mutex::new(None);
@@ -230,7 +232,8 @@ mod live {
         let boottime_ms = words.next()?.parse().ok()?;
         let boot = words.next()?.parse().ok()?;
         let sync_ms = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
-        Some(Shift { wall_ms, boottime_ms, boot, sync_ms })
+        let synchronised = Some(words.next() != Some("1"));
+        Some(Shift { wall_ms, boottime_ms, boot, sync_ms, synchronised })
     }
 }
 
@@ -254,6 +257,8 @@ pub(crate) struct Shift {
     pub(crate) boot: u8,
     /// What each commit's sync takes longer.
     pub(crate) sync_ms: u64,
+    /// What the kernel says of the wall clock; `None`: it is asked.
+    pub(crate) synchronised: Option<bool>,
 }
 
 /// Lets a commit's sync take as long as the rig says.

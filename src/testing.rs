@@ -7,6 +7,7 @@ pub(crate) fn fast_dir() -> tempfile::TempDir {
 
 /// A record of the first lane, at the position of its number, with this payload.
 pub(crate) fn record(number: u64, payload: &[u8]) -> crate::record::Record {
+    use crate::clock::{Moment, Trust};
     use crate::record::{Draft, Identity, JournalId, KeyKind, LaneId, LanePosition, Message, Record, Run, TimeSource};
     let message = Message {
         topic: "site/hq/sensor".to_owned(),
@@ -25,7 +26,7 @@ pub(crate) fn record(number: u64, payload: &[u8]) -> crate::record::Record {
         event_time: None,
         time_source: TimeSource::Arrival,
     };
-    let received = crate::clock::Moment { wall_ms: 1_770_797_730_162, boottime_ms: 61_005, trusted: true };
+    let received = Moment { wall_ms: 1_770_797_730_162, boottime_ms: 61_005, trust: Trust::Confirmed };
     let draft =
         Draft { received, message, profile: "plain".to_owned(), identity, lanes: vec![LaneId(0)], duplicate: None };
     let run = Run { journal: JournalId(1), epoch: crate::record::Epoch(1), random: 2 };

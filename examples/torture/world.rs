@@ -7,7 +7,7 @@ use crate::session::Bounds;
 use std::sync::LazyLock;
 use std::time::Instant;
 use testkit::random::Random;
-use tidegate::clock::{Clock, Moment};
+use tidegate::clock::{Clock, Moment, Trust};
 use tidegate::failpoints;
 
 const MINUTE_MS: u64 = 60_000;
@@ -65,7 +65,7 @@ pub(crate) fn received(n: u64) -> Moment {
     Moment {
         wall_ms: BEGAN_WALL_MS + (n * MINUTE_MS) as i64,
         boottime_ms: BEGAN_BOOT_MS + n * MINUTE_MS,
-        trusted: !n.is_multiple_of(UNTRUSTED),
+        trust: if n.is_multiple_of(UNTRUSTED) { Trust::Wrong } else { Trust::Confirmed },
     }
 }
 

@@ -1,6 +1,6 @@
 //! Targets `codec` and `profiles`: from bytes to a record, and from a message to the entry that SQS gets.
 
-use crate::clock::{BootId, Moment};
+use crate::clock::{BootId, Moment, Trust};
 use crate::config::BodyFormat;
 use crate::profile::{Profile, ProfileOptions, REGISTRY};
 use crate::record::identity::{Grouping, hash};
@@ -18,7 +18,7 @@ use std::sync::Mutex;
 
 const JOURNAL: JournalId = JournalId(0x1234_5678_9abc_def0);
 const LANE: LaneId = LaneId(3);
-const RECEIVED: Moment = Moment { wall_ms: 1_770_900_000_000, boottime_ms: 5_000, trusted: true };
+const RECEIVED: Moment = Moment { wall_ms: 1_770_900_000_000, boottime_ms: 5_000, trust: Trust::Confirmed };
 
 /// Samples above this size would only slow a fuzzer down.
 const SEED_BYTES_MAX: usize = 8 * 1024;
@@ -113,7 +113,7 @@ fn check_identity(profile: &Profile, message: &Message, identity: &Identity) {
     let ids = identity.key.iter().chain([&identity.group]);
     ids.for_each(|id| assert!(is_legal_id(id), "{id:?}"));
     let again = Message { dup: !message.dup, packet_id: 8, ..message.clone() };
-    let later = Moment { wall_ms: 5, boottime_ms: 900_000, trusted: false };
+    let later = Moment { wall_ms: 5, boottime_ms: 900_000, trust: Trust::Wrong };
     let again = profile.identify(&again, later, JOURNAL);
     assert_eq!((&again.key, &again.group), (&identity.key, &identity.group), "whenever and however it comes");
 }

@@ -9,7 +9,7 @@ use crate::journal::error::JournalError;
 use crate::journal::handle::Journal;
 use crate::journal::ledger::books::{LaneLedger, Outcome};
 use crate::journal::ledger::cadence::Moved;
-use crate::journal::ledger::gaps::{About, PendingGap, Reason, trusted_ms};
+use crate::journal::ledger::gaps::{About, PendingGap, Reason, sure_ms};
 use crate::journal::log::entry::Readings;
 use crate::record::{Epoch, LaneId, Number, Position, Record};
 use crate::sync::locked;
@@ -75,7 +75,7 @@ pub struct Reader {
     expected: Position,
     /// Positions up to here may have been attempted in this epoch before this reader was made: by a drain that ended.
     attempted: Position,
-    /// When the last record was received, by a trusted clock: what is missing behind it came later.
+    /// When the last record was received, where that is sure: what is missing behind it came later.
     received: Option<i64>,
     reading: Readings,
     /// Whether it tells the books where each position lies: the one that reads for the first time does.
@@ -264,7 +264,7 @@ impl Reader {
         if position < self.expected || position >= self.lane.book(|book| book.next) {
             return None;
         }
-        let received = trusted_ms(&record.draft.received);
+        let received = sure_ms(&record, self.lane.journal.0.clock.present());
         if position > self.expected {
             self.lose(position, received);
         }

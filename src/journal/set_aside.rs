@@ -49,7 +49,7 @@ impl Lane {
                 );
             }
             let mut about = About::default();
-            about.record(record);
+            about.record(record, shared.clock.present());
             self.book(|book| {
                 if book.settle(position, Outcome::Quarantined) && told.is_none() {
                     book.holes.note(PendingGap::new(Reason::Quarantined, vec![(position, position)], about));

@@ -109,12 +109,13 @@ fn read(payload: &[u8], pointers: [Option<&Pointer>; 3]) -> [Option<String>; 3] 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Trust;
     use crate::record::KeyKind;
     use crate::record::identity::Grouping;
     use bytes::Bytes;
     use proptest::prelude::*;
 
-    const RECEIVED: Moment = Moment { wall_ms: 1_770_800_000_000, boottime_ms: 5_000, trusted: true };
+    const RECEIVED: Moment = Moment { wall_ms: 1_770_800_000_000, boottime_ms: 5_000, trust: Trust::Confirmed };
 
     fn message(topic: &str, payload: &[u8]) -> Message {
         let payload = Bytes::copy_from_slice(payload);

@@ -14,16 +14,17 @@
 //! | `w` | wall-clock ms at receipt | `f` | profile |
 //! | `b` | boot id, 16 bytes | `k` | record key |
 //! | `m` | ms since boot at receipt | `kk` | rung of the key: n f c r a |
-//! | `c` | clock trusted, if so | `g` | group |
+//! | `c` | the clock can be right, if so | `g` | group |
 //! | `t` | topic | `d` | device, if known |
 //! | `p` | payload | `ty` | type, without prefix |
 //! | `l` | lanes: [lane, position] … | `et`, `ts` | event time, if any; its source: e g a |
 //! | `rq` | it came back out of quarantine, if so | `pd`, `po` | kind of possible duplicate, if so: s d; of which id |
-//! | `oa` | open acks: [session, number, [open …]], on a commit's first record | | |
+//! | `oa` | open acks: [session, number, [open …]], on a commit's first record | `cs` | the clock was confirmed, if so |
 //!
-//! `pd`, `po` and `oa` came after 0.1.0, which ignores them.
+//! `pd`, `po`, `oa` and `cs` came after 0.1.0, which ignores them. A clock of which 0.1.0 says that it can be right is one that
+//! nobody confirmed ([`Trust`]).
 
-use crate::clock::{BootId, Moment};
+use crate::clock::{BootId, Moment, Trust};
 use crate::record::{
     Draft, DuplicateKind, Identity, JournalId, KeyKind, LaneId, LanePosition, Message, OpenAcks, PossibleDuplicate,
     Record, TimeSource,
@@ -65,6 +66,8 @@ pub(super) struct Envelope<'a> {
     pub(super) m: u64,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) c: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) cs: bool,
     #[serde(borrow)]
     pub(super) t: Cow<'a, str>,
     #[serde(with = "serde_bytes", borrow)]
@@ -118,7 +121,8 @@ pub fn encode(record: &Record) -> Vec<u8> {
         w: draft.received.wall_ms,
         b: Cow::Borrowed(&record.boot.0),
         m: draft.received.boottime_ms,
-        c: draft.received.trusted,
+        c: draft.received.trust != Trust::Wrong,
+        cs: draft.received.trust == Trust::Confirmed,
         t: Cow::Borrowed(&message.topic),
         p: Cow::Borrowed(&message.payload),
         q: message.qos,
@@ -205,7 +209,7 @@ impl Envelope<'_> {
         let of = self.po.map(Cow::into_owned);
         let duplicate = self.pd.or(unmarked).map(|kind| PossibleDuplicate { kind, of });
         let draft = Draft {
-            received: Moment { wall_ms: self.w, boottime_ms: self.m, trusted: self.c },
+            received: Moment { wall_ms: self.w, boottime_ms: self.m, trust: Trust::kept_as(self.c, self.cs) },
             message,
             profile: self.f.into_owned(),
             identity,
@@ -250,13 +254,14 @@ pub(super) mod tests {
     }
 
     prop_compose! {
-        pub(in crate::record) fn any_record()(message in any_message(), identity in any_identity(), wall_ms: i64, boottime_ms: u64, trusted: bool,
+        pub(in crate::record) fn any_record()(message in any_message(), identity in any_identity(), wall_ms: i64, boottime_ms: u64,
+                trust in prop::sample::select(vec![Trust::Wrong, Trust::Unconfirmed, Trust::Confirmed]),
                 ids: [u64; 4], boot: [u8; 16], mark in prop::option::of(any::<bool>()), of in prop::option::of(".{1,60}"),
                 acks in prop::option::of(any::<(u64, u64, Vec<u64>)>()), requeued: bool, of_content_key in "c[.][a-z0-9]{1,40}",
                 places in prop::collection::btree_map(any::<u16>(), any::<u64>(), 1..4))
                 -> Record {
             let slots: Vec<_> = places.into_iter().map(|(l, position)| LanePosition { lane: LaneId(l), position: Position(position) }).collect();
-            let received = Moment { wall_ms, boottime_ms, trusted };
+            let received = Moment { wall_ms, boottime_ms, trust };
             let lanes = slots.iter().map(|slot| slot.lane).collect();
             let marked = message.dup && !identity.key_kind.identifies();
             let kind = mark.map(|resend| if resend { DuplicateKind::Resend } else { DuplicateKind::Redelivery });
@@ -323,7 +328,7 @@ pub(super) mod tests {
             event_time: Some("2026-02-11T08:15:30.120Z".to_owned()),
             time_source: TimeSource::Event,
         };
-        let received = Moment { wall_ms: 1_770_797_730_162, boottime_ms: 61_005, trusted: true };
+        let received = Moment { wall_ms: 1_770_797_730_162, boottime_ms: 61_005, trust: Trust::Unconfirmed };
         let lanes = vec![LaneId(0), LaneId(3)];
         let duplicate = Some(PossibleDuplicate { kind: DuplicateKind::Redelivery, of: None });
         let draft = Draft { received, message, profile: "generic".to_owned(), identity, lanes, duplicate };

@@ -3,8 +3,11 @@
 //! Promises: no float ever holds an instant, so no digit is lost or invented; whether a time counts for a *key* depends
 //! on the message alone ([`EventTime::parse`] has fixed bounds), so that a redelivery gets the same key; whether it is
 //! *shown* depends on the moment of receipt as well ([`EventTime::believable`]). Order never comes from it.
+//!
+//! A receipt judges only where it is known to be right: when the message comes, if the clock is confirmed then, and else when the
+//! record is sent, by the corrected receipt ([`crate::record::Receipt`]). The time of sending judges nothing: a reading that
+//! waited for weeks is as old as it says, and a clock that lagged behind does not make it one from the future.
 
-use crate::clock::Moment;
 use std::fmt;
 use time::{Date, Month, OffsetDateTime};
 
@@ -47,16 +50,21 @@ impl EventTime {
         (EARLIEST_S..LATEST_S).contains(&seconds).then_some(EventTime { seconds, fraction })
     }
 
+    /// Whole seconds since 1970.
+    pub fn seconds(&self) -> i64 {
+        self.seconds
+    }
+
     /// Whether it tells apart what happened within one second. A fraction of zeros does not: a clock of whole seconds may
     /// be written so.
     pub fn is_fine(&self) -> bool {
         self.fraction.bytes().any(|digit| digit != b'0')
     }
 
-    /// Whether it can be shown as the event's time: not more than a day after the receipt, where the clock of the
-    /// receipt can be trusted.
-    pub fn believable(&self, received: Moment) -> bool {
-        !received.trusted || self.seconds.saturating_mul(1000) <= received.wall_ms.saturating_add(AHEAD_MS)
+    /// Whether it can be shown as the event's time: not more than a day after the receipt, in ms since 1970, where that is
+    /// known to be right.
+    pub fn believable(&self, sure_receipt_ms: Option<i64>) -> bool {
+        sure_receipt_ms.is_none_or(|ms| self.seconds.saturating_mul(1000) <= ms.saturating_add(AHEAD_MS))
     }
 }
 
@@ -261,12 +269,11 @@ mod tests {
     }
 
     #[test]
-    fn an_event_a_day_ahead_of_a_trusted_receipt_is_not_believed() {
+    fn an_event_a_day_ahead_of_a_sure_receipt_is_not_believed() {
         let at = EventTime::parse("2026-02-12T08:15:30Z").expect("an instant");
-        let receipt = |wall_ms, trusted| Moment { wall_ms, boottime_ms: 0, trusted };
-        assert!(at.believable(receipt(1_770_797_730_000, true)), "24 h ahead");
-        assert!(!at.believable(receipt(1_770_797_729_999, true)), "1 ms more");
-        assert!(at.believable(receipt(0, false)), "a clock that is not trusted judges nothing");
+        assert!(at.believable(Some(1_770_797_730_000)), "24 h ahead");
+        assert!(!at.believable(Some(1_770_797_729_999)), "1 ms more");
+        assert!(at.believable(None), "a clock that nobody confirmed judges nothing");
     }
 
     #[test]

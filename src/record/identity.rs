@@ -199,7 +199,7 @@ impl Grouping {
 
 /// The event time to show and where it comes from: `time` if it can be believed, else the arrival.
 pub fn shown_time(time: Option<&EventTime>, received: Moment) -> (Option<String>, TimeSource) {
-    match time.filter(|time| time.believable(received)) {
+    match time.filter(|time| time.believable(received.confirmed_ms())) {
         Some(time) => (Some(time.to_string()), TimeSource::Event),
         None => (None, TimeSource::Arrival),
     }
@@ -227,6 +227,7 @@ impl Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Trust;
     use bytes::Bytes;
     use proptest::prelude::*;
 
@@ -331,6 +332,15 @@ mod tests {
         assert_eq!(KeyCandidates { native: None, ..all }.climb(&kept), (hashed("f"), KeyKind::Frame));
         assert_eq!(KeyCandidates::default().climb(&kept), (None, KeyKind::Retained));
         assert_eq!(KeyCandidates::default().climb(&live), (None, KeyKind::Arrival));
+    }
+
+    #[test]
+    fn an_event_time_that_is_right_outlives_a_clock_that_a_file_set_ten_days_back() {
+        let time = EventTime::parse("2026-02-11T08:15:30Z").expect("an instant");
+        let received = |trust| Moment { wall_ms: 1_769_933_730_000, boottime_ms: 60_000, trust };
+        let kept = (Some("2026-02-11T08:15:30Z".to_owned()), TimeSource::Event);
+        assert_eq!(shown_time(Some(&time), received(Trust::Unconfirmed)), kept);
+        assert_eq!(shown_time(Some(&time), received(Trust::Confirmed)), (None, TimeSource::Arrival), "ten days ahead");
     }
 
     #[test]

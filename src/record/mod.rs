@@ -10,9 +10,11 @@ mod count;
 pub mod event_time;
 pub mod identity;
 pub mod pack;
+mod receipt;
 pub mod type_template;
 
 pub use count::{Epoch, Number, Position};
+pub use receipt::Receipt;
 
 use crate::clock::{BootId, Moment};
 use bytes::Bytes;

@@ -8,6 +8,7 @@
 //! Each pack is read by itself: a damaged one costs its own records and no others. How many records it holds, its
 //! checksum and its version are the frame's business.
 
+use crate::clock::Trust;
 use crate::record::codec::{CodecError, ENVELOPE_VERSION, Envelope};
 use crate::record::{DuplicateKind, JournalId, KeyKind, LaneId, OpenAcks, Record, Run, TimeSource};
 use crate::record::{Epoch, Number, Position};
@@ -36,6 +37,8 @@ struct Fields<'a> {
     m: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     c: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cs: Option<bool>,
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     t: Option<Cow<'a, str>>,
     #[serde(default, with = "serde_bytes", borrow, skip_serializing_if = "Option::is_none")]
@@ -86,7 +89,8 @@ fn common(first: &Record) -> Fields<'_> {
         n: Some(first.number),
         ru: arrival(first),
         b: Some(Cow::Borrowed(&first.boot.0)),
-        c: Some(first.draft.received.trusted),
+        c: Some(first.draft.received.trust != Trust::Wrong),
+        cs: yes(first.draft.received.trust == Trust::Confirmed),
         t: Some(Cow::Borrowed(&message.topic)),
         q: Some(message.qos),
         f: Some(Cow::Borrowed(&first.draft.profile)),
@@ -96,6 +100,11 @@ fn common(first: &Record) -> Fields<'_> {
         ts: Some(identity.time_source),
         ..Fields::default()
     }
+}
+
+/// A flag is written only where it is set.
+fn yes(is: bool) -> Option<bool> {
+    is.then_some(true)
 }
 
 /// The run's random bits in the record's key, where that is what its place in the journal makes of them.
@@ -115,7 +124,7 @@ fn own<'a>(record: &'a Record, common: &Fields<'_>) -> Fields<'a> {
     }
     let Record { draft, .. } = record;
     let (message, identity) = (&draft.message, &draft.identity);
-    let yes = |is: bool| is.then_some(true);
+    let confirmed = draft.received.trust == Trust::Confirmed;
     let (j, e) = (unless(common.j.as_ref(), record.journal), unless(common.e.as_ref(), record.epoch));
     let random = arrival(record);
     Fields {
@@ -127,7 +136,8 @@ fn own<'a>(record: &'a Record, common: &Fields<'_>) -> Fields<'a> {
         w: Some(draft.received.wall_ms),
         b: (common.b.as_deref() != Some(&record.boot.0[..])).then_some(Cow::Borrowed(&record.boot.0[..])),
         m: Some(draft.received.boottime_ms),
-        c: unless(common.c.as_ref(), draft.received.trusted),
+        c: unless(common.c.as_ref(), draft.received.trust != Trust::Wrong),
+        cs: (common.cs.unwrap_or(false) != confirmed).then_some(confirmed),
         t: text(common.t.as_ref(), &message.topic),
         p: Some(Cow::Borrowed(&message.payload)),
         q: unless(common.q.as_ref(), message.qos),
@@ -174,6 +184,7 @@ impl<'a> Fields<'a> {
             b: there(self.b.or_else(|| common.b.clone()), "b")?,
             m: there(self.m, "m")?,
             c: there(self.c.or(common.c), "c")?,
+            cs: self.cs.or(common.cs).unwrap_or(false),
             t: there(self.t.or_else(|| common.t.clone()), "t")?,
             p: there(self.p, "p")?,
             q: there(self.q.or(common.q), "q")?,

@@ -13,6 +13,7 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     ("tidegate_uptime_seconds", "gauge", "Seconds since the agent started."),
     ("tidegate_health", "gauge", "0 fine, 1 waiting for something that comes back by itself, 2 a person must act."),
     ("tidegate_clock_plausible", "gauge", "Whether the wall clock can be right."),
+    ("tidegate_clock_confirmed", "gauge", "Whether the kernel or the service confirms the wall clock."),
     ("tidegate_broker_connected", "gauge", "Whether messages are taken from the broker."),
     (
         "tidegate_broker_dropped_total",
@@ -81,6 +82,7 @@ pub fn render(snapshot: &StatusSnapshot) -> String {
     };
     out.put("tidegate_health", &[], health);
     out.put("tidegate_clock_plausible", &[], f64::from(snapshot.clock_plausible));
+    out.put("tidegate_clock_confirmed", &[], f64::from(snapshot.clock_confirmed));
     if let Some(intake) = &snapshot.intake {
         out.put("tidegate_broker_connected", &[], f64::from(matches!(intake.state, IntakeState::Online)));
         if let Some(dropped) = intake.broker_dropped {

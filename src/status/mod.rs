@@ -51,6 +51,8 @@ pub struct StatusSnapshot {
     pub remarks: Vec<String>,
     /// Whether the wall clock is plausible.
     pub clock_plausible: bool,
+    /// Whether the kernel, or the service's own time, confirms the wall clock.
+    pub clock_confirmed: bool,
     /// The intake; absent until the journal is open.
     pub intake: Option<IntakeStatus>,
     /// The journal; absent until it is open.
@@ -281,6 +283,7 @@ impl StatusHub {
             health: Health::Fine,
             remarks: Vec::new(),
             clock_plausible: self.clock.plausible(),
+            clock_confirmed: self.clock.confirmed(),
             intake: stages.intake.map(|shared| shared.snapshot()),
             queues: queues.collect(),
             journal,

@@ -288,6 +288,7 @@ mod tests {
             health: Health::Act,
             remarks: vec![remark.repeat(100); 50],
             clock_plausible: true,
+            clock_confirmed: true,
             intake: None,
             journal: None,
             queues: (0..2).map(queue).collect(),

@@ -80,6 +80,57 @@ async fn in_1970_it_delivers_undated_until_the_clock_is_right() {
     assert_understood(&stub);
 }
 
+/// What each document says of its receipt: how many seconds after `since_ms` it was, and under which mark.
+fn dated(delivered: &[Delivered], since_ms: i64) -> Vec<(i64, &'static str)> {
+    let of = |message: &Delivered| {
+        let event: Value = serde_json::from_str(&message.body).unwrap();
+        let at = event["recordedtime"].as_str().expect("a time");
+        let at = tidegate::record::event_time::EventTime::parse(at).expect("RFC 3339");
+        let mark = ["timecorrected", "timeuncertain"].into_iter().find(|mark| event[mark] == true);
+        (at.seconds() - since_ms / 1000, mark.unwrap_or("none"))
+    };
+    delivered.iter().map(of).collect()
+}
+
+/// A file sets the clock at boot, five hours off (ahead, because before its own build the agent would know better).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn receipts_before_the_time_server_answers_say_so_and_are_corrected() {
+    let (mut stub, broker) = (stub(), mosquitto().await);
+    let mut clock = ClockControl::new().unwrap();
+    clock.unsynchronised = true;
+    clock.move_to(5 * HOUR_MS, 0, 0).unwrap();
+    let since_ms = now_ms();
+    let mut agent = online_by(&clock, &broker, &stub).await;
+    let mut fleet = fleet(broker.addr(), 20, None);
+    fleet.publish(60).await.unwrap();
+    arrived(&stub, &mut agent, &fleet.published()).await;
+    assert_eq!(agent.status().await.unwrap()["clock_confirmed"], false);
+    stub.close().await;
+    fleet.publish(60).await.unwrap();
+    agent.wait_status("waiting", LONG, |s| crate::support::lane(s, "waiting") == 60).await.unwrap();
+    // NTP steps the clock, and says so to the kernel.
+    clock.unsynchronised = false;
+    clock.move_to(0, 0, 0).unwrap();
+    stub.open().unwrap();
+    arrived(&stub, &mut agent, &fleet.published()).await;
+    // Hours without a time server: the kernel takes its word back, and nothing has stepped the clock.
+    clock.unsynchronised = true;
+    clock.set().unwrap();
+    fleet.publish(60).await.unwrap();
+    let published = fleet.published();
+    let delivered = arrived(&stub, &mut agent, &published).await;
+    assert_clean(&published, &delivered, Rules::FIFO, &agent);
+    let ran_s = (now_ms() - since_ms) / 1000 + 1;
+    let said = dated(&delivered, since_ms);
+    for (index, (after_s, mark)) in said.iter().enumerate() {
+        let (wanted, off_s) = [("timeuncertain", 5 * HOUR_MS / 1000), ("timecorrected", 0), ("none", 0)][index / 60];
+        assert_eq!(*mark, wanted, "{index}");
+        assert!((-1..=ran_s).contains(&(after_s - off_s)), "{index}: {after_s} s after the start, of {ran_s}");
+    }
+    assert_eq!(agent.status().await.unwrap()["clock_confirmed"], true);
+    assert_understood(&stub);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clock_jumps_and_kills_lose_double_and_reorder_nothing() {
     let (stub, broker) = (stub(), mosquitto().await);

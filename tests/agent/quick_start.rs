@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::agent::credentials_csv;
+use testkit::clock_control::ClockControl;
 use testkit::fake_sqs::{AccessKey, SqsStub};
 use testkit::port::HeldPort;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -32,6 +33,8 @@ struct Gateway {
     broker: SocketAddr,
     proxy: SocketAddr,
     status: SocketAddr,
+    /// One that the kernel calls synchronised, whatever it says of this machine's.
+    clock: ClockControl,
 }
 
 impl Gateway {
@@ -46,6 +49,7 @@ impl Gateway {
             .env("TIDEGATE_JOURNAL_PATH", self.path("var/journal"))
             .env("TIDEGATE_STATUS_LISTEN", self.status.to_string());
         command.env("HTTPS_PROXY", format!("http://{}", self.proxy)).env("SSL_CERT_FILE", self.path("ca.pem"));
+        command.envs([self.clock.environment()]);
         command.kill_on_drop(true);
         command
     }
@@ -167,7 +171,8 @@ async fn the_readmes_quick_start_says_what_stands_there() {
     std::fs::create_dir(folder.path().join("var")).unwrap();
     let proxy = aws(folder.path(), stub.addr()).await;
     let (broker, status) = (broker.addr(), HeldPort::take().unwrap());
-    let gateway = Gateway { folder, broker, proxy, status: status.addr() };
+    let clock = ClockControl::new().unwrap();
+    let gateway = Gateway { folder, broker, proxy, status: status.addr(), clock };
     drop(status);
     let sensors = tokio::spawn(async move { fleet(broker, 5, Some(4.0)).publish(400).await });
     let url = format!("mqtt://{broker}");

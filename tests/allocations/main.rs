@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;
-use tidegate::clock::Moment;
+use tidegate::clock::{Moment, Trust};
 use tidegate::profile::{Profile, ProfileOptions, REGISTRY};
 use tidegate::record::{JournalId, Message};
 
@@ -33,7 +33,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const RECEIVED: Moment = Moment { wall_ms: 1_770_900_000_000, boottime_ms: 5_000, trusted: true };
+const RECEIVED: Moment = Moment { wall_ms: 1_770_900_000_000, boottime_ms: 5_000, trust: Trust::Confirmed };
 
 /// JSON samples, each with its topic.
 fn samples() -> Vec<(String, String)> {

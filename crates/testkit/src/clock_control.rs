@@ -20,13 +20,15 @@ pub struct ClockControl {
     pub boot: u8,
     /// Milliseconds that each commit's sync takes longer.
     pub sync_ms: u64,
+    /// Nobody keeps the wall clock, as far as the kernel knows.
+    pub unsynchronised: bool,
 }
 
 impl ClockControl {
     /// Clocks that are not moved yet.
     pub fn new() -> Result<ClockControl> {
         let folder = tempfile::tempdir().map_err(Error::io("making a folder for the clock"))?;
-        let clock = ClockControl { folder, wall_ms: 0, boottime_ms: 0, boot: 0, sync_ms: 0 };
+        let clock = ClockControl { folder, wall_ms: 0, boottime_ms: 0, boot: 0, sync_ms: 0, unsynchronised: false };
         clock.set()?;
         Ok(clock)
     }
@@ -48,8 +50,9 @@ impl ClockControl {
         let what = || format!("writing {}", file.display());
         // Renamed into place: the agent looks at any time.
         let fresh = file.with_extension("new");
-        let ClockControl { wall_ms, boottime_ms, boot, sync_ms, .. } = self;
-        fs::write(&fresh, format!("{wall_ms} {boottime_ms} {boot} {sync_ms}\n")).map_err(Error::io(what()))?;
+        let ClockControl { wall_ms, boottime_ms, boot, sync_ms, unsynchronised, .. } = self;
+        fs::write(&fresh, format!("{wall_ms} {boottime_ms} {boot} {sync_ms} {}\n", u8::from(*unsynchronised)))
+            .map_err(Error::io(what()))?;
         fs::rename(&fresh, &file).map_err(Error::io(what()))
     }
 

@@ -3,7 +3,7 @@
 use crate::cli::check::Step;
 use crate::cli::credentials::at_rest::Places;
 use crate::cli::credentials::service_user;
-use crate::clock::Clock;
+use crate::clock::{Clock, Trust};
 use crate::config::{Config, CredentialsSource};
 use crate::journal::folder::{self, Trusted};
 use crate::journal::volume;
@@ -86,12 +86,17 @@ fn page(config: &Config) -> Option<Step> {
 }
 
 fn clock() -> Step {
-    let clock = Clock::new(None);
-    if clock.plausible() {
-        Step::good("clock", "plausible (later than this version's build date)")
-    } else {
-        let next = "let NTP set it; until then records keep the time since boot and are corrected later";
-        Step::bad("clock", "earlier than this program was built", next)
+    match Clock::new(None).now().trust {
+        Trust::Confirmed => Step::good("clock", "the kernel calls it synchronised"),
+        Trust::Unconfirmed => {
+            let found = "plausible, and the kernel does not call it synchronised";
+            let next = "start a time service (timedatectl set-ntp true); until then messages say timeuncertain";
+            Step::open("clock", found, next)
+        }
+        Trust::Wrong => {
+            let next = "let NTP set it; until then records keep the time since boot and are corrected later";
+            Step::bad("clock", "earlier than this program was built", next)
+        }
     }
 }
 

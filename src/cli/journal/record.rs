@@ -1,6 +1,6 @@
 //! A record as JSON and as text, for people and their tools.
 
-use crate::clock::rfc3339_ms;
+use crate::clock::{Trust, rfc3339_ms};
 use crate::journal::{Quarantined, View};
 use crate::record::{Epoch, Position, Record};
 use crate::visible;
@@ -85,7 +85,7 @@ impl<'a> Line<'a> {
             retain: message.retain,
             dup: message.dup,
             received: rfc3339_ms(record.draft.received.wall_ms),
-            clock_trusted: record.draft.received.trusted,
+            clock_trusted: record.draft.received.trust == Trust::Confirmed,
             event_time: identity.event_time.as_deref(),
             bytes: message.payload.len(),
             positions: record.slots.iter().map(|slot| (name(slot.lane), slot.position)).collect(),

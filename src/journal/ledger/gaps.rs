@@ -9,8 +9,8 @@
 //! again: what it announced goes with the next one. Only one that is damaged takes its announcements with it; its own
 //! position is announced like any other.
 
-use crate::clock::Moment;
-use crate::record::{Position, Record};
+use crate::clock::{BootId, Moment};
+use crate::record::{Position, Receipt, Record};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -87,10 +87,10 @@ pub(crate) struct PendingGap {
 /// What is known of records that are gone.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct About {
-    /// Not received before: ms since 1970 by a trusted clock.
+    /// Not received before: ms since 1970, where it is sure.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub(crate) first_ms: Option<i64>,
-    /// Not received after: ms since 1970 by a trusted clock.
+    /// Not received after: ms since 1970, where it is sure.
     #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
     pub(crate) last_ms: Option<i64>,
     /// Their groups; a hole keeps at most [`GROUPS_MAX`] names.
@@ -103,8 +103,8 @@ pub(crate) struct About {
 
 impl About {
     /// Takes in one record. All names are kept until a hole is made of it: so the further ones are counted once.
-    pub(crate) fn record(&mut self, record: &Record) {
-        self.received(trusted_ms(&record.draft.received));
+    pub(crate) fn record(&mut self, record: &Record, present: (BootId, Moment)) {
+        self.received(sure_ms(record, present));
         if !self.groups.contains(&record.draft.identity.group) {
             self.groups.insert(record.draft.identity.group.clone());
         }
@@ -124,9 +124,9 @@ impl About {
     }
 }
 
-/// A time of receipt that a gap record may name: only one by a trusted clock.
-pub(crate) fn trusted_ms(received: &Moment) -> Option<i64> {
-    Some(received.wall_ms).filter(|_| received.trusted)
+/// A time of receipt that a gap record may name: only one that is sure.
+pub(crate) fn sure_ms(record: &Record, present: (BootId, Moment)) -> Option<i64> {
+    Receipt::of(record, Some(present)).sure_ms()
 }
 
 impl PendingGap {

@@ -119,18 +119,20 @@ pub(crate) fn decide(look: Look, bounds: &Bounds) -> Retention {
 }
 
 /// How old a record is, as far as it can be told: by the time since boot within a boot, which no step of the wall clock
-/// moves; otherwise by the wall clock, if it was to be trusted then and is now. `None`: its age cannot be known.
+/// moves; otherwise by the wall clock, if it was confirmed then and is now: one that a file had set would make a record hours
+/// older than it is, and cost it. `None`: its age cannot be known.
 pub(crate) fn age(received: Moment, boot: BootId, now: Moment, this_boot: BootId) -> Option<Duration> {
     if boot == this_boot {
         return Some(Duration::from_millis(now.boottime_ms.saturating_sub(received.boottime_ms)));
     }
-    let ms = now.wall_ms.checked_sub(received.wall_ms).filter(|_| received.trusted && now.trusted)?;
+    let ms = now.confirmed_ms()?.checked_sub(received.confirmed_ms()?)?;
     Some(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Trust;
     use proptest::prelude::*;
 
     fn bounds(on_full: OnFull) -> Bounds {
@@ -192,21 +194,23 @@ mod tests {
 
         #[test]
         fn a_step_of_the_wall_clock_ages_nothing_of_this_boot(step in any::<i64>(), since in 0u64..1 << 40) {
-            let received = Moment { wall_ms: 1_700_000_000_000, boottime_ms: 1_000, trusted: true };
-            let now = Moment { wall_ms: received.wall_ms.wrapping_add(step), boottime_ms: 1_000 + since, trusted: true };
+            let received = Moment { wall_ms: 1_700_000_000_000, boottime_ms: 1_000, trust: Trust::Confirmed };
+            let now = Moment { wall_ms: received.wall_ms.wrapping_add(step), boottime_ms: 1_000 + since, trust: Trust::Confirmed };
             let boot = BootId([1; 16]);
             prop_assert_eq!(age(received, boot, now, boot), Some(Duration::from_millis(since)));
         }
     }
 
     #[test]
-    fn across_boots_only_trusted_times_tell_an_age() {
-        let received = Moment { wall_ms: 1_700_000_000_000, boottime_ms: 9_000, trusted: true };
-        let now = Moment { wall_ms: received.wall_ms + 5_000, boottime_ms: 10, trusted: true };
+    fn across_boots_only_confirmed_times_tell_an_age() {
+        let received = Moment { wall_ms: 1_700_000_000_000, boottime_ms: 9_000, trust: Trust::Confirmed };
+        let now = Moment { wall_ms: received.wall_ms + 5_000, boottime_ms: 10, trust: Trust::Confirmed };
         let (then, here) = (BootId([1; 16]), BootId([2; 16]));
         assert_eq!(age(received, then, now, here), Some(Duration::from_secs(5)));
-        assert_eq!(age(Moment { trusted: false, ..received }, then, now, here), None);
-        assert_eq!(age(received, then, Moment { trusted: false, ..now }, here), None);
+        for trust in [Trust::Wrong, Trust::Unconfirmed] {
+            assert_eq!(age(Moment { trust, ..received }, then, now, here), None);
+            assert_eq!(age(received, then, Moment { trust, ..now }, here), None);
+        }
         let earlier = Moment { wall_ms: received.wall_ms - 5_000, ..now };
         assert_eq!(
             age(received, then, earlier, here),

@@ -1,6 +1,7 @@
 //! PendingGaps and their announcements, over crashes at every step between booking and gap record.
 
 use super::*;
+use crate::clock::{Moment, Trust};
 use crate::record::{Number, Position};
 use serde_json::Value;
 
@@ -118,7 +119,7 @@ fn an_eviction_tells_times_and_groups() {
     while rig.stats().evicted == 0 {
         for n in sent + 1..=sent + 100 {
             let mut draft = draft(n, &[id]);
-            draft.received = crate::clock::Moment { wall_ms: n as i64 * 1000, boottime_ms: n, trusted: true };
+            draft.received = Moment { wall_ms: n as i64 * 1000, boottime_ms: n, trust: Trust::Confirmed };
             draft.identity.group = format!("g{}", n % 25);
             rig.inbox.as_ref().unwrap().send(Append { item: Item::Record(Box::new(draft)), ticket: n }).unwrap();
         }

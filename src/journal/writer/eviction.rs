@@ -206,6 +206,7 @@ impl<T: Ticket> Writer<T> {
     fn survey(&self, first: Number, end: Number) -> Result<HashMap<LaneId, Given>, JournalError> {
         let shared = &self.journal.0;
         let mut given: HashMap<LaneId, Given> = HashMap::new();
+        let present = shared.clock.present();
         let needed = locked(&shared.books).iter().map(|book| book.read_from).min().unwrap_or(end);
         let Some(mut reading) = shared.log.reading(first)? else { return Ok(given) };
         let mut next = first.max(needed);
@@ -222,7 +223,7 @@ impl<T: Ticket> Writer<T> {
                 let given = given.entry(slot.lane).or_default();
                 given.next = given.next.max(slot.position.next());
                 if !book.is_settled(slot.position) {
-                    given.about.record(&record);
+                    given.about.record(&record, present);
                     given.again.extend(gap_record::announced_by(&record));
                 }
             }

@@ -1,13 +1,14 @@
 //! Events made in both encodings from the same values, and what damage does to them.
 
 use super::*;
+use crate::clock::Trust;
 use crate::record::KeyKind;
 use bytes::Bytes;
 use proptest::prelude::*;
 use prost::Message as _;
 
 const TOPIC: &str = "application/e3b59e6c-2a1a-4c43-8a0c-0b3c7b1e6d52/device/02f1e2d3c4b5a601/event/";
-const RECEIVED: Moment = Moment { wall_ms: 1_770_800_000_000, boottime_ms: 5_000, trusted: true };
+const RECEIVED: Moment = Moment { wall_ms: 1_770_800_000_000, boottime_ms: 5_000, trust: Trust::Confirmed };
 
 fn identify(kind: &str, payload: &[u8]) -> Identity {
     let payload = Bytes::copy_from_slice(payload);

@@ -1,6 +1,7 @@
 //! Every sample of the tree, read by its profile, against what the index says of it.
 
 use super::*;
+use crate::clock::Trust;
 use crate::record::identity::payload_hash;
 use crate::record::{KeyKind, TimeSource};
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 pub(super) const JOURNAL: JournalId = JournalId(0x1234_5678_9abc_def0);
 /// 2026-02-12, after every sample.
-pub(super) const RECEIVED: Moment = Moment { wall_ms: 1_770_900_000_000, boottime_ms: 5_000, trusted: true };
+pub(super) const RECEIVED: Moment = Moment { wall_ms: 1_770_900_000_000, boottime_ms: 5_000, trust: Trust::Confirmed };
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples")

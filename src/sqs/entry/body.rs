@@ -70,7 +70,9 @@ pub(super) fn structured(facts: &EntryFields, payload: &Payload) -> String {
     document.member("partitionkey", &facts.group);
     document.member("sequence", &facts.sequence);
     document.optional("recordedtime", facts.recorded.as_deref());
-    document.flag("timecorrected", facts.corrected);
+    if let Some(mark) = facts.receipt.mark() {
+        document.flag(mark, true);
+    }
     document.optional("rectype", facts.routed.then_some(&*facts.rectype));
     document.optional("gatewayid", Some(facts.gateway).filter(|gateway| !gateway.is_empty()));
     document.member("mqtttopic", facts.topic);

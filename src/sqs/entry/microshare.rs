@@ -34,7 +34,7 @@ pub(super) fn envelope(facts: &EntryFields, payload: &Payload) -> String {
         out,
         "{{\"event_type\":\"create\",\"id\":\"{id}\",\"obj\":{{\"id\":\"{id}\",\"checksum\":\"{checksum}\""
     );
-    if let Some(ms) = facts.recorded_ms {
+    if let Some(ms) = facts.receipt.ms() {
         let _ = write!(out, ",\"createDate\":{ms},\"tstamp\":{ms}");
     }
     out.push_str(",\"recType\":");

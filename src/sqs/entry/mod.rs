@@ -9,6 +9,10 @@
 //! `data_base64` otherwise. It is never parsed into values: numbers beyond any float, repeated members and lone
 //! surrogates arrive as they were sent.
 //!
+//! Times are told as they are known when the record is sent: the receipt as [`Receipt`] has it, and the event's time if that
+//! receipt does not rule it out. So a resend may know the time that its first attempt did not, or say it a millisecond off. Nothing
+//! hangs on it: a queue tells a resend by its id, which it has absorbed or not, and each rendering is weighed anew.
+//!
 //! A zero-length payload has no `data`. In the `raw` format it cannot be sent as it is (SQS wants one character), so it
 //! goes as the structured document; its `content-type` attribute tells the two apart.
 
@@ -23,8 +27,9 @@ use crate::config::BodyFormat;
 use crate::json::pointer::Pointer;
 use crate::json::redact::redact;
 use crate::json::scan::{Scalar, extract};
+use crate::record::event_time::EventTime;
 use crate::record::type_template::Template;
-use crate::record::{DuplicateKind, LaneId, Record, TimeSource};
+use crate::record::{DuplicateKind, Identity, LaneId, Receipt, Record, TimeSource};
 use crate::sqs::Entry;
 use crate::sqs::limits::{ATTRIBUTES, ID_CHARS, takes, takes_in_id};
 use base64::Engine;
@@ -52,8 +57,8 @@ pub struct Rendering<'a> {
     pub redact: &'a [Pointer],
     /// The lane whose positions count.
     pub lane: LaneId,
-    /// The present, by which the receipt time of a record of this boot is corrected when its clock was not to be trusted
-    /// and now is.
+    /// The present, by which the receipt time of a record of this boot is corrected when nobody confirmed its clock then and
+    /// it is confirmed now.
     pub now: Option<(BootId, Moment)>,
     /// Whether the record may have been accepted before, more than SQS's deduplication window ago or on a queue that has
     /// none.
@@ -141,15 +146,16 @@ struct EntryFields<'a> {
     group: String,
     sequence: String,
     recorded: Option<String>,
-    recorded_ms: Option<i64>,
     /// For consumers that route: the operator's template, or what the record's own envelope says, or its type.
     rectype: String,
     /// Whether that is more than the type says already.
     routed: bool,
     /// Whether the payload is a record in Microshare's envelope.
     enveloped: bool,
-    /// Whether the receipt time was corrected afterwards.
-    corrected: bool,
+    /// What is to be known of the receipt.
+    receipt: Receipt,
+    /// Whether the attributes show the receipt: as the event's time, or because the body does.
+    shows_receipt: bool,
     gateway: &'a str,
     topic: &'a str,
     time_source: &'static str,
@@ -164,9 +170,9 @@ impl<'a> EntryFields<'a> {
     fn of(record: &'a Record, rendering: &Rendering<'a>) -> Result<EntryFields<'a>, Unsendable> {
         let position = record.position(rendering.lane).ok_or(Unsendable::NotOfLane)?;
         let identity = &record.draft.identity;
-        let (received_ms, corrected) = receipt_ms(record, rendering.now);
-        let recorded = received_ms.and_then(rfc3339_ms);
-        let event_time = identity.event_time.clone().filter(|_| identity.time_source != TimeSource::Arrival);
+        let receipt = Receipt::of(record, rendering.now);
+        let recorded = receipt.ms().and_then(rfc3339_ms);
+        let event_time = event_time(identity, receipt);
         let kind = match rendering.type_prefix {
             "" => identity.record_type.clone(),
             prefix => format!("{prefix}.{}", identity.record_type),
@@ -194,15 +200,15 @@ impl<'a> EntryFields<'a> {
             enveloped,
             kind,
             subject: identity.device.as_deref().filter(|device| !device.is_empty()),
-            time: event_time.or_else(|| recorded.clone()),
+            time_source: event_time.map_or(TimeSource::Arrival, |_| identity.time_source).word(),
+            shows_receipt: event_time.is_none() || rendering.format == BodyFormat::Microshare,
+            time: event_time.map(str::to_owned).or_else(|| recorded.clone()),
             group: legal_id(&identity.group).unwrap_or_else(|| "tidegate.ungrouped".into()),
             sequence: format!("{:010}-{position:020}", record.epoch),
             recorded,
-            recorded_ms: received_ms,
-            corrected,
+            receipt,
             gateway: rendering.gateway_id,
             topic: &record.draft.message.topic,
-            time_source: identity.time_source.word(),
             key_kind: identity.key_kind.word(),
             possible_duplicate: duplicate.is_some(),
             duplicate_kind: duplicate.map(DuplicateKind::word),
@@ -211,18 +217,12 @@ impl<'a> EntryFields<'a> {
     }
 }
 
-/// The wall clock at receipt, where it can be told, and whether it had to be corrected: a record of this boot, taken
-/// before the clock was right, is as old as the boot's monotonic clock says.
-fn receipt_ms(record: &Record, now: Option<(BootId, Moment)>) -> (Option<i64>, bool) {
-    let received = record.draft.received;
-    if received.trusted {
-        return (Some(received.wall_ms), false);
-    }
-    let corrected = now
-        .filter(|(boot, now)| *boot == record.boot && now.trusted)
-        .and_then(|(_, now)| now.boottime_ms.checked_sub(received.boottime_ms).map(|age| (now.wall_ms, age)))
-        .and_then(|(wall_ms, age)| wall_ms.checked_sub(i64::try_from(age).ok()?));
-    (corrected, corrected.is_some())
+/// The event's time as the payload says it, unless the receipt rules it out: while nobody confirmed the clock, the intake could
+/// not judge it.
+fn event_time(identity: &Identity, receipt: Receipt) -> Option<&str> {
+    let said = identity.event_time.as_deref().filter(|_| identity.time_source != TimeSource::Arrival)?;
+    let believed = EventTime::parse(said).is_none_or(|time| time.believable(receipt.sure_ms()));
+    believed.then_some(said)
 }
 
 fn structured_attributes(facts: &EntryFields, content_type: &str) -> Vec<(&'static str, String)> {
@@ -237,6 +237,7 @@ fn structured_attributes(facts: &EntryFields, content_type: &str) -> Vec<(&'stat
 }
 
 fn raw_attributes(facts: &EntryFields, content_type: &str, base64: bool) -> Vec<(&'static str, String)> {
+    let mark = facts.receipt.mark().filter(|_| facts.shows_receipt);
     attributes([
         ("content-type", Some(content_type)),
         ("content-transfer-encoding", base64.then_some("base64")),
@@ -248,6 +249,7 @@ fn raw_attributes(facts: &EntryFields, content_type: &str, base64: bool) -> Vec<
         ("sequence", Some(&facts.sequence)),
         ("gateway", Some(facts.gateway)),
         ("possibleduplicate", facts.possible_duplicate.then_some("true")),
+        (mark.unwrap_or("timecorrected"), mark.map(|_| "true")),
         ("duplicateof", facts.duplicate_of),
         ("duplicatekind", facts.duplicate_kind),
     ])

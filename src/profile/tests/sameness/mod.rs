@@ -4,6 +4,7 @@
 mod dialects;
 
 use super::*;
+use crate::clock::Trust;
 use crate::profile::tests::samples::{JOURNAL, RECEIVED, samples};
 use crate::record::KeyKind;
 use crate::record::identity::payload_hash;
@@ -85,7 +86,7 @@ proptest! {
     ) {
         let message = if untouched { a } else { bent };
         let again = Message { dup, retain, qos, packet_id, ..message.clone() };
-        let later = Moment { wall_ms, boottime_ms: 1, trusted };
+        let later = Moment { wall_ms, boottime_ms: 1, trust: if trusted { Trust::Confirmed } else { Trust::Wrong } };
         for (one, other) in all_profiles(one).iter().zip(all_profiles(other)) {
             let first = one.identify(&message, RECEIVED, JOURNAL);
             let again = other.identify(&again, later, JOURNAL);
@@ -148,7 +149,7 @@ fn case(name: &str, topic: &str, file: &str) -> Identity {
         let options = ProfileOptions { device, time, counter, ..ProfileOptions::default() };
         let profile = Profile::named(name, options).expect("a name of the registry");
         // The cases are younger than the samples.
-        profile.identify(&message, Moment { trusted: false, ..RECEIVED }, JOURNAL)
+        profile.identify(&message, Moment { trust: Trust::Wrong, ..RECEIVED }, JOURNAL)
     };
     assert_eq!(read("auto").key, read(name).key, "{file}");
     read(name)

@@ -1,8 +1,10 @@
 //! What a consumer gets: bodies and attributes, byte for byte, for whatever a device sent.
 
 mod formats;
+mod times;
 
 use super::*;
+use crate::clock::Trust;
 use crate::record::{
     Draft, Epoch, Identity, JournalId, KeyKind, LanePosition, Message, Number, Position, PossibleDuplicate, Run,
 };
@@ -32,7 +34,7 @@ pub(super) fn record(payload: &[u8]) -> Record {
         event_time: Some("2026-02-11T08:15:30.120345Z".into()),
         time_source: TimeSource::Event,
     };
-    let received = Moment { wall_ms: 1_770_797_730_162, boottime_ms: 60_000, trusted: true };
+    let received = Moment { wall_ms: 1_770_797_730_162, boottime_ms: 60_000, trust: Trust::Confirmed };
     let draft =
         Draft { received, message, profile: "chirpstack-v4".into(), identity, lanes: vec![LANE], duplicate: None };
     let slots = vec![
@@ -212,28 +214,6 @@ fn the_two_characters_that_json_allows_and_sqs_refuses_are_escaped() {
     let raw = rendered(&record(json.as_bytes()), BodyFormat::Raw);
     assert_eq!(BASE64_STANDARD.decode(&raw.body).unwrap(), json.as_bytes());
     assert_eq!(raw.attributes[0].1, "application/json");
-}
-
-#[test]
-fn a_time_that_nobody_knows_is_left_out_and_one_that_can_be_corrected_says_so() {
-    let mut early = record(b"1");
-    early.draft.received = Moment { wall_ms: 12_000, boottime_ms: 12_000, trusted: false };
-    early.draft.identity.event_time = None;
-    early.draft.identity.time_source = TimeSource::Arrival;
-    let unknown = rendered(&early, BodyFormat::CloudEvents);
-    assert!(!unknown.body.contains("\"time\"") && !unknown.body.contains("recordedtime"), "{}", unknown.body);
-    assert!(unknown.attributes.iter().all(|(name, _)| *name != "ce-time"));
-
-    let now = Moment { wall_ms: 1_770_797_730_000, boottime_ms: 42_000, trusted: true };
-    let at = |boot, now| {
-        let rendering = Rendering { now: Some((boot, now)), ..rendering(BodyFormat::CloudEvents) };
-        render(&early, &rendering).unwrap().body
-    };
-    let corrected = at(early.boot, now);
-    assert!(corrected.contains(r#""time":"2026-02-11T08:15:00.000Z""#), "{corrected}");
-    assert!(corrected.contains(r#""timecorrected":true"#), "{corrected}");
-    assert_eq!(at(BootId([2; 16]), now), unknown.body, "another boot's monotonic clock says nothing");
-    assert_eq!(at(early.boot, Moment { trusted: false, ..now }), unknown.body);
 }
 
 #[test]
