@@ -169,7 +169,7 @@ impl Link {
 impl Intake {
     /// Connects and stays connected as long as it lasts.
     pub(super) async fn connection(&mut self, stop: &mut watch::Receiver<bool>) -> End {
-        self.memory.doubt_filters();
+        self.memory.doubt_filters(Instant::now());
         self.memory.keep_asked(self.subscriptions.maybe_soon());
         let doubted = self.memory.settled().await;
         self.remembered(doubted);
@@ -300,7 +300,7 @@ impl Intake {
         let visit = link.arrivals.visit_at().filter(|_| free);
         let silent = link.arrivals.ask_at(self.options.config.resubscribe_after).filter(|_| free);
         let due =
-            [self.saver.due(), raised, stopping, link.again, parting, visit, silent, link.exchanged, link.note_acks];
+            [self.save_due(), raised, stopping, link.again, parting, visit, silent, link.exchanged, link.note_acks];
         due.into_iter().flatten().min()
     }
 

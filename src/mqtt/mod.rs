@@ -303,7 +303,7 @@ impl Intake {
                 Until::Drained if self.unacked.bytes <= half => return !*stop.borrow(),
                 Until::Drained => None,
             };
-            let wake = [at, self.saver.due()].into_iter().flatten().min();
+            let wake = [at, self.save_due()].into_iter().flatten().min();
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return false,

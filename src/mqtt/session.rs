@@ -33,6 +33,9 @@ impl Intake {
                 "the broker did not keep our session: what it held for us is lost; let it keep sessions over a restart (persistence), then see `tidegate status`"
             );
         }
+        if !session_kept {
+            self.memory.session_lost();
+        }
         self.recogniser.connected(session_kept);
         // Before anything new is appended: a kill must not bring back acks that a lost session has closed.
         self.note_open_acks();

@@ -10,6 +10,8 @@ use std::path::Path;
 
 /// Syncs a folder: entries created, renamed or removed in it are durable afterwards.
 pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    crate::sync::locked(&SYNCS).entry(path.to_owned()).and_modify(|count| *count += 1).or_insert(1);
     File::open(path)?.sync_all()
 }
 
@@ -103,6 +105,16 @@ pub(crate) fn disk_bytes_beside(path: &Path, name: &str) -> u64 {
             Err(_) => 0,
         })
         .sum()
+}
+
+#[cfg(test)]
+static SYNCS: std::sync::Mutex<std::collections::BTreeMap<std::path::PathBuf, u64>> =
+    std::sync::Mutex::new(std::collections::BTreeMap::new());
+
+/// How often this very folder was synced, by whichever thread.
+#[cfg(test)]
+pub(crate) fn syncs_of(folder: &Path) -> u64 {
+    crate::sync::locked(&SYNCS).get(folder).copied().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -5,26 +5,32 @@
 //! cannot be read back (torn, damaged, of another release or journal) counts as absent, which is always safe here: the
 //! filters are then subscribed once more, and a retained message is recorded once more.
 //!
-//! The file of filters exists only while it is known to be true. It is removed before each attempt to connect and written
-//! once the broker has confirmed every filter; otherwise a session that the broker lost and made anew, followed by a
-//! crash before we subscribed, would be taken for one that still holds our filters, and stay silent for ever. A file of
-//! its own holds what was ever asked for and is not known to be released: a crash between two filters leaves none behind.
+//! The file of filters exists only while it is known to be true ([`doubt`]): not between an attempt to connect and the broker's
+//! word on every filter; otherwise a session that the broker lost and made anew, followed by a crash before we subscribed,
+//! would be taken for one that still holds our filters, and stay silent for ever. A file of its own holds what was
+//! ever asked for and is not known to be released: a crash between two filters leaves none behind.
 //! The file of replays exists only between an orderly end and the next start: after a crash none is due.
 
+mod change;
+mod doubt;
 pub(crate) mod schedule;
 
-use crate::journal::files;
 use crate::mqtt::dedup::{Deduplicator, Last, Replays, Seen, session};
 use crate::record::{JournalId, Number, Run};
+use change::{Change, apply, replace};
+use doubt::{Doubt, FileStep};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, VecDeque};
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::Instant;
 
 pub(in crate::mqtt) const FILTERS: &str = "filters";
+/// The same file, while it is in doubt.
+const FILTERS_ASIDE: &str = "filters-in-doubt";
 const ASKED: &str = "asked";
 const SEEN: &str = "seen";
 const REPLAYS: &str = "replays";
@@ -102,13 +108,6 @@ pub fn recall(folder: &Path, (url, client_id): (&str, &str), run: Run, former: O
     Deduplicator::new(saved.map(SeenFile::into_seen), session(url, client_id), run)
 }
 
-#[derive(Debug)]
-struct Change {
-    name: &'static str,
-    /// What to write; `None` removes the file.
-    bytes: Option<Vec<u8>>,
-}
-
 /// Writes the files, one at a time and in order, without blocking the task that polls.
 #[derive(Debug)]
 pub(in crate::mqtt) struct SessionCache {
@@ -118,13 +117,15 @@ pub(in crate::mqtt) struct SessionCache {
     client_id: String,
     /// What the file of asked filters holds, once this run has written it.
     asked_kept: Option<Asked>,
+    doubt: Doubt,
     running: Option<JoinHandle<Result<(), CacheError>>>,
     queued: VecDeque<Change>,
 }
 
 impl SessionCache {
     pub(in crate::mqtt) fn new(folder: PathBuf, journal: JournalId, url: String, client_id: String) -> SessionCache {
-        SessionCache { folder, journal, url, client_id, asked_kept: None, running: None, queued: VecDeque::new() }
+        let (doubt, queued) = (Doubt::default(), VecDeque::new());
+        SessionCache { folder, journal, url, client_id, asked_kept: None, doubt, running: None, queued }
     }
 
     /// The filters that this client's session held when the last run knew. Blocks for one small read.
@@ -180,13 +181,47 @@ impl SessionCache {
 
     /// Keeps the filters that the broker's session holds.
     pub(in crate::mqtt) fn keep_filters(&mut self, filters: BTreeSet<String>) {
-        let file = Filters { url: self.url.clone(), client_id: self.client_id.clone(), filters };
-        self.push(FILTERS, encode(&file));
+        let step = self.doubt.confirmed(filters);
+        self.step(step);
     }
 
-    /// From here on it is not known which filters the broker's session holds.
-    pub(in crate::mqtt) fn doubt_filters(&mut self) {
-        self.push(FILTERS, None);
+    /// From here on it is not known which filters the broker's session holds: a connection is about to be made.
+    pub(in crate::mqtt) fn doubt_filters(&mut self, now: Instant) {
+        let step = self.doubt.attempt(now);
+        self.step(step);
+    }
+
+    /// The broker has a new session, which holds none.
+    pub(in crate::mqtt) fn session_lost(&mut self) {
+        let step = self.doubt.session_lost();
+        self.step(step);
+    }
+
+    /// When [`SessionCache::doubt_lasts`] has something to do.
+    pub(in crate::mqtt) fn doubt_due(&self) -> Option<Instant> {
+        self.doubt.due()
+    }
+
+    /// Makes a doubt durable that has lasted.
+    pub(in crate::mqtt) fn doubt_lasts(&mut self, now: Instant) {
+        let step = self.doubt.lasts(now);
+        self.step(step);
+    }
+
+    fn step(&mut self, step: Option<FileStep>) {
+        match step {
+            None => {}
+            Some(FileStep::PutAside) => self.queue(Change::Rename(FILTERS, FILTERS_ASIDE)),
+            Some(FileStep::PutBack) => self.queue(Change::Rename(FILTERS_ASIDE, FILTERS)),
+            Some(FileStep::Remove) => {
+                self.push(FILTERS, None);
+                self.push(FILTERS_ASIDE, None);
+            }
+            Some(FileStep::Write(filters)) => {
+                let file = Filters { url: self.url.clone(), client_id: self.client_id.clone(), filters };
+                self.push(FILTERS, encode(&file));
+            }
+        }
     }
 
     /// Keeps what was seen last; everything in it is committed.
@@ -203,8 +238,13 @@ impl SessionCache {
         let Some(running) = &mut self.running else { return std::future::pending().await };
         let outcome = running.await;
         self.running = None;
+        let lost = |lost| Err(CacheError { path: self.folder.clone(), source: io::Error::other(lost) });
+        let outcome = outcome.unwrap_or_else(lost);
+        if outcome.is_err() {
+            self.doubt.failed();
+        }
         self.advance();
-        outcome.unwrap_or_else(|lost| Err(CacheError { path: self.folder.clone(), source: io::Error::other(lost) }))
+        outcome
     }
 
     /// Waits until every change is on disk, or one failed.
@@ -216,8 +256,16 @@ impl SessionCache {
     }
 
     fn push(&mut self, name: &'static str, bytes: Option<Vec<u8>>) {
-        self.queued.retain(|change| change.name != name);
-        self.queued.push_back(Change { name, bytes });
+        // What is written or removed as a whole needs nothing of what was to be done to it before.
+        self.queued.retain(|change| match change {
+            Change::File(before, _) => *before != name,
+            Change::Rename(..) => name != FILTERS,
+        });
+        self.queue(Change::File(name, bytes));
+    }
+
+    fn queue(&mut self, change: Change) {
+        self.queued.push_back(change);
         self.advance();
     }
 
@@ -228,28 +276,6 @@ impl SessionCache {
             let folder = self.folder.clone();
             self.running = Some(spawn_blocking(move || apply(&folder, change)));
         }
-    }
-}
-
-fn apply(folder: &Path, change: Change) -> Result<(), CacheError> {
-    let path = folder.join(change.name);
-    let done = match &change.bytes {
-        Some(bytes) => replace(folder, &path, bytes),
-        None => remove(folder, &path),
-    };
-    done.map_err(|source| CacheError { path, source })
-}
-
-fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    files::replace(path, bytes)
-}
-
-fn remove(folder: &Path, path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Ok(()) => File::open(folder)?.sync_all(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
     }
 }
 
@@ -309,7 +335,7 @@ mod tests {
         first.settled().await.expect("written");
         assert_eq!(memory(folder.path(), "one").filters(), Some(filters));
         assert_eq!(memory(folder.path(), "two").filters(), None);
-        first.doubt_filters();
+        first.doubt_filters(Instant::now());
         first.settled().await.expect("removed");
         assert_eq!(memory(folder.path(), "one").filters(), None);
     }
@@ -319,7 +345,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let mut memory = memory(folder.path(), "one");
         for name in ["a", "b", "c"] {
-            memory.doubt_filters();
+            memory.doubt_filters(Instant::now());
             memory.keep_filters(BTreeSet::from([name.to_owned()]));
         }
         memory.settled().await.expect("written");

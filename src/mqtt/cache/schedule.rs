@@ -22,13 +22,6 @@ pub(in crate::mqtt) struct Saver {
     failed: bool,
 }
 
-impl Saver {
-    /// When [`Intake::save_if_due`] has something to do; `None` while nothing changes.
-    pub(in crate::mqtt) fn due(&self) -> Option<Instant> {
-        self.due
-    }
-}
-
 impl Intake {
     /// A record was appended.
     pub(in crate::mqtt) fn recorded(&mut self) {
@@ -44,9 +37,16 @@ impl Intake {
         self.saver.due = Some(Instant::now());
     }
 
-    /// Takes a snapshot if it is time.
+    /// When [`Intake::save_if_due`] has something to do; `None` while nothing changes.
+    pub(in crate::mqtt) fn save_due(&self) -> Option<Instant> {
+        [self.saver.due, self.memory.doubt_due()].into_iter().flatten().min()
+    }
+
+    /// Takes a snapshot if it is time, and makes a doubt durable that has lasted.
     pub(in crate::mqtt) fn save_if_due(&mut self) {
-        if self.saver.due.is_some_and(|due| due <= Instant::now()) {
+        let now = Instant::now();
+        self.memory.doubt_lasts(now);
+        if self.saver.due.is_some_and(|due| due <= now) {
             self.snapshot();
         }
     }

@@ -118,6 +118,8 @@ pub struct Deduplicator {
     of_session: u64,
     changed: bool,
     acks_changed: bool,
+    /// What [`Deduplicator::open_acks`] gave last.
+    said: Option<(OpenAcks, bool)>,
 }
 
 impl Deduplicator {
@@ -347,15 +349,24 @@ impl Deduplicator {
     }
 
     /// Whose acks are open, if that changed since the last call; and whether it is to be durable soon, because this broker
-    /// may use an id again at once.
+    /// may use an id again at once. What was said before is not said again: a connection that comes and goes changes nothing,
+    /// and costs no sync. Each run says it once whatever it was.
     pub fn open_acks(&mut self) -> Option<(OpenAcks, bool)> {
-        let changed = std::mem::take(&mut self.acks_changed);
-        changed.then(|| (self.open.kept(self.session), self.ids.show() != IdUse::Distinct))
+        if !std::mem::take(&mut self.acks_changed) {
+            return None;
+        }
+        let (acks, soon) = (self.open.kept(self.session), self.ids.show() != IdUse::Distinct);
+        if self.said.as_ref().is_some_and(|(said, as_soon)| *said == acks && (*as_soon || !soon)) {
+            return None;
+        }
+        self.said = Some((acks.clone(), soon));
+        Some((acks, soon))
     }
 
     /// Whose acks are open now, changed or not.
     pub fn open_acks_now(&mut self) -> OpenAcks {
         self.acks_changed = false;
+        self.said = None;
         self.open.kept(self.session)
     }
 

@@ -28,6 +28,7 @@ impl Deduplicator {
             of_session: 0,
             changed: false,
             acks_changed: false,
+            said: None,
         }
     }
 

@@ -1,9 +1,11 @@
 //! Subscriptions, over connections and restarts.
 
+use crate::journal::files;
 use crate::mqtt::tests::rude::{COUNT, publish, retained};
 use crate::mqtt::tests::support::Rig;
 use rumqttc::QoS;
 use rumqttc::mqttbytes::v4::{ConnectReturnCode, SubscribeReasonCode};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 #[tokio::test]
@@ -45,6 +47,46 @@ async fn a_crash_before_the_broker_confirmed_makes_the_next_run_ask_for_everythi
     let rig = Rig::start_on(broker, folder, |_| {});
     let (_, asked) = rig.broker.welcome(true).await;
     assert_eq!(asked, ["t/#"], "the session is there, its filters are not");
+}
+
+#[tokio::test]
+async fn a_broker_that_flaps_costs_no_sync() {
+    let rig = Rig::start(|_| {}).await;
+    rig.broker.welcome(false).await;
+    rig.broker.welcome(true).await;
+    // What the last connection left to be written is written before the next attempt.
+    let intake = rig.folder.path().join("intake");
+    let syncs = || (files::syncs_of(&intake), rig.noted_soon.load(Relaxed));
+    let mut peer = rig.broker.accept().await;
+    let before = syncs();
+    for _ in 0..20 {
+        assert!(peer.welcome(true).await.is_empty());
+        drop(peer);
+        peer = rig.broker.accept().await;
+    }
+    assert_eq!(syncs(), before);
+    assert!(peer.welcome(true).await.is_empty());
+    rig.stop();
+    drop(peer);
+    let (broker, folder) = rig.ended().await;
+    let rig = Rig::start_on(broker, folder, |_| {});
+    assert!(rig.broker.welcome(true).await.1.is_empty(), "the next run knows what the session holds");
+}
+
+#[tokio::test]
+async fn a_session_that_a_flapping_broker_loses_is_durably_in_doubt() {
+    let rig = Rig::start(|_| {}).await;
+    rig.broker.welcome(false).await;
+    rig.broker.welcome(true).await;
+    let mut peer = rig.broker.accept().await;
+    let before = files::syncs_of(&rig.folder.path().join("intake"));
+    peer.connect().await;
+    peer.connack(ConnectReturnCode::Success, false).await;
+    // It says so, and dies before it grants anything.
+    peer.subscribe().await;
+    drop(peer);
+    let _peer = rig.broker.accept().await;
+    assert_eq!(files::syncs_of(&rig.folder.path().join("intake")), before + 1);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use crate::mqtt::tests::rude::{Broker, soon};
 use crate::mqtt::{Intake, IntakeOptions, IntakeShared, IntakeState, IntakeStatus, PendingAck, Route, recall};
 use crate::record::{Epoch, Identity, JournalId, KeyKind, LaneId, Message, Number, OpenAcks, Run, TimeSource};
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -114,6 +115,8 @@ pub(in crate::mqtt) struct Rig {
     pub(in crate::mqtt) folder: Arc<tempfile::TempDir>,
     /// What the journal was told last of open acks.
     pub(in crate::mqtt) noted: Arc<Mutex<OpenAcks>>,
+    /// How often it was told something that is to be durable soon: each costs a sync.
+    pub(in crate::mqtt) noted_soon: Arc<AtomicU64>,
     stop: watch::Sender<bool>,
     retry: watch::Sender<u64>,
     task: JoinHandle<()>,
@@ -146,7 +149,8 @@ impl Rig {
         let (appends, journal_appends) = mpsc::unbounded_channel();
         let (journal_tickets, tickets) = mpsc::unbounded_channel();
         let noted = Arc::new(Mutex::new(OpenAcks::default()));
-        let note = noted.clone();
+        let (note, noted_soon) = (noted.clone(), Arc::new(AtomicU64::new(0)));
+        let soon_too = noted_soon.clone();
         let options = IntakeOptions {
             show_payloads: false,
             config: setup.config,
@@ -154,7 +158,10 @@ impl Rig {
             routes: setup.filters.iter().map(|filter| route(filter)).collect(),
             journal: JournalId(1),
             durable: Arc::new(|| Number(0)),
-            note_open_acks: Arc::new(move |acks, _| *note.lock().expect("no panic") = acks),
+            note_open_acks: Arc::new(move |acks, soon| {
+                *note.lock().expect("no panic") = acks;
+                soon_too.fetch_add(u64::from(soon), Relaxed);
+            }),
             clock: Clock::new(None),
             memory: folder.path().join("intake"),
             retry: retried,
@@ -166,7 +173,7 @@ impl Rig {
         intake.timing = setup.timing;
         let (stop, stopped) = watch::channel(false);
         let journal = Journal { appends: journal_appends, tickets: journal_tickets, held: VecDeque::new(), last: 0 };
-        Rig { broker, journal, shared, folder, noted, stop, retry, task: tokio::spawn(intake.run(stopped)) }
+        Rig { broker, journal, shared, folder, noted, noted_soon, stop, retry, task: tokio::spawn(intake.run(stopped)) }
     }
 
     pub(in crate::mqtt) fn stop(&self) {
