@@ -5,6 +5,7 @@
 
 use crate::clock::Clock;
 use crate::sqs::connector::fault::{NetError, ProxyRefusal, find, one_line};
+use crate::sqs::connector::tcp::TcpError;
 use crate::sqs::connector::watch::Ended;
 use crate::sqs::credentials::FileError;
 use crate::sqs::{Fault, FaultClass, STALLED, classify};
@@ -15,6 +16,7 @@ use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use rustls::{AlertDescription, CertificateError};
 use std::error::Error;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 /// The service may ask for no longer than this: a proxy's `Retry-After` of a day must not stop a lane for a day.
@@ -124,7 +126,27 @@ fn not_answered(error: &(dyn Error + 'static), clock: ClockView) -> Fault {
     }
     match error.downcast_ref::<SdkError<SendMessageBatchError, HttpResponse>>() {
         Some(SdkError::ConstructionFailure(_)) => not_built(&text),
-        _ => link(text, "", never_sent),
+        _ => link(text, &find(error).map(tcp_remedy).unwrap_or_default(), never_sent),
+    }
+}
+
+/// What a person can look at where no TCP connection comes about.
+fn tcp_remedy(error: &TcpError) -> String {
+    match error {
+        TcpError::Name { host, .. } => {
+            format!("if it stays so, check the name, and the gateway's name server: getent ahosts {host}")
+        }
+        TcpError::Address { first, source, .. } => match source.kind() {
+            ErrorKind::ConnectionRefused => {
+                format!("if it stays so, check that a server listens at {first}: the endpoint, the proxy settings")
+            }
+            ErrorKind::TimedOut => format!(
+                "if it stays so, check the uplink, and that no firewall drops TCP to port {}: ip route get {}",
+                first.port(),
+                first.ip()
+            ),
+            _ => format!("if it stays so, check the uplink's address and route: ip route get {}", first.ip()),
+        },
     }
 }
 

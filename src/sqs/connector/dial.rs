@@ -1,8 +1,9 @@
-//! From a URI to a connection: name and TCP within the connect timeout, proxy and TLS within three of them.
+//! From a URI to a connection: name and TCP within a connect timeout each ([`tcp`](super::tcp)), proxy and TLS within three of them.
 
 use crate::clock::suspended_ms;
 use crate::sqs::connector::fault::ProxyRefusal;
 use crate::sqs::connector::proxy::ProxySettings;
+use crate::sqs::connector::tcp::Tcp;
 use crate::sync::locked;
 use crate::tls::{ClientTls, LeafEnds};
 use futures_util::task::AtomicWaker;
@@ -10,7 +11,7 @@ use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use std::future::Future;
@@ -30,15 +31,8 @@ type Dialling<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 /// A connection to the proxy (https:// or not), or directly to the server.
 type First = MaybeHttpsStream<TokioIo<TcpStream>>;
 
-/// A silent peer is noticed: first probe after this long without traffic, the next ones every [`PROBE_EVERY`].
-const PROBE_AFTER: Duration = Duration::from_secs(30);
-const PROBE_EVERY: Duration = Duration::from_secs(10);
-const PROBES: u32 = 3;
 /// A proxy's tunnel and TLS may take so many times what TCP may: a certificate chain takes 15 s at 2.4 kbit/s.
 const WITH_TLS: u32 = 3;
-/// Written bytes that the peer does not acknowledge for this long break the connection. At 2.4 kbit/s the first ten segments take
-/// 48 s.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 /// What the kernel takes beyond what it has sent: more would be the next attempt's delay, and cannot be taken back.
 const UNSENT_BYTES: u32 = 16 * 1024;
 
@@ -67,15 +61,7 @@ impl Dial {
         proxy_tls: Arc<ClientConfig>,
         limit: Option<Duration>,
     ) -> Dial {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(PROBE_AFTER));
-        tcp.set_keepalive_interval(Some(PROBE_EVERY));
-        tcp.set_keepalive_retries(Some(PROBES));
-        tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
-        // Divided among a name's addresses, so that one that is a black hole leaves time for the others.
-        tcp.set_connect_timeout(limit);
+        let tcp = Tcp::new(limit);
         let via = ViaProxy { to_proxy: HttpsConnector::from((tcp.clone(), proxy_tls)), tcp, proxy };
         let https = HttpsConnector::from((via.clone(), tls.config.clone()));
         Dial { https, via, limit, ends: tls.ends.clone() }
@@ -133,8 +119,8 @@ struct Unreached {
 /// TCP to the server, or through a proxy's tunnel.
 #[derive(Clone)]
 struct ViaProxy {
-    tcp: HttpConnector,
-    to_proxy: HttpsConnector<HttpConnector>,
+    tcp: Tcp,
+    to_proxy: HttpsConnector<Tcp>,
     proxy: Arc<ProxySettings>,
 }
 

@@ -20,6 +20,7 @@ mod body;
 mod dial;
 pub mod fault;
 pub mod proxy;
+pub mod tcp;
 pub(super) mod watch;
 
 use crate::clock::{Clock, suspended_ms};
