@@ -4,7 +4,8 @@
 //!
 //! - **Open**: flights up to the allowance. A fault closes it: to *waiting*, with the fault's cause.
 //! - **Waiting**: nothing flies until a time. The next launch is the *probe*. A wake (new credentials, a reload, the link is
-//!   back, the clock has become right) ends the wait at once; during a probe it ends the wait after the probe.
+//!   back, the clock has become right) ends the wait at once; during a probe it ends the wait after the probe. The link's return ends
+//!   the first wait after an open gate, too.
 //! - **Probing** (half-open): one real batch flies; there is no permitted ping. Its success opens the gate, its failure
 //!   closes it again, for longer.
 //!
@@ -69,7 +70,7 @@ pub(super) struct Gate {
     configuration: Backoff,
     /// Signature faults in a row.
     signatures: u32,
-    /// A wake came while a probe was in the air: should it fail, the next one goes at once.
+    /// A wake came while something was in the air: should it fail, the next one goes at once.
     woken: bool,
     /// The present probe went because a connection came about.
     by_connection: bool,
@@ -154,7 +155,9 @@ impl Gate {
         };
         let same = |old: &Cause| old.class == cause.class && old.code == cause.code;
         let known = matches!(&self.state, GateState::Probing { cause: old, .. } if same(old));
-        let wait = if std::mem::take(&mut self.woken) { fault.retry_after.unwrap_or(Duration::ZERO) } else { wait };
+        // Under an open gate, what woke it was the link's return.
+        let woken = std::mem::take(&mut self.woken) && (self.state != GateState::Open || is_of_link(&cause));
+        let wait = if woken { fault.retry_after.unwrap_or(Duration::ZERO) } else { wait };
         self.state = GateState::Waiting { until: now + wait, cause };
         !known
     }
@@ -168,13 +171,19 @@ impl Gate {
 
     /// The link may be back: a gate that waits for it tries at once, and begins anew with short waits. Returns whether it waited.
     pub(super) fn link_returned(&mut self, now: Instant) -> bool {
-        let (GateState::Waiting { cause, .. } | GateState::Probing { cause, .. }) = &self.state else { return false };
-        if !is_of_link(cause) {
-            return false;
+        match &self.state {
+            GateState::Open => {
+                // What flies may have gone the old way: should it fail, the next one goes at once.
+                self.woken = true;
+                false
+            }
+            GateState::Waiting { cause, .. } | GateState::Probing { cause, .. } if !is_of_link(cause) => false,
+            GateState::Waiting { .. } | GateState::Probing { .. } => {
+                self.link.reset();
+                self.wake(now);
+                true
+            }
         }
-        self.link.reset();
-        self.wake(now);
-        true
     }
 
     /// Whether it waits for the link, so that it is worth looking for it.

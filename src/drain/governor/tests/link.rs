@@ -33,6 +33,21 @@ fn the_links_return_during_a_probe_is_not_lost() {
     assert!(world.is_permitted(), "the probe began before the link was back");
 }
 
+#[test]
+fn a_flight_that_fails_after_the_links_return_is_followed_at_once() {
+    for class in [FaultClass::Link, FaultClass::WaitForConfiguration] {
+        let mut world = World::fast(4);
+        let flight = world.launch();
+        assert!(!world.governor.link_returned(world.now), "it waits for nothing");
+        world.failed(flight, &fault(class));
+        assert_eq!(world.is_permitted(), class == FaultClass::Link, "{class:?}");
+        if class == FaultClass::Link {
+            world.fail_again(&fault(class));
+            assert!(!world.is_permitted(), "once");
+        }
+    }
+}
+
 /// A connection that comes about is tried with a batch; once that has failed, connections count no more until one has failed.
 #[test]
 fn a_connection_ends_the_wait_once_until_one_has_failed() {
