@@ -7,6 +7,9 @@ Packets pass in both directions through a queue each, at RATE bits per second, a
 of them lost (seeded). Behind the link a listener accepts connections and joins them to TARGET; its address is the first line
 that is printed. Then it runs until its standard input ends, and removes what it made. Needs root and iproute2.
 
+A line of its standard input changes the link, and is repeated when that is done: "down" (no packet passes, and nobody is told), "up",
+"move" (another address takes the place of this side's, and the link is up), "tell" (an address comes that has nothing to do with it).
+
 It is ours because not every kernel has netem; what carries the bytes is the kernel's own TCP on both sides.
 """
 
@@ -14,6 +17,7 @@ import argparse
 import ctypes
 import fcntl
 import heapq
+import ipaddress
 import os
 import random
 import select
@@ -48,6 +52,7 @@ class Direction:
     def __init__(self, source, sink, rate, delay, loss, queue, dice):
         self.source, self.sink, self.rate, self.delay, self.loss, self.dice = source, sink, rate, delay, loss, dice
         self.free_at, self.waiting, self.count, self.queue = 0.0, [], 0, queue
+        self.up = True
 
     def take(self, now):
         while True:
@@ -55,7 +60,7 @@ class Direction:
                 packet = os.read(self.source, 65536)
             except BlockingIOError:
                 return
-            if len(self.waiting) >= self.queue or self.dice.random() * 100 < self.loss:
+            if not self.up or len(self.waiting) >= self.queue or self.dice.random() * 100 < self.loss:
                 continue
             self.free_at = max(self.free_at, now) + len(packet) * 8 / self.rate
             self.count += 1
@@ -64,6 +69,8 @@ class Direction:
     def give(self, now):
         while self.waiting and self.waiting[0][0] <= now:
             packet = heapq.heappop(self.waiting)[2]
+            if not self.up:
+                continue
             try:
                 os.write(self.sink, packet)
             except OSError:
@@ -101,6 +108,17 @@ def join(one, other):
         threading.Thread(target=copy, args=pair, daemon=True).start()
 
 
+def obey(word, directions, near, addresses):
+    if word == "move":
+        old, new = addresses
+        ip("addr", "del", f"{old}/29", "dev", near)
+        ip("addr", "add", f"{new}/29", "dev", near)
+    elif word == "tell":
+        ip("addr", "add", "192.0.2.77/32", "dev", "lo")
+    for direction in directions:
+        direction.up = word != "down"
+
+
 def main():
     options = argparse.ArgumentParser(description="a slow link")
     options.add_argument("--target", required=True)
@@ -111,11 +129,10 @@ def main():
     options.add_argument("--seed", type=int, default=1)
     given = options.parse_args()
     host, port = given.target.rsplit(":", 1)
-    # A /30 of its own for each of many at once.
-    lot = os.getpid() % 16000
-    net, block = 64 + lot // 64 // 64, (lot // 64 % 64, lot % 64 * 4)
+    # A /29 of its own for each of many at once.
+    net = ipaddress.ip_address("10.64.0.0") + os.getpid() % 16384 * 8
     space, near, far = f"tg-{os.getpid()}", f"tgn{os.getpid()}", f"tgf{os.getpid()}"
-    here, there = (f"10.{net}.{block[0]}.{block[1] + end}" for end in (1, 2))
+    here, there, moved = (str(net + end) for end in (1, 2, 3))
     ip("netns", "add", space)
     try:
         near_fd = tun(near)
@@ -124,12 +141,12 @@ def main():
             if libc.setns(away.fileno(), CLONE_NEWNET) != 0:
                 raise OSError(ctypes.get_errno(), "setns")
             far_fd = tun(far)
-            for words in (["link", "set", "lo", "up"], ["addr", "add", f"{there}/30", "dev", far], ["link", "set", far, "mtu", str(MTU), "up"]):
+            for words in (["link", "set", "lo", "up"], ["addr", "add", f"{there}/29", "dev", far], ["link", "set", far, "mtu", str(MTU), "up"]):
                 ip(*words)
             listener = socket.create_server((there, 0), backlog=64)
             if libc.setns(home.fileno(), CLONE_NEWNET) != 0:
                 raise OSError(ctypes.get_errno(), "setns")
-        ip("addr", "add", f"{here}/30", "dev", near)
+        ip("addr", "add", f"{here}/29", "dev", near)
         ip("link", "set", near, "mtu", str(MTU), "up")
         dice = random.Random(given.seed)
         ways = [(near_fd, far_fd), (far_fd, near_fd)]
@@ -146,7 +163,9 @@ def main():
 
         threading.Thread(target=accept, daemon=True).start()
         print(f"{there}:{listener.getsockname()[1]}", flush=True)
-        sys.stdin.read()
+        for line in sys.stdin:
+            obey(line.strip(), directions, near, (here, moved))
+            print(line.strip(), flush=True)
     finally:
         subprocess.run(["ip", "netns", "del", space])
         os._exit(0)

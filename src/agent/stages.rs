@@ -180,12 +180,12 @@ async fn sample(hub: Arc<StatusHub>, mut durable: watch::Receiver<Number>) {
     }
 }
 
-/// Tells the drains when an address or a route has come. Without it their waits for the link run out.
+/// Tells the drains when addresses or routes have changed. Without it their waits for the link run out.
 async fn watch_link(returned: watch::Sender<u64>) {
     let watched = async {
         let mut link = LinkWatch::open()?;
         loop {
-            link.returned().await?;
+            link.changed().await?;
             returned.send_modify(|n| *n += 1);
         }
     };

@@ -15,11 +15,14 @@ const LINK_LOOK: Duration = Duration::from_secs(5);
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl<S: BatchSender> Drain<S> {
+    /// The gateway's addresses or routes have changed.
     pub(super) fn link_returned(&mut self) {
+        // First: what is tried now goes by a connection of now.
+        self.context.sender.link_changed();
         // Another way may pass what this one does not.
         self.batcher.release_all();
         if self.governor.link_returned(Instant::now()) {
-            tracing::info!(queue = self.lane_name(), "an address or a route has come: the queue is tried at once");
+            tracing::info!(queue = self.lane_name(), "addresses or routes have changed: the queue is tried at once");
         }
     }
 

@@ -153,6 +153,10 @@ pub trait BatchSender: Send + Sync + 'static {
         std::future::ready(None)
     }
 
+    /// The gateway's addresses or routes have changed: connections of before are not relied on any more. A flight whose connection has not
+    /// outlived that ends with a [`Fault`] of the link.
+    fn link_changed(&self) {}
+
     /// Whether something that may have caused a fault has changed since the last attempt (new credentials, a clock that
     /// has become right): a reason to try at once. Cheap; asked every few seconds while a lane is parked.
     fn is_mended(&self) -> bool;

@@ -29,6 +29,7 @@ mod endpoint_faults;
 mod false_repeats;
 mod kills;
 mod middle_box;
+mod moved_address;
 mod profiles;
 mod queue_outage;
 mod quick_start;

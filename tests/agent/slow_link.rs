@@ -6,61 +6,23 @@
 //!
 //! How long AWS itself waits for a body that arrives slowly is not documented and not tested here.
 
+use crate::support::link::{Shape, SlowLink, can_shape};
 use crate::support::{Authority, PROGRAM, Publisher, QUEUE, config, mosquitto, stub, tail, until_online};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::agent::AgentProcess;
 use testkit::fake_sqs::Fate;
-use testkit::skipped;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::process::{Child, Command};
 use tokio_rustls::TlsAcceptor;
 
+/// Comes and goes: fast enough that a batch fits well into its up-time.
+const FLAPPING: Shape = Shape { bit_s: 256_000, rtt_ms: 100, loss_percent: 0 };
 /// Bytes of each payload.
 const PAYLOAD: usize = 6 * 1024;
-
-/// A link, for as long as it is kept.
-struct SlowLink {
-    addr: SocketAddr,
-    /// Its standard input's end ends it.
-    child: Child,
-}
-
-/// How a link is.
-#[derive(Clone, Copy, Debug)]
-struct Shape {
-    bit_s: u32,
-    rtt_ms: u32,
-    loss_percent: u32,
-}
-
-impl SlowLink {
-    async fn to(target: SocketAddr, shape: Shape) -> SlowLink {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/slow-link.py");
-        let mut child = Command::new(script)
-            .args(["--target", &target.to_string(), "--rate", &shape.bit_s.to_string()])
-            .args(["--rtt", &shape.rtt_ms.to_string(), "--loss", &shape.loss_percent.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut first = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).await.unwrap();
-        SlowLink { addr: first.trim().parse().expect("the link's address"), child }
-    }
-
-    async fn end(mut self) {
-        drop(self.child.stdin.take());
-        self.child.wait().await.unwrap();
-    }
-}
 
 /// Speaks TLS on `listener`, and joins what comes to the stub.
 async fn speak_tls(listener: TcpListener, tls: TlsAcceptor, stub: SocketAddr) {
@@ -74,10 +36,11 @@ async fn speak_tls(listener: TcpListener, tls: TlsAcceptor, stub: SocketAddr) {
 }
 
 /// What came over a link of this shape in `time`, as a share of what it could carry; and the share of entries that were sent twice.
-async fn carried(shape: Shape, time: Duration) -> (f64, f64) {
+/// `flaps`: it is up for so long, then down for so long, and so on, from the first batch on.
+async fn carried(shape: Shape, time: Duration, flaps: Option<Duration>) -> (f64, f64) {
     let (broker, stub, ca) = (mosquitto().await, stub(), Authority::new());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let link = SlowLink::to(listener.local_addr().unwrap(), shape).await;
+    let mut link = SlowLink::to(listener.local_addr().unwrap(), shape).await;
     let (certificate, key) = ca.issue(&link.addr.ip().to_string());
     let chain = vec![CertificateDer::from(certificate.der().to_vec())];
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
@@ -98,29 +61,39 @@ async fn carried(shape: Shape, time: Duration) -> (f64, f64) {
         let payload = format!("{{\"n\":{n},\"fill\":\"{}\"}}", "x".repeat(PAYLOAD - 20));
         publisher.publish(&format!("load/device-{n}"), payload).await;
     }
-    tokio::time::sleep(time).await;
+    let up_time = match flaps {
+        None => {
+            tokio::time::sleep(time).await;
+            time
+        }
+        Some(each) => {
+            let cycles = (time.as_secs_f64() / each.as_secs_f64() / 2.0) as u32;
+            for _ in 0..cycles {
+                link.tell("up").await;
+                tokio::time::sleep(each).await;
+                link.tell("down").await;
+                tokio::time::sleep(each).await;
+            }
+            each * cycles
+        }
+    };
     let log = stub.log(QUEUE);
     let accepted = || log.iter().filter(|arrival| matches!(arrival.fate, Fate::Accepted(_)));
     let once: HashSet<&str> = accepted().filter_map(|arrival| arrival.dedup.as_deref()).collect();
     let bytes: usize = accepted().map(|arrival| arrival.body.len()).sum();
-    let share = bytes as f64 / (f64::from(shape.bit_s) / 8.0 * time.as_secs_f64());
+    let share = bytes as f64 / (f64::from(shape.bit_s) / 8.0 * up_time.as_secs_f64());
     let twice = (log.len() - once.len()) as f64 / log.len().max(1) as f64;
-    println!("{shape:?}, {} s: {} accepted, {share:.2} of the link, {twice:.2} sent twice", time.as_secs(), once.len());
+    println!(
+        "{shape:?}, flaps {flaps:?}, {} s: {} accepted, {share:.2} of the link, {twice:.2} sent twice",
+        time.as_secs(),
+        once.len()
+    );
     if share < 0.3 || twice > 0.0 {
         println!("{}", tail(&agent.log()));
     }
     agent.kill().await.unwrap();
     link.end().await;
     (share, twice)
-}
-
-/// A machine on which a link can be made.
-fn can_shape() -> bool {
-    let there = Path::new("/dev/net/tun").exists() && rustix::process::geteuid().is_root();
-    if !there {
-        skipped("a link of its own needs root and /dev/net/tun");
-    }
-    there
 }
 
 /// Short: what is under way at the end, and the first seconds, in which a connection is made and the rate is found, are up to a third of
@@ -131,7 +104,7 @@ async fn link_of_64_kbit_is_used_and_nothing_goes_twice() {
         return;
     }
     let shape = Shape { bit_s: 64_000, rtt_ms: 700, loss_percent: 0 };
-    let (share, twice) = carried(shape, Duration::from_secs(90)).await;
+    let (share, twice) = carried(shape, Duration::from_secs(90), None).await;
     assert!(share >= 0.5, "{share:.2} of the link");
     assert!(twice == 0.0, "{twice:.2} went twice");
 }
@@ -152,7 +125,7 @@ async fn every_slow_link_carries_what_it_can() {
         (of(2_400, 700, 0), 0.6),
         (of(64_000, 700, 5), 0.6),
     ];
-    let links = goals.map(|(shape, _)| carried(shape, Duration::from_secs(300)));
+    let links = goals.map(|(shape, _)| carried(shape, Duration::from_secs(300), None));
     let carried = futures_util::future::join_all(links).await;
     for ((shape, goal), (share, twice)) in goals.iter().zip(carried) {
         assert!(share >= *goal, "{shape:?}: {share:.2} of the link, and the goal is {goal}");
@@ -160,4 +133,24 @@ async fn every_slow_link_carries_what_it_can() {
         let most = if shape.loss_percent == 0 { 0.0 } else { 0.05 };
         assert!(twice <= most, "{shape:?}: {twice:.2} went twice");
     }
+}
+
+/// A link that is up for five seconds, then down for five, with no sign of either; short.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn link_that_comes_and_goes_is_used_while_it_is_there() {
+    if !can_shape() {
+        return;
+    }
+    let (share, _) = carried(FLAPPING, Duration::from_secs(40), Some(Duration::from_secs(5))).await;
+    assert!(share >= 0.3, "{share:.2} of its up-time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes 100 seconds"]
+async fn link_that_comes_and_goes_is_used_for_most_of_its_up_time() {
+    if !can_shape() {
+        return;
+    }
+    let (share, _) = carried(FLAPPING, Duration::from_secs(100), Some(Duration::from_secs(5))).await;
+    assert!(share >= 0.5, "{share:.2} of its up-time");
 }

@@ -44,6 +44,9 @@ pub(super) fn of(error: &SdkError<SendMessageBatchError, HttpResponse>, clock: C
     if is_stalled(error) {
         return Fault { code: Some(STALLED.to_owned()), ..link(cause(error), "", false) };
     }
+    if let Some(Ended::Dead | Ended::LinkChanged) = find(error) {
+        return link(cause(error), "", false);
+    }
     let fault = match error {
         SdkError::ServiceError(refusal) => refused(refusal.err(), refusal.raw().status().as_u16()),
         SdkError::ResponseError(_) => {

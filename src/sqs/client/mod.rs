@@ -225,6 +225,10 @@ impl BatchSender for SqsSender {
         self.shared.reach.ask().await
     }
 
+    fn link_changed(&self) {
+        self.shared.reach.link_changed();
+    }
+
     fn is_mended(&self) -> bool {
         self.has_new_credentials()
     }

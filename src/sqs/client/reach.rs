@@ -13,25 +13,33 @@ const FRESH: Duration = Duration::from_secs(4);
 
 /// The way to one endpoint.
 pub(super) struct Reach {
-    way: Option<(Http, Uri)>,
+    http: Option<Http>,
+    endpoint: Option<Uri>,
     last: Mutex<Option<(Instant, bool)>>,
 }
 
 impl Reach {
     pub(super) fn of(tie: &Tie, http: &Http) -> Reach {
         let endpoint = tie.endpoint.as_deref().and_then(|endpoint| endpoint.parse().ok());
-        Reach { way: endpoint.map(|endpoint| (http.clone(), endpoint)), last: Mutex::default() }
+        Reach { http: Some(http.clone()), endpoint, last: Mutex::default() }
     }
 
     /// None: a sender without a network.
     #[cfg(feature = "failpoints")]
     pub(super) fn nowhere() -> Reach {
-        Reach { way: None, last: Mutex::default() }
+        Reach { http: None, endpoint: None, last: Mutex::default() }
+    }
+
+    /// The gateway's addresses or routes have changed.
+    pub(super) fn link_changed(&self) {
+        if let Some(http) = &self.http {
+            http.link_changed();
+        }
     }
 
     /// Asks, or gives the answer of a moment ago.
     pub(super) async fn ask(&self) -> Option<bool> {
-        let (http, endpoint) = self.way.as_ref()?;
+        let (http, endpoint) = (self.http.as_ref()?, self.endpoint.as_ref()?);
         let mut last = self.last.lock().await;
         if let Some((at, answer)) = *last
             && at.elapsed() < FRESH

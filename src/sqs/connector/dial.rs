@@ -2,10 +2,12 @@
 
 use crate::clock::suspended_ms;
 use crate::sqs::connector::fault::ProxyRefusal;
+use crate::sqs::connector::link::LinkChanges;
 use crate::sqs::connector::proxy::ProxySettings;
 use crate::sqs::connector::tcp::Tcp;
+use crate::sqs::connector::watch::Ended;
 use crate::sync::locked;
-use crate::tls::{ClientTls, LeafEnds};
+use crate::tls::ClientTls;
 use futures_util::task::AtomicWaker;
 use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -16,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use std::future::Future;
 use std::io;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -24,6 +27,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tcp_progress::Progress;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tower_service::Service;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -48,10 +52,11 @@ pub(super) struct PeerEnd(pub(super) i64);
 /// Connects, within the limits of its parts.
 #[derive(Clone)]
 pub(super) struct Dial {
-    https: HttpsConnector<ViaProxy>,
-    via: ViaProxy,
+    tls: ClientTls,
+    proxy: Arc<ProxySettings>,
+    proxy_tls: Arc<ClientConfig>,
     limit: Option<Duration>,
-    ends: LeafEnds,
+    changes: LinkChanges,
 }
 
 impl Dial {
@@ -60,16 +65,21 @@ impl Dial {
         proxy: Arc<ProxySettings>,
         proxy_tls: Arc<ClientConfig>,
         limit: Option<Duration>,
+        changes: LinkChanges,
     ) -> Dial {
-        let tcp = Tcp::new(limit);
-        let via = ViaProxy { to_proxy: HttpsConnector::from((tcp.clone(), proxy_tls)), tcp, proxy };
-        let https = HttpsConnector::from((via.clone(), tls.config.clone()));
-        Dial { https, via, limit, ends: tls.ends.clone() }
+        Dial { tls: tls.clone(), proxy, proxy_tls, limit, changes }
     }
 
     /// Whether TCP, and a proxy's tunnel, lead to the server.
-    pub(super) async fn reach(mut self, dst: Uri) -> bool {
-        self.via.call(dst).await.is_ok()
+    pub(super) async fn reach(self, dst: Uri) -> bool {
+        self.way().call(dst).await.is_ok()
+    }
+
+    /// For one connection.
+    fn way(&self) -> ViaProxy {
+        let tcp = Tcp::new(self.limit, self.changes.clone());
+        let to_proxy = HttpsConnector::from((tcp.clone(), self.proxy_tls.clone()));
+        ViaProxy { tcp, to_proxy, proxy: self.proxy.clone() }
     }
 }
 
@@ -78,21 +88,27 @@ impl Service<Uri> for Dial {
     type Error = BoxError;
     type Future = Dialling<Wire>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.https.poll_ready(cx)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, dst: Uri) -> Self::Future {
-        let peer = self.via.named(&dst);
-        let connecting = self.https.call(dst);
-        let (limit, ends) = (self.limit.map(|limit| limit * WITH_TLS), self.ends.clone());
+        let via = self.way();
+        let (peer, tcp) = (via.named(&dst), via.tcp.clone());
+        let connecting = HttpsConnector::from((via, self.tls.config.clone())).call(dst);
+        let (limit, ends) = (self.limit.map(|limit| limit * WITH_TLS), self.tls.ends.clone());
+        let (of_change, made) = (self.changes.clone(), tcp.clone());
         Box::pin(async move {
-            let connected = match limit {
-                None => connecting.await,
-                Some(limit) => tokio::time::timeout(limit, connecting).await.unwrap_or_else(|_| {
-                    let text = format!("no connection within {limit:?}, TLS included");
-                    Err(io::Error::new(io::ErrorKind::TimedOut, text).into())
-                }),
+            let failed = |kind, text: String| Err(io::Error::new(kind, text).into());
+            let connected = tokio::select! {
+                connected = connecting => connected,
+                () = of_change.break_of(move || made.made()) => {
+                    failed(io::ErrorKind::ConnectionAborted, Ended::LinkChanged.to_string())
+                }
+                () = elapsed(limit) => {
+                    let text = format!("no connection within {:?}, TLS included", limit.unwrap_or_default());
+                    failed(io::ErrorKind::TimedOut, text)
+                }
             };
             let stream = connected.map_err(|source| Unreached { peer, source })?;
             let peer_end = match &stream {
@@ -102,9 +118,16 @@ impl Service<Uri> for Dial {
                     leaf.and_then(|leaf| ends.not_after_s(leaf)).map(PeerEnd)
                 }
             };
-            let control = WireControl::of(tcp_of(&stream));
+            let control = tcp.made().ok_or("a connection without TCP")?;
             Ok(Wire { stream, peer_end, suspended_ms: suspended_ms(), control })
         })
+    }
+}
+
+async fn elapsed(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -189,18 +212,6 @@ pub(super) struct Wire {
     control: WireControl,
 }
 
-/// The TCP connection below TLS, and below TLS to a proxy.
-fn tcp_of(stream: &MaybeHttpsStream<First>) -> &TcpStream {
-    let first = match stream {
-        MaybeHttpsStream::Http(first) => first,
-        MaybeHttpsStream::Https(tls) => tls.inner().get_ref().0.inner(),
-    };
-    match first {
-        MaybeHttpsStream::Http(tcp) => tcp.inner(),
-        MaybeHttpsStream::Https(tls) => tls.inner().get_ref().0.inner().inner(),
-    }
-}
-
 /// A connection as those see it who wait for an answer on it. Among the extras of every answer and of a captured connection.
 #[derive(Clone, Debug)]
 pub(super) struct WireControl(Arc<Controlled>);
@@ -209,17 +220,39 @@ pub(super) struct WireControl(Arc<Controlled>);
 struct Controlled {
     /// The same socket; `None` once the connection is gone.
     socket: Mutex<Option<OwnedFd>>,
+    /// The gateway's side of it.
+    local: Option<SocketAddr>,
+    made: Instant,
     abandoned: AtomicBool,
     /// The task that the connection lives in.
     task: AtomicWaker,
 }
 
 impl WireControl {
-    fn of(tcp: &TcpStream) -> WireControl {
+    pub(super) fn of(tcp: &TcpStream) -> WireControl {
         // An older kernel takes more, and tells less.
         let _ = tcp_progress::bound_unsent(tcp, UNSENT_BYTES);
-        let socket = Mutex::new(tcp.as_fd().try_clone_to_owned().ok());
-        WireControl(Arc::new(Controlled { socket, abandoned: AtomicBool::new(false), task: AtomicWaker::new() }))
+        WireControl(Arc::new(Controlled {
+            socket: Mutex::new(tcp.as_fd().try_clone_to_owned().ok()),
+            local: tcp.local_addr().ok(),
+            made: Instant::now(),
+            abandoned: AtomicBool::new(false),
+            task: AtomicWaker::new(),
+        }))
+    }
+
+    /// Whether it was there before `start`.
+    pub(super) fn is_older_than(&self, start: Instant) -> bool {
+        self.0.made < start
+    }
+
+    /// Whether its address has left this machine, so that nothing can reach it any more.
+    pub(super) fn address_is_gone(&self) -> bool {
+        let bound = self.0.local.map(|mut local| {
+            local.set_port(0);
+            UdpSocket::bind(local)
+        });
+        matches!(bound, Some(Err(error)) if error.kind() == io::ErrorKind::AddrNotAvailable)
     }
 
     /// What the kernel knows of its progress.

@@ -8,7 +8,8 @@
 //! next one dials anew. Over HTTP/2 a frozen connection stays in the pool and every later request fails on it.
 //!
 //! All work of a call lives inside its future, so dropping the future (the SDK's attempt timeout does) ends the call.
-//! The pool hands idle connections out for 25 s, less than the time after which NATs of cellular networks forget them.
+//! The pool hands idle connections out for 25 s, less than the time after which NATs of cellular networks forget them. An attempt on one
+//! that carries nothing all the same ends within seconds ([`watch`]).
 //! A request that was queued on a connection which turned out closed before a byte was written is dialled again by the
 //! pool; nothing else is ever retried here.
 //!
@@ -19,6 +20,7 @@
 mod body;
 mod dial;
 pub mod fault;
+mod link;
 pub mod proxy;
 pub mod tcp;
 pub(super) mod watch;
@@ -46,9 +48,11 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::client::legacy::{Client, Error as PoolError, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use link::LinkChanges;
 use proxy::ProxySettings;
 use rustls::ClientConfig;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -72,11 +76,12 @@ struct Shared {
     clock: Clock,
     idle_connections: usize,
     connectors: Mutex<Vec<(Timeouts, SharedHttpConnector)>>,
+    changes: LinkChanges,
 }
 
 impl Shared {
     fn dial(&self, limit: Option<Duration>) -> Dial {
-        Dial::new(&self.tls, self.proxy.clone(), self.proxy_tls.clone(), limit)
+        Dial::new(&self.tls, self.proxy.clone(), self.proxy_tls.clone(), limit, self.changes.clone())
     }
 }
 
@@ -96,8 +101,13 @@ impl Http {
         clock: Clock,
         idle_connections: usize,
     ) -> Http {
-        let connectors = Mutex::default();
-        Http(Arc::new(Shared { tls, proxy: Arc::new(proxy), proxy_tls, clock, idle_connections, connectors }))
+        let (connectors, changes) = (Mutex::default(), LinkChanges::none());
+        Http(Arc::new(Shared { tls, proxy: Arc::new(proxy), proxy_tls, clock, idle_connections, connectors, changes }))
+    }
+
+    /// The gateway's addresses or routes have changed: no idle connection is used again, and one under way has to show that it lives.
+    pub(super) fn link_changed(&self) {
+        self.0.changes.tell();
     }
 
     /// Whether `endpoint` takes a connection, through the proxy where there is one: TCP, and a tunnel, without TLS.
@@ -138,25 +148,38 @@ impl HttpClient for Http {
     }
 }
 
-/// The pool of a connector; another one after every suspend. Idle connections are counted in waking time, so after a night
-/// the pool would still hand out those of the evening.
+/// The pool of a connector; another one after every suspend, every change of the gateway's network, and every connection that turned out
+/// dead. Idle connections are counted in waking time, so after a night the pool would still hand out those of the evening.
 struct Pools {
     shared: Arc<Shared>,
     connect_timeout: Option<Duration>,
-    /// The pool, and how long the machine had been suspended when it was made, in ms.
-    current: Mutex<Option<(u64, Client<Dial, TimedBody>)>>,
+    current: Mutex<Option<Pool>>,
+}
+
+#[derive(Clone)]
+struct Pool {
+    client: Client<Dial, TimedBody>,
+    /// How long the machine had been suspended when it was made, in ms.
+    suspended_ms: u64,
+    /// Changes of the network until then.
+    changes: u64,
+    dead: Arc<AtomicBool>,
 }
 
 impl Pools {
     /// The pool to use now. Cheap.
-    fn current(&self) -> Client<Dial, TimedBody> {
-        let suspended_ms = suspended_ms();
+    fn current(&self) -> Pool {
+        let (suspended_ms, changes) = (suspended_ms(), self.shared.changes.count());
+        let is_good = |pool: &Pool| {
+            let awake = suspended_ms.saturating_sub(pool.suspended_ms) <= SUSPEND_MS;
+            awake && pool.changes == changes && !pool.dead.load(Relaxed)
+        };
         let mut current = locked(&self.current);
         match &*current {
-            Some((then, pool)) if suspended_ms.saturating_sub(*then) <= SUSPEND_MS => pool.clone(),
+            Some(pool) if is_good(pool) => pool.clone(),
             _ => {
-                let pool = self.build();
-                *current = Some((suspended_ms, pool.clone()));
+                let pool = Pool { client: self.build(), suspended_ms, changes, dead: Arc::default() };
+                *current = Some(pool.clone());
                 pool
             }
         }
@@ -206,13 +229,18 @@ impl HttpConnector for Connector {
         }
         let attempt = request.extensions().get::<Attempt>().copied();
         let leaves_by_ms = attempt.and_then(|attempt| attempt.leaves_by_ms);
-        let answer = self.pools.current().request(request.map(|body| TimedBody::new(body, leaves_by_ms)));
-        let (clock, read_timeout) = (self.clock.clone(), self.read_timeout);
+        let pool = self.pools.current();
+        let answer = pool.client.request(request.map(|body| TimedBody::new(body, leaves_by_ms)));
+        let (clock, read_timeout, changes) = (self.clock.clone(), self.read_timeout, self.pools.shared.changes.clone());
         HttpConnectorFuture::new(async move {
             let answer = match (attempt, read_timeout) {
                 (Some(attempt), _) => {
-                    let whole = attempt.supervise(read_whole(answer), &supervised).await;
-                    whole.map_err(|ended| ConnectorError::timeout(ended.into()))??
+                    let whole = attempt.supervise(read_whole(answer), &supervised, &changes).await;
+                    whole.map_err(|ended| {
+                        // Its idle siblings are as old.
+                        pool.dead.store(true, Relaxed);
+                        ConnectorError::timeout(ended.into())
+                    })??
                 }
                 (None, None) => bounded(answer.await)?,
                 (None, Some(limit)) => match tokio::time::timeout(limit, answer).await {

@@ -13,10 +13,10 @@
 use crate::clock::boottime_ms;
 use crate::sqs::connector::dial::WireControl;
 use crate::sqs::connector::fault::NetError;
+use crate::sqs::connector::link::LinkChanges;
 use http::Extensions;
 use hyper_util::client::legacy::connect::CaptureConnection;
 use std::future::Future;
-use std::pin::pin;
 use std::time::Duration;
 use tcp_progress::Progress;
 use tokio::time::Instant;
@@ -25,6 +25,9 @@ use tokio::time::Instant;
 const LOOK: Duration = Duration::from_millis(250);
 /// An answer that comes slower than this counts as none, in bytes per second: a third of 2.4 kbit/s.
 const ANSWER_BYTES_PER_S: f64 = 100.0;
+
+/// A connection of an earlier attempt carries something within this time, but on a slow link: NATs and peers forget idle ones.
+const KEPT: Duration = Duration::from_secs(3);
 
 /// What an attempt is told. Among the extensions of its request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,7 +43,7 @@ pub(in crate::sqs) struct Attempt {
 }
 
 impl Attempt {
-    /// Waits for the answer for as long as there is progress.
+    /// Waits for the answer for as long as there is progress, and no change of the gateway's network has ended the connection.
     ///
     /// # Errors
     /// There was none; the connection is abandoned.
@@ -48,14 +51,26 @@ impl Attempt {
         self,
         answer: impl Future<Output = T>,
         connection: &CaptureConnection,
+        changes: &LinkChanges,
     ) -> Result<T, NetError> {
-        let mut answer = pin!(answer);
+        let ended = tokio::select! {
+            biased;
+            answer = answer => return Ok(answer),
+            () = changes.break_of(|| control_of(connection)) => Ended::LinkChanged,
+            ended = self.watch(connection) => ended,
+        };
+        if let Some(control) = control_of(connection) {
+            control.abandon();
+        }
+        Err(NetError::ended(ended))
+    }
+
+    /// Looks at the connection until the attempt is to be ended.
+    async fn watch(self, connection: &CaptureConnection) -> Ended {
         let start = Instant::now();
         let mut watch: Option<Watch> = None;
         loop {
-            if let Ok(answer) = tokio::time::timeout(LOOK, &mut answer).await {
-                return Ok(answer);
-            }
+            tokio::time::sleep(LOOK).await;
             let Some(control) = control_of(connection) else {
                 // Not connected yet: that has a limit of its own.
                 continue;
@@ -65,15 +80,14 @@ impl Attempt {
                 Ok(progress) => {
                     // The pool may have dialled anew: then the counts begin again.
                     if watch.is_none_or(|watch| progress.acked < watch.acked) {
-                        watch = Some(Watch::new(self, now, progress));
+                        watch = Some(Watch::new(self, now, progress, control.is_older_than(start)));
                     }
                     watch.as_mut().and_then(|watch| watch.look(now, boottime_ms(), progress))
                 }
                 Err(_) => (now - start > self.limit).then_some(Ended::Unanswered(self.limit)),
             };
             if let Some(ended) = ended {
-                control.abandon();
-                return Err(NetError::ended(ended));
+                return ended;
             }
         }
     }
@@ -100,6 +114,12 @@ pub(in crate::sqs) enum Ended {
     /// It would have arrived after the queue has forgotten the attempt before.
     #[error("the link was too slow for it to arrive while the queue absorbs repeats; it goes again and says so")]
     TooSlow,
+    /// A connection of an earlier attempt turned out dead: a NAT on the way has forgotten it, say.
+    #[error("the connection of before carries nothing any more")]
+    Dead,
+    /// The gateway's addresses or routes have changed, and the connection has not outlived it.
+    #[error("the gateway's address or route has changed, and the connection with it")]
+    LinkChanged,
 }
 
 /// The progress of one attempt. Pure.
@@ -113,12 +133,14 @@ pub(super) struct Watch {
     acked: u64,
     received: u64,
     moved: Instant,
+    /// An earlier attempt made the connection.
+    kept: bool,
 }
 
 impl Watch {
-    pub(super) fn new(attempt: Attempt, now: Instant, progress: Progress) -> Watch {
+    pub(super) fn new(attempt: Attempt, now: Instant, progress: Progress, kept: bool) -> Watch {
         let Progress { acked, received, .. } = progress;
-        Watch { attempt, began: now, before: acked, acked, received, moved: now }
+        Watch { attempt, began: now, before: acked, acked, received, moved: now, kept }
     }
 
     /// Looks at the counts; `Some`: the attempt is to be ended.
@@ -136,6 +158,13 @@ impl Watch {
             return Some(Ended::TooSlow);
         }
         let waited = now.saturating_duration_since(self.moved);
+        if self.kept
+            && self.moved == self.began
+            && !progress.is_complete()
+            && waited > self.patience_with_kept(progress)
+        {
+            return Some(Ended::Dead);
+        }
         if waited <= self.patience(progress) {
             return None;
         }
@@ -145,6 +174,11 @@ impl Watch {
         // A proxy, or a satellite's modem, acknowledges at once what it has yet to carry.
         let all = now.saturating_duration_since(self.began);
         (all > self.attempt.limit).then_some(Ended::Unanswered(all))
+    }
+
+    /// What a connection that was idle has for its first sign of life; a new one has just given it.
+    fn patience_with_kept(&self, progress: Progress) -> Duration {
+        KEPT.max(progress.retransmit_after * 3).min(self.patience(progress))
     }
 
     /// Three times what a segment takes on this link, and after which TCP sends one again: so a segment can be lost twice in a row. And
@@ -182,7 +216,7 @@ mod tests {
         let start = Instant::now();
         let segment = u64::from(SEGMENT);
         let round_trip = Duration::from_millis(700) + Duration::from_secs_f64(f64::from(SEGMENT) / rate);
-        let mut watch = Watch::new(attempt, start, told(0, bytes, 0, round_trip));
+        let mut watch = Watch::new(attempt, start, told(0, bytes, 0, round_trip), false);
         let mut after = Duration::ZERO;
         loop {
             after += LOOK;
@@ -219,7 +253,7 @@ mod tests {
     fn an_answer_in_drips_ends_and_one_over_a_slow_link_does_not() {
         let answered = |bytes_per_s: u64| {
             let start = Instant::now();
-            let mut watch = Watch::new(attempt(), start, told(5000, 5000, 0, Duration::from_millis(700)));
+            let mut watch = Watch::new(attempt(), start, told(5000, 5000, 0, Duration::from_millis(700)), false);
             (1..300u64).find(|s| {
                 let now = start + Duration::from_secs(*s);
                 watch.look(now, s * 1000, told(5000, 5000, s * bytes_per_s, Duration::from_millis(700))).is_some()
@@ -232,6 +266,25 @@ mod tests {
             Some(53),
             "what the slowest link that needs no thought takes for the batch, behind a proxy"
         );
+    }
+
+    /// Today's dead connection of the pool: three seconds, not the twenty of an attempt.
+    #[test]
+    fn a_kept_connection_has_three_seconds_for_a_sign_of_life_and_a_new_one_has_its_patience() {
+        let ended = |kept: bool, retransmit_ms: u64, acked: u64| {
+            let (start, after) = (Instant::now(), Duration::from_millis(retransmit_ms));
+            let mut watch = Watch::new(attempt(), start, told(0, 5000, 0, after), kept);
+            (1..400u32).find_map(|look| {
+                let now = start + LOOK * look;
+                watch.look(now, 0, told(acked, 5000, 0, after)).map(|ended| (ended, now - start))
+            })
+        };
+        assert_eq!(ended(true, 300, 0), Some((Ended::Dead, Duration::from_millis(3_250))));
+        assert_eq!(ended(true, 4_000, 0), Some((Ended::Dead, Duration::from_millis(12_250))), "a slow link");
+        assert!(
+            matches!(ended(false, 300, 0), Some((Ended::Stalled { .. }, after)) if after > Duration::from_secs(20))
+        );
+        assert!(matches!(ended(true, 300, 1448), Some((Ended::Stalled { .. }, _))), "it has given a sign");
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod certificates;
 mod command;
 pub(crate) mod disk;
 mod flow;
+pub(crate) mod link;
 mod publisher;
 
 pub(crate) use certificates::Authority;

@@ -4,7 +4,13 @@
 //! address gets the whole limit, and the next one does not wait for it (RFC 8305): it goes after [`STAGGER`], or as soon as one has
 //! failed, the families in turn. The first connection that comes about is taken, the others are given up. When each goes is pure
 //! ([`Schedule`]).
+//!
+//! When the gateway's addresses or routes change, all of it begins anew: what was sent before went another way, and TCP's next try may
+//! be seconds off.
 
+use crate::sqs::connector::dial::WireControl;
+use crate::sqs::connector::link::LinkChanges;
+use crate::sync::locked;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use http::Uri;
 use hyper_util::rt::TokioIo;
@@ -14,6 +20,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -60,16 +67,33 @@ fn addresses(first: &SocketAddr, count: usize) -> String {
     }
 }
 
-/// Connects to the host of a URI.
+/// Connects to the host of a URI, once.
 #[derive(Clone, Debug)]
 pub(super) struct Tcp {
     /// For the name, and again for its addresses.
     limit: Option<Duration>,
+    changes: LinkChanges,
+    made: Arc<Mutex<Option<WireControl>>>,
 }
 
 impl Tcp {
-    pub(super) fn new(limit: Option<Duration>) -> Tcp {
-        Tcp { limit }
+    pub(super) fn new(limit: Option<Duration>, changes: LinkChanges) -> Tcp {
+        Tcp { limit, changes, made: Arc::default() }
+    }
+
+    /// The connection, as soon as there is one.
+    pub(super) fn made(&self) -> Option<WireControl> {
+        locked(&self.made).clone()
+    }
+
+    async fn connect(&self, dst: &Uri) -> Result<TcpStream, TcpError> {
+        let host = dst.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let port = dst.port_u16().unwrap_or(if dst.scheme_str() == Some("http") { 80 } else { 443 });
+        let addresses = match host.parse::<IpAddr>() {
+            Ok(ip) => vec![SocketAddr::new(ip, port)],
+            Err(_) => resolved(&host, port, self.limit).await.map_err(|source| TcpError::Name { host, source })?,
+        };
+        first_of(addresses, self.limit, TcpStream::connect).await
     }
 }
 
@@ -83,16 +107,16 @@ impl Service<Uri> for Tcp {
     }
 
     fn call(&mut self, dst: Uri) -> Self::Future {
-        let limit = self.limit;
+        let tcp = self.clone();
         Box::pin(async move {
-            let host = dst.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-            let port = dst.port_u16().unwrap_or(if dst.scheme_str() == Some("http") { 80 } else { 443 });
-            let addresses = match host.parse::<IpAddr>() {
-                Ok(ip) => vec![SocketAddr::new(ip, port)],
-                Err(_) => resolved(&host, port, limit).await.map_err(|source| TcpError::Name { host, source })?,
+            let stream = loop {
+                tokio::select! {
+                    connected = tcp.connect(&dst) => break connected?,
+                    () = tcp.changes.next() => {}
+                }
             };
-            let stream = first_of(addresses, limit, TcpStream::connect).await?;
             prepare(&stream);
+            *locked(&tcp.made) = Some(WireControl::of(&stream));
             Ok(TokioIo::new(stream))
         })
     }

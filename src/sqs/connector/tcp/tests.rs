@@ -70,9 +70,29 @@ async fn what_has_an_address_and_refuses_tells_more_than_a_family_without_a_way(
 
 #[tokio::test]
 async fn a_name_without_an_address_is_named() {
-    let error = Tcp::new(Some(Duration::from_secs(30))).call(Uri::from_static("https://nowhere.invalid")).await;
+    let error = Tcp::new(Some(Duration::from_secs(30)), LinkChanges::none())
+        .call(Uri::from_static("https://nowhere.invalid"))
+        .await;
     let error = error.unwrap_err();
     assert!(error.to_string().contains("nowhere.invalid"), "{error}");
+}
+
+/// A dial into a black hole, and a change of the gateway's network: a new connection is tried at once. TCP's own tries come one, three
+/// and seven seconds after the first.
+#[tokio::test]
+async fn a_change_of_the_network_begins_the_dialling_anew() {
+    let hole = BlackHole::open("127.0.0.1").await;
+    let changes = LinkChanges::none();
+    let dialled = Tcp::new(None, changes.clone()).call(format!("http://{}", hole.address).parse().unwrap());
+    let freed = async {
+        tokio::time::sleep(Duration::from_millis(3_300)).await;
+        rustix::net::listen(&hole._listener, 64).unwrap();
+        changes.tell();
+        Instant::now()
+    };
+    let (stream, start) = tokio::join!(dialled, freed);
+    stream.unwrap();
+    assert!(start.elapsed() < Duration::from_millis(3_500), "{:?}", start.elapsed());
 }
 
 fn address(v6: bool, n: usize) -> SocketAddr {
