@@ -137,6 +137,15 @@ pub fn call(code: Option<&str>, status: u16) -> Meaning {
     }
 }
 
+/// Whether a code of a refused call says that other keys would do.
+pub fn wants_other_keys(code: &str) -> bool {
+    const CODES: &[&str] = &["InvalidClientTokenId", "ExpiredToken"];
+    let row = |code: &str| CALL.iter().position(|row| row.codes.contains(&code));
+    let code = strip_prefix(code);
+    let of = row(code.strip_suffix("Exception").unwrap_or(code));
+    of.is_some() && CODES.iter().any(|known| row(known) == of)
+}
+
 /// What a refused entry means. `code` is the service's, with or without prefix.
 pub fn entry(code: &str) -> Meaning {
     let code = strip_prefix(code);
@@ -273,6 +282,16 @@ mod tests {
             ("NeverHeardOf", Unknown),
         ] {
             assert_eq!(entry(code).class, class, "{code}");
+        }
+    }
+
+    #[test]
+    fn other_keys_are_wanted_where_these_are_refused_and_not_where_they_lack_a_right() {
+        for code in ["ExpiredToken", "com.amazonaws.sqs#ExpiredTokenException", "UnrecognizedClientException"] {
+            assert!(wants_other_keys(code), "{code}");
+        }
+        for code in ["AccessDenied", "SignatureDoesNotMatch", "NeverHeardOf", ""] {
+            assert!(!wants_other_keys(code), "{code}");
         }
     }
 

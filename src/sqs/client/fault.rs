@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::sqs::connector::fault::{NetError, ProxyRefusal, find, one_line};
 use crate::sqs::connector::tcp::TcpError;
 use crate::sqs::connector::watch::Ended;
-use crate::sqs::credentials::FileError;
+use crate::sqs::credentials::{FileError, Unrenewed};
 use crate::sqs::{Fault, FaultClass, STALLED, classify};
 use crate::visible;
 use aws_credential_types::provider::error::CredentialsError;
@@ -114,7 +114,10 @@ fn not_answered(error: &(dyn Error + 'static), clock: ClockView) -> Fault {
     if let Some(file) = find::<FileError>(error) {
         return waits(file.to_string(), "put the IAM console's .csv there, readable for the agent");
     }
-    if find::<CredentialsError>(error).is_some() {
+    if let Some(credentials) = find::<CredentialsError>(error) {
+        if is_of_link(credentials) {
+            return link(clip(&format!("no credentials: {text}")), "", true);
+        }
         return waits(
             format!("no credentials: {text}"),
             "check what the AWS chain should find: environment, profile, role",
@@ -131,6 +134,12 @@ fn not_answered(error: &(dyn Error + 'static), clock: ClockView) -> Fault {
         Some(SdkError::ConstructionFailure(_)) => not_built(&text),
         _ => link(text, &find(error).map(tcp_remedy).unwrap_or_default(), never_sent),
     }
+}
+
+/// Whether credentials are missing because their source cannot be reached.
+fn is_of_link(error: &CredentialsError) -> bool {
+    let of_network = find::<Unrenewed>(error).is_some() || find::<NetError>(error).is_some();
+    of_network || matches!(error, CredentialsError::ProviderTimedOut(_))
 }
 
 /// What a person can look at where no TCP connection comes about.

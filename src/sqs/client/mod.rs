@@ -21,6 +21,7 @@ use self::reach::Reach;
 use crate::clock::{Anchor, Clock};
 use crate::config::queue_url::is_loopback_host;
 use crate::config::{CredentialsSource, QueueConfig};
+use crate::sqs::classify::wants_other_keys;
 use crate::sqs::connector::Http;
 use crate::sqs::connector::proxy::{ProxyError, ProxySettings};
 use crate::sqs::connector::watch::Attempt;
@@ -194,8 +195,11 @@ impl SqsSender {
         match request.send().await {
             Ok(output) => SendOutcome::Answer(answer::of(entries, &output)),
             Err(error) => {
-                let fault = fault::of(&error, fault::ClockView::of(&self.shared.clock));
-                if matches!(fault.class, FaultClass::WaitForConfiguration | FaultClass::OnceMore) {
+                let mut fault = fault::of(&error, fault::ClockView::of(&self.shared.clock));
+                if fault.code.as_deref().is_some_and(wants_other_keys) && self.shared.keys.has_others().await {
+                    // The source has renewed them meanwhile.
+                    fault.class = FaultClass::OnceMore;
+                } else if matches!(fault.class, FaultClass::WaitForConfiguration | FaultClass::OnceMore) {
                     // Refused credentials are never held on to, whatever their file's stamp or their end says.
                     self.shared.keys.forget();
                 }

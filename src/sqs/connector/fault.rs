@@ -29,7 +29,7 @@ impl NetError {
     }
 
     /// No answer came in time.
-    pub(super) fn no_answer(limit: Duration) -> NetError {
+    pub(in crate::sqs) fn no_answer(limit: Duration) -> NetError {
         let source = io::Error::new(io::ErrorKind::TimedOut, format!("nothing within {limit:?}"));
         NetError { never_sent: false, stage: "no answer", source: source.into() }
     }

@@ -52,7 +52,7 @@ use link::LinkChanges;
 use proxy::ProxySettings;
 use rustls::ClientConfig;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -77,6 +77,8 @@ struct Shared {
     idle_connections: usize,
     connectors: Mutex<Vec<(Timeouts, SharedHttpConnector)>>,
     changes: LinkChanges,
+    /// Calls that failed for the network.
+    failures: AtomicU64,
 }
 
 impl Shared {
@@ -102,7 +104,13 @@ impl Http {
         idle_connections: usize,
     ) -> Http {
         let (connectors, changes) = (Mutex::default(), LinkChanges::none());
-        Http(Arc::new(Shared { tls, proxy: Arc::new(proxy), proxy_tls, clock, idle_connections, connectors, changes }))
+        let (proxy, failures) = (Arc::new(proxy), AtomicU64::new(0));
+        Http(Arc::new(Shared { tls, proxy, proxy_tls, clock, idle_connections, connectors, changes, failures }))
+    }
+
+    /// Calls so far that failed for the network, whosever they were.
+    pub(super) fn failures(&self) -> u64 {
+        self.0.failures.load(Relaxed)
     }
 
     /// The gateway's addresses or routes have changed: no idle connection is used again, and one under way has to show that it lives.
@@ -231,8 +239,9 @@ impl HttpConnector for Connector {
         let leaves_by_ms = attempt.and_then(|attempt| attempt.leaves_by_ms);
         let pool = self.pools.current();
         let answer = pool.client.request(request.map(|body| TimedBody::new(body, leaves_by_ms)));
-        let (clock, read_timeout, changes) = (self.clock.clone(), self.read_timeout, self.pools.shared.changes.clone());
-        HttpConnectorFuture::new(async move {
+        let (clock, read_timeout, shared) = (self.clock.clone(), self.read_timeout, self.pools.shared.clone());
+        let changes = shared.changes.clone();
+        let call = async move {
             let answer = match (attempt, read_timeout) {
                 (Some(attempt), _) => {
                     let whole = attempt.supervise(read_whole(answer), &supervised, &changes).await;
@@ -250,6 +259,11 @@ impl HttpConnector for Connector {
             };
             learn_date(&clock, &answer);
             HttpResponse::try_from(answer).map_err(|error| ConnectorError::other(error.into(), None))
+        };
+        HttpConnectorFuture::new(async move {
+            call.await.inspect_err(|_| {
+                shared.failures.fetch_add(1, Relaxed);
+            })
         })
     }
 }

@@ -4,6 +4,8 @@
 //! Temporary credentials end at an absolute time, and the system's clock may be years behind it: they would never be
 //! renewed. So their life is counted from the best time known when they came ([`Clock::certificate_time_s`]); when they
 //! came over TLS, that is the `Date` of the very answer that brought them, which the connector has just learnt.
+//!
+//! A renewal that fails while the network does is no fault of the chain, which has worked before: [`Unrenewed`].
 
 use crate::clock::{Anchor, Clock};
 use crate::sqs::connector::Http;
@@ -40,12 +42,21 @@ impl TimeSource for AnchoredTime {
     }
 }
 
+/// Credentials that came before cannot be renewed, and the network is why.
+#[derive(Debug, thiserror::Error)]
+#[error("their source cannot be reached to renew them")]
+pub struct Unrenewed {
+    source: CredentialsError,
+}
+
 /// Keys from the chain, kept while they live; cheap to clone.
 #[derive(Clone)]
 pub struct ChainKeys(Arc<Inner>);
 
 struct Inner {
     source: Source,
+    /// What the chain asks the network by.
+    http: Option<Http>,
     clock: Clock,
     kept: Mutex<Option<Kept>>,
     forgotten: AtomicBool,
@@ -75,22 +86,30 @@ impl ChainKeys {
             .with_time_source(AnchoredTime(Anchor::now()))
             .with_sleep_impl(TokioSleep::new())
             .with_http_client(http.clone());
-        ChainKeys::from_source(Source::Chain(Box::new(config), region), clock)
+        ChainKeys::from_source(Source::Chain(Box::new(config), region), Some(http.clone()), clock)
     }
 
     #[cfg(test)]
-    pub(super) fn given(provider: impl ProvideCredentials + 'static, clock: &Clock) -> ChainKeys {
-        ChainKeys::from_source(Source::Given(SharedCredentialsProvider::new(provider)), clock)
+    pub(in crate::sqs) fn given(provider: impl ProvideCredentials + 'static, clock: &Clock) -> ChainKeys {
+        ChainKeys::from_source(Source::Given(SharedCredentialsProvider::new(provider)), None, clock)
     }
 
-    fn from_source(source: Source, clock: &Clock) -> ChainKeys {
+    fn from_source(source: Source, http: Option<Http>, clock: &Clock) -> ChainKeys {
         let forgotten = AtomicBool::new(false);
-        ChainKeys(Arc::new(Inner { source, clock: clock.clone(), kept: Mutex::default(), forgotten }))
+        ChainKeys(Arc::new(Inner { source, http, clock: clock.clone(), kept: Mutex::default(), forgotten }))
     }
 
     /// Makes the next attempt ask the chain.
     pub fn forget(&self) {
         self.0.forgotten.store(true, Relaxed);
+    }
+
+    /// Asks the chain; whether it gives other credentials than before. They are what the next attempt takes.
+    pub(super) async fn has_others(&self) -> bool {
+        let of = |keys: &Credentials| (keys.access_key_id().to_owned(), keys.session_token().map(str::to_owned));
+        let before = self.0.kept.lock().await.as_ref().map(|kept| of(&kept.credentials));
+        self.forget();
+        self.current().await.is_ok_and(|keys| before.is_some_and(|before| before != of(&keys)))
     }
 
     async fn current(&self) -> Result {
@@ -101,6 +120,8 @@ impl ChainKeys {
         if let Some(kept) = kept.as_ref().filter(|kept| !forgotten && now < kept.renew_at) {
             return Ok(kept.credentials.clone());
         }
+        let failures = || self.0.http.as_ref().map_or(0, Http::failures);
+        let before = failures();
         match self.load().await {
             Ok(fresh) => {
                 self.0.forgotten.store(false, Relaxed);
@@ -110,6 +131,9 @@ impl ChainKeys {
             }
             Err(error) => match kept.as_ref().filter(|kept| !forgotten && kept.end.is_none_or(|end| now < end)) {
                 Some(kept) => Ok(kept.credentials.clone()),
+                None if kept.is_some() && failures() > before => {
+                    Err(CredentialsError::provider_error(Unrenewed { source: error }))
+                }
                 None => Err(error),
             },
         }

@@ -13,7 +13,7 @@ mod csv;
 mod tests;
 
 pub(super) use chain::AnchoredTime;
-pub use chain::ChainKeys;
+pub use chain::{ChainKeys, Unrenewed};
 pub use csv::{AccessKey, CsvError, parse_csv};
 
 use crate::sync::locked;
@@ -195,6 +195,14 @@ impl Keys {
         match self {
             Keys::Csv(keys) => keys.forget(),
             Keys::Chain(keys) => keys.forget(),
+        }
+    }
+
+    /// Whether the source holds other keys than those that were just refused. Asks it.
+    pub(super) async fn has_others(&self) -> bool {
+        match self {
+            Keys::Csv(keys) => keys.changed(),
+            Keys::Chain(keys) => keys.has_others().await,
         }
     }
 

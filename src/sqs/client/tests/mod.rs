@@ -1,6 +1,7 @@
 //! The whole way through the SDK, against a server that plays a script.
 
 mod http;
+mod keys;
 mod table;
 mod tls;
 
