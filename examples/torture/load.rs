@@ -2,8 +2,8 @@
 //!
 //! Records come in bursts and alone, long ones among them; tickets are awaited or left outstanding; two lanes read, mark,
 //! send and settle out of order and in part, one of them late; the state is written now and then; small generations
-//! rotate, drained ones go, and at a low bound the oldest are evicted. What threads do in which order is the system's
-//! choice, so a run is recorded once and cut many times.
+//! rotate, drained ones go, and at a low bound the oldest are evicted, or those go that are settled out of turn. What
+//! threads do in which order is the system's choice, so a run is recorded once and cut many times.
 
 use crate::coming;
 use crate::faults;
@@ -61,6 +61,11 @@ impl Plan {
         Habits { ignore_dir_syncs: self.ignore_dir_syncs, sync_pause }
     }
 
+    /// Whether the first records of each lane stay unsettled, so that what goes at the bound in bytes goes out of turn.
+    fn is_held_up(&self) -> bool {
+        self.bounds.max_bytes < 1 << 30 && Random::seeded(self.seed ^ 3).chance(0.6)
+    }
+
     /// Which calls are refused: in every other run, spread over all of it.
     fn faults(&self) -> Vec<Fault> {
         let mut random = Random::seeded(self.seed ^ 2);
@@ -94,7 +99,7 @@ impl Plan {
     ) -> Result<(), String> {
         let (lanes, journal) = (session.lanes(), session.journal.clone());
         // At a bound, a lane that does not drain at all is what makes the oldest go.
-        let stuck = self.bounds.can_evict() && random.chance(0.7);
+        let stuck = self.bounds.can_evict() && random.chance(0.7) && !self.is_held_up();
         let [main, audit] = [0, 1].map(|lane| Drain {
             lane,
             random: Random::seeded(random.bits()),
@@ -103,6 +108,7 @@ impl Plan {
                 _ if stuck => u64::MAX,
                 _ => random.below(*next + 200),
             },
+            held_up: if self.is_held_up() { 1 + lane as u64 } else { 0 },
             witness,
         });
         let (done, moved) = (AtomicBool::new(false), [const { AtomicU64::new(0) }; 2]);
@@ -186,6 +192,8 @@ struct Drain<'a> {
     random: Random,
     /// Waits until so many records are durable.
     starts_at: u64,
+    /// So many of its first records are not settled.
+    held_up: u64,
     witness: &'a Witness,
 }
 
@@ -207,6 +215,8 @@ impl Drain<'_> {
                 self.witness.mark(Mark::Sent { lane: self.lane, seen: seen(&read) });
                 if self.random.chance(0.02) {
                     self.quarantine(lane, &read)?;
+                } else if self.held_up > 0 {
+                    self.held_up -= 1;
                 } else {
                     held.push(read.position);
                 }

@@ -37,7 +37,7 @@ use life::{End, Lives};
 use load::Plan;
 use marks::Recorded;
 use options::{Options, Sabotage};
-use power_cut::{Device, Disk};
+use power_cut::{Device, Disk, Event};
 use std::io::{Write, stderr, stdout};
 use std::path::Path;
 use std::process::ExitCode;
@@ -92,6 +92,8 @@ fn torture(options: &Options) -> Result<Tally, String> {
         };
         tally.runs += 1;
         recorded.marks.iter().for_each(|mark| tally.mark(mark));
+        let noted = |event: &Event| matches!(event, Event::Rename { to, .. } if to == "log/spent");
+        tally.out_of_turn += u64::from(recorded.trace.iter().any(noted));
         let cuts = first.max(run * CUTS_PER_RUN)..last.min((run + 1) * CUTS_PER_RUN);
         let bad = in_folder(&folder.path().join("lives"), |folder| {
             // The run itself needs its records back: only what comes after a cut takes payloads for records.

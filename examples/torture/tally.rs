@@ -19,6 +19,8 @@ pub(crate) struct Tally {
     pub(crate) records: u64,
     /// Lives that began with evictions in the books.
     pub(crate) at_bound: u64,
+    /// Runs in which generations went out of turn.
+    pub(crate) out_of_turn: u64,
     /// Lives that began without a half of the state file, or without both.
     pub(crate) states_lost: u64,
     /// Things that left the quarantine, by either way.
@@ -102,6 +104,7 @@ impl fmt::Display for Tally {
         write!(f, ", pages torn {}", lost.pages_torn)?;
         write!(f, ", lengths lost {}, changes of folders lost {}", lost.lengths_lost, lost.changes_lost)?;
         write!(f, "; {} records checked, {} lives after evictions", self.records, self.at_bound)?;
+        write!(f, ", {} runs with generations that went out of turn", self.out_of_turn)?;
         write!(f, ", {} after a loss of state, {} calls refused", self.states_lost, self.refused)?;
         write!(f, ", gap records:")?;
         self.gaps.iter().try_for_each(|(said, count)| write!(f, " {said} {count},"))?;

@@ -13,6 +13,7 @@ use crate::journal::generation::manifest::is_complete;
 use crate::journal::ledger::books::LaneLedger;
 use crate::journal::log::begun::take_begun;
 use crate::journal::log::listing::{Folder, list};
+use crate::journal::log::spent::Spent;
 use crate::journal::quarantine::{self, Quarantined};
 use crate::journal::recovery::format::check_readable;
 use crate::journal::stats::LaneStats;
@@ -33,6 +34,8 @@ pub struct View {
     books: Vec<LaneLedger>,
     /// First number and folder of each generation, ascending.
     folders: Vec<(Number, PathBuf)>,
+    /// What went out of turn.
+    spent: Spent,
     /// Nothing was ever written to the state file.
     blank: bool,
 }
@@ -88,8 +91,13 @@ impl View {
         let high = state.as_ref().map_or(Number(0), |state| state.high);
         let lanes = state.map(|state| state.lanes).unwrap_or_default();
         let books: Result<Vec<LaneLedger>, _> = lanes.into_iter().map(LaneState::into_book).collect();
-        let folders = folders(&path.join("log"))?;
-        Ok(View { path: path.to_owned(), origin, high, books: books.unwrap_or_default(), folders, blank })
+        let mut books = books.unwrap_or_default();
+        let log = path.join("log");
+        let folders = folders(&log)?;
+        // Behind the folders: what went meanwhile is in it.
+        let spent = Spent::read(&log).map_err(|source| JournalError::io(&log, source))?;
+        spent.settle_in(&mut books);
+        Ok(View { path: path.to_owned(), origin, high, books, folders, spent, blank })
     }
 
     /// Whether it is only just being made: no state was written yet, and no record.
@@ -215,8 +223,9 @@ impl View {
             }
             (records, expected) = (records + 1, expected.max(number.next()));
         }
-        // A closed one holds all up to the next one's first, the newest at least what is known to be durable.
-        let whole = next.unwrap_or(self.high.next());
+        // A closed one holds all up to the next one's first, but for what went in between; the newest at least what is known
+        // to be durable.
+        let whole = next.map_or(self.high.next(), |next| self.spent.end_of(first, next));
         if expected < whole {
             missing.push((expected, whole.before()));
         }

@@ -8,7 +8,8 @@
 //! 3. Numbers are dense and rise; `(epoch, number)` is never given twice, because the epoch is durable before the first
 //!    append of an open ([`recovery`]).
 //! 4. A record leaves only when every lane is past it, and the durable cursors say so before its generation goes
-//!    ([`log`], [`Journal::keep`]).
+//!    ([`log`], [`Journal::keep`]); at a bound also when every lane has an outcome for it, and a durable note says so
+//!    ([`log::spent`]).
 //! 5. Each position of a lane gets exactly one outcome ([`books`]).
 //! 6. It opens on whatever it finds. Two reasons excepted: another process holds it, or a newer tidegate wrote it.
 //!

@@ -314,7 +314,7 @@ impl Reader {
         let log = &self.lane.journal.0.log;
         let record = log.read(&mut self.reading, self.number)?;
         let Some(reading) = self.reading.current() else {
-            self.number = log.firsts().first().copied().unwrap_or(durable.next()).max(self.number.next());
+            self.number = log.next_first(self.number).unwrap_or(durable.next());
             return Ok(None);
         };
         if record.is_some() {

@@ -2,8 +2,8 @@
 //!
 //! Three bounds: bytes on disk, age of the oldest record that waits, and free space of the file system. At each of them the
 //! oldest records go, counted and announced, or nothing is acknowledged until there is room again. Bytes come back only
-//! as whole generations, so that is what bytes and free space evict: the oldest one, until the rest fits. Age evicts
-//! record by record.
+//! as whole generations, so that is what bytes and free space evict: the oldest one, until the rest fits. What is settled
+//! behind a record that waits goes before that ([`crate::journal::writer::give_back`]). Age evicts record by record.
 //!
 //! The active generation is never evicted; when it alone breaks the bound in bytes it is closed first. The floor does
 //! not go that far: on a disk that others have filled, giving up what came in a moment ago would not help, so the newest

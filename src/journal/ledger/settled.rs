@@ -41,6 +41,12 @@ impl Settled {
         self.runs.range(..=position).next_back().is_some_and(|(_, run)| position < run.end)
     }
 
+    /// The run that holds all of `start..end`.
+    pub(crate) fn run_of(&self, start: Position, end: Position) -> Option<(Position, Position, OutcomeCounts)> {
+        let (first, run) = self.runs.range(..=start).next_back()?;
+        (end <= run.end).then_some((*first, run.end, run.ended))
+    }
+
     /// First position, position behind the last one, and how they ended; ascending.
     pub(crate) fn runs(&self) -> impl Iterator<Item = (Position, Position, OutcomeCounts)> {
         self.runs.iter().map(|(start, run)| (*start, run.end, run.ended))

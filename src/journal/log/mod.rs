@@ -1,7 +1,7 @@
 //! The log: generations in a row, `log/gen-<first number>.<epoch>/`, of which the last one may be active.
 //!
-//! A closed generation holds exactly the numbers from its first to the next one's first; what it should hold and does not
-//! is damaged. It is read from its bytes, by an index: the active one by the writer's, which grows with each flush, a
+//! A closed generation holds exactly the numbers from its first to the next one's first, or to what went out of turn in
+//! between ([`spent`]); what it should hold and does not is damaged. It is read from its bytes, by an index: the active one by the writer's, which grows with each flush, a
 //! closed one by one that lives as long as a lane reads it, and no longer than the generation. Only the writer has a
 //! database open: another holder that let go of it last would have sled write into a file that others already read
 //! ([`crate::journal::generation::bytes`]). A folder without its manifest and without records was not complete when the
@@ -22,6 +22,7 @@ pub(crate) mod entry;
 pub(crate) mod left;
 pub(crate) mod listing;
 pub(crate) mod removal;
+pub(crate) mod spent;
 pub(crate) mod sums;
 
 use crate::journal::disk::refusal::is_believed;
@@ -34,6 +35,7 @@ use crate::journal::log::begun::take_begun;
 use crate::journal::log::entry::{Generation, Reading, Readings};
 use crate::journal::log::left::Left;
 use crate::journal::log::listing::{Folder, Listing, list};
+use crate::journal::log::spent::SpentFile;
 use crate::journal::log::sums::Sums;
 use crate::record::{Number, Record, pack};
 use crate::sync::locked;
@@ -57,6 +59,7 @@ pub(crate) struct Log {
     strays: Arc<AtomicU64>,
     sums: Sums,
     left: Left,
+    spent: SpentFile,
 }
 
 impl Log {
@@ -138,9 +141,13 @@ impl Log {
                 None => {}
             }
         }
+        let spent = SpentFile::open(&dir, row.keys().next().copied()).map_err(io)?;
+        for generation in row.values().filter(|generation| generation.is_closed()) {
+            generation.end.store(spent.end_of(generation).0, Release);
+        }
         let sums = Sums::default();
         row.values().for_each(|generation| sums.found(generation));
-        Ok(Log { dir, row: Mutex::new(row), strays: Arc::default(), sums, left })
+        Ok(Log { dir, row: Mutex::new(row), strays: Arc::default(), sums, left, spent })
     }
 
     /// Commits in this run that sled did not just append. None has been seen so far.
@@ -261,21 +268,26 @@ impl Log {
         Ok(active)
     }
 
-    /// The generation that holds `number`. `None`: before the first one. May scan for seconds; never called where intake
+    /// The first number of the next generation above `number`.
+    pub(crate) fn next_first(&self, number: Number) -> Option<Number> {
+        locked(&self.row).range(number.next()..).next().map(|(first, _)| *first)
+    }
+
+    /// The generation that holds `number`. `None`: none does, it went or was before the first one. May scan for seconds; never called where intake
     /// would wait for it.
     ///
     /// # Errors
     /// It cannot be scanned now. This reports it once, and not each read of a record in it.
     pub(crate) fn reading(&self, number: Number) -> Result<Option<Reading>, JournalError> {
         let generation = locked(&self.row).range(..=number).next_back().map(|(_, generation)| generation.clone());
-        let Some(generation) = generation else { return Ok(None) };
+        let Some(generation) = generation.filter(|generation| number < generation.end()) else { return Ok(None) };
         let reading = Reading::of(generation);
         reading.generation.closed()?;
         Ok(Some(reading))
     }
 
-    /// A record, read in a generation of `kept` where one of them holds it; `None` when it is missing or damaged, or before the
-    /// first generation, which [`Readings::current`] tells.
+    /// A record, read in a generation of `kept` where one of them holds it; `None` when it is missing or damaged, or in no
+    /// generation, which [`Readings::current`] tells.
     ///
     /// # Errors
     /// Its generation cannot be read now; the next call looks anew.
@@ -309,7 +321,7 @@ impl Log {
 
     /// Bytes on disk of all generations, or somewhat more: cheap, however many there are.
     pub(crate) fn disk_bytes_at_most(&self) -> u64 {
-        self.sums.at_most() + self.left.bytes()
+        self.sums.at_most() + self.left.bytes() + self.spent.bytes()
     }
 }
 
@@ -319,7 +331,8 @@ fn enter(row: &mut BTreeMap<Number, Arc<Generation>>, generation: Arc<Generation
     let first = generation.first;
     let replaced = row.insert(first, generation);
     for before in row.range(..first).next_back().map(|(_, before)| before).into_iter().chain(&replaced) {
-        before.end.store(first.0, Release);
+        // It may end before: where one went in between.
+        before.end.fetch_min(first.0, Release);
     }
     replaced
 }

@@ -132,7 +132,8 @@ impl Journal {
         let (tail, newest) = read_tail(&log, known, known.and(state_file.disk_high()).unwrap_or_default())?;
         report.missing = (high - tail.newest.last.max(tail.newest.first.before())).max(tail.missing);
         report.in_doubt = tail.in_doubt;
-        let last = tail.newest.last.max(high);
+        let spent = log.spent();
+        let last = tail.newest.last.max(high).max(spent.high());
 
         let machine = Machine::look(&options.machine, &options.path);
         let mut owner = Owner::known(state, machine, &tail, &log, clock, &mut report)?;
@@ -141,6 +142,7 @@ impl Journal {
         if report.marks_may_be_missing() {
             lanes::recover(&log, &tail.lanes, &mut owner.books)?;
         }
+        spent.settle_in(&mut owner.books);
         if log.firsts().is_empty() {
             // Nothing is missing that no lane waits for: the last generation may go with the last record.
             let waiting = owner.books.iter().filter(|book| book.waiting() > 0).map(|book| book.read_from).min();
@@ -174,6 +176,14 @@ impl Journal {
             }),
             None => sure,
         };
+        let active = active.filter(|_| {
+            // The newest ones are lost: it ends before what went out of turn behind it, and is not gone on in.
+            let ends = spent.is_behind(tail.newest.first);
+            if ends {
+                journal.0.log.end(last.next());
+            }
+            !ends
+        });
         let tail = Tail { next: last.next(), active, bytes: tail.bytes };
         Ok(Opened { journal, report, tail, newest, open_acks })
     }

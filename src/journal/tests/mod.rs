@@ -22,6 +22,9 @@ mod room;
 mod samples;
 mod slots;
 mod small;
+mod spent;
+#[cfg(target_pointer_width = "64")]
+mod spent_cut;
 mod unsynced;
 
 use super::*;

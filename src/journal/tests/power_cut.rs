@@ -24,10 +24,10 @@ use std::time::Duration;
 /// There is one recording at a time in a process.
 static RECORDS: Mutex<()> = Mutex::new(());
 
-const FROM_HERE: u64 = 1;
+pub(crate) const FROM_HERE: u64 = 1;
 
 /// Every image that a cut can leave in which nothing survived that no sync had made certain, from the mark on.
-fn worst_cuts(trace: &Trace) -> impl Iterator<Item = Image> {
+pub(crate) fn worst_cuts(trace: &Trace) -> impl Iterator<Item = Image> {
     let mark = trace.iter().position(|event| *event == Event::Mark(FROM_HERE)).expect("it was set");
     (mark..=trace.len()).map(|events| {
         let disk = Disk::new(Device::Volatile).after(&trace[..events]).expect("a whole trace");
@@ -43,7 +43,7 @@ fn start_on(image: &Image, check: impl FnOnce(&Rig)) {
     rig.end(true);
 }
 
-fn recorded(work: impl FnOnce(&Path, &Recording)) -> Trace {
+pub(crate) fn recorded(work: impl FnOnce(&Path, &Recording)) -> Trace {
     recorded_with(Habits::default(), work)
 }
 

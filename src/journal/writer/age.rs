@@ -82,8 +82,10 @@ impl Oldest {
                 break;
             }
             let Some(record) = self.read(shared, number)? else {
-                let above = self.reading.current().map(|reading| shared.next_above(reading, number)).transpose()?;
-                number = above.unwrap_or(number.next());
+                number = match self.reading.current() {
+                    Some(reading) => shared.next_above(reading, number)?,
+                    None => shared.log.next_first(number).unwrap_or(durable.next()),
+                };
                 continue;
             };
             if !found && is_settled(shared, &record) {

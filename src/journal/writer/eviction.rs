@@ -51,6 +51,9 @@ impl<T: Ticket> Writer<T> {
                     self.journal.0.log.remove_again();
                     closely = true;
                 }
+                // Before anything is given up or refused.
+                Retention::EvictOldest(_) | Retention::Rotate | Retention::Stop(Bound::MaxBytes | Bound::MinFree)
+                    if self.give_back_settled()? => {}
                 Retention::Stop(bound) => {
                     let before = self.journal.0.log.disk_bytes();
                     self.deleted = self.can_delete();
@@ -144,12 +147,13 @@ impl<T: Ticket> Writer<T> {
         }
     }
 
-    /// Whether all lanes are past a generation that is still there.
+    /// Whether there is a generation that all lanes are past, or have settled.
     fn can_delete(&self) -> bool {
         let firsts = self.journal.0.log.firsts();
         let books = locked(&self.journal.0.books);
         let past = |end: Number| books.iter().all(|book| book.waiting() == 0 || book.read_from >= end);
-        past(self.next) && self.active_bytes > 0 || firsts.get(1).is_some_and(|next| past(*next))
+        let is_drained = past(self.next) && self.active_bytes > 0 || firsts.get(1).is_some_and(|next| past(*next));
+        is_drained || !self.journal.0.log.settled_in(&books).is_empty()
     }
 
     /// Lets everything go that all lanes are past, the active generation too: at the bound, even the one generation that
@@ -210,6 +214,7 @@ impl<T: Ticket> Writer<T> {
         let needed = locked(&shared.books).iter().map(|book| book.read_from).min().unwrap_or(end);
         let Some(mut reading) = shared.log.reading(first)? else { return Ok(given) };
         let mut next = first.max(needed);
+        let end = end.min(reading.generation.end());
         while next < end {
             let number = next;
             let Some(record) = reading.read(number)? else {

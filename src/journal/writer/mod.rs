@@ -11,6 +11,7 @@ pub(crate) mod age;
 pub(crate) mod anew;
 pub(crate) mod eviction;
 pub(crate) mod free;
+pub(crate) mod give_back;
 pub(crate) mod hand;
 pub(crate) mod heads;
 pub(crate) mod idle;

@@ -257,6 +257,28 @@ impl LaneLedger {
         ranges.iter().map(|(from, to)| to.next() - *from).sum()
     }
 
+    /// The settled positions that hold all of `from..end`, with how they ended; `None`: one of these has no outcome. How those
+    /// below the cursor ended is not known one by one: they count as accepted.
+    pub(crate) fn settled_run(&self, from: Position, end: Position) -> Option<(Position, Position, OutcomeCounts)> {
+        if end > self.cursor {
+            return self.settled.run_of(from, end);
+        }
+        Some((from, end, OutcomeCounts { accepted: end - from, ..OutcomeCounts::default() }))
+    }
+
+    /// Settles what is not settled of `from..end`, which ended like this; so much was appended, if that is not known.
+    pub(crate) fn take_settled(&mut self, from: Position, end: Position, ended: OutcomeCounts) {
+        self.next = self.next.max(end);
+        let mut left = ended;
+        for (from, to) in self.unsettled(from, end) {
+            let how = left.some(to.next() - from);
+            left = left.without(how).unwrap_or_default();
+            self.settled.add_run(from, to.next(), how);
+            self.ledger = self.ledger.with(how);
+        }
+        self.advance();
+    }
+
     fn advance(&mut self) {
         self.cursor = self.settled.pass(self.cursor);
         if let Some(number) = self.seen.pass(self.cursor) {
