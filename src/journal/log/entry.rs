@@ -6,7 +6,7 @@
 //!
 //! A reader that goes back keeps the generations that it read in last ([`Readings`]): a batch in strict order takes its
 //! records from as many of them as it has records, and an index that was dropped each time was made from all of the file
-//! each time. What an index takes was measured: 32 bytes a frame, so 16 KB for a generation of a flood (eight records to a
+//! each time. What an index takes is computed: 32 bytes a frame, so 16 KB for a generation of a flood (eight records to a
 //! frame), 110 KB for one of slow traffic (a frame for each record). [`KEPT_BYTES`] hold some fifty of the one kind, or all
 //! that a window of 16,384 records spans of the other; [`KEPT_MOST`] bounds the open files.
 
