@@ -45,6 +45,7 @@ impl Act {
             self,
             Act::Endpoint { .. }
                 | Act::Park { .. }
+                | Act::Filter { .. }
                 | Act::KillInDoubt { .. }
                 | Act::LoseAnswers { .. }
                 | Act::CutUplink
@@ -118,6 +119,12 @@ impl World {
                 self.stub.faults().push(fault, testkit::fake_sqs::When::Always);
                 self.later(*broken, Undo::Mend);
                 self.fired("refuse", before).await
+            }
+            Act::Filter { text, fault, shut } => {
+                let before = self.stub.faults().fired_of(fault.name());
+                self.stub.faults().push(fault.clone(), testkit::fake_sqs::When::Holds(text));
+                self.later(*shut, Undo::Mend);
+                self.fired(fault.name(), before).await
             }
             Act::CutBroker
             | Act::FreezeBroker { .. }

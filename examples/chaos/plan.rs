@@ -54,6 +54,8 @@ pub(crate) enum Act {
     Endpoint { fault: Fault, calls: u32 },
     /// The endpoint refuses every call with this code until a person has mended it.
     Park { code: &'static str, status: u16, broken: Duration },
+    /// Something on the way refuses so what holds this text, for a while.
+    Filter { text: &'static str, fault: Fault, shut: Duration },
     /// The disk is full for a while.
     FillDisk { full: Duration },
     /// Every sync takes so much longer for a while.
@@ -88,6 +90,12 @@ fn index(random: &mut Random) -> usize {
 
 fn park(random: &mut Random, code: &'static str, status: u16) -> Act {
     Act::Park { code, status, broken: between(random, 200, 1200) }
+}
+
+/// Two digits: some message in four has them in an id.
+fn filter(random: &mut Random, fault: Fault) -> Act {
+    let text = ["7e", "a3", "0c", "d9"][random.below(4) as usize];
+    Act::Filter { text, fault, shut: between(random, 300, 3000) }
 }
 
 const MINUTES: u64 = 60;
@@ -144,6 +152,9 @@ pub(crate) const CLASSES: &[Class] = &[
     class("slow answer", |r| { let slow = between(r, 50, 800); some(r, Fault::Slow(slow)) }),
     class("entry refused for now", |r| { let index = index(r); some(r, Fault::FailEntry { index, code: "InternalError", sender_fault: false }) }),
     class("entry throttled", |r| { let index = index(r); some(r, Fault::FailEntry { index, code: "RequestThrottled", sender_fault: true }) }),
+    class("payloads filtered with a page", |r| filter(r, Fault::Html { status: 403 })),
+    class("payloads filtered by a cut", |r| filter(r, Fault::DropRequest)),
+    class("payloads filtered for size", |r| filter(r, Fault::Html { status: 413 })),
     class("credentials expired", |r| park(r, "ExpiredToken", 403)),
     class("permission taken away", |r| park(r, "AccessDenied", 403)),
     class("queue deleted", |r| park(r, "AWS.SimpleQueueService.NonExistentQueue", 400)),
