@@ -75,6 +75,16 @@ if ! command -v chromedriver >/dev/null; then
     install_package chromium-driver
 fi
 
+# A real HTTP proxy on the way to the queue; its program alone, so that no service starts.
+if [ ! -x .peers/tinyproxy/usr/bin/tinyproxy ]; then
+    echo "peers: unpacking tinyproxy in .peers/tinyproxy"
+    sources=
+    if ! unpack .peers/tinyproxy tinyproxy-bin; then
+        echo "peers: the package tinyproxy-bin could not be downloaded" >&2
+        exit 1
+    fi
+fi
+
 have="$("$venv/bin/python" -c '
 from importlib.metadata import version
 print(version("ministack"), version("hypercorn"), version("prometheus-client"))' 2>/dev/null || true)"

@@ -31,6 +31,7 @@ mod kills;
 mod middle_box;
 mod moved_address;
 mod profiles;
+mod proxy;
 mod queue_outage;
 mod quick_start;
 mod recorded_once;

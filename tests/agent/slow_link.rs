@@ -25,7 +25,7 @@ const FLAPPING: Shape = Shape { bit_s: 256_000, rtt_ms: 100, loss_percent: 0 };
 const PAYLOAD: usize = 6 * 1024;
 
 /// Speaks TLS on `listener`, and joins what comes to the stub.
-async fn speak_tls(listener: TcpListener, tls: TlsAcceptor, stub: SocketAddr) {
+pub(crate) async fn speak_tls(listener: TcpListener, tls: TlsAcceptor, stub: SocketAddr) {
     while let Ok((stream, _)) = listener.accept().await {
         let tls = tls.clone();
         tokio::spawn(async move {

@@ -25,6 +25,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 /// Characters kept of a text that came from outside.
 const TEXT_CHARS: usize = 300;
 
+/// What a person can do about a proxy that opens no tunnel. Some refuse a wrong password so, too: tinyproxy says 401 where HTTP has 407.
+const TUNNEL: &str = "if it stays so, permit CONNECT to the queue's host and port in the proxy's settings, and check the user name and \
+                      password in HTTPS_PROXY";
+
 /// What the clock says about itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClockView {
@@ -125,6 +129,9 @@ fn not_answered(error: &(dyn Error + 'static), clock: ClockView) -> Fault {
     }
     if let Some(ProxyRefusal::Password) = find(error) {
         return waits(text, "set the proxy's user name and password: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT");
+    }
+    if let Some(ProxyRefusal::Tunnel) = find(error) {
+        return link(text, TUNNEL, never_sent);
     }
     if let Some(tls) = find::<rustls::Error>(error) {
         let (class, remedy) = tls_meaning(tls, clock);

@@ -183,10 +183,14 @@ impl Service<Uri> for ViaProxy {
         }
         let connecting = tunnel.call(with_port(dst));
         Box::pin(async move {
-            // The tunnel's error type is not exported: its text is all there is to tell this case by.
-            connecting.await.map_err(|error| match error.to_string().contains("authorization required") {
-                true => ProxyRefusal::Password.into(),
-                false => error.into(),
+            // The tunnel's error type is not exported: its text is all there is to tell these cases by.
+            connecting.await.map_err(|error| {
+                let text = error.to_string();
+                match text {
+                    text if text.contains("authorization required") => ProxyRefusal::Password.into(),
+                    text if text.ends_with("unsuccessful") => ProxyRefusal::Tunnel.into(),
+                    _ => BoxError::from(error),
+                }
             })
         })
     }

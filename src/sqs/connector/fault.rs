@@ -53,6 +53,9 @@ pub enum ProxyRefusal {
     /// It wants a user name and a password, or others than those given.
     #[error("the proxy wants a user name and password")]
     Password,
+    /// It does not permit the way, or cannot go it itself; its status is not handed on.
+    #[error("the proxy does not open a tunnel")]
+    Tunnel,
 }
 
 /// The answer's body broke off, or has no end.
