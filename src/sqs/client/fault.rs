@@ -63,9 +63,9 @@ pub(super) fn of(error: &SdkError<SendMessageBatchError, HttpResponse>, clock: C
     Fault { retry_after, ..fault }
 }
 
-/// Whether the link was too slow, or stood still.
+/// Whether the link was too slow, or stood still: less at once may get through.
 fn is_stalled(error: &(dyn Error + 'static)) -> bool {
-    matches!(find(error), Some(Ended::Stalled { .. } | Ended::TooSlow))
+    matches!(find(error), Some(Ended::Stalled { .. } | Ended::TooSlow | Ended::LinkReturned))
 }
 
 /// No answer within `limit`.

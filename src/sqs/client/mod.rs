@@ -93,6 +93,7 @@ pub struct SqsSender {
     shared: Arc<Shared>,
     queue_url: String,
     attempt_timeout: Duration,
+    link_probe: bool,
 }
 
 /// What queues of one endpoint and one source of credentials have in common: connections, and the skew of the clock.
@@ -151,7 +152,8 @@ impl SqsSender {
     }
 
     fn on(shared: Arc<Shared>, queue: &QueueConfig) -> SqsSender {
-        SqsSender { shared, queue_url: queue.url.text.clone(), attempt_timeout: queue.attempt_timeout }
+        let (attempt_timeout, link_probe) = (queue.attempt_timeout, queue.link_probe);
+        SqsSender { shared, queue_url: queue.url.text.clone(), attempt_timeout, link_probe }
     }
 
     /// Makes the next attempt read the credentials again, wherever they come from.
@@ -213,6 +215,7 @@ impl SqsSender {
         let deadlines = || entries.iter().filter_map(|entry| entry.deadline);
         Attempt {
             patience: self.attempt_timeout,
+            looks: self.link_probe,
             limit: attempt_limit(self.attempt_timeout, entries.iter().map(Entry::size).sum()),
             leaves_by_ms: deadlines().map(|deadline| deadline.leaves_by_ms).min(),
             arrives_by_ms: deadlines().map(|deadline| deadline.arrives_by_ms).min(),

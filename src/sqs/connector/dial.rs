@@ -4,6 +4,7 @@ use crate::clock::suspended_ms;
 use crate::sqs::connector::fault::ProxyRefusal;
 use crate::sqs::connector::link::LinkChanges;
 use crate::sqs::connector::proxy::ProxySettings;
+use crate::sqs::connector::returned;
 use crate::sqs::connector::tcp::Tcp;
 use crate::sqs::connector::watch::Ended;
 use crate::sync::locked;
@@ -97,13 +98,16 @@ impl Service<Uri> for Dial {
         let (peer, tcp) = (via.named(&dst), via.tcp.clone());
         let connecting = HttpsConnector::from((via, self.tls.config.clone())).call(dst);
         let (limit, ends) = (self.limit.map(|limit| limit * WITH_TLS), self.tls.ends.clone());
-        let (of_change, made) = (self.changes.clone(), tcp.clone());
+        let (of_change, made, stands_still) = (self.changes.clone(), tcp.clone(), tcp.clone());
         Box::pin(async move {
             let failed = |kind, text: String| Err(io::Error::new(kind, text).into());
             let connected = tokio::select! {
                 connected = connecting => connected,
                 () = of_change.break_of(move || made.made()) => {
                     failed(io::ErrorKind::ConnectionAborted, Ended::LinkChanged.to_string())
+                }
+                () = returned::without(|| stands_still.made()) => {
+                    failed(io::ErrorKind::ConnectionAborted, Ended::LinkReturned.to_string())
                 }
                 () = elapsed(limit) => {
                     let text = format!("no connection within {:?}, TLS included", limit.unwrap_or_default());
@@ -226,6 +230,7 @@ struct Controlled {
     socket: Mutex<Option<OwnedFd>>,
     /// The gateway's side of it.
     local: Option<SocketAddr>,
+    peer: Option<SocketAddr>,
     made: Instant,
     abandoned: AtomicBool,
     /// The task that the connection lives in.
@@ -239,10 +244,16 @@ impl WireControl {
         WireControl(Arc::new(Controlled {
             socket: Mutex::new(tcp.as_fd().try_clone_to_owned().ok()),
             local: tcp.local_addr().ok(),
+            peer: tcp.peer_addr().ok(),
             made: Instant::now(),
             abandoned: AtomicBool::new(false),
             task: AtomicWaker::new(),
         }))
+    }
+
+    /// The server, or the proxy on the way to it.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.0.peer
     }
 
     /// Whether it was there before `start`.

@@ -22,6 +22,7 @@ mod dial;
 pub mod fault;
 mod link;
 pub mod proxy;
+mod returned;
 pub mod tcp;
 pub(super) mod watch;
 

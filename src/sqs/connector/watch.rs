@@ -14,6 +14,7 @@ use crate::clock::boottime_ms;
 use crate::sqs::connector::dial::WireControl;
 use crate::sqs::connector::fault::NetError;
 use crate::sqs::connector::link::LinkChanges;
+use crate::sqs::connector::returned;
 use http::Extensions;
 use hyper_util::client::legacy::connect::CaptureConnection;
 use std::future::Future;
@@ -36,6 +37,8 @@ pub(in crate::sqs) struct Attempt {
     pub(in crate::sqs) patience: Duration,
     /// Its whole time where the kernel does not tell of progress.
     pub(in crate::sqs) limit: Duration,
+    /// Whether it may make connections beside its own, to look whether the link is back.
+    pub(in crate::sqs) looks: bool,
     /// The time since boot, in ms, after which it must not leave.
     pub(in crate::sqs) leaves_by_ms: Option<u64>,
     /// The time since boot, in ms, by which all of it must have arrived.
@@ -57,6 +60,7 @@ impl Attempt {
             biased;
             answer = answer => return Ok(answer),
             () = changes.break_of(|| control_of(connection)) => Ended::LinkChanged,
+            () = returned::without(|| control_of(connection)), if self.looks => Ended::LinkReturned,
             ended = self.watch(connection) => ended,
         };
         if let Some(control) = control_of(connection) {
@@ -120,6 +124,9 @@ pub(in crate::sqs) enum Ended {
     /// The gateway's addresses or routes have changed, and the connection has not outlived it.
     #[error("the gateway's address or route has changed, and the connection with it")]
     LinkChanged,
+    /// The link was away and is back, and the connection still stands still.
+    #[error("the link was away and is back, and the connection has not outlived it")]
+    LinkReturned,
 }
 
 /// The progress of one attempt. Pure.
@@ -208,7 +215,7 @@ mod tests {
 
     fn attempt() -> Attempt {
         let patience = Duration::from_secs(20);
-        Attempt { patience, limit: Duration::from_secs(52), leaves_by_ms: None, arrives_by_ms: None }
+        Attempt { patience, limit: Duration::from_secs(52), looks: true, leaves_by_ms: None, arrives_by_ms: None }
     }
 
     /// Carries `bytes` at `rate` bytes per second in whole segments; gives what ended it, and when.

@@ -29,6 +29,9 @@ use tower_service::Service;
 
 /// Between two addresses of a name.
 const STAGGER: Duration = Duration::from_millis(250);
+/// When all have gone, one of those that keep silent goes again after this long: TCP's own tries of a connection are further and further
+/// apart, and a link that comes back would wait for them.
+const AGAIN: Duration = Duration::from_millis(1500);
 /// A silent peer is noticed: first probe after this long without traffic, the next ones every [`PROBE_EVERY`].
 const PROBE_AFTER: Duration = Duration::from_secs(30);
 const PROBE_EVERY: Duration = Duration::from_secs(10);
@@ -158,7 +161,9 @@ async fn first_of<T, F: Future<Output = io::Result<T>>>(
     let mut waiting: VecDeque<SocketAddr> = VecDeque::new();
     loop {
         while let Some(address) = schedule.due(Instant::now()) {
-            waiting.push_back(address);
+            if !waiting.contains(&address) {
+                waiting.push_back(address);
+            }
             let connecting = connect(address);
             under_way.push(async move { (address, connecting.await) });
         }
@@ -168,7 +173,7 @@ async fn first_of<T, F: Future<Output = io::Result<T>>>(
                 Some((address, Err(error))) => {
                     waiting.retain(|other| *other != address);
                     failed.push((address, error));
-                    schedule.failed(Instant::now());
+                    schedule.failed(address, Instant::now());
                 }
                 None => break,
             },
@@ -199,34 +204,44 @@ async fn sleep_until(until: Option<Instant>) {
 #[derive(Debug)]
 struct Schedule {
     left: VecDeque<SocketAddr>,
+    /// Those that went and have not failed; to go again where there is a limit.
+    gone: VecDeque<SocketAddr>,
     next: Instant,
     stagger: Duration,
+    goes_again: bool,
 }
 
 impl Schedule {
     /// All within `limit`, however many there are.
     fn new(addresses: Vec<SocketAddr>, limit: Option<Duration>, now: Instant) -> Schedule {
         let turn = limit.map_or(STAGGER, |limit| limit / (addresses.len() as u32 + 1));
-        Schedule { left: in_turn(addresses).into(), next: now, stagger: STAGGER.min(turn) }
+        let (left, gone) = (in_turn(addresses).into(), VecDeque::new());
+        Schedule { left, gone, next: now, stagger: STAGGER.min(turn), goes_again: limit.is_some() }
     }
 
     /// The address that goes now.
     fn due(&mut self, now: Instant) -> Option<SocketAddr> {
-        if now < self.next {
+        if self.next_at().is_none_or(|at| now < at) {
             return None;
         }
-        self.next = now + self.stagger;
-        self.left.pop_front()
+        let address = self.left.pop_front().or_else(|| self.gone.pop_front())?;
+        self.gone.push_back(address);
+        self.next = now + if self.left.is_empty() { AGAIN } else { self.stagger };
+        Some(address)
     }
 
-    /// One has failed: the next one goes at once.
-    fn failed(&mut self, now: Instant) {
-        self.next = self.next.min(now);
+    /// It does not go again, and the next one that has not gone goes at once.
+    fn failed(&mut self, address: SocketAddr, now: Instant) {
+        self.gone.retain(|other| *other != address);
+        if !self.left.is_empty() {
+            self.next = self.next.min(now);
+        }
     }
 
-    /// When the next one goes; none left: never.
+    /// When the next one goes; `None`: never.
     fn next_at(&self) -> Option<Instant> {
-        (!self.left.is_empty()).then_some(self.next)
+        let any = !self.left.is_empty() || self.goes_again && !self.gone.is_empty();
+        any.then_some(self.next)
     }
 }
 

@@ -115,30 +115,36 @@ proptest! {
         prop_assert!(turns[..2 * pairs].chunks(2).all(|pair| pair[0].is_ipv6() != pair[1].is_ipv6()));
     }
 
-    /// Whatever fails when: each address goes once, none before its turn but after a failure, all of them within the limit.
+    /// Whatever fails when: each address goes, none before its turn but after a failure, all of them within the limit; and again, while
+    /// it keeps silent, no more often than [`AGAIN`].
     #[test]
-    fn each_address_goes_once_and_within_the_limit(
+    fn each_address_goes_within_the_limit_and_again_while_it_is_silent(
         count in 1usize..12,
         limit_ms in 50u64..60_000,
         fails in prop::collection::vec(any::<bool>(), 12),
     ) {
         let (start, limit) = (Instant::now(), Duration::from_millis(limit_ms));
         let mut schedule = Schedule::new((0..count).map(|n| address(false, n)).collect(), Some(limit), start);
-        let (mut now, mut gone) = (start, Vec::new());
-        loop {
-            while let Some(address) = schedule.due(now) {
-                gone.push((address, now));
+        let mut first = Vec::new();
+        let mut now = start;
+        while first.len() < count {
+            now = now.max(schedule.next_at().expect("one is left"));
+            let address = schedule.due(now).expect("it is due");
+            if fails[first.len()] {
+                schedule.failed(address, now);
             }
-            if fails[gone.len().min(fails.len()) - 1] {
-                schedule.failed(now);
-            }
-            match schedule.next_at() {
-                Some(at) => now = now.max(at),
-                None => break,
-            }
+            first.push(address);
         }
-        prop_assert_eq!(gone.len(), count);
+        prop_assert_eq!(first.iter().collect::<std::collections::HashSet<_>>().len(), count);
         prop_assert!(now < start + limit, "{:?}", now - start);
         prop_assert!(now <= start + STAGGER * count as u32);
+        let silent: Vec<SocketAddr> = first.iter().zip(fails).filter(|(_, fails)| !fails).map(|(one, _)| *one).collect();
+        for expected in silent.iter().cycle().take(2 * silent.len()) {
+            let at = schedule.next_at().expect("a silent one goes again");
+            prop_assert_eq!(at, now + AGAIN);
+            now = at;
+            prop_assert_eq!(schedule.due(now), Some(*expected));
+        }
+        prop_assert!(!silent.is_empty() || schedule.next_at().is_none());
     }
 }
