@@ -8,16 +8,18 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
 use std::sync::Mutex;
 
-/// A source that gives the keys of this name, or fails.
+/// The keys of this name, or an error.
+type Given<T> = Result<T, fn() -> CredentialsError>;
+
 #[derive(Clone, Debug)]
-struct Source(Arc<Mutex<Result<String, fn() -> CredentialsError>>>);
+struct Source(Arc<Mutex<Given<String>>>);
 
 impl Source {
     fn new(key: &str) -> Source {
         Source(Arc::new(Mutex::new(Ok(key.into()))))
     }
 
-    fn set(&self, given: Result<&str, fn() -> CredentialsError>) {
+    fn set(&self, given: Given<&str>) {
         *locked(&self.0) = given.map(str::to_owned);
     }
 }
