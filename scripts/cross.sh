@@ -3,6 +3,7 @@
 #
 #     scripts/cross.sh [--profile PROFILE] [TARGET...]
 #     scripts/cross.sh --tests armv7-unknown-linux-musleabihf     runs the unit tests on 32 bits, under emulation, instead
+#     scripts/cross.sh --drivers armv7-unknown-linux-musleabihf   builds the budgets' bench and the demo, for scripts/arm-machine.sh
 #
 # Targets (default: the first two):
 #     aarch64-unknown-linux-gnu.2.28        64-bit ARM, glibc 2.28 or later
@@ -26,6 +27,7 @@ ziglang=0.15.2
 zigbuild=0.23.4
 profile=release
 tests=
+drivers=
 targets=
 while [ $# -gt 0 ]; do
     case $1 in
@@ -34,6 +36,7 @@ while [ $# -gt 0 ]; do
             shift
             ;;
         --tests) tests=yes profile=dev ;;
+        --drivers) drivers=yes ;;
         aarch64-unknown-linux-gnu.2.28 | armv7-unknown-linux-gnueabihf.2.28 | aarch64-unknown-linux-musl | \
             armv7-unknown-linux-musleabihf | x86_64-unknown-linux-musl) targets="$targets $1" ;;
         *)
@@ -44,8 +47,8 @@ while [ $# -gt 0 ]; do
     shift
 done
 targets=${targets:-aarch64-unknown-linux-gnu.2.28 armv7-unknown-linux-gnueabihf.2.28}
-if [ -n "$tests" ] && [ "$targets" != " armv7-unknown-linux-musleabihf" ]; then
-    echo "cross: the unit tests run on armv7-unknown-linux-musleabihf alone" >&2
+if [ -n "$tests$drivers" ] && [ "$targets" != " armv7-unknown-linux-musleabihf" ]; then
+    echo "cross: --tests and --drivers are for armv7-unknown-linux-musleabihf alone" >&2
     exit 2
 fi
 
@@ -144,7 +147,7 @@ standard_library() {
     cp "$work/target/$1/release/deps"/*.rlib "$library"
     rm -rf "$library"/libempty-*.rlib "$work"
     # cargo does not see that what it built is for another library.
-    rm -rf "target/$1"
+    rm -rf "target/$1" target/drivers
     touch "$made"
 }
 
@@ -161,6 +164,10 @@ for target in $targets; do
         # Emulated, a test cannot start its own program again.
         set -- test --lib "$@" -- --skip network_watch::tests::a_new_address_is_told \
             --skip the_chain_finds_keys_in_environment_and_container
+    elif [ -n "$drivers" ]; then
+        # For their speed under emulation, and in a folder of their own: they come with a rigged agent, which must not ship.
+        set -- zigbuild --bench budgets --example demo --target-dir target/drivers "$@" --config 'profile.release.opt-level=2' \
+            --config 'profile.release.lto="off"' --config 'profile.release.codegen-units=16'
     else
         set -- zigbuild --bin tidegate "$@"
     fi
@@ -168,7 +175,14 @@ for target in $targets; do
     PATH=$arm/venv/bin:$PATH:/usr/sbin RUSTC=$tc/bin/rustc CARGO_TARGET_ARMV7_UNKNOWN_LINUX_MUSLEABIHF_RUNNER=qemu-arm-static \
         RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$PWD=/tidegate $(case $target in *musl*) echo -Clink-self-contained=no ;; esac)" \
         cargo-zigbuild "$@"
-    if [ -n "$tests" ]; then continue; fi
+    if [ -n "$drivers" ]; then
+        built=target/drivers/$plain/$profile
+        # The newest of them: cargo keeps the older ones.
+        cp "$(ls -t "$built"/deps/budgets-* | grep -v '\.d$' | head -n 1)" target/drivers/budgets
+        cp "$built/examples/demo" target/drivers/demo
+        echo "cross: target/drivers/budgets and target/drivers/demo"
+    fi
+    if [ -n "$tests$drivers" ]; then continue; fi
     binary=target/$plain/$profile/tidegate
     case $target in
         *.2.28)
