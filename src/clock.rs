@@ -6,7 +6,7 @@
 //!
 //! - It is *wrong* before the latest time known to have passed. That floor is the build time of the binary or the last
 //!   good time learnt from the service over verified TLS, carried on by the monotonic clock.
-//! - It is *unconfirmed* while nobody keeps it: a file from before the last power cut may have set it, hours ago.
+//! - It is *unconfirmed* while no time service is known to keep it: a file from before the last power cut may have set it, hours ago.
 //! - It is *confirmed* once the kernel says that it is synchronised, or the service's own time, heard over verified TLS, agrees
 //!   with it: the time services of some gateways never tell the kernel. That holds until the wall clock is stepped. So an
 //!   outage that keeps the time servers away, too, costs nothing: a clock that only drifts does not leave the
@@ -38,7 +38,7 @@ pub enum Trust {
     /// It is before a time that has surely passed.
     #[default]
     Wrong,
-    /// It can be right, and nobody says so.
+    /// It can be right, and neither kernel nor service says so.
     Unconfirmed,
     /// The kernel calls it synchronised, or the service's time agrees with it; or either did, and it was not stepped since.
     Confirmed,

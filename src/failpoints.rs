@@ -11,7 +11,7 @@
 //! - `TIDEGATE_RIG_CLOCK=FILE` names a file of three to five numbers, read at every look at the clock: milliseconds added
 //!   to the wall clock, milliseconds added to the time since boot (which never becomes less than 0), the number of the
 //!   boot (0: the real one), the milliseconds that each commit's sync takes longer (none: 0), as on a card that stalls, and
-//!   what the kernel says of the wall clock (1: nobody keeps it; 0 or none: it is synchronised).
+//!   what the kernel says of the wall clock (1: no time service keeps it; 0 or none: it is synchronised).
 //! - `TIDEGATE_RIG_GENERATION=BYTES` closes a generation after so many bytes, and a good part of one as soon as nothing comes
 //!   for a moment, so that a short run rotates, rests and trims often.
 //! - A file `rig-panic-commit`, `rig-panic-sync` or `rig-panic-publish` in the journal's folder holds a number: so many times

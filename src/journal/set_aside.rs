@@ -1,7 +1,7 @@
 //! What waits in a lane and goes into quarantine: for good reasons of the queue's, or by a person's hand.
 //!
 //! It is kept, durably, before its position is settled, and announced; from there it can be requeued. By hand is the last resort
-//! where something on the way does not let a record pass and nobody can be made to mend that. A lane that holds such a record in
+//! where something on the way does not let a record pass and its operator does not mend that. A lane that holds such a record in
 //! memory is told; if it is in the air at that moment the queue may have it, too.
 
 use crate::journal::error::JournalError;

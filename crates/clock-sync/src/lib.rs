@@ -1,12 +1,12 @@
 //! Whether the kernel calls its wall clock synchronised.
 //!
-//! Whoever keeps the time (systemd-timesyncd, chrony, ntpd, a PTP daemon) tells the kernel so; setting the clock by hand, or from a
+//! The service that keeps the time (systemd-timesyncd, chrony, ntpd, a PTP daemon) tells the kernel so; setting the clock by hand, or from a
 //! file at boot, takes that word back. It is a leaf crate so that the agent itself can forbid unsafe code: rustix has no `adjtimex`.
 #![cfg(target_os = "linux")]
 
 use std::io;
 
-/// The kernel's largest error of a clock that nobody keeps, in microseconds: it starts there, and comes back there some nine hours
+/// The kernel's largest error of a clock that no time service keeps, in microseconds: it starts there, and comes back there some nine hours
 /// after the last correction.
 const UNKNOWN_ERROR_US: libc::c_long = 16_000_000;
 

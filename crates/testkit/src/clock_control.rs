@@ -20,7 +20,7 @@ pub struct ClockControl {
     pub boot: u8,
     /// Milliseconds that each commit's sync takes longer.
     pub sync_ms: u64,
-    /// Nobody keeps the wall clock, as far as the kernel knows.
+    /// No time service keeps the wall clock, as far as the kernel knows.
     pub unsynchronised: bool,
 }
 

@@ -1,5 +1,5 @@
 //! Generations that went out of turn: each of their records has an outcome in every lane, and an earlier generation holds one
-//! that has none. What is known of them stands in the file `spent`, beside the generations.
+//! that has none. The file `spent` keeps what is known of them, beside the generations.
 //!
 //! A generation goes as a rule when every lane is past it, by the cursors of both slots of the state file
 //! ([`crate::journal::log::removal`]). So one record that waits would keep everything behind it. Under a bound in bytes or
