@@ -20,7 +20,6 @@ use crate::sqs::BatchSender;
 use futures_util::FutureExt;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use tokio::time::Instant;
 
 /// Records of a group that are brought back at a time: a few minutes of a strict group's way, and of little weight.
 pub(super) const REFILL: usize = 256;
@@ -125,8 +124,7 @@ impl<S: BatchSender> Drain<S> {
 
     /// Reads on for the groups whose turn it is.
     pub(super) fn look_back(&mut self) {
-        let waits = self.read_after.is_some_and(|after| Instant::now() < after);
-        if self.back.under_way || waits || self.batcher.is_full(self.window) {
+        if self.back.under_way || self.reading_waits() || self.batcher.is_full(self.window) {
             return;
         }
         let Some(start) = self.back.left.begin() else { return };

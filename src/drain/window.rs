@@ -42,11 +42,15 @@ impl<S: BatchSender> Drain<S> {
 
     fn wants_more(&mut self) -> bool {
         let wanted = self.governor.allowed() * BATCH_ENTRIES;
-        let waits = self.read_after.is_some_and(|after| Instant::now() < after);
-        if self.at_end || waits || self.batcher.ready_groups() >= wanted {
+        if self.at_end || self.reading_waits() || self.batcher.ready_groups() >= wanted {
             return false;
         }
         !self.reaches_too_far() && (!self.batcher.is_full(self.window) || self.leave_behind())
+    }
+
+    /// Whether a refusal of the disk puts the next attempt to read off.
+    pub(super) fn reading_waits(&self) -> bool {
+        self.read_after.is_some_and(|after| Instant::now() < after)
     }
 
     /// Whether so much is settled in so many places above the cursor that the lane reads no further.

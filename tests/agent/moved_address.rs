@@ -55,6 +55,14 @@ impl World {
         self.agent.wait_status("a flight", LONG, called).await.unwrap();
     }
 
+    /// The second message is accepted within `limit` of the event at `start`.
+    async fn accepts_within(mut self, limit: Duration, start: Instant, what: &str) {
+        self.until_accepted(2).await;
+        println!("{what}: {:?} after the event", start.elapsed());
+        assert!(start.elapsed() < limit, "{:?}\n{}", start.elapsed(), tail(&self.agent.log()));
+        self.end().await;
+    }
+
     async fn end(mut self) {
         self.agent.kill().await.unwrap();
         self.link.end().await;
@@ -71,10 +79,7 @@ async fn record_behind_a_moved_address_goes_by_a_new_connection() {
     let start = Instant::now();
     world.link.tell("move").await;
     world.publish(2, 10).await;
-    world.until_accepted(2).await;
-    println!("idle connection: {:?} after the event", start.elapsed());
-    assert!(start.elapsed() < SOON, "{:?}\n{}", start.elapsed(), tail(&world.agent.log()));
-    world.end().await;
+    world.accepts_within(SOON, start, "idle connection").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -88,10 +93,7 @@ async fn flight_whose_address_moved_away_goes_again_at_once() {
     world.until_calls(1).await;
     let start = Instant::now();
     world.link.tell("move").await;
-    world.until_accepted(2).await;
-    println!("flight under way: {:?} after the event", start.elapsed());
-    assert!(start.elapsed() < SOON, "{:?}\n{}", start.elapsed(), tail(&world.agent.log()));
-    world.end().await;
+    world.accepts_within(SOON, start, "flight under way").await;
 }
 
 /// Another address comes, and the flight's own is still there: TCP would try it again when the outage has lasted twice as long.
@@ -110,10 +112,8 @@ async fn flight_that_stood_still_goes_again_at_a_sign_of_the_link() {
     tokio::time::sleep(Duration::from_secs(8)).await;
     let start = Instant::now();
     world.link.tell("tell").await;
-    world.until_accepted(2).await;
-    println!("flight that stood still: {:?} after the event, of which 3.2 s are its bytes'", start.elapsed());
-    assert!(start.elapsed() < SOON + Duration::from_secs(4), "{:?}\n{}", start.elapsed(), tail(&world.agent.log()));
-    world.end().await;
+    // 3.2 s of that are its bytes'.
+    world.accepts_within(SOON + Duration::from_secs(4), start, "flight that stood still").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

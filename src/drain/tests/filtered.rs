@@ -41,6 +41,17 @@ impl Filter {
         Arc::new(Filter { refused, portal: Mutex::default(), taken: Mutex::default() })
     }
 
+    /// From now on every request is refused so, for a while.
+    fn close_for(&self, time: Duration, way: Way) {
+        // A clock that is paused begins with the real one, in each runtime anew.
+        run(async { *self.portal.lock().unwrap() = Some((tokio::time::Instant::now() + time, way)) });
+    }
+
+    /// How every request is refused now.
+    fn closed(&self) -> Option<Way> {
+        self.portal.lock().unwrap().filter(|(until, _)| tokio::time::Instant::now() < *until).map(|(_, way)| way)
+    }
+
     fn taken(&self) -> Vec<(String, String)> {
         self.taken.lock().unwrap().clone()
     }
@@ -50,10 +61,8 @@ impl BatchSender for Filter {
     async fn send(&self, entries: &[Entry]) -> SendOutcome {
         tokio::time::sleep(Duration::from_millis(50)).await;
         let key = |entry: &Entry| entry.dedup.clone().expect("a FIFO queue");
-        let portal = *self.portal.lock().unwrap();
-        let shut = portal.filter(|(until, _)| tokio::time::Instant::now() < *until).map(|(_, way)| way);
         let refused = entries.iter().find_map(|entry| self.refused.lock().unwrap().get(&key(entry)).copied());
-        let way = match shut.or(refused) {
+        let way = match self.closed().or(refused) {
             Some(Way::Status(status)) => {
                 let meaning = classify::call(None, status);
                 let SendOutcome::Fault(fault) = fault(meaning.class, false) else { unreachable!() };
@@ -198,10 +207,9 @@ fn a_bound_that_refuses_everything_is_not_hammered() {
     let rig = rig(&groups);
     let filter = Filter::of([]);
     let until = Duration::from_secs(2 * 3600);
-    run(async { *filter.portal.lock().unwrap() = Some((tokio::time::Instant::now() + until, Way::Status(413))) });
-    let portal = filter.clone();
+    filter.close_for(until, Way::Status(413));
     let (status, took) = drained(&rig, &filter, |status| {
-        if portal.portal.lock().unwrap().is_some_and(|(end, _)| tokio::time::Instant::now() < end) {
+        if filter.closed().is_some() {
             assert!(status.suspects.is_empty(), "nothing shows that it is a record's: {:?}", status.suspects);
             // At most half a minute apart, by lot, as long as a resend may be absorbed: the rig's clock does not pass.
             assert!(status.calls < 700, "{} calls", status.calls);
@@ -217,12 +225,10 @@ fn after_a_night_behind_a_portal_the_innocent_are_not_sent_one_by_one() {
     let groups: Vec<u8> = (0..250).collect();
     let rig = rig(&groups);
     let filter = Filter::of([]);
-    let until = Duration::from_secs(3 * 3600);
-    run(async { *filter.portal.lock().unwrap() = Some((tokio::time::Instant::now() + until, Way::Status(302))) });
+    filter.close_for(Duration::from_secs(3 * 3600), Way::Status(302));
     let before = std::cell::Cell::new(0);
-    let end = filter.clone();
     let (status, _) = drained(&rig, &filter, |status| {
-        if end.portal.lock().unwrap().is_some_and(|(end, _)| tokio::time::Instant::now() < end) {
+        if filter.closed().is_some() {
             before.set(status.calls);
         }
         rig.lane.waiting() == 0
@@ -246,9 +252,7 @@ proptest! {
         let rig = rig(&groups);
         let filter = Filter::of(refused.iter().map(|(index, way)| (format!("k{index}"), *way)));
         if let Some((seconds, way)) = outage {
-            run(async {
-                *filter.portal.lock().unwrap() = Some((tokio::time::Instant::now() + Duration::from_secs(seconds), way));
-            });
+            filter.close_for(Duration::from_secs(seconds), way);
         }
         let blocked = |index: usize| refused.keys().any(|first| *first <= index && groups.get(*first) == Some(&groups[index]));
         let free: Vec<_> = rig.keys.iter().enumerate().filter(|(index, _)| !blocked(*index)).map(|(_, key)| key.clone()).collect();
