@@ -2,8 +2,9 @@
 # Installs the peers that the tests run against: the Mosquitto broker, Chromium with its driver (Debian packages), and
 # ministack, an SQS emulator, beside the official parser of metrics (Python, in .peers/ministack); and iproute2. More brokers
 # go into .peers/ and are nowhere else: RabbitMQ and a newer Mosquitto (Debian packages, unpacked and not installed, so that no
-# service starts), aedes (npm), amqtt (PyPI), rumqttd (crates.io). Does nothing that is already done, says what it installs,
-# and may be run again any time.
+# service starts), aedes (npm), amqtt (PyPI), rumqttd (crates.io). And readers of what arrives, in .peers/readers: the
+# CloudEvents SDKs of npm and Python, sqs-consumer, Powertools for AWS Lambda. Does nothing that is already done, says what it
+# installs, and may be run again any time.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 cd "$(dirname "$0")/.."
@@ -17,6 +18,13 @@ mosquitto=2.0.21
 aedes=0.51.3
 amqtt=0.12.1
 rumqttd=0.20.0
+# Of npm the newest that run on the Node.js of Debian 12.
+cloudevents_js=9.0.0
+sqs_consumer=11.6.0
+client_sqs=3.960.0
+cloudevents_py=2.2.0
+powertools=3.37.0
+jsonschema=4.26.0
 
 root() {
     if [ "$(id -u)" -eq 0 ]; then
@@ -149,19 +157,26 @@ if [ ! -f ".peers/mosquitto-$mosquitto/unpacked" ]; then
     touch ".peers/mosquitto-$mosquitto/unpacked"
 fi
 
-if ! grep -qs "\"version\": \"$aedes\"" .peers/aedes/node_modules/aedes/package.json; then
+# npm_install FOLDER PACKAGE@VERSION... : with npm, into .peers/FOLDER, without running what the packages bring.
+npm_install() {
+    folder=.peers/$1
+    shift
     if ! command -v node >/dev/null; then
         install_package nodejs
     fi
     if ! command -v npm >/dev/null; then
         install_package npm
     fi
-    echo "peers: installing aedes $aedes in .peers/aedes"
-    mkdir -p .peers/aedes
-    if ! npm install --prefix .peers/aedes --silent --no-audit --no-fund --no-save --ignore-scripts "aedes@$aedes"; then
-        echo "peers: npm could not install aedes: it needs the package registry of npm" >&2
+    echo "peers: installing $* in $folder"
+    mkdir -p "$folder"
+    if ! npm install --prefix "$folder" --silent --no-audit --no-fund --no-save --ignore-scripts "$@"; then
+        echo "peers: npm could not install $*: it needs the package registry of npm" >&2
         exit 1
     fi
+}
+
+if ! grep -qs "\"version\": \"$aedes\"" .peers/aedes/node_modules/aedes/package.json; then
+    npm_install aedes "aedes@$aedes"
 fi
 
 if [ ! -d ".peers/amqtt/amqtt-$amqtt.dist-info" ]; then
@@ -183,4 +198,20 @@ if [ "$(.peers/rumqttd/bin/rumqttd --version 2>/dev/null)" != "rumqttd $rumqttd"
         exit 1
     fi
     rm -rf .peers/rumqttd/build
+fi
+
+# -- readers of what arrives --
+
+readers="$cloudevents_js $sqs_consumer $client_sqs $cloudevents_py $powertools $jsonschema"
+if [ "$(cat .peers/readers/installed 2>/dev/null)" != "$readers" ]; then
+    rm -rf .peers/readers
+    npm_install readers "cloudevents@$cloudevents_js" "sqs-consumer@$sqs_consumer" "@aws-sdk/client-sqs@$client_sqs"
+    echo "peers: installing cloudevents $cloudevents_py and Powertools $powertools for Python in .peers/readers/venv"
+    python3 -m venv .peers/readers/venv
+    if ! .peers/readers/venv/bin/python -m pip install -q --disable-pip-version-check "cloudevents==$cloudevents_py" \
+        "aws-lambda-powertools[parser]==$powertools" "jsonschema==$jsonschema"; then
+        echo "peers: pip could not install the readers: they need the Python package index" >&2
+        exit 1
+    fi
+    echo "$readers" >.peers/readers/installed
 fi

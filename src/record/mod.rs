@@ -9,6 +9,7 @@ pub mod codec;
 mod count;
 pub mod event_time;
 pub mod identity;
+pub mod own;
 pub mod pack;
 mod receipt;
 pub mod type_template;

@@ -34,6 +34,7 @@ mod profiles;
 mod proxy;
 mod queue_outage;
 mod quick_start;
+mod readers;
 mod recorded_once;
 mod reload;
 mod renamed_host;

@@ -9,7 +9,7 @@ use testkit::consumer::Delivered;
 use testkit::samples::FOLDERS;
 
 /// Of one folder: topic and payload of each sample that is a separate event and telemetry.
-fn samples(folder: &str) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn samples(folder: &str) -> Vec<(String, Vec<u8>)> {
     let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples");
     let index: Value = serde_json::from_slice(&std::fs::read(root.join("index.json")).unwrap()).unwrap();
     let own = index["samples"].as_array().unwrap().iter().filter(|entry| {
@@ -66,7 +66,7 @@ async fn each_profiles_samples_arrive_unchanged_on_its_topics() {
         });
         let mut delivered = stub.accepted(QUEUE);
         // Groups overtake each other; the sequence is the order of receipt.
-        delivered.sort_by_key(|record| record.attributes["sequence"].clone());
+        delivered.sort_by_key(|record| record.attributes["ce-sequence"].clone());
         let came: Vec<Vec<u8>> = delivered.iter().map(payload).collect();
         let went: Vec<Vec<u8>> = samples.into_iter().map(|(_, payload)| payload).collect();
         assert!(came == went, "{profile}: something arrived otherwise");

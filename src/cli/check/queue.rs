@@ -3,7 +3,9 @@
 use crate::cli::check::Step;
 use crate::clock::{Clock, rfc3339_ms};
 use crate::config::{Config, QueueConfig};
+use crate::record::own::PROFILE;
 use crate::sqs::client::SqsSender;
+use crate::sqs::entry::{STRUCTURED, source};
 use crate::sqs::{BatchSender, Entry, Fault, FaultClass, SendOutcome};
 
 /// Signatures are refused beyond 15 minutes; a clock that is off by so much will get there.
@@ -87,7 +89,7 @@ fn test_record(config: &Config, queue: &QueueConfig, at: i64) -> Entry {
     let body = serde_json::json!({
         "specversion": "1.0",
         "id": id,
-        "source": format!("//{}/tidegate", config.gateway.site),
+        "source": source(&config.gateway.site, &config.gateway.id, PROFILE),
         "type": kind,
         "time": rfc3339_ms(at),
         "gatewayid": config.gateway.id,
@@ -95,7 +97,7 @@ fn test_record(config: &Config, queue: &QueueConfig, at: i64) -> Entry {
     });
     Entry {
         body: body.to_string(),
-        attributes: vec![("content-type", "application/cloudevents+json; charset=UTF-8".to_owned()), ("ce-type", kind)],
+        attributes: vec![("content-type", STRUCTURED.to_owned()), ("type", kind)],
         group: "tidegate.test".to_owned(),
         dedup: queue.url.fifo.then_some(id),
         deadline: None,

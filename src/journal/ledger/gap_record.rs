@@ -5,12 +5,10 @@
 
 use crate::clock::{Moment, rfc3339_ms};
 use crate::journal::ledger::gaps::{About, PendingGap, Reason};
+use crate::record::own::{GAP, PROFILE};
 use crate::record::{Draft, Identity, JournalId, KeyKind, LaneId, Message, Position, Record, TimeSource};
 use serde::Deserialize;
 use std::collections::BTreeSet;
-
-const TYPE: &str = "gap";
-const PROFILE: &str = "tidegate";
 
 /// The record that announces a hole: its own position, in its own group, so not in order with those that it reports.
 pub(crate) fn draft(journal: JournalId, now: Moment, lane: (LaneId, &str), hole: &PendingGap) -> Draft {
@@ -42,7 +40,7 @@ pub(crate) fn draft(journal: JournalId, now: Moment, lane: (LaneId, &str), hole:
             key_kind: KeyKind::Arrival,
             group: format!("tidegate.gap.{journal}"),
             device: None,
-            record_type: TYPE.to_owned(),
+            record_type: GAP.to_owned(),
             event_time: None,
             time_source: TimeSource::Arrival,
         },
@@ -72,7 +70,7 @@ struct Announcement {
 ///
 /// When a gap record is lost itself before it was sent, what it announced is to be announced again.
 pub(crate) fn announced_by(record: &Record) -> Option<PendingGap> {
-    if record.draft.profile != PROFILE || record.draft.identity.record_type != TYPE {
+    if record.draft.profile != PROFILE || record.draft.identity.record_type != GAP {
         return None;
     }
     let said: Announcement = serde_json::from_slice(&record.draft.message.payload).ok()?;

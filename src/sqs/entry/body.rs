@@ -3,13 +3,17 @@
 use crate::sqs::entry::{BASE64_STANDARD, Engine, EntryFields, json};
 use crate::sqs::limits::takes;
 
+/// Levels of objects and lists that JSON may have to travel as JSON. Deeper, a reader's parser may give up on the whole message,
+/// and on all others that a function got with it; some take 64 levels, and the envelope is one of them.
+const DEEPEST: usize = 60;
+
 /// How a payload can travel.
 pub(super) enum Payload<'a> {
     /// One JSON value.
     Json(&'a str),
     /// Text of characters that SQS takes.
     Text(&'a str),
-    /// Anything else.
+    /// Anything else, and JSON that is nested deeper than readers bear.
     Bytes(&'a [u8]),
     /// Nothing.
     Empty,
@@ -19,7 +23,10 @@ impl<'a> Payload<'a> {
     pub(super) fn of(bytes: &'a [u8]) -> Payload<'a> {
         match std::str::from_utf8(bytes) {
             _ if bytes.is_empty() => Payload::Empty,
-            Ok(text) if json::is_json(text) => Payload::Json(text),
+            Ok(text) if json::is_json(text) => match json::depth(text) {
+                0..=DEEPEST => Payload::Json(text),
+                _ => Payload::Bytes(bytes),
+            },
             Ok(text) if text.chars().all(takes) => Payload::Text(text),
             _ => Payload::Bytes(bytes),
         }
@@ -35,11 +42,20 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// The payload as a body, and whether it had to be encoded as base64. Not for an empty payload.
-pub(super) fn raw(payload: &[u8]) -> (String, bool) {
-    match std::str::from_utf8(payload) {
-        Ok(text) if text.chars().all(takes) => (text.to_owned(), false),
-        _ => (BASE64_STANDARD.encode(payload), true),
+/// The payload as a body, its media type, and whether it had to be encoded as base64. Not for an empty payload.
+///
+/// JSON with white space in front, or a number or word with some behind, is called text: an SDK puts quotes around what does not
+/// begin with a bracket or a quote, and fails over the line's end in them.
+pub(super) fn raw(payload: &Payload, bytes: &[u8]) -> (String, &'static str, bool) {
+    let kind = match payload {
+        Payload::Json(text) if !text.starts_with(['{', '[', '"']) && text.contains([' ', '\t', '\r', '\n']) => {
+            "text/plain"
+        }
+        _ => payload.content_type(),
+    };
+    match payload {
+        Payload::Json(text) | Payload::Text(text) if text.chars().all(takes) => ((*text).to_owned(), kind, false),
+        _ => (BASE64_STANDARD.encode(bytes), kind, true),
     }
 }
 
@@ -62,11 +78,12 @@ pub(super) fn structured(facts: &EntryFields, payload: &Payload) -> String {
     document.member("id", &facts.id);
     document.member("source", &facts.source);
     document.member("type", &facts.kind);
-    document.optional("subject", facts.subject);
+    document.optional("subject", facts.subject.as_deref());
     document.optional("time", facts.time.as_deref());
     if !matches!(payload, Payload::Empty) {
         document.member("datacontenttype", payload.content_type());
     }
+    document.optional("dataschema", facts.data_schema);
     document.member("partitionkey", &facts.group);
     document.member("sequence", &facts.sequence);
     document.optional("recordedtime", facts.recorded.as_deref());
@@ -74,8 +91,8 @@ pub(super) fn structured(facts: &EntryFields, payload: &Payload) -> String {
         document.flag(mark, true);
     }
     document.optional("rectype", facts.routed.then_some(&*facts.rectype));
-    document.optional("gatewayid", Some(facts.gateway).filter(|gateway| !gateway.is_empty()));
-    document.member("mqtttopic", facts.topic);
+    document.optional("gatewayid", Some(&*facts.gateway).filter(|gateway| !gateway.is_empty()));
+    document.member("mqtttopic", &facts.topic);
     document.member("timesource", facts.time_source);
     document.member("keykind", facts.key_kind);
     document.flag("possibleduplicate", facts.possible_duplicate);

@@ -42,6 +42,26 @@ pub(super) fn is_json(text: &str) -> bool {
     serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
+/// Levels of objects and lists in `json`, which must be valid JSON.
+pub(super) fn depth(json: &str) -> usize {
+    let (mut level, mut deepest) = (0_usize, 0);
+    let (mut inside, mut escaped) = (false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if inside => escaped = true,
+            b'"' => inside = !inside,
+            b'{' | b'[' if !inside => {
+                level += 1;
+                deepest = deepest.max(level);
+            }
+            b'}' | b']' if !inside => level = level.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
 /// Only control characters and U+FFFE, U+FFFF come here: all within four digits.
 fn push_escape(out: &mut String, c: char) {
     let _ = write!(out, "\\u{:04x}", u32::from(c));

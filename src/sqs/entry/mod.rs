@@ -15,12 +15,17 @@
 //!
 //! A zero-length payload has no `data`. In the `raw` format it cannot be sent as it is (SQS wants one character), so it
 //! goes as the structured document; its `content-type` attribute tells the two apart.
+//!
+//! `docs/message-format.md` is the contract with those who read the queue; a test holds its examples against this module.
 
+mod attributes;
 mod body;
 mod json;
 mod microshare;
 #[cfg(test)]
 mod tests;
+
+pub use attributes::STRUCTURED;
 
 use crate::clock::{BootId, Moment, rfc3339_ms};
 use crate::config::BodyFormat;
@@ -28,14 +33,17 @@ use crate::json::pointer::Pointer;
 use crate::json::redact::redact;
 use crate::json::scan::{Scalar, extract};
 use crate::record::event_time::EventTime;
+use crate::record::own;
 use crate::record::type_template::Template;
 use crate::record::{DuplicateKind, Identity, LaneId, Receipt, Record, TimeSource};
 use crate::sqs::Entry;
-use crate::sqs::limits::{ATTRIBUTES, ID_CHARS, takes, takes_in_id};
+use crate::sqs::limits::{ID_CHARS, takes_in_id};
+use attributes::text;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use body::Payload;
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// How records of one lane are rendered.
@@ -108,29 +116,23 @@ pub fn render(record: &Record, rendering: &Rendering) -> Result<Entry, Unsendabl
 }
 
 fn entry(facts: &EntryFields, payload: &Payload, bytes: &[u8], rendering: &Rendering) -> Entry {
-    let structured = match rendering.format {
-        BodyFormat::CloudEvents => true,
-        BodyFormat::Raw => matches!(payload, Payload::Empty),
-        BodyFormat::Microshare => false,
-    };
-    let (body, attributes) = if rendering.format == BodyFormat::Microshare {
-        let body = match payload {
-            Payload::Json(text) if facts.enveloped => body::verbatim(text),
-            _ => microshare::envelope(facts, payload),
-        };
-        (body, raw_attributes(facts, "application/json", false))
-    } else if structured {
-        let body = body::structured(facts, payload);
-        let content_type = "application/cloudevents+json; charset=UTF-8";
-        // What consumers of the raw format look for is there even when the body could not be raw.
-        let raw = rendering.format == BodyFormat::Raw;
-        (
-            body,
-            if raw { raw_attributes(facts, content_type, false) } else { structured_attributes(facts, content_type) },
-        )
-    } else {
-        let (body, base64) = body::raw(bytes);
-        (body, raw_attributes(facts, payload.content_type(), base64))
+    let (body, attributes) = match rendering.format {
+        BodyFormat::CloudEvents => (body::structured(facts, payload), attributes::beside_structured(facts)),
+        // SQS takes no empty body.
+        BodyFormat::Raw if matches!(payload, Payload::Empty) => {
+            (body::structured(facts, payload), attributes::beside_structured(facts))
+        }
+        BodyFormat::Raw => {
+            let (body, kind, base64) = body::raw(payload, bytes);
+            (body, attributes::binary(facts, kind, base64))
+        }
+        BodyFormat::Microshare => {
+            let body = match payload {
+                Payload::Json(text) if facts.enveloped => body::verbatim(text),
+                _ => microshare::envelope(facts, payload),
+            };
+            (body, attributes::binary(facts, "application/json", false))
+        }
     };
     let dedup = rendering.fifo.then(|| facts.id.clone());
     Entry { body, attributes, group: facts.group.clone(), dedup, deadline: None }
@@ -141,7 +143,7 @@ struct EntryFields<'a> {
     id: String,
     source: String,
     kind: String,
-    subject: Option<&'a str>,
+    subject: Option<Cow<'a, str>>,
     time: Option<String>,
     group: String,
     sequence: String,
@@ -156,8 +158,10 @@ struct EntryFields<'a> {
     receipt: Receipt,
     /// Whether the attributes show the receipt: as the event's time, or because the body does.
     shows_receipt: bool,
-    gateway: &'a str,
-    topic: &'a str,
+    gateway: Cow<'a, str>,
+    topic: Cow<'a, str>,
+    /// Names the schema of `data`, for what tidegate itself says.
+    data_schema: Option<&'static str>,
     time_source: &'static str,
     key_kind: &'static str,
     possible_duplicate: bool,
@@ -174,8 +178,8 @@ impl<'a> EntryFields<'a> {
         let recorded = receipt.ms().and_then(rfc3339_ms);
         let event_time = event_time(identity, receipt);
         let kind = match rendering.type_prefix {
-            "" => identity.record_type.clone(),
-            prefix => format!("{prefix}.{}", identity.record_type),
+            "" => text(&identity.record_type).into_owned(),
+            prefix => text(&format!("{prefix}.{}", identity.record_type)).into_owned(),
         };
         let enveloped = record.draft.profile == "microshare";
         let own = || {
@@ -194,21 +198,22 @@ impl<'a> EntryFields<'a> {
         let unique = || format!("a.{}.{}.{}", record.journal, record.epoch, record.number);
         Ok(EntryFields {
             id: legal_id(&record.key).unwrap_or_else(unique),
-            source: format!("//{}/{}", uri_segment(rendering.site), uri_segment(&record.draft.profile)),
+            source: source(rendering.site, rendering.gateway_id, &record.draft.profile),
             routed: rectype.is_some(),
-            rectype: rectype.unwrap_or_else(|| kind.clone()),
+            rectype: rectype.map_or_else(|| kind.clone(), |rectype| text(&rectype).into_owned()),
             enveloped,
             kind,
-            subject: identity.device.as_deref().filter(|device| !device.is_empty()),
+            subject: identity.device.as_deref().filter(|device| !device.is_empty()).map(text),
             time_source: event_time.map_or(TimeSource::Arrival, |_| identity.time_source).word(),
             shows_receipt: event_time.is_none() || rendering.format == BodyFormat::Microshare,
             time: event_time.map(str::to_owned).or_else(|| recorded.clone()),
             group: legal_id(&identity.group).unwrap_or_else(|| "tidegate.ungrouped".into()),
-            sequence: format!("{:010}-{position:020}", record.epoch),
+            sequence: format!("{}-{:010}-{position:020}", record.journal, record.epoch),
             recorded,
             receipt,
-            gateway: rendering.gateway_id,
-            topic: &record.draft.message.topic,
+            gateway: text(rendering.gateway_id),
+            topic: text(&record.draft.message.topic),
+            data_schema: own::schema(record),
             key_kind: identity.key_kind.word(),
             possible_duplicate: duplicate.is_some(),
             duplicate_kind: duplicate.map(DuplicateKind::word),
@@ -223,43 +228,6 @@ fn event_time(identity: &Identity, receipt: Receipt) -> Option<&str> {
     let said = identity.event_time.as_deref().filter(|_| identity.time_source != TimeSource::Arrival)?;
     let believed = EventTime::parse(said).is_none_or(|time| time.believable(receipt.sure_ms()));
     believed.then_some(said)
-}
-
-fn structured_attributes(facts: &EntryFields, content_type: &str) -> Vec<(&'static str, String)> {
-    attributes([
-        ("content-type", Some(content_type)),
-        ("ce-type", Some(&facts.kind)),
-        ("ce-source", Some(&facts.source)),
-        ("ce-subject", facts.subject),
-        ("ce-time", facts.time.as_deref()),
-        ("gateway", Some(facts.gateway)),
-    ])
-}
-
-fn raw_attributes(facts: &EntryFields, content_type: &str, base64: bool) -> Vec<(&'static str, String)> {
-    let mark = facts.receipt.mark().filter(|_| facts.shows_receipt);
-    attributes([
-        ("content-type", Some(content_type)),
-        ("content-transfer-encoding", base64.then_some("base64")),
-        ("ce-id", Some(&facts.id)),
-        ("ce-source", Some(&facts.source)),
-        ("ce-type", Some(&facts.kind)),
-        ("ce-subject", facts.subject),
-        ("ce-time", facts.time.as_deref()),
-        ("sequence", Some(&facts.sequence)),
-        ("gateway", Some(facts.gateway)),
-        ("possibleduplicate", facts.possible_duplicate.then_some("true")),
-        (mark.unwrap_or("timecorrected"), mark.map(|_| "true")),
-        ("duplicateof", facts.duplicate_of),
-        ("duplicatekind", facts.duplicate_kind),
-    ])
-}
-
-/// Leaves out what is absent or empty, which SQS refuses, and percent-encodes characters that it refuses. SQS takes so many
-/// attributes: the last ones are left out where there are more.
-fn attributes<const N: usize>(pairs: [(&'static str, Option<&str>); N]) -> Vec<(&'static str, String)> {
-    let present = pairs.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)));
-    present.take(ATTRIBUTES).map(|(name, value)| (name, percent_encoded(value, takes))).collect()
 }
 
 /// `text` as a group or deduplication id: unchanged when it is legal, else encoded and ended by a hash of the original,
@@ -279,6 +247,12 @@ fn legal_id(text: &str) -> Option<String> {
         let _ = write!(id, "{byte:02x}");
     }
     Some(id)
+}
+
+/// Where a record comes from: `//{site}/{gateway}/{profile}`. Beside the id it is what a consumer tells repeats by, so it names
+/// the gateway: two of one site may hear the same frame, and each is the other's only witness.
+pub fn source(site: &str, gateway_id: &str, profile: &str) -> String {
+    format!("//{}/{}/{}", uri_segment(site), uri_segment(gateway_id), uri_segment(profile))
 }
 
 /// `text` as a segment of a URI's path or as its authority.

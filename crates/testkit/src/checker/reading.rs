@@ -1,7 +1,7 @@
 //! What a delivery says about itself: which record it is, its position, whether it may be a repeat.
 //!
 //! A structured CloudEvents body says it in members, a `raw` or `microshare` one in message attributes (`ce-id`,
-//! `sequence`, `possibleduplicate` …).
+//! `ce-sequence`, `ce-possibleduplicate` …), where `%` is written `%25`.
 
 use crate::consumer::Delivered;
 use serde::Deserialize;
@@ -84,13 +84,13 @@ impl Reading {
     }
 
     fn of_attributes(delivered: &Delivered) -> Result<Reading, String> {
-        let get = |name: &str| delivered.attributes.get(name).cloned();
+        let get = |name: &str| delivered.attributes.get(name).map(|value| value.replace("%25", "%"));
         let reading = Reading {
             id: get("ce-id").or_else(|| delivered.dedup.clone()).ok_or("neither a CloudEvents body nor ce-id")?,
             kind: get("ce-type").unwrap_or_default(),
-            gateway: get("gateway").unwrap_or_default(),
-            sequence: get("sequence").as_deref().map(parse_sequence).transpose()?,
-            possible_duplicate: get("possibleduplicate").as_deref() == Some("true"),
+            gateway: get("ce-source").as_deref().and_then(gateway).unwrap_or_default(),
+            sequence: get("ce-sequence").as_deref().map(parse_sequence).transpose()?,
+            possible_duplicate: get("ce-possibleduplicate").as_deref() == Some("true"),
             announced: serde_json::from_str(&delivered.body).ok().and_then(|v| ranges(&v)).unwrap_or_default(),
             fifo: delivered.sequence_number.is_some(),
         };
@@ -107,11 +107,17 @@ impl Reading {
     }
 }
 
-/// `{epoch:010}-{position:020}`, digits counted: the text must sort as the numbers do.
+/// The gateway out of `//{site}/{gateway}/{profile}`.
+fn gateway(source: &str) -> Option<String> {
+    source.strip_prefix("//")?.split('/').nth(1).map(str::to_owned)
+}
+
+/// `{journal:016x}-{epoch:010}-{position:020}`, digits counted: within a journal the text must sort as the numbers do.
 fn parse_sequence(text: &str) -> Result<(u64, u64), String> {
-    let wrong = || format!("sequence '{text}' is not ten digits, a dash and twenty digits");
-    let (epoch, position) = text.split_once('-').ok_or_else(wrong)?;
-    if (epoch.len(), position.len()) != (10, 20) {
+    let wrong = || format!("sequence '{text}' is not 16 hex digits, ten digits and twenty digits, with dashes between");
+    let (journal, rest) = text.split_once('-').ok_or_else(wrong)?;
+    let (epoch, position) = rest.split_once('-').ok_or_else(wrong)?;
+    if (journal.len(), epoch.len(), position.len()) != (16, 10, 20) || u64::from_str_radix(journal, 16).is_err() {
         return Err(wrong());
     }
     Ok((epoch.parse().map_err(|_| wrong())?, position.parse().map_err(|_| wrong())?))

@@ -13,7 +13,7 @@ fn published(groups: usize, each: usize) -> Published {
 fn event(id: &str, group: &str, position: u64, marked: bool) -> Delivered {
     let mut body = json!({
         "specversion": "1.0", "id": id, "type": "tidegate.lorawan.uplink", "partitionkey": group,
-        "gatewayid": "gw", "sequence": format!("{:010}-{position:020}", 1), "data": { "x": 1 },
+        "gatewayid": "gw", "sequence": format!("{:016x}-{:010}-{position:020}", 5, 1), "data": { "x": 1 },
     });
     if marked {
         body["possibleduplicate"] = true.into();
@@ -24,7 +24,7 @@ fn event(id: &str, group: &str, position: u64, marked: bool) -> Delivered {
 fn gap(id: &str, position: u64, ranges: &[(u64, u64)]) -> Delivered {
     let body = json!({
         "specversion": "1.0", "id": id, "type": "tidegate.gap", "gatewayid": "gw",
-        "sequence": format!("{:010}-{position:020}", 1), "data": { "ranges": ranges },
+        "sequence": format!("{:016x}-{:010}-{position:020}", 5, 1), "data": { "ranges": ranges },
     });
     delivery(&body, id, "tidegate.gap.0")
 }
@@ -127,11 +127,11 @@ fn what_the_broker_never_acknowledged_may_come_or_not() {
 #[test]
 fn raw_bodies_are_judged_by_their_attributes() {
     let attributes = |position: u64| {
-        let sequence = format!("{:010}-{position:020}", 1);
+        let sequence = format!("{:016x}-{:010}-{position:020}", 5, 1);
         BTreeMap::from([
             ("ce-id".into(), "id.0".into()),
-            ("sequence".into(), sequence),
-            ("gateway".into(), "gw".into()),
+            ("ce-sequence".into(), sequence),
+            ("ce-source".into(), "//site/gw/raw".into()),
         ])
     };
     let raw =

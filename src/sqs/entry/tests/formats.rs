@@ -26,7 +26,7 @@ fn a_microshare_body_is_an_envelope_with_the_payload_in_compact_form_and_a_stabl
         render(&record(b"{ \"t\": 21.50, \"big\": 123456789012345678901234567890 }"), &rendering).expect("fits");
     assert_eq!(again.body, entry.body, "a resend is the same message");
     let names: Vec<&str> = entry.attributes.iter().map(|(name, _)| *name).collect();
-    for name in ["content-type", "ce-id", "ce-source", "ce-type", "sequence", "gateway"] {
+    for name in ["content-type", "ce-id", "ce-source", "ce-type", "ce-specversion", "ce-sequence"] {
         assert!(names.contains(&name), "{names:?}");
     }
 }

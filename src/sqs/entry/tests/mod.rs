@@ -8,7 +8,7 @@ use crate::clock::Trust;
 use crate::record::{
     Draft, Epoch, Identity, JournalId, KeyKind, LanePosition, Message, Number, Position, PossibleDuplicate, Run,
 };
-use crate::sqs::limits::ENTRY_BYTES;
+use crate::sqs::limits::{ATTRIBUTES, ENTRY_BYTES, takes};
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
@@ -95,10 +95,10 @@ fn a_lorawan_uplink_becomes_this_cloudevent() {
     assert_eq!(
         entry.body,
         concat!(
-            r#"{"specversion":"1.0","id":"cs4.up.5f0d7c1e","source":"//hq-tower/chirpstack-v4","#,
+            r#"{"specversion":"1.0","id":"cs4.up.5f0d7c1e","source":"//hq-tower/02aabbfffe10c0de/chirpstack-v4","#,
             r#""type":"com.example.lorawan.uplink","subject":"02f1e2d3c4b5a601","time":"2026-02-11T08:15:30.120345Z","#,
             r#""datacontenttype":"application/json","partitionkey":"02f1e2d3c4b5a601","#,
-            r#""sequence":"0000000001-00000000000000123456","recordedtime":"2026-02-11T08:15:30.162Z","#,
+            r#""sequence":"0000000000000005-0000000001-00000000000000123456","recordedtime":"2026-02-11T08:15:30.162Z","#,
             r#""gatewayid":"02aabbfffe10c0de","mqtttopic":"application/1/device/02f1e2d3c4b5a601/event/up","#,
             r#""timesource":"event","keykind":"native","data":{"fCnt": 7, "object":{"t":21.50}}}"#,
         )
@@ -107,12 +107,12 @@ fn a_lorawan_uplink_becomes_this_cloudevent() {
     assert_eq!(
         attributes,
         [
-            ("content-type", "application/cloudevents+json; charset=UTF-8"),
-            ("ce-type", "com.example.lorawan.uplink"),
-            ("ce-source", "//hq-tower/chirpstack-v4"),
-            ("ce-subject", "02f1e2d3c4b5a601"),
-            ("ce-time", "2026-02-11T08:15:30.120345Z"),
-            ("gateway", "02aabbfffe10c0de"),
+            ("content-type", "application/cloudevents+json; charset=utf-8"),
+            ("type", "com.example.lorawan.uplink"),
+            ("source", "//hq-tower/02aabbfffe10c0de/chirpstack-v4"),
+            ("subject", "02f1e2d3c4b5a601"),
+            ("time", "2026-02-11T08:15:30.120345Z"),
+            ("gatewayid", "02aabbfffe10c0de"),
         ]
     );
     assert_eq!((entry.group.as_str(), entry.dedup.as_deref()), ("02f1e2d3c4b5a601", Some("cs4.up.5f0d7c1e")));
@@ -130,20 +130,31 @@ fn a_raw_message_is_the_payload_with_its_context_in_attributes() {
         [
             ("content-type", "application/octet-stream"),
             ("content-transfer-encoding", "base64"),
+            ("ce-specversion", "1.0"),
             ("ce-id", "cs4.up.5f0d7c1e"),
-            ("ce-source", "//hq-tower/chirpstack-v4"),
+            ("ce-source", "//hq-tower/02aabbfffe10c0de/chirpstack-v4"),
             ("ce-type", "com.example.lorawan.uplink"),
-            ("ce-subject", "02f1e2d3c4b5a601"),
             ("ce-time", "2026-02-11T08:15:30.120345Z"),
-            ("sequence", "0000000001-00000000000000123456"),
-            ("gateway", "02aabbfffe10c0de"),
-            ("possibleduplicate", "true"),
+            ("ce-sequence", "0000000000000005-0000000001-00000000000000123456"),
+            ("ce-possibleduplicate", "true"),
+            ("ce-subject", "02f1e2d3c4b5a601"),
         ]
     );
+    // White space that an SDK of npm stumbles over: the bytes stay, and are called text.
+    for (payload, kind) in [
+        ("21.5\r\n", "text/plain"),
+        (" {}", "text/plain"),
+        ("{} \n", "application/json"),
+        ("21.5", "application/json"),
+        ("\"a b\"", "application/json"),
+    ] {
+        let entry = rendered(&record(payload.as_bytes()), BodyFormat::Raw);
+        assert_eq!((entry.body.as_str(), entry.attributes[0].1.as_str()), (payload, kind));
+    }
     let plain = rendered(&record(b"21.5 C"), BodyFormat::Raw);
     assert_eq!((plain.body.as_str(), plain.attributes[0].1.as_str()), ("21.5 C", "text/plain"));
     assert!(
-        plain.attributes.iter().all(|(name, _)| !matches!(*name, "content-transfer-encoding" | "possibleduplicate"))
+        plain.attributes.iter().all(|(name, _)| !matches!(*name, "content-transfer-encoding" | "ce-possibleduplicate"))
     );
 }
 
@@ -154,13 +165,13 @@ fn an_empty_payload_has_no_data_and_is_structured_even_in_the_raw_format() {
         assert_sqs_takes(&entry);
         assert_eq!(payload_of(&entry.body), b"");
         assert!(!entry.body.contains("data"), "{}", entry.body);
-        assert_eq!(entry.attributes[0].1, "application/cloudevents+json; charset=UTF-8");
+        assert_eq!(entry.attributes[0].1, "application/cloudevents+json; charset=utf-8");
     }
 }
 
 #[test]
 fn json_that_no_value_type_can_hold_stays_as_it_was_sent() {
-    let deep = format!("{}{}", "[".repeat(50_000), "]".repeat(50_000));
+    let deep = format!("{}{}", "[".repeat(60), "]".repeat(60));
     let long = "9".repeat(400);
     for json in [
         deep.as_str(),
@@ -183,6 +194,54 @@ fn json_that_no_value_type_can_hold_stays_as_it_was_sent() {
     }
     // Blanks around the value are part of the payload and legal in the document.
     assert!(rendered(&record(b" {} \n"), BodyFormat::CloudEvents).body.ends_with("\"data\": {} \n}"));
+}
+
+/// In python-json, 994 levels raise RecursionError and fail the whole batch; other parsers stop at 64.
+#[test]
+fn json_that_is_nested_deeper_than_readers_bear_travels_as_base64() {
+    let nested = |levels: usize, open: &str, close: &str| format!("{}7{}", open.repeat(levels), close.repeat(levels));
+    for (open, close) in [("[", "]"), (r#"{"[\"]":"#, "}")] {
+        let payload = nested(61, open, close);
+        for format in [BodyFormat::CloudEvents, BodyFormat::Raw, BodyFormat::Microshare] {
+            let entry = rendered(&record(payload.as_bytes()), format);
+            assert_sqs_takes(&entry);
+            assert!(entry.body.contains(&BASE64_STANDARD.encode(&payload)), "{}", entry.body);
+        }
+        assert_eq!(
+            payload_of(&rendered(&record(payload.as_bytes()), BodyFormat::CloudEvents).body),
+            payload.as_bytes()
+        );
+        let payload = nested(60, open, close);
+        assert_eq!(rendered(&record(payload.as_bytes()), BodyFormat::Raw).body, payload);
+    }
+    let brackets_in_a_string = format!("\"{}\"", "[".repeat(100));
+    assert_eq!(rendered(&record(brackets_in_a_string.as_bytes()), BodyFormat::Raw).body, brackets_in_a_string);
+}
+
+#[test]
+fn the_context_has_no_character_that_cloudevents_refuse_and_can_be_had_back() {
+    let mut record = record(b"1");
+    record.draft.message.topic = "a/100 %/\u{1}\u{85}/\u{fdd0}\u{1fffe}/°".into();
+    record.draft.identity.device = Some("d\u{7f}%".into());
+    let body: serde_json::Value = serde_json::from_str(&rendered(&record, BodyFormat::CloudEvents).body).unwrap();
+    assert_eq!(body["mqtttopic"], "a/100 %25/%01%C2%85/%EF%B7%90%F0%9F%BF%BE/°");
+    assert_eq!(body["subject"], "d%7F%25");
+    let raw = rendered(&record, BodyFormat::Raw).attributes;
+    let of = |name| raw.iter().find(|(known, _)| *known == name).map(|(_, value)| &**value);
+    assert_eq!(of("ce-subject"), Some("d%257F%2525"), "read by an SDK it is the body's");
+    assert_eq!(of("ce-mqtttopic"), Some("a/100 %2525/%2501%25C2%2585/%25EF%25B7%2590%25F0%259F%25BF%25BE/°"));
+}
+
+#[test]
+fn two_journals_and_two_gateways_never_share_a_sequence_and_a_source() {
+    let of = |record: &Record, gateway| {
+        let rendering = Rendering { gateway_id: gateway, ..rendering(BodyFormat::CloudEvents) };
+        let body: serde_json::Value = serde_json::from_str(&render(record, &rendering).unwrap().body).unwrap();
+        (body["source"].clone(), body["sequence"].clone())
+    };
+    let other = Record { journal: JournalId(6), ..record(b"1") };
+    assert_ne!(of(&record(b"1"), "one").1, of(&other, "one").1);
+    assert_ne!(of(&record(b"1"), "one").0, of(&record(b"1"), "two").0);
 }
 
 #[test]
@@ -246,7 +305,7 @@ fn a_possible_duplicate_says_so_whoever_noticed_it() {
     assert_eq!(why(&body(&redelivery(Some("a.1")), true)), (again, Some("a.1".to_owned())), "what says more");
     let raw = rendered(&redelivery(Some("a.1")), BodyFormat::Raw).attributes;
     let of = |name| raw.iter().find(|(known, _)| *known == name).map(|(_, value)| &**value);
-    assert_eq!((of("possibleduplicate"), of("duplicateof")), (Some("true"), Some("a.1")));
+    assert_eq!((of("ce-possibleduplicate"), of("ce-duplicateof")), (Some("true"), Some("a.1")));
     assert!(raw.len() <= crate::sqs::limits::ATTRIBUTES);
 }
 

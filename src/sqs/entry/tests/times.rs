@@ -56,14 +56,16 @@ fn a_receipt_that_nobody_confirmed_is_corrected_or_says_so() {
     );
     assert!(uncertain["timecorrected"].is_null());
     // The raw format shows the event's time, and the receipt alone where there is none.
-    let marks = |entry: Entry| entry.attributes.iter().filter(|(name, _)| name.starts_with("time")).count();
+    let marks = |entry: Entry| {
+        entry.attributes.iter().filter(|(name, _)| name.starts_with("ce-time") && *name != "ce-time").count()
+    };
     assert_eq!(marks(at(now, BodyFormat::Raw)), 0);
     assert_eq!(marks(at(now, BodyFormat::Microshare)), 1);
     let mut plain = off.clone();
     (plain.draft.identity.event_time, plain.draft.identity.time_source) = (None, TimeSource::Arrival);
     let raw = render(&plain, &Rendering { now: Some((off.boot, now)), ..rendering(BodyFormat::Raw) }).unwrap();
     assert!(raw.attributes.contains(&("ce-time", "2026-02-11T08:15:30.162Z".to_owned())), "{raw:?}");
-    assert!(raw.attributes.contains(&("timecorrected", "true".to_owned())), "{raw:?}");
+    assert!(raw.attributes.contains(&("ce-timecorrected", "true".to_owned())), "{raw:?}");
 }
 
 #[test]
