@@ -15,7 +15,7 @@
 
 use crate::mqtt::acks::{self, Acks};
 use crate::mqtt::arrivals::Arrivals;
-use crate::mqtt::failure::{self, Cause, Outage};
+use crate::mqtt::failure::{self, Cause, Outage, OutageKind};
 use crate::mqtt::packet_limit::Limit;
 use crate::mqtt::subscriptions::Ask;
 use crate::mqtt::{Intake, IntakeState, PendingAck, options, wait};
@@ -166,6 +166,10 @@ impl Link {
     }
 }
 
+fn lost_read(lost: &tokio::task::JoinError) -> Outage {
+    Outage::slow(format!("cannot read mqtt.password_file: {lost}"), "").of(OutageKind::PasswordFile)
+}
+
 impl Intake {
     /// Connects and stays connected as long as it lasts.
     pub(super) async fn connection(&mut self, stop: &mut watch::Receiver<bool>) -> End {
@@ -206,7 +210,7 @@ impl Intake {
     async fn password(&self) -> Result<Option<String>, Outage> {
         let Some(path) = self.options.config.password_file.clone() else { return Ok(None) };
         let read = tokio::task::spawn_blocking(move || options::read_password(&path)).await;
-        read.unwrap_or_else(|lost| Err(Outage::slow(format!("cannot read mqtt.password_file: {lost}"), ""))).map(Some)
+        read.unwrap_or_else(|lost| Err(lost_read(&lost))).map(Some)
     }
 
     /// Polls until the connection ends.

@@ -3,11 +3,44 @@
 use crate::mqtt::backoff::Pace;
 use crate::mqtt::packet_limit::{TAKEN_BYTES, TooLarge, too_large};
 use rumqttc::{ConnectReturnCode, ConnectionError, StateError, mqttbytes};
+use serde::Serialize;
 use std::io;
+
+/// The kind of an outage, as a word that stays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutageKind {
+    /// The broker is not there, does not answer, or the connection broke.
+    Away,
+    /// The broker closed the connection.
+    Closed,
+    /// It refuses user, password, or this client.
+    Login,
+    /// It refuses the client id.
+    ClientId,
+    /// It does not take MQTT 3.1.1.
+    Version,
+    /// TLS fails: certificates, names, dates.
+    Certificate,
+    /// The password's file cannot be read, or has none.
+    PasswordFile,
+    /// What answers does not keep to MQTT.
+    NotMqtt,
+    /// The agent's user may not open the broker's socket.
+    NotPermitted,
+    /// The broker holds a message that is never taken.
+    TooLarge,
+    /// The broker continues a QoS 2 handshake of an older session.
+    Qos2Session,
+    /// It is ours: too much waits for the journal, or for a raised limit.
+    Ours,
+}
 
 /// Why intake is not connected.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Outage {
+    /// What kind of outage it is.
+    pub(super) kind: OutageKind,
     /// The error, in words.
     pub(super) why: String,
     /// What a person can do; empty when nothing is to be done.
@@ -29,11 +62,15 @@ pub(super) enum Cause {
 
 impl Outage {
     pub(super) fn quick(why: impl Into<String>, remedy: impl Into<String>) -> Outage {
-        Outage { why: why.into(), remedy: remedy.into(), pace: Pace::Quick }
+        Outage { kind: OutageKind::Away, why: why.into(), remedy: remedy.into(), pace: Pace::Quick }
     }
 
     pub(super) fn slow(why: impl Into<String>, remedy: impl Into<String>) -> Outage {
         Outage { pace: Pace::Slow, ..Outage::quick(why, remedy) }
+    }
+
+    pub(super) fn of(self, kind: OutageKind) -> Outage {
+        Outage { kind, ..self }
     }
 }
 
@@ -45,7 +82,8 @@ pub(super) fn cause(error: &ConnectionError, url: &str, client_id: &str, connect
         ConnectionError::Tls(error) => Outage::slow(
             format!("TLS with {url} failed: {error}"),
             "check mqtt.ca_file, the name and dates of the broker's certificate, and the gateway's clock",
-        ),
+        )
+        .of(OutageKind::Certificate),
         ConnectionError::NetworkTimeout => {
             Outage::quick(format!("no answer from {url}"), "see whether the broker runs")
         }
@@ -68,7 +106,7 @@ fn state_cause(error: &StateError, url: &str, connected: bool) -> Cause {
         StateError::Deserialization(mqttbytes::Error::InvalidConnectReturnCode(code @ 0x80..)) => mqtt5_only(*code),
         StateError::Unsolicited(packet_id) => return Cause::Release(*packet_id),
         StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)) => io_outage(error, url),
-        StateError::ConnectionAborted => Outage::quick("the broker closed the connection", ""),
+        StateError::ConnectionAborted => Outage::quick("the broker closed the connection", "").of(OutageKind::Closed),
         StateError::AwaitPingResp => {
             Outage::quick("the broker stopped answering keep-alives", "see whether the broker is stuck")
         }
@@ -83,19 +121,22 @@ fn state_cause(error: &StateError, url: &str, connected: bool) -> Cause {
 fn refused(code: ConnectReturnCode, client_id: &str) -> Outage {
     match code {
         ConnectReturnCode::BadUserNamePassword => Outage::slow(
-            "the broker refused user name or password",
+            "the broker does not let us in: it refused user name or password",
             "set mqtt.username and mqtt.password_file to an account of the broker",
-        ),
+        )
+        .of(OutageKind::Login),
         ConnectReturnCode::NotAuthorized => Outage::slow(
-            format!("the broker does not authorise client {client_id}"),
+            format!("the broker does not let us in: it does not authorise client {client_id}"),
             "set mqtt.username and mqtt.password_file, or allow this client in the broker",
-        ),
+        )
+        .of(OutageKind::Login),
         ConnectReturnCode::BadClientId => Outage::slow(
             format!("the broker refused the client id {client_id} ({} characters)", client_id.chars().count()),
             "set mqtt.client_id to one that the broker accepts (some take at most 23 letters and digits), and keep it: the session hangs on it",
-        ),
+        )
+        .of(OutageKind::ClientId),
         ConnectReturnCode::RefusedProtocolVersion => {
-            Outage::slow("the broker refused MQTT 3.1.1", "enable MQTT 3.1.1 in the broker")
+            Outage::slow("the broker refused MQTT 3.1.1", "enable MQTT 3.1.1 in the broker").of(OutageKind::Version)
         }
         ConnectReturnCode::ServiceUnavailable => Outage::quick("the broker says that it is unavailable", ""),
         ConnectReturnCode::Success => Outage::quick("the broker accepted and then failed", ""),
@@ -112,6 +153,7 @@ fn io_outage(error: &io::Error, url: &str) -> Outage {
         }
         io::ErrorKind::PermissionDenied => {
             Outage::slow(format!("not allowed to open {url}"), "let the agent's user open the broker's socket")
+                .of(OutageKind::NotPermitted)
         }
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
             Outage::quick(format!("the connection broke: {error}"), "")
@@ -125,6 +167,7 @@ fn not_mqtt(url: &str, what: &str) -> Outage {
         format!("what answers at {url} breaks MQTT 3.1.1: {what}"),
         "check that mqtt.url names the broker's MQTT port, and mqtts:// if it wants TLS",
     )
+    .of(OutageKind::NotMqtt)
 }
 
 fn mqtt5_only(code: u8) -> Outage {
@@ -132,12 +175,13 @@ fn mqtt5_only(code: u8) -> Outage {
         0x84 => "the broker takes MQTT 5 only".to_owned(),
         code => format!("the broker refused us with 0x{code:02x}, a code of MQTT 5"),
     };
-    Outage::slow(what, "enable MQTT 3.1.1 in the broker: tidegate speaks MQTT 3.1.1")
+    Outage::slow(what, "enable MQTT 3.1.1 in the broker: tidegate speaks MQTT 3.1.1").of(OutageKind::Version)
 }
 
 fn blocked(packet_bytes: usize) -> Outage {
     let most = TAKEN_BYTES >> 20;
     Outage {
+        kind: OutageKind::TooLarge,
         why: format!(
             "the broker holds a message of {packet_bytes} bytes for us; more than {most} MiB is never taken, and \
              everything behind it waits"

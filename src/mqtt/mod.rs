@@ -55,6 +55,7 @@ use cache::SessionCache;
 use cache::schedule::Saver;
 use connection::End;
 use dedup::Deduplicator;
+pub use failure::OutageKind;
 use failure::{Cause, Outage};
 use packet_limit::Limit;
 use receive::Unacked;
@@ -248,6 +249,7 @@ impl Intake {
                 // What the broker was sending us because we subscribed it does not send a second time by itself.
                 self.subscriptions.forget_fresh();
                 Outage::quick(format!("a message of {bytes} bytes is over the limit; taking it to the quarantine"), "")
+                    .of(OutageKind::Ours)
             }
             End::Failed(Cause::Release(packet_id)) => {
                 let why = format!("the broker continues with packet {packet_id} of an older session's QoS 2 handshake");
@@ -255,13 +257,15 @@ impl Intake {
                     true => Outage::quick(why, ""),
                     false => {
                         Outage::slow(why, "end this client's session in the broker, which drops what it holds for us")
+                            .of(OutageKind::Qos2Session)
                     }
                 }
             }
             End::Full => {
                 let most = self.options.config.max_unacked_bytes;
                 let why = format!("messages wait for the journal, and mqtt.max_unacked_bytes ({most}) is reached");
-                self.enter(Outage::quick(why, "see the journal's state: it is slow, full or failing"));
+                let remedy = "see the journal's state: it is slow, full or failing";
+                self.enter(Outage::quick(why, remedy).of(OutageKind::Ours));
                 return Until::Drained;
             }
             End::Lower => {

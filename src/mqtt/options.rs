@@ -1,7 +1,7 @@
 //! From our configuration to the client library's options, and what is wrong with the configuration before that.
 
 use crate::config::{BrokerAddress, MqttConfig};
-use crate::mqtt::failure::Outage;
+use crate::mqtt::failure::{Outage, OutageKind};
 use crate::mqtt::packet_limit::{Limit, TAKEN_BYTES};
 use crate::topic;
 use rumqttc::{MqttOptions, TlsConfiguration, Transport};
@@ -84,13 +84,15 @@ pub(super) fn read_password(path: &Path) -> Result<String, Outage> {
             format!("cannot read mqtt.password_file {}: {error}", path.display()),
             "make the file readable for the agent's user",
         )
+        .of(OutageKind::PasswordFile)
     })?;
     match text.lines().next() {
         Some(line) if !line.is_empty() => Ok(line.to_owned()),
         _ => Err(Outage::slow(
             format!("mqtt.password_file {} has no password in its first line", path.display()),
             "write the broker's password into it",
-        )),
+        )
+        .of(OutageKind::PasswordFile)),
     }
 }
 

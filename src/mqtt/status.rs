@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::mqtt::Route;
 use crate::mqtt::backoff::Pace;
-use crate::mqtt::failure::Outage;
+use crate::mqtt::failure::{Outage, OutageKind};
 use crate::mqtt::subscriptions::Grant;
 use crate::mqtt::tap::{Listener, Taps};
 use crate::mqtt::unrouted::{Unrouted, UnroutedStatus};
@@ -22,6 +22,8 @@ pub enum IntakeState {
     Online,
     /// No connection; the next attempt comes by itself.
     Offline {
+        /// What kind of outage it is.
+        cause: OutageKind,
         /// The error, in words.
         why: String,
         /// What a person can do; empty when nothing is to be done.
@@ -29,6 +31,8 @@ pub enum IntakeState {
     },
     /// A person must act before it can work; slow attempts continue.
     Blocked {
+        /// What kind of refusal it is.
+        cause: OutageKind,
         /// The error, in words.
         why: String,
         /// What a person can do.
@@ -74,6 +78,8 @@ pub struct IntakeStatus {
     pub state: IntakeState,
     /// Seconds in this state.
     pub state_for_s: u64,
+    /// Seconds without a connection, whatever the reasons were in turn; `None` while there is one.
+    pub away_s: Option<u64>,
     /// The broker, as configured.
     pub url: String,
     /// The client id there: the broker's session hangs on it.
@@ -137,6 +143,8 @@ pub(super) struct Shown {
     recent: VecDeque<LastMessage>,
     pub(super) status: IntakeStatus,
     since_ms: u64,
+    /// Boot time since when there is no connection.
+    away_ms: Option<u64>,
     /// Boot time of each route's last message.
     last_message_ms: Vec<Option<u64>>,
     session_lost_ms: Option<u64>,
@@ -159,6 +167,7 @@ impl IntakeShared {
         let status = IntakeStatus {
             state: IntakeState::Connecting,
             state_for_s: 0,
+            away_s: None,
             url,
             client_id: String::new(),
             connections: 0,
@@ -182,6 +191,7 @@ impl IntakeShared {
             recent: VecDeque::new(),
             status,
             since_ms: clock.now().boottime_ms,
+            away_ms: Some(clock.now().boottime_ms),
             last_message_ms: vec![None; routes.len()],
             session_lost_ms: None,
             unrouted: Unrouted::default(),
@@ -196,6 +206,7 @@ impl IntakeShared {
         let mut status = shown.status.clone();
         let ago_s = |at_ms: u64| now_ms.saturating_sub(at_ms) / 1000;
         status.state_for_s = now_ms.saturating_sub(shown.since_ms) / 1000;
+        status.away_s = shown.away_ms.map(ago_s);
         status.session_lost_s = shown.session_lost_ms.map(ago_s);
         status.unrouted_topics = shown.unrouted.rows(now_ms);
         for (row, last) in status.routes.iter_mut().zip(&shown.last_message_ms) {
@@ -215,6 +226,10 @@ impl IntakeShared {
         let mut shown = self.lock();
         let changed = shown.status.state != state;
         if changed {
+            shown.away_ms = match state {
+                IntakeState::Online | IntakeState::Stopping | IntakeState::Stopped => None,
+                _ => Some(shown.away_ms.unwrap_or(now_ms)),
+            };
             shown.status.state = state;
             shown.since_ms = now_ms;
         }
@@ -317,8 +332,11 @@ impl RouteStatus {
 
 impl From<Outage> for IntakeState {
     fn from(outage: Outage) -> IntakeState {
-        let Outage { why, remedy, pace } = outage;
-        if pace == Pace::Slow { IntakeState::Blocked { why, remedy } } else { IntakeState::Offline { why, remedy } }
+        let Outage { kind: cause, why, remedy, pace } = outage;
+        match pace {
+            Pace::Slow => IntakeState::Blocked { cause, why, remedy },
+            Pace::Quick => IntakeState::Offline { cause, why, remedy },
+        }
     }
 }
 

@@ -3,11 +3,11 @@
 pub(crate) mod connections;
 pub mod control;
 pub(crate) mod door;
+pub mod findings;
 pub mod history;
 pub mod metrics;
 pub mod page;
 mod places;
-mod remarks;
 pub mod server;
 pub mod token;
 
@@ -18,6 +18,7 @@ use crate::journal::{Journal, JournalStats, LaneStats, volume};
 use crate::mqtt::names::Names;
 use crate::mqtt::{IntakeShared, IntakeStatus};
 use crate::sync::locked;
+use findings::{Facts, Finding, Notes, Severity, findings};
 use history::{DrainForecast, History, Point};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -45,10 +46,12 @@ pub struct StatusSnapshot {
     pub gateway: String,
     /// Seconds since the start.
     pub uptime_s: u64,
-    /// The worst of the remarks; fine without any.
+    /// The worst of the findings; fine without any.
     pub health: Health,
-    /// What is to be done, or why records wait; the most urgent first.
+    /// The findings, each in one line.
     pub remarks: Vec<String>,
+    /// What a person should know, the most urgent first.
+    pub findings: Vec<Finding>,
     /// Whether the wall clock is plausible.
     pub clock_plausible: bool,
     /// Whether the kernel, or the service's own time, confirms the wall clock.
@@ -62,6 +65,17 @@ pub struct StatusSnapshot {
 }
 
 impl StatusSnapshot {
+    /// Puts in what the facts of the snapshot mean.
+    fn judge(&mut self, notes: &Notes) {
+        self.findings = findings(Facts { status: self, notes });
+        self.health = match self.findings.iter().map(|finding| finding.severity).max() {
+            None => Health::Fine,
+            Some(Severity::Waiting) => Health::Waiting,
+            Some(Severity::Act) => Health::Act,
+        };
+        self.remarks = self.findings.iter().map(Finding::line).collect();
+    }
+
     /// Lanes with records for which no queue is configured.
     pub fn stranded(&self) -> impl Iterator<Item = &LaneStats> {
         let lanes = self.journal.iter().flat_map(|journal| &journal.facts.lanes);
@@ -282,18 +296,16 @@ impl StatusHub {
             uptime_s: now_ms.saturating_sub(self.started_ms) / 1000,
             health: Health::Fine,
             remarks: Vec::new(),
+            findings: Vec::new(),
             clock_plausible: self.clock.plausible(),
             clock_confirmed: self.clock.confirmed(),
             intake: stages.intake.map(|shared| shared.snapshot()),
             queues: queues.collect(),
             journal,
         };
-        let mut remarks = remarks::remarks(&snapshot);
-        let act = [stages.waiting_for, stages.page_closed, stages.reload, named.remark];
-        remarks.extend(act.into_iter().flatten().map(|why| (Health::Act, why)));
-        remarks.sort_by_key(|(health, _)| std::cmp::Reverse(*health));
-        snapshot.health = remarks.first().map_or(Health::Fine, |(health, _)| *health);
-        snapshot.remarks = remarks.into_iter().map(|(_, text)| text).collect();
+        let Stages { waiting_for, page_closed, reload, .. } = stages;
+        let notes = Notes { waiting_for, page_closed, reload, names: named.remark };
+        snapshot.judge(&notes);
         snapshot
     }
 }

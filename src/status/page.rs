@@ -259,6 +259,7 @@ mod tests {
     use crate::drain::DrainStatus;
     use crate::journal::LaneStats;
     use crate::record::Position;
+    use crate::status::findings::{self, Finding, Severity};
 
     fn snapshot(remark: &str) -> StatusSnapshot {
         let lane = LaneStats {
@@ -287,6 +288,7 @@ mod tests {
             uptime_s: 5,
             health: Health::Act,
             remarks: vec![remark.repeat(100); 50],
+            findings: vec![Finding::new(findings::Code::BrokerAway, Severity::Act, remark.repeat(100)); 50],
             clock_plausible: true,
             clock_confirmed: true,
             intake: None,

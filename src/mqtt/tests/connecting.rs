@@ -43,7 +43,7 @@ async fn a_refused_connack_is_said_clearly_and_retried_ever_more_slowly() {
         assert!(*gap >= Duration::from_millis(least), "{gaps:?}");
     }
     let status = rig.shows("the refusal", |status| matches!(status.state, IntakeState::Blocked { .. })).await;
-    let IntakeState::Blocked { why, remedy } = status.state else { panic!("blocked") };
+    let IntakeState::Blocked { why, remedy, .. } = status.state else { panic!("blocked") };
     assert!(why.contains("refused user name or password") && remedy.contains("mqtt.password_file"), "{why}: {remedy}");
 }
 

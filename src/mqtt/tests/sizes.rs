@@ -95,7 +95,7 @@ async fn above_sixteen_mebibytes_it_says_that_it_is_blocked_by_what_and_how_to_p
         peer.closed().await;
     }
     let status = rig.shows("the block", |status| matches!(status.state, IntakeState::Blocked { .. })).await;
-    let IntakeState::Blocked { why, remedy } = status.state else { panic!("blocked") };
+    let IntakeState::Blocked { why, remedy, .. } = status.state else { panic!("blocked") };
     assert!(why.contains("20000000 bytes"), "{why}");
     assert!(remedy.contains("message_size_limit") && remedy.contains("max_packet_size"), "{remedy}");
     // Once the message is gone, the intake continues by itself.

@@ -1,0 +1,178 @@
+//! The codes of findings, with what each costs and what a person does about it: the one list behind status, page, metrics and
+//! `docs/troubleshooting.md`.
+//!
+//! A code is a stable word: machines hang on it. A code that is no longer used stays unused. The order is that of urgency, among
+//! findings of one severity.
+
+use serde::{Serialize, Serializer};
+
+/// What a code means wherever it is found.
+#[derive(Debug)]
+pub struct Row {
+    /// The code.
+    pub code: Code,
+    /// Its word.
+    pub word: &'static str,
+    /// Words that every text of such a finding contains.
+    pub says: &'static str,
+    /// What it costs while it lasts, as a sentence without its full stop.
+    pub cost: &'static str,
+    /// What a person does, as an imperative; empty where nothing is to be done, or each finding says it.
+    pub remedy: &'static str,
+    /// The command to run; empty where nothing is to be done.
+    pub command: &'static str,
+}
+
+/// Edits the configuration and puts it into effect.
+pub(super) const EDIT: &str = "sudo nano /etc/tidegate/tidegate.toml && sudo systemctl reload tidegate";
+const BROKER_LOG: &str = "sudo journalctl -u mosquitto -n 50";
+const CHECK: &str = "sudo tidegate check";
+const KERNEL_LOG: &str = "sudo dmesg | tail";
+const STAYS: &str = "no new message comes; the broker keeps what it can for us";
+const NOT_ACKED: &str = "nothing is acknowledged: the broker holds what comes, as long as it can";
+const QUEUE_WAITS: &str = "records of this queue wait in the journal";
+
+macro_rules! codes {
+    ($($name:ident $word:literal $says:literal $cost:expr, $remedy:expr, $command:expr;)*) => {
+        /// What a finding is about, as a word that stays.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        pub enum Code {
+            $(#[doc = $says] $name),*
+        }
+
+        /// Every code, in the order of urgency.
+        pub const CODES: &[Row] = &[$(Row {
+            code: Code::$name, word: $word, says: $says, cost: $cost, remedy: $remedy, command: $command,
+        }),*];
+    };
+}
+
+codes! {
+    JournalNotOpen "journal_not_open" "the journal is not open"
+        "no message is taken; the broker keeps what it can for us", "", "sudo systemctl status tidegate";
+    JournalUnwritable "journal_unwritable" "journal cannot be written"
+        NOT_ACKED, "check the card, its free space, and that it is not mounted read-only", "df -h; sudo dmesg | tail";
+    JournalStalled "journal_stalled" "the journal's disk acknowledges nothing"
+        NOT_ACKED, "see why the disk hangs; exchange the card if it goes on", KERNEL_LOG;
+    JournalReadOnly "journal_read_only" "the journal's disk is read-only"
+        "what came before is drained, each message marked as a possible duplicate; new messages stay with the broker",
+        "see why (dmesg), then make it writable (mount -o remount,rw) or replace it before the broker runs full", KERNEL_LOG;
+    JournalFull "journal_full" "journal at its bound"
+        NOT_ACKED, "mend the uplink, or raise the bound", "sudo tidegate status";
+    BrokerPasswordFile "broker_password_file" "mqtt.password_file"
+        STAYS, "", "sudo chown root:tidegate FILE && sudo chmod 640 FILE";
+    BrokerRefusesLogin "broker_refuses_login" "the broker does not let us in"
+        STAYS, "correct mqtt.username and the file that mqtt.password_file names", CHECK;
+    BrokerRefusesClientId "broker_refuses_client_id" "the broker refused the client id"
+        STAYS, "", EDIT;
+    BrokerRefusesVersion "broker_refuses_version" "MQTT"
+        STAYS, "enable MQTT 3.1.1 in the broker", CHECK;
+    BrokerCertificate "broker_certificate" "TLS with"
+        STAYS, "", CHECK;
+    BrokerNotMqtt "broker_not_mqtt" "breaks MQTT 3.1.1"
+        STAYS, "", CHECK;
+    BrokerNotPermitted "broker_not_permitted" "not allowed to open"
+        STAYS, "let the agent's user open the broker's socket", CHECK;
+    BrokerMessageTooLarge "broker_message_too_large" "the broker holds a message of"
+        "everything behind it waits at the broker", "", BROKER_LOG;
+    BrokerQos2Session "broker_qos2_session" "QoS 2 handshake"
+        STAYS, "end this client's session in the broker, which drops what it holds for us", BROKER_LOG;
+    ClientIdTwice "client_id_twice" "a second client uses the client id"
+        "messages go to the other client instead, and are lost for this gateway",
+        "find the other agent, and give one of them another mqtt.client_id", BROKER_LOG;
+    BrokerAway "broker_away" "broker"
+        STAYS, "see whether the broker runs", "sudo systemctl status mosquitto";
+    FilterRefused "filter_refused" "refused the filter"
+        "nothing of it comes", "let this client read it in the broker's ACL", BROKER_LOG;
+    FilterQos0 "filter_qos0" "with QoS 0 only"
+        "what the broker sends under it is lost whenever the connection or the gateway fails",
+        "let the broker grant QoS 1 to this client", BROKER_LOG;
+    RouteSilent "route_silent" "is silent while the broker has traffic"
+        "if sensors publish for it, nothing of them arrives",
+        "compare its topics with what the broker carries, and let this client read them in the broker's ACL",
+        "sudo tidegate explain";
+    RouteQos0 "route_qos0" "came with QoS 0"
+        "the broker cannot hold them back for us: a restart or a broken connection loses some",
+        "let the publisher use QoS 1", "sudo tidegate explain";
+    SessionLost "session_lost" "did not keep our session"
+        "what the broker held for us is lost",
+        "let it keep sessions over a restart (Mosquitto: persistence true), or use a broker that can; a broker in memory cannot",
+        "sudo tidegate acknowledge";
+    RecordsEvicted "records_evicted" "evicted"
+        "they are lost; gap records say so to consumers", "mend the uplink, or give the journal more room",
+        "sudo tidegate acknowledge";
+    RecordsQuarantined "records_quarantined" "went to quarantine"
+        "they wait for a person and reach no consumer",
+        "see why, and requeue or drop them", "sudo tidegate journal quarantine list";
+    RecordsDamaged "records_damaged" "cannot be read back"
+        "they are lost; gap records say so to consumers", "check the card (dmesg), and exchange it if it fails",
+        "sudo tidegate acknowledge";
+    MessagesOversize "messages_oversize" "over mqtt.max_payload_bytes"
+        "they are lost but for their heads, which lie in quarantine", "raise mqtt.max_payload_bytes, or find the publisher",
+        "sudo tidegate journal quarantine list";
+    MessagesDropped "messages_dropped" "the broker dropped"
+        "they are lost, unless they were meant for another client of the broker",
+        "raise max_queued_messages in the broker", "sudo tidegate acknowledge";
+    MessagesUnrouted "messages_unrouted" "belong to no route"
+        "they are acknowledged and not journaled",
+        "name their topics in a route (tidegate journal quarantine list shows the first ones)", EDIT;
+    QueueNotConfigured "queue_not_configured" "which is not configured"
+        "they wait in the journal and go nowhere", "", EDIT;
+    QueueParked "queue_parked" "queue"
+        QUEUE_WAITS, "", CHECK;
+    QueueCannotRead "queue_cannot_read" "the journal cannot be read"
+        QUEUE_WAITS, "check the card; what stays unreadable is set aside after two minutes", KERNEL_LOG;
+    RecordSuspect "record_suspect" "does not get through although all others do"
+        "its message group waits", "let the filter or proxy on the way pass it", "sudo tidegate journal show NUMBER";
+    JournalSetAside "journal_set_aside" "was set aside"
+        "what it held is counted as damaged",
+        "check the card (dmesg); it is tried again at each start and once a day, and what can be read then is sent; to give it up, remove the folder aside in the journal's",
+        KERNEL_LOG;
+    JournalDiskLow "journal_disk_low" "are free on the journal's disk"
+        "at the bound the oldest records go, or nothing is acknowledged",
+        "free space there, or set journal.min_free lower", "df -h";
+    JournalInRam "journal_in_ram" "lies in RAM"
+        "a power cut loses what waits", "set journal.path to a folder on flash", CHECK;
+    JournalWriterPanics "journal_writer_panics" "the journal's writer panicked"
+        "tidegate continues and loses nothing by it", "please report it with the file that the command makes",
+        "sudo tidegate bundle";
+    ConfigurationMistake "configuration_mistake" "the configuration file has a mistake"
+        "the agent runs on the configuration of before; it would not start with this one",
+        "", EDIT;
+    ConfigurationRefused "configuration_refused" "configuration not reloaded"
+        "the agent runs on the configuration of before", "", EDIT;
+    JournalCopied "journal_copied" "this journal was copied from another gateway"
+        "until somebody decides, what the broker holds may go to the other gateway", "", EDIT;
+    PageClosed "page_closed" "the status page stays closed"
+        "page and metrics answer nobody", "", "sudo tidegate check";
+    QueueOffline "queue_offline" "queue"
+        QUEUE_WAITS, "", "";
+    QueueThrottled "queue_throttled" "queue"
+        QUEUE_WAITS, "", "";
+    QueueWindowFull "queue_window_full" "held up by group"
+        QUEUE_WAITS, "look at the queue's last fault", "sudo tidegate status --json";
+    UplinkSlow "uplink_slow" "the uplink is slow"
+        QUEUE_WAITS, "", "";
+    JournalNoReserve "journal_no_reserve" "reserve for a full disk"
+        "on a full disk the journal has no room of its own to drain", "free space on its disk", "df -h";
+    ClockWrong "clock_wrong" "the clock is wrong"
+        "times are corrected once it is right", "see whether a time server is reached", "timedatectl";
+}
+
+impl Code {
+    /// What it means.
+    pub fn row(self) -> &'static Row {
+        &CODES[self as usize]
+    }
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        self.row().word
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}

@@ -1,0 +1,68 @@
+//! Findings about the journal and its disk. Pure.
+
+use crate::journal::WriterHealth;
+use crate::mqtt::{IntakeState, OutageKind};
+use crate::status::findings::{Code, Finding};
+use crate::status::{JournalStatus, StatusSnapshot};
+
+/// Seconds for which an eviction is remarked on.
+const EVICTED_LATELY_S: u64 = 3600;
+
+pub(super) fn findings(journal: &JournalStatus, status: &StatusSnapshot) -> Vec<Finding> {
+    let facts = &journal.facts;
+    let mut all: Vec<Finding> = writing(journal, status).into_iter().collect();
+    if facts.set_aside > 0 {
+        let parts = if facts.set_aside == 1 { "1 part".to_owned() } else { format!("{} parts", facts.set_aside) };
+        let what = format!("{parts} of the journal cannot be read and was set aside");
+        all.push(Finding::act(Code::JournalSetAside, what).count(facts.set_aside as u64));
+    }
+    // One may be an accident, and cost nothing.
+    if facts.writer_panics > 1 {
+        let what = format!("the journal's writer panicked {} times since the start", facts.writer_panics);
+        all.push(Finding::act(Code::JournalWriterPanics, what).count(facts.writer_panics));
+    }
+    if let Some(last) = facts.evicted.filter(|last| last.ago_s < EVICTED_LATELY_S) {
+        let what = format!("the oldest records are evicted at {}, the last {} min ago", last.bound, last.ago_s / 60);
+        all.push(Finding::act(Code::RecordsEvicted, what));
+    }
+    if let Some(free) = journal.free_bytes.filter(|free| *free < facts.min_free) {
+        let what = format!("only {} MiB are free on the journal's disk, less than journal.min_free", free >> 20);
+        all.push(Finding::act(Code::JournalDiskLow, what));
+    }
+    if !facts.reserve {
+        let what = "the journal's reserve for a full disk is given up or was never made";
+        all.push(Finding::waiting(Code::JournalNoReserve, what));
+    }
+    if journal.in_ram {
+        let what = format!("the journal ({}) lies in RAM", journal.path.display());
+        all.push(Finding::act(Code::JournalInRam, what));
+    }
+    all
+}
+
+/// Why nothing is written, the nearest cause alone.
+fn writing(journal: &JournalStatus, status: &StatusSnapshot) -> Option<Finding> {
+    match &journal.facts.writer {
+        WriterHealth::Full { bound } => {
+            let what = format!("journal at its bound {}", bound.key());
+            return Some(Finding::act(Code::JournalFull, what).about(bound.key()).remedy(bound.remedy()));
+        }
+        WriterHealth::Failing { error } if journal.facts.read_only => {
+            let what = format!("the journal's disk is read-only (journal cannot be written: {error})");
+            return Some(Finding::act(Code::JournalReadOnly, what));
+        }
+        WriterHealth::Failing { error } => {
+            return Some(Finding::act(Code::JournalUnwritable, format!("journal cannot be written: {error}")));
+        }
+        WriterHealth::Fine if journal.facts.read_only => {
+            return Some(Finding::act(Code::JournalReadOnly, "the journal's disk is read-only"));
+        }
+        WriterHealth::Fine => {}
+    }
+    let intake = status.intake.as_ref()?;
+    let full = matches!(intake.state, IntakeState::Offline { cause: OutageKind::Ours, .. });
+    full.then(|| {
+        let what = "the journal's disk acknowledges nothing, and as much waits for it as mqtt.max_unacked_bytes allows";
+        Finding::act(Code::JournalStalled, what).since(Some(intake.state_for_s))
+    })
+}
