@@ -9,12 +9,13 @@
 //! Start: READY to systemd first, then the journal, then everything at once; broker and network may come when they
 //! like. A reload stops everything and starts it anew in the same process, once the new configuration has proved that it
 //! can be run ([`reload`]); the broker keeps the session meanwhile. Stop: the intake commits and acknowledges what it has
-//! received and disconnects; with it the writer's inbox ends, and the writer; drains give their flights a grace period; the
-//! keeper writes the last state. Each step is bounded, and what a bound cuts off is only repeated: unacknowledged messages
+//! received and disconnects, and beside it the last health record is written, and sent where the queue takes it at once; with both
+//! the writer's inbox ends, and the writer; drains give their flights a grace period; the keeper writes the last state. Each step is bounded, and what a bound cuts off is only repeated: unacknowledged messages
 //! by the broker, flights by the next run.
 #![allow(clippy::disallowed_methods, reason = "the one place that starts tasks and threads")]
 
 mod build;
+mod health_records;
 mod names;
 mod open_journal;
 mod reload;
@@ -26,10 +27,12 @@ use crate::journal::{Closing, Journal, JournalError, OpenReport};
 use crate::mqtt::{Intake, IntakeError};
 use crate::shutdown;
 use crate::sqs::client::SenderError;
+use crate::status::health_record::Cause;
 use crate::status::{Histories, StatusHub};
 use crate::tls::TlsError;
 use build::Prepared;
 pub(crate) use build::broker_tls;
+use health_records::HealthRecords;
 pub(crate) use open_journal::options as journal_options;
 use reload::Orders;
 use sd_notify::NotifyState;
@@ -139,6 +142,7 @@ async fn run_once(
     let mut helpers = JoinSet::new();
     let (halt, stop) = watch::channel(false);
     let (retry_sender, retry) = watch::channel(0);
+    let ending = orders.stop.clone();
     helpers.spawn(orders.take(config.clone(), hub.clone(), halt, retry_sender));
     stages::serve_page(&mut helpers, &config, &hub, &retry);
     // What this process has had open is locked by a read of its own at most, or taken for a moment: neither ends the agent.
@@ -156,11 +160,17 @@ async fn run_once(
 
     let (writer, appends, tickets) = WriterThreads::start(opened, config.journal.linger)?;
     let options = build::intake_options(&config, broker_tls, &journal, clock, &retry);
+    // The writer goes on until the last health record is in its hand.
+    let writer_goes_on = appends.clone();
     let (intake, shared) = Intake::new(options, dedup, appends, tickets)?;
     hub.intake(shared);
     let link = stages::start_helpers(&mut helpers, &config, &journal, &hub);
-    let signals = Signals { stop: stop.clone(), retry, link };
+    let end_drains = watch::Sender::new(false);
+    let signals = Signals { stop: end_drains.subscribe(), retry, link };
     let mut drains = stages::start_drains(&config, senders, &journal, &hub, clock, &signals);
+    let first = if ours { Cause::Reload } else { Cause::Start };
+    let health = HealthRecords::new(&config, &journal, &hub, clock, first);
+    let mut last_words = stages::start_health_records(health, &stop, ending, end_drains.clone());
     notify(&[NotifyState::Status("running")]);
     tracing::info!(gateway = config.gateway.id, journal = %journal.id(), epoch = journal.epoch().0, "running");
 
@@ -170,6 +180,12 @@ async fn run_once(
     stages::end_of(&mut intakes, "intake").await;
     // Without intake or writer there is no point in going on: a supervisor's restart is the cure.
     let outcome = if *stop.borrow() { Ok(()) } else { Err(AgentError::Ended) };
+    if outcome.is_err() {
+        last_words.shutdown().await;
+        end_drains.send_replace(true);
+    }
+    stages::end_of(&mut last_words, "health records").await;
+    drop(writer_goes_on);
     writer.give_up();
     stages::end_of(&mut drains, "drain").await;
     writer.end().await;

@@ -96,7 +96,9 @@ fn open_once(options: &JournalOptions, config: &Config, clock: &Clock) -> Result
         recogniser.seed_acks(acks);
     }
     let readers = config.routes.clone();
+    let opened_journal = opened.journal.clone();
     opened.each_of_tail(&mut |record| {
+        opened_journal.note_own(record);
         // A record of an older release has the id that it gave; a redelivery of it is read by today's rules.
         let Draft { message, received, identity, .. } = &record.draft;
         let reader = route_of(readers.iter().map(|route| &route.topics), &message.topic).map(|index| &readers[index]);

@@ -1,5 +1,6 @@
 //! The stages' tasks and threads: each started here, kept going over panics, and ended within its bound.
 
+use crate::agent::health_records::HealthRecords;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::drain::{Drain, DrainOptions, DrainShared};
@@ -132,6 +133,27 @@ pub(super) fn start_drains(
         drains.spawn(keep_draining(lane, Arc::new(sender), options, clock.clone(), shared, signals.stop.clone()));
     }
     drains
+}
+
+/// What is said of the gateway's health in the stream, until `stop`; then the drains may end. `ending`: the process ends, and not only
+/// this run.
+pub(super) fn start_health_records(
+    health: HealthRecords,
+    stop: &watch::Receiver<bool>,
+    ending: watch::Receiver<bool>,
+    end_drains: watch::Sender<bool>,
+) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let mut stop = stop.clone();
+    tasks.spawn(async move {
+        if AssertUnwindSafe(health.run(stop.clone(), ending)).catch_unwind().await.is_err() {
+            tracing::error!("health records ended by a panic, and come again at the next start; please report this");
+        }
+        // A closed channel is a stop, too.
+        let _ = stop.wait_for(|stop| *stop).await;
+        end_drains.send_replace(true);
+    });
+    tasks
 }
 
 /// Drains a lane; should a drain end by a panic, the next one goes on at the lane's cursor.

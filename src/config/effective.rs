@@ -153,6 +153,7 @@ fn of_queue(queue: &QueueConfig) -> Vec<Setting> {
     rows.text("body", word_of(&BODIES, &queue.body));
     rows.maybe("rectype", queue.rectype.as_ref());
     rows.raw("gap_records", queue.gap_records);
+    rows.raw("health_records", queue.health_records);
     if queue.url.fifo {
         rows.text("ordering", word_of(&ORDERINGS, &queue.ordering));
     }

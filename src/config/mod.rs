@@ -199,6 +199,8 @@ pub struct QueueConfig {
     pub rectype: Option<Template>,
     /// Whether the queue takes gap records.
     pub gap_records: bool,
+    /// Whether the queue takes health records.
+    pub health_records: bool,
     /// Ordering; meaningless on a Standard queue.
     pub ordering: Ordering,
     /// Most batches in flight.

@@ -100,6 +100,8 @@ fn queue(mut section: Section<'_, '_>, name: &str) -> Option<QueueConfig> {
     let body = section.choice("body", &BODIES);
     let body = body.map_or(BodyFormat::CloudEvents, |body| body.value);
     let gap_records = section.boolean("gap_records").map_or(body == BodyFormat::CloudEvents, |gaps| gaps.value);
+    let health_records =
+        section.boolean("health_records").map_or(body == BodyFormat::CloudEvents, |health| health.value);
     let rectype = section.text("rectype", |text| text.parse::<Template>().map_err(Wrong::expected));
     if let Some(rectype) = rectype.as_ref().filter(|_| body == BodyFormat::Raw) {
         let wrong = Wrong::because("has no place in a raw body, and its attributes are fixed");
@@ -133,6 +135,7 @@ fn queue(mut section: Section<'_, '_>, name: &str) -> Option<QueueConfig> {
         body,
         rectype: rectype.map(|rectype| rectype.value),
         gap_records,
+        health_records,
         ordering: ordering.unwrap_or(Ordering::Strict),
         max_in_flight: max_in_flight.map_or(MAX_IN_FLIGHT, |count| count.value),
         batch_bytes: usize::try_from(batch_bytes).unwrap_or(usize::MAX),

@@ -4,6 +4,8 @@ pub(crate) mod connections;
 pub mod control;
 pub(crate) mod door;
 pub mod findings;
+pub mod flash;
+pub mod health_record;
 pub mod history;
 pub mod metrics;
 pub mod page;

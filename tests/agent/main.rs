@@ -27,6 +27,7 @@ mod disk;
 mod duplicates;
 mod endpoint_faults;
 mod false_repeats;
+mod health_records;
 mod kills;
 mod middle_box;
 mod moved_address;

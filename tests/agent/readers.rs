@@ -3,10 +3,11 @@
 
 use crate::profiles::samples;
 use crate::support::{LONG, Publisher, drained, online};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use testkit::agent::{AgentConfig, QueueTarget};
 use testkit::broker::{EmbeddedBroker, EmbeddedOptions};
+use testkit::consumer::Delivered;
 use testkit::fake_sqs::QueueOptions;
 use testkit::ministack::Ministack;
 use testkit::process;
@@ -95,6 +96,44 @@ fn equal(a: &Value, b: &Value) -> bool {
     }
 }
 
+/// Has Python's readers read what was delivered, and hold it against the schemas; gives the events.
+pub(crate) async fn read_by_schema(delivered: &[Delivered]) -> Vec<Value> {
+    let folder = tempfile::tempdir().unwrap();
+    let messages = folder.path().join("messages");
+    let text: String =
+        delivered.iter().map(|message| format!("{}\n", json!({ "record": lambda_record(message) }))).collect();
+    std::fs::write(&messages, text).unwrap();
+    let read = read_in_python(&messages).await;
+    let wrong: Vec<&Value> = read.iter().filter(|read| read["error"].is_string()).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    read
+}
+
+/// A message as a Lambda function gets it.
+fn lambda_record(message: &Delivered) -> Value {
+    let attributes = message.attributes.iter();
+    let attributes = attributes.map(|(name, value)| {
+        let value =
+            json!({ "stringValue": value, "dataType": "String", "stringListValues": [], "binaryListValues": [] });
+        (name.clone(), value)
+    });
+    let now = "1796000000000";
+    json!({
+        "messageId": message.message_id, "receiptHandle": "r", "body": &*message.body, "md5OfBody": "0",
+        "attributes": {
+            "ApproximateReceiveCount": "1", "ApproximateFirstReceiveTimestamp": now, "SentTimestamp": now, "SenderId": "s",
+        },
+        "messageAttributes": serde_json::Map::from_iter(attributes),
+        "eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:eu-west-1:000000000000:q", "awsRegion": "eu-west-1",
+    })
+}
+
+async fn read_in_python(messages: &Path) -> Vec<Value> {
+    let (script, schemas) = (root().join("tests/readers/read.py"), root().join("docs/schemas"));
+    let arguments = [script.to_str().unwrap(), messages.to_str().unwrap(), schemas.to_str().unwrap()];
+    lines(&process::run(root().join(".peers/readers/venv/bin/python"), &arguments, LONG).await.unwrap())
+}
+
 fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
@@ -157,10 +196,7 @@ async fn judge(ministack: &Ministack, format: &str, url: &str, all: &[(String, V
     let folder = tempfile::tempdir().unwrap();
     let messages = folder.path().join("messages");
     std::fs::write(&messages, &consumed).unwrap();
-    let (script, schemas) = (root().join("tests/readers/read.py"), root().join("docs/schemas"));
-    let arguments = [script.to_str().unwrap(), messages.to_str().unwrap(), schemas.to_str().unwrap()];
-    let python = process::run(readers.join("venv/bin/python"), &arguments, LONG).await.unwrap();
-    let (node, python) = (lines(&consumed), lines(&python));
+    let (node, python) = (lines(&consumed), read_in_python(&messages).await);
     let mut wrong = Vec::new();
     let mut positions = Vec::new();
     for (line, of_python) in node.iter().zip(&python) {

@@ -58,6 +58,8 @@ impl World {
         config.extra =
             "[[routes]]\nprofile = \"plain\"\ntopics = [\"bare/+\"]\nqueues = [\"main\", \"annex\"]\n".into();
         config.environment.push(clock.environment());
+        // 0.1.0 knows no health records, and refuses the key.
+        config.health_records = true;
         let mut agent = AgentProcess::start(released(), config).await.unwrap();
         until_online(&mut agent).await;
         World { agent, link, stub, broker, clock }
@@ -122,6 +124,7 @@ impl World {
         self.link.cut();
         self.link.black_hole(false);
         self.agent.set_program(PROGRAM);
+        self.agent.rewrite(AgentConfig { health_records: false, ..self.agent.config().clone() }).unwrap();
         self.agent.spawn().unwrap();
         self.agent.wait_ready(LONG).await.unwrap();
         until_online(&mut self.agent).await;

@@ -216,6 +216,19 @@ fn gap_records_go_to_cloudevents_queues_and_to_others_that_ask_for_them() {
 }
 
 #[test]
+fn health_records_go_to_cloudevents_queues_and_to_others_that_ask_for_them() {
+    for (lines, expected) in [
+        ("", true),
+        ("body = \"microshare\"\n", false),
+        ("body = \"raw\"\nhealth_records = true\n", true),
+        ("health_records = false\n", false),
+    ] {
+        let text = MINIMAL.replace("credentials_file", &format!("{lines}credentials_file"));
+        assert_eq!(parse(&text).expect("a configuration").queues[0].health_records, expected, "{lines}");
+    }
+}
+
+#[test]
 fn more_queues_than_the_journals_state_has_room_for_are_refused() {
     let queue = |n: usize| {
         let url = format!("https://sqs.eu-west-1.amazonaws.com/123456789012/q{n}.fifo");

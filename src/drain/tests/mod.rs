@@ -269,6 +269,7 @@ fn options(ordering: Ordering) -> DrainOptions {
             body: BodyFormat::CloudEvents,
             rectype: None,
             gap_records: true,
+            health_records: false,
             ordering,
             max_in_flight: 4,
             batch_bytes: 64 * 1024,

@@ -7,6 +7,7 @@ pub(crate) mod closing;
 pub(crate) mod health;
 pub(crate) mod keeper;
 pub(crate) mod options;
+pub(crate) mod own;
 pub(crate) mod requests;
 
 use crate::clock::Clock;
@@ -66,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) withdrawn: watch::Sender<u64>,
     /// At which bound something was evicted last, and when, in ms since boot.
     pub(crate) evicted: Mutex<Option<(&'static str, u64)>>,
+    /// What tidegate has to say itself.
+    pub(crate) own: Mutex<own::Own>,
     /// Something is to be announced, and the writer need not wait for a message to do it.
     pub(crate) noted: tokio::sync::Notify,
     /// A position was settled: a writer that waits at a bound looks whether a generation can go.

@@ -5,8 +5,8 @@
 
 use crate::clock::{Moment, rfc3339_ms};
 use crate::journal::ledger::gaps::{About, PendingGap, Reason};
-use crate::record::own::{GAP, PROFILE};
-use crate::record::{Draft, Identity, JournalId, KeyKind, LaneId, Message, Position, Record, TimeSource};
+use crate::record::own::{self, GAP, PROFILE};
+use crate::record::{Draft, JournalId, LaneId, Position, Record};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
@@ -24,29 +24,7 @@ pub(crate) fn draft(journal: JournalId, now: Moment, lane: (LaneId, &str), hole:
         "groups": hole.about.groups,
         "further_groups": hole.about.further,
     });
-    Draft {
-        received: now,
-        message: Message {
-            topic: "$tidegate/gap".to_owned(),
-            payload: payload.to_string().into(),
-            qos: 1,
-            retain: false,
-            dup: false,
-            packet_id: 0,
-        },
-        profile: PROFILE.to_owned(),
-        identity: Identity {
-            key: None,
-            key_kind: KeyKind::Arrival,
-            group: format!("tidegate.gap.{journal}"),
-            device: None,
-            record_type: GAP.to_owned(),
-            event_time: None,
-            time_source: TimeSource::Arrival,
-        },
-        lanes: vec![lane.0],
-        duplicate: None,
-    }
+    own::draft(journal, now, lane.0, GAP, &payload)
 }
 
 /// What a gap record says.

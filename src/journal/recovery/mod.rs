@@ -282,6 +282,7 @@ impl Parts {
             quarantine,
             requeues: Mutex::default(),
             withdrawn: tokio::sync::watch::Sender::new(0),
+            own: Mutex::default(),
             noted: tokio::sync::Notify::new(),
             settled: tokio::sync::Notify::new(),
             health: Mutex::new(WriterHealth::Fine),

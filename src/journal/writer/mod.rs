@@ -150,7 +150,7 @@ impl<T: Ticket> Writer<T> {
         self.last_group = self.hand.items.len();
     }
 
-    /// Commits what is in hand up to the first head, and whatever gap records wait; the tickets learn their numbers.
+    /// Commits what is in hand up to the first head, and whatever gap and health records wait; the tickets learn their numbers.
     /// `false`: told to stop before the disk took it.
     pub(crate) fn commit(&mut self) -> bool {
         if self.hand.commit.is_none() && !self.number_what_waits() {
@@ -177,11 +177,12 @@ impl<T: Ticket> Writer<T> {
         if !self.insist(Self::make_sure) || !self.insist_on_room(bytes as u64) {
             return false;
         }
-        let announcements = self.announcements();
+        let mut announcements = self.announcements();
         // The state on disk has every hole before its gap record is committed: see `gaps`.
         if !announcements.is_empty() && !self.insist(|writer| writer.journal.0.write_state()) {
             return false;
         }
+        announcements.append(&mut locked(&self.journal.0.own).drafts);
         let boot = self.journal.0.clock.boot();
         let fresh = |draft| Numbering { draft, boot, requeued: false };
         let received = self.hand.items.iter().take(count).filter_map(as_record);
@@ -207,6 +208,7 @@ impl<T: Ticket> Writer<T> {
         }
         let drafts = announcements.into_iter().chain(received).map(fresh);
         let records = self.number(drafts.zip(slots));
+        records.iter().for_each(|record| locked(&self.journal.0.own).note(record));
         self.hand.commit = Some(Commit { records, leaving: Vec::new(), durable: false });
         true
     }

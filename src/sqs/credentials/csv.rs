@@ -38,6 +38,11 @@ impl AccessKey {
         if is_shaped_like_an_id(&self.id) { &self.id } else { "of an unusual form" }
     }
 
+    /// The last four characters of the id, to tell one key from another; `None`: it looks like no id.
+    pub fn id_end(&self) -> Option<&str> {
+        is_shaped_like_an_id(&self.id).then(|| self.id.get(self.id.len() - 4..)).flatten()
+    }
+
     /// For the SDK.
     pub(super) fn into_credentials(self) -> Credentials {
         Credentials::new(self.id, self.secret, None, None, "csv")

@@ -49,6 +49,8 @@ pub struct AgentConfig {
     pub route_to: Vec<String>,
     /// Further lines of `[journal]`, its path apart.
     pub journal_extra: String,
+    /// Whether the queues get health records, as they do by default; where not, what arrives is what was published.
+    pub health_records: bool,
     /// Topic filters of the one route; empty: the profile's own.
     pub topics: Vec<String>,
     /// Profile of the one route.
@@ -69,6 +71,7 @@ impl AgentConfig {
             queues: vec![queue],
             route_to: Vec::new(),
             journal_extra: String::new(),
+            health_records: false,
             topics: Vec::new(),
             profile: "chirpstack-v4".into(),
             extra: String::new(),
@@ -90,6 +93,9 @@ impl AgentConfig {
             line(format_args!("credentials_file = {}", path(&credentials_name(queue))));
             if let Some(endpoint) = &queue.endpoint {
                 line(format_args!("endpoint = {}", quoted(endpoint)));
+            }
+            if !self.health_records && !queue.extra.contains("health_records") {
+                line(format_args!("health_records = false"));
             }
             line(format_args!("{}\n", queue.extra));
         }

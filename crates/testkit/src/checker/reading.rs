@@ -112,12 +112,19 @@ fn gateway(source: &str) -> Option<String> {
     source.strip_prefix("//")?.split('/').nth(1).map(str::to_owned)
 }
 
-/// `{journal:016x}-{epoch:010}-{position:020}`, digits counted: within a journal the text must sort as the numbers do.
+/// `{journal:016x}-{epoch:010}-{position:020}`, digits counted: within a journal the text must sort as the numbers do. Release 0.1.0
+/// had it without the journal.
 fn parse_sequence(text: &str) -> Result<(u64, u64), String> {
     let wrong = || format!("sequence '{text}' is not 16 hex digits, ten digits and twenty digits, with dashes between");
-    let (journal, rest) = text.split_once('-').ok_or_else(wrong)?;
-    let (epoch, position) = rest.split_once('-').ok_or_else(wrong)?;
-    if (journal.len(), epoch.len(), position.len()) != (16, 10, 20) || u64::from_str_radix(journal, 16).is_err() {
+    let parts: Vec<&str> = text.split('-').collect();
+    let (epoch, position) = match parts[..] {
+        [epoch, position] => (epoch, position),
+        [journal, epoch, position] if journal.len() == 16 && u64::from_str_radix(journal, 16).is_ok() => {
+            (epoch, position)
+        }
+        _ => return Err(wrong()),
+    };
+    if (epoch.len(), position.len()) != (10, 20) {
         return Err(wrong());
     }
     Ok((epoch.parse().map_err(|_| wrong())?, position.parse().map_err(|_| wrong())?))

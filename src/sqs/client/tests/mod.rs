@@ -50,6 +50,7 @@ impl Site {
             rectype: None,
             body: BodyFormat::CloudEvents,
             gap_records: true,
+            health_records: false,
             ordering: Ordering::Strict,
             max_in_flight: 4,
             batch_bytes: 65_536,
