@@ -2,7 +2,7 @@
 //! Powertools of Python. They judge everything that all samples, and payloads that are hard to read, become in each format.
 
 use crate::profiles::samples;
-use crate::support::{LONG, Publisher, drained, online};
+use crate::support::{AUDIT, LONG, Publisher, QUEUE, config, drained, mosquitto, online, stub, tidegate};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use testkit::agent::{AgentConfig, QueueTarget};
@@ -223,4 +223,40 @@ async fn judge(ministack: &Ministack, format: &str, url: &str, all: &[(String, V
     positions.sort_unstable();
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), all.len(), wrong.join("\n"));
     assert_eq!(positions, (1..=all.len()).collect::<Vec<_>>(), "{format}");
+}
+
+/// What differs between two tellings of one message: its place in the journal, and the time of receipt.
+const OF_THE_MOMENT: [&str; 4] = ["sequence", "recordedtime", "timeuncertain", "ce-sequence"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_explain_prints_is_what_is_sent() {
+    let (stub, broker) = (stub(), mosquitto().await);
+    let mut configuration = config(broker.addr(), &stub);
+    configuration
+        .queues
+        .push(QueueTarget { extra: "body = \"raw\"".into(), ..QueueTarget::on_stub("audit", &stub, AUDIT) });
+    let mut agent = online(configuration).await;
+    let (topic, payload) = samples("chirpstack-v4").swap_remove(0);
+    let file = agent.folder().join("payload");
+    std::fs::write(&file, &payload).unwrap();
+    Publisher::new(broker.addr()).publish(&topic, payload).await;
+    drained(&mut agent, 1).await;
+    let (said, error, code) = tidegate(&agent, &["explain", file.to_str().unwrap(), "--topic", &topic, "--json"]).await;
+    assert_eq!(code, 0, "{error}");
+    let explained: Value = serde_json::from_str(&said).unwrap();
+    for (index, queue) in [QUEUE, AUDIT].into_iter().enumerate() {
+        let (told, sent) = (&explained["queues"][index], stub.accepted(queue).swap_remove(0));
+        let mut attributes = [told["attributes"].clone(), json!(sent.attributes)];
+        let mut bodies =
+            [told["body"].as_str().unwrap(), &*sent.body].map(|body| serde_json::from_str::<Value>(body).unwrap());
+        for object in attributes.iter_mut().chain(&mut bodies).filter_map(Value::as_object_mut) {
+            OF_THE_MOMENT.iter().for_each(|name| _ = object.remove(*name));
+        }
+        assert_eq!(attributes[0], attributes[1], "{queue}");
+        assert_eq!(bodies[0], bodies[1], "{queue}");
+        assert_eq!(
+            (told["group_id"].as_str(), told["deduplication_id"].as_str()),
+            (sent.group.as_deref(), sent.dedup.as_deref())
+        );
+    }
 }
