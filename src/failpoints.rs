@@ -34,6 +34,8 @@ pub enum Failpoint {
     /// A lane that is parked forgets what was in flight: it takes it for accepted, although the queue refused it. So it is
     /// lost, which shows whatever the clock says.
     ForgetParked,
+    /// What left and got no answer, because its link failed, is taken for accepted.
+    SentIsAccepted,
     /// The durable cursor runs ahead of what was settled.
     CursorFirst,
     /// The state file leaves out the holes that no gap record announces yet, so a crash keeps them from ever being told.
@@ -52,12 +54,13 @@ pub enum Failpoint {
 
 impl Failpoint {
     /// All failpoints, to find one by its name.
-    pub const ALL: [Failpoint; 12] = [
+    pub const ALL: [Failpoint; 13] = [
         Failpoint::AckEarly,
         Failpoint::StaleAcks,
         Failpoint::Overtake,
         Failpoint::NoMark,
         Failpoint::ForgetParked,
+        Failpoint::SentIsAccepted,
         Failpoint::CursorFirst,
         Failpoint::ForgetHoles,
         Failpoint::SameIsRepeat,
@@ -75,6 +78,7 @@ impl Failpoint {
             Failpoint::Overtake => "overtake",
             Failpoint::NoMark => "no-mark",
             Failpoint::ForgetParked => "forget-parked",
+            Failpoint::SentIsAccepted => "sent-is-accepted",
             Failpoint::CursorFirst => "cursor-first",
             Failpoint::ForgetHoles => "forget-holes",
             Failpoint::SameIsRepeat => "same-is-repeat",

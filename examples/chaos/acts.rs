@@ -14,7 +14,7 @@ const DOUBLE_FAULT: usize = 40;
 /// How much longer each sync takes meanwhile.
 const DOUBLE_FAULT_SYNC_MS: u64 = 600;
 /// A fault that has found nothing to break for so long is given up: longer than a lane waits between two attempts.
-const FIND: Duration = Duration::from_secs(35);
+pub(crate) const FIND: Duration = Duration::from_secs(35);
 /// After so long the run tells the agent to try at once.
 const IMPATIENCE: Duration = Duration::from_millis(300);
 /// Looks after which what was on the wire has arrived, [`ON_THE_WIRE`] apart. One long sleep would not do: on a busy machine
@@ -24,7 +24,7 @@ const ON_THE_WIRE: Duration = Duration::from_millis(10);
 /// A commit that does not fail on a full disk by then has found space.
 const FILLED: Duration = Duration::from_secs(4);
 /// Between two looks at something that cannot be awaited.
-const LOOK: Duration = Duration::from_millis(5);
+pub(crate) const LOOK: Duration = Duration::from_millis(5);
 
 /// Waits until what was on the wire to the broker has arrived.
 async fn arrived_all() {
@@ -50,14 +50,16 @@ impl Act {
                 | Act::LoseAnswers { .. }
                 | Act::CutUplink
         );
+        let calls = calls || self.is_of_own_link();
         let commits = matches!(self, Act::FillDisk { .. } | Act::KillAgentOnFullDisk | Act::SlowDisk { .. });
         match undo {
             // A request that hangs while minutes pass would arrive as no real one does.
             Undo::ThawUplink => calls || matches!(self, Act::Suspend { .. } | Act::Reboot { .. }),
-            Undo::OpenUplink | Undo::Mend => calls,
+            Undo::OpenUplink | Undo::Mend | Undo::LoudLink => calls,
             Undo::FreeDisk => calls || commits,
             // Without messages there are soon no calls.
             Undo::ThawBroker => calls || commits,
+            Undo::GoodLink => self.is_of_own_link(),
             Undo::FastDisk => false,
         }
     }
@@ -70,7 +72,7 @@ impl World {
         if let Some(at) = hidden_until {
             sleep_until(at).await;
         }
-        self.undo(Instant::now())?;
+        self.undo(Instant::now()).await?;
         let happened = match act {
             Act::KillAgent { .. } | Act::KillAgentOnFullDisk | Act::FreezeAgent { .. } | Act::Reboot { .. } => {
                 self.strike_agent(act).await?
@@ -132,6 +134,9 @@ impl World {
             | Act::FreezeUplink { .. }
             | Act::RefuseUplink { .. }
             | Act::LoseAnswers { .. } => self.strike_link(act).await?,
+            Act::SlowLink { .. } | Act::LossyLink { .. } | Act::SilentLink { .. } | Act::MovedLink { .. } => {
+                self.strike_own_link(act).await?
+            }
         };
         self.count(class, happened);
         Ok(())
@@ -292,7 +297,7 @@ impl World {
     /// commit is slow, and the agent is killed between the late tickets and the next commit. A right agent loses
     /// nothing: what the broker forgot had reached it and is durable before the kill, and the rest the broker still has.
     pub(crate) async fn double_fault(&mut self, class: &'static str, fleet: &mut Fleet) -> Result<()> {
-        self.undo(Instant::now() + PATIENCE)?;
+        self.undo(Instant::now() + PATIENCE).await?;
         self.mend()?;
         // A broker that has just forgotten everything counts its packet ids from 1; so will the next one.
         if !self.forgotten(fleet).await? {

@@ -28,6 +28,9 @@ pub(crate) struct Options {
     /// Leave out full disks, which need root to mount a small one.
     #[arg(long = "no-disk", action = clap::ArgAction::SetFalse)]
     pub(crate) disk: bool,
+    /// Deal these classes of fault alone, by their names in the verdict, with commas between them.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = class)]
+    pub(crate) only: Vec<String>,
     /// Print each fault when it is over, and the time it took.
     #[arg(long)]
     pub(crate) steps: bool,
@@ -48,4 +51,9 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 fn sabotage(name: &str) -> Result<String, String> {
     let known = crate::plan::bait(name).map(|_| name.to_owned());
     known.ok_or_else(|| "there is no such sabotage; see src/failpoints.rs".into())
+}
+
+fn class(name: &str) -> Result<String, String> {
+    let known = crate::plan::CLASSES.iter().any(|class| class.name == name);
+    known.then(|| name.to_owned()).ok_or_else(|| "there is no such class; see examples/chaos/plan.rs".into())
 }

@@ -1,7 +1,7 @@
 //! What goes wrong in one run, and when. Pure: a seed gives always the same plan.
 //!
 //! Chance alone would leave a class out of a short series of seeds. So the classes are a deck, shuffled once and for all;
-//! each seed takes the next hand from it, and five seeds in a row see every class. What the seed decides by chance is
+//! each seed takes the next hand from it, and five seeds in a row see every class (but for those that this machine has no means for). What the seed decides by chance is
 //! the order within the hand, how hard each fault is, and when it comes.
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use testkit::fake_sqs::Fault;
 use testkit::random::Random;
 
 /// Faults of one run.
-pub(crate) const HAND: usize = 11;
+pub(crate) const HAND: usize = 13;
 /// Further messages around a full disk.
 const FILLING: usize = 400;
 /// Seeds in a row after which every class was dealt.
@@ -48,6 +48,14 @@ pub(crate) enum Act {
     FreezeUplink { still: Duration },
     /// The queue cannot be reached.
     RefuseUplink { away: Duration },
+    /// The uplink carries so little for a while.
+    SlowLink { bit_s: u32, rtt_ms: u32, slow: Duration },
+    /// The uplink loses so many packets of a hundred for a while.
+    LossyLink { loss_percent: u32, lossy: Duration },
+    /// No packet passes for a while, and nobody is told.
+    SilentLink { silent: Duration },
+    /// No packet passes for a while, or none of that; then the gateway has another address.
+    MovedLink { away: Duration },
     /// Answers of the queue are lost on the way.
     LoseAnswers { count: u64 },
     /// The endpoint does this to the next few calls.
@@ -64,15 +72,51 @@ pub(crate) enum Act {
     ReloadFilters { times: u32, pause: Duration, killed: bool },
 }
 
+/// What a class needs of the machine that not every one has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Needs {
+    Nothing,
+    /// A small disk that can be mounted and filled.
+    Disk,
+    /// A link of its own between two network namespaces.
+    Link,
+}
+
+/// What this machine has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Means {
+    pub(crate) disk: bool,
+    pub(crate) link: bool,
+}
+
 /// A kind of fault: its name in the verdict, and how one of it is drawn.
 pub(crate) struct Class {
     pub(crate) name: &'static str,
-    pub(crate) needs_disk: bool,
+    needs: Needs,
     draw: fn(&mut Random) -> Act,
 }
 
+impl Class {
+    /// Whether it can be done with these means.
+    pub(crate) fn is_within(&self, means: Means) -> bool {
+        match self.needs {
+            Needs::Nothing => true,
+            Needs::Disk => means.disk,
+            Needs::Link => means.link,
+        }
+    }
+}
+
 const fn class(name: &'static str, draw: fn(&mut Random) -> Act) -> Class {
-    Class { name, needs_disk: false, draw }
+    Class { name, needs: Needs::Nothing, draw }
+}
+
+const fn of_disk(name: &'static str, draw: fn(&mut Random) -> Act) -> Class {
+    Class { name, needs: Needs::Disk, draw }
+}
+
+const fn of_link(name: &'static str, draw: fn(&mut Random) -> Act) -> Class {
+    Class { name, needs: Needs::Link, draw }
 }
 
 fn between(random: &mut Random, least_ms: u64, most_ms: u64) -> Duration {
@@ -106,7 +150,7 @@ const YEAR_MS: i64 = 365 * 24 * 3600 * 1000;
 pub(crate) const CLASSES: &[Class] = &[
     class("agent killed", |r| Act::KillAgent { away: between(r, 0, 700) }),
     class("agent killed while it starts", |r| Act::KillAgent { away: between(r, 0, 20) }),
-    Class { name: "agent killed on a full disk", needs_disk: true, draw: |_| Act::KillAgentOnFullDisk },
+    of_disk("agent killed on a full disk", |_| Act::KillAgentOnFullDisk),
     class("agent frozen", |r| Act::FreezeAgent { still: between(r, 100, 1500) }),
     class("rebooted", |r| Act::Reboot { later: between(r, 1_000, 200_000) }),
     class("killed in doubt, soon back", |r| Act::KillInDoubt { later: between(r, 0, 60_000), reboot: false }),
@@ -124,6 +168,10 @@ pub(crate) const CLASSES: &[Class] = &[
     class("uplink cut", |_| Act::CutUplink),
     class("uplink frozen", |r| Act::FreezeUplink { still: between(r, 100, 1500) }),
     class("uplink away", |r| Act::RefuseUplink { away: between(r, 300, 1500) }),
+    of_link("slow link", |r| Act::SlowLink { bit_s: 32_000 << r.below(4), rtt_ms: 20 + r.below(580) as u32, slow: between(r, 1000, 5000) }),
+    of_link("lossy link", |r| Act::LossyLink { loss_percent: 5 + r.below(26) as u32, lossy: between(r, 1000, 5000) }),
+    of_link("silent link", |r| Act::SilentLink { silent: between(r, 300, 4000) }),
+    of_link("moved link", |r| { let stays = r.chance(0.5); Act::MovedLink { away: if stays { Duration::ZERO } else { between(r, 300, 3000) } } }),
     class("answer lost", |r| Act::LoseAnswers { count: 1 + r.below(6) }),
     class("throttled", |r| some(r, Fault::Throttle { code: "RequestThrottled", retry_after_ms: None })),
     class("throttled with a wait", |r| some(r, Fault::Throttle { code: "ThrottlingException", retry_after_ms: Some(200) })),
@@ -159,7 +207,7 @@ pub(crate) const CLASSES: &[Class] = &[
     class("permission taken away", |r| park(r, "AccessDenied", 403)),
     class("queue deleted", |r| park(r, "AWS.SimpleQueueService.NonExistentQueue", 400)),
     class("key disabled", |r| park(r, "KMS.DisabledException", 400)),
-    Class { name: "disk full", needs_disk: true, draw: |r| Act::FillDisk { full: between(r, 200, 1200) } },
+    of_disk("disk full", |r| Act::FillDisk { full: between(r, 200, 1200) }),
     class("filters reloaded", |r| Act::ReloadFilters { times: 2 + r.below(5) as u32, pause: between(r, 0, 200), killed: r.chance(0.4) }),
     class("disk slow", |r| { let sync_ms = 5 << r.below(8); Act::SlowDisk { sync_ms, slow: between(r, 300, 1200) } }),
 ];
@@ -241,6 +289,13 @@ pub(crate) struct Plan {
     pub(crate) shape: Shape,
 }
 
+impl Plan {
+    /// Whether its uplink has a link of its own.
+    pub(crate) fn has_link(&self) -> bool {
+        self.steps.iter().any(|step| CLASSES[step.class].needs == Needs::Link)
+    }
+}
+
 /// The class that shows a sabotage: dealt to every seed of its run, on top of the hand.
 pub(crate) fn bait(sabotage: &str) -> Option<&'static str> {
     Some(match sabotage {
@@ -248,29 +303,40 @@ pub(crate) fn bait(sabotage: &str) -> Option<&'static str> {
         "overtake" => "entry refused for now",
         "no-mark" => "killed in doubt, back after six minutes",
         "forget-parked" => "permission taken away",
+        "sent-is-accepted" => "silent link",
         // Equal readings are in every world, and need no fault.
         "same-is-repeat" => "broker link cut",
         _ => return None,
     })
 }
 
-/// The plan of a seed. `disk`: whether a disk can be filled; `bait`: the name of a class that is dealt in any case.
-pub(crate) fn plan(seed: u64, disk: bool, bait: Option<&str>) -> Plan {
-    let mut deck: Vec<usize> = (0..CLASSES.len()).collect();
+/// What is dealt otherwise than by the deck.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Deal {
+    /// The name of a class that is dealt in any case.
+    pub(crate) bait: Option<&'static str>,
+    /// Names of the only classes that are dealt; empty: all.
+    pub(crate) only: Vec<String>,
+}
+
+/// The plan of a seed on a machine of these means.
+pub(crate) fn plan(seed: u64, means: Means, deal: &Deal) -> Plan {
+    let wanted = |class: &usize| deal.only.is_empty() || deal.only.iter().any(|name| name == CLASSES[*class].name);
+    let mut deck: Vec<usize> = (0..CLASSES.len()).filter(wanted).collect();
     shuffle(&mut deck, &mut Random::seeded(1));
     let mut random = Random::seeded(seed);
     let from = (seed % ROUND) as usize * HAND;
     let mut hand: Vec<usize> = (from..from + HAND).map(|place| deck[place % deck.len()]).collect();
-    hand.retain(|class| disk || !CLASSES[*class].needs_disk);
-    hand.extend(CLASSES.iter().position(|class| Some(class.name) == bait));
+    hand.extend(CLASSES.iter().position(|class| Some(class.name) == deal.bait));
+    hand.retain(|class| CLASSES[*class].is_within(means));
     shuffle(&mut hand, &mut random);
     let steps = hand.into_iter().map(|class| {
         let act = (CLASSES[class].draw)(&mut random);
         let (burst, after) = (60 + random.below(140) as usize, between(&mut random, 10, 250));
-        match CLASSES[class].needs_disk {
+        match CLASSES[class].needs {
             // Enough to outgrow the space that the journal's files have already.
-            true => Step { class, act, burst: burst + FILLING, after: after / 5 },
-            false => Step { class, act, burst, after },
+            Needs::Disk => Step { class, act, burst: burst + FILLING, after: after / 5 },
+            Needs::Nothing | Needs::Link => Step { class, act, burst, after },
         }
     });
     Plan { seed, steps: steps.collect(), shape: Shape::of(seed) }
@@ -287,33 +353,60 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
+    const ALL: Means = Means { disk: true, link: true };
+
+    fn of(seed: u64) -> Plan {
+        plan(seed, ALL, &Deal::default())
+    }
+
     #[test]
     fn a_seed_fixes_its_plan_and_rounds_see_every_class() {
+        assert_eq!(ROUND, 5, "as the documents say");
         for start in 0..50 {
-            assert_eq!(plan(start, true, None), plan(start, true, None));
+            assert_eq!(of(start), of(start));
             let dealt: BTreeSet<usize> =
-                (start..start + ROUND).flat_map(|seed| plan(seed, true, None).steps).map(|step| step.class).collect();
+                (start..start + ROUND).flat_map(|seed| of(seed).steps).map(|step| step.class).collect();
             assert_eq!(dealt.len(), CLASSES.len());
             let shapes = || (start..start + ROUND).map(Shape::of);
             let lanes: BTreeSet<Lanes> = shapes().map(|shape| shape.lanes).collect();
             let mixes: BTreeSet<Mix> = shapes().map(|shape| shape.mix).collect();
             let ids: BTreeSet<bool> = shapes().map(|shape| shape.small_ids).collect();
             assert_eq!((lanes.len(), mixes.len(), ids.len()), (3, 3, 2), "from {start}");
+            let links: BTreeSet<bool> = (start..start + ROUND).map(|seed| of(seed).has_link()).collect();
+            assert_eq!(links.len(), 2, "some uplinks have a link of their own, some have none");
         }
-        assert_ne!(plan(3, true, None).steps, plan(3 + ROUND, true, None).steps);
+        assert_ne!(of(3).steps, of(3 + ROUND).steps);
     }
 
     #[test]
     fn a_bait_is_dealt_to_every_seed() {
-        for name in ["ack-early", "stale-acks", "overtake", "no-mark", "forget-parked", "same-is-repeat"] {
-            let bait = bait(name);
-            let dealt = |seed| plan(seed, false, bait).steps.iter().any(|step| Some(CLASSES[step.class].name) == bait);
-            assert!(bait.is_some() && (0..10).all(dealt), "{name}");
+        for name in
+            ["ack-early", "stale-acks", "overtake", "no-mark", "forget-parked", "same-is-repeat", "sent-is-accepted"]
+        {
+            let deal = Deal { bait: bait(name), only: Vec::new() };
+            let dealt =
+                |seed| plan(seed, ALL, &deal).steps.iter().any(|step| Some(CLASSES[step.class].name) == deal.bait);
+            assert!(deal.bait.is_some() && (0..10).all(dealt), "{name}");
         }
     }
 
     #[test]
-    fn without_a_disk_no_fault_that_needs_one_is_dealt() {
-        assert!((0..20).flat_map(|seed| plan(seed, false, None).steps).all(|step| !CLASSES[step.class].needs_disk));
+    fn without_the_means_no_fault_that_needs_them_is_dealt() {
+        for means in [Means { disk: false, link: true }, Means { disk: true, link: false }] {
+            let deal = Deal { bait: Some("silent link"), only: Vec::new() };
+            let mut dealt = (0..20).flat_map(|seed| plan(seed, means, &deal).steps);
+            assert!(dealt.all(|step| CLASSES[step.class].is_within(means)));
+        }
+    }
+
+    #[test]
+    fn only_the_classes_that_are_named_are_dealt() {
+        let only = ["slow link", "lossy link", "moved link"].map(str::to_owned);
+        let deal = Deal { bait: None, only: only.to_vec() };
+        for seed in 0..20 {
+            let dealt: BTreeSet<&str> =
+                plan(seed, ALL, &deal).steps.iter().map(|step| CLASSES[step.class].name).collect();
+            assert_eq!(dealt, only.iter().map(String::as_str).collect());
+        }
     }
 }

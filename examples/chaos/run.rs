@@ -50,7 +50,7 @@ impl Outcome {
 /// Plays a plan in its own world.
 pub(crate) async fn run(setting: &Setting, plan: &Plan) -> Result<Outcome> {
     let start = Instant::now();
-    let mut world = World::start(setting, plan.seed, plan.shape).await?;
+    let mut world = World::start(setting, plan).await?;
     let mut outcome = Outcome {
         seed: plan.seed,
         verdicts: Vec::new(),
@@ -82,7 +82,7 @@ async fn play(world: &mut World, plan: &Plan, tell: bool, outcome: &mut Outcome)
     let mut weak = world.bare_fleet(plan.seed, true);
     let weak_share = if plan.shape.mix == Mix::None { 0 } else { 5 };
     for step in &plan.steps {
-        world.undo(tokio::time::Instant::now())?;
+        world.undo(tokio::time::Instant::now()).await?;
         let (class, start) = (CLASSES[step.class].name, Instant::now());
         if step.act == Act::DoubleFault {
             world.double_fault(class, &mut fleet).await?;

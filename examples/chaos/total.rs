@@ -1,7 +1,7 @@
 //! The sum over all seeds, and the verdict.
 
 use crate::options::Options;
-use crate::plan::{CLASSES, ROUND};
+use crate::plan::{CLASSES, Means, ROUND};
 use crate::run::Outcome;
 use std::collections::BTreeMap;
 use testkit::checker::BareVerdict;
@@ -57,7 +57,7 @@ impl Total {
     }
 
     /// Prints what was injected and the verdict; whether the run is good.
-    pub(crate) fn tell(&self, options: &Options) -> bool {
+    pub(crate) fn tell(&self, options: &Options, means: Means) -> bool {
         if let Some(name) = &options.sabotage {
             return self.tell_sabotage(name);
         }
@@ -67,7 +67,8 @@ impl Total {
         }
         println!("  packet ids given again: {}\ninjected:", self.reused_ids);
         let mut missing = Vec::new();
-        for class in CLASSES.iter().filter(|class| options.disk || !class.needs_disk) {
+        let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
+        for class in CLASSES.iter().filter(|class| class.is_within(means) && wanted(class.name)) {
             let times = self.tally.get(class.name).copied().unwrap_or(0);
             println!("  {times:6}  {}", class.name);
             missing.extend((times == 0).then_some(class.name));
@@ -79,6 +80,9 @@ impl Total {
         }
         if !options.disk {
             println!("  NOT TRIED (--no-disk): full disks");
+        }
+        if !means.link {
+            println!("  NOT TRIED (see the first line): slow, lossy, silent and moved links");
         }
         let good = self.offended == 0 && (missing.is_empty() || !whole_round);
         println!(

@@ -1,7 +1,8 @@
 //! One world per seed: a real broker, a queue, links that can be cut, a disk that can be filled, and the agent between
 //! them as its own process. Everything in it goes when it is dropped, the agent first.
 
-use crate::plan::{Lanes, Mix, Shape};
+use crate::links;
+use crate::plan::{Lanes, Means, Mix, Plan, Shape};
 use crate::routes;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -14,7 +15,9 @@ use testkit::clock_control::ClockControl;
 use testkit::fake_sqs::{Arrival, Fate, QueueOptions, SqsStub, StubOptions};
 use testkit::fleet::{Fleet, FleetOptions, WEAK};
 use testkit::ids::SmallIds;
-use testkit::proxy::{self, CuttingProxy};
+use testkit::link::SlowLink;
+use testkit::port::HeldPort;
+use testkit::proxy::CuttingProxy;
 use testkit::small_disk::SmallDisk;
 use tokio::time::Instant;
 
@@ -47,8 +50,7 @@ const RATE: f64 = 500.0;
 pub(crate) struct Setting {
     /// The agent's binary.
     pub(crate) program: PathBuf,
-    /// Whether disks can be mounted.
-    pub(crate) disk: bool,
+    pub(crate) means: Means,
     /// Whether to print each fault when it is over.
     pub(crate) steps: bool,
     /// Fault put into the agent on purpose.
@@ -64,6 +66,8 @@ pub(crate) enum Undo {
     Mend,
     FreeDisk,
     FastDisk,
+    GoodLink,
+    LoudLink,
 }
 
 /// A world; dropped in the order of its fields.
@@ -74,6 +78,8 @@ pub(crate) struct World {
     pub(crate) clock: ClockControl,
     pub(crate) broker_link: CuttingProxy,
     pub(crate) uplink: CuttingProxy,
+    /// What lies between the agent and the uplink's end, in some worlds.
+    pub(crate) link: Option<SlowLink>,
     pub(crate) small_ids: Option<SmallIds>,
     pub(crate) broker: Mosquitto,
     pub(crate) shape: Shape,
@@ -87,7 +93,8 @@ pub(crate) struct World {
 
 impl World {
     /// Starts everything; comes back when the agent takes messages.
-    pub(crate) async fn start(setting: &Setting, seed: u64, shape: Shape) -> Result<World> {
+    pub(crate) async fn start(setting: &Setting, plan: &Plan) -> Result<World> {
+        let &Plan { seed, shape, .. } = plan;
         let fifo = |name: &str| (name.into(), QueueOptions::fifo());
         let queues = vec![fifo(QUEUE), (AUDIT.into(), QueueOptions::standard()), fifo(COPIES)];
         let stub = SqsStub::start(StubOptions { queues, seed, ..StubOptions::default() })?;
@@ -96,12 +103,17 @@ impl World {
         let broker = Mosquitto::start(&broker_options(shape.mix)).await?;
         let small_ids = if shape.small_ids { Some(SmallIds::start(broker.addr())?) } else { None };
         let broker_link = CuttingProxy::start(small_ids.as_ref().map_or(broker.addr(), SmallIds::addr))?;
-        let (uplink, endpoint) = proxy::in_front_of(&stub.endpoint())?;
+        let link = if plan.has_link() { Some(SlowLink::open(links::GOOD, seed).await?) } else { None };
+        let port = link.as_ref().map_or_else(HeldPort::take, SlowLink::far_port)?;
+        let uplink = CuttingProxy::at(port, stub.addr())?;
+        let endpoint = format!("http://{}", uplink.addr());
         let clock = ClockControl::new()?;
         let queue = |name: &str, queue: &str| QueueTarget {
             endpoint: Some(endpoint.clone()),
             // A batch that gets no answer is given up after 1 s, and what the slowest link would need for its bytes.
-            extra: "connect_timeout = \"1 s\"\nattempt_timeout = \"1 s\"\nbatch_bytes = \"8 KiB\"".into(),
+            extra:
+                "connect_timeout = \"1 s\"\nattempt_timeout = \"1 s\"\nbatch_bytes = \"8 KiB\"\nallow_plain_http = true"
+                    .into(),
             ..QueueTarget::on_stub(name, &stub, queue)
         };
         let mut config = AgentConfig::new(broker_link.addr(), queue("main", QUEUE));
@@ -122,13 +134,27 @@ impl World {
         config.environment.push(("TIDEGATE_RIG_GENERATION".into(), GENERATION_BYTES.to_string()));
         config.environment.extend(setting.sabotage.iter().map(|name| ("TIDEGATE_SABOTAGE".into(), name.clone())));
         let agent = AgentProcess::prepare(&setting.program, config)?;
-        let disk = match setting.disk {
+        let disk = match setting.means.disk {
             true => Some(SmallDisk::mount(&agent.journal_path(), DISK_MIB).await?),
             false => None,
         };
         let (due, tally) = (Vec::new(), BTreeMap::new());
-        let mut world =
-            World { agent, disk, clock, broker_link, uplink, small_ids, broker, shape, filters: 0, stub, due, tally };
+        let filters = 0;
+        let mut world = World {
+            agent,
+            disk,
+            clock,
+            broker_link,
+            uplink,
+            link,
+            small_ids,
+            broker,
+            shape,
+            filters,
+            stub,
+            due,
+            tally,
+        };
         world.agent.spawn()?;
         world.online().await?;
         Ok(world)
@@ -192,7 +218,7 @@ impl World {
     }
 
     /// Undoes what is due by `now`.
-    pub(crate) fn undo(&mut self, now: Instant) -> Result<()> {
+    pub(crate) async fn undo(&mut self, now: Instant) -> Result<()> {
         let due = std::mem::take(&mut self.due);
         let (due, left): (Vec<_>, Vec<_>) = due.into_iter().partition(|(at, _)| *at <= now);
         self.due = left;
@@ -207,6 +233,8 @@ impl World {
                     self.clock.sync_ms = 0;
                     self.clock.set()?;
                 }
+                Undo::GoodLink => self.own_link()?.shape(links::GOOD).await?,
+                Undo::LoudLink => self.own_link()?.tell("up").await.map(drop)?,
             }
         }
         Ok(())
@@ -222,7 +250,7 @@ impl World {
     /// Everything that was broken works again; the agent runs.
     pub(crate) async fn heal(&mut self) -> Result<()> {
         self.due.iter_mut().for_each(|(at, _)| *at = Instant::now());
-        self.undo(Instant::now())?;
+        self.undo(Instant::now()).await?;
         self.mend()?;
         self.uplink.drop_answers(0);
         if !self.agent.is_up() {

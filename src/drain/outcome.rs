@@ -115,7 +115,10 @@ impl<S: BatchSender> Drain<S> {
     fn ambiguous(&mut self, item: BatchItem, landing: Landing<'_>) -> Doubt {
         let Landing { fault, single, of_suspects, .. } = landing;
         let parks = |fault: &Fault| fault.class == FaultClass::WaitForConfiguration;
-        if failpoints::is_armed(Failpoint::ForgetParked) && fault.is_some_and(parks) {
+        let broke = |fault: &Fault| fault.class == FaultClass::Link;
+        if failpoints::is_armed(Failpoint::ForgetParked) && fault.is_some_and(parks)
+            || failpoints::is_armed(Failpoint::SentIsAccepted) && fault.is_some_and(broke)
+        {
             self.accepted(item.position, false);
             return Doubt::Lane(None);
         }

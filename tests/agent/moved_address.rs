@@ -25,7 +25,7 @@ impl World {
     /// An agent with an idle connection to its queue, over a link of this rate.
     async fn new(bit_s: u32) -> World {
         let (broker, stub) = (mosquitto().await, stub());
-        let link = SlowLink::to(stub.addr(), Shape { bit_s, rtt_ms: 50, loss_percent: 0 }).await;
+        let link = SlowLink::to(stub.addr(), Shape { bit_s, rtt_ms: 50, loss_percent: 0 }).await.unwrap();
         let mut configuration = config(broker.addr(), &stub);
         (configuration.profile, configuration.topics) = ("generic".into(), vec!["load/#".into()]);
         configuration.queues[0].endpoint = Some(format!("http://{}", link.addr));
@@ -65,7 +65,7 @@ impl World {
 
     async fn end(mut self) {
         self.agent.kill().await.unwrap();
-        self.link.end().await;
+        self.link.end().await.unwrap();
         drop(self.broker);
     }
 }
@@ -77,7 +77,7 @@ async fn record_behind_a_moved_address_goes_by_a_new_connection() {
     }
     let mut world = World::new(1_000_000).await;
     let start = Instant::now();
-    world.link.tell("move").await;
+    world.link.tell("move").await.unwrap();
     world.publish(2, 10).await;
     world.accepts_within(SOON, start, "idle connection").await;
 }
@@ -88,11 +88,11 @@ async fn flight_whose_address_moved_away_goes_again_at_once() {
         return;
     }
     let mut world = World::new(1_000_000).await;
-    world.link.tell("down").await;
+    world.link.tell("down").await.unwrap();
     world.publish(2, 10).await;
     world.until_calls(1).await;
     let start = Instant::now();
-    world.link.tell("move").await;
+    world.link.tell("move").await.unwrap();
     world.accepts_within(SOON, start, "flight under way").await;
 }
 
@@ -107,11 +107,11 @@ async fn flight_that_stood_still_goes_again_at_a_sign_of_the_link() {
     let before = world.stub.counters(QUEUE).received;
     world.publish(2, 100_000).await;
     world.until_calls(1).await;
-    world.link.tell("down").await;
+    world.link.tell("down").await.unwrap();
     assert_eq!(world.stub.counters(QUEUE).received, before, "not there yet");
     tokio::time::sleep(Duration::from_secs(8)).await;
     let start = Instant::now();
-    world.link.tell("tell").await;
+    world.link.tell("tell").await.unwrap();
     // 3.2 s of that are its bytes'.
     world.accepts_within(SOON + Duration::from_secs(4), start, "flight that stood still").await;
 }
@@ -125,7 +125,7 @@ async fn flight_that_moves_outlives_changes_that_do_not_concern_it() {
     let before = world.stub.counters(QUEUE).received;
     world.publish(2, 100_000).await;
     world.until_calls(1).await;
-    world.link.tell("tell").await;
+    world.link.tell("tell").await.unwrap();
     world.until_accepted(2).await;
     assert_eq!(world.stub.counters(QUEUE).received, before + 1, "it was sent once\n{}", tail(&world.agent.log()));
     world.end().await;

@@ -8,11 +8,8 @@
 
 use crate::support::link::{Shape, SlowLink, can_shape};
 use crate::support::{Authority, PROGRAM, Publisher, QUEUE, config, mosquitto, stub, tail, until_online};
-use rustls::ServerConfig;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use testkit::agent::AgentProcess;
 use testkit::fake_sqs::Fate;
@@ -40,12 +37,8 @@ pub(crate) async fn speak_tls(listener: TcpListener, tls: TlsAcceptor, stub: Soc
 async fn carried(shape: Shape, time: Duration, flaps: Option<Duration>) -> (f64, f64) {
     let (broker, stub, ca) = (mosquitto().await, stub(), Authority::new());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut link = SlowLink::to(listener.local_addr().unwrap(), shape).await;
-    let (certificate, key) = ca.issue(&link.addr.ip().to_string());
-    let chain = vec![CertificateDer::from(certificate.der().to_vec())];
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
-    tokio::spawn(speak_tls(listener, TlsAcceptor::from(Arc::new(tls)), stub.addr()));
+    let mut link = SlowLink::to(listener.local_addr().unwrap(), shape).await.unwrap();
+    tokio::spawn(speak_tls(listener, ca.acceptor(&link.addr.ip().to_string()), stub.addr()));
     let folder = tempfile::tempdir().unwrap();
     let ca_file = folder.path().join("ca.pem");
     std::fs::write(&ca_file, ca.pem()).unwrap();
@@ -69,9 +62,9 @@ async fn carried(shape: Shape, time: Duration, flaps: Option<Duration>) -> (f64,
         Some(each) => {
             let cycles = (time.as_secs_f64() / each.as_secs_f64() / 2.0) as u32;
             for _ in 0..cycles {
-                link.tell("up").await;
+                link.tell("up").await.unwrap();
                 tokio::time::sleep(each).await;
-                link.tell("down").await;
+                link.tell("down").await.unwrap();
                 tokio::time::sleep(each).await;
             }
             each * cycles
@@ -92,7 +85,7 @@ async fn carried(shape: Shape, time: Duration, flaps: Option<Duration>) -> (f64,
         println!("{}", tail(&agent.log()));
     }
     agent.kill().await.unwrap();
-    link.end().await;
+    link.end().await.unwrap();
     (share, twice)
 }
 

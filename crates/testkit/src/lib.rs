@@ -33,6 +33,7 @@ pub mod fleet;
 mod hex;
 pub mod http;
 pub mod ids;
+pub mod link;
 pub mod ministack;
 pub mod port;
 pub mod process;

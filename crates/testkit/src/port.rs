@@ -6,22 +6,38 @@
 //! do) can still take it. Linux checks the conflict only between listening sockets.
 
 use crate::{Error, Result};
-use std::net::{Ipv4Addr, SocketAddr};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::fs::File;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use tokio::net::{TcpListener, TcpSocket};
 
-/// A port on 127.0.0.1, kept until dropped.
+/// A port, kept until dropped.
 #[derive(Debug)]
 pub struct HeldPort {
     _holder: TcpSocket,
     addr: SocketAddr,
+    /// File of the network namespace that it is in, if that is not ours.
+    namespace: Option<PathBuf>,
 }
 
 impl HeldPort {
-    /// Takes a free port.
+    /// Takes a free port on 127.0.0.1.
     pub fn take() -> Result<HeldPort> {
-        let holder = bound(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        HeldPort::of(Ipv4Addr::LOCALHOST.into(), None)
+    }
+
+    /// Takes a free port on an address of the network namespace whose file is given.
+    pub fn take_in(namespace: &Path, ip: IpAddr) -> Result<HeldPort> {
+        HeldPort::of(ip, Some(namespace.to_owned()))
+    }
+
+    fn of(ip: IpAddr, namespace: Option<PathBuf>) -> Result<HeldPort> {
+        let holder = bound(SocketAddr::new(ip, 0), namespace.as_deref())?;
         let addr = holder.local_addr().map_err(Error::io("asking for the port held"))?;
-        Ok(HeldPort { _holder: holder, addr })
+        Ok(HeldPort { _holder: holder, addr, namespace })
     }
 
     /// Address of the port.
@@ -31,18 +47,33 @@ impl HeldPort {
 
     /// Starts to listen on the port in this process. Must be called inside a runtime.
     pub fn listen(&self) -> Result<TcpListener> {
-        bound(self.addr)?.listen(1024).map_err(Error::io(format!("listening on {}", self.addr)))
+        bound(self.addr, self.namespace.as_deref())?
+            .listen(1024)
+            .map_err(Error::io(format!("listening on {}", self.addr)))
     }
 }
 
-fn bound(addr: SocketAddr) -> Result<TcpSocket> {
+/// A socket stays in the namespace in which it was made, whoever uses it.
+fn bound(addr: SocketAddr, namespace: Option<&Path>) -> Result<TcpSocket> {
     let bind = || {
-        let socket = TcpSocket::new_v4()?;
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
         socket.bind(addr)?;
         Ok(socket)
     };
-    bind().map_err(Error::io(format!("binding {addr}")))
+    let socket = match namespace {
+        None => bind(),
+        Some(file) => {
+            // A thread of its own enters it, and ends.
+            let inside = || {
+                move_into_link_name_space(File::open(file)?.as_fd(), Some(LinkNameSpaceType::Network))?;
+                bind()
+            };
+            let ended = std::thread::scope(|threads| threads.spawn(inside).join());
+            ended.unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
+        }
+    };
+    socket.map_err(Error::io(format!("binding {addr}")))
 }
 
 #[cfg(test)]

@@ -50,6 +50,11 @@ pub struct CuttingProxy {
 impl CuttingProxy {
     /// Starts on a free loopback port towards `target`. Must be called inside a runtime.
     pub fn start(target: SocketAddr) -> Result<CuttingProxy> {
+        CuttingProxy::at(HeldPort::take()?, target)
+    }
+
+    /// Starts on `port` towards `target`. Must be called inside a runtime.
+    pub fn at(port: HeldPort, target: SocketAddr) -> Result<CuttingProxy> {
         let shared = Arc::new(Shared {
             link: watch::Sender::new(Link { target, cuts: 0, paused: false, frozen: false }),
             answers_to_drop: AtomicU64::new(0),
@@ -57,7 +62,7 @@ impl CuttingProxy {
             accepted: AtomicU64::new(0),
             ports: Mutex::default(),
         });
-        let mut proxy = CuttingProxy { port: HeldPort::take()?, shared, accepting: None };
+        let mut proxy = CuttingProxy { port, shared, accepting: None };
         proxy.open()?;
         Ok(proxy)
     }
