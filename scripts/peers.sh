@@ -2,9 +2,9 @@
 # Installs the peers that the tests run against: the Mosquitto broker, Chromium with its driver (Debian packages), and
 # ministack, an SQS emulator, beside the official parser of metrics (Python, in .peers/ministack); and iproute2. More brokers
 # go into .peers/ and are nowhere else: RabbitMQ and a newer Mosquitto (Debian packages, unpacked and not installed, so that no
-# service starts), aedes (npm), amqtt (PyPI), rumqttd (crates.io). And readers of what arrives, in .peers/readers: the
-# CloudEvents SDKs of npm and Python, sqs-consumer, Powertools for AWS Lambda. Does nothing that is already done, says what it
-# installs, and may be run again any time.
+# service starts), aedes (npm), amqtt (PyPI), rumqttd (crates.io); likewise the proxies tinyproxy and squid (Debian packages). And
+# readers of what arrives, in .peers/readers: the CloudEvents SDKs of npm and Python, sqs-consumer, Powertools for AWS Lambda. Does
+# nothing that is already done, says what it installs, and may be run again any time.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 cd "$(dirname "$0")/.."
@@ -83,7 +83,7 @@ if ! command -v chromedriver >/dev/null; then
     install_package chromium-driver
 fi
 
-# A real HTTP proxy on the way to the queue; its program alone, so that no service starts.
+# Real HTTP proxies on the way to the queue; their programs alone, so that no service starts.
 if [ ! -x .peers/tinyproxy/usr/bin/tinyproxy ]; then
     echo "peers: unpacking tinyproxy in .peers/tinyproxy"
     sources=
@@ -91,6 +91,19 @@ if [ ! -x .peers/tinyproxy/usr/bin/tinyproxy ]; then
         echo "peers: the package tinyproxy-bin could not be downloaded" >&2
         exit 1
     fi
+fi
+if [ ! -x .peers/squid/usr/sbin/squid ]; then
+    echo "peers: unpacking squid in .peers/squid"
+    sources=
+    # With the libraries that nothing else here brings.
+    if ! unpack .peers/squid squid squid-common squid-langpack libecap3 libltdl7 libnetfilter-conntrack3 libnfnetlink0 libtdb1 libldap-2.5-0 \
+        libsasl2-2; then
+        echo "peers: the packages of squid could not be downloaded" >&2
+        exit 1
+    fi
+    mkdir -p .peers/squid/lib
+    find .peers/squid/usr/lib -name 'lib*.so.*' -exec mv -t .peers/squid/lib {} +
+    rm -rf .peers/squid/usr/share/doc .peers/squid/usr/share/man .peers/squid/etc .peers/squid/var
 fi
 
 have="$("$venv/bin/python" -c '

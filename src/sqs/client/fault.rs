@@ -4,7 +4,7 @@
 //! drain as maybe accepted: taking it so costs a resend that the queue absorbs, the other mistake costs the order.
 
 use crate::clock::Clock;
-use crate::sqs::connector::fault::{NetError, ProxyRefusal, find, one_line};
+use crate::sqs::connector::fault::{NetError, ProxyRefusal, Silent, find, one_line};
 use crate::sqs::connector::tcp::TcpError;
 use crate::sqs::connector::watch::Ended;
 use crate::sqs::credentials::{FileError, Unrenewed};
@@ -133,6 +133,9 @@ fn not_answered(error: &(dyn Error + 'static), clock: ClockView) -> Fault {
     if let Some(ProxyRefusal::Tunnel) = find(error) {
         return link(text, TUNNEL, never_sent);
     }
+    if let Some(silent) = find::<Silent>(error) {
+        return link(text, &silent_remedy(silent), never_sent);
+    }
     if let Some(tls) = find::<rustls::Error>(error) {
         let (class, remedy) = tls_meaning(tls, clock);
         return Fault { class, remedy: remedy.into(), ..link(text, "", never_sent) };
@@ -166,6 +169,20 @@ fn tcp_remedy(error: &TcpError) -> String {
             ),
             _ => format!("if it stays so, check the uplink's address and route: ip route get {}", first.ip()),
         },
+    }
+}
+
+/// What a person can look at where a connection is taken and nobody speaks: whoever sees it by hand knows which of them it is.
+fn silent_remedy(silent: &Silent) -> String {
+    let Silent { server, proxy, .. } = silent;
+    match proxy {
+        Some(proxy) => format!(
+            "if it stays so, restart the proxy, which takes connections and opens none, and look what it says: \
+             curl -v -x {proxy} {server}"
+        ),
+        None => {
+            format!("if it stays so, look who takes connections there and does not speak TLS: curl -v {server}")
+        }
     }
 }
 

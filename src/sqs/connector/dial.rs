@@ -1,7 +1,7 @@
 //! From a URI to a connection: name and TCP within a connect timeout each ([`tcp`](super::tcp)), proxy and TLS within three of them.
 
 use crate::clock::suspended_ms;
-use crate::sqs::connector::fault::ProxyRefusal;
+use crate::sqs::connector::fault::{ProxyRefusal, Silent};
 use crate::sqs::connector::link::LinkChanges;
 use crate::sqs::connector::proxy::ProxySettings;
 use crate::sqs::connector::returned;
@@ -95,7 +95,8 @@ impl Service<Uri> for Dial {
 
     fn call(&mut self, dst: Uri) -> Self::Future {
         let via = self.way();
-        let (peer, tcp) = (via.named(&dst), via.tcp.clone());
+        let (proxy, tcp) = (via.proxy.on_the_way_to(&dst), via.tcp.clone());
+        let (server, proxy) = (dst.clone(), proxy.map(|proxy| proxy.uri().clone()));
         let connecting = HttpsConnector::from((via, self.tls.config.clone())).call(dst);
         let (limit, ends) = (self.limit.map(|limit| limit * WITH_TLS), self.tls.ends.clone());
         let (of_change, made, stands_still) = (self.changes.clone(), tcp.clone(), tcp.clone());
@@ -110,11 +111,11 @@ impl Service<Uri> for Dial {
                     failed(io::ErrorKind::ConnectionAborted, Ended::LinkReturned.to_string())
                 }
                 () = elapsed(limit) => {
-                    let text = format!("no connection within {:?}, TLS included", limit.unwrap_or_default());
-                    failed(io::ErrorKind::TimedOut, text)
+                    let (server, proxy, limit) = (origin(&server), proxy.as_ref().map(origin), limit.unwrap_or_default());
+                    Err(io::Error::new(io::ErrorKind::TimedOut, Silent { server, proxy, limit }).into())
                 }
             };
-            let stream = connected.map_err(|source| Unreached { peer, source })?;
+            let stream = connected.map_err(|source| Unreached { server, proxy, source })?;
             let peer_end = match &stream {
                 MaybeHttpsStream::Http(_) => None,
                 MaybeHttpsStream::Https(tls) => {
@@ -137,10 +138,28 @@ async fn elapsed(limit: Option<Duration>) {
 
 /// Which peer could not be reached, and why.
 #[derive(Debug, thiserror::Error)]
-#[error("{peer}")]
+#[error("{}", on_the_way(.server, .proxy.as_ref()))]
 struct Unreached {
-    peer: String,
+    server: Uri,
+    proxy: Option<Uri>,
     source: BoxError,
+}
+
+/// The server as people know it, and the proxy on the way to it.
+fn on_the_way(server: &Uri, proxy: Option<&Uri>) -> String {
+    match proxy {
+        Some(proxy) => format!("{} by way of the proxy {}", named(server), named(proxy)),
+        None => named(server),
+    }
+}
+
+/// Without what may stand before the host.
+fn named(uri: &Uri) -> String {
+    uri.authority().map_or(String::new(), |peer| peer.host().to_owned() + &port_of(uri))
+}
+
+fn origin(uri: &Uri) -> String {
+    format!("{}://{}", uri.scheme_str().unwrap_or("http"), named(uri))
 }
 
 /// TCP to the server, or through a proxy's tunnel.
@@ -149,17 +168,6 @@ struct ViaProxy {
     tcp: Tcp,
     to_proxy: HttpsConnector<Tcp>,
     proxy: Arc<ProxySettings>,
-}
-
-impl ViaProxy {
-    /// The server as people know it, and the proxy on the way to it.
-    fn named(&self, dst: &Uri) -> String {
-        let host = |uri: &Uri| uri.authority().map_or(String::new(), |peer| peer.host().to_owned() + &port_of(uri));
-        match self.proxy.on_the_way_to(dst) {
-            Some(proxy) => format!("{} by way of the proxy {}", host(dst), host(proxy.uri())),
-            None => host(dst),
-        }
-    }
 }
 
 /// With its colon, where one is given.

@@ -58,6 +58,18 @@ pub enum ProxyRefusal {
     Tunnel,
 }
 
+/// A server or a proxy took the connection, and then nothing came of it.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("no connection within {limit:?}, TLS included")]
+pub struct Silent {
+    /// The server, with scheme, name and port: `https://sqs.eu-west-1.amazonaws.com`.
+    pub server: String,
+    /// The proxy on the way to it, alike.
+    pub proxy: Option<String>,
+    /// The time it had.
+    pub limit: Duration,
+}
+
 /// The answer's body broke off, or has no end.
 pub(super) fn cut_off(source: BoxError) -> ConnectorError {
     let net = NetError { never_sent: false, stage: "the answer is cut off or cannot be read", source };

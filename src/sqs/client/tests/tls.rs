@@ -116,6 +116,8 @@ async fn plain_http_on_a_tls_port_and_a_stalled_handshake_were_never_sent() {
     let stalled = fault(sender.send(&batch(1)).await);
     assert_eq!((stalled.class, stalled.never_sent), (Link, true), "{stalled:?}");
     assert!(stalled.text.contains("no connection within"), "{stalled:?}");
+    let look = format!("curl -v https://127.0.0.1:{}", speaks_http.port);
+    assert!(stalled.remedy.ends_with(&look), "{stalled:?}");
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
