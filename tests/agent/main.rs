@@ -50,5 +50,6 @@ mod support;
 mod suspend;
 mod systemd;
 mod tls;
+mod two_families;
 mod two_queues;
 mod upgrade;
