@@ -15,6 +15,7 @@ compile_error!("tidegate needs 64-bit atomic operations, which ARMv5 and ARMv6 d
 // Lengths on disk and on the wire are u32 and must fit into memory's own.
 const _: () = assert!(usize::BITS >= u32::BITS);
 
+pub mod first_line;
 pub mod json;
 pub mod network_watch;
 pub mod shutdown;

@@ -3,6 +3,9 @@
 use crate::config::queue_url::is_loopback_host;
 use std::path::PathBuf;
 
+/// Where brokers speak TLS: registered for it, and every broker's default.
+pub(super) const TLS_PORT: u16 = 8883;
+
 /// How the broker is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum BrokerAddress {
@@ -43,6 +46,18 @@ impl BrokerAddress {
         host(self) == host(other) && one_door
     }
 
+    /// The URL that was probably meant, where this one goes without TLS to the port that brokers speak TLS at. Not a mistake by
+    /// itself: a broker may speak anything at any port.
+    pub fn meant_with_tls(&self) -> Option<String> {
+        match self {
+            BrokerAddress::Tcp { host, port: TLS_PORT } if host.contains(':') => {
+                Some(format!("mqtts://[{host}]:{TLS_PORT}"))
+            }
+            BrokerAddress::Tcp { host, port: TLS_PORT } => Some(format!("mqtts://{host}:{TLS_PORT}")),
+            _ => None,
+        }
+    }
+
     /// The broker of a URL; `None`: it is none.
     pub fn of(url: &str) -> Option<BrokerAddress> {
         crate::config::parse::broker_url(url).ok()
@@ -70,5 +85,15 @@ mod tests {
             assert_eq!(of(other).may_be(&of(one)), may, "{other} {one}");
         }
         assert_eq!(BrokerAddress::of("http://x"), None);
+    }
+
+    #[test]
+    fn plain_mqtt_at_the_tls_port_is_noticed() {
+        let meant = |url: &str| BrokerAddress::of(url).expect(url).meant_with_tls();
+        assert_eq!(meant("mqtt://broker.lan:8883").as_deref(), Some("mqtts://broker.lan:8883"));
+        assert_eq!(meant("mqtt://[::1]:8883").as_deref(), Some("mqtts://[::1]:8883"));
+        for url in ["mqtt://broker.lan", "mqtts://broker.lan:8883", "unix:///run/a.sock"] {
+            assert_eq!(meant(url), None, "{url}");
+        }
     }
 }

@@ -12,6 +12,7 @@ pub mod effective;
 mod form;
 mod parse;
 mod problem;
+mod queue_link;
 pub mod queue_url;
 mod queues;
 mod reader;

@@ -2,6 +2,7 @@
 //! expected and, where it can be guessed, what was meant.
 
 use crate::config::BrokerAddress;
+use crate::config::broker::TLS_PORT;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -100,7 +101,7 @@ pub(super) fn broker_url(text: &str) -> Result<BrokerAddress, Wrong> {
     let (tls, port) = match scheme {
         "unix" if rest.starts_with('/') && rest.len() > 1 => return Ok(BrokerAddress::Unix(PathBuf::from(rest))),
         "mqtt" => (false, 1883),
-        "mqtts" => (true, 8883),
+        "mqtts" => (true, TLS_PORT),
         "tcp" => return Err(wrong().did_you_mean(format!("mqtt://{rest}"))),
         "ssl" | "tls" => return Err(wrong().did_you_mean(format!("mqtts://{rest}"))),
         "ws" | "wss" => return Err(wrong().suggest("websockets are not supported: use the broker's plain or TLS port")),

@@ -185,7 +185,7 @@ pub(super) fn is_secret_value(text: &str) -> bool {
 }
 
 /// The part of a line that may be shown.
-fn safe_part(line: &str) -> &str {
+pub(super) fn safe_part(line: &str) -> &str {
     let lower = line.to_lowercase().replace("password_file", "").replace("pass_file", "");
     let key = line.split('=').next().unwrap_or_default().trim().trim_matches(['"', '\'']);
     let secret = SECRET_WORDS.iter().any(|word| lower.contains(word))

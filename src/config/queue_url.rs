@@ -4,6 +4,7 @@
 //! (a VPC endpoint, a FIPS or dual-stack host, an emulator, another port) has to be given to it as an endpoint:
 //! [`QueueUrl::endpoint`].
 
+use crate::config::queue_link::{from_arn, from_console, misspelt_region};
 use std::net::IpAddr;
 
 /// A queue URL, taken apart.
@@ -29,7 +30,8 @@ pub struct QueueUrl {
 
 /// Characters of a queue's name, at most, `.fifo` included (SQS documentation).
 const QUEUE_NAME_CHARS: usize = 80;
-const EXPECTED: &str = "expected https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE, as the SQS console shows it";
+pub(super) const EXPECTED: &str =
+    "expected https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE, as the SQS console shows it";
 
 impl QueueUrl {
     /// Takes `text` apart.
@@ -52,10 +54,16 @@ impl QueueUrl {
         if scheme != "https" && scheme != "http" {
             return Err(format!("the queue's URL starts with {scheme}://; {EXPECTED}"));
         }
+        if let Some(error) = from_console(rest) {
+            return Err(error);
+        }
         let (authority, path) =
             rest.split_once('/').ok_or_else(|| format!("the queue's URL ends after its host; {EXPECTED}"))?;
         let (host, port) = split_authority(authority)?;
         let (account, name) = split_path(path)?;
+        if let Some(meant) = misspelt_region(&host) {
+            return Err(format!("{host} is no host of SQS; did you mean {scheme}://{meant}/{path}?"));
+        }
         Ok(QueueUrl {
             region: region_of(&host),
             fifo: name.ends_with(".fifo"),
@@ -134,7 +142,7 @@ fn region_of(host: &str) -> Option<String> {
 }
 
 /// `eu-west-1`, `us-gov-east-1`: words of letters, then a number.
-fn is_region(text: &str) -> bool {
+pub(super) fn is_region(text: &str) -> bool {
     let mut parts: Vec<&str> = text.split('-').collect();
     let number = parts.pop().unwrap_or_default();
     parts.len() >= 2
@@ -205,19 +213,6 @@ fn check_name(name: &str) -> Result<(), String> {
         ));
     }
     Ok(())
-}
-
-/// The error for an ARN in the URL's place; it holds the URL when the ARN tells it.
-fn from_arn(text: &str) -> String {
-    match text.split(':').collect::<Vec<_>>()[..] {
-        ["arn", partition, "sqs", region, account, name] if is_region(region) => {
-            let tail = if partition == "aws-cn" { ".cn" } else { "" };
-            format!(
-                "this is the queue's ARN, not its URL; expected https://sqs.{region}.amazonaws.com{tail}/{account}/{name}"
-            )
-        }
-        _ => format!("this is an ARN, not a queue's URL; {EXPECTED}"),
-    }
 }
 
 #[cfg(test)]
@@ -297,6 +292,19 @@ mod tests {
             ("https://user:key@host/123456789012/q", "before its host"),
             ("https://[::1/123456789012/q", "host name"),
             ("https:///123456789012/q", "host name"),
+            (
+                "https://eu-west-1.console.aws.amazon.com/sqs/v3/home?region=eu-west-1#/queues/https%3A%2F%2Fsqs.eu-west-1.amazonaws.com%2F123456789012%2Fsite.fifo",
+                "a link to the AWS console, not the queue's URL; did you mean https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo?",
+            ),
+            ("https://console.aws.amazon.com/sqs/v3/home#/queues", "copy the field \"URL\""),
+            (
+                "https://sqs.eu-west1.amazonaws.com/123456789012/q.fifo",
+                "sqs.eu-west1.amazonaws.com is no host of SQS; did you mean https://sqs.eu-west-1.amazonaws.com/123456789012/q.fifo?",
+            ),
+            ("https://sqs.eu_central_1.amazonaws.com/123456789012/q", "https://sqs.eu-central-1.amazonaws.com/"),
+            ("https://sqs.eu-wset1.amazonaws.com/123456789012/q", "https://sqs.eu-west-1.amazonaws.com/"),
+            ("https://sqs.cnnorth1.amazonaws.com.cn/123456789012/q", "https://sqs.cn-north-1.amazonaws.com.cn/"),
+            ("https://sqs.here.amazonaws.com/123456789012/q", "https://sqs.REGION.amazonaws.com/123456789012/q"),
         ] {
             let error = QueueUrl::parse(text).expect_err(text);
             assert!(error.contains(part), "{text}: {error}");

@@ -261,8 +261,28 @@ impl<'d> Section<'d, '_> {
         );
     }
 
+    /// Notes every variable of the section that is a mistake which `hint` knows by the key's name. Others are looked at in
+    /// [`Reader::finish_environment`], when all that are read are known.
+    fn finish_variables(&mut self, hint: &impl Fn(&str) -> Option<&'static str>) {
+        let prefix = variable_name(&format!("{}.", self.at.key));
+        for name in self.reader.environment.keys() {
+            let Some(text) = name.strip_prefix(&prefix).and_then(|key| hint(&key.to_lowercase())) else { continue };
+            if !self.reader.variables.insert(name.clone()) {
+                continue;
+            }
+            let own = |key: &str| variable_name(&format!("{}.{key}", self.at.key));
+            let text =
+                self.asked.iter().fold(text.to_owned(), |text, key| text.replace(&format!("\"{key}\""), &own(key)));
+            let at = At { key: String::new(), place: Place::Variable(name.clone()) };
+            self.reader.problem(&at, None, Wrong::because("names no key").suggest(text));
+        }
+    }
+
     /// Notes every key that was not asked for; `hint` knows what some of them were meant to be.
-    pub(super) fn finish(self, hint: impl Fn(&str) -> Option<&'static str>) {
+    pub(super) fn finish(mut self, hint: impl Fn(&str) -> Option<&'static str>) {
+        if self.variables {
+            self.finish_variables(&hint);
+        }
         let Section { reader, at: section, table, asked, .. } = self;
         for (key, _) in table.into_iter().flatten() {
             let name: &str = key.get_ref();

@@ -56,10 +56,8 @@ pub(super) fn routes<'d>(reader: &mut Reader<'d>, root: &'d DeTable<'d>, queues:
 
 /// One route, if it could be read, and its filters with their places.
 fn route(mut section: Section<'_, '_>, queues: &[String]) -> (Option<RouteConfig>, Vec<Located<String>>) {
-    let info = section.text("profile", |name| {
-        let names = || Profile::names();
-        REGISTRY.iter().find(|info| info.name == name).ok_or_else(|| not_a_word(name, &names()))
-    });
+    let info = section
+        .text("profile", |name| REGISTRY.iter().find(|info| info.name == name).ok_or_else(|| not_a_profile(name)));
     if info.is_none() && !section.has("profile") {
         let expected = format!("one of {}", Profile::names().join(", "));
         section.missing("profile", &expected, "profile = \"chirpstack-v4\"");
@@ -78,6 +76,32 @@ fn route(mut section: Section<'_, '_>, queues: &[String]) -> (Option<RouteConfig
         RouteConfig { topics, profile, options: options.clone(), queues: targets }
     });
     (route, topics)
+}
+
+/// Names that people use for what a profile reads.
+const OTHER_NAMES: [(&str, &str); 7] = [
+    ("ttn", "tts-v3"),
+    ("the-things", "tts-v3"),
+    ("z2m", "zigbee2mqtt"),
+    ("zigbee", "zigbee2mqtt"),
+    ("actility", "thingpark"),
+    ("wanesy", "kerlink"),
+    ("json", "generic"),
+];
+
+/// What to say about a name that no profile has: where it begins several names, each with what it reads.
+fn not_a_profile(name: &str) -> Wrong {
+    let wrong = not_a_word(name, &Profile::names());
+    let plain = name.to_lowercase().replace(['_', ' '], "-");
+    let other = OTHER_NAMES.iter().find(|(other, _)| plain.starts_with(other)).map(|(_, profile)| *profile);
+    let fits = |info: &&ProfileInfo| other == Some(info.name) || info.name.starts_with(&format!("{plain}-"));
+    let fitting: Vec<String> =
+        REGISTRY.iter().filter(fits).map(|info| format!("\"{}\" ({})", info.name, info.summary)).collect();
+    match &fitting[..] {
+        [] => wrong,
+        [one] => wrong.suggest(format!("did you mean {one}?")),
+        several => wrong.suggest(format!("write one of {}; or \"auto\", which tells them apart", several.join(", "))),
+    }
 }
 
 /// The route's filters, or its profile's.

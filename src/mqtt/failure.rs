@@ -1,5 +1,6 @@
 //! Why there is no connection, in words, and what to do about it. Pure.
 
+use crate::config::BrokerAddress;
 use crate::mqtt::backoff::Pace;
 use crate::mqtt::packet_limit::{TAKEN_BYTES, TooLarge, too_large};
 use rumqttc::{ConnectReturnCode, ConnectionError, StateError, mqttbytes};
@@ -76,6 +77,29 @@ impl Outage {
 
 /// Reads an error. `url` is the broker's as configured, `client_id` ours; `connected`: there was a CONNACK before it.
 pub(super) fn cause(error: &ConnectionError, url: &str, client_id: &str, connected: bool) -> Cause {
+    match (plain_cause(error, url, client_id, connected), meant_with_tls(url)) {
+        (Cause::Outage(outage), Some(meant)) if !connected && may_be_tls(error) => {
+            let why = format!("{}; port 8883 is where brokers speak TLS, and {url} does not", outage.why);
+            Cause::Outage(Outage { why, remedy: format!("set mqtt.url to \"{meant}\""), ..outage })
+        }
+        (cause, _) => cause,
+    }
+}
+
+fn meant_with_tls(url: &str) -> Option<String> {
+    BrokerAddress::of(url)?.meant_with_tls()
+}
+
+/// Whether a listener that waits for TLS shows itself so: it takes the connection, and then no sensible word comes.
+fn may_be_tls(error: &ConnectionError) -> bool {
+    match error {
+        ConnectionError::Io(error) => !matches!(error.kind(), io::ErrorKind::ConnectionRefused),
+        ConnectionError::NetworkTimeout | ConnectionError::NotConnAck(_) | ConnectionError::MqttState(_) => true,
+        _ => false,
+    }
+}
+
+fn plain_cause(error: &ConnectionError, url: &str, client_id: &str, connected: bool) -> Cause {
     Cause::Outage(match error {
         ConnectionError::ConnectionRefused(code) => refused(*code, client_id),
         ConnectionError::Io(error) => io_outage(error, url),
@@ -237,6 +261,20 @@ mod tests {
         let refused = StateError::Deserialization(mqttbytes::Error::InvalidConnectReturnCode(0x84));
         let Cause::Outage(outage) = state(refused) else { panic!("an outage") };
         assert!(outage.pace == Pace::Slow && outage.why.contains("MQTT 5 only"), "{outage:?}");
+    }
+
+    #[test]
+    fn silence_at_the_tls_port_names_the_scheme() {
+        let at = |url: &str, connected| {
+            cause(&ConnectionError::MqttState(StateError::ConnectionAborted), url, "c", connected)
+        };
+        let Cause::Outage(outage) = at("mqtt://broker:8883", false) else { panic!("an outage") };
+        assert_eq!(outage.remedy, "set mqtt.url to \"mqtts://broker:8883\"");
+        assert!(outage.kind == OutageKind::Closed && outage.why.contains("port 8883"), "{outage:?}");
+        for (url, connected) in [("mqtt://broker:8883", true), ("mqtt://broker", false), ("mqtts://broker", false)] {
+            let Cause::Outage(outage) = at(url, connected) else { panic!("an outage") };
+            assert_eq!(outage.remedy, "", "{url}");
+        }
     }
 
     #[test]

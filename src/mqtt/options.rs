@@ -1,10 +1,12 @@
 //! From our configuration to the client library's options, and what is wrong with the configuration before that.
 
 use crate::config::{BrokerAddress, MqttConfig};
+use crate::first_line;
 use crate::mqtt::failure::{Outage, OutageKind};
 use crate::mqtt::packet_limit::{Limit, TAKEN_BYTES};
 use crate::topic;
 use rumqttc::{MqttOptions, TlsConfiguration, Transport};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,17 +79,20 @@ pub fn check<'f>(
     }
 }
 
-/// The password: first line of the file. Read for every connection, so that a changed one takes effect. Blocks.
+/// The password: first line of the file, without blanks at its end, which nobody sees in an editor. Read for every connection,
+/// so that a changed one takes effect. Blocks.
 pub(super) fn read_password(path: &Path) -> Result<String, Outage> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Outage::slow(
-            format!("cannot read mqtt.password_file {}: {error}", path.display()),
-            "make the file readable for the agent's user",
-        )
-        .of(OutageKind::PasswordFile)
+    let line = first_line::read(path).map_err(|error| {
+        let remedy = match error.kind() {
+            io::ErrorKind::InvalidData => "write the broker's password into its first line, as UTF-8 text".to_owned(),
+            io::ErrorKind::NotFound => "write the broker's password into it, or correct mqtt.password_file".to_owned(),
+            _ => format!("chown root:tidegate {0} && chmod 640 {0}", path.display()),
+        };
+        Outage::slow(format!("cannot read mqtt.password_file {}: {error}", path.display()), remedy)
+            .of(OutageKind::PasswordFile)
     })?;
-    match text.lines().next() {
-        Some(line) if !line.is_empty() => Ok(line.to_owned()),
+    match line.trim_end() {
+        line if !line.is_empty() => Ok(line.to_owned()),
         _ => Err(Outage::slow(
             format!("mqtt.password_file {} has no password in its first line", path.display()),
             "write the broker's password into it",
@@ -174,8 +179,13 @@ mod tests {
         assert!(read_password(&path).expect_err("missing").why.contains("password_file"));
         std::fs::write(&path, "\n").expect("written");
         assert!(read_password(&path).expect_err("empty").why.contains("no password"));
-        std::fs::write(&path, "s3cret\r\n").expect("written");
-        assert_eq!(read_password(&path).expect("there"), "s3cret");
+        for text in ["s3 cret\r\n", "\u{feff}s3 cret\n", "s3 cret \t\r\n", "s3 cret  "] {
+            std::fs::write(&path, text).expect("written");
+            assert_eq!(read_password(&path).expect("there"), "s3 cret", "{text:?}");
+        }
+        std::fs::write(&path, b"\xff\xfes\x003\x00").expect("written");
+        let outage = read_password(&path).expect_err("UTF-16");
+        assert!(outage.why.contains("UTF-16") && outage.remedy.contains("UTF-8"), "{outage:?}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::mqtt::connection::{End, Link};
 use crate::mqtt::dedup::Delivery;
 use crate::mqtt::packet_limit::{HEAD_BYTES, Limit};
 use crate::mqtt::{Intake, PendingAck};
+use crate::profile::{Profile, ProfileOptions};
 use crate::record::{Draft, Identity, KeyKind, Message, TimeSource};
 use crate::topic::{matches, matches_delivered};
 use crate::visible;
@@ -20,6 +21,17 @@ pub(super) const COUNT_REFUSALS: u8 = 2;
 
 /// What a message counts for beside topic and payload: its envelope in memory. Bounds a flood of empty messages.
 const ENVELOPE_BYTES: u64 = 256;
+
+/// Said once a route, with the remedy of the publisher that is there.
+fn say_qos0(profile: &str, topic: &str) {
+    let known = Profile::named(profile, ProfileOptions::default());
+    let remedy = known.map_or_else(|| "let the publisher use QoS 1".to_owned(), |profile| profile.qos_remedy());
+    tracing::warn!(
+        profile,
+        topic = &*visible::line(topic),
+        "a message came with QoS 0: the broker cannot hold it back; {remedy}"
+    );
+}
 
 /// What a delivery that is not kept counts for. With a packet id nothing: there are 65,535 of them, and if they counted, a
 /// broker that sends all its unacked messages again at every connection could fill the bound with repeats before the
@@ -136,16 +148,13 @@ impl Intake {
         let size = publish.payload.len();
         let topic_bytes = publish.topic.len();
         let route = &self.options.routes[index];
-        if self.shared.came(index, received.boottime_ms, qos, (&publish.topic, &publish.payload)) {
-            tracing::warn!(
-                profile = route.profile,
-                topic = &*visible::line(&publish.topic),
-                "a message came with QoS 0: the broker cannot hold it back; publish with QoS 1"
-            );
-        }
+        let first_qos0 = self.shared.came(index, received.boottime_ms, qos, (&publish.topic, &publish.payload));
         // The payload still shares the read buffer; only what is kept is copied out of it.
         let message = message(publish);
         let (identity, profile) = (route.identify)(&message, received);
+        if first_qos0 {
+            say_qos0(profile, &message.topic);
+        }
         let (profile, lanes) = (profile.to_owned(), route.lanes.clone());
         let mut draft = Box::new(Draft { received, message, profile, identity, lanes, duplicate: None });
         let delivery =

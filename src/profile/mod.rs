@@ -84,6 +84,28 @@ pub struct ProfileInfo {
     build: fn(ProfileOptions) -> Profile,
 }
 
+impl ProfileInfo {
+    /// What to do at the publisher, should its messages come with QoS 0: an imperative.
+    pub fn qos_remedy(&self) -> String {
+        const BROKER: &str = "let the broker queue QoS 0 (Mosquitto: queue_qos0_messages true)";
+        // The column of docs/profiles.md: what the publisher uses, and behind it what to change.
+        let (uses, change) =
+            self.qos.split_once([';', ':']).map_or((self.qos, ""), |(uses, change)| (uses, change.trim()));
+        match change {
+            _ if uses.contains("cannot be changed") => BROKER.to_owned(),
+            "let the broker queue QoS 0" => BROKER.to_owned(),
+            // It publishes with more: something on the way lowers it.
+            "nothing to change" => "see what lowers the QoS between publisher and broker, such as a bridge".to_owned(),
+            "" | "look at what tidegate status counts as QoS 0" => "let the publisher use QoS 1".to_owned(),
+            change => match uses.strip_prefix("as set in ") {
+                Some(place) => change.replacen("choose QoS 1", &format!("choose QoS 1 in {place}"), 1),
+                None if change == "choose QoS 1" => "choose QoS 1 at the publisher".to_owned(),
+                None => change.to_owned(),
+            },
+        }
+    }
+}
+
 /// A profile that is nothing but rules: what it reads of a message, and what order is kept within.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
@@ -189,6 +211,11 @@ impl Profile {
         self.info().name
     }
 
+    /// What to do at the publisher whose messages this profile reads, should they come with QoS 0: an imperative.
+    pub fn qos_remedy(&self) -> String {
+        self.info().qos_remedy()
+    }
+
     /// Topic filters of a route that names none; empty when the route must name them.
     pub fn default_topics(&self) -> &'static [&'static str] {
         self.info().default_topics
@@ -233,5 +260,26 @@ mod tests {
             assert_eq!(profile.name(), name);
         }
         assert_eq!(Profile::named("chirpstack", ProfileOptions::default()), None);
+    }
+
+    #[test]
+    fn the_remedy_for_qos_0_is_the_publishers_own() {
+        let of = |name: &str| Profile::named(name, ProfileOptions::default()).expect(name).qos_remedy();
+        let broker = "let the broker queue QoS 0 (Mosquitto: queue_qos0_messages true)";
+        for (name, remedy) in [
+            ("chirpstack-v4", "set qos = 1 in [integration.mqtt]"),
+            ("chirpstack-gateway", "set qos = 1 in the bridge's [integration.mqtt]"),
+            ("zigbee2mqtt", "set qos: 1 under device_options"),
+            ("tts-v3", broker),
+            ("tasmota", broker),
+            ("sparkplug-b", broker),
+            ("rak", "choose QoS 1 in the gateway's page (MQTT)"),
+            ("multitech", "see what lowers the QoS between publisher and broker, such as a bridge"),
+            ("tektelic", "let the publisher use QoS 1"),
+            ("generic", "choose QoS 1 at the publisher"),
+            ("auto", "let the publisher use QoS 1"),
+        ] {
+            assert_eq!(of(name), remedy, "{name}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! The file is read at each request ([`TokenFile`]): a token that was taken out of it opens nothing more. While it holds
 //! no token, the server lets no client in, and the board says why.
 
+use crate::first_line;
 use crate::status::StatusHub;
 use crate::sync::locked;
 use base64::Engine as _;
@@ -13,9 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use sha2::{Digest, Sha256};
 use std::convert::Infallible;
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -26,8 +25,6 @@ use tokio::time::{sleep, timeout};
 
 /// Characters of the shortest token; shorter ones can be guessed.
 pub const TOKEN_CHARS_MIN: usize = 16;
-/// What is read of the file, in bytes; a longer line cannot be a token.
-const FILE_BYTES_MAX: u64 = 4096;
 /// Requests that may wait for a look at a time.
 const WAITING_MAX: usize = 8;
 /// A file that takes longer cannot be read.
@@ -70,23 +67,9 @@ impl Token {
 /// The first line of a file, without blanks around it.
 ///
 /// # Errors
-/// It cannot be read, is not a file, or its first line is longer than 4 KiB or not text.
+/// As [`first_line::read`].
 pub fn read_line(file: &Path) -> io::Result<String> {
-    let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what);
-    // Opening a pipe without a writer would wait.
-    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(file)?;
-    if !file.metadata()?.is_file() {
-        return Err(invalid("it is no regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
-    let line = match bytes.iter().position(|byte| *byte == b'\n') {
-        Some(end) => &bytes[..end],
-        None if bytes.len() as u64 == FILE_BYTES_MAX => return Err(invalid("its first line is longer than 4 KiB")),
-        None => &bytes,
-    };
-    Ok(std::str::from_utf8(line).map_err(|_| invalid("its first line is no text"))?.trim().to_owned())
+    Ok(first_line::read(file)?.trim().to_owned())
 }
 
 /// The file of the page's token, looked at again for each request.

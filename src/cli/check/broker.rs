@@ -79,8 +79,7 @@ pub(super) fn silent(step: String, how_long: &str) -> Step {
 }
 
 pub(super) fn weak_messages(step: String, found: String, route: &RouteConfig) -> Step {
-    let next = format!("QoS 0 is lost while the agent is away. At the publisher: {}", route.profile.info().qos);
-    Step::bad(step, found, next)
+    Step::bad(step, found, format!("{}: QoS 0 is lost while the agent is away", route.profile.qos_remedy()))
 }
 
 fn not_tried(config: &Config, why: Step) -> Vec<Step> {

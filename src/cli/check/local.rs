@@ -30,6 +30,7 @@ pub(super) fn steps(file: &Path, config: &Config) -> Vec<Step> {
     steps.extend(secrets(config).into_iter().filter(there).map(|(key, path)| secret(key, &path)));
     steps.extend(crate::cli::check::keys::steps(config, &Places::of_system()));
     steps.extend(page(config));
+    steps.extend(port(config));
     steps.push(clock());
     steps.extend(journal(config));
     steps
@@ -83,6 +84,17 @@ fn page(config: &Config) -> Option<Step> {
             }
         },
     })
+}
+
+/// A broker's port that speaks TLS as a rule, asked for without.
+fn port(config: &Config) -> Option<Step> {
+    let meant = config.mqtt.address.meant_with_tls()?;
+    let found = format!("{} goes without TLS to the port that brokers speak TLS at", config.mqtt.url);
+    Some(Step::open(
+        "broker's port",
+        found,
+        format!("unless the broker speaks plain MQTT there: mqtt.url = \"{meant}\""),
+    ))
 }
 
 fn clock() -> Step {

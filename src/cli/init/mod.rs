@@ -13,7 +13,7 @@ use crate::config::effective::quoted;
 use crate::config::queue_url::QueueUrl;
 use crate::config::{BrokerAddress, Config};
 use crate::mqtt::probe::visit;
-use crate::profile::Profile;
+use crate::profile::{Profile, ProfileOptions};
 use crate::record::Message;
 use crate::visible;
 use propose::{Proposal, propose};
@@ -260,7 +260,9 @@ fn text(options: &InitOptions, broker: &str, queue: &str, credentials: &str, rou
             let _ = writeln!(out, "# {} messages were seen, such as {example}", route.messages);
         }
         if route.qos0 > 0 {
-            let _ = writeln!(out, "# {} of them came with QoS 0, which is lost while the agent is away.", route.qos0);
+            let remedy = Profile::named(route.profile, ProfileOptions::default()).map(|profile| profile.qos_remedy());
+            let _ = writeln!(out, "# {} of them came with QoS 0, which is lost while the agent is away:", route.qos0);
+            let _ = writeln!(out, "# {}.", remedy.unwrap_or_default());
         }
         let _ = writeln!(out, "[[routes]]\nprofile = \"{}\"", route.profile);
         if !route.topics.is_empty() {

@@ -2,7 +2,8 @@
 //!
 //! Its header has had two forms, `Access key ID,Secret access key` and, for users made with a console login,
 //! `User name,Password,Access key ID,Secret access key,Console login link`; columns are found by name, so both are read,
-//! and so is what a spreadsheet makes of them: quotes, a byte order mark, CRLF, blank lines, semicolons.
+//! and so is what editors and spreadsheets make of them: quotes, a byte order mark, CRLF, CR alone, blank lines, comments,
+//! semicolons or tabs, with or without Excel's line `sep=;`.
 //!
 //! A file may be wrong in any way, so nothing of it is ever shown but what is shaped like a key id and no secret can be.
 
@@ -87,6 +88,11 @@ pub enum CsvError {
     /// A field that should hold a key holds none.
     #[error("the key id or the secret is missing, or contains blanks; use the .csv as downloaded")]
     BadField,
+    /// What a page shows in a secret's place.
+    #[error(
+        "the secret is a row of asterisks, as a page hides it; the console shows a secret once: create a new access key and use its .csv"
+    )]
+    Hidden,
     /// A key that needs a session token, which this format has no place for.
     #[error(
         "the key is a temporary one (its id begins with ASIA); use a long-lived key, or credentials = \"aws-chain\""
@@ -107,11 +113,14 @@ pub enum CsvError {
 pub fn parse_csv(bytes: &[u8]) -> Result<AccessKey, CsvError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0')).ok_or(CsvError::NotText)?;
-    let header_line = text.lines().find(|line| !line.trim().is_empty()).ok_or(CsvError::Empty)?;
+    // CR alone ended a line once, and some spreadsheets still write it.
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let (hint, text) = without_notes(&text);
+    let header_line = text.lines().next().ok_or(CsvError::Empty)?;
     if header_line.trim_start().starts_with("AWSAccessKeyId=") {
         return Err(CsvError::RootKey);
     }
-    let separator = if header_line.contains(';') && !header_line.contains(',') { ';' } else { ',' };
+    let separator = hint.or_else(|| separator_of(header_line)).unwrap_or(',');
     let mut rows = rows(text, separator)?.into_iter();
     let header: Vec<String> = rows.next().unwrap_or_default().iter().map(|name| name.trim().to_lowercase()).collect();
     let column = |name: &str| header.iter().position(|title| title == name);
@@ -127,6 +136,9 @@ pub fn parse_csv(bytes: &[u8]) -> Result<AccessKey, CsvError> {
         let legal = !value.is_empty() && value.bytes().all(|b| b.is_ascii_graphic());
         legal.then(|| value.to_owned()).ok_or(CsvError::BadField)
     };
+    if row.get(secret).is_some_and(|field| is_hidden(field.trim())) {
+        return Err(CsvError::Hidden);
+    }
     let key = AccessKey { id: field(id)?, secret: field(secret)? };
     // No signature can name an id with a slash, and a service's answer would repeat it.
     if !is_shaped_like_an_id(&key.id) && (is_shaped_like_an_id(&key.secret) || key.id.contains('/')) {
@@ -138,7 +150,35 @@ pub fn parse_csv(bytes: &[u8]) -> Result<AccessKey, CsvError> {
     Ok(key)
 }
 
-/// Rows of fields, empty rows left out; quoted fields may hold separators, doubled quotes and line ends.
+/// Whether a field is what a page shows in a secret's place.
+fn is_hidden(field: &str) -> bool {
+    field.chars().count() >= 4 && field.chars().all(|c| matches!(c, '*' | '•' | '●'))
+}
+
+/// The text from its header on, and the separator that a spreadsheet noted: above the header may be blank lines, comments (`#`),
+/// and Excel's `sep=;`. No header of the console begins so.
+fn without_notes(mut text: &str) -> (Option<char>, &str) {
+    let mut hint = None;
+    while !text.is_empty() {
+        let (line, rest) = text.split_once('\n').unwrap_or((text, ""));
+        let line = line.trim_matches(['"', ' ']);
+        let noted = line.get(..4).filter(|start| start.eq_ignore_ascii_case("sep=")).map(|_| &line[4..]);
+        match noted.map(|noted| noted.trim_matches(' ').chars().collect::<Vec<_>>()).as_deref() {
+            Some([separator]) => hint = Some(*separator),
+            _ if line.trim().is_empty() || line.starts_with('#') => {}
+            _ => break,
+        }
+        text = rest;
+    }
+    (hint, text)
+}
+
+/// What stands between a header's columns: none of these is in their names.
+fn separator_of(header: &str) -> Option<char> {
+    [',', ';', '\t'].into_iter().find(|separator| header.contains(*separator))
+}
+
+/// Rows of fields, empty rows and comments left out; quoted fields may hold separators, doubled quotes and line ends.
 fn rows(text: &str, separator: char) -> Result<Vec<Vec<String>>, CsvError> {
     let mut rows = vec![vec![String::new()]];
     let (mut quoted, mut chars) = (false, text.chars().peekable());
@@ -161,6 +201,8 @@ fn rows(text: &str, separator: char) -> Result<Vec<Vec<String>>, CsvError> {
     if quoted {
         return Err(CsvError::OpenQuote);
     }
-    rows.retain(|row| row.iter().any(|field| !field.trim().is_empty()));
+    // A comment is a line without a separator: a secret may begin with anything, but stands in a column.
+    let comment = |row: &[String]| row.len() == 1 && row[0].trim_start().starts_with('#');
+    rows.retain(|row| row.iter().any(|field| !field.trim().is_empty()) && !comment(row));
     Ok(rows)
 }

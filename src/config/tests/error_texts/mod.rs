@@ -1,5 +1,6 @@
 //! The mistakes that people make, with the full texts that they are shown.
 
+mod people;
 mod queues;
 mod routes;
 mod syntax;

@@ -38,7 +38,7 @@ tidegate.toml:6:1: route 1: queue is missing; expected the name of a queue, or q
 tidegate.toml:7:11: route 1: profile: found "chirpstack"; expected "chirpstack-v4", "chirpstack-v3", "chirpstack-gateway", "tts-v3", "multitech", "rak", "milesight", "kerlink", "thingpark", "loriot", "tektelic", "zigbee2mqtt", "tasmota", "shelly", "sparkplug-b", "homie", "enocean", "microshare", "plain", "generic" or "auto"
  7 | profile = "chirpstack"
    |           ^^^^^^^^^^^^
-   → did you mean "chirpstack-v4"?"##,
+   → write one of "chirpstack-v4" (ChirpStack 4 application events, JSON or protobuf), "chirpstack-v3" (ChirpStack 3 application events, JSON), "chirpstack-gateway" (ChirpStack gateway bridge and MQTT forwarder, JSON or protobuf); or "auto", which tells them apart"##,
         ),
         (
             said_after("profile = \"chirpstack-v4\"", "profile = \"generic\"\ntime = \"ts\"\ndevice = \"topic:0\""),
