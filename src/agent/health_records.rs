@@ -86,12 +86,12 @@ impl HealthRecords {
         let now_ms = self.clock.now().boottime_ms;
         let judged = Judgement::of(&snapshot);
         let mut due = Vec::new();
-        for (lane, _, cadence) in &mut self.lanes {
+        for (lane, name, cadence) in &mut self.lanes {
             if let Some(cause) = cadence.due(now_ms, &judged)
                 && !self.journal.own_waits(*lane)
             {
                 cadence.said(now_ms, judged.clone());
-                due.push((*lane, cause));
+                due.push((*lane, name.clone(), cause));
             }
         }
         self.say(&snapshot, due).await;
@@ -99,7 +99,8 @@ impl HealthRecords {
 
     async fn say_last(&self) {
         let Some(snapshot) = self.snapshot().await else { return };
-        self.say(&snapshot, self.lanes.iter().map(|(lane, ..)| (*lane, Cause::Stop)).collect()).await;
+        self.say(&snapshot, self.lanes.iter().map(|(lane, name, _)| (*lane, name.clone(), Cause::Stop)).collect())
+            .await;
         let takes = |name: &String| {
             let queue = snapshot.queues.iter().find(|queue| queue.name == *name);
             queue.is_some_and(|queue| matches!(queue.drain.state, DrainState::Idle | DrainState::Draining))
@@ -120,7 +121,7 @@ impl HealthRecords {
         tokio::task::spawn_blocking(move || hub.snapshot()).await.ok()
     }
 
-    async fn say(&self, snapshot: &StatusSnapshot, due: Vec<(LaneId, Cause)>) {
+    async fn say(&self, snapshot: &StatusSnapshot, due: Vec<(LaneId, String, Cause)>) {
         if due.is_empty() {
             return;
         }
@@ -129,8 +130,8 @@ impl HealthRecords {
         let looked = tokio::task::spawn_blocking(move || beside(&hub, &clock, &keys, &folder)).await;
         let Ok(known) = looked else { return };
         let now = self.clock.now();
-        for (lane, cause) in due {
-            let data = data(snapshot, &Beside { cause, ..known.clone() });
+        for (lane, name, cause) in due {
+            let data = data(snapshot, &Beside { cause, ..known.clone() }, &name);
             self.journal.say(draft(self.journal.id(), now, lane, HEALTH, &data));
         }
     }

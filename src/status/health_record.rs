@@ -98,7 +98,9 @@ pub struct Beside {
 }
 
 /// The data of a health record.
-pub fn data(snapshot: &StatusSnapshot, beside: &Beside) -> Value {
+///
+/// `lane` is the queue that it goes to.
+pub fn data(snapshot: &StatusSnapshot, beside: &Beside, lane: &str) -> Value {
     let findings = snapshot.findings.iter().map(|finding| {
         json!({
             "code": finding.code,
@@ -121,6 +123,7 @@ pub fn data(snapshot: &StatusSnapshot, beside: &Beside) -> Value {
     };
     json!({
         "cause": beside.cause,
+        "lane": lane,
         "health": snapshot.health,
         "findings": findings.collect::<Vec<_>>(),
         "version": snapshot.version,
@@ -171,6 +174,7 @@ fn lane(lane: &LaneStats, queue: Option<&QueueStatus>, key: Option<Value>) -> Va
     json!({
         "name": lane.name,
         "next_position": lane.appended + 1,
+        "settled_below": lane.cursor,
         "appended": lane.appended,
         "accepted": lane.accepted,
         "waiting": lane.waiting,

@@ -51,6 +51,7 @@ fn hard() -> Vec<(String, Vec<u8>)> {
     hard.extend(
         ["100 %/°/a", "\u{1}\u{7f}\u{85}", "\u{fdd0}\u{1ffff}", "'\"\\{}"].map(|topic| (topic.into(), b"1".to_vec())),
     );
+    hard.push(("hard/long".into(), "9".repeat(5000).into_bytes()));
     hard
 }
 

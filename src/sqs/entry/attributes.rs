@@ -38,16 +38,16 @@ pub(super) fn binary(facts: &EntryFields, content_type: &str, base64: bool) -> A
         ("ce-id", Some(&facts.id)),
         ("ce-source", Some(&facts.source)),
         ("ce-type", Some(&facts.kind)),
-        ("ce-time", facts.time.as_deref()),
         ("ce-sequence", Some(&facts.sequence)),
         ("ce-possibleduplicate", facts.possible_duplicate.then_some("true")),
-        ("ce-subject", facts.subject.as_deref()),
-        ("ce-dataschema", facts.data_schema),
+        ("ce-mqtttopic", Some(&facts.topic)),
         ("ce-duplicateof", facts.duplicate_of),
+        ("ce-time", facts.time.as_deref()),
+        ("ce-dataschema", facts.data_schema),
+        ("ce-subject", facts.subject.as_deref()),
         ("ce-duplicatekind", facts.duplicate_kind),
         ("ce-timecorrected", mark("timecorrected")),
         ("ce-timeuncertain", mark("timeuncertain")),
-        ("ce-mqtttopic", Some(&facts.topic)),
     ])
 }
 

@@ -7,13 +7,16 @@ use crate::sqs::limits::takes;
 /// and on all others that a function got with it; some take 64 levels, and the envelope is one of them.
 const DEEPEST: usize = 60;
 
+/// Digits of a number that may travel as JSON. Python takes 4,300 for an integer, and above that gives up like on depth.
+const LONGEST: usize = 1000;
+
 /// How a payload can travel.
 pub(super) enum Payload<'a> {
     /// One JSON value.
     Json(&'a str),
     /// Text of characters that SQS takes.
     Text(&'a str),
-    /// Anything else, and JSON that is nested deeper than readers bear.
+    /// Anything else, and JSON that is nested deeper, or has longer numbers, than readers bear.
     Bytes(&'a [u8]),
     /// Nothing.
     Empty,
@@ -23,8 +26,8 @@ impl<'a> Payload<'a> {
     pub(super) fn of(bytes: &'a [u8]) -> Payload<'a> {
         match std::str::from_utf8(bytes) {
             _ if bytes.is_empty() => Payload::Empty,
-            Ok(text) if json::is_json(text) => match json::depth(text) {
-                0..=DEEPEST => Payload::Json(text),
+            Ok(text) if json::is_json(text) => match json::extent(text) {
+                (0..=DEEPEST, 0..=LONGEST) => Payload::Json(text),
                 _ => Payload::Bytes(bytes),
             },
             Ok(text) if text.chars().all(takes) => Payload::Text(text),

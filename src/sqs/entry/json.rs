@@ -42,11 +42,14 @@ pub(super) fn is_json(text: &str) -> bool {
     serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
-/// Levels of objects and lists in `json`, which must be valid JSON.
-pub(super) fn depth(json: &str) -> usize {
+/// Levels of objects and lists in `json`, which must be valid JSON, and digits of its longest number.
+pub(super) fn extent(json: &str) -> (usize, usize) {
     let (mut level, mut deepest) = (0_usize, 0);
+    let (mut digits, mut longest) = (0, 0);
     let (mut inside, mut escaped) = (false, false);
     for byte in json.bytes() {
+        digits = if byte.is_ascii_digit() && !inside { digits + 1 } else { 0 };
+        longest = longest.max(digits);
         match byte {
             _ if escaped => escaped = false,
             b'\\' if inside => escaped = true,
@@ -59,7 +62,7 @@ pub(super) fn depth(json: &str) -> usize {
             _ => {}
         }
     }
-    deepest
+    (deepest, longest)
 }
 
 /// Only control characters and U+FFFE, U+FFFF come here: all within four digits.

@@ -29,24 +29,24 @@ fn uplink(payload: &[u8]) -> Record {
 }
 
 /// A record of tidegate's own, as the journal numbers it.
-fn own(kind: &str, data: &Value) -> Record {
+fn own(kind: &str, position: u64, data: &Value) -> Record {
     let received = Moment { wall_ms: 1_770_797_999_000, boottime_ms: 90_000, trust: Trust::Confirmed };
     let lane = rendering(BodyFormat::CloudEvents).lane;
     let run = Run { journal: JOURNAL, epoch: Epoch(1), random: 0x51ad_03c4_e2f8_9b60 };
-    let slots = vec![LanePosition { lane, position: Position(123_457) }];
-    Record::number(draft(JOURNAL, received, lane, kind, data), run, Number(200_001), BootId([1; 16]), slots)
+    let slots = vec![LanePosition { lane, position: Position(position) }];
+    Record::number(draft(JOURNAL, received, lane, kind, data), run, Number(76_544 + position), BootId([1; 16]), slots)
 }
 
 /// The example of a schema in `docs/schemas/`, which software of others holds against what is sent.
 fn health() -> Value {
     json!({
-        "cause": "hourly", "health": "act",
+        "cause": "hourly", "lane": "main", "health": "act",
         "findings": [{ "code": "quarantined", "severity": "act", "about": "main", "since_s": null, "count": 1 }],
         "version": "0.1.0", "commit": "4f0c1de", "target": "aarch64-unknown-linux-musl",
         "configuration": "b5bb9d8014a0f9b1", "boot": "01010101010101010101010101010101", "uptime_s": 86_400,
         "clock": "confirmed",
         "lanes": [{
-            "name": "main", "next_position": 123_457, "appended": 123_456, "accepted": 123_455, "waiting": 0, "evicted": 0,
+            "name": "main", "next_position": 123_458, "settled_below": 123_458, "appended": 123_457, "accepted": 123_456, "waiting": 0, "evicted": 0,
             "quarantined": 1, "damaged": 0, "unannounced": 0, "state": "idle", "lag_s": 0,
             "key": { "id_end": "K7QX", "file_age_days": 41 },
         }],
@@ -76,8 +76,8 @@ fn examples() -> Vec<(&'static str, Entry)> {
         ("cloudevents", of(&uplink(payload), BodyFormat::CloudEvents)),
         ("raw", of(&uplink(payload), BodyFormat::Raw)),
         ("raw-bytes", render(&uplink(&[0x01, 0x75, 0xff]), &marked).expect("fits")),
-        ("gap", of(&own(GAP, &gap), BodyFormat::CloudEvents)),
-        ("health", of(&own(HEALTH, &health()), BodyFormat::CloudEvents)),
+        ("gap", of(&own(GAP, 123_457, &gap), BodyFormat::CloudEvents)),
+        ("health", of(&own(HEALTH, 123_458, &health()), BodyFormat::CloudEvents)),
     ]
 }
 
@@ -95,6 +95,7 @@ fn the_documents_examples_are_what_is_sent() {
     if std::env::var_os("TIDEGATE_WRITE_DOCS").is_some() {
         std::fs::write(&path, &made).unwrap();
     }
+    let text = std::fs::read_to_string(&path).unwrap();
     assert!(
         made == text,
         "docs/message-format.md is not what is sent: TIDEGATE_WRITE_DOCS=1 cargo test --lib contract"

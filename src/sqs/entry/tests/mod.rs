@@ -136,10 +136,10 @@ fn a_raw_message_is_the_payload_with_its_context_in_attributes() {
             ("ce-id", "cs4.up.5f0d7c1e"),
             ("ce-source", "//hq-tower/02aabbfffe10c0de/chirpstack-v4"),
             ("ce-type", "com.example.lorawan.uplink"),
-            ("ce-time", "2026-02-11T08:15:30.120345Z"),
             ("ce-sequence", "0000000000000005-0000000001-00000000000000123456"),
             ("ce-possibleduplicate", "true"),
-            ("ce-subject", "02f1e2d3c4b5a601"),
+            ("ce-mqtttopic", "application/1/device/02f1e2d3c4b5a601/event/up"),
+            ("ce-time", "2026-02-11T08:15:30.120345Z"),
         ]
     );
     // White space that an SDK of npm stumbles over: the bytes stay, and are called text.

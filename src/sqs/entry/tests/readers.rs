@@ -20,6 +20,13 @@ fn json_that_is_nested_deeper_than_readers_bear_travels_as_base64() {
         let payload = nested(60, open, close);
         assert_eq!(rendered(&record(payload.as_bytes()), BodyFormat::Raw).body, payload);
     }
+    for (digits, travels) in [(1000, true), (1001, false)] {
+        let payload = format!("[{}]", "7".repeat(digits));
+        let body = rendered(&record(payload.as_bytes()), BodyFormat::CloudEvents).body;
+        assert_eq!((body.contains(&payload), body.contains("data_base64")), (travels, !travels), "{digits} digits");
+    }
+    let digits_in_a_string = format!("\"{}\"", "7".repeat(5000));
+    assert_eq!(rendered(&record(digits_in_a_string.as_bytes()), BodyFormat::Raw).body, digits_in_a_string);
     let brackets_in_a_string = format!("\"{}\"", "[".repeat(100));
     assert_eq!(rendered(&record(brackets_in_a_string.as_bytes()), BodyFormat::Raw).body, brackets_in_a_string);
 }
