@@ -1,6 +1,6 @@
 //! Asks the running agent: by its control socket, or where that is not to be had, by the status server.
 
-use crate::config::Config;
+use crate::config::{Config, Whereabouts};
 use crate::mqtt::Heard;
 use crate::record::Message;
 use crate::status::control::SOCKET;
@@ -30,7 +30,7 @@ pub(super) enum Agent {
 
 /// Asks for the agent on this configuration's journal.
 pub(super) fn agent(config: &Config) -> Agent {
-    let here = control(config, ANSWER_TIME).map(drop);
+    let here = control(&config.into(), ANSWER_TIME).map(drop);
     let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
     match (here, get(config, "/status.json")) {
         (here, Ok((200, body))) => match serde_json::from_slice::<Value>(&body) {
@@ -69,7 +69,7 @@ pub(super) fn messages(
     within: Duration,
 ) -> Result<Vec<Message>, String> {
     let stop = "or stop it, and ask again: systemctl stop tidegate";
-    let socket = control(config, within + ANSWER_TIME)
+    let socket = control(&config.into(), within + ANSWER_TIME)
         .map_err(|error| format!("the running agent's control socket: {error}; run this as root, {stop}"))?;
     let query = messages_query(filters, count, within);
     let request = format!("GET /messages?{query} HTTP/1.1\r\nHost: control\r\nConnection: close\r\n\r\n");
@@ -105,23 +105,31 @@ pub(super) type Answer = (u16, Vec<u8>);
 /// # Errors
 /// No agent answers; the text says where the command looked for it.
 pub(super) fn get(config: &Config, what: &str) -> io::Result<Answer> {
+    get_at(&config.into(), what)
+}
+
+/// [`get`], where the configuration is not known as a whole.
+///
+/// # Errors
+/// As [`get`].
+pub(super) fn get_at(at: &Whereabouts, what: &str) -> io::Result<Answer> {
     let request =
         |host: &str, more: &str| format!("GET {what} HTTP/1.1\r\nHost: {host}\r\n{more}Connection: close\r\n\r\n");
-    if let Ok(socket) = control(config, ANSWER_TIME) {
+    if let Ok(socket) = control(at, ANSWER_TIME) {
         return exchange(socket, request("control", "").as_bytes());
     }
-    let Some(listen) = config.status.listen else {
+    let Some(listen) = at.listen else {
         return Err(io::Error::other("no agent has the journal's control socket, and status.listen is switched off"));
     };
     let near = reachable(listen);
-    let at = |error: io::Error| io::Error::new(error.kind(), format!("{near}: {error}"));
-    let stream = TcpStream::connect_timeout(&near, ANSWER_TIME).map_err(at)?;
+    let there = |error: io::Error| io::Error::new(error.kind(), format!("{near}: {error}"));
+    let stream = TcpStream::connect_timeout(&near, ANSWER_TIME).map_err(there)?;
     stream.set_read_timeout(Some(ANSWER_TIME))?;
-    let token = match &config.status.token_file {
-        Some(file) => format!("Authorization: Bearer {}\r\n", read_line(file).map_err(at)?),
+    let token = match &at.token_file {
+        Some(file) => format!("Authorization: Bearer {}\r\n", read_line(file).map_err(there)?),
         None => String::new(),
     };
-    exchange(stream, request(&near.to_string(), &token).as_bytes()).map_err(at)
+    exchange(stream, request(&near.to_string(), &token).as_bytes()).map_err(there)
 }
 
 /// Has the agent change something. `None`: no agent runs on this journal.
@@ -129,7 +137,15 @@ pub(super) fn get(config: &Config, what: &str) -> io::Result<Answer> {
 /// # Errors
 /// There is one, and it does not answer.
 pub(super) fn change(config: &Config, what: &str, body: &str) -> io::Result<Option<Answer>> {
-    let socket = match control(config, CHANGE_TIME) {
+    change_at(&config.into(), what, body)
+}
+
+/// [`change`], where the configuration is not known as a whole.
+///
+/// # Errors
+/// As [`change`].
+pub(super) fn change_at(at: &Whereabouts, what: &str, body: &str) -> io::Result<Option<Answer>> {
+    let socket = match control(at, CHANGE_TIME) {
         Ok(socket) => socket,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             return Ok(None);
@@ -141,8 +157,8 @@ pub(super) fn change(config: &Config, what: &str, body: &str) -> io::Result<Opti
     exchange(socket, format!("{head}{body}").as_bytes()).map(Some)
 }
 
-fn control(config: &Config, time: Duration) -> io::Result<UnixStream> {
-    let socket = UnixStream::connect(config.journal.path.join(SOCKET))?;
+fn control(at: &Whereabouts, time: Duration) -> io::Result<UnixStream> {
+    let socket = UnixStream::connect(at.journal.join(SOCKET))?;
     socket.set_read_timeout(Some(time))?;
     Ok(socket)
 }

@@ -1,5 +1,6 @@
 //! The command line: one file per command, one meaning per exit code.
 
+mod acknowledge;
 mod agent_client;
 mod bundle;
 mod check;
@@ -50,6 +51,10 @@ pub enum ExitCode {
     CheckFailed = 7,
     /// `journal verify` found records missing.
     JournalDamaged = 8,
+    /// `status --exit-code`: something waits and goes on by itself.
+    Waiting = 10,
+    /// `status --exit-code`: a person must act.
+    Act = 11,
 }
 
 impl From<ExitCode> for process::ExitCode {
@@ -65,6 +70,7 @@ Exit codes:
   2  wrong command line        7  a check failed
   3  invalid configuration     8  records missing in the journal
   4  journal held by another process
+  10, 11  status --exit-code: waiting, a person must act
 
 Logs go to standard error, or to journald under systemd.
 TIDEGATE_LOG sets the level: debug, info, warn, error.";
@@ -83,7 +89,7 @@ pub(crate) fn version() -> &'static str {
 /// The commands by what a person wants to do.
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Set up", &["init", "credentials", "policy", "check"]),
-    ("Run", &["run", "status"]),
+    ("Run", &["run", "status", "acknowledge"]),
     ("Inspect", &["explain", "journal", "config", "profiles"]),
     ("Support", &["bundle", "forget-session", "completions", "help"]),
 ];
@@ -128,12 +134,15 @@ enum Command {
     Status {
         #[command(flatten)]
         file: ConfigFile,
-        /// Print the whole snapshot as JSON.
-        #[arg(long)]
-        json: bool,
-        /// Refresh every two seconds, until Ctrl-C.
-        #[arg(long, conflicts_with = "json")]
-        watch: bool,
+        #[command(flatten)]
+        options: status::StatusOptions,
+    },
+    /// Acknowledge losses: `status` tells only what comes after.
+    Acknowledge {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        options: acknowledge::AcknowledgeOptions,
     },
     /// Check configuration, broker, disk and queues.
     Check {
@@ -228,7 +237,8 @@ pub fn main() -> process::ExitCode {
     let command = parsed.unwrap_or_else(|error| refused(&error)).command;
     let code = match command {
         Command::Run(file) => run::run(&file.config),
-        Command::Status { file, json, watch } => status::status(&file.config, json, watch),
+        Command::Status { file, options } => status::status(&file.config, options),
+        Command::Acknowledge { file, options } => acknowledge::acknowledge(&file.config, &options),
         Command::Check { file, options } => check::check(&file.config, &options),
         Command::Init { file, options } => init::init(&file.config, &options),
         Command::Explain { file, options } => explain::explain(&file.config, &options),

@@ -19,12 +19,14 @@ mod reader;
 mod routes;
 mod sections;
 mod syntax;
+mod whereabouts;
 
 #[cfg(test)]
 mod tests;
 
 pub use broker::BrokerAddress;
 pub use problem::{ConfigError, ConfigProblem, Place};
+pub use whereabouts::Whereabouts;
 
 use crate::config::queue_url::QueueUrl;
 use crate::json::pointer::Pointer;
@@ -265,34 +267,10 @@ impl Config {
     ///
     /// As [`Config::load`].
     pub fn load_noting(path: &Path) -> Result<(Config, BTreeSet<String>), ConfigError> {
-        let unreadable = |cause: std::io::Error| {
-            let remedy = match cause.kind() {
-                std::io::ErrorKind::NotFound => "create it with `tidegate init`, or name another with --config",
-                std::io::ErrorKind::PermissionDenied => "let the agent's user read it, and search the folders above it",
-                std::io::ErrorKind::IsADirectory => "name the file, not its folder",
-                _ => "check the path and the disk",
-            };
-            ConfigError::Unreadable { path: path.to_owned(), cause, remedy }
-        };
-        let bytes = std::fs::read(path).map_err(unreadable)?;
-        let text = std::str::from_utf8(&bytes).map_err(|error| {
-            let found = match bytes.get(..2) {
-                Some([0xff, 0xfe] | [0xfe, 0xff]) => "it is UTF-16 text".to_owned(),
-                _ => {
-                    let line = bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
-                    format!("line {line} is not UTF-8 text")
-                }
-            };
-            ConfigError::NotText { path: path.to_owned(), found }
-        })?;
-        let environment = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
-            .filter(|(name, _)| name.starts_with(VARIABLE_PREFIX) || name == CREDENTIALS_VARIABLE)
-            .collect();
-        let (config, keys) = read(text, path, &environment);
+        let text = file_text(path)?;
+        let (config, keys) = read(&text, path, &environment());
         Ok((config.map_err(ConfigError::Problems)?, keys.set))
     }
-
     /// Checks the text of a file. `path` is where the file is, or would be: problems name it, and relative paths in it
     /// count from its folder. `environment` holds the variables that may override keys, by name.
     ///
@@ -306,6 +284,38 @@ impl Config {
     ) -> Result<Config, Vec<ConfigProblem>> {
         read(text, path, environment).0
     }
+}
+
+/// The text of a configuration file.
+fn file_text(path: &Path) -> Result<String, ConfigError> {
+    let unreadable = |cause: std::io::Error| {
+        let remedy = match cause.kind() {
+            std::io::ErrorKind::NotFound => "create it with `tidegate init`, or name another with --config",
+            std::io::ErrorKind::PermissionDenied => "let the agent's user read it, and search the folders above it",
+            std::io::ErrorKind::IsADirectory => "name the file, not its folder",
+            _ => "check the path and the disk",
+        };
+        ConfigError::Unreadable { path: path.to_owned(), cause, remedy }
+    };
+    let bytes = std::fs::read(path).map_err(unreadable)?;
+    std::str::from_utf8(&bytes).map(str::to_owned).map_err(|error| {
+        let found = match bytes.get(..2) {
+            Some([0xff, 0xfe] | [0xfe, 0xff]) => "it is UTF-16 text".to_owned(),
+            _ => {
+                let line = bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+                format!("line {line} is not UTF-8 text")
+            }
+        };
+        ConfigError::NotText { path: path.to_owned(), found }
+    })
+}
+
+/// The variables of this process that may override keys.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+        .filter(|(name, _)| name.starts_with(VARIABLE_PREFIX) || name == CREDENTIALS_VARIABLE)
+        .collect()
 }
 
 /// Paths of keys, such as `journal.max_bytes`.

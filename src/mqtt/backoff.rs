@@ -44,6 +44,8 @@ pub(super) struct Timing {
     pub(super) leave: Duration,
     /// What was seen is saved at most so often.
     pub(super) save: Duration,
+    /// While a route is silent the broker is asked so often how much it has received.
+    pub(super) traffic: Duration,
     /// Rises of the broker's own loss are logged at most so often.
     pub(super) loss_log: Duration,
 }
@@ -64,6 +66,7 @@ impl Timing {
         stop: Duration::from_secs(5),
         leave: Duration::from_secs(1),
         save: Duration::from_secs(600),
+        traffic: Duration::from_secs(300),
         loss_log: Duration::from_secs(60),
     };
 }

@@ -93,12 +93,14 @@ pub(super) struct Link {
     pub(super) session_kept: bool,
     /// Packet id of the last message that only the raised limit admitted.
     pub(super) oversize: Option<u16>,
-    acks: Acks,
+    pub(super) acks: Acks,
     stopping: Option<Stopping>,
     /// When refused filters are asked for again.
     pub(super) again: Option<Instant>,
     /// Whether the broker was asked for its own count.
     pub(super) count_asked: bool,
+    /// When the broker was asked for its traffic, or the connection was made.
+    pub(super) traffic_asked: Instant,
     /// Whether to wait for a commit before more is read: not once the wait was in vain.
     patient: bool,
 }
@@ -131,6 +133,7 @@ impl Link {
             exchanged: None,
             note_acks: None,
             count_asked: false,
+            traffic_asked: Instant::now(),
             patient: true,
         }
     }
@@ -151,7 +154,7 @@ impl Link {
 
     /// Says goodbye and waits for the broker to close. Closing first, over messages that were not read, would be a reset,
     /// and a reset makes the broker forget the acks that it has not read yet.
-    fn part(&mut self, deadline: Instant, second_visit: bool) {
+    pub(super) fn part(&mut self, deadline: Instant, second_visit: bool) {
         self.parting = Some(Parting { deadline, second_visit });
         let _ = self.client.try_disconnect();
     }
@@ -303,8 +306,19 @@ impl Intake {
         let free = link.online && link.parting.is_none() && link.stopping.is_none();
         let visit = link.arrivals.visit_at().filter(|_| free);
         let silent = link.arrivals.ask_at(self.options.config.resubscribe_after).filter(|_| free);
-        let due =
-            [self.save_due(), raised, stopping, link.again, parting, visit, silent, link.exchanged, link.note_acks];
+        let traffic = free.then(|| link.traffic_asked + self.timing.traffic);
+        let due = [
+            self.save_due(),
+            raised,
+            stopping,
+            link.again,
+            parting,
+            visit,
+            silent,
+            link.exchanged,
+            link.note_acks,
+            traffic,
+        ];
         due.into_iter().flatten().min()
     }
 
@@ -370,25 +384,6 @@ impl Intake {
         if let Some(stopping) = link.stopping.as_mut().filter(|stopping| done(stopping) && have_left) {
             stopping.asked = true;
             self.ask(vec![Ask::Barrier], link);
-        }
-    }
-
-    /// What a connection asks for in the long run: silent filters once more, and a second visit.
-    fn look_after(&mut self, now: Instant, link: &mut Link) {
-        if link.arrivals.ask_at(self.options.config.resubscribe_after).is_some_and(|at| at <= now) {
-            let filters = self.options.routes.iter().flat_map(|route| &route.filters);
-            let silent = link.arrivals.silent(filters);
-            if !silent.is_empty() {
-                tracing::info!(filters = silent.join(", "), "nothing came on a resumed session; subscribing again");
-                self.ask(self.subscriptions.again(&silent), link);
-            }
-        }
-        let idle = self.unacked.messages == 0 && link.acks.have_left();
-        if link.arrivals.second_visit(now, idle) {
-            tracing::info!(
-                "connecting once more: brokers hold messages back behind QoS 0 traffic until the next connection"
-            );
-            link.part(now + self.timing.part, true);
         }
     }
 }

@@ -13,7 +13,7 @@ use std::io;
 pub enum OutageKind {
     /// The broker is not there, does not answer, or the connection broke.
     Away,
-    /// The broker closed the connection.
+    /// The broker closed a connection that it had taken.
     Closed,
     /// It refuses user, password, or this client.
     Login,
@@ -33,7 +33,9 @@ pub enum OutageKind {
     TooLarge,
     /// The broker continues a QoS 2 handshake of an older session.
     Qos2Session,
-    /// It is ours: too much waits for the journal, or for a raised limit.
+    /// As much waits for the journal as `max_unacked_bytes` allows.
+    Behind,
+    /// It is of our making, for a moment.
     Ours,
 }
 
@@ -130,7 +132,10 @@ fn state_cause(error: &StateError, url: &str, connected: bool) -> Cause {
         StateError::Deserialization(mqttbytes::Error::InvalidConnectReturnCode(code @ 0x80..)) => mqtt5_only(*code),
         StateError::Unsolicited(packet_id) => return Cause::Release(*packet_id),
         StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)) => io_outage(error, url),
-        StateError::ConnectionAborted => Outage::quick("the broker closed the connection", "").of(OutageKind::Closed),
+        StateError::ConnectionAborted if connected => {
+            Outage::quick("the broker closed the connection", "").of(OutageKind::Closed)
+        }
+        StateError::ConnectionAborted => Outage::quick("the broker closed the connection", ""),
         StateError::AwaitPingResp => {
             Outage::quick("the broker stopped answering keep-alives", "see whether the broker is stuck")
         }
@@ -160,7 +165,7 @@ fn refused(code: ConnectReturnCode, client_id: &str) -> Outage {
         )
         .of(OutageKind::ClientId),
         ConnectReturnCode::RefusedProtocolVersion => {
-            Outage::slow("the broker refused MQTT 3.1.1", "enable MQTT 3.1.1 in the broker").of(OutageKind::Version)
+            Outage::slow("the broker does not take MQTT 3.1.1: it refused it", "enable MQTT 3.1.1 in the broker").of(OutageKind::Version)
         }
         ConnectReturnCode::ServiceUnavailable => Outage::quick("the broker says that it is unavailable", ""),
         ConnectReturnCode::Success => Outage::quick("the broker accepted and then failed", ""),
@@ -196,8 +201,8 @@ fn not_mqtt(url: &str, what: &str) -> Outage {
 
 fn mqtt5_only(code: u8) -> Outage {
     let what = match code {
-        0x84 => "the broker takes MQTT 5 only".to_owned(),
-        code => format!("the broker refused us with 0x{code:02x}, a code of MQTT 5"),
+        0x84 => "the broker does not take MQTT 3.1.1: it takes MQTT 5 only".to_owned(),
+        code => format!("the broker does not take MQTT 3.1.1: it refused us with 0x{code:02x}, a code of MQTT 5"),
     };
     Outage::slow(what, "enable MQTT 3.1.1 in the broker: tidegate speaks MQTT 3.1.1").of(OutageKind::Version)
 }

@@ -27,15 +27,19 @@ mod cache;
 mod connection;
 pub mod dedup;
 mod failure;
+mod losses;
 pub mod names;
 mod options;
 mod packet_limit;
 pub mod probe;
 mod receive;
 mod session;
+mod silence;
+mod snapshot;
 mod status;
 mod subscriptions;
 mod tap;
+mod thrown_out;
 mod unrouted;
 
 #[cfg(feature = "failpoints")]
@@ -43,7 +47,8 @@ pub(crate) use cache::fuzz;
 pub use cache::recall;
 pub use options::{IntakeError, check};
 pub use packet_limit::{HEAD_BYTES, TAKEN_BYTES};
-pub use status::{FilterStatus, IntakeShared, IntakeState, IntakeStatus, LastMessage, RouteStatus};
+pub use snapshot::{FilterStatus, IntakeState, IntakeStatus, LastMessage, RouteStatus};
+pub use status::IntakeShared;
 pub use tap::{Heard, Listener};
 
 use crate::clock::{Clock, Moment};
@@ -57,6 +62,7 @@ use connection::End;
 use dedup::Deduplicator;
 pub use failure::OutageKind;
 use failure::{Cause, Outage};
+pub use losses::Losses;
 use packet_limit::Limit;
 use receive::Unacked;
 use std::collections::BTreeSet;
@@ -152,6 +158,9 @@ pub struct Intake {
     recogniser: Deduplicator,
     memory: SessionCache,
     saver: Saver,
+    began: Instant,
+    /// When the losses were kept last.
+    losses_kept: Option<Instant>,
     subscriptions: Subscriptions,
     unacked: Unacked,
     timing: Timing,
@@ -193,6 +202,7 @@ impl Intake {
         let (url, client_id) = (config.url.clone(), config.client_id.clone());
         shared.count(|status| status.client_id.clone_from(&client_id));
         let mut memory = SessionCache::new(options.memory.clone(), options.journal, url, client_id);
+        shared.count(|status| status.losses = memory.losses());
         let wanted = options.routes.iter().flat_map(|route| route.filters.iter().cloned()).collect();
         recogniser.replays_go_on(memory.take_replays());
         let counts = receive::Counts::new(memory.count_refused());
@@ -205,6 +215,8 @@ impl Intake {
             recogniser,
             memory,
             saver: Saver::default(),
+            began: Instant::now(),
+            losses_kept: None,
             unacked: Unacked::default(),
             timing: Timing::DEFAULT,
             backoff: Backoff::default(),
@@ -243,7 +255,10 @@ impl Intake {
         // One that fails is none: the outage may leave another backlog.
         self.second_visit = matches!(end, End::SecondVisit);
         let outage = match end {
-            End::Failed(Cause::Outage(outage)) => outage,
+            End::Failed(Cause::Outage(outage)) => {
+                self.shared.ended(outage.kind);
+                outage
+            }
             End::Failed(Cause::Raise(bytes)) => {
                 self.limit = Limit::Raised;
                 // What the broker was sending us because we subscribed it does not send a second time by itself.
@@ -265,7 +280,7 @@ impl Intake {
                 let most = self.options.config.max_unacked_bytes;
                 let why = format!("messages wait for the journal, and mqtt.max_unacked_bytes ({most}) is reached");
                 let remedy = "see the journal's state: it is slow, full or failing";
-                self.enter(Outage::quick(why, remedy).of(OutageKind::Ours));
+                self.enter(Outage::quick(why, remedy).of(OutageKind::Behind));
                 return Until::Drained;
             }
             End::Lower => {
@@ -333,6 +348,7 @@ impl Intake {
         // Closed for good: the state is written once more after this.
         (self.options.note_open_acks)(self.recogniser.open_acks_now(), true);
         self.memory.keep_replays(&self.recogniser.replays());
+        self.keep_losses();
         match timeout(self.timing.stop, self.memory.settled()).await {
             Ok(outcome) => self.remembered(outcome),
             Err(_) => tracing::warn!("intake's small files were not kept in time; nothing is lost by it"),

@@ -16,6 +16,9 @@ use tokio::time::Instant;
 /// The broker's count of messages that it dropped, where it is a Mosquitto.
 pub(super) const BROKER_COUNT: &str = "$SYS/broker/publish/messages/dropped";
 
+/// The broker's count of messages that it received, where it is a Mosquitto.
+pub(super) const BROKER_RECEIVED: &str = "$SYS/broker/publish/messages/received";
+
 /// Connections in a row that may die over the question for the broker's own count before it is not asked any more.
 pub(super) const COUNT_REFUSALS: u8 = 2;
 
@@ -79,8 +82,11 @@ impl Intake {
         let route = self.route_of(&publish.topic);
         let filter = route.map(|(index, filter)| self.options.routes[index].filters[filter].as_str());
         link.arrivals.came(Instant::now(), publish.qos == QoS::AtMostOnce, filter);
-        if publish.topic == BROKER_COUNT {
-            self.broker_count(&publish.payload);
+        if [BROKER_COUNT, BROKER_RECEIVED].contains(&&*publish.topic) {
+            match &*publish.topic {
+                BROKER_COUNT => self.broker_count(&publish.payload),
+                _ => self.broker_received(&publish, link),
+            }
             if route.is_none() {
                 // With QoS 1 it has an ack in its turn, like everything else.
                 let qos = publish.qos as u8;
@@ -130,7 +136,7 @@ impl Intake {
                 self.recogniser.numbered(ticket.place, ticket.number);
             }
         }
-        self.show_unacked();
+        self.show_unacked(!tickets.is_empty());
         self.write_snapshot();
         self.note_open_acks();
     }
@@ -250,15 +256,16 @@ impl Intake {
         self.unacked.bytes += ticket.bytes;
         self.unacked.messages += 1;
         self.unacked.appended += 1;
-        self.show_unacked();
+        self.show_unacked(false);
         if record {
+            self.shared.count(|status| status.taken_bytes += ticket.bytes);
             self.recorded();
         }
         if self.unacked.bytes > self.options.config.max_unacked_bytes { Err(End::Full) } else { Ok(()) }
     }
 
     fn oversize(&mut self, draft: &Draft, bytes: usize) {
-        self.shared.count(|status| status.oversize += 1);
+        self.shared.oversize();
         if !std::mem::replace(&mut self.counts.oversize_logged, true) {
             let most = self.options.config.max_payload_bytes;
             tracing::error!(
@@ -283,9 +290,9 @@ impl Intake {
         }
     }
 
-    fn show_unacked(&self) {
+    fn show_unacked(&self, committed: bool) {
         let Unacked { bytes, messages, .. } = self.unacked;
-        self.shared.count(|status| (status.unacked_bytes, status.unacked_messages) = (bytes, messages));
+        self.shared.unacked(messages, bytes, committed);
     }
 }
 

@@ -6,7 +6,7 @@
 
 use crate::mqtt::arrivals::Arrivals;
 use crate::mqtt::connection::{End, Link};
-use crate::mqtt::receive::{BROKER_COUNT, COUNT_REFUSALS};
+use crate::mqtt::receive::{BROKER_COUNT, BROKER_RECEIVED, COUNT_REFUSALS};
 use crate::mqtt::subscriptions::{Ask, Grant};
 use crate::mqtt::{Intake, IntakeState};
 use rumqttc::mqttbytes::v4::{ConnAck, Packet, SubAck, SubscribeFilter, SubscribeReasonCode};
@@ -21,7 +21,7 @@ impl Intake {
         self.connections += 1;
         link.number = self.connections;
         link.online = true;
-        link.since = Instant::now();
+        (link.since, link.traffic_asked) = (Instant::now(), Instant::now());
         link.session_kept = connack.session_present;
         let (connection, session_kept) = (link.number, link.session_kept);
         let second = std::mem::take(&mut self.second_visit);
@@ -45,6 +45,7 @@ impl Intake {
         }
         let now_ms = self.options.clock.now().boottime_ms;
         self.shared.session(connection, session_kept, lost, now_ms);
+        self.save_if_due();
         if self.shared.enter(IntakeState::Online) {
             tracing::info!(connection, session_kept, "connected to the broker");
         }
@@ -98,6 +99,9 @@ impl Intake {
         if self.subscriptions.waits_for_count() {
             self.counts.count_refusals = 0;
         }
+        if self.subscriptions.is_about(suback.pkid, BROKER_RECEIVED) && !self.subscriptions.wants(BROKER_RECEIVED) {
+            self.ask(vec![Ask::Unsubscribe(BROKER_RECEIVED.to_owned())], link);
+        }
         let answers = self.subscriptions.granted(suback.pkid, &grants.collect::<Vec<_>>());
         for answer in answers {
             let filter = answer.filter.as_str();
@@ -149,6 +153,50 @@ impl Intake {
                 self.memory.keep_count_refused();
                 tracing::info!(topic = BROKER_COUNT, "the broker does not let us see what it drops");
             }
+        }
+    }
+
+    /// What a connection asks for in the long run: silent filters once more, the broker's traffic, and a second visit.
+    pub(super) fn look_after(&mut self, now: Instant, link: &mut Link) {
+        if link.arrivals.ask_at(self.options.config.resubscribe_after).is_some_and(|at| at <= now) {
+            let filters = self.options.routes.iter().flat_map(|route| &route.filters);
+            let silent = link.arrivals.silent(filters);
+            if !silent.is_empty() {
+                tracing::info!(filters = silent.join(", "), "nothing came on a resumed session; subscribing again");
+                self.ask(self.subscriptions.again(&silent), link);
+            }
+        }
+        if link.traffic_asked + self.timing.traffic <= now {
+            self.ask_for_traffic(now, link);
+        }
+        let idle = self.unacked.messages == 0 && link.acks.have_left();
+        if link.arrivals.second_visit(now, idle) {
+            tracing::info!(
+                "connecting once more: brokers hold messages back behind QoS 0 traffic until the next connection"
+            );
+            link.part(now + self.timing.part, true);
+        }
+    }
+
+    /// While a route is silent: how much the broker has received. Its count changes all the time, and a session that held it
+    /// would fill with it while we are away; so it is released as soon as it is granted, and what comes is the count that the
+    /// broker retains.
+    fn ask_for_traffic(&mut self, now: Instant, link: &mut Link) {
+        link.traffic_asked = now;
+        let refused = self.counts.count_refusals >= COUNT_REFUSALS;
+        if !refused && self.subscriptions.settled() && self.shared.is_silent(self.timing.traffic.as_millis() as u64) {
+            self.ask(vec![Ask::BrokerCount(BROKER_RECEIVED)], link);
+        }
+    }
+
+    /// The broker's count of what it received came.
+    pub(super) fn broker_received(&mut self, publish: &Publish, link: &Link) {
+        if let Some(count) = std::str::from_utf8(&publish.payload).ok().and_then(|text| text.trim().parse().ok()) {
+            self.shared.broker_received(count);
+        }
+        // Not a replay: a run that was cut off has left the filter in the session.
+        if !publish.retain && link.online && !link.stopping() && !self.subscriptions.wants(BROKER_RECEIVED) {
+            self.ask(vec![Ask::Unsubscribe(BROKER_RECEIVED.to_owned())], link);
         }
     }
 }

@@ -1,135 +1,17 @@
-//! What intake shows: its state in words, counts since the start, and one row per route.
+//! Where intake writes what it shows, and others read it.
 
 use crate::clock::Clock;
-use crate::mqtt::Route;
-use crate::mqtt::backoff::Pace;
-use crate::mqtt::failure::{Outage, OutageKind};
+use crate::mqtt::failure::OutageKind;
+use crate::mqtt::silence::Silence;
+use crate::mqtt::snapshot::{IntakeState, IntakeStatus, LastMessage, RouteStatus};
 use crate::mqtt::subscriptions::Grant;
 use crate::mqtt::tap::{Listener, Taps};
-use crate::mqtt::unrouted::{Unrouted, UnroutedStatus};
+use crate::mqtt::thrown_out::ThrownOut;
+use crate::mqtt::unrouted::Unrouted;
+use crate::mqtt::{Losses, Route};
 use crate::sync::locked;
-use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
-
-/// What the intake does now.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[serde(tag = "state", rename_all = "lowercase")]
-pub enum IntakeState {
-    /// An attempt to connect is under way, and none before it failed.
-    Connecting,
-    /// Connected, and takes messages.
-    Online,
-    /// No connection; the next attempt comes by itself.
-    Offline {
-        /// What kind of outage it is.
-        cause: OutageKind,
-        /// The error, in words.
-        why: String,
-        /// What a person can do; empty when nothing is to be done.
-        remedy: String,
-    },
-    /// A person must act before it can work; slow attempts continue.
-    Blocked {
-        /// What kind of refusal it is.
-        cause: OutageKind,
-        /// The error, in words.
-        why: String,
-        /// What a person can do.
-        remedy: String,
-    },
-    /// Told to stop; waits for commits and acks.
-    Stopping,
-    /// Does not run any more.
-    Stopped,
-}
-
-/// One filter of a route.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct FilterStatus {
-    /// The filter, as configured.
-    pub filter: String,
-    /// Whether the broker granted it; `None` until it said so.
-    pub granted: Option<bool>,
-    /// With which QoS; 0 cannot be held back.
-    pub granted_qos: Option<u8>,
-}
-
-/// One route: how its filters fare, and what came on it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct RouteStatus {
-    /// Name of the profile that reads it.
-    pub profile: String,
-    /// Its filters. A granted filter does not prove that the broker lets us read: see `last_message_s`.
-    pub filters: Vec<FilterStatus>,
-    /// Messages taken since the start, repeats included.
-    pub messages: u64,
-    /// Of them with QoS 0, which no broker holds back.
-    pub qos0: u64,
-    /// Seconds since the last message; `None` if none came since the start.
-    pub last_message_s: Option<u64>,
-}
-
-/// A snapshot of intake.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct IntakeStatus {
-    /// What the intake does now.
-    #[serde(flatten)]
-    pub state: IntakeState,
-    /// Seconds in this state.
-    pub state_for_s: u64,
-    /// Seconds without a connection, whatever the reasons were in turn; `None` while there is one.
-    pub away_s: Option<u64>,
-    /// The broker, as configured.
-    pub url: String,
-    /// The client id there: the broker's session hangs on it.
-    pub client_id: String,
-    /// Connections that reached a CONNACK since the start.
-    pub connections: u64,
-    /// Whether the broker had kept our session at the last CONNACK.
-    pub session_kept: Option<bool>,
-    /// Since the start: connections on which the broker had lost a session of ours, and what it held for us with it.
-    pub sessions_lost: u64,
-    /// Seconds since the last of them.
-    pub session_lost_s: Option<u64>,
-    /// Messages received since the start, whatever became of them.
-    pub received: u64,
-    /// Of them repeats of a record that the journal already had.
-    pub repeats: u64,
-    /// Of them recorded, though they may repeat a record: those say so.
-    pub possible_duplicates: u64,
-    /// Of them over `max_payload_bytes`; their heads are in the quarantine.
-    pub oversize: u64,
-    /// Of them with QoS 0.
-    pub qos0: u64,
-    /// Of them on topics of no route, acknowledged and not journaled.
-    pub unrouted: u64,
-    /// Which, the latest first.
-    pub unrouted_topics: Vec<UnroutedStatus>,
-    /// Received and not yet on stable storage.
-    pub unacked_messages: u64,
-    /// Their bytes, as counted against `max_unacked_bytes`.
-    pub unacked_bytes: u64,
-    /// The broker's own count of messages that it dropped, over all its clients; `None` if it does not say.
-    pub broker_dropped: Option<u64>,
-    /// By how much that count rose since the start, in messages: lost before they reached us.
-    pub broker_dropped_since_start: u64,
-    /// One row per route, in the order of the configuration.
-    pub routes: Vec<RouteStatus>,
-}
-
-/// One of the last messages.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct LastMessage {
-    /// The message's topic.
-    pub topic: String,
-    /// The beginning of its payload, where the operator wants it shown.
-    pub head: Option<String>,
-    /// Bytes of its payload.
-    pub bytes: usize,
-    /// When it came, in seconds since boot.
-    pub at_s: u64,
-}
 
 /// Messages that are remembered for people.
 const RECENT: usize = 20;
@@ -145,10 +27,21 @@ pub(super) struct Shown {
     since_ms: u64,
     /// Boot time since when there is no connection.
     away_ms: Option<u64>,
-    /// Boot time of each route's last message.
-    last_message_ms: Vec<Option<u64>>,
+    silence: Silence,
+    thrown_out: ThrownOut,
     session_lost_ms: Option<u64>,
     unrouted: Unrouted,
+    /// Boot time since when messages wait for the journal and none became durable.
+    stuck_ms: Option<u64>,
+    /// What is kept of losses has changed since; `true`: by the run's first loss of a kind.
+    losses_changed: Option<bool>,
+}
+
+impl Shown {
+    /// What is kept of losses has changed; `first`: by the run's first loss of a kind.
+    fn changed(&mut self, first: bool) {
+        self.losses_changed = Some(first || self.losses_changed == Some(true));
+    }
 }
 
 /// The status that intake writes and others read.
@@ -183,8 +76,12 @@ impl IntakeShared {
             unrouted_topics: Vec::new(),
             unacked_messages: 0,
             unacked_bytes: 0,
+            taken_bytes: 0,
             broker_dropped: None,
             broker_dropped_since_start: 0,
+            thrown_out: 0,
+            stuck_s: None,
+            losses: Losses::default(),
             routes: rows,
         };
         let shown = Shown {
@@ -192,9 +89,12 @@ impl IntakeShared {
             status,
             since_ms: clock.now().boottime_ms,
             away_ms: Some(clock.now().boottime_ms),
-            last_message_ms: vec![None; routes.len()],
+            silence: Silence::new(routes.len()),
+            thrown_out: ThrownOut::default(),
             session_lost_ms: None,
             unrouted: Unrouted::default(),
+            stuck_ms: None,
+            losses_changed: None,
         };
         IntakeShared { clock, show_payloads, shown: Mutex::new(shown), taps: Taps::default() }
     }
@@ -209,8 +109,11 @@ impl IntakeShared {
         status.away_s = shown.away_ms.map(ago_s);
         status.session_lost_s = shown.session_lost_ms.map(ago_s);
         status.unrouted_topics = shown.unrouted.rows(now_ms);
-        for (row, last) in status.routes.iter_mut().zip(&shown.last_message_ms) {
-            row.last_message_s = last.map(ago_s);
+        status.stuck_s = shown.stuck_ms.map(ago_s);
+        status.thrown_out = shown.thrown_out.count(now_ms);
+        for (index, row) in status.routes.iter_mut().enumerate() {
+            shown.silence.put_into(index, row, now_ms);
+            row.heard_before = shown.status.losses.heard(&row.name());
         }
         status
     }
@@ -260,18 +163,27 @@ impl IntakeShared {
         last.head = self.show_payloads.then(head);
         (last.bytes, last.at_s) = (payload.len(), boottime_ms / 1000);
         shown.recent.push_back(last);
-        shown.last_message_ms[route] = Some(boottime_ms);
-        let row = &mut shown.status.routes[route];
+        shown.silence.came(route, boottime_ms, qos == 0);
+        let status = &mut shown.status;
+        let row = &mut status.routes[route];
         row.messages += 1;
         row.qos0 += u64::from(qos == 0);
-        qos == 0 && row.qos0 == 1
+        let first_weak = qos == 0 && row.qos0 == 1;
+        if row.messages == 1 && status.losses.hear(&row.name()) {
+            shown.changed(false);
+        }
+        first_weak
     }
 
     /// A message came on a topic of no route; how many of its prefix came so far, this one included.
     pub(super) fn unrouted(&self, topic: &str, boottime_ms: u64) -> u64 {
         let mut shown = self.lock();
         shown.status.unrouted += 1;
-        shown.unrouted.came(topic, boottime_ms)
+        shown.status.losses.unrouted(topic);
+        shown.silence.passed(1);
+        let of_prefix = shown.unrouted.came(topic, boottime_ms);
+        shown.changed(of_prefix == 1);
+        of_prefix
     }
 
     /// Notes a CONNACK: whether the broker kept our session, and whether it lost one.
@@ -280,8 +192,64 @@ impl IntakeShared {
         (shown.status.connections, shown.status.session_kept) = (connection, Some(kept));
         if lost {
             shown.status.sessions_lost += 1;
+            shown.status.losses.sessions_lost += 1;
+            let first = shown.status.sessions_lost == 1;
+            shown.changed(first);
             shown.session_lost_ms = Some(boottime_ms);
         }
+        shown.silence.connected(boottime_ms);
+        shown.thrown_out.connected(boottime_ms);
+    }
+
+    /// A connection ended, or was not made.
+    pub(super) fn ended(&self, kind: OutageKind) {
+        let mut shown = self.lock();
+        shown.silence.disconnected();
+        shown.thrown_out.ended(kind == OutageKind::Closed);
+    }
+
+    /// What was handed to the journal and is not durable yet; `committed`: some of it just became so.
+    pub(super) fn unacked(&self, messages: u64, bytes: u64, committed: bool) {
+        let mut shown = self.lock();
+        (shown.status.unacked_messages, shown.status.unacked_bytes) = (messages, bytes);
+        if messages == 0 {
+            shown.stuck_ms = None;
+        } else if committed || shown.stuck_ms.is_none() {
+            shown.stuck_ms = Some(self.clock.now().boottime_ms);
+        }
+    }
+
+    /// A message came that is over the bound for payloads.
+    pub(super) fn oversize(&self) {
+        let mut shown = self.lock();
+        shown.status.oversize += 1;
+        shown.status.losses.oversize += 1;
+        let first = shown.status.oversize == 1;
+        shown.changed(first);
+    }
+
+    /// How many messages the broker has received so far, by its own count.
+    pub(super) fn broker_received(&self, count: u64) {
+        let now_ms = self.clock.now().boottime_ms;
+        self.lock().silence.counted(count, now_ms);
+    }
+
+    /// Whether a route has been silent for so long that the broker is to be asked for its traffic.
+    pub(super) fn is_silent(&self, for_ms: u64) -> bool {
+        let now_ms = self.clock.now().boottime_ms;
+        self.lock().silence.is_any(now_ms, for_ms)
+    }
+
+    /// Whether what is kept of losses has changed since [`IntakeShared::news_of_losses`]; `true`: by the
+    /// run's first loss of a kind.
+    pub(super) fn has_news_of_losses(&self) -> Option<bool> {
+        self.lock().losses_changed
+    }
+
+    /// The losses, if they have changed since they were asked for last.
+    pub(super) fn news_of_losses(&self) -> Option<Losses> {
+        let mut shown = self.lock();
+        shown.losses_changed.take().map(|_| shown.status.losses.clone())
     }
 
     /// The broker answered about a filter.
@@ -299,11 +267,15 @@ impl IntakeShared {
 
     /// The broker's count of what it dropped; by how much it rose since the last one.
     pub(super) fn broker_dropped(&self, count: u64) -> u64 {
-        let status = &mut self.lock().status;
-        // A smaller count is that of a broker that started anew.
-        let rise = status.broker_dropped.map_or(0, |last| count.checked_sub(last).unwrap_or(count));
-        status.broker_dropped = Some(count);
+        let mut shown = self.lock();
+        let status = &mut shown.status;
+        let rise = status.losses.count(&status.url, count);
+        let known = status.broker_dropped.replace(count) == Some(count);
         status.broker_dropped_since_start = status.broker_dropped_since_start.saturating_add(rise);
+        if !known {
+            let first = rise > 0 && shown.status.broker_dropped_since_start == rise;
+            shown.changed(first);
+        }
         rise
     }
 
@@ -313,36 +285,10 @@ impl IntakeShared {
     }
 }
 
-impl RouteStatus {
-    fn of(route: &Route) -> RouteStatus {
-        let filters = route.filters.iter().map(|filter| FilterStatus {
-            filter: filter.clone(),
-            granted: None,
-            granted_qos: None,
-        });
-        RouteStatus {
-            profile: route.profile.clone(),
-            filters: filters.collect(),
-            messages: 0,
-            qos0: 0,
-            last_message_s: None,
-        }
-    }
-}
-
-impl From<Outage> for IntakeState {
-    fn from(outage: Outage) -> IntakeState {
-        let Outage { kind: cause, why, remedy, pace } = outage;
-        match pace {
-            Pace::Slow => IntakeState::Blocked { cause, why, remedy },
-            Pace::Quick => IntakeState::Offline { cause, why, remedy },
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mqtt::failure::Outage;
     use crate::mqtt::tests::support;
 
     #[test]

@@ -175,6 +175,11 @@ impl Subscriptions {
         filters.into_iter().zip(grants).map(|(filter, grant)| self.answered(filter, grant)).collect()
     }
 
+    /// Whether a packet on the wire asks for this count of the broker's.
+    pub(super) fn is_about(&self, packet_id: u16, topic: &str) -> bool {
+        matches!(self.sent.get(&packet_id), Some(Ask::BrokerCount(count)) if *count == topic)
+    }
+
     /// An UNSUBACK; `true` when it answers a barrier.
     pub(super) fn released(&mut self, packet_id: u16) -> bool {
         match self.sent.remove(&packet_id) {

@@ -42,6 +42,16 @@ impl Unrouted {
         *messages
     }
 
+    /// Prefixes and counts, to be continued by [`Unrouted::of`].
+    pub(super) fn totals(&self) -> Vec<(String, u64)> {
+        self.0.iter().map(|(prefix, messages, _)| (prefix.clone(), *messages)).collect()
+    }
+
+    /// Continues what an earlier run counted.
+    pub(super) fn of(totals: &[(String, u64)]) -> Unrouted {
+        Unrouted(totals.iter().take(PREFIXES).map(|(prefix, messages)| (prefix.clone(), *messages, 0)).collect())
+    }
+
     /// What is shown of them, the latest first.
     pub(super) fn rows(&self, now_ms: u64) -> Vec<UnroutedStatus> {
         let of = |(prefix, messages, last_ms): &(String, u64, u64)| UnroutedStatus {

@@ -4,17 +4,18 @@
 //! `GET /messages?filter=…&count=…&within=…` with the next messages that the agent receives on these filters (each
 //! percent-encoded, several may be given), as soon as there are `count` of them or `within` seconds are over. And it does
 //! what changes something: `POST /quarantine/requeue` and `POST /quarantine/drop`, each with a JSON list of ids (`"q17"`)
-//! and records' numbers, or `null` for all of them; `POST /quarantine/add` with a list of numbers. It serves only the agent's own user and root, by what the kernel says
+//! and records' numbers, or `null` for all of them; `POST /quarantine/add` with a list of numbers; `POST /acknowledge`, with who,
+//! a note, and which codes. It serves only the agent's own user and root, by what the kernel says
 //! of the peer, whatever the file's permissions are. Slow ones make room for others as on the page
 //! ([`crate::status::places`]); a wait for messages does not, and at most eight wait at a time.
 
 use crate::journal::{Journal, JournalError, Named, Requeued};
 use crate::mqtt::Heard;
-use crate::status::StatusHub;
 use crate::status::connections::Connections;
 use crate::status::door::Door;
 use crate::status::places::Peer;
 use crate::status::server::{CONNECTION_TIME, REFUSED_PAUSE, Site};
+use crate::status::{StatusHub, acknowledged};
 use crate::topic::filter_problem;
 use http::StatusCode;
 use http_body_util::{BodyExt, Limited};
@@ -94,14 +95,17 @@ fn is_owner(stream: &UnixStream) -> bool {
 }
 
 /// Does what a request asks for. `None`: it asks for no change.
-pub(super) async fn change(request: Request<Incoming>, board: &StatusHub) -> Option<(StatusCode, String)> {
+pub(super) async fn change(request: Request<Incoming>, board: &Arc<StatusHub>) -> Option<(StatusCode, String)> {
     let text =
         "the disk takes too long, and it may be done later: tidegate journal quarantine list shows what is there\n";
     let late = || Some((StatusCode::SERVICE_UNAVAILABLE, text.to_owned()));
     timeout(CHANGE_TIME, changed(request, board)).await.unwrap_or_else(|_| late())
 }
 
-async fn changed(request: Request<Incoming>, board: &StatusHub) -> Option<(StatusCode, String)> {
+async fn changed(request: Request<Incoming>, board: &Arc<StatusHub>) -> Option<(StatusCode, String)> {
+    if request.uri().path() == "/acknowledge" {
+        return Some(acknowledged(request.into_body(), board).await);
+    }
     let what = match request.uri().path() {
         "/quarantine/requeue" => Change::Requeue,
         "/quarantine/drop" => Change::Drop,
@@ -120,6 +124,20 @@ async fn changed(request: Request<Incoming>, board: &StatusHub) -> Option<(Statu
         Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     })
+}
+
+/// Acknowledges losses.
+async fn acknowledged(body: Incoming, board: &Arc<StatusHub>) -> (StatusCode, String) {
+    let Ok(Some(request)) = timeout(BODY_TIME, read_json::<acknowledged::Request>(body)).await else {
+        return (StatusCode::BAD_REQUEST, "who, and which codes\n".to_owned());
+    };
+    let board = board.clone();
+    let done = tokio::task::spawn_blocking(move || board.acknowledge(&request)).await;
+    match done.map_err(io::Error::other).flatten() {
+        Ok(Some(done)) => (StatusCode::OK, serde_json::to_string(&done).unwrap_or_default()),
+        Ok(None) => (StatusCode::SERVICE_UNAVAILABLE, "the journal is not open yet\n".to_owned()),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+    }
 }
 
 /// What a person wants of the quarantine.
@@ -207,6 +225,10 @@ fn act(journal: &Journal, what: Change, names: Option<&[Named]>) -> Result<Reque
 }
 
 async fn names(body: Incoming) -> Option<Option<Vec<Named>>> {
+    read_json(body).await
+}
+
+async fn read_json<T: serde::de::DeserializeOwned>(body: Incoming) -> Option<T> {
     let body = Limited::new(body, BODY_BYTES_MAX).collect().await.ok()?;
     serde_json::from_slice(&body.to_bytes()).ok()
 }

@@ -3,6 +3,8 @@
 //! Names stay; a counter counts since the journal was made (`tidegate_records_…`) or since the agent started (the others).
 
 use crate::mqtt::IntakeState;
+use crate::status::findings::Severity;
+use crate::status::findings::codes::CODES;
 use crate::status::{Health, StatusSnapshot};
 use crate::visible;
 use std::fmt::Write;
@@ -12,6 +14,11 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     ("tidegate_info", "gauge", "1; version and gateway as labels."),
     ("tidegate_uptime_seconds", "gauge", "Seconds since the agent started."),
     ("tidegate_health", "gauge", "0 fine, 1 waiting for something that comes back by itself, 2 a person must act."),
+    (
+        "tidegate_finding",
+        "gauge",
+        "What a person should know, by code: 0 not so, 1 waiting, 2 a person must act (docs/troubleshooting.md has the codes).",
+    ),
     ("tidegate_clock_plausible", "gauge", "Whether the wall clock can be right."),
     ("tidegate_clock_confirmed", "gauge", "Whether the kernel or the service confirms the wall clock."),
     ("tidegate_broker_connected", "gauge", "Whether messages are taken from the broker."),
@@ -43,6 +50,11 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     ("tidegate_journal_bytes", "gauge", "Bytes of the journal on disk."),
     ("tidegate_journal_max_bytes", "gauge", "Its bound."),
     ("tidegate_journal_free_bytes", "gauge", "Bytes free on its disk."),
+    (
+        "tidegate_journal_holds_on_seconds",
+        "gauge",
+        "Seconds until it is full if nothing leaves it, at the rate of the last hours; absent while that is not known.",
+    ),
     ("tidegate_journal_writable", "gauge", "Whether commits succeed."),
     ("tidegate_records_stranded", "gauge", "Records waiting for a queue that is not configured."),
     ("tidegate_journal_set_aside", "gauge", "Parts of the journal that the disk gives back no more."),
@@ -81,6 +93,15 @@ pub fn render(snapshot: &StatusSnapshot) -> String {
         Health::Act => 2.0,
     };
     out.put("tidegate_health", &[], health);
+    for row in CODES {
+        let of_code = snapshot.findings.iter().filter(|finding| finding.code == row.code);
+        let value = match of_code.map(|finding| finding.severity).max() {
+            None => 0.0,
+            Some(Severity::Waiting) => 1.0,
+            Some(Severity::Act) => 2.0,
+        };
+        out.put("tidegate_finding", &[("code", row.word)], value);
+    }
     out.put("tidegate_clock_plausible", &[], f64::from(snapshot.clock_plausible));
     out.put("tidegate_clock_confirmed", &[], f64::from(snapshot.clock_confirmed));
     if let Some(intake) = &snapshot.intake {
@@ -103,6 +124,9 @@ pub fn render(snapshot: &StatusSnapshot) -> String {
         out.put("tidegate_journal_max_bytes", &[], facts.max_bytes as f64);
         if let Some(free) = journal.free_bytes {
             out.put("tidegate_journal_free_bytes", &[], free as f64);
+        }
+        if let Some(left_s) = journal.holds_on_s {
+            out.put("tidegate_journal_holds_on_seconds", &[], left_s as f64);
         }
         let writable = matches!(facts.writer, crate::journal::WriterHealth::Fine);
         out.put("tidegate_journal_writable", &[], f64::from(writable));

@@ -1,11 +1,13 @@
 //! The status: one snapshot behind the page, `status.json`, the metrics and the commands.
 
+pub(crate) mod acknowledged;
 pub(crate) mod connections;
 pub mod control;
 pub(crate) mod door;
 pub mod findings;
 pub mod flash;
 pub mod health_record;
+mod growth;
 pub mod history;
 pub mod metrics;
 pub mod page;
@@ -18,9 +20,11 @@ use crate::config::Config;
 use crate::drain::{DrainShared, DrainStatus};
 use crate::journal::{Journal, JournalStats, LaneStats, volume};
 use crate::mqtt::names::Names;
-use crate::mqtt::{IntakeShared, IntakeStatus};
+use crate::mqtt::{IntakeShared, IntakeState, IntakeStatus};
 use crate::sync::locked;
+use acknowledged::{Acknowledged, Acknowledgement, Counts};
 use findings::{Facts, Finding, Notes, Severity, findings};
+use growth::Growth;
 use history::{DrainForecast, History, Point};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -54,6 +58,8 @@ pub struct StatusSnapshot {
     pub remarks: Vec<String>,
     /// What a person should know, the most urgent first.
     pub findings: Vec<Finding>,
+    /// Who acknowledged losses last, when, and what.
+    pub acknowledged: Option<Acknowledgement>,
     /// Whether the wall clock is plausible.
     pub clock_plausible: bool,
     /// Whether the kernel, or the service's own time, confirms the wall clock.
@@ -67,9 +73,16 @@ pub struct StatusSnapshot {
 }
 
 impl StatusSnapshot {
+    /// Whether messages are taken from the broker and become durable.
+    pub fn takes_messages(&self) -> bool {
+        let online = self.intake.as_ref().is_some_and(|intake| matches!(intake.state, IntakeState::Online));
+        let stands = |finding: &Finding| findings::STANDS_STILL.contains(&finding.code);
+        self.journal.is_some() && online && !self.findings.iter().any(stands)
+    }
+
     /// Puts in what the facts of the snapshot mean.
-    fn judge(&mut self, notes: &Notes) {
-        self.findings = findings(Facts { status: self, notes });
+    fn judge(&mut self, notes: &Notes, acknowledged: &Counts) {
+        self.findings = findings(Facts { status: self, notes, acknowledged });
         self.health = match self.findings.iter().map(|finding| finding.severity).max() {
             None => Health::Fine,
             Some(Severity::Waiting) => Health::Waiting,
@@ -97,6 +110,16 @@ pub struct JournalStatus {
     pub in_ram: bool,
     /// Bytes free on its file system.
     pub free_bytes: Option<u64>,
+    /// Seconds until it is full if nothing leaves it, at the present rate; `None` while that is not known.
+    pub holds_on_s: Option<u64>,
+}
+
+impl JournalStatus {
+    /// Bytes that it may still take.
+    fn room(&self) -> u64 {
+        let bound = self.facts.max_bytes.saturating_sub(self.facts.bytes);
+        self.free_bytes.map_or(bound, |free| bound.min(free.saturating_sub(self.facts.min_free)))
+    }
 }
 
 /// One queue with its lane, its drain and its outlook.
@@ -124,6 +147,9 @@ pub struct StatusHub {
     started_ms: u64,
     stages: Mutex<Stages>,
     histories: Histories,
+    acknowledged: Mutex<Acknowledged>,
+    acknowledging: Mutex<()>,
+    growth: Mutex<Growth>,
 }
 
 /// The names in use, and what depends on them: settled once the journal is open.
@@ -168,6 +194,9 @@ impl StatusHub {
             started_ms: clock.now().boottime_ms,
             stages: Mutex::default(),
             histories,
+            acknowledged: Mutex::default(),
+            acknowledging: Mutex::default(),
+            growth: Mutex::default(),
         }
     }
 
@@ -214,8 +243,9 @@ impl StatusHub {
         self.stages(|stages| stages.journal.as_ref().map(|(journal, _)| journal.clone()))
     }
 
-    /// Notes that the journal is open.
+    /// Notes that the journal is open, and reads what was acknowledged of its losses. Blocks for a small read.
     pub fn opened(&self, journal: &Journal, in_ram: bool) {
+        *locked(&self.acknowledged) = Acknowledged::read(journal.path());
         self.stages(|stages| stages.journal = Some((journal.clone(), in_ram)));
     }
 
@@ -244,6 +274,8 @@ impl StatusHub {
         let stages = self.stages(|stages| stages.clone());
         let Some((journal, _)) = stages.journal else { return false };
         let now_ms = self.clock.now().boottime_ms;
+        let taken = stages.intake.as_ref().map_or(0, |shared| shared.snapshot().taken_bytes);
+        locked(&self.growth).note(growth::Sample { at_s: now_ms / 1000, bytes: taken });
         let mut histories = locked(&self.histories);
         let mut waiting = false;
         for lane in journal.stats().lanes {
@@ -253,6 +285,27 @@ impl StatusHub {
             histories.entry(lane.name.clone()).or_default().note(point(&lane, lag_s, now_ms));
         }
         waiting
+    }
+
+    /// Acknowledges losses, durably; what that was. `None`: the journal is not open yet. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses; then nothing is acknowledged.
+    pub(crate) fn acknowledge(&self, request: &acknowledged::Request) -> std::io::Result<Option<Acknowledgement>> {
+        let snapshot = self.snapshot();
+        if snapshot.journal.is_none() || snapshot.intake.is_none() {
+            return Ok(None);
+        }
+        // Looks at the status do not wait for the disk.
+        let _one_at_a_time = locked(&self.acknowledging);
+        let mut next = locked(&self.acknowledged).clone();
+        let done = next.acknowledge(&self.path, request, &snapshot, &self.clock)?;
+        *locked(&self.acknowledged) = next;
+        for item in &done.what {
+            let acknowledged::Item { code, about, count } = item;
+            tracing::info!(who = done.who, code, about, count, "acknowledged");
+        }
+        Ok(Some(done))
     }
 
     /// The page of this moment. Looks at the disk, as [`StatusHub::snapshot`].
@@ -277,7 +330,14 @@ impl StatusHub {
             path: self.path.clone(),
             in_ram,
             free_bytes: volume::free_bytes(&self.path),
+            holds_on_s: None,
         });
+        let taken = stages.intake.as_ref().map_or(0, |shared| shared.snapshot().taken_bytes);
+        let mut journal = journal;
+        if let Some(journal) = &mut journal {
+            let rate = locked(&self.growth).bytes_per_s(growth::Sample { at_s: now_ms / 1000, bytes: taken });
+            journal.holds_on_s = rate.and_then(|rate| growth::holds_on_s(journal.room(), rate));
+        }
         let lane = |name: &str| journal.as_ref()?.facts.lanes.iter().find(|lane| lane.name == name).cloned();
         let drain = |name: &str| {
             stages.drains.iter().find(|(queue, _)| queue == name).map(|(_, shared)| shared.snapshot(now_ms))
@@ -292,6 +352,7 @@ impl StatusHub {
             QueueStatus { name: name.clone(), url: url.clone(), lane, drain, outlook }
         });
         let named = self.names_lock().clone();
+        let acknowledged = locked(&self.acknowledged);
         let mut snapshot = StatusSnapshot {
             version: env!("CARGO_PKG_VERSION"),
             gateway: named.names.gateway_id,
@@ -299,6 +360,7 @@ impl StatusHub {
             health: Health::Fine,
             remarks: Vec::new(),
             findings: Vec::new(),
+            acknowledged: acknowledged.last().cloned(),
             clock_plausible: self.clock.plausible(),
             clock_confirmed: self.clock.confirmed(),
             intake: stages.intake.map(|shared| shared.snapshot()),
@@ -307,7 +369,7 @@ impl StatusHub {
         };
         let Stages { waiting_for, page_closed, reload, .. } = stages;
         let notes = Notes { waiting_for, page_closed, reload, names: named.remark };
-        snapshot.judge(&notes);
+        snapshot.judge(&notes, &acknowledged.counts);
         snapshot
     }
 }

@@ -6,6 +6,7 @@
 use crate::drain::DrainState;
 use crate::mqtt::{IntakeState, LastMessage};
 use crate::size;
+use crate::status::findings::Severity;
 use crate::status::history::{History, Point, Trend, span};
 use crate::status::{Health, QueueStatus, StatusSnapshot};
 use crate::visible;
@@ -18,8 +19,8 @@ pub const STYLE: &str = include_str!("page.css");
 const REFRESH_S: u32 = 10;
 /// Longest foreign text (of the broker, AWS or a device) in one place, in characters.
 const TEXT_CHARS: usize = 400;
-/// Remarks that are shown, at most.
-const REMARKS: usize = 12;
+/// Findings that are shown, at most.
+const FINDINGS: usize = 12;
 /// Width and height of a chart, in its own units.
 const CHART: (f64, f64) = (360.0, 100.0);
 
@@ -63,13 +64,31 @@ fn word(health: Health) -> &'static str {
 
 fn health(out: &mut String, snapshot: &StatusSnapshot) {
     let (class, says, more) = match snapshot.health {
-        Health::Fine => ("", "Fine", "Records flow, or nothing waits."),
-        Health::Waiting => ("waiting", "Waiting", "Records are kept in the journal; nothing has to be done."),
-        Health::Act => ("act", "Action required", "The items below will not recover on their own."),
+        Health::Fine => ("", "Fine", "tidegate sees nothing wrong."),
+        Health::Waiting => ("waiting", "Waiting", "What is away comes back by itself; nothing has to be done."),
+        Health::Act => ("act", "Action required", "What is marked ACT does not recover by itself."),
     };
     let _ = write!(out, "<div class=\"health {class}\" role=\"status\"><b>{says}</b><p class=\"dim\">{more}</p>");
-    for remark in snapshot.remarks.iter().take(REMARKS) {
-        let _ = write!(out, "<p>{}</p>", escaped(remark));
+    for finding in snapshot.findings.iter().take(FINDINGS) {
+        let mark = if finding.severity == Severity::Act { "ACT" } else { "waiting" };
+        let since = finding.since_s.map_or_else(String::new, |since_s| format!(" (for {})", span(since_s)));
+        let _ = write!(
+            out,
+            "<div class=\"finding\"><p><span class=\"mark\">{mark}</span> {}{since}</p>",
+            escaped(&finding.what)
+        );
+        let _ = write!(out, "<p class=\"dim\">{}</p>", escaped(&finding.cost));
+        if !finding.remedy.is_empty() {
+            let _ = write!(out, "<p>→ {}</p>", escaped(&finding.remedy));
+        }
+        if !finding.command.is_empty() {
+            let _ = write!(out, "<p><code>{}</code></p>", escaped(&finding.command));
+        }
+        out.push_str("</div>");
+    }
+    let more = snapshot.findings.len().saturating_sub(FINDINGS);
+    if more > 0 {
+        let _ = write!(out, "<p class=\"dim\">{more} more: tidegate status</p>");
     }
     out.push_str("</div>\n");
 }
@@ -213,6 +232,8 @@ fn journal(out: &mut String, snapshot: &StatusSnapshot) {
     let Some(journal) = &snapshot.journal else { return };
     out.push_str("<section><h2>Journal</h2><dl>");
     fact(out, "Size", &format!("{} of {}", size::text(journal.facts.bytes), size::text(journal.facts.max_bytes)));
+    let left = journal.holds_on_s.map_or("not known yet".to_owned(), span);
+    fact(out, "Holds on without the uplink for", &left);
     fact(out, "Free on its disk", &journal.free_bytes.map_or("-".to_owned(), size::text));
     fact(out, "Folder", &journal.path.display().to_string());
     fact(out, "Storage", if journal.in_ram { "RAM: a power cut loses it" } else { "flash" });
@@ -259,7 +280,7 @@ mod tests {
     use crate::drain::DrainStatus;
     use crate::journal::LaneStats;
     use crate::record::Position;
-    use crate::status::findings::{self, Finding, Severity};
+    use crate::status::findings::{self, Finding};
 
     fn snapshot(remark: &str) -> StatusSnapshot {
         let lane = LaneStats {
@@ -289,6 +310,7 @@ mod tests {
             health: Health::Act,
             remarks: vec![remark.repeat(100); 50],
             findings: vec![Finding::new(findings::Code::BrokerAway, Severity::Act, remark.repeat(100)); 50],
+            acknowledged: None,
             clock_plausible: true,
             clock_confirmed: true,
             intake: None,

@@ -58,7 +58,9 @@ async fn a_gateway_tells_how_it_is_and_is_not_heaped_up_while_nothing_can_leave(
     clock.move_to(now_ms, now_ms, 0).unwrap();
     until_said(&stub, 2).await;
     let changed = said(&stub)[1].clone();
-    assert_eq!(changed["cause"], "change", "{changed:#}");
+    assert_eq!((&changed["cause"], &changed["health"]), (&"change".into(), &"act".into()), "{changed:#}");
+    let codes = changed["findings"].as_array().unwrap().iter().map(|finding| finding["code"].as_str().unwrap());
+    assert!(codes.clone().any(|code| code.contains("quarantine")), "{changed:#}");
     // Start, the record, its gap record; this one comes after them.
     assert_eq!(changed["lanes"][0]["next_position"], 4, "{changed:#}");
     now_ms += HOUR_MS;

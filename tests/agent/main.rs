@@ -27,6 +27,7 @@ mod disk;
 mod duplicates;
 mod endpoint_faults;
 mod false_repeats;
+mod health;
 mod health_records;
 mod kills;
 mod middle_box;

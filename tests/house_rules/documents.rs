@@ -127,6 +127,8 @@ fn exit_codes_are_the_same_in_document_unit_and_code() {
         ExitCode::NotRunning,
         ExitCode::CheckFailed,
         ExitCode::JournalDamaged,
+        ExitCode::Waiting,
+        ExitCode::Act,
     ];
     let document = text("docs/troubleshooting.md");
     let rows: Vec<u8> =

@@ -1,5 +1,6 @@
 //! Small files that intake keeps across restarts: the filters that the broker's session holds, those that it may hold, the
-//! table of what was seen last on each topic, how far replays had come, and whether the broker lets us see what it drops.
+//! table of what was seen last on each topic, how far replays had come, whether the broker lets us see what it drops, and what
+//! went past the journal since it was made.
 //!
 //! A file is there whole or not at all: it is written under another name, synced, renamed, and the folder synced. What
 //! cannot be read back (torn, damaged, of another release or journal) counts as absent, which is always safe here: the
@@ -15,6 +16,7 @@ mod change;
 mod doubt;
 pub(crate) mod schedule;
 
+use crate::mqtt::Losses;
 use crate::mqtt::dedup::{Deduplicator, Last, Replays, Seen, session};
 use crate::record::{JournalId, Number, Run};
 use change::{Change, apply, replace};
@@ -35,6 +37,7 @@ const ASKED: &str = "asked";
 const SEEN: &str = "seen";
 const REPLAYS: &str = "replays";
 const COUNT_REFUSED: &str = "count-refused";
+const LOSSES: &str = "losses";
 
 /// Opens every file: name and format version.
 const MAGIC: &[u8; 8] = b"tgmqtt\x00\x01";
@@ -177,6 +180,16 @@ impl SessionCache {
     pub(in crate::mqtt) fn keep_count_refused(&mut self) {
         let url = self.url.clone();
         self.push(COUNT_REFUSED, encode(&url));
+    }
+
+    /// What went past the journal since it was made, as the last run kept it. Blocks for a small read.
+    pub(in crate::mqtt) fn losses(&self) -> Losses {
+        read::<Losses>(&self.folder.join(LOSSES)).unwrap_or_default()
+    }
+
+    /// Keeps what went past the journal.
+    pub(in crate::mqtt) fn keep_losses(&mut self, losses: &Losses) {
+        self.push(LOSSES, encode(losses));
     }
 
     /// Keeps the filters that the broker's session holds.

@@ -39,15 +39,34 @@ impl Intake {
 
     /// When [`Intake::save_if_due`] has something to do; `None` while nothing changes.
     pub(in crate::mqtt) fn save_due(&self) -> Option<Instant> {
-        [self.saver.due, self.memory.doubt_due()].into_iter().flatten().min()
+        [self.saver.due, self.memory.doubt_due(), self.losses_due(Instant::now())].into_iter().flatten().min()
     }
 
     /// Takes a snapshot if it is time, and makes a doubt durable that has lasted.
     pub(in crate::mqtt) fn save_if_due(&mut self) {
         let now = Instant::now();
         self.memory.doubt_lasts(now);
+        if self.losses_due(now).is_some_and(|due| due <= now) {
+            self.keep_losses();
+        }
         if self.saver.due.is_some_and(|due| due <= now) {
             self.snapshot();
+        }
+    }
+
+    /// A run's first loss of a kind is kept at once, so that a power cut does not hide it; later ones, and what else stands
+    /// there, now and then, because each write wears the card.
+    fn losses_due(&self, now: Instant) -> Option<Instant> {
+        let urgent = self.shared.has_news_of_losses()?;
+        let later = self.losses_kept.unwrap_or(self.began) + self.timing.save;
+        Some(if urgent { now } else { later })
+    }
+
+    /// Keeps what went past the journal, if that changed.
+    pub(in crate::mqtt) fn keep_losses(&mut self) {
+        if let Some(losses) = self.shared.news_of_losses() {
+            self.losses_kept = Some(Instant::now());
+            self.memory.keep_losses(&losses);
         }
     }
 

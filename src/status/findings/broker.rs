@@ -1,21 +1,33 @@
 //! Findings about the broker: whether it lets us in, what it grants, and what it loses. Pure.
 
-use crate::mqtt::{IntakeState, IntakeStatus, OutageKind};
+use crate::mqtt::{IntakeState, IntakeStatus, OutageKind, RouteStatus};
 use crate::status::StatusSnapshot;
-use crate::status::findings::{Code, Finding, Severity};
+use crate::status::findings::{Code, Finding, Severity, counted};
 use crate::status::history;
 
 /// A broker that is away for longer, in seconds, does not come back by itself: it was restarted, or rebooted with the gateway.
 const AWAY_S: u64 = 60;
-/// Seconds for which a lost session is remarked on.
-const SESSION_LOST_LATELY_S: u64 = 24 * 3600;
-/// Seconds after the last message of no route for which they are remarked on.
-const UNROUTED_LATELY_S: u64 = 3600;
+const DAY_S: u64 = 24 * 3600;
+/// Seconds after the last message with QoS 0 for which they are remarked on.
+const QOS0_LATELY_S: u64 = DAY_S;
+/// Seconds for which a route may be silent that was never heard.
+const PATIENCE_NEW_S: u64 = 600;
+/// Messages that tell how long the pauses of a route are, and the least that is waited for then.
+const KNOWN: u64 = 20;
+const PATIENCE_KNOWN_S: u64 = 2 * 3600;
+/// Messages for others that are traffic.
+const TRAFFIC: u64 = 10;
+/// So often in ten minutes a link, or a broker that restarts, does not do it.
+const THROWN_OUT: u64 = 3;
 
 pub(super) fn findings(status: &StatusSnapshot) -> Vec<Finding> {
     let Some(intake) = &status.intake else { return Vec::new() };
-    let mut all: Vec<Finding> = connection(intake).into_iter().collect();
-    all.extend(losses(intake));
+    // One fault, once: whoever is thrown out is also offline, for a moment.
+    let thrown_out = thrown_out(intake);
+    let away = |finding: &Finding| finding.code == Code::BrokerAway && finding.severity == Severity::Waiting;
+    let connection = connection(intake).filter(|finding| thrown_out.is_none() || !away(finding));
+    let mut all: Vec<Finding> = thrown_out.into_iter().chain(connection).collect();
+    all.extend(routes(intake));
     all.extend(filters(intake));
     all
 }
@@ -26,11 +38,13 @@ fn connection(intake: &IntakeStatus) -> Option<Finding> {
     let away = if away_s > AWAY_S { Severity::Act } else { Severity::Waiting };
     let url = &intake.url;
     let found = match &intake.state {
-        IntakeState::Connecting => Finding::new(Code::BrokerAway, away, format!("broker {url}: connecting")),
+        IntakeState::Connecting => {
+            Finding::new(Code::BrokerAway, away, format!("the broker is away: connecting to {url}"))
+        }
         // What the journal is at says so.
-        IntakeState::Offline { cause: OutageKind::Ours, .. } => return None,
+        IntakeState::Offline { cause: OutageKind::Ours | OutageKind::Behind, .. } => return None,
         IntakeState::Offline { why, remedy, .. } => {
-            Finding::new(Code::BrokerAway, away, of_broker(url, why)).remedy(remedy)
+            Finding::new(Code::BrokerAway, away, is_away(url, why)).remedy(remedy)
         }
         IntakeState::Blocked { cause, why, remedy } => blocked(*cause, &of_broker(url, why), remedy),
         IntakeState::Online | IntakeState::Stopping | IntakeState::Stopped => return None,
@@ -50,25 +64,53 @@ fn blocked(cause: OutageKind, what: &str, remedy: &str) -> Finding {
         OutageKind::NotPermitted => Code::BrokerNotPermitted,
         OutageKind::TooLarge => Code::BrokerMessageTooLarge,
         OutageKind::Qos2Session => Code::BrokerQos2Session,
-        OutageKind::Away | OutageKind::Closed | OutageKind::Ours => Code::BrokerAway,
+        OutageKind::Away | OutageKind::Closed | OutageKind::Behind | OutageKind::Ours => Code::BrokerAway,
     };
     Finding::act(code, what).remedy(remedy)
 }
 
-/// What the broker loses; none of it recovers by itself.
-fn losses(intake: &IntakeStatus) -> Vec<Finding> {
+/// Routes under which nothing comes although the broker has traffic, or what comes cannot be held back.
+fn routes(intake: &IntakeStatus) -> Vec<Finding> {
     let mut all = Vec::new();
-    let url = &intake.url;
-    if let Some(ago_s) = intake.session_lost_s.filter(|ago_s| *ago_s < SESSION_LOST_LATELY_S) {
-        let (times, ago) = (intake.sessions_lost, history::span(ago_s));
-        let what = format!("broker {url} did not keep our session ({times} times since the start, the last {ago} ago)");
-        all.push(Finding::act(Code::SessionLost, what).since(Some(ago_s)).count(times));
-    }
-    for topic in intake.unrouted_topics.iter().filter(|topic| topic.last_s < UNROUTED_LATELY_S) {
-        let what = format!("{} messages under {} belong to no route", topic.messages, topic.prefix);
-        all.push(Finding::act(Code::MessagesUnrouted, what).about(&topic.prefix).count(topic.messages));
+    for route in &intake.routes {
+        let (name, elsewhere) = (route.name(), route.elsewhere);
+        let silent_s = route.silent_s.filter(|silent_s| *silent_s >= patience_s(route) && elsewhere >= TRAFFIC);
+        if let Some(silent_s) = silent_s.filter(|_| route.filters.iter().all(|filter| filter.granted == Some(true))) {
+            let what = format!(
+                "route {name} is silent while the broker has traffic ({elsewhere} messages for others in {})",
+                history::span(silent_s)
+            );
+            all.push(Finding::act(Code::RouteSilent, what).about(&name).since(Some(silent_s)));
+        }
+        if let Some(ago_s) = route.last_qos0_s.filter(|ago_s| *ago_s < QOS0_LATELY_S) {
+            let messages = counted(route.qos0, "message", "messages");
+            let ago = history::span(ago_s);
+            let what = format!("route {name}: {messages} came with QoS 0 since the start, the last {ago} ago");
+            all.push(Finding::act(Code::RouteQos0, what).about(&name).count(route.qos0));
+        }
     }
     all
+}
+
+/// How long a route may be silent: sensors that were never heard are waited for minutes, those that were a day, or long beyond
+/// their longest pause where enough came to know it.
+fn patience_s(route: &RouteStatus) -> u64 {
+    match route.messages {
+        KNOWN.. => (8 * route.longest_pause_s).clamp(PATIENCE_KNOWN_S, DAY_S),
+        0 if !route.heard_before => PATIENCE_NEW_S,
+        _ => DAY_S,
+    }
+}
+
+/// A second client with our client id.
+fn thrown_out(intake: &IntakeStatus) -> Option<Finding> {
+    let IntakeStatus { url, client_id, thrown_out, .. } = intake;
+    (*thrown_out >= THROWN_OUT).then(|| {
+        let what = format!(
+            "broker {url} closed our connection {thrown_out} times in 10 min and took us back at once: most likely a second client uses the client id {client_id}"
+        );
+        Finding::act(Code::ClientIdTwice, what).about(client_id).count(*thrown_out)
+    })
 }
 
 /// Filters that the broker refused, or granted with less than we ask for.
@@ -89,6 +131,10 @@ fn filters(intake: &IntakeStatus) -> Vec<Finding> {
         found.map(|found| found.about(name))
     };
     intake.routes.iter().flat_map(|route| &route.filters).filter_map(of).collect()
+}
+
+fn is_away(url: &str, why: &str) -> String {
+    if why.contains(url) { format!("the broker is away: {why}") } else { format!("the broker is away: {url}: {why}") }
 }
 
 /// What is wrong with the broker; names its address once.

@@ -27,7 +27,7 @@ pub struct Row {
 pub(super) const EDIT: &str = "sudo nano /etc/tidegate/tidegate.toml && sudo systemctl reload tidegate";
 const BROKER_LOG: &str = "sudo journalctl -u mosquitto -n 50";
 const CHECK: &str = "sudo tidegate check";
-const KERNEL_LOG: &str = "sudo dmesg | tail";
+const KERNEL_LOG: &str = "sudo dmesg --human --nopager";
 const STAYS: &str = "no new message comes; the broker keeps what it can for us";
 const NOT_ACKED: &str = "nothing is acknowledged: the broker holds what comes, as long as it can";
 const QUEUE_WAITS: &str = "records of this queue wait in the journal";
@@ -51,8 +51,8 @@ codes! {
     JournalNotOpen "journal_not_open" "the journal is not open"
         "no message is taken; the broker keeps what it can for us", "", "sudo systemctl status tidegate";
     JournalUnwritable "journal_unwritable" "journal cannot be written"
-        NOT_ACKED, "check the card, its free space, and that it is not mounted read-only", "df -h; sudo dmesg | tail";
-    JournalStalled "journal_stalled" "the journal's disk acknowledges nothing"
+        NOT_ACKED, "check the card, its free space, and that it is not mounted read-only", "df -h; sudo dmesg --human --nopager";
+    JournalStalled "journal_stalled" "for the journal's disk, which has finished nothing"
         NOT_ACKED, "see why the disk hangs; exchange the card if it goes on", KERNEL_LOG;
     JournalReadOnly "journal_read_only" "the journal's disk is read-only"
         "what came before is drained, each message marked as a possible duplicate; new messages stay with the broker",
@@ -65,7 +65,7 @@ codes! {
         STAYS, "correct mqtt.username and the file that mqtt.password_file names", CHECK;
     BrokerRefusesClientId "broker_refuses_client_id" "the broker refused the client id"
         STAYS, "", EDIT;
-    BrokerRefusesVersion "broker_refuses_version" "MQTT"
+    BrokerRefusesVersion "broker_refuses_version" "does not take MQTT 3.1.1"
         STAYS, "enable MQTT 3.1.1 in the broker", CHECK;
     BrokerCertificate "broker_certificate" "TLS with"
         STAYS, "", CHECK;
@@ -80,7 +80,7 @@ codes! {
     ClientIdTwice "client_id_twice" "a second client uses the client id"
         "messages go to the other client instead, and are lost for this gateway",
         "find the other agent, and give one of them another mqtt.client_id", BROKER_LOG;
-    BrokerAway "broker_away" "broker"
+    BrokerAway "broker_away" "the broker is away"
         STAYS, "see whether the broker runs", "sudo systemctl status mosquitto";
     FilterRefused "filter_refused" "refused the filter"
         "nothing of it comes", "let this client read it in the broker's ACL", BROKER_LOG;
@@ -113,12 +113,12 @@ codes! {
     MessagesDropped "messages_dropped" "the broker dropped"
         "they are lost, unless they were meant for another client of the broker",
         "raise max_queued_messages in the broker", "sudo tidegate acknowledge";
-    MessagesUnrouted "messages_unrouted" "belong to no route"
+    MessagesUnrouted "messages_unrouted" "to no route"
         "they are acknowledged and not journaled",
         "name their topics in a route (tidegate journal quarantine list shows the first ones)", EDIT;
     QueueNotConfigured "queue_not_configured" "which is not configured"
         "they wait in the journal and go nowhere", "", EDIT;
-    QueueParked "queue_parked" "queue"
+    QueueParked "queue_parked" "parked until it is mended"
         QUEUE_WAITS, "", CHECK;
     QueueCannotRead "queue_cannot_read" "the journal cannot be read"
         QUEUE_WAITS, "check the card; what stays unreadable is set aside after two minutes", KERNEL_LOG;
@@ -145,14 +145,18 @@ codes! {
         "until somebody decides, what the broker holds may go to the other gateway", "", EDIT;
     PageClosed "page_closed" "the status page stays closed"
         "page and metrics answer nobody", "", "sudo tidegate check";
-    QueueOffline "queue_offline" "queue"
+    AgentStarting "agent_starting" "the agent is starting"
+        "no message is taken yet; the broker keeps what it can for us", "", "";
+    QueueOffline "queue_offline" "offline"
         QUEUE_WAITS, "", "";
-    QueueThrottled "queue_throttled" "queue"
+    QueueThrottled "queue_throttled" "throttled"
         QUEUE_WAITS, "", "";
     QueueWindowFull "queue_window_full" "held up by group"
         QUEUE_WAITS, "look at the queue's last fault", "sudo tidegate status --json";
     UplinkSlow "uplink_slow" "the uplink is slow"
         QUEUE_WAITS, "", "";
+    JournalBehind "journal_behind" "waits for the journal's disk"
+        "tidegate takes no more until half of it is durable; the broker keeps what it can for us", "", "";
     JournalNoReserve "journal_no_reserve" "reserve for a full disk"
         "on a full disk the journal has no room of its own to drain", "free space on its disk", "df -h";
     ClockWrong "clock_wrong" "the clock is wrong"

@@ -2,11 +2,11 @@
 
 use crate::journal::WriterHealth;
 use crate::mqtt::{IntakeState, OutageKind};
-use crate::status::findings::{Code, Finding};
-use crate::status::{JournalStatus, StatusSnapshot};
+use crate::status::findings::{Code, Finding, counted};
+use crate::status::{JournalStatus, StatusSnapshot, history};
 
-/// Seconds for which an eviction is remarked on.
-const EVICTED_LATELY_S: u64 = 3600;
+/// A card that collects its garbage takes some seconds; one that finishes nothing for so many hangs.
+const STUCK_S: u64 = 20;
 
 pub(super) fn findings(journal: &JournalStatus, status: &StatusSnapshot) -> Vec<Finding> {
     let facts = &journal.facts;
@@ -20,10 +20,6 @@ pub(super) fn findings(journal: &JournalStatus, status: &StatusSnapshot) -> Vec<
     if facts.writer_panics > 1 {
         let what = format!("the journal's writer panicked {} times since the start", facts.writer_panics);
         all.push(Finding::act(Code::JournalWriterPanics, what).count(facts.writer_panics));
-    }
-    if let Some(last) = facts.evicted.filter(|last| last.ago_s < EVICTED_LATELY_S) {
-        let what = format!("the oldest records are evicted at {}, the last {} min ago", last.bound, last.ago_s / 60);
-        all.push(Finding::act(Code::RecordsEvicted, what));
     }
     if let Some(free) = journal.free_bytes.filter(|free| *free < facts.min_free) {
         let what = format!("only {} MiB are free on the journal's disk, less than journal.min_free", free >> 20);
@@ -60,9 +56,15 @@ fn writing(journal: &JournalStatus, status: &StatusSnapshot) -> Option<Finding> 
         WriterHealth::Fine => {}
     }
     let intake = status.intake.as_ref()?;
-    let full = matches!(intake.state, IntakeState::Offline { cause: OutageKind::Ours, .. });
+    if let Some(stuck_s) = intake.stuck_s.filter(|stuck_s| *stuck_s >= STUCK_S) {
+        let messages = counted(intake.unacked_messages, "message waits", "messages wait");
+        let what =
+            format!("{messages} for the journal's disk, which has finished nothing for {}", history::span(stuck_s));
+        return Some(Finding::act(Code::JournalStalled, what).since(Some(stuck_s)).count(intake.unacked_messages));
+    }
+    let full = matches!(intake.state, IntakeState::Offline { cause: OutageKind::Behind, .. });
     full.then(|| {
-        let what = "the journal's disk acknowledges nothing, and as much waits for it as mqtt.max_unacked_bytes allows";
-        Finding::act(Code::JournalStalled, what).since(Some(intake.state_for_s))
+        let what = "as much as mqtt.max_unacked_bytes allows waits for the journal's disk";
+        Finding::waiting(Code::JournalBehind, what).since(Some(intake.state_for_s))
     })
 }

@@ -6,9 +6,11 @@
 mod broker;
 pub mod codes;
 mod journal;
+pub(super) mod losses;
 mod queues;
 
 use crate::status::StatusSnapshot;
+use crate::status::acknowledged::Counts;
 pub use codes::Code;
 use serde::Serialize;
 
@@ -44,6 +46,10 @@ pub struct Finding {
     /// The command to run; empty where nothing is to be done.
     pub command: String,
 }
+
+/// Codes with which nothing that comes becomes durable.
+pub(super) const STANDS_STILL: [Code; 5] =
+    [Code::JournalUnwritable, Code::JournalStalled, Code::JournalReadOnly, Code::JournalFull, Code::JournalNotOpen];
 
 impl Finding {
     /// A finding with what its code says of cost, remedy and command.
@@ -125,13 +131,19 @@ pub(super) struct Facts<'a> {
     pub(super) status: &'a StatusSnapshot,
     /// What stages noted in words.
     pub(super) notes: &'a Notes,
+    /// What a person has acknowledged of the losses.
+    pub(super) acknowledged: &'a Counts,
 }
 
 /// All findings, the most urgent first.
 pub(super) fn findings(facts: Facts<'_>) -> Vec<Finding> {
-    let Facts { status, notes } = facts;
+    let Facts { status, notes, acknowledged } = facts;
     let mut all = noted(notes);
+    if notes.waiting_for.is_none() && (status.journal.is_none() || status.intake.is_none()) {
+        all.push(Finding::waiting(Code::AgentStarting, "the agent is starting: the broker comes behind the journal"));
+    }
     all.extend(broker::findings(status));
+    all.extend(losses::findings(status, acknowledged));
     all.extend(status.queues.iter().flat_map(queues::findings));
     all.extend(status.stranded().map(queues::stranded));
     all.extend(status.journal.iter().flat_map(|journal| journal::findings(journal, status)));
@@ -140,6 +152,11 @@ pub(super) fn findings(facts: Facts<'_>) -> Vec<Finding> {
     }
     all.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.code));
     all
+}
+
+/// A count with its noun.
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 fn noted(notes: &Notes) -> Vec<Finding> {
@@ -156,4 +173,4 @@ fn noted(notes: &Notes) -> Vec<Finding> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

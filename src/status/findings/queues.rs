@@ -16,11 +16,18 @@ pub(super) fn findings(queue: &QueueStatus) -> Vec<Finding> {
     let mut all = Vec::new();
     match &queue.drain.state {
         DrainState::Offline { why, next_s } => {
-            all.push(Finding::waiting(Code::QueueOffline, said(&format!("{why}; next attempt in {next_s} s"))));
+            all.push(Finding::waiting(
+                Code::QueueOffline,
+                said(&format!("offline: {why}; next attempt in {next_s} s")),
+            ));
         }
-        DrainState::Throttled { why, .. } => all.push(Finding::waiting(Code::QueueThrottled, said(why))),
+        DrainState::Throttled { why, .. } => {
+            all.push(Finding::waiting(Code::QueueThrottled, said(&format!("throttled: {why}"))))
+        }
         DrainState::Parked { why, remedy, .. } => {
-            all.push(Finding::act(Code::QueueParked, said(why)).remedy(remedy));
+            all.push(
+                Finding::act(Code::QueueParked, said(&format!("parked until it is mended: {why}"))).remedy(remedy),
+            );
         }
         DrainState::WindowFull { group } => {
             all.push(Finding::waiting(Code::QueueWindowFull, said(&format!("held up by group {group}"))));

@@ -6,7 +6,7 @@
 //! | `GET /status.json` | the snapshot ([`crate::status::StatusSnapshot`]) |
 //! | `GET /metrics` | the same for Prometheus ([`crate::status::metrics`]) |
 //! | `GET /livez` | 200 while the process turns |
-//! | `GET /readyz` | 200 while messages are taken, else 503 and why |
+//! | `GET /readyz` | 200 while messages are taken and become durable, else 503 and the findings |
 //!
 //! On loopback a request must name this machine; elsewhere each one must carry the token ([`crate::status::token`]). A
 //! connection gets ten seconds, of them three and 16 KiB for the head of each request, and one of 32 places
@@ -235,17 +235,14 @@ const HEADERS: [(header::HeaderName, &str); 5] = [
     (header::REFERRER_POLICY, "no-referrer"),
 ];
 
-/// Ready: the journal is open and the broker hands over messages. A queue that is away makes nothing unready.
+/// Ready: the journal is open and writes, and the broker hands over messages. A queue that is away makes nothing unready.
 fn ready(board: &StatusHub) -> Answer {
     let snapshot = board.snapshot();
-    let online = snapshot.intake.is_some_and(|intake| matches!(intake.state, crate::mqtt::IntakeState::Online));
-    match snapshot.journal.is_some() && online {
+    let said: Vec<String> =
+        snapshot.findings.iter().map(|finding| format!("{}: {}", finding.code.word(), finding.line())).collect();
+    match snapshot.takes_messages() {
         true => (StatusCode::OK, TEXT, "ready\n".into()),
-        false => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            TEXT,
-            format!("not ready: {}\n", visible::line(&snapshot.remarks.join("; "))),
-        ),
+        false => (StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready: {}\n", visible::line(&said.join("; ")))),
     }
 }
 

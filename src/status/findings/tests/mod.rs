@@ -1,0 +1,147 @@
+//! Each finding is caused by its facts, and healthy facts cause none.
+
+mod cases;
+mod facts;
+
+use super::*;
+use crate::drain::DrainState;
+use crate::status::history::{DrainForecast, Trend};
+use cases::{ACT, CASES, NO_CASES, WAITING};
+use facts::{World, lane};
+pub(in crate::status) use facts::{healthy, lost};
+
+#[test]
+fn healthy_facts_cause_no_finding() {
+    assert_eq!(World::after(|_| {}).findings(), []);
+}
+
+#[test]
+fn each_cause_has_its_one_finding_and_no_other() {
+    for (code, severity, cause) in CASES {
+        let found = World::after(*cause).findings();
+        let [one] = &*found else { panic!("{code:?}: {found:#?}") };
+        assert_eq!((one.code, one.severity), (*code, *severity), "{one:#?}");
+        assert!(one.what.contains(code.row().says), "{one:#?} says {:?}", code.row().says);
+        assert!(!one.cost.is_empty(), "{one:#?}");
+        let todo = !one.remedy.is_empty() && !one.command.is_empty();
+        assert!(todo || one.severity == WAITING || code.row().remedy.is_empty(), "{one:#?}");
+        assert!(!one.command.is_empty() || one.severity == WAITING, "{one:#?}");
+    }
+}
+
+#[test]
+fn all_causes_at_once_are_all_found_and_those_to_act_on_come_first() {
+    let mut world = World::after(|_| {});
+    for (code, _, cause) in CASES {
+        // One cause of an outage at a time.
+        if *code != Code::AgentStarting && !code.word().starts_with("broker_") && !code.word().starts_with("journal_") {
+            cause(&mut world);
+        }
+    }
+    let found = world.findings();
+    assert!(found.is_sorted_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.code)), "{found:#?}");
+    assert!(found.len() > 15 && found[0].severity == ACT && found.last().unwrap().severity == WAITING, "{found:#?}");
+}
+
+#[test]
+fn what_is_near_to_a_cause_is_none() {
+    for (index, cause) in NO_CASES.iter().enumerate() {
+        assert_eq!(World::after(*cause).findings(), [], "{index}");
+    }
+}
+
+#[test]
+fn every_code_has_a_case() {
+    // The command makes it, which has read the file.
+    let elsewhere = [Code::ConfigurationMistake];
+    let bare = codes::CODES.iter().map(|row| row.code).filter(|code| CASES.iter().all(|(case, ..)| case != code));
+    assert_eq!(bare.collect::<Vec<_>>(), elsewhere);
+}
+
+#[test]
+fn a_loss_is_told_with_the_count_since_it_was_acknowledged() {
+    let mut world = World::after(|w| w.status = lost());
+    world.acknowledged = [("records_evicted/main".to_owned(), 3), ("messages_unrouted/x/y".to_owned(), 3)].into();
+    let found = world.findings();
+    let counts: Vec<(&str, Option<&str>, Option<u64>)> =
+        found.iter().map(|one| (one.code.word(), one.about.as_deref(), one.count)).collect();
+    assert_eq!(
+        counts,
+        [
+            ("session_lost", None, Some(2)),
+            ("records_evicted", Some("main"), Some(2)),
+            ("records_quarantined", Some("audit"), Some(1)),
+            ("messages_oversize", None, Some(1)),
+            ("messages_dropped", None, Some(7)),
+        ]
+    );
+}
+
+#[test]
+fn codes_are_words_that_differ() {
+    let mut words: Vec<&str> = codes::CODES.iter().map(|row| row.word).collect();
+    assert!(words.iter().all(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')));
+    words.sort_unstable();
+    words.dedup();
+    assert_eq!(words.len(), codes::CODES.len());
+    for row in codes::CODES {
+        assert_eq!(row.code.word(), row.word);
+        let texts = [row.says, row.cost, row.remedy];
+        assert!(texts.iter().all(|text| !text.ends_with('.') && !text.contains('|')), "{row:?}");
+    }
+}
+
+#[test]
+fn with_two_queues_each_finding_names_its_own() {
+    let mut world = World::after(|_| {});
+    for (index, name) in ["main", "audit"].into_iter().enumerate() {
+        let why = format!("{name} is away");
+        world.status.queues[index].drain.state = DrainState::Offline { why, next_s: 4 };
+    }
+    let said: Vec<String> = world.findings().into_iter().map(|finding| finding.what).collect();
+    assert_eq!(
+        said,
+        [
+            "queue main: offline: main is away; next attempt in 4 s",
+            "queue audit: offline: audit is away; next attempt in 4 s"
+        ]
+    );
+}
+
+#[test]
+fn a_record_that_does_not_get_through_is_named_with_what_to_do() {
+    let mut world = World::after(CASES.iter().find(|(code, ..)| *code == Code::RecordSuspect).expect("a case").2);
+    world.status.queues[1].drain.suspects_total = 3;
+    let found = world.findings();
+    assert_eq!(
+        found[0].line(),
+        "queue audit: record 7 (topic a/b) does not get through although all others do: HTTP status 403; its message group d1 \
+         waits; let the filter or proxy on the way pass it, or give it up: tidegate journal quarantine add 7; sudo \
+         tidegate journal show 7"
+    );
+    assert_eq!((found.len(), found[1].count), (2, Some(2)));
+}
+
+#[test]
+fn a_slow_uplink_says_how_fast_it_is_and_how_long_it_takes() {
+    let outlook = |says, eta_s| Some(DrainForecast { accepted_per_s: 0.1, eta_s, says });
+    let said = |bit_s, waiting, outlook| {
+        let mut world = World::after(|w| w.drain(DrainState::Draining));
+        let queue = &mut world.status.queues[1];
+        (queue.drain.uplink_bit_s, queue.lane, queue.outlook) = (bit_s, Some(lane("audit", waiting)), outlook);
+        world.findings().first().map(|finding| finding.what.clone())
+    };
+    assert_eq!(
+        said(Some(11_000), 900, outlook(Trend::Draining, Some(4 * 3600 + 1200))).as_deref(),
+        Some("queue audit: the uplink is slow: 11.0 kbit/s, 4 h 20 min to drain")
+    );
+    assert_eq!(
+        said(Some(2_350), 900, outlook(Trend::Growing, None)).as_deref(),
+        Some("queue audit: the uplink is slow: 2.4 kbit/s, growing: records arrive faster than they are sent")
+    );
+    let waits = said(Some(2_400), 900, None);
+    assert_eq!(waits.as_deref(), Some("queue audit: the uplink is slow: 2.4 kbit/s, 900 records wait"));
+    for (bit_s, waiting) in [(Some(64_000), 900), (None, 900), (Some(11_000), 19)] {
+        assert_eq!(said(bit_s, waiting, None), None, "{bit_s:?}, {waiting}");
+    }
+}
