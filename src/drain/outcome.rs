@@ -104,8 +104,10 @@ impl<S: BatchSender> Drain<S> {
     fn accepted(&mut self, position: Position, md5_differs: bool) {
         self.context.lane.settle([(position, Outcome::Accepted)]);
         self.proves_the_link(position);
+        let now_ms = self.context.clock.now().boottime_ms;
         let mut status = self.shared.lock();
         status.accepted += 1;
+        status.accepted_ms = Some(now_ms);
         status.md5_differs += u64::from(md5_differs);
         drop(status);
         self.release(position);

@@ -109,6 +109,8 @@ pub struct DrainStatus {
     pub link_probes: u64,
     /// Records accepted since the start.
     pub accepted: u64,
+    /// Seconds since a record was accepted; `None`: none was since the start.
+    pub last_accepted_s: Option<u64>,
     /// Entries of which it was not known whether they were accepted.
     pub ambiguous: u64,
     /// Entries sent with `possibleduplicate`.
@@ -132,6 +134,9 @@ pub struct DrainStatus {
     /// Receipt of the oldest waiting record, by the boot's clock; the lag is computed from it at each snapshot.
     #[serde(skip)]
     pub(super) oldest_ms: Option<u64>,
+    /// When a record was accepted last, by the boot's clock.
+    #[serde(skip)]
+    pub(super) accepted_ms: Option<u64>,
 }
 
 /// The drain's side of the status.
@@ -142,6 +147,7 @@ impl DrainShared {
     /// What is going on; `now_ms` is the time since boot.
     pub fn snapshot(&self, now_ms: u64) -> DrainStatus {
         let mut status = self.lock().clone();
+        status.last_accepted_s = status.accepted_ms.map(|at| now_ms.saturating_sub(at) / 1000);
         status.lag_s = status.oldest_ms.map_or(0, |oldest| now_ms.saturating_sub(oldest) / 1000);
         status
     }

@@ -6,8 +6,8 @@ pub mod control;
 pub(crate) mod door;
 pub mod findings;
 pub mod flash;
-pub mod health_record;
 mod growth;
+pub mod health_record;
 pub mod history;
 pub mod metrics;
 pub mod page;
@@ -15,7 +15,7 @@ mod places;
 pub mod server;
 pub mod token;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, rfc3339_ms};
 use crate::config::Config;
 use crate::drain::{DrainShared, DrainStatus};
 use crate::journal::{Journal, JournalStats, LaneStats, volume};
@@ -116,7 +116,7 @@ pub struct JournalStatus {
 
 impl JournalStatus {
     /// Bytes that it may still take.
-    fn room(&self) -> u64 {
+    pub(crate) fn room(&self) -> u64 {
         let bound = self.facts.max_bytes.saturating_sub(self.facts.bytes);
         self.free_bytes.map_or(bound, |free| bound.min(free.saturating_sub(self.facts.min_free)))
     }
@@ -313,7 +313,9 @@ impl StatusHub {
         let snapshot = self.snapshot();
         let recent = self.stages(|stages| stages.intake.clone()).map(|shared| shared.recent()).unwrap_or_default();
         let histories = locked(&self.histories);
-        page::render(&snapshot, &histories, &recent, self.clock.now().boottime_ms / 1000)
+        let now = self.clock.now();
+        let wall = self.clock.plausible().then(|| rfc3339_ms(now.wall_ms)).flatten();
+        page::render(&snapshot, &histories, &recent, &page::Now { s: now.boottime_ms / 1000, wall })
     }
 
     /// The snapshot as JSON. Looks at the disk, as [`StatusHub::snapshot`].

@@ -91,7 +91,7 @@ async fn on_the_lan_the_page_opens_only_with_the_token() {
         assert!(begun.elapsed() < LONG, "{}", closed(&agent).await);
         tokio::task::yield_now().await;
     }
-    for path in ["/", "/status.json", "/metrics", "/livez", "/readyz", "/page.css"] {
+    for path in ["/", "/status.json", "/metrics", "/livez", "/readyz", "/page.css", "/page.js"] {
         let (head, body) = ask(at, &format!("GET {path} HTTP/1.1\r\nHost: 192.0.2.7"));
         assert!(head.starts_with("http/1.1 401") && head.contains("www-authenticate: basic"), "{path}: {head}");
         assert!(!body.contains("hq-tower"), "{body}");

@@ -122,7 +122,7 @@ fn look(agent: &AgentProcess, state: &str, says: &[&str]) {
     let browser = Browser::start();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/screenshots");
     std::fs::create_dir_all(&folder).unwrap();
-    for (device, width, height, mobile) in [("desktop", 1280, 900, false), ("phone", 390, 844, true)] {
+    for (device, width, height, mobile) in [("desktop", 1280, 900, false), ("phone", 360, 740, true)] {
         browser.devtools(
             "Emulation.setDeviceMetricsOverride",
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile }),
@@ -157,6 +157,13 @@ fn look(agent: &AgentProcess, state: &str, says: &[&str]) {
             let (back, ink) = (seen["back"].as_f64().unwrap(), seen["ink"].as_f64().unwrap());
             assert!((back - ink).abs() > 120.0, "ink on paper of {colour}: {seen:#}");
             brightness.push(back);
+            // What was opened stays open when the page renews itself, and is another page.
+            let renewed = browser.script(
+                "const before = document.body; document.getElementById('broker').open = true;
+                 return renew().then(() => ({ open: document.getElementById('broker').open, other: before !== document.body }));",
+            );
+            assert_eq!(renewed, json!({ "open": true, "other": true }), "{state} {device} {colour}");
+            browser.script("document.getElementById('broker').open = false");
             browser.screenshot(&folder.join(format!("{state}-{device}-{colour}.png")));
         }
         assert!(brightness[0] > brightness[1] + 100.0, "light is light and dark is dark: {brightness:?}");
@@ -183,18 +190,20 @@ async fn one_glance_tells_the_state_on_desk_and_phone() {
     let mut fleet = fleet(broker.addr(), 5, None);
     fleet.publish(60).await.unwrap();
     drained(&mut agent, 60).await;
-    let mut agent = looked(agent, "fine", &["Fine", "nothing waits", "hq-tower-roof", "Accepted"]).await;
+    let mut agent = looked(agent, "fine", &["Fine", "nothing waits", "hq-tower-roof", "last accepted", "as of"]).await;
     stub.faults().push(Fault::Refuse { code: "AccessDenied", status: 403 }, When::Always);
     fleet.publish(25).await.unwrap();
     let parked = |s: &Value| lane(s, "waiting") == 25 && s["queues"][0]["drain"]["state"] == "parked";
     agent.wait_status("parked", LONG, parked).await.unwrap();
-    let mut agent = looked(agent, "parked", &["Action required", "allow sqs:SendMessage", "paused until fixed"]).await;
+    let mut agent =
+        looked(agent, "parked", &["Action required", "Do this", "Allow sqs:SendMessage", "paused until mended"]).await;
     stub.faults().clear();
     stub.close().await;
     agent.retry().unwrap();
     let offline = |s: &Value| s["queues"][0]["drain"]["state"] == "offline";
     agent.wait_status("offline", LONG, offline).await.unwrap();
-    let mut agent = looked(agent, "offline", &["Waiting", "nothing has to be done", "next attempt in"]).await;
+    let mut agent =
+        looked(agent, "offline", &["Waiting", "Nothing has to be done", "next attempt in", "Records waiting"]).await;
     // At a bound: the disk never has so much free space.
     let mut full = agent.config().clone();
     full.journal_extra = "on_full = \"stop\"\nmin_free = \"1024 GiB\"".to_owned();

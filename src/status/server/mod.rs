@@ -2,7 +2,7 @@
 //!
 //! | route | answer |
 //! |---|---|
-//! | `GET /` | the page ([`crate::status::page`]), `GET /page.css` its style |
+//! | `GET /` | the page ([`crate::status::page`]), `GET /page.css` its style, `GET /page.js` its script |
 //! | `GET /status.json` | the snapshot ([`crate::status::StatusSnapshot`]) |
 //! | `GET /metrics` | the same for Prometheus ([`crate::status::metrics`]) |
 //! | `GET /livez` | 200 while the process turns |
@@ -188,6 +188,7 @@ async fn asked(request: Request<Incoming>, site: &Site) -> Answer {
         }
         (_, "/") => site.look(|board| Some((StatusCode::OK, HTML, board.page()))).await,
         (_, "/page.css") => (StatusCode::OK, "text/css; charset=utf-8", crate::status::page::STYLE.into()),
+        (_, "/page.js") => (StatusCode::OK, "text/javascript; charset=utf-8", crate::status::page::SCRIPT.into()),
         (_, "/status.json") => site.look(|board| Some((StatusCode::OK, "application/json", board.json()?))).await,
         (_, "/metrics") => {
             let kind = "text/plain; version=0.0.4; charset=utf-8";
@@ -228,7 +229,7 @@ const HEADERS: [(header::HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-store"),
     (
         header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
