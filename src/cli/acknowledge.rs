@@ -4,6 +4,7 @@ use crate::cli::output::{complain, note, say, say_json};
 use crate::cli::{ExitCode, agent_client};
 use crate::config::{Config, ConfigError, Whereabouts};
 use crate::status::acknowledged::{Acknowledgement, Request};
+use crate::status::findings::codes::{Code, LOSSES};
 use std::path::Path;
 
 #[derive(clap::Args, Debug)]
@@ -22,22 +23,13 @@ pub(super) struct AcknowledgeOptions {
     json: bool,
 }
 
-/// The codes that can be acknowledged: what was lost does not come back. All else goes by itself once it is mended.
-pub(super) const LOSSES: [&str; 7] = [
-    "session_lost",
-    "records_evicted",
-    "records_quarantined",
-    "records_damaged",
-    "messages_oversize",
-    "messages_dropped",
-    "messages_unrouted",
-];
-
+/// Only what was lost can be acknowledged.
 fn code(text: &str) -> Result<String, String> {
-    if LOSSES.contains(&text) {
+    let words = LOSSES.map(Code::word);
+    if words.contains(&text) {
         return Ok(text.to_owned());
     }
-    Err(format!("only losses are acknowledged: {}; anything else goes once it is mended", LOSSES.join(", ")))
+    Err(format!("only losses are acknowledged: {}; anything else goes once it is mended", words.join(", ")))
 }
 
 pub(super) fn acknowledge(file: &Path, options: &AcknowledgeOptions) -> ExitCode {

@@ -200,7 +200,10 @@ impl Intake {
         let (clock, url) = (options.clock.clone(), config.url.clone());
         let shared = Arc::new(IntakeShared::new(clock, url, &options.routes, options.show_payloads));
         let (url, client_id) = (config.url.clone(), config.client_id.clone());
-        shared.count(|status| status.client_id.clone_from(&client_id));
+        shared.count(|status| {
+            status.client_id.clone_from(&client_id);
+            status.password_file.clone_from(&config.password_file);
+        });
         let mut memory = SessionCache::new(options.memory.clone(), options.journal, url, client_id);
         shared.count(|status| status.losses = memory.losses());
         let wanted = options.routes.iter().flat_map(|route| route.filters.iter().cloned()).collect();

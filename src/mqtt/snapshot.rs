@@ -5,6 +5,7 @@ use crate::mqtt::failure::{Outage, OutageKind};
 use crate::mqtt::unrouted::UnroutedStatus;
 use crate::mqtt::{Losses, Route};
 use serde::Serialize;
+use std::path::PathBuf;
 
 /// What the intake does now.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -88,6 +89,8 @@ pub struct IntakeStatus {
     pub url: String,
     /// The client id there: the broker's session hangs on it.
     pub client_id: String,
+    /// The file with the password there, if one is configured.
+    pub password_file: Option<PathBuf>,
     /// Connections that reached a CONNACK since the start.
     pub connections: u64,
     /// Whether the broker had kept our session at the last CONNACK.

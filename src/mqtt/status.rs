@@ -63,6 +63,7 @@ impl IntakeShared {
             away_s: None,
             url,
             client_id: String::new(),
+            password_file: None,
             connections: 0,
             session_kept: None,
             sessions_lost: 0,

@@ -23,7 +23,7 @@ use crate::mqtt::names::Names;
 use crate::mqtt::{IntakeShared, IntakeState, IntakeStatus};
 use crate::sync::locked;
 use acknowledged::{Acknowledged, Acknowledgement, Counts};
-use findings::{Facts, Finding, Notes, Severity, findings};
+use findings::{Facts, Finding, FirstSeen, Notes, Severity, findings};
 use growth::Growth;
 use history::{DrainForecast, History, Point};
 use serde::Serialize;
@@ -81,8 +81,9 @@ impl StatusSnapshot {
     }
 
     /// Puts in what the facts of the snapshot mean.
-    fn judge(&mut self, notes: &Notes, acknowledged: &Counts) {
+    fn judge(&mut self, notes: &Notes, acknowledged: &Counts, first_seen: &mut FirstSeen, now_ms: u64) {
         self.findings = findings(Facts { status: self, notes, acknowledged });
+        first_seen.put_into(&mut self.findings, now_ms);
         self.health = match self.findings.iter().map(|finding| finding.severity).max() {
             None => Health::Fine,
             Some(Severity::Waiting) => Health::Waiting,
@@ -150,6 +151,7 @@ pub struct StatusHub {
     acknowledged: Mutex<Acknowledged>,
     acknowledging: Mutex<()>,
     growth: Mutex<Growth>,
+    first_seen: Mutex<FirstSeen>,
 }
 
 /// The names in use, and what depends on them: settled once the journal is open.
@@ -197,6 +199,7 @@ impl StatusHub {
             acknowledged: Mutex::default(),
             acknowledging: Mutex::default(),
             growth: Mutex::default(),
+            first_seen: Mutex::default(),
         }
     }
 
@@ -271,6 +274,8 @@ impl StatusHub {
 
     /// Notes how deep each queue is now; returns whether anything waits. Call it each [`history::HOUR_STEP_S`] while it does.
     pub fn sample(&self) -> bool {
+        // Whoever asks later is told since when something has been so.
+        drop(self.snapshot());
         let stages = self.stages(|stages| stages.clone());
         let Some((journal, _)) = stages.journal else { return false };
         let now_ms = self.clock.now().boottime_ms;
@@ -371,7 +376,7 @@ impl StatusHub {
         };
         let Stages { waiting_for, page_closed, reload, .. } = stages;
         let notes = Notes { waiting_for, page_closed, reload, names: named.remark };
-        snapshot.judge(&notes, &acknowledged.counts);
+        snapshot.judge(&notes, &acknowledged.counts, &mut locked(&self.first_seen), now_ms);
         snapshot
     }
 }

@@ -303,7 +303,13 @@ pub(crate) fn fuzz(folder: &Path) {
     recogniser.connected(false);
     let _ = recogniser.save(Number(u64::MAX));
     let memory = SessionCache::new(folder.to_owned(), journal, "mqtt://b".into(), "tidegate".into());
-    let _ = (memory.filters(), memory.asked(), memory.count_refused(), read::<Replays>(&folder.join(REPLAYS)));
+    let _ = (
+        memory.losses(),
+        memory.filters(),
+        memory.asked(),
+        memory.count_refused(),
+        read::<Replays>(&folder.join(REPLAYS)),
+    );
 }
 
 /// Magic, CRC-32C of the rest, CBOR.

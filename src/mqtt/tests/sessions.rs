@@ -143,3 +143,40 @@ async fn a_replay_goes_on_after_an_orderly_restart_for_values_that_were_committe
         assert_eq!(rig.journal.record().await, b"on", "two after one SUBSCRIBE: this broker leaves the flag on");
     }
 }
+
+/// A count that changes all the time must not stay in the session: it would fill the queue while we are away.
+#[tokio::test]
+async fn a_silent_route_asks_for_the_brokers_traffic_and_keeps_no_filter_for_it() {
+    let mut rig = Rig::start(|setup| setup.timing.traffic = Duration::from_millis(50)).await;
+    let (mut peer, _) = rig.broker.welcome(false).await;
+    for count in ["100", "150"] {
+        let asked = peer.subscribe().await;
+        assert_eq!(asked.filters.iter().map(|filter| &*filter.path).collect::<Vec<_>>(), [RECEIVED]);
+        peer.answer(&asked, SubscribeReasonCode::Success(QoS::AtLeastOnce)).await;
+        let Some(rumqttc::Packet::Unsubscribe(released)) = peer.next().await else { panic!("an UNSUBSCRIBE") };
+        assert_eq!(released.topics, [RECEIVED]);
+        peer.send(&[retained(&publish(0, RECEIVED, count.as_bytes()))]).await;
+        peer.send(&[rumqttc::Packet::UnsubAck(rumqttc::UnsubAck::new(released.pkid))]).await;
+    }
+    let status = rig.shows("the rise", |status| status.routes[0].elsewhere > 0).await;
+    assert_eq!((status.routes[0].elsewhere, status.received), (50, 0));
+    peer.send(&[publish(1, "t/a", b"at last")]).await;
+    loop {
+        if let crate::journal::Item::Record(_) = rig.journal.next().await {
+            break;
+        }
+    }
+    assert_eq!(rig.shared.snapshot().routes[0].elsewhere, 0);
+}
+
+/// A run that was cut off between the two has left the filter in the session.
+#[tokio::test]
+async fn a_count_that_comes_unasked_is_released() {
+    let rig = Rig::start(|_| {}).await;
+    let (mut peer, _) = rig.broker.welcome(true).await;
+    peer.send(&[publish(0, RECEIVED, b"7")]).await;
+    let Some(rumqttc::Packet::Unsubscribe(released)) = peer.next().await else { panic!("an UNSUBSCRIBE") };
+    assert_eq!(released.topics, [RECEIVED]);
+}
+
+const RECEIVED: &str = "$SYS/broker/publish/messages/received";

@@ -46,7 +46,16 @@ fn connection(intake: &IntakeStatus) -> Option<Finding> {
         IntakeState::Offline { why, remedy, .. } => {
             Finding::new(Code::BrokerAway, away, is_away(url, why)).remedy(remedy)
         }
-        IntakeState::Blocked { cause, why, remedy } => blocked(*cause, &of_broker(url, why), remedy),
+        IntakeState::Blocked { cause, why, remedy } => {
+            let found = blocked(*cause, &of_broker(url, why), remedy);
+            match (cause, &intake.password_file) {
+                (OutageKind::PasswordFile, Some(path)) => {
+                    let path = path.display();
+                    found.command(format!("sudo chown root:tidegate '{path}' && sudo chmod 640 '{path}'"))
+                }
+                _ => found,
+            }
+        }
         IntakeState::Online | IntakeState::Stopping | IntakeState::Stopped => return None,
     };
     Some(found.since(intake.away_s))

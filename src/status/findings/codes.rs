@@ -30,12 +30,12 @@ const CHECK: &str = "sudo tidegate check";
 const KERNEL_LOG: &str = "sudo dmesg --human --nopager";
 const STAYS: &str = "no new message comes; the broker keeps what it can for us";
 const NOT_ACKED: &str = "nothing is acknowledged: the broker holds what comes, as long as it can";
-const QUEUE_WAITS: &str = "records of this queue wait in the journal";
+const QUEUE_WAITS: &str = "what comes for this queue waits in the journal";
 
 macro_rules! codes {
     ($($name:ident $word:literal $says:literal $cost:expr, $remedy:expr, $command:expr;)*) => {
         /// What a finding is about, as a word that stays.
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         pub enum Code {
             $(#[doc = $says] $name),*
         }
@@ -58,7 +58,7 @@ codes! {
         "what came before is drained, each message marked as a possible duplicate; new messages stay with the broker",
         "see why (dmesg), then make it writable (mount -o remount,rw) or replace it before the broker runs full", KERNEL_LOG;
     JournalFull "journal_full" "journal at its bound"
-        NOT_ACKED, "mend the uplink, or raise the bound", "sudo tidegate status";
+        NOT_ACKED, "mend the uplink, or raise the bound", EDIT;
     BrokerPasswordFile "broker_password_file" "mqtt.password_file"
         STAYS, "", "sudo chown root:tidegate FILE && sudo chmod 640 FILE";
     BrokerRefusesLogin "broker_refuses_login" "the broker does not let us in"
@@ -162,6 +162,17 @@ codes! {
     ClockWrong "clock_wrong" "the clock is wrong"
         "times are corrected once it is right", "see whether a time server is reached", "timedatectl";
 }
+
+/// What was lost, and stays a finding until a person acknowledges it. All else goes once it is mended.
+pub(crate) const LOSSES: [Code; 7] = [
+    Code::SessionLost,
+    Code::RecordsEvicted,
+    Code::RecordsQuarantined,
+    Code::RecordsDamaged,
+    Code::MessagesOversize,
+    Code::MessagesDropped,
+    Code::MessagesUnrouted,
+];
 
 impl Code {
     /// What it means.

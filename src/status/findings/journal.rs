@@ -1,6 +1,6 @@
 //! Findings about the journal and its disk. Pure.
 
-use crate::journal::WriterHealth;
+use crate::journal::{Bound, WriterHealth};
 use crate::mqtt::{IntakeState, OutageKind};
 use crate::status::findings::{Code, Finding, counted};
 use crate::status::{JournalStatus, StatusSnapshot, history};
@@ -21,11 +21,13 @@ pub(super) fn findings(journal: &JournalStatus, status: &StatusSnapshot) -> Vec<
         let what = format!("the journal's writer panicked {} times since the start", facts.writer_panics);
         all.push(Finding::act(Code::JournalWriterPanics, what).count(facts.writer_panics));
     }
-    if let Some(free) = journal.free_bytes.filter(|free| *free < facts.min_free) {
+    // One fault, once: while nothing is written that says so, and why.
+    let writes = facts.writer == WriterHealth::Fine;
+    if let Some(free) = journal.free_bytes.filter(|free| *free < facts.min_free && writes) {
         let what = format!("only {} MiB are free on the journal's disk, less than journal.min_free", free >> 20);
         all.push(Finding::act(Code::JournalDiskLow, what));
     }
-    if !facts.reserve {
+    if !facts.reserve && writes {
         let what = "the journal's reserve for a full disk is given up or was never made";
         all.push(Finding::waiting(Code::JournalNoReserve, what));
     }
@@ -38,17 +40,21 @@ pub(super) fn findings(journal: &JournalStatus, status: &StatusSnapshot) -> Vec<
 
 /// Why nothing is written, the nearest cause alone.
 fn writing(journal: &JournalStatus, status: &StatusSnapshot) -> Option<Finding> {
+    let since_s = status.intake.as_ref().and_then(|intake| intake.stuck_s);
     match &journal.facts.writer {
         WriterHealth::Full { bound } => {
             let what = format!("journal at its bound {}", bound.key());
-            return Some(Finding::act(Code::JournalFull, what).about(bound.key()).remedy(bound.remedy()));
+            let finding =
+                Finding::act(Code::JournalFull, what).about(bound.key()).remedy(bound.remedy()).since(since_s);
+            return Some(if *bound == Bound::MinFree { finding.command("df -h") } else { finding });
         }
         WriterHealth::Failing { error } if journal.facts.read_only => {
             let what = format!("the journal's disk is read-only (journal cannot be written: {error})");
             return Some(Finding::act(Code::JournalReadOnly, what));
         }
         WriterHealth::Failing { error } => {
-            return Some(Finding::act(Code::JournalUnwritable, format!("journal cannot be written: {error}")));
+            let what = format!("journal cannot be written: {error}");
+            return Some(Finding::act(Code::JournalUnwritable, what).since(since_s));
         }
         WriterHealth::Fine if journal.facts.read_only => {
             return Some(Finding::act(Code::JournalReadOnly, "the journal's disk is read-only"));

@@ -13,6 +13,7 @@ use crate::status::StatusSnapshot;
 use crate::status::acknowledged::Counts;
 pub use codes::Code;
 use serde::Serialize;
+use std::collections::HashMap;
 
 /// How urgent a finding is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -35,7 +36,7 @@ pub struct Finding {
     pub about: Option<String>,
     /// What is so.
     pub what: String,
-    /// Seconds for which it has been so; `None`: not known.
+    /// Seconds for which it has been so, as far as somebody looked; `None`: not known.
     pub since_s: Option<u64>,
     /// How many messages or records, where they are counted.
     pub count: Option<u64>,
@@ -152,6 +153,23 @@ pub(super) fn findings(facts: Facts<'_>) -> Vec<Finding> {
     }
     all.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.code));
     all
+}
+
+/// Since when each finding has been seen, in milliseconds since boot, where the facts do not tell.
+#[derive(Debug, Default)]
+pub(super) struct FirstSeen(HashMap<(Code, Option<String>), u64>);
+
+impl FirstSeen {
+    /// Puts it into the findings of this moment, and forgets those that have gone.
+    pub(super) fn put_into(&mut self, findings: &mut [Finding], now_ms: u64) {
+        let before = std::mem::take(&mut self.0);
+        for finding in findings.iter_mut().filter(|finding| !codes::LOSSES.contains(&finding.code)) {
+            let key = (finding.code, finding.about.clone());
+            let first_ms = before.get(&key).copied().unwrap_or(now_ms);
+            finding.since_s = finding.since_s.or(Some(now_ms.saturating_sub(first_ms) / 1000));
+            self.0.insert(key, first_ms);
+        }
+    }
 }
 
 /// A count with its noun.

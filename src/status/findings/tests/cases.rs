@@ -34,6 +34,12 @@ pub(super) const CASES: &[Case] = &[
         w.journal().writer = WriterHealth::Failing { error: "EROFS".into() };
     }),
     (Code::JournalFull, ACT, |w| w.journal().writer = WriterHealth::Full { bound: Bound::MaxBytes }),
+    (Code::JournalFull, ACT, |w| {
+        // One fault, once.
+        w.journal().writer = WriterHealth::Full { bound: Bound::MinFree };
+        w.journal().reserve = false;
+        w.status.journal.as_mut().unwrap().free_bytes = Some(1 << 20);
+    }),
     (Code::BrokerPasswordFile, ACT, |w| {
         w.blocked(OutageKind::PasswordFile, "cannot read mqtt.password_file /p: EACCES")
     }),

@@ -43,6 +43,7 @@ fn intake() -> IntakeStatus {
         away_s: None,
         url: "mqtt://broker:1883".into(),
         client_id: "tidegate-roof".into(),
+        password_file: Some("/etc/tidegate/password".into()),
         connections: 1,
         session_kept: Some(true),
         sessions_lost: 0,

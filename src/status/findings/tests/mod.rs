@@ -5,6 +5,7 @@ mod facts;
 
 use super::*;
 use crate::drain::DrainState;
+use crate::mqtt::OutageKind;
 use crate::status::history::{DrainForecast, Trend};
 use cases::{ACT, CASES, NO_CASES, WAITING};
 use facts::{World, lane};
@@ -144,4 +145,35 @@ fn a_slow_uplink_says_how_fast_it_is_and_how_long_it_takes() {
     for (bit_s, waiting) in [(Some(64_000), 900), (None, 900), (Some(11_000), 19)] {
         assert_eq!(said(bit_s, waiting, None), None, "{bit_s:?}, {waiting}");
     }
+}
+
+#[test]
+fn what_is_counted_as_a_loss_is_what_can_be_acknowledged() {
+    let mut counted: Vec<Code> = losses::losses(&lost()).into_iter().map(|loss| loss.code).collect();
+    counted.sort_unstable();
+    counted.dedup();
+    assert_eq!(counted, codes::LOSSES);
+}
+
+#[test]
+fn the_command_for_a_password_file_names_it() {
+    let found = World::after(|w| w.blocked(OutageKind::PasswordFile, "cannot read mqtt.password_file")).findings();
+    let file = "'/etc/tidegate/password'";
+    assert_eq!(found[0].command, format!("sudo chown root:tidegate {file} && sudo chmod 640 {file}"));
+}
+
+#[test]
+fn a_finding_has_lasted_since_it_was_seen_first_and_begins_anew_once_it_was_gone() {
+    let mut first_seen = FirstSeen::default();
+    let mut since = |w: &World, now_ms| {
+        let mut found = w.findings();
+        first_seen.put_into(&mut found, now_ms);
+        found.first().and_then(|finding| finding.since_s)
+    };
+    let parked = World::after(|w| w.drain(DrainState::CannotRead { why: "EIO".into() }));
+    let well = World::after(|_| {});
+    assert_eq!([since(&parked, 5000), since(&parked, 9000)], [Some(0), Some(4)]);
+    assert_eq!([since(&well, 10_000), since(&parked, 20_000)], [None, Some(0)]);
+    let lost = World::after(|w| w.journal().lanes[0].damaged = 1);
+    assert_eq!(since(&lost, 30_000), None, "lost before this run, perhaps");
 }
