@@ -29,8 +29,9 @@ use tower_service::Service;
 
 /// Between two addresses of a name.
 const STAGGER: Duration = Duration::from_millis(250);
-/// When all have gone, one of those that keep silent goes again after this long: TCP's own tries of a connection are further and further
-/// apart, and a link that comes back would wait for them.
+/// When all have gone, one of those that keep silent goes again after this long, and then after twice as long each time: TCP's own
+/// tries of a connection are further and further apart, and a link that comes back would wait for them. No more often: over a slow link
+/// behind a queue of ours an answer takes ten seconds, and each try is in the way of all others.
 const AGAIN: Duration = Duration::from_millis(1500);
 /// A silent peer is noticed: first probe after this long without traffic, the next ones every [`PROBE_EVERY`].
 const PROBE_AFTER: Duration = Duration::from_secs(30);
@@ -208,6 +209,7 @@ struct Schedule {
     gone: VecDeque<SocketAddr>,
     next: Instant,
     stagger: Duration,
+    again: Duration,
     goes_again: bool,
 }
 
@@ -216,7 +218,7 @@ impl Schedule {
     fn new(addresses: Vec<SocketAddr>, limit: Option<Duration>, now: Instant) -> Schedule {
         let turn = limit.map_or(STAGGER, |limit| limit / (addresses.len() as u32 + 1));
         let (left, gone) = (in_turn(addresses).into(), VecDeque::new());
-        Schedule { left, gone, next: now, stagger: STAGGER.min(turn), goes_again: limit.is_some() }
+        Schedule { left, gone, next: now, stagger: STAGGER.min(turn), again: AGAIN, goes_again: limit.is_some() }
     }
 
     /// The address that goes now.
@@ -226,7 +228,12 @@ impl Schedule {
         }
         let address = self.left.pop_front().or_else(|| self.gone.pop_front())?;
         self.gone.push_back(address);
-        self.next = now + if self.left.is_empty() { AGAIN } else { self.stagger };
+        if self.left.is_empty() {
+            self.next = now + self.again;
+            self.again *= 2;
+        } else {
+            self.next = now + self.stagger;
+        }
         Some(address)
     }
 

@@ -115,7 +115,7 @@ proptest! {
     }
 
     /// Whatever fails when: each address goes, none before its turn but after a failure, all of them within the limit; and again, while
-    /// it keeps silent, no more often than [`AGAIN`].
+    /// it keeps silent, after [`AGAIN`], and after twice as long each time.
     #[test]
     fn each_address_goes_within_the_limit_and_again_while_it_is_silent(
         count in 1usize..12,
@@ -138,10 +138,11 @@ proptest! {
         prop_assert!(now < start + limit, "{:?}", now - start);
         prop_assert!(now <= start + STAGGER * count as u32);
         let silent: Vec<SocketAddr> = first.iter().zip(fails).filter(|(_, fails)| !fails).map(|(one, _)| *one).collect();
+        let mut again = AGAIN;
         for expected in silent.iter().cycle().take(2 * silent.len()) {
             let at = schedule.next_at().expect("a silent one goes again");
-            prop_assert_eq!(at, now + AGAIN);
-            now = at;
+            prop_assert_eq!(at, now + again);
+            (now, again) = (at, again * 2);
             prop_assert_eq!(schedule.due(now), Some(*expected));
         }
         prop_assert!(!silent.is_empty() || schedule.next_at().is_none());
