@@ -31,6 +31,9 @@ use tokio::time::Instant;
 
 /// Failed flights in a row that make a record a suspect.
 pub(super) const SUSPECT_AFTER: u32 = 3;
+/// Of flights that were ended because the link was away and is back so many count as one: they tell of the link, unless it goes each
+/// time that the record flies.
+const RETURNS: u32 = 4;
 /// A suspect's group waits for this long after it has failed while others were accepted, doubling up to the maximum.
 const WAIT_FIRST: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(15 * 60);
@@ -139,10 +142,10 @@ impl<S: BatchSender> Drain<S> {
             self.again(position, true, None);
             return false;
         }
-        held.failures = held.failures.saturating_add(1);
+        held.failures = held.failures.saturating_add(if fault.tells_of_the_link() { 1 } else { RETURNS });
         let Some(suspicion) = held.suspicion.as_mut().filter(|_| of_suspects) else {
             let refused_alone = alone && is_for_size(fault);
-            if held.suspicion.is_none() && (held.failures >= SUSPECT_AFTER || refused_alone) {
+            if held.suspicion.is_none() && (held.failures >= SUSPECT_AFTER * RETURNS || refused_alone) {
                 let record = item.record.as_deref();
                 held.suspicion = Some(Box::new(Suspicion {
                     accepted_before: accepted,

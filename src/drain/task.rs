@@ -52,7 +52,7 @@ pub(super) struct Held {
     pub(super) history: SendHistory,
     /// Refusals in a row.
     pub(super) refusals: u32,
-    /// Flights in a row that failed with it without a word of the service.
+    /// Flights in a row that failed with it without a word of the service, [`RETURNS`](super::suspects) times.
     pub(super) failures: u32,
     pub(super) suspicion: Option<Box<Suspicion>>,
 }

@@ -98,6 +98,8 @@ pub struct Fault {
     pub retry_after: Option<Duration>,
 }
 
+/// The code of an attempt that ended because the link was away and is back, and the connection had not outlived it.
+pub const RETURNED: &str = "LinkReturned";
 /// The code of an attempt that ended because the link carried nothing of it for too long.
 pub const STALLED: &str = "NoProgress";
 
@@ -105,6 +107,11 @@ impl Fault {
     /// Whether the link was at fault by its slowness, not by its absence.
     pub fn is_stalled(&self) -> bool {
         self.code.as_deref() == Some(STALLED)
+    }
+
+    /// Whether it says that the link was away and is back.
+    pub fn tells_of_the_link(&self) -> bool {
+        self.code.as_deref() == Some(RETURNED)
     }
 }
 

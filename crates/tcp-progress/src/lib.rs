@@ -24,12 +24,17 @@ pub struct Progress {
     /// After so long without an acknowledgement TCP sends a segment again, the first time: round trip and four times its variation, as
     /// they were measured, queues on the way included (RFC 6298).
     pub retransmit_after: Duration,
+    /// Until TCP sends again what was not acknowledged: its tries are further apart each time.
+    pub tries_in: Duration,
+    /// The shortest round trip of late, without queues on the way (Linux 4.9, and once there was one).
+    pub least_round_trip: Option<Duration>,
 }
 
 const ACKED: usize = 120;
 const RECEIVED: usize = 128;
 const UNSENT: usize = 144;
-/// Behind the last field that is read.
+const LEAST_ROUND_TRIP: usize = 148;
+/// Behind the last field that has to be there.
 const LENGTH: usize = 148;
 
 impl Progress {
@@ -71,6 +76,12 @@ pub fn progress(socket: &impl AsFd) -> io::Result<Progress> {
         unacked_segments: word(24),
         segment: word(16),
         retransmit_after: Duration::from_micros(u64::from(word(68)) + 4 * u64::from(word(72))),
+        // The timer as it is now, and since when it runs: both with what was sent last.
+        tries_in: Duration::from_micros(word(8).into()).saturating_sub(Duration::from_millis(word(44).into())),
+        least_round_trip: (length as usize >= LEAST_ROUND_TRIP + 4)
+            .then(|| word(LEAST_ROUND_TRIP))
+            .filter(|micros| *micros != u32::MAX)
+            .map(|micros| Duration::from_micros(micros.into())),
     })
 }
 
@@ -133,6 +144,8 @@ mod tests {
         while ours.write(&[7; 65_536]).is_ok() {}
         let stuck = progress(&ours).unwrap();
         assert!(stuck.unsent > 0 && !stuck.is_complete() && stuck.segment > 500, "{stuck:?}");
+        assert!(stuck.least_round_trip.is_none_or(|least| least < Duration::from_secs(60)), "{stuck:?}");
+        assert!(stuck.tries_in <= Duration::from_secs(120), "{stuck:?}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! page of its own. The others must not wait for it, and it must be named.
 
 use super::*;
-use crate::sqs::classify;
+use crate::sqs::{RETURNED, classify};
 
 /// Longer than a few of the longest waits; paused time costs nothing.
 const PATIENCE: Duration = Duration::from_secs(4 * 60 * 60);
@@ -17,6 +17,8 @@ enum Way {
     Page,
     /// No connection comes about.
     Away,
+    /// The link was away and is back.
+    Returned,
 }
 
 const WAYS: [Way; 5] = [Way::Cut, Way::Status(403), Way::Status(413), Way::Status(302), Way::Page];
@@ -72,6 +74,10 @@ impl BatchSender for Filter {
         };
         match way {
             Some(Way::Page) => return SendOutcome::Answer(Answer::default()),
+            Some(Way::Returned) => {
+                let SendOutcome::Fault(fault) = fault(FaultClass::Link, false) else { unreachable!() };
+                return SendOutcome::Fault(Fault { code: Some(RETURNED.to_owned()), ..fault });
+            }
             Some(way) => return fault(FaultClass::Link, matches!(way, Way::Away)),
             None => {}
         }
@@ -218,6 +224,18 @@ fn a_bound_that_refuses_everything_is_not_hammered() {
     });
     assert!(took < until + Duration::from_secs(6 * 60), "{took:?}");
     assert!(status.calls < 800, "{} calls", status.calls);
+}
+
+/// What an outage cuts says nothing of a record; one with which the link goes each time is tried alone all the same.
+#[test]
+fn outages_make_a_suspect_only_where_the_link_goes_each_time() {
+    let calls = |way| {
+        let (rig, filter) = (rig(&[0, 1, 2, 3]), Filter::of([("k0".to_owned(), way)]));
+        let (status, _) = drained(&rig, &filter, |status| status.accepted == 3);
+        status.calls
+    };
+    let (cut, returned) = (calls(Way::Cut), calls(Way::Returned));
+    assert!(cut < 12 && returned >= 12, "{cut} and {returned}");
 }
 
 #[test]

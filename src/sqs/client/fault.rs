@@ -8,7 +8,7 @@ use crate::sqs::connector::fault::{NetError, ProxyRefusal, Silent, find, one_lin
 use crate::sqs::connector::tcp::TcpError;
 use crate::sqs::connector::watch::Ended;
 use crate::sqs::credentials::{FileError, Unrenewed};
-use crate::sqs::{Fault, FaultClass, STALLED, classify};
+use crate::sqs::{Fault, FaultClass, RETURNED, STALLED, classify};
 use crate::visible;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sqs::error::SdkError;
@@ -48,6 +48,10 @@ pub(super) fn of(error: &SdkError<SendMessageBatchError, HttpResponse>, clock: C
     if is_stalled(error) {
         return Fault { code: Some(STALLED.to_owned()), ..link(cause(error), "", false) };
     }
+    if let Some(Ended::LinkReturned) = find(error) {
+        let never_sent = find::<NetError>(error).is_some_and(|net| net.never_sent);
+        return Fault { code: Some(RETURNED.to_owned()), ..link(cause(error), "", never_sent) };
+    }
     if let Some(Ended::Dead | Ended::LinkChanged) = find(error) {
         return link(cause(error), "", false);
     }
@@ -65,7 +69,7 @@ pub(super) fn of(error: &SdkError<SendMessageBatchError, HttpResponse>, clock: C
 
 /// Whether the link was too slow, or stood still: less at once may get through.
 fn is_stalled(error: &(dyn Error + 'static)) -> bool {
-    matches!(find(error), Some(Ended::Stalled { .. } | Ended::TooSlow | Ended::LinkReturned))
+    matches!(find(error), Some(Ended::Stalled { .. } | Ended::TooSlow))
 }
 
 /// No answer within `limit`.

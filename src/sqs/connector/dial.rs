@@ -101,14 +101,15 @@ impl Service<Uri> for Dial {
         let (limit, ends) = (self.limit.map(|limit| limit * WITH_TLS), self.tls.ends.clone());
         let (of_change, made, stands_still) = (self.changes.clone(), tcp.clone(), tcp.clone());
         Box::pin(async move {
-            let failed = |kind, text: String| Err(io::Error::new(kind, text).into());
+            let failed = |kind, why: BoxError| Err(io::Error::new(kind, why).into());
+            let away = AtomicBool::new(false);
             let connected = tokio::select! {
                 connected = connecting => connected,
                 () = of_change.break_of(move || made.made()) => {
-                    failed(io::ErrorKind::ConnectionAborted, Ended::LinkChanged.to_string())
+                    failed(io::ErrorKind::ConnectionAborted, Ended::LinkChanged.into())
                 }
-                () = returned::without(|| stands_still.made()) => {
-                    failed(io::ErrorKind::ConnectionAborted, Ended::LinkReturned.to_string())
+                () = returned::without(|| stands_still.made(), &away) => {
+                    failed(io::ErrorKind::ConnectionAborted, Ended::LinkReturned.into())
                 }
                 () = elapsed(limit) => {
                     let (server, proxy, limit) = (origin(&server), proxy.as_ref().map(origin), limit.unwrap_or_default());

@@ -112,7 +112,16 @@ mod tests {
 
     fn told(acked: u64, received: u64, unacked_segments: u32, retransmit_ms: u64) -> Progress {
         let retransmit_after = Duration::from_millis(retransmit_ms);
-        Progress { acked, received, unsent: 0, unacked_segments, segment: 1448, retransmit_after }
+        Progress {
+            acked,
+            received,
+            unsent: 0,
+            unacked_segments,
+            segment: 1448,
+            retransmit_after,
+            tries_in: retransmit_after,
+            least_round_trip: None,
+        }
     }
 
     proptest! {

@@ -18,6 +18,7 @@ use crate::sqs::connector::returned;
 use http::Extensions;
 use hyper_util::client::legacy::connect::CaptureConnection;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tcp_progress::Progress;
 use tokio::time::Instant;
@@ -56,12 +57,13 @@ impl Attempt {
         connection: &CaptureConnection,
         changes: &LinkChanges,
     ) -> Result<T, NetError> {
+        let away = AtomicBool::new(false);
         let ended = tokio::select! {
             biased;
             answer = answer => return Ok(answer),
             () = changes.break_of(|| control_of(connection)) => Ended::LinkChanged,
-            () = returned::without(|| control_of(connection)), if self.looks => Ended::LinkReturned,
-            ended = self.watch(connection) => ended,
+            () = returned::without(|| control_of(connection), &away), if self.looks => Ended::LinkReturned,
+            ended = self.watch(connection, &away) => ended,
         };
         if let Some(control) = control_of(connection) {
             control.abandon();
@@ -70,7 +72,7 @@ impl Attempt {
     }
 
     /// Looks at the connection until the attempt is to be ended.
-    async fn watch(self, connection: &CaptureConnection) -> Ended {
+    async fn watch(self, connection: &CaptureConnection, away: &AtomicBool) -> Ended {
         let start = Instant::now();
         let mut watch: Option<Watch> = None;
         loop {
@@ -86,7 +88,7 @@ impl Attempt {
                     if watch.is_none_or(|watch| progress.acked < watch.acked) {
                         watch = Some(Watch::new(self, now, progress, control.is_older_than(start)));
                     }
-                    watch.as_mut().and_then(|watch| watch.look(now, boottime_ms(), progress))
+                    watch.as_mut().and_then(|watch| watch.look(now, boottime_ms(), progress, away.load(Relaxed)))
                 }
                 Err(_) => (now - start > self.limit).then_some(Ended::Unanswered(self.limit)),
             };
@@ -150,8 +152,8 @@ impl Watch {
         Watch { attempt, began: now, before: acked, acked, received, moved: now, kept }
     }
 
-    /// Looks at the counts; `Some`: the attempt is to be ended.
-    pub(super) fn look(&mut self, now: Instant, now_ms: u64, progress: Progress) -> Option<Ended> {
+    /// Looks at the counts; `Some`: the attempt is to be ended. `away`: the link seems to be away, which is not the connection's fault.
+    pub(super) fn look(&mut self, now: Instant, now_ms: u64, progress: Progress, away: bool) -> Option<Ended> {
         let step = u64::from(progress.segment.max(1));
         if progress.acked >= self.acked + step || progress.is_complete() && progress.acked > self.acked {
             (self.acked, self.moved) = (progress.acked, now);
@@ -166,6 +168,7 @@ impl Watch {
         }
         let waited = now.saturating_duration_since(self.moved);
         if self.kept
+            && !away
             && self.moved == self.began
             && !progress.is_complete()
             && waited > self.patience_with_kept(progress)
@@ -210,7 +213,16 @@ mod tests {
     fn told(acked: u64, of: u64, received: u64, retransmit_after: Duration) -> Progress {
         let left = of.saturating_sub(acked);
         let unacked_segments = u32::try_from(left.div_ceil(u64::from(SEGMENT))).unwrap();
-        Progress { acked, received, unsent: 0, unacked_segments, segment: SEGMENT, retransmit_after }
+        Progress {
+            acked,
+            received,
+            unsent: 0,
+            unacked_segments,
+            segment: SEGMENT,
+            retransmit_after,
+            tries_in: retransmit_after,
+            least_round_trip: None,
+        }
     }
 
     fn attempt() -> Attempt {
@@ -229,7 +241,7 @@ mod tests {
             after += LOOK;
             let sent = (rate * (after.as_secs_f64() - 0.7).max(0.0)) as u64;
             let acked = if sent >= bytes { bytes } else { sent / segment * segment }.min(stops_at);
-            let ended = watch.look(start + after, after.as_millis() as u64, told(acked, bytes, 0, round_trip));
+            let ended = watch.look(start + after, after.as_millis() as u64, told(acked, bytes, 0, round_trip), false);
             if ended.is_some() || acked == bytes {
                 return (ended, after);
             }
@@ -263,7 +275,9 @@ mod tests {
             let mut watch = Watch::new(attempt(), start, told(5000, 5000, 0, Duration::from_millis(700)), false);
             (1..300u64).find(|s| {
                 let now = start + Duration::from_secs(*s);
-                watch.look(now, s * 1000, told(5000, 5000, s * bytes_per_s, Duration::from_millis(700))).is_some()
+                watch
+                    .look(now, s * 1000, told(5000, 5000, s * bytes_per_s, Duration::from_millis(700)), false)
+                    .is_some()
             })
         };
         assert_eq!(answered(300), None, "2.4 kbit/s");
@@ -278,20 +292,23 @@ mod tests {
     /// Today's dead connection of the pool: three seconds, not the twenty of an attempt.
     #[test]
     fn a_kept_connection_has_three_seconds_for_a_sign_of_life_and_a_new_one_has_its_patience() {
-        let ended = |kept: bool, retransmit_ms: u64, acked: u64| {
+        let ended_while = |kept: bool, retransmit_ms: u64, acked: u64, away: bool| {
             let (start, after) = (Instant::now(), Duration::from_millis(retransmit_ms));
             let mut watch = Watch::new(attempt(), start, told(0, 5000, 0, after), kept);
             (1..400u32).find_map(|look| {
                 let now = start + LOOK * look;
-                watch.look(now, 0, told(acked, 5000, 0, after)).map(|ended| (ended, now - start))
+                watch.look(now, 0, told(acked, 5000, 0, after), away).map(|ended| (ended, now - start))
             })
         };
+        let ended = |kept, retransmit_ms, acked| ended_while(kept, retransmit_ms, acked, false);
         assert_eq!(ended(true, 300, 0), Some((Ended::Dead, Duration::from_millis(3_250))));
         assert_eq!(ended(true, 4_000, 0), Some((Ended::Dead, Duration::from_millis(12_250))), "a slow link");
         assert!(
             matches!(ended(false, 300, 0), Some((Ended::Stalled { .. }, after)) if after > Duration::from_secs(20))
         );
         assert!(matches!(ended(true, 300, 1448), Some((Ended::Stalled { .. }, _))), "it has given a sign");
+        let while_away = ended_while(true, 300, 0, true);
+        assert!(matches!(while_away, Some((Ended::Stalled { .. }, _))), "not its fault: {while_away:?}");
     }
 
     #[test]
