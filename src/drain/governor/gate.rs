@@ -127,6 +127,8 @@ impl Gate {
             self.connection_counts = false;
         }
         let cap = if urgent { URGENT_MAX } else { Duration::MAX };
+        // The flight was ended because the link is back. Once: what fails behind it tells that it is not.
+        let is_back = fault.tells_of_the_link() && self.link.failures() == 0;
         let wait = match fault.class {
             FaultClass::OnceMore if self.signatures == 0 => {
                 // The SDK has just learnt the clock's skew from this very answer.
@@ -157,7 +159,7 @@ impl Gate {
         let known = matches!(&self.state, GateState::Probing { cause: old, .. } if same(old));
         // Under an open gate, what woke it was the link's return.
         let woken = std::mem::take(&mut self.woken) && (self.state != GateState::Open || is_of_link(&cause));
-        let wait = if woken { fault.retry_after.unwrap_or(Duration::ZERO) } else { wait };
+        let wait = if woken || is_back { fault.retry_after.unwrap_or(Duration::ZERO) } else { wait };
         self.state = GateState::Waiting { until: now + wait, cause };
         !known
     }

@@ -4,7 +4,8 @@
 //! counts for the state that let it go:
 //!
 //! - While the gate is open, an answer keeps it open, and a failure closes it ([`gate`]).
-//! - After it has closed, one flight probes. Its outcome alone opens the gate, or closes it for longer.
+//! - After it has closed, one flight probes, whatever still flies: what stands still since the link went may do so for long after it
+//!   is back. Its outcome alone opens the gate, or closes it for longer.
 //! - A flight that an earlier state let go is *stale*. Its success settles its records and opens nothing. Its failure slows down, and
 //!   what the service asked to wait is waited; it closes nothing, blames nothing and makes no batch smaller: the batch after it may
 //!   be smaller already, and the key mended.
@@ -87,6 +88,8 @@ struct Flight {
     bytes: usize,
     /// The pace's share of the link until then.
     share: pace::Share,
+    /// The link went while it flew: it stands still, or has stood, and tells nothing of the rate.
+    stuck: bool,
 }
 
 /// The governor of one lane.
@@ -152,17 +155,17 @@ impl Governor {
 
     /// Whether a batch may fly, and how large.
     pub fn permit(&self, now: Instant) -> Permit {
-        let most = match self.gate.state() {
+        let is_full = match self.gate.state() {
             GateState::Waiting { until, .. } if now < *until => return Permit::At(*until),
-            GateState::Open => self.allowed,
-            GateState::Waiting { .. } => 1,
-            GateState::Probing { .. } => 0,
+            GateState::Open => self.flying.len() >= self.allowed,
+            // What an earlier state let go may stand still for long: the probe does not wait for it.
+            GateState::Waiting { .. } => false,
+            GateState::Probing { .. } => true,
         };
-        if self.flying.len() >= most {
+        if is_full {
             return Permit::AfterFlight;
         }
-        let aloft: Vec<(usize, pace::Share)> =
-            self.flying.values().map(|flight| (flight.bytes, flight.share)).collect();
+        let aloft: Vec<(usize, pace::Share)> = self.moving().map(|flight| (flight.bytes, flight.share)).collect();
         match self.pace.room(now, &aloft, self.bytes) {
             Room::Bytes(bytes) => Permit::Now { entries: if self.singles_left > 0 { 1 } else { BATCH_ENTRIES }, bytes },
             Room::AfterFlight => Permit::AfterFlight,
@@ -177,8 +180,8 @@ impl Governor {
         if self.gate.launched() {
             self.since = id;
         }
-        let share = self.pace.launched(now, self.flying.len());
-        self.flying.insert(id, Flight { bytes, share });
+        let share = self.pace.launched(now, self.moving().count());
+        self.flying.insert(id, Flight { bytes, share, stuck: false });
         id
     }
 
@@ -186,13 +189,28 @@ impl Governor {
     pub fn landed(&mut self, id: LaunchId, outcome: Outcome<'_>, now: Instant, random: u32, urgent: bool) -> Change {
         let Some(flight) = self.flying.remove(&id) else { return Change::default() };
         let answered = matches!(outcome, Outcome::Answered);
-        self.pace.landed(now, self.flying.len() + 1, flight.share, flight.bytes, answered);
+        if !flight.stuck {
+            self.pace.landed(now, self.moving().count() + 1, flight.share, flight.bytes, answered);
+        }
+        if answered {
+            self.pace.answered(now);
+        }
         if let Outcome::Failed { fault, single, .. } = outcome
             && self.is_current(id)
         {
+            if fault.class == FaultClass::Link {
+                self.pace.went();
+                if !fault.is_stalled() {
+                    self.flying.values_mut().for_each(|flight| flight.stuck = true);
+                }
+            }
             self.slow_down(fault, flight, single);
         }
         self.told(id, outcome, now, random, urgent)
+    }
+
+    fn moving(&self) -> impl Iterator<Item = &Flight> {
+        self.flying.values().filter(|flight| !flight.stuck)
     }
 
     /// What is known of a flight later than its landing: of records that are on their way into quarantine, say.

@@ -2,6 +2,9 @@
 //!
 //! Flights share the link, so a flight's own time says little. What is counted is its *share*: the time for which it would have had
 //! the link alone, a second for one flight, half a second for each of two. Bytes by share is the link's rate.
+//!
+//! What is aloft when the link goes is lost, so on one that comes and goes little is: a batch takes a fifth of the time for which it
+//! stayed up before, or has stayed up since, and one more flies beside it at most.
 
 use crate::sqs::limits::LEAST_MESSAGE_BYTES;
 use std::time::Duration;
@@ -12,6 +15,13 @@ use tokio::time::Instant;
 const BATCH: Duration = Duration::from_secs(20);
 /// The next batch goes when no more than this is left of those in the air, so that the link carries on while an answer comes back.
 const AHEAD: Duration = Duration::from_secs(3);
+/// A connection beside the one that is in use costs so many bytes, its handshake included. Where the link takes longer for them than
+/// the next batch would go ahead, the connection comes too late for it, and its tries crowd out what is under way.
+const CONNECTION_BYTES: f64 = 1_500.0;
+/// Of the time for which the link has lately stayed up, a batch takes a fifth at most: what is aloft when the link goes, goes again.
+const FIFTH: u32 = 5;
+/// A batch takes so long at least, however short the link stays up: shorter ones are headers for the most part.
+const SHORTEST_BATCH: Duration = Duration::from_millis(500);
 /// Bounds of what is computed: no link is faster than that a batch takes this, nor slower than a byte per second.
 const SHORTEST: Duration = Duration::from_micros(100);
 const SLOWEST: f64 = 1.0;
@@ -39,6 +49,10 @@ pub struct Pace {
     /// Share of a flight that would always have been in the air, and when it was counted last.
     share: Share,
     counted: Option<Instant>,
+    /// The first and the last answer since the link came back.
+    up: Option<(Instant, Instant)>,
+    /// Between the first and the last answer before it went.
+    stayed_up: Option<Duration>,
 }
 
 impl Pace {
@@ -52,14 +66,26 @@ impl Pace {
         let Some(rate) = self.rate else {
             return if aloft.is_empty() { Room::Bytes(bound.min(FIRST_BYTES)) } else { Room::AfterFlight };
         };
-        let batch = ((rate * BATCH.as_secs_f64()) as usize).max(LEAST_MESSAGE_BYTES).min(bound);
+        let longest = self.longest();
+        let carried = rate * longest.as_secs_f64();
+        let batch = (carried as usize).max(LEAST_MESSAGE_BYTES).min(bound);
+        let ahead = rate * AHEAD.min(longest / 2).as_secs_f64();
+        // One beside the one that flies, at most, where connections cost more than that, or all that is aloft may be lost at any time.
+        let most = match rate * AHEAD.as_secs_f64() < CONNECTION_BYTES {
+            true => 1,
+            false if longest < AHEAD && carried < bound as f64 => 2,
+            false => usize::MAX,
+        };
+        if aloft.len() >= most {
+            return Room::AfterFlight;
+        }
         let share = self.share_at(now, aloft.len());
         let left = |(bytes, since): &(usize, Share)| *bytes as f64 - rate * share.saturating_sub(*since).as_secs_f64();
         let left: f64 = aloft.iter().map(|flight| left(flight).max(0.0)).sum();
-        if left + batch as f64 <= rate * BATCH.as_secs_f64() {
+        if left + batch as f64 <= carried {
             return Room::Bytes(batch);
         }
-        let early = left - rate * AHEAD.as_secs_f64();
+        let early = left - ahead;
         if early <= 0.0 {
             return Room::Bytes(batch);
         }
@@ -80,6 +106,23 @@ impl Pace {
             let rate = bytes as f64 / alone.max(SHORTEST).as_secs_f64();
             self.rate = Some(self.rate.map_or(rate, |old| (old + rate) / 2.0).max(SLOWEST));
         }
+    }
+
+    /// Something came over the link.
+    pub fn answered(&mut self, now: Instant) {
+        self.up = Some((self.up.map_or(now, |(since, _)| since), now));
+    }
+
+    /// The link went.
+    pub fn went(&mut self) {
+        self.stayed_up = self.up.take().map(|(since, last)| last - since).or(self.stayed_up);
+    }
+
+    /// For how long a batch may take the link.
+    fn longest(&self) -> Duration {
+        let Some(stayed) = self.stayed_up else { return BATCH };
+        let stays = self.up.map_or(Duration::ZERO, |(since, last)| last - since);
+        (stayed.max(stays) / FIFTH).clamp(SHORTEST_BATCH, BATCH)
     }
 
     /// Nothing is known of the link any more.
@@ -153,5 +196,78 @@ mod tests {
         assert_eq!(pace.room(now, &[first], 65_536), Room::Bytes(25_000));
         let second = (25_000, pace.launched(now, 1));
         assert!(matches!(pace.room(now, &[first, second], 65_536), Room::At(_)));
+    }
+
+    /// 2.4 kbit/s: a second connection's handshake took longer than what it was to bridge, and its tries were half of all packets.
+    #[test]
+    fn a_link_that_is_slower_than_a_handshake_carries_one_flight_after_the_other() {
+        for (bytes_per_s, alone) in [(300, true), (1_250, false)] {
+            let (mut pace, start) = (Pace::default(), Instant::now());
+            let share = pace.launched(start, 0);
+            let now = start + Duration::from_secs(10);
+            pace.landed(now, 1, share, 10 * bytes_per_s, true);
+            let first = (bytes_per_s * 20, pace.launched(now, 0));
+            let now = now + Duration::from_secs(18);
+            assert_eq!(pace.room(now, &[first], 65_536) == Room::AfterFlight, alone, "{bytes_per_s}");
+        }
+    }
+
+    /// What a link of 256 kbit/s has carried whole when it goes: all that is aloft then goes again.
+    fn carried_whole(seconds_up: u64) -> f64 {
+        const RATE: f64 = 32_000.0;
+        let (mut pace, mut now, mut whole) = (Pace::default(), Instant::now(), 0.0);
+        for period in 0..20 {
+            let (mut aloft, end) = (Vec::<(usize, Share, f64)>::new(), now + Duration::from_secs(seconds_up));
+            while now < end {
+                let flights: Vec<(usize, Share)> = aloft.iter().map(|(bytes, share, _)| (*bytes, *share)).collect();
+                if aloft.len() < 4
+                    && let Room::Bytes(bytes) = pace.room(now, &flights, 65_536)
+                {
+                    let share = pace.launched(now, aloft.len());
+                    aloft.push((bytes, share, bytes as f64));
+                }
+                now += Duration::from_millis(20);
+                let each = RATE * 0.02 / aloft.len() as f64;
+                aloft.iter_mut().for_each(|(_, _, left)| *left -= each);
+                while let Some(at) = aloft.iter().position(|(_, _, left)| *left <= 0.0) {
+                    let (bytes, share, _) = aloft.remove(at);
+                    pace.landed(now, aloft.len() + 1, share, bytes, true);
+                    pace.answered(now);
+                    whole += if period > 0 { bytes as f64 } else { 0.0 };
+                }
+            }
+            while let Some((bytes, share, _)) = aloft.pop() {
+                pace.landed(now, aloft.len() + 1, share, bytes, false);
+            }
+            pace.went();
+            now += Duration::from_secs(5);
+        }
+        whole / (RATE * (19 * seconds_up) as f64)
+    }
+
+    #[test]
+    fn a_link_that_comes_and_goes_is_risked_no_more_at_once_than_it_stays_for() {
+        for (up, least) in [(5, 0.7), (10, 0.7), (120, 0.9)] {
+            assert!(carried_whole(up) >= least, "{up} s: {}", carried_whole(up));
+        }
+    }
+
+    #[test]
+    fn a_link_that_stays_gets_long_batches_again_and_a_fast_one_never_gets_short_ones() {
+        let longest_of = |bytes_per_s: usize, seconds_up: u64| {
+            let (mut pace, start) = (Pace::default(), Instant::now());
+            pace.answered(start);
+            pace.answered(start + Duration::from_secs(4));
+            pace.went();
+            let share = pace.launched(start, 0);
+            let now = start + Duration::from_secs(10);
+            pace.landed(now, 1, share, 10 * bytes_per_s, true);
+            pace.answered(now);
+            pace.answered(now + Duration::from_secs(seconds_up));
+            let Room::Bytes(bytes) = pace.room(now, &[], 65_536) else { panic!("idle") };
+            bytes
+        };
+        assert_eq!([0, 4, 8, 16, 160, 1000].map(|up| longest_of(2_000, up)), [1600, 1600, 3200, 6400, 40_000, 40_000]);
+        assert_eq!(longest_of(2_500_000, 0), 65_536);
     }
 }

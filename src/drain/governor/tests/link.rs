@@ -99,6 +99,66 @@ fn a_stalled_attempt_halves_flights_then_bytes_and_both_come_back() {
     assert_eq!((world.governor.allowed(), world.governor.bytes), (4, BATCH));
 }
 
+/// A flight that is stuck in an outage may stay so for longer than the link is back.
+#[test]
+fn a_probe_does_not_wait_for_flights_of_before_it() {
+    let mut world = World::fast(4);
+    let ids: Vec<LaunchId> = (0..4).map(|_| world.launch()).collect();
+    world.failed(ids[0], &fault(FaultClass::Link));
+    world.now = world.until();
+    let probe = world.launch();
+    assert_eq!(world.permit(), Permit::AfterFlight, "one");
+    assert!(world.answered(probe).opened);
+    assert_eq!(world.permit(), Permit::Now { entries: BATCH_ENTRIES, bytes: BATCH });
+    world.launch();
+    assert_eq!(world.permit(), Permit::AfterFlight, "those of before count for the allowance of an open gate");
+}
+
+/// 64 kbit/s: four flights of 64 KiB take half a minute. What the link has not carried of them when it goes is on its way no more.
+#[test]
+fn a_probe_after_an_outage_has_the_link_alone_and_tells_its_rate() {
+    let mut world = World { governor: Governor::new(4, BATCH), now: Instant::now() };
+    let first = world.governor.launched(world.now, 16_000);
+    world.now += Duration::from_secs(2);
+    world.answered(first);
+    let ids: Vec<LaunchId> = (0..4).map(|_| world.governor.launched(world.now, BATCH)).collect();
+    world.now += Duration::from_secs(6);
+    world.failed(ids[0], &fault(FaultClass::Link));
+    world.now = world.until();
+    assert!(world.is_permitted());
+    let probe = world.governor.launched(world.now, 16_000);
+    world.now += Duration::from_secs(1);
+    // It has outlived the outage, and half of its time the link was away.
+    world.answered(ids[1]);
+    assert_eq!(world.governor.rate(), Some(8_000.0));
+    world.now += Duration::from_secs(1);
+    world.answered(probe);
+    assert_eq!(world.governor.rate(), Some(8_000.0));
+}
+
+/// 5 s up, 5 s down: short cuts neither grow waits nor make anything smaller for longer than the link is away.
+#[test]
+fn a_flight_that_ended_for_the_links_return_is_followed_at_once_and_costs_no_allowance() {
+    let returned = Fault { code: Some(crate::sqs::RETURNED.into()), ..fault(FaultClass::Link) };
+    let mut world = World::fast(4);
+    let rate = world.governor.rate();
+    for _ in 0..10 {
+        let id = world.launch();
+        world.now += Duration::from_secs(5);
+        world.failed(id, &returned);
+        assert!(world.is_permitted());
+        let probe = world.launch();
+        world.failed(probe, &returned);
+        assert!(!world.is_permitted(), "once");
+        world.now = world.until();
+        let probe = world.launch();
+        world.now += Duration::from_millis(50);
+        world.answered(probe);
+    }
+    assert_eq!((world.governor.allowed(), world.governor.bytes), (4, BATCH));
+    assert!(rate.is_some() && world.governor.rate().is_some());
+}
+
 /// 10 kbit/s, batches of 64 KiB asked for: each takes 20 s of the link, and the link is never idle.
 #[test]
 fn a_slow_link_is_never_idle_and_never_overloaded() {
