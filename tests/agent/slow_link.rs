@@ -113,8 +113,8 @@ async fn every_slow_link_carries_what_it_can() {
     let goals = [
         // The goal is 0.8; what is under way when the time is over makes runs differ: docs/evidence.md.
         (of(10_000, 700, 0), 0.76),
-        (of(20_000, 700, 0), 0.78),
-        (of(64_000, 700, 0), 0.8),
+        (of(20_000, 700, 0), 0.76),
+        (of(64_000, 700, 0), 0.78),
         (of(2_400, 700, 0), 0.6),
         (of(64_000, 700, 5), 0.6),
     ];
@@ -129,14 +129,14 @@ async fn every_slow_link_carries_what_it_can() {
 }
 
 /// A link that is up for five seconds, then down for five, with no sign of either; short. The first outages teach how much may be under
-/// way at once, so runs differ: 0.37 and 0.44 of what the up-time could carry. The goal is most of it.
+/// way at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn link_that_comes_and_goes_is_used_while_it_is_there() {
     if !can_shape() {
         return;
     }
     let (share, _) = carried(FLAPPING, Duration::from_secs(40), Some(Duration::from_secs(5))).await;
-    assert!(share >= 0.1, "{share:.2} of its up-time");
+    assert!(share >= 0.2, "{share:.2} of its up-time");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,5 +146,5 @@ async fn link_that_comes_and_goes_is_used_for_longer() {
         return;
     }
     let (share, _) = carried(FLAPPING, Duration::from_secs(100), Some(Duration::from_secs(5))).await;
-    assert!(share >= 0.3, "{share:.2} of its up-time");
+    assert!(share >= 0.45, "{share:.2} of its up-time");
 }
