@@ -206,7 +206,7 @@ fn entry(config: &Config, lane: usize, record: &Record) -> Value {
     match render(record, &rendering) {
         Ok(entry) => {
             let size = entry.size();
-            let Entry { body, attributes, group, dedup, deadline: _ } = entry;
+            let Entry { body, attributes, group, dedup, deadline: _, digest: _ } = entry;
             let attributes: serde_json::Map<String, Value> =
                 attributes.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
             json!({

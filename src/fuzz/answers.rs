@@ -5,6 +5,7 @@ use crate::drain::settle::{Verdict, judge};
 use crate::fuzz::scratch;
 use crate::sqs::client::SqsSender;
 use crate::sqs::client::canned::Canned;
+use crate::sqs::entry::RecordDigest;
 use crate::sqs::{BatchSender, Entry, Fault, SendOutcome};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -79,6 +80,7 @@ fn ask(answer: http::Response<Vec<u8>>, count: usize) -> SendOutcome {
         group: format!("group-{n}"),
         dedup: Some(format!("dedup-{n}")),
         deadline: None,
+        digest: RecordDigest::default(),
     };
     let entries: Vec<Entry> = (0..count).map(entry).collect();
     ASKED.with(|(runtime, sender, answers)| {

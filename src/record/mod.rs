@@ -5,6 +5,7 @@
 //! fixed there; body and attributes are rendered when the record is sent, by the configuration of that moment. The
 //! payload travels byte for byte; reading an identity never fails a record.
 
+pub mod chain;
 pub mod codec;
 mod count;
 pub mod event_time;

@@ -29,6 +29,8 @@ pub struct Entry {
     pub dedup: Option<String>,
     /// Until when what it says of itself (that the queue would absorb it) is sure; `None`: it stays true.
     pub deadline: Option<Deadline>,
+    /// What the chain has of it.
+    pub digest: entry::RecordDigest,
 }
 
 /// Until when an entry's word is sure, as times since boot in ms.

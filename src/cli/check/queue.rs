@@ -5,7 +5,7 @@ use crate::clock::{Clock, rfc3339_ms};
 use crate::config::{Config, QueueConfig};
 use crate::record::own::PROFILE;
 use crate::sqs::client::SqsSender;
-use crate::sqs::entry::{STRUCTURED, source};
+use crate::sqs::entry::{RecordDigest, STRUCTURED, source};
 use crate::sqs::{BatchSender, Entry, Fault, FaultClass, SendOutcome};
 
 /// Signatures are refused beyond 15 minutes; a clock that is off by so much will get there.
@@ -101,5 +101,6 @@ fn test_record(config: &Config, queue: &QueueConfig, at: i64) -> Entry {
         group: "tidegate.test".to_owned(),
         dedup: queue.url.fifo.then_some(id),
         deadline: None,
+        digest: RecordDigest::default(),
     }
 }

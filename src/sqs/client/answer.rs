@@ -57,7 +57,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn entry(body: &str) -> Entry {
-        Entry { body: body.into(), attributes: Vec::new(), group: "g".into(), dedup: None, deadline: None }
+        Entry {
+            body: body.into(),
+            attributes: Vec::new(),
+            group: "g".into(),
+            dedup: None,
+            deadline: None,
+            digest: Default::default(),
+        }
     }
 
     fn accepted(id: &str, md5: &str) -> SendMessageBatchResultEntry {

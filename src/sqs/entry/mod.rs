@@ -20,12 +20,14 @@
 
 mod attributes;
 mod body;
+mod digest;
 mod json;
 mod microshare;
 #[cfg(test)]
 mod tests;
 
 pub use attributes::STRUCTURED;
+pub use digest::{RecordDigest, settings};
 
 use crate::clock::{BootId, Moment, rfc3339_ms};
 use crate::config::BodyFormat;
@@ -35,7 +37,7 @@ use crate::json::scan::{Scalar, extract};
 use crate::record::event_time::EventTime;
 use crate::record::own;
 use crate::record::type_template::Template;
-use crate::record::{DuplicateKind, Identity, LaneId, Receipt, Record, TimeSource};
+use crate::record::{DuplicateKind, Identity, LaneId, Position, Receipt, Record, TimeSource};
 use crate::sqs::Entry;
 use crate::sqs::limits::{ID_CHARS, takes_in_id};
 use attributes::text;
@@ -99,14 +101,14 @@ pub fn render(record: &Record, rendering: &Rendering) -> Result<Entry, Unsendabl
     let facts = EntryFields::of(record, rendering)?;
     let redacted = redact(&record.draft.message.payload, rendering.redact);
     let bytes = &redacted[..];
-    let rendered = entry(&facts, &Payload::of(bytes), bytes, rendering);
+    let rendered = entry(record, &facts, (&Payload::of(bytes), bytes), rendering);
     let size = rendered.size();
     if size <= rendering.limit {
         return Ok(rendered);
     }
     if rendering.format != BodyFormat::Raw {
         // Text full of quotes and backslashes doubles its size by escapes; base64 adds a third.
-        let encoded = entry(&facts, &Payload::Bytes(bytes), bytes, rendering);
+        let encoded = entry(record, &facts, (&Payload::Bytes(bytes), bytes), rendering);
         if encoded.size() <= rendering.limit {
             return Ok(encoded);
         }
@@ -115,7 +117,8 @@ pub fn render(record: &Record, rendering: &Rendering) -> Result<Entry, Unsendabl
     Err(Unsendable::TooLarge { bytes: size, limit: rendering.limit })
 }
 
-fn entry(facts: &EntryFields, payload: &Payload, bytes: &[u8], rendering: &Rendering) -> Entry {
+fn entry(record: &Record, facts: &EntryFields, data: (&Payload, &[u8]), rendering: &Rendering) -> Entry {
+    let (payload, bytes) = data;
     let (body, attributes) = match rendering.format {
         BodyFormat::CloudEvents => (body::structured(facts, payload), attributes::beside_structured(facts)),
         // SQS takes no empty body.
@@ -135,11 +138,13 @@ fn entry(facts: &EntryFields, payload: &Payload, bytes: &[u8], rendering: &Rende
         }
     };
     let dedup = rendering.fifo.then(|| facts.id.clone());
-    Entry { body, attributes, group: facts.group.clone(), dedup, deadline: None }
+    let digest = RecordDigest::of(record, facts, data, &body, rendering.format);
+    Entry { body, attributes, group: facts.group.clone(), dedup, deadline: None, digest }
 }
 
 /// The context of a record, as texts.
 struct EntryFields<'a> {
+    position: Position,
     id: String,
     source: String,
     kind: String,
@@ -197,6 +202,7 @@ impl<'a> EntryFields<'a> {
         // An id must be there and differ from every other's, or a FIFO queue swallows the record.
         let unique = || format!("a.{}.{}.{}", record.journal, record.epoch, record.number);
         Ok(EntryFields {
+            position,
             id: legal_id(&record.key).unwrap_or_else(unique),
             source: source(rendering.site, rendering.gateway_id, &record.draft.profile),
             routed: rectype.is_some(),

@@ -85,6 +85,7 @@ fn batch(count: usize) -> Vec<Entry> {
         group: format!("group-{n}"),
         dedup: Some(format!("dedup-{n}")),
         deadline: None,
+        digest: Default::default(),
     };
     (0..count).map(entry).collect()
 }

@@ -1,6 +1,7 @@
 //! What a consumer gets: bodies and attributes, byte for byte, for whatever a device sent.
 
 mod contract;
+mod digests;
 mod formats;
 mod readers;
 mod times;
