@@ -184,6 +184,7 @@ mod tests {
             damaged: 0,
             cursor: Position(1),
             unannounced: 0,
+            chain: None,
         }
     }
 

@@ -18,6 +18,7 @@
 //!
 //! The modules below are layers: `tests/house_rules/layers.rs` has their order, and lets none import from one above it.
 
+mod chain;
 pub(crate) mod checkpoint;
 pub(crate) mod disk;
 pub(crate) mod error;
@@ -39,6 +40,7 @@ mod stats;
 mod tests;
 mod writer;
 
+pub use chain::ChainReader;
 #[cfg(feature = "failpoints")]
 pub use disk::frame::forged;
 pub use disk::reserve::RESERVE_BYTES;
@@ -60,5 +62,5 @@ pub use quarantine::{QuarantineCounts, Quarantined};
 pub use reader::{Lane, MaybeSent, Place, ReadRecord, Reader};
 pub use recovery::Opened;
 pub use recovery::report::OpenReport;
-pub use stats::{EvictionStats, JournalStats, LaneStats};
+pub use stats::{ChainStats, EvictionStats, JournalStats, LaneStats};
 pub use writer::Writer;

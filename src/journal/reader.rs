@@ -213,7 +213,7 @@ impl Reader {
         self.resume();
         let durable = *self.lane.journal.0.durable.borrow();
         while self.number <= durable && found.len() < max && bytes < max_bytes {
-            let record = match self.fetch(durable) {
+            let record = match self.lane.journal.fetch(&mut self.reading, &mut self.number, durable) {
                 Ok(Some(record)) => record,
                 Ok(None) => continue,
                 // What was read before is handed over first: we are past it, and would never come back to it.
@@ -305,16 +305,23 @@ impl Reader {
         }
         self.expected = self.expected.max(cursor);
     }
+}
 
-    /// The record at `self.number`; `None`: there is none, and `self.number` has moved on.
-    fn fetch(&mut self, durable: Number) -> Result<Option<Arc<Record>>, JournalError> {
-        if let Some(record) = self.lane.journal.0.recall(self.number) {
+impl Journal {
+    /// The record at `number`; `None`: there is none, and `number` has moved on.
+    pub(in crate::journal) fn fetch(
+        &self,
+        reading: &mut Readings,
+        number: &mut Number,
+        durable: Number,
+    ) -> Result<Option<Arc<Record>>, JournalError> {
+        if let Some(record) = self.0.recall(*number) {
             return Ok(Some(record));
         }
-        let log = &self.lane.journal.0.log;
-        let record = log.read(&mut self.reading, self.number)?;
-        let Some(reading) = self.reading.current() else {
-            self.number = log.next_first(self.number).unwrap_or(durable.next());
+        let log = &self.0.log;
+        let record = log.read(reading, *number)?;
+        let Some(current) = reading.current() else {
+            *number = log.next_first(*number).unwrap_or(durable.next());
             return Ok(None);
         };
         if record.is_some() {
@@ -322,10 +329,10 @@ impl Reader {
         }
         // What this run wrote and saw durable is there: not finding it is a fault of the look. Unless the medium has
         // refused for long enough to be believed.
-        if self.number >= self.lane.journal.0.began && !reading.is_aside() {
-            return Err(lost_sight_of(self.number, &mut self.reading));
+        if *number >= self.0.began && !current.is_aside() {
+            return Err(lost_sight_of(*number, reading));
         }
-        self.number = self.lane.journal.0.next_above(reading, self.number)?;
+        *number = self.0.next_above(current, *number)?;
         Ok(None)
     }
 }

@@ -3,6 +3,7 @@
 use crate::journal::handle::Journal;
 use crate::journal::handle::health::WriterHealth;
 use crate::journal::ledger::books::LaneLedger;
+use crate::journal::ledger::chain::Chain;
 use crate::journal::quarantine::QuarantineCounts;
 use crate::record::{Epoch, Number, Position};
 use crate::sync::locked;
@@ -30,6 +31,29 @@ pub struct LaneStats {
     pub cursor: Position,
     /// Lost records that no durable gap record announces yet.
     pub unannounced: u64,
+    /// The running hash over all that was sent; `None` while no queue sends from the lane.
+    pub chain: Option<ChainStats>,
+}
+
+/// What a reader holds its own sum against ([`crate::record::chain`]).
+#[derive(Clone, Debug, Serialize)]
+pub struct ChainStats {
+    /// The first position of the sum.
+    pub since: Position,
+    /// The position behind its last one.
+    pub next: Position,
+    /// The sum, 64 hex digits.
+    pub value: String,
+    /// How often the sum began anew because not all of it could be had any more.
+    pub restarts: u64,
+}
+
+impl ChainStats {
+    fn of(chain: &Chain) -> Option<ChainStats> {
+        let value = chain.value.iter().map(|byte| format!("{byte:02x}")).collect();
+        let stats = ChainStats { since: chain.since, next: chain.next, value, restarts: chain.restarts };
+        (chain.settings != 0).then_some(stats)
+    }
 }
 
 impl LaneStats {
@@ -44,6 +68,7 @@ impl LaneStats {
             damaged: book.ledger.damaged,
             cursor: book.cursor,
             unannounced: book.holes.all().iter().map(|hole| hole.count).sum(),
+            chain: ChainStats::of(&book.chain),
         }
     }
 }

@@ -17,7 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["quarantine"],
     &["handle"],
     &["reader", "writer", "stats"],
-    &["marking", "reread", "set_aside"],
+    &["chain", "marking", "reread", "set_aside"],
     &["recovery"],
     &["inspect"],
 ];

@@ -1,9 +1,10 @@
 //! A lane's book as the state file holds it: all that must survive, in as much room as there is.
 //!
 //! What does not fit is left out on the safe side: a settled interval counts as waiting and is repeated; a hole loses
-//! names and detail of its ranges, never its count or its reason.
+//! names and detail of its ranges, never its count or its reason; the chain begins anew.
 
 use crate::failpoints::Failpoint;
+use crate::journal::checkpoint::chain_state::ChainState;
 use crate::journal::ledger::books::{AttemptMark, LaneLedger, MARKS_MAX, Outcome, OutcomeCounts};
 use crate::journal::ledger::gaps::{GROUPS_MAX, PendingGap, PendingGaps, RANGES_MAX};
 use crate::journal::ledger::settled::Settled;
@@ -21,22 +22,27 @@ pub(crate) struct Room {
     pub(crate) groups: usize,
     /// Marks; at least one where there are some.
     pub(crate) marks: usize,
+    /// The chain.
+    pub(crate) chain: bool,
 }
 
 impl Room {
     /// As much as there can be.
-    pub(crate) const FULL: Room = Room { intervals: 512, ranges: RANGES_MAX, groups: GROUPS_MAX, marks: MARKS_MAX };
+    pub(crate) const FULL: Room =
+        Room { intervals: 512, ranges: RANGES_MAX, groups: GROUPS_MAX, marks: MARKS_MAX, chain: true };
 
-    /// Half of it, names first, marks last: a name is only comfort, an interval that is missing costs sends, and a mark
-    /// that covers too much calls records possible duplicates. `None`: there is nothing left to leave out.
+    /// Half of it, names first, marks last: a name is only comfort, without its chain a lane begins another one, an interval that
+    /// is missing costs sends, and a mark that covers too much calls records possible duplicates. `None`: there is nothing left
+    /// to leave out.
     pub(crate) fn less(self) -> Option<Room> {
-        let Room { intervals, ranges, groups, marks } = self;
+        let Room { intervals, ranges, groups, marks, chain } = self;
         match (groups, ranges, intervals, marks) {
             (1.., ..) if intervals <= 64 => Some(Room { groups: groups / 2, ..self }),
             (_, 2.., ..) if intervals <= 64 => Some(Room { ranges: ranges / 2, ..self }),
+            (.., 1.., _) if chain && intervals <= 64 => Some(Room { chain: false, ..self }),
             (.., 1.., _) => Some(Room { intervals: intervals / 2, ..self }),
             (.., 2..) => Some(Room { marks: marks / 2, ..self }),
-            _ => None,
+            _ => chain.then_some(Room { chain: false, ..self }),
         }
     }
 }
@@ -90,6 +96,9 @@ pub(crate) struct LaneState {
     /// Gaps that no durable gap record announces yet.
     #[serde(rename = "h", default, skip_serializing_if = "Vec::is_empty")]
     holes: Vec<PendingGap>,
+    /// Absent in what earlier builds wrote.
+    #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
+    chain: Option<ChainState>,
 }
 
 impl LaneState {
@@ -121,6 +130,7 @@ impl LaneState {
             next: book.next,
             cursor: book.cursor,
             read_from: book.read_from,
+            chain: room.chain.then(|| ChainState::of(book, end, room.intervals / 4 + 1)).flatten(),
             ended: Some(ended).filter(|_| !settled.is_empty()),
             settled,
             marks: merged(&book.marks, room),
@@ -164,12 +174,16 @@ impl LaneState {
             left = left.without(how).ok_or("the ledger counts fewer outcomes than there are")?;
             settled.add_run(Position(start), end, how);
         }
-        book.restored(self.cursor, settled, self.ledger).ok_or("the ledger does not add up")
+        let mut book = book.restored(self.cursor, settled, self.ledger).ok_or("the ledger does not add up")?;
+        if let Some(chain) = self.chain {
+            book.chain = chain.into_chain(&book);
+        }
+        Ok(book)
     }
 
     /// First number that the lane still needs.
     pub(crate) fn needed_from(&self) -> Number {
-        self.read_from
+        self.chain.as_ref().map_or(self.read_from, |chain| chain.needed_from().min(self.read_from))
     }
 }
 

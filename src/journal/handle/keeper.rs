@@ -171,6 +171,11 @@ impl Shared {
         Ok(on_disk.then_some(needed))
     }
 
+    /// At a bound no chain keeps a generation that all lanes are past.
+    pub(crate) fn forgo_chains(&self) {
+        locked(&self.books).iter_mut().for_each(|book| book.chain.forgo(book.cursor));
+    }
+
     /// How many generations hold only numbers below `needed`.
     pub(crate) fn drained(&self, needed: Number) -> usize {
         self.log.firsts().windows(2).take_while(|pair| pair[1] <= needed).count()

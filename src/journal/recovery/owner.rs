@@ -97,6 +97,10 @@ impl Owner {
             let appended = book.next.before();
             // A mark runs ahead. What is appended from here on is of a later epoch, and surely was not sent yet.
             book.marks.iter_mut().for_each(|mark| mark.upto = mark.upto.min(appended));
+            if report.new_id {
+                // What it has summed up, and all that waits, goes under another journal's id.
+                book.chain.begin_anew(book.next);
+            }
             if report.marks_may_be_missing() && appended > Position(0) {
                 book.presume(AttemptMark {
                     upto: appended,

@@ -5,6 +5,7 @@ mod accounts;
 mod aside;
 mod bounds;
 mod cadence;
+mod chain;
 mod damage;
 mod gaps;
 mod lanes;

@@ -164,6 +164,7 @@ impl<T: Ticket> Writer<T> {
         if drained && self.active_bytes > 0 {
             self.rotate()?;
         }
+        self.journal.0.forgo_chains();
         self.journal.0.write_state()?;
         self.journal.0.let_go(self.next, 0);
         Ok(())

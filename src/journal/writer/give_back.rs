@@ -27,6 +27,7 @@ impl<T: Ticket> Writer<T> {
             settled.pop();
         }
         let high = *shared.durable.borrow();
+        shared.forgo_chains();
         // Both slots: a start may find either alone.
         shared.write_slot(Home::Disk)?;
         shared.write_state()?;

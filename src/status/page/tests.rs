@@ -17,6 +17,7 @@ fn lane() -> LaneStats {
         damaged: 0,
         cursor: Position(1),
         unannounced: 0,
+        chain: None,
     }
 }
 

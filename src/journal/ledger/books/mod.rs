@@ -9,9 +9,11 @@
 //! written can always be read. Numbers and positions that were read from a disk may be anything: sums with them saturate.
 
 use crate::clock::BootId;
+use crate::journal::ledger::chain::Chain;
 use crate::journal::ledger::gaps::PendingGaps;
 use crate::journal::ledger::seen::Seen;
 use crate::journal::ledger::settled::Settled;
+use crate::record::chain::Digest;
 use crate::record::{Epoch, LaneId, Number, Position};
 use serde::{Deserialize, Serialize};
 
@@ -172,6 +174,8 @@ pub struct LaneLedger {
     pub ledger: OutcomeCounts,
     /// Losses in the ledger that no durable gap record announces yet.
     pub(crate) holes: PendingGaps,
+    /// The sum over all that was sent.
+    pub(crate) chain: Chain,
 }
 
 impl LaneLedger {
@@ -192,6 +196,7 @@ impl LaneLedger {
             absorbed: false,
             ledger: OutcomeCounts::default(),
             holes: PendingGaps::default(),
+            chain: Chain::at(Position::FIRST),
         }
     }
 
@@ -235,10 +240,21 @@ impl LaneLedger {
         !self.settle_between(position, position.next(), outcome).is_empty()
     }
 
+    /// Books a position as accepted; `digest`: what the chain has of it as it was sent, where that is sure.
+    pub(crate) fn accept(&mut self, position: Position, digest: Option<Digest>) -> bool {
+        if let Some(digest) = digest.filter(|_| !self.is_settled(position)) {
+            self.chain.accept(position, digest);
+        }
+        self.settle(position, Outcome::Accepted)
+    }
+
     /// Books every unsettled position in `from..end` with one outcome. Returns them, as ranges with both ends.
     pub fn settle_between(&mut self, from: Position, end: Position, outcome: Outcome) -> Vec<(Position, Position)> {
         let ranges = self.unsettled(from, end);
         for &(from, to) in &ranges {
+            if outcome != Outcome::Accepted {
+                self.chain.lose(from, to.next());
+            }
             self.settled.add(from, to.next(), outcome);
             *self.ledger.of(outcome) += to.next() - from;
         }
@@ -249,11 +265,11 @@ impl LaneLedger {
     /// Books every unsettled position below `end` with one outcome, in one go; reading continues at `number`. Returns how
     /// many positions that were.
     pub fn settle_below(&mut self, end: Position, number: Number, outcome: Outcome) -> u64 {
-        let end = end.min(self.next);
-        if end >= self.cursor {
+        let (cursor, end) = (self.cursor, end.min(self.next));
+        let ranges = self.settle_between(cursor, end, outcome);
+        if end >= cursor {
             self.read_from = self.read_from.max(number);
         }
-        let ranges = self.settle_between(self.cursor, end, outcome);
         ranges.iter().map(|(from, to)| to.next() - *from).sum()
     }
 
@@ -273,6 +289,12 @@ impl LaneLedger {
         for (from, to) in self.unsettled(from, end) {
             let how = left.some(to.next() - from);
             left = left.without(how).unwrap_or_default();
+            if how.accepted == 0 {
+                self.chain.lose(from, to.next());
+            } else {
+                // Which of them is not known, and their records may be gone.
+                self.chain.begin_anew(to.next());
+            }
             self.settled.add_run(from, to.next(), how);
             self.ledger = self.ledger.with(how);
         }
@@ -280,7 +302,9 @@ impl LaneLedger {
     }
 
     fn advance(&mut self) {
+        let (before, from) = (self.cursor, self.read_from);
         self.cursor = self.settled.pass(self.cursor);
+        self.chain.follow(before, from, self.cursor);
         if let Some(number) = self.seen.pass(self.cursor) {
             self.read_from = self.read_from.max(number);
         }

@@ -18,6 +18,7 @@ pub(super) fn lane(name: &str, waiting: u64) -> LaneStats {
         damaged: 0,
         cursor: Position(1),
         unannounced: 0,
+        chain: None,
     }
 }
 
