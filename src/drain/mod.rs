@@ -13,6 +13,7 @@
 
 pub mod backoff;
 pub mod batcher;
+mod chain;
 mod duplicate;
 pub mod governor;
 mod look_back;

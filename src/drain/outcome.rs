@@ -9,6 +9,7 @@ use crate::failpoints::{self, Failpoint};
 use crate::journal::books::Outcome;
 use crate::profile::order_key;
 use crate::record::Position;
+use crate::record::chain::Digest;
 use crate::sqs::{BatchSender, Fault, FaultClass, classify};
 use futures_util::FutureExt;
 use std::time::Duration;
@@ -53,7 +54,9 @@ impl<S: BatchSender> Drain<S> {
         let (mut trouble, mut theirs) = (None, true);
         for (item, outcome) in items {
             match outcome {
-                ItemOutcome::Judged(Verdict::Accepted { md5_differs }) => self.accepted(item.position, md5_differs),
+                ItemOutcome::Judged(Verdict::Accepted { md5_differs }) => {
+                    self.accepted(item.position, item.digest, md5_differs);
+                }
                 ItemOutcome::Judged(Verdict::Ambiguous) => {
                     self.shared.lock().ambiguous += 1;
                     self.history(item.position, attempted_ms);
@@ -101,8 +104,8 @@ impl<S: BatchSender> Drain<S> {
         }
     }
 
-    fn accepted(&mut self, position: Position, md5_differs: bool) {
-        self.context.lane.settle([(position, Outcome::Accepted)]);
+    fn accepted(&mut self, position: Position, digest: Option<Digest>, md5_differs: bool) {
+        self.context.lane.accepted(position, digest);
         self.proves_the_link(position);
         let now_ms = self.context.clock.now().boottime_ms;
         let mut status = self.shared.lock();
@@ -121,7 +124,7 @@ impl<S: BatchSender> Drain<S> {
         if failpoints::is_armed(Failpoint::ForgetParked) && fault.is_some_and(parks)
             || failpoints::is_armed(Failpoint::SentIsAccepted) && fault.is_some_and(broke)
         {
-            self.accepted(item.position, false);
+            self.accepted(item.position, item.digest, false);
             return Doubt::Lane(None);
         }
         match fault.map(|fault| (quarantined_for(fault).filter(|_| single), fault)) {

@@ -6,6 +6,7 @@ use crate::drain::duplicate::SendHistory;
 use crate::drain::settle::{self, Verdict};
 use crate::drain::status::CANNOT_READ;
 use crate::journal::Lane;
+use crate::record::chain::Digest;
 use crate::record::type_template::Template;
 use crate::record::{Number, Position, Record};
 use crate::sqs::client::attempt_limit;
@@ -49,6 +50,8 @@ pub(super) struct BatchItem {
     pub(super) record: Option<Arc<Record>>,
     /// Attempts before, with an unknown outcome.
     pub(super) history: SendHistory,
+    /// What the chain has of it once it is sent; `None`: an attempt before may have sent it another way.
+    pub(super) digest: Option<Digest>,
 }
 
 /// What became of one record of a batch.
@@ -163,25 +166,14 @@ fn render_batch<S>(context: &DrainContext<S>, items: Vec<BatchItem>, bounds: Bou
     // Behind the mark: where that could only be kept for this boot, the next one sends all of it again.
     let unmarked = context.lane.is_on_a_read_only_disk();
     let way_ms = attempt_limit(context.attempt_timeout, weight_max(&items, bounds.batch)).as_millis() as u64;
-    for item in items {
+    for mut item in items {
         let Some(record) = &item.record else {
             left.push((item, ItemOutcome::Unreadable));
             continue;
         };
         let possible_duplicate = unmarked || item.history.must_flag_duplicate(context.fifo, now.boottime_ms, way_ms);
-        let rendering = Rendering {
-            format: context.format,
-            fifo: context.fifo,
-            type_prefix: &context.records.type_prefix,
-            rectype: context.rectype.as_ref(),
-            redact: &context.records.redact,
-            gateway_id: &context.gateway_id,
-            site: &context.site,
-            lane: context.lane.id(),
-            now: Some((context.clock.boot(), now)),
-            possible_duplicate,
-            limit: bounds.message,
-        };
+        let now = Some((context.clock.boot(), now));
+        let rendering = Rendering { now, possible_duplicate, limit: bounds.message, ..rendering(context) };
         match entry::render(record, &rendering) {
             Err(reason) => left.push((item, ItemOutcome::Unsendable(reason.to_string()))),
             // Once one is left behind, all behind it are: in a packed batch they may be of its group.
@@ -194,12 +186,31 @@ fn render_batch<S>(context: &DrainContext<S>, items: Vec<BatchItem>, bounds: Bou
                 entry.deadline = item.history.deadline(way_ms).filter(|_| !possible_duplicate);
                 room = room.saturating_sub(entry.size());
                 marked += usize::from(possible_duplicate);
+                let first = item.history == SendHistory::None;
+                item.digest = (first || entry.digest.steady).then_some(entry.digest.sum);
                 entries.push(entry);
                 rendered.push(item);
             }
         }
     }
     (rendered, entries, marked, left)
+}
+
+/// How the records of a lane are rendered, but for what is known of the moment and of each attempt.
+pub(super) fn rendering<S>(context: &DrainContext<S>) -> Rendering<'_> {
+    Rendering {
+        format: context.format,
+        fifo: context.fifo,
+        type_prefix: &context.records.type_prefix,
+        rectype: context.rectype.as_ref(),
+        redact: &context.records.redact,
+        gateway_id: &context.gateway_id,
+        site: &context.site,
+        lane: context.lane.id(),
+        now: None,
+        possible_duplicate: false,
+        limit: 0,
+    }
 }
 
 /// What a record is likely to take in a batch, before it is rendered, in bytes.

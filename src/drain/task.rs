@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::config::{Ordering, QueueConfig, RecordsConfig};
 use crate::drain::batcher::{BatchLimits, Batcher, WINDOW};
+use crate::drain::chain;
 use crate::drain::duplicate::SendHistory;
 use crate::drain::governor::{Governor, LaunchId, Permit};
 use crate::drain::look_back::LookBack;
@@ -11,7 +12,7 @@ use crate::drain::size_limit::SizeLimit;
 use crate::drain::status::{DrainShared, DrainState};
 use crate::drain::suspects::{Suspects, Suspicion};
 use crate::failpoints::{self, Failpoint};
-use crate::journal::{JournalError, Lane, ReadRecord, Reader};
+use crate::journal::{ChainReader, JournalError, Lane, ReadRecord, Reader};
 use crate::profile::order_key;
 use crate::record::{Number, Position, Record};
 use crate::sqs::BatchSender;
@@ -75,6 +76,8 @@ pub(super) enum Event {
         position: Position,
         kept: Result<bool, JournalError>,
     },
+    /// For the chain. No reader: it went down with a panic.
+    Chain(Option<ChainReader>, Result<(), JournalError>),
     /// Whether a connection came about; `None`: this sender cannot tell.
     Reached(Option<bool>),
     /// The failpoint of this name: a record comes back behind others of its group.
@@ -104,6 +107,8 @@ pub struct Drain<S> {
     /// Positions up to here may have been attempted in this epoch by a drain that ended.
     pub(super) attempted_before: Position,
     pub(super) back: LookBack,
+    /// What brings the chain on, while it does not.
+    pub(super) chain: Option<ChainReader>,
     /// A person has put something that waited into quarantine.
     pub(super) withdrawn: bool,
     /// Records in the window at most.
@@ -141,7 +146,9 @@ impl<S: BatchSender> Drain<S> {
             rectype: queue.rectype.clone(),
         };
         let reader = lane.reader();
+        lane.keep_chain(chain::settings(&context));
         Drain {
+            chain: Some(lane.chain_reader()),
             context: Arc::new(context),
             shared,
             governor: Governor::new(queue.max_in_flight, queue.batch_bytes),
@@ -182,6 +189,7 @@ impl<S: BatchSender> Drain<S> {
         while !*stop.borrow_and_update() {
             self.forget_evicted();
             self.look_back();
+            self.follow_with_chain();
             self.read_ahead();
             self.look_whether_mended();
             self.look_for_link();
@@ -261,7 +269,7 @@ impl<S: BatchSender> Drain<S> {
 
     fn item(&self, position: Position) -> BatchItem {
         let held = &self.held[&position];
-        BatchItem { position, number: held.number, record: held.record.clone(), history: held.history }
+        BatchItem { position, number: held.number, record: held.record.clone(), history: held.history, digest: None }
     }
 
     fn take(&mut self, event: Event) {
@@ -275,6 +283,7 @@ impl<S: BatchSender> Drain<S> {
                 self.reader = Some(reader);
             }
             Event::ReadBack(reader, read) => self.take_back(reader, read),
+            Event::Chain(reader, read) => self.took_for_chain(reader, read),
             Event::Quarantined { id, position, kept } => self.quarantined(id, position, kept),
             Event::Reached(answer) => self.reached(answer),
             Event::Overtaken(position, record) => {

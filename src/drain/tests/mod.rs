@@ -1,6 +1,7 @@
 //! A drain between a real journal and a scripted queue.
 #![allow(clippy::disallowed_methods, reason = "tests stand in for the agent, which starts threads")]
 
+mod chain;
 mod faults;
 mod filtered;
 mod look_ahead;
