@@ -54,6 +54,7 @@ pub(crate) fn broker_tls(config: &Config, clock: &Clock) -> Result<Option<Arc<ru
         ca_file: config.mqtt.ca_file.clone(),
         client_cert_file: config.mqtt.client_cert_file.clone(),
         client_key_file: config.mqtt.client_key_file.clone(),
+        cert_pin: config.mqtt.cert_pin,
         exclusive_ca: true,
         alpn_http1: false,
     };

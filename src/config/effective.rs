@@ -120,6 +120,7 @@ impl Config {
         mqtt.path("ca_file", from.ca_file.as_deref());
         mqtt.path("client_cert_file", from.client_cert_file.as_deref());
         mqtt.path("client_key_file", from.client_key_file.as_deref());
+        mqtt.maybe("cert_pin", from.cert_pin);
         mqtt.text("keep_alive", duration_text(from.keep_alive));
         mqtt.text("resubscribe_after", duration_text(from.resubscribe_after));
         mqtt.text("max_payload_bytes", size_text(from.max_payload_bytes));

@@ -32,6 +32,7 @@ use crate::config::queue_url::QueueUrl;
 use crate::json::pointer::Pointer;
 use crate::profile::{Profile, ProfileOptions};
 use crate::record::type_template::Template;
+use crate::tls::CertPin;
 use form::At;
 use parse::Wrong;
 use problem::Source;
@@ -114,6 +115,8 @@ pub struct MqttConfig {
     pub client_cert_file: Option<PathBuf>,
     /// Client key (PEM); both or neither.
     pub client_key_file: Option<PathBuf>,
+    /// The one certificate of the broker that is trusted, in the place of all CAs and names.
+    pub cert_pin: Option<CertPin>,
     /// MQTT keep-alive: the longest silence towards the broker.
     pub keep_alive: Duration,
     /// Largest payload that is journaled; a larger message is counted, its head kept in quarantine.

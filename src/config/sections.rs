@@ -8,6 +8,7 @@ use crate::config::parse::{self, Wrong};
 use crate::config::reader::{Reader, Section};
 use crate::config::{BrokerAddress, GatewayConfig, JournalConfig, MqttConfig, OnFull, RecordsConfig, StatusConfig};
 use crate::json::pointer::Pointer;
+use crate::tls::CertPin;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -89,6 +90,7 @@ pub(super) fn mqtt(mut section: Section<'_, '_>, gateway_id: &str) -> MqttConfig
         section.reader.problem(&file.at, None, wrong);
     }
     let tls = tls_files(&mut section, &address);
+    let cert_pin = cert_pin(&mut section, &address);
     let keep_alive = section.duration("keep_alive", Duration::from_secs(5)..=Duration::from_secs(3600));
     let resubscribe_after = section.duration("resubscribe_after", Duration::ZERO..=Duration::from_secs(24 * 3600));
     let payload = section.size("max_payload_bytes", 1 << 10..=PAYLOAD_BYTES_MAX);
@@ -110,6 +112,7 @@ pub(super) fn mqtt(mut section: Section<'_, '_>, gateway_id: &str) -> MqttConfig
         ca_file,
         client_cert_file,
         client_key_file,
+        cert_pin,
         keep_alive: keep_alive.map_or(KEEP_ALIVE, |time| time.value),
         resubscribe_after: resubscribe_after.map_or(RESUBSCRIBE_AFTER, |time| time.value),
         max_payload_bytes,
@@ -132,12 +135,31 @@ fn tls_files(section: &mut Section<'_, '_>, address: &BrokerAddress) -> [Option<
     }
     if !matches!(address, BrokerAddress::Tls { .. }) {
         for file in files.iter().flatten() {
-            let wrong = Wrong::because("has no effect: the broker's url is not mqtts://")
-                .suggest("set mqtt.url to \"mqtts://host:8883\"");
-            section.reader.problem(&file.at, None, wrong);
+            section.reader.problem(&file.at, None, no_tls());
         }
     }
     files.map(|file| file.map(|file| file.value))
+}
+
+/// The broker's one certificate; says nothing without TLS.
+fn cert_pin(section: &mut Section<'_, '_>, address: &BrokerAddress) -> Option<CertPin> {
+    let pin = section.text("cert_pin", |text| {
+        text.parse::<CertPin>().map_err(|expected| {
+            // As openssl prints it, with the word in front.
+            let pasted = text.rsplit(['=', ' ']).next().unwrap_or_default();
+            let meant = format!("sha256:{}", pasted.strip_prefix("sha256:").unwrap_or(pasted)).parse::<CertPin>();
+            let wrong = Wrong::expected(expected);
+            meant.map_or_else(|_| wrong.clone(), |meant| wrong.clone().did_you_mean(meant))
+        })
+    })?;
+    if !matches!(address, BrokerAddress::Tls { .. }) {
+        section.reader.problem(&pin.at, None, no_tls());
+    }
+    Some(pin.value)
+}
+
+fn no_tls() -> Wrong {
+    Wrong::because("has no effect: the broker's url is not mqtts://").suggest("set mqtt.url to \"mqtts://host:8883\"")
 }
 
 fn client_id(text: &str) -> Result<String, Wrong> {
@@ -154,6 +176,10 @@ fn mqtt_hint(key: &str) -> Option<&'static str> {
         "topics" | "topic" | "subscribe" => "topics stand in [[routes]]",
         "qos" => "the agent always subscribes with QoS 1",
         "clean_session" => "the agent always keeps its session, or the broker would keep nothing for it",
+        "pin" | "fingerprint" | "cert_fingerprint" => "did you mean \"cert_pin\"?",
+        "insecure" | "tls_insecure" | "verify" => {
+            "the broker's certificate is always checked: name its CA with \"ca_file\", or the certificate itself with \"cert_pin\""
+        }
         "tls" => "TLS is chosen by the url: \"mqtts://host:8883\"",
         _ => return None,
     })

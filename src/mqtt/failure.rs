@@ -3,6 +3,7 @@
 use crate::config::BrokerAddress;
 use crate::mqtt::backoff::Pace;
 use crate::mqtt::packet_limit::{TAKEN_BYTES, TooLarge, too_large};
+use crate::mqtt::tls_failure;
 use rumqttc::{ConnectReturnCode, ConnectionError, StateError, mqttbytes};
 use serde::Serialize;
 use std::io;
@@ -105,11 +106,7 @@ fn plain_cause(error: &ConnectionError, url: &str, client_id: &str, connected: b
     Cause::Outage(match error {
         ConnectionError::ConnectionRefused(code) => refused(*code, client_id),
         ConnectionError::Io(error) => io_outage(error, url),
-        ConnectionError::Tls(error) => Outage::slow(
-            format!("TLS with {url} failed: {error}"),
-            "check mqtt.ca_file, the name and dates of the broker's certificate, and the gateway's clock",
-        )
-        .of(OutageKind::Certificate),
+        ConnectionError::Tls(error) => tls_failure::outage(error, url),
         ConnectionError::NetworkTimeout => {
             Outage::quick(format!("no answer from {url}"), "see whether the broker runs")
         }
@@ -173,6 +170,10 @@ fn refused(code: ConnectReturnCode, client_id: &str) -> Outage {
 }
 
 fn io_outage(error: &io::Error, url: &str) -> Outage {
+    // In TLS 1.3 the broker judges our certificate when the handshake is over for us.
+    if let Some(outage) = tls_failure::from_io(error, url) {
+        return outage;
+    }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => {
             Outage::quick(format!("nothing listens at {url}"), "start the broker, or correct mqtt.url")

@@ -40,6 +40,7 @@ mod status;
 mod subscriptions;
 mod tap;
 mod thrown_out;
+mod tls_failure;
 mod unrouted;
 
 #[cfg(feature = "failpoints")]

@@ -7,15 +7,20 @@
 //! * A gateway may boot in 1970, when no certificate is valid yet and no time can be asked over TLS. `verify` says how
 //!   certificates are judged then, and why that accepts nothing which had expired before the last time known to have
 //!   passed.
+//! * What went wrong is said in our words (`words`), never in the library's.
 
 mod pem;
+mod pin;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod words;
 
+pub use pin::CertPin;
 pub use verify::{CertificateTime, LeafEnds};
+pub use words::{TlsTrouble, find};
 
 use crate::clock::Clock;
 use rustls::client::{Resumption, WebPkiServerVerifier};
@@ -37,6 +42,8 @@ pub struct TlsOptions {
     pub client_cert_file: Option<PathBuf>,
     /// Client key (PEM): PKCS#8, PKCS#1 or SEC1, not encrypted.
     pub client_key_file: Option<PathBuf>,
+    /// The one certificate of the server that is trusted, in the place of all CAs and names.
+    pub cert_pin: Option<CertPin>,
     /// Whether `ca_file` replaces the public roots (the operator's own broker) or is added to them (SQS behind a proxy
     /// that inspects TLS). Without a `ca_file` the public roots hold either way.
     pub exclusive_ca: bool,
@@ -115,12 +122,12 @@ pub fn client_config(options: &TlsOptions, clock: &Clock) -> Result<Arc<ClientCo
 /// Any [`TlsError`].
 pub fn client_tls(options: &TlsOptions, time: Arc<dyn CertificateTime>) -> Result<ClientTls, TlsError> {
     let refused = |error: &dyn std::fmt::Display| TlsError::Refused(error.to_string());
-    let (roots, unreadable_roots) = roots(options)?;
+    let Roots { store: roots, own, unreadable: unreadable_roots } = roots(options)?;
     let ring = Arc::new(rustls::crypto::ring::default_provider());
     let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), ring.clone())
         .build()
         .map_err(|error| refused(&error))?;
-    let verifier = Arc::new(Verifier::new(inner.clone(), time.clone()));
+    let verifier = Arc::new(Verifier::new(inner.clone(), time.clone(), options.cert_pin, own));
     let builder = ClientConfig::builder_with_details(ring, Arc::new(verify::Now(time)))
         .with_safe_default_protocol_versions()
         .map_err(|error| refused(&error))?
@@ -128,12 +135,12 @@ pub fn client_tls(options: &TlsOptions, time: Arc<dyn CertificateTime>) -> Resul
         .with_custom_certificate_verifier(verifier);
     let mut config = match client_pair(options)? {
         None => builder.with_no_client_auth(),
-        Some((cert, key)) => builder
-            .with_client_auth_cert(
-                pem::certificates(cert).map_err(of("client_cert_file"))?,
-                pem::private_key(key).map_err(of("client_key_file"))?,
-            )
-            .map_err(|error| client_pair_error(&error, cert, key))?,
+        Some((cert, key)) => {
+            let chain = pem::certificates(cert).map_err(of("client_cert_file"))?;
+            let secret = pem::private_key(key).map_err(of("client_key_file"))?;
+            let kind = words::algorithm(secret.secret_der());
+            builder.with_client_auth_cert(chain, secret).map_err(|error| client_pair_error(&error, cert, key, kind))?
+        }
     };
     if options.alpn_http1 {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -156,24 +163,46 @@ fn client_pair(options: &TlsOptions) -> Result<Option<(&Path, &Path)>, TlsError>
     }
 }
 
-fn client_pair_error(error: &rustls::Error, cert: &Path, key: &Path) -> TlsError {
-    match error {
-        rustls::Error::InconsistentKeys(_) => TlsError::NotAPair { cert: cert.into(), key: key.into() },
-        rustls::Error::InvalidCertificate(error) => {
-            let problem = format!("the client certificate is damaged: {error}");
-            of("client_cert_file")(TlsError::Content { path: cert.into(), problem })
+/// `kind`: what the key is of, if that is not supported.
+fn client_pair_error(error: &rustls::Error, cert: &Path, key: &Path, kind: Option<&str>) -> TlsError {
+    let of_cert =
+        |problem: &str| of("client_cert_file")(TlsError::Content { path: cert.into(), problem: problem.into() });
+    match (error, TlsTrouble::of(error)) {
+        (rustls::Error::InconsistentKeys(_), _) => TlsError::NotAPair { cert: cert.into(), key: key.into() },
+        (_, TlsTrouble::VersionOne) => of_cert(
+            "the client certificate is of X.509 version 1; make it anew with openssl x509 -req -extfile FILE, with \
+             extendedKeyUsage=clientAuth in FILE",
+        ),
+        (rustls::Error::InvalidCertificate(_), _) => {
+            of_cert("the client certificate is damaged; install the one that the CA gave")
         }
-        error => {
-            let problem = format!("the client key cannot be used: {error}");
+        _ => {
+            let kind = match kind {
+                Some(kind) => format!("of {kind}, which"),
+                None => "of a kind or a size that".to_owned(),
+            };
+            let problem = format!(
+                "the client key is {kind} tidegate does not do; make one of the curve P-256 (openssl ecparam -name prime256v1 \
+                 -genkey -noout) or an RSA key of 2048 to 4096 bits, and a certificate for it"
+            );
             of("client_key_file")(TlsError::Content { path: key.into(), problem })
         }
     }
 }
 
-/// The trust anchors, and how many of the system's could not be read.
-fn roots(options: &TlsOptions) -> Result<(RootCertStore, usize), TlsError> {
+/// What is trusted.
+struct Roots {
+    /// The trust anchors.
+    store: RootCertStore,
+    /// Those among them that the operator gave, as pins.
+    own: Vec<CertPin>,
+    /// How many of the system's could not be read.
+    unreadable: usize,
+}
+
+fn roots(options: &TlsOptions) -> Result<Roots, TlsError> {
     let mut roots = RootCertStore::empty();
-    let mut unreadable = 0;
+    let (mut unreadable, mut own) = (0, Vec::new());
     if !(options.exclusive_ca && options.ca_file.is_some()) {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         let native = rustls_native_certs::load_native_certs();
@@ -187,9 +216,10 @@ fn roots(options: &TlsOptions) -> Result<(RootCertStore, usize), TlsError> {
                     format!("certificate {} of the file is damaged; expected an X.509 CA certificate", at + 1);
                 return Err(of("ca_file")(TlsError::Content { path: path.clone(), problem }));
             }
+            own.push(CertPin::of(cert));
         }
     }
-    Ok((roots, unreadable))
+    Ok(Roots { store: roots, own, unreadable })
 }
 
 /// Adds one anchor unless it is there: most of the system's are the embedded ones, and each costs memory. `false` when it

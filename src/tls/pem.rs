@@ -29,8 +29,15 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 /// When the file cannot be read or holds no usable key. The error never repeats any of the file's content.
 pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let pem = read(path)?;
+    // The older form of an encrypted key has the plain one's label.
+    if pem.windows(ENCRYPTED.len()).any(|window| window == ENCRYPTED) {
+        return Err(content(path, passphrase(path)));
+    }
     PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
         rustls::pki_types::pem::Error::NoItemsFound => {
+            if labels(&pem).iter().any(|label| label.contains("ENCRYPTED")) {
+                return content(path, passphrase(path));
+            }
             content(path, format!("no private key in it; {}", guess(&pem, "PRIVATE KEY")))
         }
         error => content(path, format!("not valid PEM: {}", reason(&error))),
@@ -54,19 +61,36 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     Ok(bytes)
 }
 
+/// The header of a key that OpenSSL encrypted in its older form.
+const ENCRYPTED: &[u8] = b"Proc-Type: 4,ENCRYPTED";
+
+fn passphrase(path: &Path) -> String {
+    format!(
+        "the key is encrypted, and nobody is there to type its passphrase; store it without one: openssl pkey -in {0} -out {0}.plain",
+        path.display()
+    )
+}
+
+/// What the file's blocks say that they are.
+fn labels(pem: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(pem);
+    let label = |line: &str| Some(line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----")?.to_owned());
+    text.lines().filter_map(label).collect()
+}
+
 /// Why a file that can be read holds none of `wanted`.
 fn guess(pem: &[u8], wanted: &str) -> String {
-    let labels: Vec<_> = String::from_utf8_lossy(pem)
-        .lines()
-        .filter_map(|line| Some(line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----")?.to_owned()))
-        .collect();
+    let labels = labels(pem);
     match labels.first().map(String::as_str) {
         _ if pem.is_empty() => "the file is empty".into(),
         None if pem.starts_with(&[0x30, 0x82]) => {
             "it looks like DER or PKCS#12; convert it to PEM (openssl x509, openssl pkey)".into()
         }
         None => format!("expected PEM: a block that starts with -----BEGIN {wanted}-----"),
-        Some(label) if label.contains("ENCRYPTED") => "the key is encrypted; store it without a passphrase".into(),
+        Some("OPENSSH PRIVATE KEY") => "it is a key of ssh-keygen; make one with openssl genpkey".into(),
+        Some("CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST") => {
+            "it is a request for a certificate; name the certificate that the CA made of it".into()
+        }
         Some("TRUSTED CERTIFICATE") => "it is in OpenSSL's 'trusted' form; convert it with openssl x509".into(),
         Some(label) => {
             // A label is at most what one line of the file holds: never key material, but cut it anyway.

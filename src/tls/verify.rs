@@ -9,9 +9,14 @@
 //! that was issued after the floor and has expired since; no clock that is behind could tell. Once the clock is
 //! plausible the ordinary rules hold.
 //!
+//! A pin trusts exactly the certificate that it names, whoever signed it, whatever name it has; of the library's verdict about it
+//! only the dates count, by the same rules.
+//!
 //! The TLS library's error carries the certificate's own dates, so no parser of certificates is needed.
 
 use crate::clock::Clock;
+use crate::tls::pin::CertPin;
+use crate::tls::words::{self, TlsTrouble};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -88,13 +93,61 @@ impl fmt::Debug for LeafEnds {
 pub(super) struct Verifier {
     inner: Arc<WebPkiServerVerifier>,
     time: Arc<dyn CertificateTime>,
+    /// The one certificate that is trusted; `None`: what the CAs signed.
+    pin: Option<CertPin>,
+    /// The operator's own CA certificates, to tell one that a server shows as its own.
+    own: Vec<CertPin>,
 }
 
 impl Verifier {
-    pub(super) fn new(inner: Arc<WebPkiServerVerifier>, time: Arc<dyn CertificateTime>) -> Verifier {
-        Verifier { inner, time }
+    pub(super) fn new(
+        inner: Arc<WebPkiServerVerifier>,
+        time: Arc<dyn CertificateTime>,
+        pin: Option<CertPin>,
+        own: Vec<CertPin>,
+    ) -> Verifier {
+        Verifier { inner, time, pin, own }
+    }
+
+    /// What is wrong with the pinned certificate itself: its dates, or that it cannot be read.
+    fn judge_pinned(&self, leaf: &CertificateDer<'_>, name: &ServerName<'_>, at: UnixTime) -> Verdict {
+        let verdict = self.inner.verify_server_cert(leaf, &[], name, &[], at);
+        // The library looks at a leaf's dates before it asks who signed it: see `LeafEnds`.
+        let of_itself = |error: &Error| {
+            use TlsTrouble::{Damaged, Expired, NotYetValid, VersionOne};
+            matches!(TlsTrouble::of(error), Expired(_) | NotYetValid(_) | Damaged | VersionOne)
+        };
+        match verdict {
+            Err(error) if of_itself(&error) => Err(error),
+            _ => Ok(ServerCertVerified::assertion()),
+        }
+    }
+
+    /// Judges by `judge`, again at the first second at which a chain of so many certificates is valid where the clock alone is to
+    /// blame.
+    fn judge(&self, certificates: usize, now: UnixTime, judge: impl Fn(UnixTime) -> Verdict) -> Verdict {
+        let mut at = now;
+        let mut verdict = judge(at);
+        if self.time.plausible() {
+            return verdict;
+        }
+        // Each round satisfies one more certificate of the chain, so there are at most as many as certificates.
+        for _ in 0..certificates {
+            let Err(Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. })) = &verdict
+            else {
+                break;
+            };
+            if *not_before <= at {
+                break;
+            }
+            at = *not_before;
+            verdict = judge(at);
+        }
+        verdict
     }
 }
+
+type Verdict = Result<ServerCertVerified, Error>;
 
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
@@ -105,24 +158,17 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let mut at = now;
-        let mut verdict = self.inner.verify_server_cert(leaf, chain, name, ocsp, at);
-        if self.time.plausible() {
-            return verdict;
-        }
-        // Each round satisfies one more certificate of the chain, so there are at most as many as certificates.
-        for _ in 0..=chain.len() {
-            let Err(Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. })) = &verdict
-            else {
-                break;
-            };
-            if *not_before <= at {
-                break;
+        match self.pin {
+            Some(pin) if CertPin::of(leaf) != pin => {
+                Err(words::refused(TlsTrouble::OtherThanPinned(CertPin::of(leaf))))
             }
-            at = *not_before;
-            verdict = self.inner.verify_server_cert(leaf, chain, name, ocsp, at);
+            Some(_) => self.judge(1, now, |at| self.judge_pinned(leaf, name, at)),
+            None => {
+                let verdict =
+                    self.judge(1 + chain.len(), now, |at| self.inner.verify_server_cert(leaf, chain, name, ocsp, at));
+                verdict.map_err(|error| words::seen(error, leaf, &self.own))
+            }
         }
-        verdict
     }
 
     fn verify_tls12_signature(

@@ -51,6 +51,7 @@ mod support;
 mod suspend;
 mod systemd;
 mod tls;
+mod tls_papers;
 mod two_families;
 mod two_queues;
 mod upgrade;

@@ -35,7 +35,12 @@ pub(super) async fn steps(config: &Config, clock: &Clock, listen: Duration) -> V
 async fn as_guest(config: &Config, clock: &Clock, listen: Duration) -> Vec<Step> {
     let tls = match broker_tls(config, clock) {
         Ok(tls) => tls,
-        Err(error) => return not_tried(config, Step::bad("broker", format!("[mqtt]: {error}"), "name the right file")),
+        Err(error) => {
+            return not_tried(
+                config,
+                Step::bad("broker", format!("[mqtt]: {error}"), "mend or replace it, then: sudo tidegate check"),
+            );
+        }
     };
     let filters: Vec<String> = config.routes.iter().flat_map(|route| route.topics.iter().cloned()).collect();
     let seen = match visit(&config.mqtt, tls.as_ref(), &filters, listen, MESSAGES).await {

@@ -132,7 +132,7 @@ fn every_example_of_the_shipped_file_can_be_used() {
     let with = |key: &str, text: String| {
         match key {
         "password_file" => text.replace("# username", "username"),
-        "ca_file" => text.replace("mqtt://127.0.0.1:1883", "mqtts://127.0.0.1:8883"),
+        "ca_file" | "cert_pin" => text.replace("mqtt://127.0.0.1:1883", "mqtts://127.0.0.1:8883"),
         "client_cert_file" | "client_key_file" => text
             .replace("mqtt://127.0.0.1:1883", "mqtts://127.0.0.1:8883")
             .replace("# client_cert_file", "client_cert_file")

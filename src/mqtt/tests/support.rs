@@ -24,6 +24,7 @@ pub(in crate::mqtt) fn config(port: u16) -> MqttConfig {
         ca_file: None,
         client_cert_file: None,
         client_key_file: None,
+        cert_pin: None,
         keep_alive: Duration::from_secs(30),
         resubscribe_after: Duration::from_secs(300),
         max_payload_bytes: 700 << 10,

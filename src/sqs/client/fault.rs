@@ -9,6 +9,7 @@ use crate::sqs::connector::tcp::TcpError;
 use crate::sqs::connector::watch::Ended;
 use crate::sqs::credentials::{FileError, Unrenewed};
 use crate::sqs::{Fault, FaultClass, RETURNED, STALLED, classify};
+use crate::tls::TlsTrouble;
 use crate::visible;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sqs::error::SdkError;
@@ -142,7 +143,7 @@ fn not_answered(error: &(dyn Error + 'static), clock: ClockView) -> Fault {
     }
     if let Some(tls) = find::<rustls::Error>(error) {
         let (class, remedy) = tls_meaning(tls, clock);
-        return Fault { class, remedy: remedy.into(), ..link(text, "", never_sent) };
+        return Fault { class, remedy: remedy.into(), ..link(in_our_words(error, tls), "", never_sent) };
     }
     match error.downcast_ref::<SdkError<SendMessageBatchError, HttpResponse>>() {
         Some(SdkError::ConstructionFailure(_)) => not_built(&text),
@@ -223,6 +224,13 @@ fn tls_meaning(error: &rustls::Error, clock: ClockView) -> (FaultClass, &'static
     }
 }
 
+/// The text with our words in the place of the TLS library's.
+fn in_our_words(error: &(dyn Error + 'static), tls: &rustls::Error) -> String {
+    let line = whole_cause(error);
+    let stage = line.split(&tls.to_string()).next().unwrap_or_default().trim_end_matches([':', ' ']);
+    clip(&format!("{stage}: {}", TlsTrouble::of(tls)))
+}
+
 fn link(text: String, remedy: &str, never_sent: bool) -> Fault {
     Fault { class: FaultClass::Link, code: None, text, remedy: remedy.into(), never_sent, retry_after: None }
 }
@@ -234,11 +242,15 @@ fn waits(text: String, remedy: &str) -> Fault {
 
 /// The cause in one line: from where the network's part begins, since the SDK's layers above it say nothing.
 fn cause(error: &(dyn Error + 'static)) -> String {
+    clip(&whole_cause(error))
+}
+
+fn whole_cause(error: &(dyn Error + 'static)) -> String {
     let from = match find::<NetError>(error) {
         Some(net) => net,
         None => error.source().unwrap_or(error),
     };
-    clip(&one_line(from))
+    one_line(from)
 }
 
 /// One line of bounded length out of a text from outside.

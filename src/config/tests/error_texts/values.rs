@@ -165,6 +165,24 @@ tidegate.toml:2:11: mqtt.ca_file: has no effect: the broker's url is not mqtts:/
    → set mqtt.url to "mqtts://host:8883""##,
         ),
         (
+            said_of(
+                "[mqtt]\nurl = \"mqtts://b\"\ncert_pin = \"sha256 Fingerprint=C4:B3:84:E3:C0:21:43:7B:DD:03:AE:27:41:29:13:43:4D:8A:37:22:44:73:04:AA:80:95:FB:B4:0E:A8:79:A5\"\n",
+            ),
+            r##"
+tidegate.toml:3:12: mqtt.cert_pin: found "sha256 Fingerprint=C4:B3:84:E3:C0:21:43:7B:DD:03:AE:27:41:29:13:43:4D:8A:37:22:44:73:04:AA:80:95:FB:B4:0E:A8:79:A5"; expected "sha256:" and 64 hexadecimal digits, as openssl x509 -in CERTIFICATE -noout -fingerprint -sha256 prints them
+ 3 | cert_pin = "sha256 Fingerprint=C4:B3:84:E3:C0:21:43:7B:DD:03:AE:27:41:29:13:43:4D:8A:37:22:44:73:04:AA:80:95:FB:B4:0E:A8:79:A5"
+   |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+   → did you mean "sha256:c4b384e3c021437bdd03ae27412913434d8a3722447304aa8095fbb40ea879a5"?"##,
+        ),
+        (
+            said_of("[mqtt]\ncert_pin = \"sha256:c4b384e3c021437bdd03ae27412913434d8a3722447304aa8095fbb40ea879a5\"\n"),
+            r##"
+tidegate.toml:2:12: mqtt.cert_pin: has no effect: the broker's url is not mqtts://
+ 2 | cert_pin = "sha256:c4b384e3c021437bdd03ae27412913434d8a3722447304aa8095fbb40ea879a5"
+   |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+   → set mqtt.url to "mqtts://host:8883""##,
+        ),
+        (
             said_of("[mqtt]\nmax_unacked_bytes = \"128 KiB\"\n"),
             r##"
 tidegate.toml:2:21: mqtt.max_unacked_bytes: 128 KiB is less than one payload may have; expected at least max_payload_bytes, 700 KiB

@@ -79,16 +79,17 @@ async fn a_certificate_that_is_not_good_says_whether_the_clock_or_the_configurat
     let ca = root();
     let good = (now_s() - YEAR, now_s() + YEAR);
     for (what, name, span, trusted, class) in [
-        ("unknown CA", "127.0.0.1", good, false, WaitForConfiguration),
-        ("wrong name", "other.test", good, true, WaitForConfiguration),
-        ("expired", "127.0.0.1", (now_s() - 10 * YEAR, now_s() - 9 * YEAR), true, WaitForConfiguration),
-        ("not valid yet", "127.0.0.1", (now_s() + YEAR, now_s() + 2 * YEAR), true, WaitForClock),
+        ("issued by a CA that is not known", "127.0.0.1", good, false, WaitForConfiguration),
+        ("does not name 127.0.0.1, but other.test", "other.test", good, true, WaitForConfiguration),
+        ("has expired, on ", "127.0.0.1", (now_s() - 10 * YEAR, now_s() - 9 * YEAR), true, WaitForConfiguration),
+        ("not valid yet, but from ", "127.0.0.1", (now_s() + YEAR, now_s() + 2 * YEAR), true, WaitForClock),
     ] {
         let server = Server::start(Some(server_side(&ca, name, span)), |_, request| accept_all(request)).await;
         let site = Site::new();
         let fault = fault(sender(&site, &server, trusted.then_some(&ca)).send(&batch(1)).await);
         assert_eq!((fault.class, fault.never_sent), (class, true), "{what}: {fault:?}");
         assert!(!fault.remedy.is_empty() && server.seen().is_empty(), "{what}: {fault:?}");
+        assert!(fault.text.contains(what) && !fault.text.contains("invalid peer certificate"), "{what}: {fault:?}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! Which certificates are accepted at which time, and which files are.
 
+mod pinned;
+
 use super::*;
 use crate::tls::testing::{Ca, Told, day};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
@@ -39,10 +41,18 @@ impl Server {
         Server { chain, key: PrivateKeyDer::Pkcs8(key.serialize_der().into()), version: &rustls::version::TLS13 }
     }
 
+    fn over(&self, version: &'static rustls::SupportedProtocolVersion) -> Server {
+        Server { chain: self.chain.clone(), key: self.key.clone_key(), version }
+    }
+
     fn config(&self) -> Arc<ServerConfig> {
-        let ring = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(ring).with_protocol_versions(&[self.version]).unwrap();
-        Arc::new(builder.with_no_client_auth().with_single_cert(self.chain.clone(), self.key.clone_key()).unwrap())
+        let ring = rustls::crypto::ring::default_provider();
+        // As a server that does not look whether key and certificate are a pair.
+        let key = ring.key_provider.load_private_key(self.key.clone_key()).unwrap();
+        let pair = rustls::sign::CertifiedKey::new(self.chain.clone(), key);
+        let builder =
+            ServerConfig::builder_with_provider(Arc::new(ring)).with_protocol_versions(&[self.version]).unwrap();
+        Arc::new(builder.with_no_client_auth().with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(pair))))
     }
 }
 
@@ -173,7 +183,7 @@ fn the_public_roots_are_there_without_any_file_and_stand_back_for_an_exclusive_o
     let path = folder.path().join("ca.pem");
     fs::write(&path, Ca::root("own", (0, day(2040, 1, 1))).0.pem()).unwrap();
     let count = |ca_file: Option<PathBuf>, exclusive_ca| {
-        roots(&TlsOptions { ca_file, exclusive_ca, ..TlsOptions::default() }).unwrap().0.len()
+        roots(&TlsOptions { ca_file, exclusive_ca, ..TlsOptions::default() }).unwrap().store.len()
     };
     let public = count(None, false);
     assert!(public >= webpki_roots::TLS_SERVER_ROOTS.len());
@@ -189,7 +199,7 @@ fn a_ca_file_may_carry_a_byte_order_mark_comments_and_duplicates() {
     let pem = Ca::root("own", (0, day(2040, 1, 1))).0.pem().replace('\n', "\r\n");
     fs::write(&path, format!("\u{feff}# the site's own CA\r\n{pem}\r\n{pem}")).unwrap();
     let options = TlsOptions { ca_file: Some(path), exclusive_ca: true, ..TlsOptions::default() };
-    assert_eq!(roots(&options).unwrap().0.len(), 1);
+    assert_eq!(roots(&options).unwrap().store.len(), 1);
 }
 
 #[test]
@@ -249,7 +259,8 @@ fn a_client_certificate_needs_its_own_key_and_no_error_repeats_a_key() {
     let other = rcgen::KeyPair::generate().unwrap().serialize_pem();
     assert!(matches!(with(Some(cert.clone()), Some(file("other.pem", &other))), Err(TlsError::NotAPair { .. })));
     for (content, part) in [
-        (right.replace("PRIVATE", "ENCRYPTED PRIVATE"), "passphrase"),
+        (right.replace("PRIVATE", "ENCRYPTED PRIVATE"), "bad.pem -out "),
+        (right.replace("KEY-----\n", "KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n"), "passphrase"),
         (right.replacen(&secret[..4], "!!!!", 1), "base64"),
         (right.replace("-----END", "----END"), "cut off"),
         (format!("-----BEGIN {secret}\n"), "damaged"),
