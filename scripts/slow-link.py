@@ -23,6 +23,7 @@ import ipaddress
 import os
 import random
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -155,6 +156,8 @@ def main():
     net = ipaddress.ip_address("10.64.0.0") + os.getpid() % 16384 * 8
     space, near, far = f"tg-{os.getpid()}", f"tgn{os.getpid()}", f"tgf{os.getpid()}"
     here, there, moved = (str(net + end) for end in (1, 2, 3))
+    # Whoever is told to end removes what it made, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     ip("netns", "add", space)
     try:
         near_fd = tun(near)

@@ -1,6 +1,7 @@
 //! Each fault, done to a world. It counts only what really happened: a fault that found nothing to break proves nothing.
 
-use crate::plan::{Act, Mix};
+use crate::classes::Act;
+use crate::plan::Mix;
 use crate::world::{PATIENCE, Undo, World};
 use serde_json::Value;
 use std::time::Duration;
@@ -332,7 +333,10 @@ impl World {
             // What it held back behind QoS 0 traffic comes on the next connection.
             self.connected_anew().await?;
         }
-        // A broker hands over in order: once its last message has reached the queue, it holds nothing more.
+        // A broker hands over in order: once its last message has reached the queue, it holds nothing more. A lane that failed often need
+        // not wait out its pause to show it.
+        self.agent.wait_ready(PATIENCE).await?;
+        self.agent.retry()?;
         fleet.publish(1).await?;
         let last = fleet.last_id();
         if timeout(PATIENCE / 2, self.arrived(&last)).await.is_err() {

@@ -4,7 +4,7 @@
 //! Nobody tells the agent here to try now: that it goes on by itself is part of what is tried.
 
 use crate::acts::{FIND, LOOK};
-use crate::plan::Act;
+use crate::classes::Act;
 use crate::world::{Undo, World};
 use std::time::Duration;
 use testkit::link::{Shape, SlowLink};

@@ -10,12 +10,13 @@
 //! only the broker's word tells whether one is a repeat. Every seed is its own world, with one lane or two, with QoS 1
 //! alone or mixed, and a plan of thirteen faults ([`plan`]); at its end everything is healed, everything must arrive, and
 //! lost, duplicated without saying so, out of order, missing without a gap record and false books are all 0. A class of
-//! fault that was never really injected over a round of seeds is a failure of the run. With `--sabotage` the agent breaks
+//! fault that was dealt three times and never really injected is a failure of the run. With `--sabotage` the agent breaks
 //! one promise on purpose, and the run fails unless it notices.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the agent's edges are not those of its peers")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints its verdict")]
 
 mod acts;
+mod classes;
 mod links;
 mod options;
 mod plan;
@@ -25,8 +26,9 @@ mod total;
 mod world;
 
 use clap::Parser;
+use classes::Means;
 use options::Options;
-use plan::{Deal, Means};
+use plan::Deal;
 use run::Outcome;
 use std::path::Path;
 use std::process::ExitCode;

@@ -54,6 +54,6 @@ fn sabotage(name: &str) -> Result<String, String> {
 }
 
 fn class(name: &str) -> Result<String, String> {
-    let known = crate::plan::CLASSES.iter().any(|class| class.name == name);
-    known.then(|| name.to_owned()).ok_or_else(|| "there is no such class; see examples/chaos/plan.rs".into())
+    let known = crate::classes::CLASSES.iter().any(|class| class.name == name);
+    known.then(|| name.to_owned()).ok_or_else(|| "there is no such class; see examples/chaos/classes.rs".into())
 }

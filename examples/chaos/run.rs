@@ -1,6 +1,7 @@
 //! One seed from its start to its judgement.
 
-use crate::plan::{Act, CLASSES, Lanes, Mix, Plan, Shape};
+use crate::classes::{Act, CLASSES};
+use crate::plan::{Lanes, Mix, Plan, Shape};
 use crate::world::{BARE, BARE_QOS0, QUEUE, Setting, World};
 use serde_json::Value;
 use std::collections::BTreeMap;

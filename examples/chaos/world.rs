@@ -1,8 +1,9 @@
 //! One world per seed: a real broker, a queue, links that can be cut, a disk that can be filled, and the agent between
 //! them as its own process. Everything in it goes when it is dropped, the agent first.
 
+use crate::classes::Means;
 use crate::links;
-use crate::plan::{Lanes, Means, Mix, Plan, Shape};
+use crate::plan::{Lanes, Mix, Plan, Shape};
 use crate::routes;
 use serde_json::Value;
 use std::collections::BTreeMap;

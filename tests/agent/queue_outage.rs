@@ -219,6 +219,21 @@ async fn an_expired_token_parks_the_lane_until_new_credentials() {
     assert_understood(&stub);
 }
 
+/// Its first look is 30 to 60 s after the refusal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lane_that_waits_for_a_person_leaves_the_service_alone() {
+    let (stub, broker) = (stub(), mosquitto().await);
+    stub.faults().push(Fault::Refuse { code: "AccessDenied", status: 403 }, When::Always);
+    let mut agent = online(config(broker.addr(), &stub)).await;
+    let mut fleet = fleet(broker.addr(), 1, None);
+    fleet.publish(1).await.unwrap();
+    let parked = |s: &serde_json::Value| s["queues"][0]["drain"]["state"] == "parked";
+    agent.wait_status("parked", LONG, parked).await.unwrap();
+    // That nothing happens cannot be awaited.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert_eq!(stub.faults().fired_of("refuse"), 1, "{}", tail(&agent.log()));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_sighup_a_parked_lane_tries_at_once() {
     let (stub, broker) = (stub(), mosquitto().await);

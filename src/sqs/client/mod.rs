@@ -203,7 +203,7 @@ impl SqsSender {
                     fault.class = FaultClass::OnceMore;
                 } else if matches!(fault.class, FaultClass::WaitForConfiguration | FaultClass::OnceMore) {
                     // Refused credentials are never held on to, whatever their file's stamp or their end says.
-                    self.shared.keys.forget();
+                    self.shared.keys.refused();
                 }
                 SendOutcome::Fault(fault)
             }

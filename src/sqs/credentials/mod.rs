@@ -81,6 +81,8 @@ struct CsvInner {
 struct Seen {
     /// Of the file that was read last, whatever came of it; `None` makes the next attempt read it.
     stamp: Option<Stamp>,
+    /// The key was refused: the next attempt reads the file again, though that is no reason to make one.
+    refused: bool,
     key: Option<Credentials>,
     error: Option<FileError>,
 }
@@ -122,9 +124,9 @@ impl CsvKeys {
         let mut seen = locked(&self.0.seen);
         // Taken before reading: a file replaced meanwhile has another stamp and is read again next time.
         let stamp = Stamp::of_file(&self.0.path);
-        if stamp.is_none() || stamp != seen.stamp {
+        if stamp.is_none() || stamp != seen.stamp || seen.refused {
             self.read(&mut seen);
-            seen.stamp = stamp;
+            (seen.stamp, seen.refused) = (stamp, false);
         }
         match (&seen.key, &seen.error) {
             (Some(key), _) => Ok(key.clone()),
@@ -162,6 +164,11 @@ impl CsvKeys {
     pub fn forget(&self) {
         locked(&self.0.seen).stamp = None;
     }
+
+    /// The key was refused: the next attempt reads the file, whatever its stamp, and until then it has not changed by that.
+    pub(super) fn refused(&self) {
+        locked(&self.0.seen).refused = true;
+    }
 }
 
 impl fmt::Debug for CsvKeys {
@@ -194,6 +201,14 @@ impl Keys {
     pub fn forget(&self) {
         match self {
             Keys::Csv(keys) => keys.forget(),
+            Keys::Chain(keys) => keys.forget(),
+        }
+    }
+
+    /// What the source gave was refused: it is asked again at the next attempt.
+    pub(super) fn refused(&self) {
+        match self {
+            Keys::Csv(keys) => keys.refused(),
             Keys::Chain(keys) => keys.forget(),
         }
     }

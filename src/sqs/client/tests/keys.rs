@@ -112,3 +112,23 @@ async fn a_source_of_credentials_that_cannot_be_reached_is_the_link_and_one_that
     assert_eq!(answer(sender.send(&batch(1)).await).accepted.len(), 1);
     assert!(server.seen().len() == 1);
 }
+
+/// What is told to be mended is tried at once: a file that is the same as before, and was refused, is not.
+#[tokio::test]
+async fn a_refused_key_of_an_unchanged_file_is_no_news_and_a_changed_one_is() {
+    let server = Server::start(None, |n, request| match n {
+        0 | 1 => Reply::refusal(403, "AccessDenied", "not authorized to perform: sqs:sendmessage"),
+        _ => accept_all(request),
+    })
+    .await;
+    let site = Site::new();
+    let sender = site.sender(&server);
+    for _ in 0..2 {
+        assert_eq!(fault(sender.send(&batch(1)).await).class, WaitForConfiguration);
+        assert!(!sender.is_mended(), "nothing has changed");
+    }
+    site.install_key("AKIAROTATED000000000");
+    assert!(sender.is_mended());
+    assert_eq!(answer(sender.send(&batch(1)).await).accepted.len(), 1);
+    assert!(server.seen()[2].header("authorization").contains("AKIAROTATED000000000"));
+}
