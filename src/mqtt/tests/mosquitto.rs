@@ -2,6 +2,7 @@
 
 use crate::clock::{BootId, Clock};
 use crate::journal::{Append, Item};
+use crate::mqtt::backoff::Timing;
 use crate::mqtt::tests::rude::soon;
 use crate::mqtt::tests::support::{config, route};
 use crate::mqtt::{Intake, IntakeOptions, IntakeShared, IntakeState, PendingAck, recall};
@@ -75,6 +76,10 @@ struct Agent {
 
 impl Agent {
     fn start(folder: &Path, port: u16, records: &Arc<Mutex<Vec<Record>>>) -> Agent {
+        Agent::start_with(folder, port, records, Timing::DEFAULT)
+    }
+
+    fn start_with(folder: &Path, port: u16, records: &Arc<Mutex<Vec<Record>>>, timing: Timing) -> Agent {
         let options = IntakeOptions {
             show_payloads: false,
             config: config(port),
@@ -95,7 +100,8 @@ impl Agent {
         records.lock().expect("whole").iter().for_each(|record| recogniser.seed(record, None));
         let (appends, journal_appends) = mpsc::unbounded_channel();
         let (journal_tickets, tickets) = mpsc::unbounded_channel();
-        let (intake, shared) = Intake::new(options, recogniser, appends, tickets).expect("a good configuration");
+        let (mut intake, shared) = Intake::new(options, recogniser, appends, tickets).expect("a good configuration");
+        intake.timing = timing;
         let (stop, stopped) = watch::channel(false);
         let journal = tokio::spawn(journal(records.clone(), journal_appends, journal_tickets));
         Agent { intake: tokio::spawn(intake.run(stopped)), journal, shared, stop }
@@ -188,4 +194,36 @@ async fn nothing_is_lost_reordered_or_doubled_over_kills_of_the_agent() {
         panic!("{} records for {} messages; from {at}: {near:#?}", got.len(), sent.len());
     }
     assert!(agent.shared.snapshot().session_kept == Some(true) && agent.shared.snapshot().unacked_messages == 0);
+}
+
+/// What the judge says of our question: it gives its count although the filter is released at once, and the one route that
+/// there is, on which nothing comes, is told from a quiet day.
+#[tokio::test]
+async fn a_lone_silent_route_learns_that_the_broker_has_traffic() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+    let Some(_broker) = Mosquitto::start(folder.path(), port) else {
+        return testkit::skipped("no mosquitto is installed");
+    };
+    let timing = Timing { traffic: Duration::from_millis(1500), ..Timing::DEFAULT };
+    let agent = Agent::start_with(folder.path(), port, &Arc::default(), timing);
+    soon("a connection to mosquitto", agent.online()).await;
+    let (client, mut event_loop) = AsyncClient::new(MqttOptions::new("others", "127.0.0.1", port), 10);
+    let publishing = tokio::spawn(async move {
+        loop {
+            event_loop.poll().await.expect("the broker runs");
+        }
+    });
+    let learnt = async {
+        while agent.shared.snapshot().routes[0].elsewhere < 10 {
+            client.publish("others/1", QoS::AtLeastOnce, false, "7").await.expect("the loop runs");
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), learnt).await.expect("the broker's count");
+    publishing.abort();
+    let status = agent.shared.snapshot();
+    assert_eq!((status.received, status.connections), (0, 1), "{status:#?}");
+    agent.stop.send_replace(true);
+    soon("the stop", agent.intake).await.expect("it does not panic");
 }
