@@ -59,6 +59,10 @@ if [ -n "${1:-}" ]; then
         rmdir /etc/systemd/system/tidegate.service.d 2>/dev/null || true
     fi
     rm -f /usr/bin/tidegate /etc/systemd/system/tidegate.service
+    if [ -e /usr/lib/systemd/catalog/tidegate.catalog ]; then
+        rm -f /usr/lib/systemd/catalog/tidegate.catalog
+        journalctl --update-catalog || true
+    fi
     systemctl daemon-reload 2>/dev/null || true
     if [ "$1" = purge ]; then
         echo "install: removed, with configuration and journal"
@@ -83,6 +87,11 @@ if [ ! -e /etc/tidegate/tidegate.toml ]; then
     chmod 0640 /etc/tidegate/tidegate.toml
 fi
 cp tidegate.service /etc/systemd/system/tidegate.service
+# What `journalctl -x` says of a finding.
+if [ -d /usr/lib/systemd/catalog ]; then
+    cp tidegate.catalog /usr/lib/systemd/catalog/tidegate.catalog
+    journalctl --update-catalog || true
+fi
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
     if systemctl is-active --quiet tidegate; then systemctl restart tidegate; fi

@@ -77,6 +77,8 @@ cp -a "$root" "$deb"
 install -D -m 644 systemd/tidegate.service "$deb/lib/systemd/system/tidegate.service"
 install -D -m 644 systemd/tidegate.sysusers "$deb/usr/lib/sysusers.d/tidegate.conf"
 install -D -m 644 systemd/tidegate.tmpfiles "$deb/usr/lib/tmpfiles.d/tidegate.conf"
+# What `journalctl -x` says of a finding; systemd's own trigger enters it.
+install -D -m 644 systemd/tidegate.catalog "$deb/usr/lib/systemd/catalog/tidegate.catalog"
 mkdir -m 755 "$deb/DEBIAN"
 control "$debian" "$depends" >"$deb/DEBIAN/control"
 echo /etc/tidegate/tidegate.toml >"$deb/DEBIAN/conffiles"
@@ -136,7 +138,7 @@ fi
 # The tarball: any Linux with systemd.
 folder=tidegate-$version-${target%.2.28}
 mkdir -p "$work/$folder"
-cp "$binary" systemd/tidegate.service packaging/install.sh README.md LICENSE CHANGELOG.md "$work/$folder"
+cp "$binary" systemd/tidegate.service systemd/tidegate.catalog packaging/install.sh README.md LICENSE CHANGELOG.md "$work/$folder"
 mkdir "$work/$folder/docs"
 for document in $documents; do cp "docs/$document.md" "$work/$folder/docs"; done
 cp src/config/default.toml "$work/$folder/tidegate.toml"

@@ -25,6 +25,8 @@ pub mod topic;
 pub mod visible;
 
 pub mod failpoints;
+pub mod journald;
+
 pub mod logging;
 
 pub mod clock;

@@ -1,10 +1,11 @@
-//! Logs: to journald when under systemd, otherwise to standard error.
+//! Logs: to journald where standard error is its stream ([`crate::journald`]), otherwise to standard error.
 //!
 //! One line per state change, never per message above DEBUG. WARN: odd, nothing lost. ERROR: lost, or a person must act.
 //! Nothing in a line acts on the terminal that shows it ([`crate::visible`]), and no message can forge a line: what follows
 //! a line end in it is set in.
 //! `TIDEGATE_LOG` sets the level (`debug`, or `tidegate::drain=debug,info`); default `info`.
 
+use crate::journald::Journald;
 use crate::visible;
 use std::io::{self, Write};
 use tracing::level_filters::LevelFilter;
@@ -18,8 +19,7 @@ pub fn start() {
     let wanted = std::env::var("TIDEGATE_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
     let filter = wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let registry = tracing_subscriber::registry().with(filter);
-    // systemd sets this for a service whose output goes to the journal; fields then stay fields.
-    let journald = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    let journald = Journald::of_this_service();
     let text = journald.is_none().then(|| {
         // Without colours: they are made of the very characters that no line may have.
         tracing_subscriber::fmt::layer().with_writer(|| Shown(io::stderr())).with_ansi(false).with_target(false)

@@ -28,6 +28,7 @@ use crate::mqtt::{Intake, IntakeError};
 use crate::shutdown;
 use crate::sqs::client::SenderError;
 use crate::status::health_record::Cause;
+use crate::status::watch::FindingsWatch;
 use crate::status::{Histories, StatusHub};
 use crate::tls::TlsError;
 use build::Prepared;
@@ -38,7 +39,7 @@ use reload::Orders;
 use sd_notify::NotifyState;
 use stages::{Signals, WriterThreads};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -88,7 +89,7 @@ pub async fn run(config: Config, file: &Path) -> Result<(), AgentError> {
     if let Some(period) = sd_notify::watchdog_enabled() {
         helpers.spawn(feed_watchdog(period / 2));
     }
-    let histories = Histories::default();
+    let (histories, told) = (Histories::default(), Arc::default());
     // What ran before a reload: gone back to when the new configuration turns out not to start.
     let mut before: Option<Config> = None;
     let mut closing: Option<Closing> = None;
@@ -97,7 +98,7 @@ pub async fn run(config: Config, file: &Path) -> Result<(), AgentError> {
         let (running, again) = (prepared.config.clone(), hangups.clone());
         let (file, clock_, stop_) = (file.to_owned(), clock.clone(), stop.clone());
         let orders = Orders { file: file.clone(), clock: clock_, stop: stop_, hangups, next: next_sender };
-        let outcome = run_once(prepared, &file, &clock, orders, histories.clone(), &mut closing).await;
+        let outcome = run_once(prepared, &file, &clock, orders, (histories.clone(), &told), &mut closing).await;
         if let Some(closing) = &mut closing {
             // A read under way holds the journal for as long as a card stalls, and the next run would find our own lock.
             let mut stop = stop.clone();
@@ -134,7 +135,7 @@ async fn run_once(
     file: &Path,
     clock: &Clock,
     orders: Orders,
-    histories: Histories,
+    (histories, told): (Histories, &Arc<Mutex<FindingsWatch>>),
     closing: &mut Option<Closing>,
 ) -> Result<(), AgentError> {
     let Prepared { config, senders, broker_tls } = prepared;
@@ -145,6 +146,7 @@ async fn run_once(
     let ending = orders.stop.clone();
     helpers.spawn(orders.take(config.clone(), hub.clone(), halt, retry_sender));
     stages::serve_page(&mut helpers, &config, &hub, &retry);
+    helpers.spawn(stages::watch_findings(hub.clone(), told.clone()));
     // What this process has had open is locked by a read of its own at most, or taken for a moment: neither ends the agent.
     let ours = closing.is_some();
     let opened = open_journal::open_journal(&config, clock, &hub, stop.clone(), ours).await?;

@@ -9,11 +9,13 @@ use crate::mqtt::PendingAck;
 use crate::network_watch::LinkWatch;
 use crate::record::Number;
 use crate::sqs::client::SqsSender;
+use crate::status::watch::{Change, FindingsWatch};
 use crate::status::{StatusHub, control, history, server};
+use crate::sync::locked;
 use futures_util::FutureExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -24,6 +26,8 @@ use tokio::task::JoinSet;
 const GRACE: Duration = Duration::from_secs(10);
 /// Between two looks at what was set aside.
 const ASIDE_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Between two looks at the findings.
+const FINDINGS_PAUSE: Duration = Duration::from_secs(10);
 /// Before a drain or the state's keeper, ended by a panic, is started again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
@@ -199,6 +203,19 @@ async fn sample(hub: Arc<StatusHub>, mut durable: watch::Receiver<Number>) {
             return;
         }
         tokio::time::sleep(step).await;
+    }
+}
+
+/// Tells the log which findings have come and gone.
+pub(super) async fn watch_findings(hub: Arc<StatusHub>, told: Arc<Mutex<FindingsWatch>>) {
+    loop {
+        tokio::time::sleep(FINDINGS_PAUSE).await;
+        let (hub, told) = (hub.clone(), told.clone());
+        let look = move || {
+            let findings = hub.snapshot().findings;
+            locked(&told).look(findings).iter().for_each(Change::log);
+        };
+        let _ = tokio::task::spawn_blocking(look).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! The status: one snapshot behind the page, `status.json`, the metrics and the commands.
 
 pub(crate) mod acknowledged;
+pub mod catalog;
 pub(crate) mod connections;
 pub mod control;
 pub(crate) mod door;
@@ -14,6 +15,7 @@ pub mod page;
 mod places;
 pub mod server;
 pub mod token;
+pub mod watch;
 
 use crate::clock::{Clock, rfc3339_ms};
 use crate::config::Config;

@@ -29,6 +29,7 @@ mod endpoint_faults;
 mod false_repeats;
 mod health;
 mod health_records;
+mod journald;
 mod kills;
 mod middle_box;
 mod moved_address;

@@ -5,7 +5,7 @@ use super::{root, text};
 use std::fs;
 use tidegate::config::DEFAULT_TOML;
 use tidegate::status::findings::codes::CODES;
-use tidegate::status::metrics;
+use tidegate::status::{catalog, metrics};
 
 fn held(path: &str, made: &str) {
     if std::env::var_os("TIDEGATE_WRITE_DOCS").is_some() {
@@ -24,6 +24,11 @@ fn docs_configuration_is_the_shipped_default() {
     let keys =
         "## Every key\n\nWith its default, unit and reason, as `tidegate config default` prints them:\n\n```text\n";
     held("docs/configuration.md", &format!("{intro}{keys}{}\n```\n", DEFAULT_TOML.trim_end()));
+}
+
+#[test]
+fn the_catalogue_of_the_journal_has_every_finding() {
+    held("systemd/tidegate.catalog", &catalog::text());
 }
 
 #[test]
