@@ -182,6 +182,7 @@ fn lane(lane: &LaneStats, queue: Option<&QueueStatus>, key: Option<Value>) -> Va
         "quarantined": lane.quarantined,
         "damaged": lane.damaged,
         "unannounced": lane.unannounced,
+        "chain": lane.chain,
         "state": queue.map(|queue| word(&queue.drain.state)),
         "lag_s": queue.map(|queue| queue.drain.lag_s),
         "key": key,

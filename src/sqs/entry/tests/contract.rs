@@ -47,7 +47,8 @@ fn health() -> Value {
         "clock": "confirmed",
         "lanes": [{
             "name": "main", "next_position": 123_458, "settled_below": 123_458, "appended": 123_457, "accepted": 123_456, "waiting": 0, "evicted": 0,
-            "quarantined": 1, "damaged": 0, "unannounced": 0, "state": "idle", "lag_s": 0,
+            "quarantined": 1, "damaged": 0, "unannounced": 0,
+            "chain": { "since": 1, "next": 123_458, "value": "9a3c".repeat(16), "restarts": 0 }, "state": "idle", "lag_s": 0,
             "key": { "id_end": "K7QX", "file_age_days": 41 },
         }],
         "journal": {
