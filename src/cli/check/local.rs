@@ -28,6 +28,7 @@ pub(super) fn steps(file: &Path, config: &Config) -> Vec<Step> {
     // Another step says that keys or the token are missing, with how to get them there.
     let there = |(key, path): &(&str, PathBuf)| !["credentials_file", "token_file"].contains(key) || path.exists();
     steps.extend(secrets(config).into_iter().filter(there).map(|(key, path)| secret(key, &path)));
+    steps.extend(crate::cli::check::as_agent::steps(file, config));
     steps.extend(crate::cli::check::keys::steps(config, &Places::of_system()));
     steps.extend(page(config));
     steps.extend(port(config));
@@ -59,7 +60,12 @@ fn secret(key: &str, path: &Path) -> Step {
     match std::fs::metadata(path) {
         Ok(facts) if facts.mode() & 0o007 != 0 => {
             let found = format!("{} can be read or changed by every user of this machine", path.display());
-            Step::bad(step, found, format!("chmod 640 {}", path.display()))
+            // The mode alone would close it to the agent, too.
+            let next = match service_user() {
+                Some(_) => format!("chown root:tidegate {0} && chmod 640 {0}", path.display()),
+                None => format!("chmod 640 {}", path.display()),
+            };
+            Step::bad(step, found, next)
         }
         Ok(_) => Step::good(step, format!("{} is not readable by other users", path.display())),
         Err(error) => {

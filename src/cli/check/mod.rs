@@ -1,16 +1,19 @@
 //! `tidegate check`: walks the real path in order, a line per step, each with the next thing to do.
 //!
+//! Files are tried as the agent's user, by a child process ([`as_agent`]): root can read what the agent cannot.
+//!
 //! It works beside the running agent, which is asked about the broker (a guest connects only where none runs), with no lock
 //! on the journal, and one call to each queue that sends nothing (`--send`: one marked test record, the only sure probe with
 //! two permissions).
 
+mod as_agent;
 mod broker;
 mod keys;
 mod local;
 mod queue;
 mod running;
 
-use crate::cli::output::{say, say_json, say_text};
+use crate::cli::output::{complain, say, say_json, say_text};
 use crate::cli::{ExitCode, load};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -70,12 +73,18 @@ pub(super) struct CheckOptions {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// Try paths as another user: what this command asks of a child process.
+    #[arg(long, hide = true)]
+    access: bool,
     /// How long to listen for messages of each route; a running agent that had some on all of them is not waited for.
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     listen: u64,
 }
 
 pub(super) fn check(config_file: &Path, options: &CheckOptions) -> ExitCode {
+    if options.access {
+        return access();
+    }
     let config = match load(config_file) {
         Ok(config) => config,
         Err(code) => return code,
@@ -103,6 +112,19 @@ pub(super) fn check(config_file: &Path, options: &CheckOptions) -> ExitCode {
         );
     }
     if bad == 0 { ExitCode::Done } else { ExitCode::CheckFailed }
+}
+
+fn access() -> ExitCode {
+    match as_agent::child() {
+        Ok(met) => {
+            say!("{met}");
+            ExitCode::Done
+        }
+        Err(error) => {
+            complain!("{error}");
+            ExitCode::Failed
+        }
+    }
 }
 
 fn online(config: &Config, options: &CheckOptions) -> Vec<Step> {
