@@ -6,11 +6,11 @@
 
 mod accounts;
 
-use crate::coming;
 use crate::draft::goes_to;
 use crate::faults::Lost;
 use crate::marks::{Entry, LANES, Mark, Recorded, Seen, Way};
 use crate::session::{Bounds, Read};
+use crate::{chain, coming};
 use accounts::Quarantine;
 use power_cut::Event;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -25,6 +25,8 @@ struct Known {
     /// Which records came back out of quarantine, for certain.
     requeued: BTreeSet<u64>,
     settling: BTreeSet<u64>,
+    /// Of these, what was to go into quarantine.
+    refused: BTreeSet<u64>,
     trimmed: u64,
 }
 
@@ -140,6 +142,7 @@ impl Expected {
             Mark::Settling { lane, position } => drop(self.lanes[*lane].settling.insert(*position)),
             Mark::Refused { lane, position } => {
                 self.lanes[*lane].settling.insert(*position);
+                self.lanes[*lane].refused.insert(*position);
                 self.quarantine.tries(Entry::At { lane: *lane, position: *position });
             }
             Mark::Quarantined { lane, position } => {
@@ -273,6 +276,15 @@ impl Expected {
         }
         self.check_order(known, reads, facts, &mut say);
         self.check_presence(lane, reads, facts, &mut say);
+        self.check_chain(lane, facts, wrong);
+    }
+
+    /// What a lane's chain breaks. Which positions were evicted, or count as damaged, nobody out here knows.
+    pub(crate) fn check_chain(&self, lane: usize, facts: &LaneStats, wrong: &mut Vec<String>) {
+        let Some(chain) = facts.chain.as_ref().filter(|_| facts.evicted + facts.damaged == 0) else { return };
+        let known = &self.lanes[lane];
+        let broken = chain::check(chain, &known.settling, &known.refused).err();
+        wrong.extend(broken.map(|text| format!("{}: {text}", LANES[lane])));
     }
 
     /// Positions that may be booked as damaged: without a state the open cannot know that a commit was torn before it was

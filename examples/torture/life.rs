@@ -3,7 +3,6 @@
 //! One life in ten begins with a kill instead of a cut: everything is there, and no more of it is certain than before.
 //! Every life is recorded like the run before it, so that a second cut can fall into it, the open included.
 
-use crate::coming;
 use crate::disk::{folders, on_disk};
 use crate::draft::is_faithful;
 use crate::expected::{Expected, Opening};
@@ -15,12 +14,12 @@ use crate::quarantine::{self, entry_of};
 use crate::session::{PATIENCE, Read, Session, until_durable};
 use crate::tally::Tally;
 use crate::world::World;
+use crate::{chain, coming};
 use power_cut::{Device, Disk};
 use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use testkit::random::Random;
-use tidegate::journal::books::Outcome;
 use tidegate::journal::{Lane, LaneStats, Reader};
 use tidegate::record::Position;
 
@@ -187,6 +186,7 @@ impl Life<'_> {
             self.send(lane, handle, reads, 1.0)?;
         }
         let at_the_end = self.send_what_comes(&session, &mut readers)?;
+        self.check_chains(&session, &lanes);
         drop((readers, lanes));
         self.note(&session);
         self.check_accounts(&session, &at_the_end)?;
@@ -195,6 +195,20 @@ impl Life<'_> {
         }
         self.check_bytes(plan, &session)?;
         session.close(self.random.chance(0.5))
+    }
+
+    /// With time it comes to the cursor, unless the disk refuses.
+    fn check_chains(&mut self, session: &Session, lanes: &[Lane; 2]) {
+        lanes.iter().for_each(chain::follow);
+        let mut expected = self.expected.clone();
+        self.witness.each(|mark| expected.take(mark));
+        for (lane, facts) in facts(session).iter().enumerate() {
+            expected.check_chain(lane, facts, &mut self.wrong);
+            let lags = facts.chain.as_ref().is_none_or(|chain| chain.next < facts.cursor);
+            if lags && facts.evicted == 0 && self.witness.refused() == 0 {
+                self.wrong.push(format!("{}: the chain does not come to the cursor: {facts:?}", facts.name));
+            }
+        }
     }
 
     /// Sends what is still announced, because what is too old is given up whenever the writer looks. Returns the books when
@@ -336,8 +350,11 @@ impl Life<'_> {
         for position in positions {
             if self.random.chance(settled) {
                 self.witness.mark(Mark::Settling { lane, position: position.0 });
-                handle.settle([(position, Outcome::Accepted)]);
+                chain::accept(handle, position, self.random);
             }
+        }
+        if self.random.chance(0.3) {
+            chain::follow(handle);
         }
         Ok(())
     }

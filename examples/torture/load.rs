@@ -5,12 +5,12 @@
 //! rotate, drained ones go, and at a low bound the oldest are evicted, or those go that are settled out of turn. What
 //! threads do in which order is the system's choice, so a run is recorded once and cut many times.
 
-use crate::coming;
 use crate::faults;
 use crate::marks::{Mark, Recorded, Witness};
 use crate::quarantine;
 use crate::session::{Bounds, Session, again_and_again, seen, until_durable};
 use crate::world::World;
+use crate::{chain, coming};
 use power_cut::{Device, Disk, Fault, Habits};
 use std::path::Path;
 use std::sync::atomic::{
@@ -19,7 +19,6 @@ use std::sync::atomic::{
 };
 use std::time::Duration;
 use testkit::random::Random;
-use tidegate::journal::books::Outcome;
 use tidegate::journal::{Journal, Lane};
 use tidegate::record::{LaneId, Number, Position};
 
@@ -224,6 +223,9 @@ impl Drain<'_> {
             if self.random.chance(0.8) {
                 self.settle(lane, &mut held, moved);
             }
+            if self.random.chance(0.1) {
+                chain::follow(lane);
+            }
             match (positions.is_empty(), last) {
                 (true, true) => return Ok(()),
                 (true, false) => until_durable(&mut durable, Duration::from_millis(2)),
@@ -238,7 +240,7 @@ impl Drain<'_> {
             self.witness.mark(Mark::Settling { lane: self.lane, position: position.0 });
             // Looked at before: whatever moved the cursor so far is in the books when this settling asks for a state.
             let cursor = lane.cursor();
-            lane.settle([(position, Outcome::Accepted)]);
+            chain::accept(lane, position, &mut self.random);
             moved.store(cursor.0, Release);
         }
     }

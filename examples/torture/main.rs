@@ -14,6 +14,7 @@
 //! run in which something broke is kept, and is what `--seed S --cut K` cuts again.
 #![allow(clippy::disallowed_methods, reason = "stands in for the agent, which starts threads")]
 
+mod chain;
 mod coming;
 mod disk;
 mod draft;

@@ -1,9 +1,9 @@
 //! One open journal with its writer, driven from outside as the agent drives it.
 
-use crate::coming;
 use crate::draft::{draft, is_faithful, n_of, told_by};
 use crate::marks::{LANES, Mark, PANIC, Seen, Witness};
 use crate::world::{self, World};
+use crate::{chain, coming};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -128,7 +128,7 @@ impl Session {
         let stop = Arc::new(AtomicBool::new(false));
         let writer = opened.writer(Duration::ZERO, receiver, sender, stop.clone());
         let writer = Some(std::thread::spawn(move || writer.run()));
-        Ok(Session {
+        let session = Session {
             journal,
             report,
             again: attempts > 1,
@@ -139,7 +139,9 @@ impl Session {
             waiting: 0,
             stop,
             writer,
-        })
+        };
+        chain::keep(&session.lanes());
+        Ok(session)
     }
 
     pub(crate) fn lanes(&self) -> [Lane; 2] {
