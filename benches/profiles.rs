@@ -1,4 +1,5 @@
-//! What it costs to read one record's identity, by profile, on the samples of the network server that it is for.
+//! What it costs to read one record's identity, and to take one into the chain, by profile, on the samples of the network server
+//! that it is for.
 //!
 //!     cargo bench --bench profiles
 //!
@@ -14,7 +15,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use tidegate::clock::{Moment, Trust};
 use tidegate::profile::{Profile, ProfileOptions, REGISTRY};
-use tidegate::record::{JournalId, Message};
+use tidegate::record::chain::{START, digest, link};
+use tidegate::record::{JournalId, Message, Position};
 
 /// How long each is measured.
 const SPAN: Duration = Duration::from_millis(200);
@@ -64,7 +66,8 @@ fn measure(messages: &[Message], mut once: impl FnMut(&Message)) -> f64 {
 }
 
 fn main() {
-    println!("{:20} {:>8} {:>12} {:>12} {:>7}", "profile", "bytes", "ns a record", "ns a pass", "ratio");
+    let head = ["bytes", "ns a record", "ns a pass", "ratio", "ns the chain"];
+    println!("{:20} {:>8} {:>12} {:>12} {:>7} {:>13}", "profile", head[0], head[1], head[2], head[3], head[4]);
     for info in REGISTRY {
         let messages = samples(folder(info.name));
         let profile = Profile::named(info.name, ProfileOptions::default()).expect("a name of the registry");
@@ -75,6 +78,13 @@ fn main() {
         let pass = measure(&messages, |message| {
             let _ = black_box(serde_json::from_slice::<IgnoredAny>(black_box(&message.payload)));
         });
-        println!("{:20} {bytes:8} {read:12.0} {pass:12.0} {:7.2}", info.name, read / pass);
+        let mut value = START;
+        let chain = measure(&messages, |message| {
+            let of =
+                digest(Position(7), "cs4.up.5f0d7c1e.0123456789abcdef", &message.topic, black_box(&message.payload));
+            value = link(&value, &of);
+        });
+        black_box(value);
+        println!("{:20} {bytes:8} {read:12.0} {pass:12.0} {:7.2} {chain:13.0}", info.name, read / pass);
     }
 }
