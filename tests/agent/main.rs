@@ -21,6 +21,7 @@ mod cli_at_broker;
 mod cli_config_and_session;
 mod cli_journal;
 mod clock_faults;
+mod consumer;
 mod copied_card;
 mod delivery;
 mod demo;

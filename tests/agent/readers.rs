@@ -111,7 +111,7 @@ pub(crate) async fn read_by_schema(delivered: &[Delivered]) -> Vec<Value> {
 }
 
 /// A message as a Lambda function gets it.
-fn lambda_record(message: &Delivered) -> Value {
+pub(crate) fn lambda_record(message: &Delivered) -> Value {
     let attributes = message.attributes.iter();
     let attributes = attributes.map(|(name, value)| {
         let value =

@@ -1,3 +1,5 @@
+//! What the page says, for snapshots of every kind.
+
 use super::*;
 use crate::drain::DrainStatus;
 use crate::journal::LaneStats;
