@@ -44,7 +44,7 @@ place 640 src/config/default.toml etc/tidegate/tidegate.toml
 doc=$root/usr/share/doc/tidegate
 place 644 README.md usr/share/doc/tidegate/README.md
 # What a technician reads beside a gateway without a link.
-documents="aws broker configuration field-guide glossary install journal message-format metrics profiles security troubleshooting"
+documents="aws broker configuration field-guide glossary install journal metrics profiles security troubleshooting"
 for document in $documents; do
     place 644 "docs/$document.md" "usr/share/doc/tidegate/docs/$document.md"
 done

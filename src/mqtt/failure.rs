@@ -276,7 +276,7 @@ mod tests {
         };
         let Cause::Outage(outage) = at("mqtt://broker:8883", false) else { panic!("an outage") };
         assert_eq!(outage.remedy, "set mqtt.url to \"mqtts://broker:8883\"");
-        assert!(outage.kind == OutageKind::Closed && outage.why.contains("port 8883"), "{outage:?}");
+        assert!(outage.kind == OutageKind::Away && outage.why.contains("port 8883"), "{outage:?}");
         for (url, connected) in [("mqtt://broker:8883", true), ("mqtt://broker", false), ("mqtts://broker", false)] {
             let Cause::Outage(outage) = at(url, connected) else { panic!("an outage") };
             assert_eq!(outage.remedy, "", "{url}");

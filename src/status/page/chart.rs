@@ -74,7 +74,7 @@ fn round_up(most: u64) -> u64 {
 
 fn axes(out: &mut String, top: u64, times: [&str; 3]) {
     let middle_y = (TOP + BOTTOM) / 2.0;
-    for (y, value) in [(TOP, Some(top)), (middle_y, (top % 2 == 0).then_some(top / 2)), (BOTTOM, Some(0))] {
+    for (y, value) in [(TOP, Some(top)), (middle_y, top.is_multiple_of(2).then_some(top / 2)), (BOTTOM, Some(0))] {
         let _ = write!(out, "<path class=\"grid\" d=\"M{LEFT} {y}H{RIGHT}\"/>");
         if let Some(value) = value {
             let _ = write!(out, "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{value}</text>", LEFT - 8.0, y + 5.0);
