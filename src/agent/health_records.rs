@@ -12,6 +12,7 @@ use crate::record::own::{HEALTH, draft};
 use crate::sqs::credentials::read_csv;
 use crate::status::health_record::{Beside, Cadence, Cause, Judgement, data};
 use crate::status::{StatusHub, StatusSnapshot, flash};
+use crate::tls;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
@@ -39,6 +40,8 @@ pub(super) struct HealthRecords {
     lanes: Vec<(LaneId, String, Cadence)>,
     /// Queues with a key file.
     keys: Vec<(String, PathBuf)>,
+    /// The client certificate towards the broker.
+    certificate: Option<PathBuf>,
 }
 
 impl HealthRecords {
@@ -60,7 +63,8 @@ impl HealthRecords {
             CredentialsSource::AwsChain => None,
         });
         let (journal, hub, clock) = (journal.clone(), hub.clone(), clock.clone());
-        HealthRecords { journal, hub, clock, lanes: lanes.collect(), keys: keys.collect() }
+        let (lanes, certificate) = (lanes.collect(), config.mqtt.client_cert_file.clone());
+        HealthRecords { journal, hub, clock, lanes, keys: keys.collect(), certificate }
     }
 
     /// Runs until `stop`; at the end of the process (`ending`) with a last record.
@@ -126,8 +130,10 @@ impl HealthRecords {
             return;
         }
         let (hub, clock, keys) = (self.hub.clone(), self.clock.clone(), self.keys.clone());
+        let certificate = self.certificate.clone();
         let folder = self.journal.path().to_owned();
-        let looked = tokio::task::spawn_blocking(move || beside(&hub, &clock, &keys, &folder)).await;
+        let looked =
+            tokio::task::spawn_blocking(move || beside(&hub, &clock, &keys, certificate.as_deref(), &folder)).await;
         let Ok(known) = looked else { return };
         let now = self.clock.now();
         for (lane, name, cause) in due {
@@ -138,7 +144,13 @@ impl HealthRecords {
 }
 
 /// What the snapshot does not know; reads files.
-fn beside(hub: &StatusHub, clock: &Clock, keys: &[(String, PathBuf)], folder: &Path) -> Beside {
+fn beside(
+    hub: &StatusHub,
+    clock: &Clock,
+    keys: &[(String, PathBuf)],
+    certificate: Option<&Path>,
+    folder: &Path,
+) -> Beside {
     let mut configuration = String::new();
     for byte in &Sha256::digest(hub.config().as_bytes())[..HASH_DIGITS / 2] {
         let _ = write!(configuration, "{byte:02x}");
@@ -152,7 +164,12 @@ fn beside(hub: &StatusHub, clock: &Clock, keys: &[(String, PathBuf)], folder: &P
         Some((name.clone(), end, age_days(file, clock.now().wall_ms)?))
     });
     let keys = keys.collect();
-    Beside { cause: Cause::Start, configuration, boot, flash: flash::wear(Path::new("/sys"), folder), keys }
+    // By the latest of all clocks: one that lags makes no certificate younger.
+    let now_s = clock.certificate_time_s();
+    let certificate_days =
+        certificate.and_then(tls::file_ends_s).map(|end_s| end_s.saturating_sub(now_s).div_euclid(DAY_MS / 1000));
+    let flash = flash::wear(Path::new("/sys"), folder);
+    Beside { cause: Cause::Start, configuration, boot, certificate_days, flash, keys }
 }
 
 /// Days since a file was written.

@@ -91,6 +91,8 @@ pub struct Beside {
     pub configuration: String,
     /// The boot, as 32 hexadecimal digits.
     pub boot: String,
+    /// Days until the client certificate towards the broker ends, where there is one; below 0: since it has.
+    pub certificate_days: Option<i64>,
     /// Wear of the journal's flash, where the kernel tells.
     pub flash: Option<FlashWear>,
     /// For each queue with an access key file: its name, the last four characters of the key's id, the file's age in days.
@@ -148,6 +150,7 @@ pub fn data(snapshot: &StatusSnapshot, beside: &Beside, lane: &str) -> Value {
             },
         })),
         "flash": beside.flash,
+        "certificate_days": beside.certificate_days,
         "intake": snapshot.intake.as_ref().map(|intake| {
             let routes = intake.routes.iter().map(|route| json!({
                 "profile": route.profile,

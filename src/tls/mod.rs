@@ -149,6 +149,16 @@ pub fn client_tls(options: &TlsOptions, time: Arc<dyn CertificateTime>) -> Resul
     Ok(ClientTls { config: Arc::new(config), ends: LeafEnds::new(inner), unreadable_roots })
 }
 
+/// When the first certificate of a file (PEM) ends, in seconds since 1970; whom it is from does not matter. `None`: the file cannot
+/// be read, or holds none.
+pub fn file_ends_s(path: &Path) -> Option<i64> {
+    let chain = pem::certificates(path).ok()?;
+    let roots = roots(&TlsOptions::default()).ok()?.store;
+    let ring = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), ring).build().ok()?;
+    LeafEnds::new(verifier).not_after_s(chain.first()?)
+}
+
 /// Names the setting whose file is at fault: a technician looks for the key, not for the path.
 fn of(setting: &'static str) -> impl Fn(TlsError) -> TlsError {
     move |why| TlsError::Setting { setting, why: Box::new(why) }

@@ -74,7 +74,7 @@ async fn equal_states_relays_and_restarted_counters_are_no_repeats() {
     });
     let mut delivered = stub.accepted(QUEUE);
     // Groups overtake each other; the sequence is the order of receipt.
-    delivered.sort_by_key(|record| record.attributes["sequence"].clone());
+    delivered.sort_by_key(|record| record.attributes["ce-sequence"].clone());
     let came: Vec<&[u8]> = delivered.iter().map(|record| record.body.as_bytes()).collect();
     let went: Vec<&[u8]> = readings.iter().map(|(_, payload)| &**payload).collect();
     assert!(came == went, "{} of {} came", came.len(), went.len());

@@ -56,7 +56,7 @@ async fn journalctl_prints_why_and_what_to_do_about_a_finding() {
     let lines = r#"
 start "$FILE"
 told 'to the broker: cannot read mqtt.password_file /nowhere/password: No such file'
-told 'sudo chown root:tidegate FILE'
+told 'sudo chown root:tidegate'
 journalctl --no-pager -t tidegate -x
 echo ids
 journalctl --no-pager -t tidegate -o json | grep -o '"MESSAGE_ID":"[0-9a-f]*"'

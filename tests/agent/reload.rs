@@ -101,7 +101,7 @@ async fn a_change_is_refused_while_it_would_strand_records() {
     std::fs::write(agent.config_path(), elsewhere).unwrap();
     agent.retry().unwrap();
     refused(&mut agent, "journal.path is another one").await;
-    let charted = |agent: &AgentProcess| get(agent, "/").contains("Waiting, last hour: at most 40");
+    let charted = |agent: &AgentProcess| get(agent, "/").contains("Records waiting over the last hour, at most 40");
     let begun = std::time::Instant::now();
     while !charted(&agent) {
         assert!(begun.elapsed() < LONG, "the chart has what waits");

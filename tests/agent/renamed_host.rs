@@ -105,6 +105,8 @@ async fn the_client_id_that_an_older_release_used_goes_on() {
     }
     let (broker, stub) = (mosquitto().await, stub());
     let mut agent = nameless(broker.addr(), &stub);
+    // 0.1.0 knows no health records, and refuses the key.
+    edit(&agent, "health_records = false\n", "");
     agent.set_program(program_on_host(&agent, &released(), "localhost"));
     start(&mut agent).await;
     assert!(agent.term(LONG).await.unwrap().success());

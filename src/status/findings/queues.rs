@@ -25,9 +25,12 @@ pub(super) fn findings(queue: &QueueStatus) -> Vec<Finding> {
             all.push(Finding::waiting(Code::QueueThrottled, said(&format!("throttled: {why}"))))
         }
         DrainState::Parked { why, remedy, .. } => {
-            all.push(
-                Finding::act(Code::QueueParked, said(&format!("parked until it is mended: {why}"))).remedy(remedy),
-            );
+            let finding =
+                Finding::act(Code::QueueParked, said(&format!("parked until it is mended: {why}"))).remedy(remedy);
+            all.push(match own_command(remedy) {
+                Some(command) => finding.command(command),
+                None => finding,
+            });
         }
         DrainState::WindowFull { group } => {
             all.push(Finding::waiting(Code::QueueWindowFull, said(&format!("held up by group {group}"))));
@@ -42,6 +45,12 @@ pub(super) fn findings(queue: &QueueStatus) -> Vec<Finding> {
     }
     all.extend(suspects(queue));
     all.into_iter().map(|finding| if finding.about.is_some() { finding } else { finding.about(&queue.name) }).collect()
+}
+
+/// The command of ours that a remedy names: it is nearer to the cause than the code's own.
+fn own_command(remedy: &str) -> Option<String> {
+    let named = remedy.split('`').skip(1).step_by(2).find(|quoted| quoted.starts_with("tidegate "))?;
+    Some(format!("sudo {named}"))
 }
 
 /// Records of a queue that is not configured.

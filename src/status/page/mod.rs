@@ -105,9 +105,10 @@ fn health(out: &mut String, snapshot: &StatusSnapshot) {
 
 fn finding(out: &mut String, finding: &Finding) {
     let class = if finding.severity == Severity::Act { "act" } else { "waiting" };
-    let since = finding
-        .since_s
-        .map_or_else(String::new, |since_s| format!(" <span class=\"dim\">for {}</span>", span(since_s)));
+    // What has just begun needs no time.
+    let since = finding.since_s.filter(|since_s| *since_s >= 10);
+    let since =
+        since.map_or_else(String::new, |since_s| format!(" <span class=\"dim\">(for {})</span>", span(since_s)));
     let _ =
         write!(out, "<article class=\"{class}\"><p class=\"what\">{}{since}</p>", escaped(&sentence(&finding.what)));
     if !finding.remedy.is_empty() || !finding.command.is_empty() {

@@ -178,6 +178,18 @@ fn the_end_of_a_leaf_is_read_from_it_whoever_signed_it() {
 }
 
 #[test]
+fn the_end_of_a_files_certificate_is_told_whoever_signed_it() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("client.pem");
+    let ca = Ca::root("of nobody", (day(2020, 1, 1), day(2040, 1, 1)));
+    let (leaf, _) = ca.leaf(&["gateway"], (day(2021, 1, 1), day(2022, 2, 3)));
+    fs::write(&path, leaf.pem() + &ca.0.pem()).unwrap();
+    assert_eq!(file_ends_s(&path), Some(day(2022, 2, 3)));
+    fs::write(&path, "no certificate").unwrap();
+    assert_eq!((file_ends_s(&path), file_ends_s(&folder.path().join("nothing"))), (None, None));
+}
+
+#[test]
 fn the_public_roots_are_there_without_any_file_and_stand_back_for_an_exclusive_one() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("ca.pem");

@@ -15,7 +15,7 @@ use testkit::port::HeldPort;
 async fn without_a_broker_it_runs_and_says_where_it_looked() {
     let (stub, port) = (stub(), HeldPort::take().unwrap());
     let mut agent = AgentProcess::start(PROGRAM, config(port.addr(), &stub)).await.unwrap();
-    let where_it_looked = format!("broker: nothing listens at mqtt://{}", port.addr());
+    let where_it_looked = format!("nothing listens at mqtt://{}", port.addr());
     until_remarked(&mut agent, &[&where_it_looked, "start the broker, or correct mqtt.url"]).await;
     assert_eq!(agent.status().await.unwrap()["intake"]["state"], "offline");
     assert!(agent.term(LONG).await.unwrap().success(), "it stops as ordered, broker or not");

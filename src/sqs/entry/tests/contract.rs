@@ -55,7 +55,7 @@ fn health() -> Value {
             "epoch": 1, "bytes": 1_310_720, "max_bytes": 536_870_912, "free_bytes": 2_147_483_648_u64, "in_ram": false,
             "read_only": false, "writer": "fine",
         },
-        "flash": { "life_used_percent": 10, "reserve": "normal" },
+        "flash": { "life_used_percent": 10, "reserve": "normal" }, "certificate_days": 212,
         "intake": {
             "state": "online", "received": 8640, "repeats": 0, "oversize": 0, "qos0": 0, "unrouted": 0, "sessions_lost": 0,
             "broker_dropped": 0,

@@ -52,6 +52,17 @@ fn what_is_near_to_a_cause_is_none() {
 }
 
 #[test]
+fn the_command_that_a_remedy_names_is_the_findings_command() {
+    let with = |remedy: &str| {
+        let mut world = World::after(|_| {});
+        world.drain(DrainState::Parked { why: "refused".into(), remedy: remedy.into(), next_s: 60 });
+        world.findings()[0].command.clone()
+    };
+    assert_eq!(with("allow sqs:SendMessage; `tidegate policy` prints the policy"), "sudo tidegate policy");
+    assert_eq!(with("compare it with the `console`"), "sudo tidegate check");
+}
+
+#[test]
 fn every_code_has_a_case() {
     // The command makes it, which has read the file.
     let elsewhere = [Code::ConfigurationMistake];
