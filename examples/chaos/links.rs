@@ -1,7 +1,7 @@
 //! What a link does that has the kernel's own TCP on both sides: it carries little, loses packets, falls silent, comes back under
 //! another address. `testkit::link` makes it, in the worlds whose plan asks for it; the other faults of such a world meet it, too.
 //!
-//! Nobody tells the agent here to try now: that it goes on by itself is part of what is tried.
+//! No fault here tells the agent to try now: that it goes on by itself is part of what is tried.
 
 use crate::acts::{FIND, LOOK};
 use crate::classes::Act;

@@ -22,7 +22,7 @@ pub struct Shape {
 /// A link, for as long as it is kept.
 #[derive(Debug)]
 pub struct SlowLink {
-    /// Its far end; the port is 0 where nobody listens there yet.
+    /// Its far end; the port is 0 until a listener is there.
     pub addr: SocketAddr,
     namespace: PathBuf,
     /// Its standard input's end ends it.
@@ -39,7 +39,7 @@ impl SlowLink {
         SlowLink::start(&["--target", &target.to_string()], shape).await
     }
 
-    /// A link at whose far end nobody listens yet: see [`SlowLink::far_port`]. `seed` says which packets are lost.
+    /// A link without a listener at its far end yet: see [`SlowLink::far_port`]. `seed` says which packets are lost.
     ///
     /// # Errors
     /// It cannot be made here; see [`can_shape`].

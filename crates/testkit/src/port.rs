@@ -53,7 +53,7 @@ impl HeldPort {
     }
 }
 
-/// A socket stays in the namespace in which it was made, whoever uses it.
+/// A socket stays in the namespace in which it was made.
 fn bound(addr: SocketAddr, namespace: Option<&Path>) -> Result<TcpSocket> {
     let bind = || {
         let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
