@@ -152,11 +152,13 @@ pub fn client_tls(options: &TlsOptions, time: Arc<dyn CertificateTime>) -> Resul
 /// When the first certificate of a file (PEM) ends, in seconds since 1970; whom it is from does not matter. `None`: the file cannot
 /// be read, or holds none.
 pub fn file_ends_s(path: &Path) -> Option<i64> {
-    let chain = pem::certificates(path).ok()?;
-    let roots = roots(&TlsOptions::default()).ok()?.store;
+    let certificate = pem::certificates(path).ok()?.into_iter().next()?;
+    // The verifier wants a root, and does not ask it.
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).ok()?;
     let ring = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), ring).build().ok()?;
-    LeafEnds::new(verifier).not_after_s(chain.first()?)
+    LeafEnds::new(verifier).not_after_s(&certificate)
 }
 
 /// Names the setting whose file is at fault: a technician looks for the key, not for the path.
