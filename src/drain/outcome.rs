@@ -1,5 +1,6 @@
 //! What comes back, turned into settle, resend or quarantine.
 
+use crate::clock::boottime_ms;
 use crate::drain::governor::{self, Change, LaunchId};
 use crate::drain::send::{BatchItem, BatchOutcome, ItemOutcome};
 use crate::drain::settle::{self, Verdict};
@@ -107,7 +108,7 @@ impl<S: BatchSender> Drain<S> {
     fn accepted(&mut self, position: Position, digest: Option<Digest>, md5_differs: bool) {
         self.context.lane.accepted(position, digest);
         self.proves_the_link(position);
-        let now_ms = self.context.clock.now().boottime_ms;
+        let now_ms = boottime_ms();
         let mut status = self.shared.lock();
         status.accepted += 1;
         status.accepted_ms = Some(now_ms);

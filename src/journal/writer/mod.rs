@@ -208,7 +208,9 @@ impl<T: Ticket> Writer<T> {
         }
         let drafts = announcements.into_iter().chain(received).map(fresh);
         let records = self.number(drafts.zip(slots));
-        records.iter().for_each(|record| locked(&self.journal.0.own).note(record));
+        let mut own = locked(&self.journal.0.own);
+        records.iter().for_each(|record| own.note(record));
+        drop(own);
         self.hand.commit = Some(Commit { records, leaving: Vec::new(), durable: false });
         true
     }
