@@ -33,3 +33,19 @@ pub(crate) fn record(number: u64, payload: &[u8]) -> crate::record::Record {
     let slots = vec![LanePosition { lane: LaneId(0), position: crate::record::Position(number) }];
     Record::number(draft, run, crate::record::Number(number), crate::clock::BootId([3; 16]), slots)
 }
+
+/// What is shown of a lane that never had a record.
+pub(crate) fn lane(name: &str) -> crate::journal::LaneStats {
+    crate::journal::LaneStats {
+        name: name.to_owned(),
+        appended: 0,
+        accepted: 0,
+        waiting: 0,
+        evicted: 0,
+        quarantined: 0,
+        damaged: 0,
+        cursor: crate::record::Position::FIRST,
+        unannounced: 0,
+        chain: None,
+    }
+}

@@ -159,7 +159,6 @@ fn strands(old: &Config, new: &Config, lanes: Option<&[LaneStats]>) -> Option<St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Position;
     use proptest::prelude::*;
 
     fn config(queues: &[&str], path: &str) -> Config {
@@ -174,18 +173,7 @@ mod tests {
     }
 
     fn lane(name: &str, waiting: u64) -> LaneStats {
-        LaneStats {
-            name: name.into(),
-            appended: 10,
-            accepted: 10 - waiting,
-            waiting,
-            evicted: 0,
-            quarantined: 0,
-            damaged: 0,
-            cursor: Position(1),
-            unannounced: 0,
-            chain: None,
-        }
+        LaneStats { appended: 10, accepted: 10 - waiting, waiting, ..crate::testing::lane(name) }
     }
 
     proptest! {

@@ -57,34 +57,7 @@ pub struct IntakeShared {
 impl IntakeShared {
     pub(super) fn new(clock: Clock, url: String, routes: &[Route], show_payloads: bool) -> IntakeShared {
         let rows = routes.iter().map(RouteStatus::of).collect();
-        let status = IntakeStatus {
-            state: IntakeState::Connecting,
-            state_for_s: 0,
-            away_s: None,
-            url,
-            client_id: String::new(),
-            password_file: None,
-            connections: 0,
-            session_kept: None,
-            sessions_lost: 0,
-            session_lost_s: None,
-            received: 0,
-            repeats: 0,
-            possible_duplicates: 0,
-            oversize: 0,
-            qos0: 0,
-            unrouted: 0,
-            unrouted_topics: Vec::new(),
-            unacked_messages: 0,
-            unacked_bytes: 0,
-            taken_bytes: 0,
-            broker_dropped: None,
-            broker_dropped_since_start: 0,
-            thrown_out: 0,
-            stuck_s: None,
-            losses: Losses::default(),
-            routes: rows,
-        };
+        let status = IntakeStatus::new(url, rows);
         let shown = Shown {
             recent: VecDeque::new(),
             status,

@@ -3,24 +3,12 @@
 use super::*;
 use crate::drain::DrainStatus;
 use crate::journal::LaneStats;
-use crate::record::Position;
 use crate::status::QueueStatus;
 use crate::status::findings::Code;
 use crate::status::history::Point;
 
 fn lane() -> LaneStats {
-    LaneStats {
-        name: "main".into(),
-        appended: u64::MAX,
-        accepted: 1,
-        waiting: 7,
-        evicted: 3,
-        quarantined: 0,
-        damaged: 0,
-        cursor: Position(1),
-        unannounced: 0,
-        chain: None,
-    }
+    LaneStats { appended: u64::MAX, accepted: 1, waiting: 7, evicted: 3, ..crate::testing::lane("main") }
 }
 
 fn snapshot(text: &str, findings: Vec<Finding>) -> StatusSnapshot {

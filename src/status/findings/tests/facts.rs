@@ -3,23 +3,12 @@
 use super::super::*;
 use crate::drain::{DrainState, DrainStatus};
 use crate::journal::{JournalStats, LaneStats, QuarantineCounts, WriterHealth};
-use crate::mqtt::{FilterStatus, IntakeState, IntakeStatus, Losses, OutageKind, RouteStatus};
-use crate::record::{Epoch, Number, Position};
+use crate::mqtt::{FilterStatus, IntakeState, IntakeStatus, OutageKind, RouteStatus};
+use crate::record::{Epoch, Number};
 use crate::status::{Health, JournalStatus, QueueStatus};
 
 pub(super) fn lane(name: &str, waiting: u64) -> LaneStats {
-    LaneStats {
-        name: name.into(),
-        appended: waiting,
-        accepted: 0,
-        waiting,
-        evicted: 0,
-        quarantined: 0,
-        damaged: 0,
-        cursor: Position(1),
-        unannounced: 0,
-        chain: None,
-    }
+    LaneStats { appended: waiting, waiting, ..crate::testing::lane(name) }
 }
 
 fn route(filter: &str) -> RouteStatus {
@@ -41,30 +30,13 @@ fn intake() -> IntakeStatus {
     IntakeStatus {
         state: IntakeState::Online,
         state_for_s: 600,
-        away_s: None,
-        url: "mqtt://broker:1883".into(),
         client_id: "tidegate-roof".into(),
         password_file: Some("/etc/tidegate/password".into()),
         connections: 1,
         session_kept: Some(true),
-        sessions_lost: 0,
-        session_lost_s: None,
         received: 10,
-        repeats: 0,
-        possible_duplicates: 0,
-        oversize: 0,
-        qos0: 0,
-        unrouted: 0,
-        unrouted_topics: Vec::new(),
-        unacked_messages: 0,
-        unacked_bytes: 0,
-        taken_bytes: 0,
         broker_dropped: Some(0),
-        broker_dropped_since_start: 0,
-        thrown_out: 0,
-        stuck_s: None,
-        losses: Losses::default(),
-        routes: vec![route("a/#"), route("b/#")],
+        ..IntakeStatus::new("mqtt://broker:1883".into(), vec![route("a/#"), route("b/#")])
     }
 }
 
