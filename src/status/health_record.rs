@@ -4,7 +4,7 @@
 //! changes, and otherwise hourly, so that a gateway that says nothing is noticed by its silence. Nothing here is secret: no
 //! payload, no URL, four characters of the access key's id. `docs/message-format.md` and `docs/schemas/health.json` are the contract.
 
-use crate::journal::{LaneStats, WriterHealth};
+use crate::journal::LaneStats;
 use crate::status::findings::{Code, Severity};
 use crate::status::flash::FlashWear;
 use crate::status::{Health, QueueStatus, StatusSnapshot};
@@ -143,11 +143,7 @@ pub fn data(snapshot: &StatusSnapshot, beside: &Beside, lane: &str) -> Value {
             "free_bytes": journal.free_bytes,
             "in_ram": journal.in_ram,
             "read_only": journal.facts.read_only,
-            "writer": match journal.facts.writer {
-                WriterHealth::Fine => "fine",
-                WriterHealth::Full { .. } => "full",
-                WriterHealth::Failing { .. } => "failing",
-            },
+            "writer": word(&journal.facts.writer),
         })),
         "flash": beside.flash,
         "certificate_days": beside.certificate_days,
