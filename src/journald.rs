@@ -35,10 +35,7 @@ pub fn message_id(code: &str) -> String {
     // As a UUID of a kind of our own (RFC 9562, version 8), which is what journald's ids are.
     id[6] = id[6] & 0x0f | 0x80;
     id[8] = id[8] & 0x3f | 0x80;
-    id.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex::encode(id)
 }
 
 /// Whether standard error is the stream that systemd gave to the service, by `JOURNAL_STREAM`'s device and inode.

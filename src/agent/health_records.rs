@@ -8,13 +8,12 @@ use crate::config::{Config, CredentialsSource};
 use crate::drain::DrainState;
 use crate::journal::Journal;
 use crate::record::LaneId;
+use crate::record::identity::payload_hash;
 use crate::record::own::{HEALTH, draft};
 use crate::sqs::credentials::read_csv;
 use crate::status::health_record::{Beside, Cadence, Cause, Judgement, data};
 use crate::status::{StatusHub, StatusSnapshot, flash};
 use crate::tls;
-use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,8 +26,6 @@ const LOOK: Duration = Duration::from_secs(5);
 const LAST: Duration = Duration::from_millis(1500);
 /// Between two looks whether it has.
 const LAST_LOOK: Duration = Duration::from_millis(20);
-/// Hexadecimal digits of the configuration's hash that are shown.
-const HASH_DIGITS: usize = 16;
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Writes health records for the queues that want them.
@@ -151,14 +148,7 @@ fn beside(
     certificate: Option<&Path>,
     folder: &Path,
 ) -> Beside {
-    let mut configuration = String::new();
-    for byte in &Sha256::digest(hub.config().as_bytes())[..HASH_DIGITS / 2] {
-        let _ = write!(configuration, "{byte:02x}");
-    }
-    let mut boot = String::new();
-    for byte in clock.boot().0 {
-        let _ = write!(boot, "{byte:02x}");
-    }
+    let (configuration, boot) = (payload_hash(hub.config().as_bytes()), hex::encode(clock.boot().0));
     let keys = keys.iter().filter_map(|(name, file)| {
         let end = read_csv(file).ok()?.id_end()?.to_owned();
         Some((name.clone(), end, age_days(file, clock.now().wall_ms)?))

@@ -50,7 +50,7 @@ pub struct ChainStats {
 
 impl ChainStats {
     fn of(chain: &Chain) -> Option<ChainStats> {
-        let value = chain.value.iter().map(|byte| format!("{byte:02x}")).collect();
+        let value = hex::encode(chain.value);
         let stats = ChainStats { since: chain.since, next: chain.next, value, restarts: chain.restarts };
         (chain.settings != 0).then_some(stats)
     }

@@ -129,7 +129,7 @@ pub(super) fn eui_or_base64(scalar: Option<Scalar<'_>>) -> Option<String> {
     let written = text(scalar)?;
     eui(&written).or_else(|| {
         let bytes = BASE64.decode(written.as_bytes()).ok().filter(|bytes| bytes.len() == 8)?;
-        Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+        Some(hex::encode(bytes))
     })
 }
 

@@ -46,14 +46,7 @@ pub fn link(before: &Digest, digest: &Digest) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fmt::Write;
-
-    fn hex(digest: Digest) -> String {
-        digest.iter().fold(String::new(), |mut out, byte| {
-            let _ = write!(out, "{byte:02x}");
-            out
-        })
-    }
+    use hex::encode as hex;
 
     /// Computed by a script of another language.
     #[test]

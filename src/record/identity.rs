@@ -76,19 +76,16 @@ pub fn hash(fields: &[&[u8]], digits: usize) -> String {
         sha.update((field.len() as u64).to_be_bytes());
         sha.update(field);
     }
-    hex(&sha.finalize(), digits)
+    first_digits(&sha.finalize(), digits)
 }
 
 /// The first 16 hex digits of the payload's SHA-256, as `sha256sum` prints it.
 pub fn payload_hash(payload: &[u8]) -> String {
-    hex(&Sha256::digest(payload), PAYLOAD_DIGITS)
+    first_digits(&Sha256::digest(payload), PAYLOAD_DIGITS)
 }
 
-fn hex(bytes: &[u8], digits: usize) -> String {
-    let mut out = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        let _ = write!(out, "{byte:02x}");
-    }
+fn first_digits(bytes: &[u8], digits: usize) -> String {
+    let mut out = hex::encode(bytes);
     out.truncate(digits);
     out
 }

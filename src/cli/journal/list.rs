@@ -73,8 +73,7 @@ pub(super) fn say_payload(payload: &[u8], shown: bool) {
         (false, _) => say!("{:<14} hidden; --payload shows it", "payload"),
         (true, Ok(text)) => say_text!("{:<14}\n{text}\n", "payload"),
         (true, Err(_)) => {
-            let hex: String = payload.iter().map(|byte| format!("{byte:02x}")).collect();
-            say_text!("{:<14} in hex\n{hex}\n", "payload");
+            say_text!("{:<14} in hex\n{}\n", "payload", hex::encode(payload));
         }
     }
 }

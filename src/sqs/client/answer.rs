@@ -7,7 +7,6 @@ use crate::sqs::classify::strip_prefix;
 use crate::sqs::{AcceptedEntry, Answer, Entry, RefusedEntry};
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
 use md5::{Digest, Md5};
-use std::fmt::Write;
 
 /// The answer about `sent`.
 pub(super) fn of(sent: &[Entry], output: &SendMessageBatchOutput) -> Answer {
@@ -44,10 +43,7 @@ fn index(id: &str, count: usize) -> Option<usize> {
 }
 
 fn md5_hex(body: &str) -> String {
-    Md5::digest(body.as_bytes()).iter().fold(String::with_capacity(32), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex::encode(Md5::digest(body.as_bytes()))
 }
 
 #[cfg(test)]

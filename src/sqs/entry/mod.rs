@@ -249,9 +249,7 @@ fn legal_id(text: &str) -> Option<String> {
     let mut id = percent_encoded(text, takes_in_id);
     id.truncate(ID_CHARS - HASH_CHARS - 1);
     id.push('.');
-    for byte in &Sha256::digest(text.as_bytes())[..HASH_CHARS / 2] {
-        let _ = write!(id, "{byte:02x}");
-    }
+    id.push_str(&hex::encode(&Sha256::digest(text.as_bytes())[..HASH_CHARS / 2]));
     Some(id)
 }
 

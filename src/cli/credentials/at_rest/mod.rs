@@ -266,7 +266,7 @@ fn kind_of(sealed: &[u8]) -> AtRest {
     let text: Vec<u8> = sealed.iter().copied().filter(|b| !b.is_ascii_whitespace()).take(24).collect();
     // 24 characters are 18 bytes: a text that ends within them is padded there.
     let Ok(head) = STANDARD.decode(text) else { return AtRest::OtherKey };
-    let id: String = head.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let id = hex::encode(&head[..head.len().min(16)]);
     match &*id {
         "5a1c6a86df9d4096b1d5a65e0862f19a" => AtRest::HostKey,
         // By itself, and with a signed policy of PCRs besides.
