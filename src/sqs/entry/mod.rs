@@ -119,12 +119,13 @@ pub fn render(record: &Record, rendering: &Rendering) -> Result<Entry, Unsendabl
 
 fn entry(record: &Record, facts: &EntryFields, data: (&Payload, &[u8]), rendering: &Rendering) -> Entry {
     let (payload, bytes) = data;
-    let (body, attributes) = match rendering.format {
-        BodyFormat::CloudEvents => (body::structured(facts, payload), attributes::beside_structured(facts)),
+    let format = match (rendering.format, payload) {
         // SQS takes no empty body.
-        BodyFormat::Raw if matches!(payload, Payload::Empty) => {
-            (body::structured(facts, payload), attributes::beside_structured(facts))
-        }
+        (BodyFormat::Raw, Payload::Empty) => BodyFormat::CloudEvents,
+        (format, _) => format,
+    };
+    let (body, attributes) = match format {
+        BodyFormat::CloudEvents => (body::structured(facts, payload), attributes::beside_structured(facts)),
         BodyFormat::Raw => {
             let (body, kind, base64) = body::raw(payload, bytes);
             (body, attributes::binary(facts, kind, base64))
