@@ -5,7 +5,7 @@
 
 use crate::journal::error::JournalError;
 use crate::journal::ledger::cadence::Moved;
-use crate::journal::ledger::chain::{Need, STEPS};
+use crate::journal::ledger::chain::{Need, STEPS, TURNS};
 use crate::journal::log::entry::Readings;
 use crate::journal::reader::Lane;
 use crate::record::chain::Digest;
@@ -14,8 +14,6 @@ use crate::record::{Number, Position, Record};
 /// Records that are looked at in one portion, and bytes of payload that it renders at most, about.
 const PORTION_RECORDS: usize = 256;
 const PORTION_BYTES: usize = 512 * 1024;
-/// Times that a portion goes on with what is at hand: 16,384 positions.
-const PORTION_TURNS: usize = 64;
 
 impl Lane {
     /// Sums up from here on what is sent under `settings`, a number that is another one under others, and never 0. Where it was
@@ -73,7 +71,7 @@ impl ChainReader {
     /// A generation cannot be read now; the next call tries again.
     pub fn portion(&mut self, digest: impl Fn(&Record) -> Option<Digest>) -> Result<bool, JournalError> {
         let mut need = Need::Time;
-        for _ in 0..PORTION_TURNS {
+        for _ in 0..TURNS {
             need = self.lane.book(|book| book.chain.go_on(book.cursor, STEPS));
             if need != Need::Time {
                 break;

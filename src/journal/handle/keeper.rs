@@ -171,9 +171,10 @@ impl Shared {
         Ok(on_disk.then_some(needed))
     }
 
-    /// At a bound no chain keeps a generation that all lanes are past.
-    pub(crate) fn forgo_chains(&self) {
-        locked(&self.books).iter_mut().for_each(|book| book.chain.forgo(book.cursor));
+    /// At a bound no chain keeps a generation whose numbers lie below `end`. Before the state is written by which it goes: a
+    /// chain that needed it would leave the older slot behind, and a start that finds that slot alone would look for it.
+    pub(crate) fn forgo_chains(&self, end: Number) {
+        locked(&self.books).iter_mut().for_each(|book| book.chain.forgo(book.cursor, end));
     }
 
     /// How many generations hold only numbers below `needed`.

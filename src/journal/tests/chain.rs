@@ -178,6 +178,42 @@ fn given_back(after_a_start: bool) {
     rig.end(false);
 }
 
+/// A chain that lags needs the generation, too. It must not keep the older slot from learning what was evicted.
+#[test]
+fn what_is_evicted_stands_in_both_slots_however_far_the_chain_is() {
+    let dir = crate::testing::fast_dir();
+    // To announce it would be another write.
+    let silent = vec![MAIN.into()];
+    let options = JournalOptions { silent, ..bounded(dir.path(), 1_500_000, OnFull::DropOldest) };
+    let mut known = Vec::new();
+    let mut rig = kept(&options);
+    rig.append(1..=100);
+    accept(&rig, &mut known, |position| position == 2 || position == 3);
+    rig.end(false);
+    let mut rig = kept(&options);
+    accept(&rig, &mut known, |position| position == 1);
+    assert_eq!((rig.stats().cursor, stats(&rig).next), (Position(4), Position(2)), "two are to be read again");
+    // What is written from here on, the writer writes to make room.
+    rig.journal.0.write_state().unwrap();
+    rig.journal.0.write_state().unwrap();
+    rig.journal.stop_keeping();
+    let mut last = 100;
+    while rig.stats().evicted == 0 {
+        rig.append(last + 1..=last + 40);
+        last += 40;
+    }
+    let before = rig.stats();
+    rig.end(true);
+    slots::damage_newest(dir.path());
+    let rig = kept(&options);
+    let after = rig.stats();
+    assert!(rig.report.slot_lost);
+    assert_eq!((after.evicted, after.damaged), (before.evicted, 0), "{after:?} after {before:?}");
+    let first = records(&rig)[0].position;
+    assert_eq!((first, rig.stats().damaged), (before.cursor, 0));
+    rig.end(false);
+}
+
 #[test]
 fn at_a_bound_the_chain_keeps_no_generation_that_all_lanes_are_past() {
     for on_full in [OnFull::Stop, OnFull::DropOldest] {

@@ -9,7 +9,7 @@ use crate::record::{Number, Position};
 use std::fs;
 
 /// Flips a bit in the newer slot, as a card does.
-fn damage_newest(journal: &Path) {
+pub(super) fn damage_newest(journal: &Path) {
     let path = journal.join("state");
     let mut bytes = fs::read(&path).unwrap();
     let serial = |slot: usize| u64::from_be_bytes(bytes[slot * 4096 + 8..slot * 4096 + 16].try_into().unwrap());

@@ -1,9 +1,9 @@
 //! Making room: what the writer does before a commit when the journal is at a bound.
 //!
-//! The order when something is given up: the losses are booked and noted as holes, the state file has both, and only then
-//! the generation is deleted. So a crash anywhere finds records that are still there, or a loss that is counted and will be
-//! announced ([`crate::journal::ledger::gaps`]). Reading what is given up, for its times and groups, may take a moment of the disk's; it
-//! happens on the writer's thread, at a bound alone.
+//! The order when something is given up: the losses are booked and noted as holes, both slots of the state file have both, and
+//! only then the generation is deleted. So a crash anywhere, and the loss of either slot, finds records that are still there, or
+//! a loss that is counted and will be announced ([`crate::journal::ledger::gaps`]). Reading what is given up, for its times and
+//! groups, may take a moment of the disk's; it happens on the writer's thread, at a bound alone.
 
 use crate::journal::disk::volume;
 use crate::journal::error::JournalError;
@@ -78,7 +78,9 @@ impl<T: Ticket> Writer<T> {
                     let [first, second, ..] = firsts[..] else { continue };
                     let reason = if bound == Bound::MinFree { Reason::MinFree } else { Reason::MaxBytes };
                     self.give_up(first, second, reason)?;
-                    if !self.journal.0.log.delete(first) {
+                    // As far as both slots allow, and no farther.
+                    self.journal.0.let_go(second, 0);
+                    if self.journal.0.log.firsts().contains(&first) {
                         // The disk does not let go of it now; this commit is small, and the next one tries again.
                         return Ok(None);
                     }
@@ -164,14 +166,14 @@ impl<T: Ticket> Writer<T> {
         if drained && self.active_bytes > 0 {
             self.rotate()?;
         }
-        self.journal.0.forgo_chains();
+        self.journal.0.forgo_chains(Number::MAX);
         self.journal.0.write_state()?;
         self.journal.0.let_go(self.next, 0);
         Ok(())
     }
 
     /// Gives up what lanes still need of the numbers in `first..end`, all of one generation: booked, noted, and durable in
-    /// the state file.
+    /// both slots of the state file.
     fn give_up(&mut self, first: Number, end: Number, reason: Reason) -> Result<(), JournalError> {
         let shared = &self.journal.0;
         let mut given = self.survey(first, end)?;
@@ -201,6 +203,7 @@ impl<T: Ticket> Writer<T> {
             book.holes.note(hole);
             again.into_iter().for_each(|hole| book.holes.note(hole));
         }
+        shared.forgo_chains(end);
         shared.write_state()
     }
 

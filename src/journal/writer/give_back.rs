@@ -5,6 +5,7 @@ use crate::journal::checkpoint::state::Home;
 use crate::journal::error::JournalError;
 use crate::journal::handle::append::Ticket;
 use crate::journal::writer::Writer;
+use crate::record::Number;
 use crate::sync::locked;
 
 impl<T: Ticket> Writer<T> {
@@ -27,7 +28,7 @@ impl<T: Ticket> Writer<T> {
             settled.pop();
         }
         let high = *shared.durable.borrow();
-        shared.forgo_chains();
+        shared.forgo_chains(Number::MAX);
         // Both slots: a start may find either alone.
         shared.write_slot(Home::Disk)?;
         shared.write_state()?;

@@ -26,6 +26,8 @@ pub(crate) const DIGESTS_MAX: usize = 4_096;
 pub(crate) const HOLES_MAX: usize = 4_096;
 /// Positions that are summed up in one go, while others wait for the books: less than a millisecond on a slow gateway.
 pub(crate) const STEPS: usize = 256;
+/// Turns of so many steps that somebody waits for: 16,384 positions.
+pub(crate) const TURNS: usize = 64;
 
 /// One lane's chain.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -195,9 +197,14 @@ impl Chain {
         (holes < cursor - self.next).then_some(self.from)
     }
 
-    /// What it would have to read is given up, to make room.
-    pub(crate) fn forgo(&mut self, cursor: Position) {
-        if self.reads_from(cursor).is_some() {
+    /// What it would have to read of the numbers below `end` is given up, to make room. What is at hand is summed up first.
+    pub(crate) fn forgo(&mut self, cursor: Position, end: Number) {
+        for _ in 0..TURNS {
+            if self.go_on(cursor, STEPS) != Need::Time {
+                break;
+            }
+        }
+        if self.reads_from(cursor).is_some_and(|from| from < end) {
             self.begin_anew(cursor);
         }
     }
