@@ -55,6 +55,9 @@ pub(crate) struct Expected {
     state_was_lost: bool,
     /// Records found missing that were never acknowledged.
     gone: u64,
+    /// Those of them that were evicted perhaps, in a generation that is there for the other lane: without a state file, that
+    /// generation alone tells of them, and they wait again.
+    hidden: BTreeSet<u64>,
     lanes: [Known; 2],
     coming: coming::Known,
 }
@@ -92,6 +95,7 @@ impl Expected {
             some_was_lost: false,
             state_was_lost: false,
             gone: 0,
+            hidden: BTreeSet::new(),
             lanes: Default::default(),
             coming: coming::Known::default(),
         }
@@ -163,7 +167,11 @@ impl Expected {
             Mark::SubmittedToComing { n } => drop(self.coming.submitted.insert(*n)),
             Mark::SentToComing { n } => drop(self.coming.sent.insert(*n)),
             Mark::SettlingOfComing { n } => drop(self.coming.settling.insert(*n)),
-            Mark::Gone { n } => self.gone += u64::from(self.submitted.remove(n)),
+            Mark::Gone { n, evicted } if self.submitted.remove(n) => {
+                self.gone += 1;
+                self.hidden.extend(evicted.then_some(*n));
+            }
+            Mark::Gone { .. } => {}
         }
     }
 
@@ -314,7 +322,8 @@ impl Expected {
             }
             expected = expected.max(seen.position + 1);
             if let Some(n) = seen.n {
-                if !self.submitted.contains(&n) {
+                let hidden = self.state_was_lost && self.hidden.contains(&n);
+                if !self.submitted.contains(&n) && !hidden {
                     say(format!("{} was missing at an earlier open, and is back", name(seen)));
                 }
                 if n <= last && !seen.requeued {

@@ -165,8 +165,9 @@ impl Life<'_> {
         if !self.wrong.is_empty() {
             return Ok(());
         }
+        let evicted = facts(&session).iter().any(|facts| facts.evicted > 0);
         for n in self.expected.gone([&reads[0], &reads[1]]) {
-            self.witness.mark(Mark::Gone { n });
+            self.witness.mark(Mark::Gone { n, evicted });
         }
         let lanes = session.lanes();
         for (lane, (handle, reads)) in lanes.iter().zip(&reads).enumerate() {

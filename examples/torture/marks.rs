@@ -93,8 +93,8 @@ pub(crate) enum Mark {
     SentToComing { n: u64 },
     /// Its queue accepted it there; the books are going to be told.
     SettlingOfComing { n: u64 },
-    /// Found missing at an open though never acknowledged: it will not come any more.
-    Gone { n: u64 },
+    /// Found missing at an open though never acknowledged: it will not come any more, unless it was evicted.
+    Gone { n: u64, evicted: bool },
 }
 
 /// What was recorded of one run, or of one life after a cut.
