@@ -13,6 +13,7 @@ mod answer;
 #[cfg(feature = "failpoints")]
 pub(crate) mod canned;
 mod fault;
+mod headers;
 mod reach;
 #[cfg(test)]
 mod tests;
@@ -32,7 +33,7 @@ use crate::tls::{TlsError, TlsOptions, client_config, client_tls};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
-use aws_sdk_sqs::config::{AppName, BehaviorVersion, IdentityCache, Region, StalledStreamProtectionConfig};
+use aws_sdk_sqs::config::{BehaviorVersion, IdentityCache, Region, StalledStreamProtectionConfig};
 use aws_sdk_sqs::error::BuildError;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 use aws_smithy_async::rt::sleep::TokioSleep;
@@ -303,10 +304,10 @@ fn sdk_client(tie: &Tie, http: impl HttpClient + 'static, keys: Keys) -> Client 
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .timeout_config(timeouts)
+        .interceptor(headers::FewHeaders)
         .sleep_impl(TokioSleep::new())
         .time_source(crate::sqs::credentials::AnchoredTime(Anchor::now()));
     config.set_endpoint_url(tie.endpoint.clone());
-    config.set_app_name(AppName::new("tidegate").ok());
     Client::from_conf(config.build())
 }
 

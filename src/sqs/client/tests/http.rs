@@ -28,6 +28,30 @@ async fn a_batch_is_sent_as_it_is_and_every_entry_named_is_accepted() {
 }
 
 #[tokio::test]
+async fn a_request_carries_no_header_that_the_service_does_not_need() {
+    let server = Server::start(None, |_, request| accept_all(request)).await;
+    answer(Site::new().sender(&server).send(&batch(1)).await);
+    let seen = &server.seen()[0];
+    let lines = seen.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+    let mut names: Vec<String> = lines.map(|(name, _)| name.to_ascii_lowercase()).collect();
+    names.sort_unstable();
+    let needed = [
+        "authorization",
+        "content-length",
+        "content-type",
+        "host",
+        "user-agent",
+        "x-amz-date",
+        "x-amz-target",
+        "x-amzn-query-mode",
+    ];
+    assert_eq!(names, needed);
+    assert_eq!(seen.header("user-agent"), concat!("tidegate/", env!("CARGO_PKG_VERSION")));
+    let signed = "SignedHeaders=content-length;content-type;host;x-amz-date;x-amz-target;x-amzn-query-mode,";
+    assert!(seen.header("authorization").contains(signed), "{}", seen.head);
+}
+
+#[tokio::test]
 async fn an_answer_is_taken_at_its_word_and_no_further() {
     let partial = json!({
         "Successful": [{"Id": "1", "MessageId": "m", "MD5OfMessageBody": "0"}, {"Id": "7", "MessageId": "m", "MD5OfMessageBody": "0"}],
