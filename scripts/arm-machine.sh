@@ -7,6 +7,8 @@
 #     scripts/arm-machine.sh armv7-unknown-linux-musleabihf budgets --agent /usr/bin/tidegate --records 200000
 #     scripts/arm-machine.sh armv7-unknown-linux-musleabihf demo --agent /usr/bin/tidegate --rate 20
 #
+#     JOURNAL=FOLDER scripts/arm-machine.sh … budgets --agent /usr/bin/tidegate --journal /root/journal
+#
 # The machine has TARGET's agent (`scripts/cross.sh TARGET`, before), `budgets` and `demo` (`scripts/cross.sh --drivers`),
 # Mosquitto, busybox and glibc; two processors, 3 GB of memory, ext4 on a disk of 8 GB that is made for each run and removed, a
 # loopback interface and no other. MINUTES (default: 120) is the most that it may take.
@@ -137,6 +139,8 @@ sync
 poweroff -f
 INIT
 chmod +x "$work/root/init"
+# What another machine has filled: `cargo bench --bench budgets -- --fill FOLDER`.
+if [ -n "${JOURNAL:-}" ]; then cp -R "$JOURNAL" "$work/root/root/journal"; fi
 for word; do printf "'%s' " "$(printf '%s' "$word" | sed "s/'/'\\\\''/g")"; done >"$work/root/command"
 truncate -s 8G "$work/disk"
 mke2fs -q -t ext4 -d "$work/root" "$work/disk"

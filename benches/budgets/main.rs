@@ -1,14 +1,24 @@
 //! What the agent may cost a gateway, beside its limits: binary and package, memory, and the start with a backlog.
 //!
-//!     cargo bench --bench budgets -- [--sizes] [--records N] [--agent FILE]
+//!     cargo bench --bench budgets -- [--sizes] [--records N] [--agent FILE] [--fill FOLDER | --journal FOLDER [--minutes N]]
 //!
 //! The agent that ships (built here unless named) journals a backlog (1 M records unless told otherwise) while its queue is
 //! away, is killed, starts again and drains, all in a memory cgroup of 64 MB where that can be made (as root). It ends
 //! non-zero when it is not drained, when a record is missing or there twice, and when a size is over its limit; memory and
-//! times are printed only, because they depend on the machine. `--sizes` looks at what `scripts/cross.sh` and
+//! times are printed only, because they depend on the machine. `--fill` has the journal itself make such a backlog in a folder, and
+//! `--journal` starts with a copy of that, for a machine that would take hours to be sent as much, and drains it for `--minutes`
+//! (10) or to its end. `--sizes` looks at what `scripts/cross.sh` and
 //! `scripts/package.sh` left in `target`, and at nothing else.
 #![allow(clippy::print_stdout, reason = "figures, for whoever runs it")]
 #![allow(clippy::disallowed_methods, reason = "the agent's edges are not those of its peers")]
+
+#[path = "../journal/real.rs"]
+#[allow(dead_code, reason = "more of it is the other bench's")]
+mod real;
+#[path = "../journal/store.rs"]
+#[allow(dead_code, reason = "more of it is the other bench's")]
+mod store;
+mod waiting;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -171,6 +181,10 @@ fn run() -> Outcome<bool> {
         return if count > 0 { Ok(good) } else { Err("nothing was built for a gateway: scripts/cross.sh".into()) };
     }
     let records = option("--records").map_or(Ok(1_000_000), |text| text.parse())?;
+    if let Some(folder) = option("--fill") {
+        waiting::fill(Path::new(&folder), records as u64)?;
+        return Ok(true);
+    }
     let agent = option("--agent").map_or_else(build, |path| Ok(PathBuf::from(path).canonicalize()?))?;
     megabytes("this machine's binary (for comparison)", agent.metadata()?.len(), BINARY_BYTES);
     let kind = usize::from(agent.to_string_lossy().contains("musl"));
@@ -184,7 +198,16 @@ fn run() -> Outcome<bool> {
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let drained = runtime.block_on(backlog(&program, kind, records));
+    let minutes: u64 = option("--minutes").map_or(Ok(10), |text| text.parse())?;
+    let drained = runtime.block_on(async {
+        match option("--journal") {
+            Some(filled) => {
+                let time = Duration::from_secs(60 * minutes);
+                waiting::drain(&program, kind, Path::new(&filled), records as u64, time).await
+            }
+            None => backlog(&program, kind, records).await,
+        }
+    });
     drop(runtime);
     if let Some(cgroup) = cgroup {
         for most in ["memory.max_usage_in_bytes", "memory.peak"] {
