@@ -206,7 +206,7 @@ async fn sample(hub: Arc<StatusHub>, mut durable: watch::Receiver<Number>) {
     }
 }
 
-/// Tells the log which findings have come and gone.
+/// Tells the log which findings have come and gone, and keeps how much the uplink has carried.
 pub(super) async fn watch_findings(hub: Arc<StatusHub>, told: Arc<Mutex<FindingsWatch>>) {
     loop {
         tokio::time::sleep(FINDINGS_PAUSE).await;
@@ -214,6 +214,7 @@ pub(super) async fn watch_findings(hub: Arc<StatusHub>, told: Arc<Mutex<Findings
         let look = move || {
             let findings = hub.snapshot().findings;
             locked(&told).look(findings).iter().for_each(Change::log);
+            hub.keep_usage(false);
         };
         let _ = tokio::task::spawn_blocking(look).await;
     }

@@ -147,6 +147,7 @@ pub fn data(snapshot: &StatusSnapshot, beside: &Beside, lane: &str) -> Value {
         })),
         "flash": beside.flash,
         "certificate_days": beside.certificate_days,
+        "uplink": { "today": snapshot.uplink.today, "month": snapshot.uplink.month },
         "intake": snapshot.intake.as_ref().map(|intake| {
             let routes = intake.routes.iter().map(|route| json!({
                 "profile": route.profile,

@@ -19,6 +19,12 @@ pub const METRICS: &[(&str, &str, &str)] = &[
         "gauge",
         "What a person should know, by code: 0 not so, 1 waiting, 2 a person must act (docs/troubleshooting.md has the codes).",
     ),
+    (
+        "tidegate_uplink_sent_bytes_total",
+        "counter",
+        "Bytes of IP packets to the queues' services, those that were sent again and connections that came to nothing included.",
+    ),
+    ("tidegate_uplink_received_bytes_total", "counter", "Bytes of IP packets from them."),
     ("tidegate_clock_plausible", "gauge", "Whether the wall clock can be right."),
     ("tidegate_clock_confirmed", "gauge", "Whether the kernel or the service confirms the wall clock."),
     ("tidegate_broker_connected", "gauge", "Whether messages are taken from the broker."),
@@ -102,6 +108,9 @@ pub fn render(snapshot: &StatusSnapshot) -> String {
         };
         out.put("tidegate_finding", &[("code", row.word)], value);
     }
+    let carried = snapshot.uplink.since_start;
+    out.put("tidegate_uplink_sent_bytes_total", &[], carried.sent as f64);
+    out.put("tidegate_uplink_received_bytes_total", &[], carried.received as f64);
     out.put("tidegate_clock_plausible", &[], f64::from(snapshot.clock_plausible));
     out.put("tidegate_clock_confirmed", &[], f64::from(snapshot.clock_confirmed));
     if let Some(intake) = &snapshot.intake {

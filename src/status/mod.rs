@@ -15,6 +15,7 @@ pub mod page;
 mod places;
 pub mod server;
 pub mod token;
+pub mod uplink;
 pub mod watch;
 
 use crate::clock::{Clock, rfc3339_ms};
@@ -23,6 +24,7 @@ use crate::drain::{DrainShared, DrainStatus};
 use crate::journal::{Journal, JournalStats, LaneStats, volume};
 use crate::mqtt::names::Names;
 use crate::mqtt::{IntakeShared, IntakeState, IntakeStatus};
+use crate::sqs::connector::traffic::carried;
 use crate::sync::locked;
 use acknowledged::{Acknowledged, Acknowledgement, Counts};
 use findings::{Facts, Finding, FirstSeen, Notes, Severity, findings};
@@ -32,6 +34,7 @@ use serde::Serialize;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
+use uplink::{Uplink, Usage};
 
 /// The agent's health, in one word.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -72,6 +75,8 @@ pub struct StatusSnapshot {
     pub journal: Option<JournalStatus>,
     /// The queues, in the order of the configuration.
     pub queues: Vec<QueueStatus>,
+    /// Bytes on the uplink, of IP packets.
+    pub uplink: Uplink,
 }
 
 impl StatusSnapshot {
@@ -154,6 +159,7 @@ pub struct StatusHub {
     acknowledging: Mutex<()>,
     growth: Mutex<Growth>,
     first_seen: Mutex<FirstSeen>,
+    usage: Mutex<Usage>,
 }
 
 /// The names in use, and what depends on them: settled once the journal is open.
@@ -202,6 +208,7 @@ impl StatusHub {
             acknowledging: Mutex::default(),
             growth: Mutex::default(),
             first_seen: Mutex::default(),
+            usage: Mutex::default(),
         }
     }
 
@@ -248,9 +255,10 @@ impl StatusHub {
         self.stages(|stages| stages.journal.as_ref().map(|(journal, _)| journal.clone()))
     }
 
-    /// Notes that the journal is open, and reads what was acknowledged of its losses. Blocks for a small read.
+    /// Notes that the journal is open, and reads what was acknowledged of its losses, and carried. Blocks for two small reads.
     pub fn opened(&self, journal: &Journal, in_ram: bool) {
         *locked(&self.acknowledged) = Acknowledged::read(journal.path());
+        *locked(&self.usage) = Usage::read(journal.path(), carried());
         self.stages(|stages| stages.journal = Some((journal.clone(), in_ram)));
     }
 
@@ -271,6 +279,7 @@ impl StatusHub {
 
     /// Lets go of the stages, and so of the journal's lock.
     pub fn clear(&self) {
+        self.keep_usage(true);
         self.stages(|stages| *stages = Stages::default());
     }
 
@@ -375,6 +384,7 @@ impl StatusHub {
             intake: stages.intake.map(|shared| shared.snapshot()),
             queues: queues.collect(),
             journal,
+            uplink: self.uplink(),
         };
         let Stages { waiting_for, page_closed, reload, .. } = stages;
         let notes = Notes { waiting_for, page_closed, reload, names: named.remark };

@@ -94,6 +94,10 @@ async fn a_gateway_tells_how_it_is_and_is_not_heaped_up_while_nothing_can_leave(
     let last = said(&stub).pop().unwrap();
     assert_eq!(last["cause"], "stop", "it arrived before the process ended: {:?}", causes(&stub));
     assert_eq!(last["lanes"][0]["appended"], status["journal"]["lanes"][0]["appended"], "{last:#}");
+    let bodies: u64 = stub.accepted(QUEUE).iter().map(|message| message.body.len() as u64).sum();
+    let sent = |of: &str| last["uplink"][of]["sent"].as_u64().unwrap_or_default();
+    // The last of them was on its way when it was written; a kill cost what was counted since the hour began.
+    assert!(sent("month") > bodies / 4 && sent("month") >= sent("today"), "{bodies} bytes of bodies: {last:#}");
     read_by_schema(&stub.accepted(QUEUE)).await;
 }
 

@@ -32,6 +32,17 @@ pub(crate) async fn speak_tls(listener: TcpListener, tls: TlsAcceptor, stub: Soc
     }
 }
 
+/// Bytes that passed the device on the way to an address: IP packets, because it is a TUN. Sent, then received.
+fn device_bytes(address: &str) -> [u64; 2] {
+    let output = std::process::Command::new("ip").args(["route", "get", address]).output().expect("ip of iproute2");
+    let route = String::from_utf8_lossy(&output.stdout).into_owned();
+    let device = route.split_whitespace().skip_while(|word| *word != "dev").nth(1).expect("a device");
+    ["tx_bytes", "rx_bytes"].map(|of| {
+        let text = std::fs::read_to_string(format!("/sys/class/net/{device}/statistics/{of}")).unwrap();
+        text.trim().parse().unwrap()
+    })
+}
+
 /// What came over a link of this shape in `time`, as a share of what it could carry; and the share of entries that were sent twice.
 /// `flaps`: it is up for so long, then down for so long, and so on, from the first batch on.
 async fn carried(shape: Shape, time: Duration, flaps: Option<Duration>) -> (f64, f64) {
@@ -83,6 +94,19 @@ async fn carried(shape: Shape, time: Duration, flaps: Option<Duration>) -> (f64,
     );
     if share < 0.3 || twice > 0.0 {
         println!("{}", tail(&agent.log()));
+    }
+    let status = agent.status().await.unwrap();
+    let passed = device_bytes(&link.addr.ip().to_string());
+    for (way, passed) in ["sent", "received"].into_iter().zip(passed) {
+        let told = status["uplink"]["since_start"][way].as_u64().unwrap() as f64 / passed as f64;
+        println!("bytes {way}, as the agent counts them: {told:.3} of the {passed} that passed the device");
+        // Between a look of the agent's and the device's a few packets pass. What comes twice, because acknowledgements waited in
+        // the queue, the kernel tells once.
+        let least = if way == "sent" { 0.95 } else { 0.6 };
+        assert!(
+            shape.loss_percent > 0 || flaps.is_some() || (least..1.03).contains(&told),
+            "{way}: {told:.3} of {passed}"
+        );
     }
     agent.kill().await.unwrap();
     link.end().await.unwrap();

@@ -15,6 +15,10 @@ pub struct Progress {
     pub acked: u64,
     /// Bytes that have come from the peer (Linux 4.1).
     pub received: u64,
+    /// Bytes that were sent, those that were sent again included (Linux 4.19; before, those that were acknowledged).
+    pub sent: u64,
+    /// Segments sent and come, those without data included (Linux 4.2).
+    pub segments: [u32; 2],
     /// Bytes of the socket's buffer that were not sent yet (Linux 4.6).
     pub unsent: u32,
     /// Segments sent and not acknowledged.
@@ -32,8 +36,10 @@ pub struct Progress {
 
 const ACKED: usize = 120;
 const RECEIVED: usize = 128;
+const SEGMENTS: [usize; 2] = [136, 140];
 const UNSENT: usize = 144;
 const LEAST_ROUND_TRIP: usize = 148;
+const SENT: usize = 200;
 /// Behind the last field that has to be there.
 const LENGTH: usize = 148;
 
@@ -72,6 +78,8 @@ pub fn progress(socket: &impl AsFd) -> io::Result<Progress> {
     Ok(Progress {
         acked: long(ACKED),
         received: long(RECEIVED),
+        sent: if length as usize >= SENT + 8 { long(SENT) } else { long(ACKED) },
+        segments: SEGMENTS.map(word),
         unsent: word(UNSENT),
         unacked_segments: word(24),
         segment: word(16),
@@ -138,7 +146,9 @@ mod tests {
         assert_eq!((told.acked, told.unsent, told.is_complete()), (1001, 0, true), "the SYN counts as one: {told:?}");
         peer.write_all(&[8; 300]).unwrap();
         ours.read_exact(&mut [0; 300]).unwrap();
-        assert_eq!(progress(&ours).unwrap().received, 300);
+        let told = progress(&ours).unwrap();
+        assert_eq!((told.received, told.sent), (300, 1000));
+        assert!(told.segments[0] >= 3 && told.segments[1] >= 2, "SYN, its acknowledgement and data at least: {told:?}");
         // The peer reads nothing more: its window closes, and the rest waits here.
         ours.set_nonblocking(true).unwrap();
         while ours.write(&[7; 65_536]).is_ok() {}

@@ -103,7 +103,21 @@ pub(super) fn table(snapshot: &Value) -> String {
             text(&lane["appended"]),
         );
     }
+    out.push_str(&uplink(&snapshot["uplink"]));
     out
+}
+
+/// What the uplink has carried, both ways; nothing where the agent does not tell.
+fn uplink(uplink: &Value) -> String {
+    let carried = |of: &str| {
+        let [sent, received] = ["sent", "received"].map(|way| uplink[of][way].as_u64());
+        Some(format!("{} sent and {} received", size::text(sent?), size::text(received?)))
+    };
+    match (carried("today"), carried("month"), carried("since_start")) {
+        (Some(today), Some(month), _) => format!("{:<10} {today} today, {month} this month (UTC)\n", "uplink"),
+        (_, _, Some(since)) => format!("{:<10} {since} since the start\n", "uplink"),
+        _ => String::new(),
+    }
 }
 
 /// What a person should know: what is so, what it costs, and what to do.

@@ -4,7 +4,7 @@
 //! machine ends at once: no packet will ever reach it. Any other is in doubt ([`Doubt`]): the kernel would try it again at longer and
 //! longer intervals, up to two minutes apart, and the wait for its answer lasts for twenty seconds and more.
 
-use crate::sqs::connector::dial::WireControl;
+use crate::sqs::connector::wire::WireControl;
 use std::sync::Arc;
 use std::time::Duration;
 use tcp_progress::Progress;
@@ -115,6 +115,8 @@ mod tests {
         Progress {
             acked,
             received,
+            sent: 0,
+            segments: [0; 2],
             unsent: 0,
             unacked_segments,
             segment: 1448,

@@ -24,7 +24,9 @@ mod link;
 pub mod proxy;
 mod returned;
 pub mod tcp;
+pub mod traffic;
 pub(super) mod watch;
+mod wire;
 
 use crate::clock::{Clock, suspended_ms};
 use crate::sqs::connector::body::TimedBody;
@@ -41,7 +43,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use dial::{Dial, PeerEnd, SUSPEND_MS};
+use dial::Dial;
 use fault::NetError;
 use http::Uri;
 use http_body_util::{BodyExt, Limited};
@@ -56,6 +58,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
+use wire::{PeerEnd, SUSPEND_MS};
 
 /// How long an idle connection may be used again.
 const IDLE: Duration = Duration::from_secs(25);

@@ -6,7 +6,7 @@
 //! the flight is ended then is pure ([`Standing`]): it waits no longer for TCP than it has cost so far, so that going on never costs
 //! more than twice what the better choice would have.
 
-use crate::sqs::connector::dial::WireControl;
+use crate::sqs::connector::wire::WireControl;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tcp_progress::Progress;
@@ -214,6 +214,8 @@ mod tests {
             let progress = Progress {
                 acked: 1,
                 received: 1,
+                sent: 0,
+                segments: [0; 2],
                 unsent: 0,
                 unacked_segments: 9,
                 segment: 1448,

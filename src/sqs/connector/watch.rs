@@ -11,10 +11,10 @@
 //! the next attempt, and might be accepted after the queue has forgotten the first one.
 
 use crate::clock::boottime_ms;
-use crate::sqs::connector::dial::WireControl;
 use crate::sqs::connector::fault::NetError;
 use crate::sqs::connector::link::LinkChanges;
 use crate::sqs::connector::returned;
+use crate::sqs::connector::wire::WireControl;
 use http::Extensions;
 use hyper_util::client::legacy::connect::CaptureConnection;
 use std::future::Future;
@@ -218,6 +218,8 @@ mod tests {
         Progress {
             acked,
             received,
+            sent: 0,
+            segments: [0; 2],
             unsent: 0,
             unacked_segments,
             segment: SEGMENT,

@@ -25,6 +25,7 @@ fn snapshot(text: &str, findings: Vec<Finding>) -> StatusSnapshot {
         version: "1",
         gateway: text.to_owned(),
         uptime_s: 5,
+        uplink: Default::default(),
         health: Health::Act,
         remarks: Vec::new(),
         findings,

@@ -8,8 +8,9 @@
 //! When the gateway's addresses or routes change, all of it begins anew: what was sent before went another way, and TCP's next try may
 //! be seconds off.
 
-use crate::sqs::connector::dial::WireControl;
 use crate::sqs::connector::link::LinkChanges;
+use crate::sqs::connector::traffic::Dialled;
+use crate::sqs::connector::wire::WireControl;
 use crate::sync::locked;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use http::Uri;
@@ -97,7 +98,7 @@ impl Tcp {
             Ok(ip) => vec![SocketAddr::new(ip, port)],
             Err(_) => resolved(&host, port, self.limit).await.map_err(|source| TcpError::Name { host, source })?,
         };
-        first_of(addresses, self.limit, TcpStream::connect).await
+        first_of(addresses, self.limit, connect).await
     }
 }
 
@@ -124,6 +125,14 @@ impl Service<Uri> for Tcp {
             Ok(TokioIo::new(stream))
         })
     }
+}
+
+/// Connects, and counts what that takes of the link.
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let mut dialled = Dialled::to(address.ip());
+    let connected = TcpStream::connect(address).await;
+    dialled.ended(&connected);
+    connected
 }
 
 /// The addresses of a name, at least one, as the system orders them.

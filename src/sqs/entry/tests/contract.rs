@@ -56,6 +56,7 @@ fn health() -> Value {
             "read_only": false, "writer": "fine",
         },
         "flash": { "life_used_percent": 10, "reserve": "normal" }, "certificate_days": 212,
+        "uplink": { "today": { "sent": 1_245_184, "received": 262_144 }, "month": { "sent": 12_124_160, "received": 2_555_904 } },
         "intake": {
             "state": "online", "received": 8640, "repeats": 0, "oversize": 0, "qos0": 0, "unrouted": 0, "sessions_lost": 0,
             "broker_dropped": 0,

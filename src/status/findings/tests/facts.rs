@@ -74,6 +74,7 @@ pub(in crate::status) fn healthy() -> StatusSnapshot {
         version: "1",
         gateway: "roof".into(),
         uptime_s: 600,
+        uplink: Default::default(),
         health: Health::Fine,
         remarks: Vec::new(),
         findings: Vec::new(),
