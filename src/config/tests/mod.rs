@@ -36,6 +36,18 @@ fn the_minimal_file_is_complete() {
 }
 
 #[test]
+fn every_example_file_is_a_configuration() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/config");
+    let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() >= 5, "{files:?}");
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let config = Config::parse(&text, &file, &BTreeMap::new());
+        assert!(config.is_ok(), "{}: {:?}", file.display(), config.err());
+    }
+}
+
+#[test]
 fn relative_paths_count_from_the_files_folder() {
     let config =
         Config::parse(MINIMAL, Path::new("/etc/tidegate/tidegate.toml"), &BTreeMap::new()).expect("a configuration");
