@@ -54,13 +54,21 @@ impl History {
         self.day.iter()
     }
 
-    /// What comes next, judged by the last minutes up to `now`.
+    /// What comes next, judged by the last minutes up to `now`. A backlog that has grown in them and gets less since, as after every
+    /// outage, is judged from its height on.
     pub fn outlook(&self, now: Point) -> DrainForecast {
         let since = now.at_s.saturating_sub(RATE_S);
         // The last point before the span counts, too: nothing changed in between.
         let before = self.hour.iter().rev().find(|point| point.at_s <= since);
         let first = before.or_else(|| self.hour.front()).copied();
-        outlook(first, now)
+        let height =
+            self.hour.iter().filter(|point| point.at_s > since).max_by_key(|point| (point.waiting, point.at_s));
+        let height = height.filter(|height| height.waiting > now.waiting.max(first.map_or(0, |first| first.waiting)));
+        match height {
+            None => outlook(first, now),
+            Some(height) if now.at_s < height.at_s + HOUR_STEP_S => outlook(None, now),
+            Some(height) => outlook(Some(*height), now),
+        }
     }
 }
 
@@ -172,6 +180,18 @@ mod tests {
             let left = at(seconds).waiting;
             prop_assert!(said.eta_s.is_some_and(|eta| eta.abs_diff(left.div_ceil(per_s)) <= 1), "{said:?}");
         }
+    }
+
+    /// An outage of minutes, then the link: what grew in it gets less now.
+    #[test]
+    fn after_an_outage_a_backlog_that_gets_less_is_not_said_to_grow() {
+        let mut history = History::default();
+        (0..=18).for_each(|step| history.note(point(step * 10, step * 100, 0)));
+        let says = |at_s, waiting, accepted| history.outlook(point(at_s, waiting, accepted));
+        assert_eq!(says(185, 1_500, 350).says, Trend::Unknown, "too short to tell");
+        let said = says(200, 1_400, 600);
+        assert_eq!((said.says, said.eta_s), (Trend::Draining, Some(70)), "{said:?}");
+        assert_eq!(says(200, 1_900, 600).says, Trend::Growing);
     }
 
     #[test]

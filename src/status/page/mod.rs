@@ -89,7 +89,7 @@ fn health(out: &mut String, snapshot: &StatusSnapshot) {
     let (class, says, more) = match snapshot.health {
         Health::Fine => ("fine", "Fine", "Nothing has to be done."),
         Health::Waiting => ("waiting", "Waiting", "Nothing has to be done: it goes on by itself."),
-        Health::Act => ("act", "Action required", "It does not go on by itself."),
+        Health::Act => ("act", "Action required", "Somebody has to do what stands below."),
     };
     let _ =
         write!(out, "<main class=\"health {class}\" role=\"status\"><b>{says}</b> <span class=\"dim\">{more}</span>");
