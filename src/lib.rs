@@ -16,6 +16,7 @@ compile_error!("tidegate needs 64-bit atomic operations, which ARMv5 and ARMv6 d
 const _: () = assert!(usize::BITS >= u32::BITS);
 
 pub mod first_line;
+pub mod histogram;
 pub mod json;
 pub mod network_watch;
 pub mod shutdown;

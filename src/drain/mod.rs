@@ -28,8 +28,10 @@ mod suspects;
 mod task;
 #[cfg(test)]
 mod tests;
+mod times;
 mod window;
 
 pub use status::{DrainShared, DrainState, DrainStatus};
 pub use suspects::SuspectStatus;
 pub use task::{Drain, DrainOptions};
+pub use times::DrainTimes;

@@ -38,9 +38,9 @@ struct Landing<'a> {
 
 impl<S: BatchSender> Drain<S> {
     pub(super) fn take_outcome(&mut self, id: LaunchId, batch: BatchOutcome) {
-        let BatchOutcome { items, attempted_ms, fault, sent, marked } = batch;
+        let BatchOutcome { items, attempted_ms, fault, sent, marked, took } = batch;
         let fault = fault.or_else(|| (sent > 0 && nothing_known(&items)).then(no_evidence));
-        self.count(sent, marked, fault.as_ref());
+        self.count((sent, marked), took, fault.as_ref());
         self.count_inversions(&items);
         let single = sent == 1;
         let of_suspects = self.trying.take_if(|trying| *trying == id).is_some();
@@ -109,8 +109,10 @@ impl<S: BatchSender> Drain<S> {
         self.context.lane.accepted(position, digest);
         self.proves_the_link(position);
         let now_ms = boottime_ms();
+        let received_ms = self.held.get(&position).map_or(0, |held| held.received_ms);
         let mut status = self.shared.lock();
         status.accepted += 1;
+        status.times.delivered(received_ms, now_ms);
         status.accepted_ms = Some(now_ms);
         status.md5_differs += u64::from(md5_differs);
         drop(status);
@@ -147,8 +149,11 @@ impl<S: BatchSender> Drain<S> {
         self.release(position);
     }
 
-    fn count(&self, sent: usize, marked: usize, fault: Option<&Fault>) {
+    fn count(&self, (sent, marked): (usize, usize), took: Option<Duration>, fault: Option<&Fault>) {
         let mut status = self.shared.lock();
+        if let Some(took) = took {
+            status.times.call.observe(took);
+        }
         status.calls += u64::from(sent > 0);
         status.entries_sent += sent as u64;
         status.marked += marked as u64;

@@ -14,6 +14,7 @@ use crate::sqs::entry::{self, Rendering};
 use crate::sqs::{BatchSender, Entry, Fault, FaultClass, SendOutcome};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// What all batches of a lane share.
 #[derive(Debug)]
@@ -80,6 +81,8 @@ pub(super) struct BatchOutcome {
     pub(super) sent: usize,
     /// Entries that said `possibleduplicate`.
     pub(super) marked: usize,
+    /// What the call took; `None`: there was none.
+    pub(super) took: Option<Duration>,
 }
 
 /// Sends one batch. `mark`: the positions need a durable mark first; without it nothing is sent.
@@ -96,6 +99,7 @@ pub(super) async fn send_batch<S: BatchSender>(
         fault: Some(fault),
         sent: 0,
         marked: 0,
+        took: None,
     };
     let items = if mark || items.iter().any(|item| item.record.is_none()) {
         let lane = context.lane.clone();
@@ -110,16 +114,18 @@ pub(super) async fn send_batch<S: BatchSender>(
     };
     let (rendered, entries, marked, mut left) = render_batch(&context, items, bounds);
     let sent = entries.len();
-    let mut fault = None;
+    let (mut fault, mut took) = (None, None);
     if !entries.is_empty() {
+        let began = Instant::now();
         let outcome = context.sender.send(&entries).await;
+        took = Some(began.elapsed());
         let verdicts = settle::judge(entries.len(), &outcome, |index| rendered[index].history != SendHistory::None);
         if let SendOutcome::Fault(why) = outcome {
             fault = Some(why);
         }
         left.extend(rendered.into_iter().zip(verdicts.into_iter().map(ItemOutcome::Judged)));
     }
-    BatchOutcome { items: left, attempted_ms, fault, sent, marked }
+    BatchOutcome { items: left, attempted_ms, fault, sent, marked, took }
 }
 
 fn disk_fault(text: String) -> Fault {

@@ -3,6 +3,7 @@
 use crate::drain::governor::GateState;
 use crate::drain::suspects::SuspectStatus;
 use crate::drain::task::Drain;
+use crate::drain::times::DrainTimes;
 use crate::sqs::BatchSender;
 use crate::sqs::FaultClass;
 use crate::sync::locked;
@@ -131,6 +132,9 @@ pub struct DrainStatus {
     pub lag_s: u64,
     /// Last fault, in words, and what to do; kept after it has passed.
     pub last_fault: Option<String>,
+    /// How long calls and deliveries take.
+    #[serde(skip)]
+    pub times: DrainTimes,
     /// Receipt of the oldest waiting record, by the boot's clock; the lag is computed from it at each snapshot.
     #[serde(skip)]
     pub(super) oldest_ms: Option<u64>,

@@ -15,3 +15,7 @@ pub const QUIET: Duration = Duration::from_secs(2);
 
 /// Records just committed that are kept in memory for lanes that are level with them.
 pub(crate) const RECENT_BYTES: usize = 256 * 1024;
+
+/// Bounds of the histogram of commits, in milliseconds. A good card syncs in a few, a poor one in tens, and one that collects its
+/// garbage takes seconds; one that finishes nothing for 20 s hangs.
+pub(crate) const COMMIT_MS: &[u64] = &[1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 5000, 20_000];

@@ -1,5 +1,6 @@
 //! What `status` shows of the journal: one look, made when a caller asks for it.
 
+use crate::histogram::Histogram;
 use crate::journal::handle::Journal;
 use crate::journal::handle::health::WriterHealth;
 use crate::journal::ledger::books::LaneLedger;
@@ -115,6 +116,9 @@ pub struct JournalStats {
     pub writer_panics: u64,
     /// Commits since the start that the database did not just append. None has been seen so far.
     pub not_appended: u64,
+    /// How long commits took since the start, from the first attempt to stable storage.
+    #[serde(skip)]
+    pub commits: Histogram,
     /// Quarantined records and oversize messages on disk.
     pub quarantine: QuarantineCounts,
     /// Every lane, configured or not.
@@ -147,6 +151,7 @@ impl Journal {
             read_only: self.0.beside.load(Relaxed),
             writer_panics: self.0.panics.load(Relaxed),
             not_appended: self.0.log.strays(),
+            commits: locked(&self.0.commits).clone(),
             quarantine: self.0.quarantine.counts(),
             lanes,
         }

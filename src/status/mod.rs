@@ -13,6 +13,7 @@ pub mod history;
 pub mod metrics;
 pub mod page;
 mod places;
+pub mod process;
 pub mod server;
 pub mod token;
 pub mod uplink;
@@ -332,6 +333,11 @@ impl StatusHub {
         let now = self.clock.now();
         let wall = self.clock.plausible().then(|| rfc3339_ms(now.wall_ms)).flatten();
         page::render(&snapshot, &histories, &recent, &page::Now { s: now.boottime_ms / 1000, wall })
+    }
+
+    /// The metrics of this moment, for Prometheus. Looks at the disk, as [`StatusHub::snapshot`].
+    pub fn metrics(&self) -> String {
+        metrics::render(&self.snapshot(), &process::Process::look(&self.clock))
     }
 
     /// The snapshot as JSON. Looks at the disk, as [`StatusHub::snapshot`].

@@ -18,7 +18,8 @@ fn metrics(text: &str) -> BTreeMap<String, f64> {
         } else if !line.starts_with('#') {
             let (series, value) = line.rsplit_once(' ').unwrap();
             let name = series.split('{').next().unwrap();
-            assert_eq!(typed.last().map(String::as_str), Some(name), "{line}");
+            let kind = typed.last().and_then(|last| name.strip_prefix(last.as_str()));
+            assert!(matches!(kind, Some("" | "_bucket" | "_sum" | "_count")), "{line}");
             assert!(samples.insert(series.to_owned(), value.parse().unwrap()).is_none(), "twice: {line}");
         }
     }
@@ -42,6 +43,41 @@ fn parsed_elsewhere(exposition: &str) -> usize {
     String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
 }
 
+/// What Prometheus's own tool says of an exposition: nothing, or the test fails.
+fn linted(exposition: &str) {
+    let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/.peers/prometheus/promtool");
+    let mut child = Command::new(tool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool: scripts/peers.sh");
+    child.stdin.take().unwrap().write_all(exposition.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+}
+
+/// A histogram of 120 records or more: cumulative, complete, and of times that can be.
+fn held_histogram(samples: &BTreeMap<String, f64>, name: &str, labels: &str) -> f64 {
+    let of = |kind: &str, labels: &str| {
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+        *samples.get(&format!("{name}{kind}{labels}")).unwrap_or_else(|| panic!("{name}{kind}{labels} in {samples:?}"))
+    };
+    let start = format!("{name}_bucket{{{labels}{}le=\"", if labels.is_empty() { "" } else { "," });
+    let bound = |series: &str| series.strip_prefix(&start)?.strip_suffix("\"}")?.parse::<f64>().ok();
+    let mut buckets: Vec<(f64, f64)> =
+        samples.iter().filter_map(|(series, count)| Some((bound(series)?, *count))).collect();
+    buckets.sort_by(|one, other| one.0.total_cmp(&other.0));
+    assert!(buckets.len() > 8 && buckets.is_sorted_by_key(|(_, count)| *count), "{buckets:?}");
+    let (last, all) = *buckets.last().unwrap();
+    assert_eq!((last, all), (f64::INFINITY, of("_count", labels)));
+    let sum = of("_sum", labels);
+    assert!(sum > 0.0 && sum < all * LONG.as_secs_f64(), "{sum} s for {all}");
+    all
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn page_json_metrics_and_command_agree_with_the_truth() {
     let (broker, stub) = (mosquitto().await, stub());
@@ -59,7 +95,29 @@ async fn page_json_metrics_and_command_agree_with_the_truth() {
     assert_eq!(stub.accepted(QUEUE).len(), 120, "and that is the truth");
     let exposition = get(&agent, "/metrics");
     assert_eq!(parsed_elsewhere(&exposition), metrics(&exposition).len(), "the official parser sees as many samples");
+    linted(&exposition);
     let metrics = metrics(&exposition);
+    assert_eq!(
+        held_histogram(&metrics, "tidegate_queue_delivery_seconds", "queue=\"main\""),
+        120.0,
+        "the refused ones are none"
+    );
+    let calls = held_histogram(&metrics, "tidegate_queue_call_seconds", "queue=\"main\"");
+    assert_eq!(Some(&calls), metrics.get("tidegate_queue_calls_total{queue=\"main\"}"), "the refused ones, too");
+    assert!((2.0..=151.0).contains(&held_histogram(&metrics, "tidegate_journal_commit_seconds", "")));
+    for name in ["tidegate_last_message_age_seconds", "tidegate_queue_last_accepted_age_seconds{queue=\"main\"}"] {
+        assert!((0.0..LONG.as_secs_f64()).contains(&metrics[name]), "{name}: {}", metrics[name]);
+    }
+    for name in ["process_virtual_memory_bytes", "process_resident_memory_bytes"] {
+        assert!(metrics[name] > 1e6, "{name}: {}", metrics[name]);
+    }
+    assert!(metrics["process_open_fds"] >= 5.0 && metrics["process_open_fds"] < metrics["process_max_fds"]);
+    let now_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    let ran_s = now_s - metrics["process_start_time_seconds"];
+    assert!(
+        (-2.0..LONG.as_secs_f64()).contains(&ran_s) && metrics["process_cpu_seconds_total"] <= 2.0 * ran_s + 4.0,
+        "{ran_s}"
+    );
     for (name, value) in [
         ("tidegate_records_accepted_total{queue=\"main\"}", 120.0),
         ("tidegate_queue_depth{queue=\"main\"}", 30.0),

@@ -11,6 +11,7 @@ pub(crate) mod own;
 pub(crate) mod requests;
 
 use crate::clock::Clock;
+use crate::histogram::Histogram;
 use crate::journal::checkpoint::machine::Machine;
 use crate::journal::checkpoint::state::StateFile;
 use crate::journal::disk::reserve::Reserve;
@@ -76,6 +77,8 @@ pub(crate) struct Shared {
     pub(crate) health: Mutex<WriterHealth>,
     /// The newest state is not on the disk, which is read-only, but beside it.
     pub(crate) beside: AtomicBool,
+    /// How long commits took in this run.
+    pub(crate) commits: Mutex<Histogram>,
     /// How often the writer panicked in this run.
     pub(crate) panics: AtomicU64,
     pub(crate) _lock: std::fs::File,

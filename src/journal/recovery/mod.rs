@@ -15,6 +15,7 @@ pub(crate) mod tail;
 pub(crate) mod taken_back;
 
 use crate::clock::Clock;
+use crate::histogram::Histogram;
 use crate::journal::checkpoint::machine::Machine;
 use crate::journal::checkpoint::state::{Found, Home, State, StateFile};
 use crate::journal::disk::beside::is_read_only;
@@ -28,6 +29,7 @@ use crate::journal::handle::keeper::Checkpointer;
 use crate::journal::handle::options::JournalOptions;
 use crate::journal::handle::{Journal, Recent, Shared};
 use crate::journal::ledger::books::LaneLedger;
+use crate::journal::limits::COMMIT_MS;
 use crate::journal::log::{Log, aside};
 use crate::journal::quarantine::Quarantine;
 use crate::journal::random::draw;
@@ -287,6 +289,7 @@ impl Parts {
             settled: tokio::sync::Notify::new(),
             health: Mutex::new(WriterHealth::Fine),
             beside: AtomicBool::new(false),
+            commits: Mutex::new(Histogram::new(COMMIT_MS)),
             panics: AtomicU64::new(0),
             _lock: lock,
             closing: watch::Sender::new(()),

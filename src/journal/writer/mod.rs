@@ -38,7 +38,7 @@ use crate::record::{Draft, Number};
 use crate::sync::locked;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 /// A group of at least this many shows a flood: waiting a moment for the broker's next window then saves a sync.
@@ -159,9 +159,11 @@ impl<T: Ticket> Writer<T> {
         if self.hand.commit.is_none() {
             return true;
         }
+        let began = Instant::now();
         if !self.insist(Self::write) {
             return false;
         }
+        locked(&self.journal.0.commits).observe(began.elapsed());
         self.publish();
         let leaving = self.hand.commit.take().map(|commit| commit.leaving).unwrap_or_default();
         if !leaving.is_empty() {

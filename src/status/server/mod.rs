@@ -192,8 +192,7 @@ async fn asked(request: Request<Incoming>, site: &Site) -> Answer {
         (_, "/status.json") => site.look(|board| Some((StatusCode::OK, "application/json", board.json()?))).await,
         (_, "/metrics") => {
             let kind = "text/plain; version=0.0.4; charset=utf-8";
-            let render = |board: &StatusHub| crate::status::metrics::render(&board.snapshot());
-            site.look(move |board| Some((StatusCode::OK, kind, render(board)))).await
+            site.look(move |board| Some((StatusCode::OK, kind, board.metrics()))).await
         }
         (_, "/config.toml") if control => (StatusCode::OK, TEXT, site.board.config()),
         (_, "/messages") if control => {

@@ -2,6 +2,7 @@
 
 use super::super::*;
 use crate::drain::{DrainState, DrainStatus};
+use crate::histogram::Histogram;
 use crate::journal::{JournalStats, LaneStats, QuarantineCounts, WriterHealth};
 use crate::mqtt::{FilterStatus, IntakeState, IntakeStatus, OutageKind, RouteStatus};
 use crate::record::{Epoch, Number};
@@ -57,6 +58,7 @@ fn journal() -> JournalStatus {
         read_only: false,
         writer_panics: 0,
         not_appended: 0,
+        commits: Histogram::new(&[]),
         quarantine: QuarantineCounts::default(),
         lanes: vec![lane("main", 0), lane("audit", 0)],
     };

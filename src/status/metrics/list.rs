@@ -1,0 +1,115 @@
+//! The one list of metrics. Names stay; a counter counts since the journal was made (`tidegate_records_…`) or since the agent
+//! started (the others).
+//!
+//! When something happened last is told as an age, and by the boot's clock: a time stamp would be as wrong as the wall clock of a
+//! gateway without a battery, and the server that asks has the time at which it asked.
+
+/// A metric: name, kind, help text.
+pub const METRICS: &[(&str, &str, &str)] = &[
+    ("tidegate_info", "gauge", "1; version and gateway as labels."),
+    ("tidegate_build_info", "gauge", "1; version, commit and target that the agent was built from and for, as labels."),
+    ("tidegate_uptime_seconds", "gauge", "Seconds since the agent started."),
+    ("tidegate_health", "gauge", "0 fine, 1 waiting for something that comes back by itself, 2 a person must act."),
+    (
+        "tidegate_finding",
+        "gauge",
+        "What a person should know, by code: 0 not so, 1 waiting, 2 a person must act (docs/troubleshooting.md has the codes).",
+    ),
+    (
+        "tidegate_uplink_sent_bytes_total",
+        "counter",
+        "Bytes of IP packets to the queues' services, those that were sent again and connections that came to nothing included.",
+    ),
+    ("tidegate_uplink_received_bytes_total", "counter", "Bytes of IP packets from them."),
+    ("tidegate_clock_plausible", "gauge", "Whether the wall clock can be right."),
+    ("tidegate_clock_confirmed", "gauge", "Whether the kernel or the service confirms the wall clock."),
+    ("tidegate_broker_connected", "gauge", "Whether messages are taken from the broker."),
+    (
+        "tidegate_broker_dropped_total",
+        "counter",
+        "Messages that the broker dropped before delivery, over all its clients.",
+    ),
+    ("tidegate_messages_received_total", "counter", "Messages received since the start."),
+    (
+        "tidegate_messages_repeated_total",
+        "counter",
+        "Messages that the broker delivered again and the journal already had.",
+    ),
+    ("tidegate_messages_qos0_total", "counter", "Messages received with QoS 0, which no broker holds back."),
+    ("tidegate_messages_oversize_total", "counter", "Of them over mqtt.max_payload_bytes."),
+    ("tidegate_messages_unrouted_total", "counter", "Of them on topics of no route: acknowledged and not journaled."),
+    (
+        "tidegate_messages_possible_duplicate_total",
+        "counter",
+        "Of them recorded with possibleduplicate, because they may repeat a record.",
+    ),
+    (
+        "tidegate_sessions_lost_total",
+        "counter",
+        "Connections on which the broker had lost our session, and what it held for us.",
+    ),
+    (
+        "tidegate_last_message_age_seconds",
+        "gauge",
+        "Seconds since a message came on a route, by the boot's clock; absent until one came since the start.",
+    ),
+    ("tidegate_messages_unacknowledged", "gauge", "Received and not yet on stable storage."),
+    ("tidegate_journal_bytes", "gauge", "Bytes of the journal on disk."),
+    ("tidegate_journal_max_bytes", "gauge", "Its bound."),
+    ("tidegate_journal_free_bytes", "gauge", "Bytes free on its disk."),
+    (
+        "tidegate_journal_holds_on_seconds",
+        "gauge",
+        "Seconds until it is full if nothing leaves it, at the rate of the last hours; absent while that is not known.",
+    ),
+    ("tidegate_journal_writable", "gauge", "Whether commits succeed."),
+    ("tidegate_records_stranded", "gauge", "Records waiting for a queue that is not configured."),
+    ("tidegate_journal_set_aside", "gauge", "Parts of the journal that the disk gives back no more."),
+    ("tidegate_journal_writer_panics_total", "counter", "Panics of the writer, which was started again each time."),
+    (
+        "tidegate_journal_not_appended_total",
+        "counter",
+        "Commits that the journal's database did not just append: none is expected.",
+    ),
+    (
+        "tidegate_journal_commit_seconds",
+        "histogram",
+        "What a commit took until it was on stable storage, attempts that the disk refused included.",
+    ),
+    ("tidegate_records_appended_total", "counter", "Records appended for a queue."),
+    ("tidegate_records_accepted_total", "counter", "Records that SQS accepted."),
+    ("tidegate_records_evicted_total", "counter", "Records given up at a bound of the journal."),
+    ("tidegate_records_quarantined_total", "counter", "Records that can never be sent."),
+    ("tidegate_records_damaged_total", "counter", "Records that the disk lost."),
+    ("tidegate_queue_depth", "gauge", "Records waiting."),
+    ("tidegate_queue_lag_seconds", "gauge", "Age of the oldest waiting record."),
+    ("tidegate_queue_parked", "gauge", "Whether a person has to mend something before records go."),
+    ("tidegate_queue_accepted_per_second", "gauge", "Records accepted per second over the last minutes."),
+    ("tidegate_queue_drain_eta_seconds", "gauge", "Seconds until nothing waits; absent when it cannot be foretold."),
+    (
+        "tidegate_queue_last_accepted_age_seconds",
+        "gauge",
+        "Seconds since SQS accepted a record, by the boot's clock; absent until it did since the start.",
+    ),
+    ("tidegate_queue_suspects", "gauge", "Records that do not get through although all others do; their groups wait."),
+    ("tidegate_queue_calls_total", "counter", "Calls to SQS."),
+    ("tidegate_queue_entries_sent_total", "counter", "Entries sent, resends included."),
+    ("tidegate_queue_entries_marked_total", "counter", "Entries sent with possibleduplicate."),
+    ("tidegate_queue_faults_total", "counter", "Refused entries and failed calls, by code."),
+    ("tidegate_queue_call_seconds", "histogram", "What a call to SQS took, from the request to its answer or failure."),
+    (
+        "tidegate_queue_delivery_seconds",
+        "histogram",
+        "From the receipt of a message to its acceptance by SQS; of messages that were received before this boot nothing.",
+    ),
+    ("process_cpu_seconds_total", "counter", "Seconds of processor time that the agent used."),
+    ("process_resident_memory_bytes", "gauge", "Bytes of memory in use."),
+    ("process_virtual_memory_bytes", "gauge", "Bytes of address space."),
+    ("process_open_fds", "gauge", "Open file descriptors."),
+    ("process_max_fds", "gauge", "Most that may be open."),
+    (
+        "process_start_time_seconds",
+        "gauge",
+        "When the process started, in seconds since 1970; absent while the wall clock cannot be right.",
+    ),
+];
