@@ -33,10 +33,9 @@ fn the_catalogue_of_the_journal_has_every_finding() {
 
 #[test]
 fn docs_metrics_are_those_of_the_code() {
-    let mut made =
-        "# Metrics\n\n`/metrics` of the status page, for Prometheus. `deploy/grafana/tidegate.json` shows them.\n\n\
+    let mut made = "# Metrics\n\n`/metrics` of the status page, for Prometheus.\n\n\
                     | Metric | Type | Meaning |\n|---|---|---|\n"
-            .to_owned();
+        .to_owned();
     for (name, kind, meaning) in metrics::METRICS {
         made.push_str(&format!("| `{name}` | {kind} | {meaning} |\n"));
     }
@@ -65,13 +64,30 @@ fn docs_troubleshooting_has_a_row_for_each_code() {
 }
 
 const ALERTS: &str = "
-## Alarms to set
+`process_…` are the names that every exporter uses. A histogram is three series: `…_bucket` with the bound `le`, `…_sum` and
+`…_count`; `histogram_quantile(0.99, sum by (instance, queue, le) (rate(tidegate_queue_delivery_seconds_bucket[5m])))` is how long 99 of
+100 records took at most.
 
-| Alarm | When |
+## Alerts
+
+`deploy/prometheus/tidegate.rules.yml` is a file for `rule_files` of Prometheus. It takes it that gateways are scraped as the job
+`tidegate`, are always in reach, and have sensors that send at least each hour: change its times to what yours do. By example
+`deploy/prometheus/tidegate.test.yml` says when each alert comes; after a change run
+`promtool test rules deploy/prometheus/tidegate.test.yml`.
+
+| Alert | When |
 |---|---|
-| A gateway is silent | no scrape succeeds for an hour, or `tidegate_messages_received_total` stands still for longer than your sensors do |
-| A queue falls behind | `tidegate_queue_lag_seconds` stays above an hour |
-| A person must act | `tidegate_health` is 2; `tidegate_finding` says which code |
-| The journal will be full | `tidegate_journal_holds_on_seconds` is less than the time until somebody can come |
-| Records are lost | `tidegate_records_evicted_total`, `tidegate_records_damaged_total` or `tidegate_records_quarantined_total` rises |
+| `TidegateUnreachable` | no scrape succeeds for an hour |
+| `TidegateAct` | a person must act; its label `code` says why ([troubleshooting.md](troubleshooting.md)) |
+| `TidegateWaitsForLong` | what should come back by itself has not for six hours |
+| `TidegateLoses` | more is lost, also beside what nobody has acknowledged yet |
+| `TidegateQueueBehind` | the oldest record waits for longer than an hour |
+| `TidegateJournalFullSoon` | records wait, and the journal is full within two days |
+| `TidegateNoMessages` | no message for six hours |
+| `TidegateSlowCommits` | one commit in ten takes over a second: the card |
+| `TidegateRestarts` | the agent started three times within an hour |
+
+## Dashboard
+
+`deploy/grafana/tidegate.json`, to import into Grafana. `Gateway` at its top chooses by `gateway.id`.
 ";

@@ -6,6 +6,7 @@ mod documents;
 mod edges;
 mod generated;
 mod layers;
+mod monitoring;
 
 use std::fs;
 use std::path::{Path, PathBuf};
