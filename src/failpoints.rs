@@ -14,6 +14,8 @@
 //!   what the kernel says of the wall clock (1: no time service keeps it; 0 or none: it is synchronised).
 //! - `TIDEGATE_RIG_GENERATION=BYTES` closes a generation after so many bytes, and a good part of one as soon as nothing comes
 //!   for a moment, so that a short run rotates, rests and trims often.
+//! - `TIDEGATE_RIG_PATIENCE=MS` is how long the journal waits for a medium that refuses.
+//! - `TIDEGATE_RIG_WINDOW=RECORDS` is how many records a lane looks ahead, so that a few fill its window.
 //! - A file `rig-panic-commit`, `rig-panic-sync` or `rig-panic-publish` in the journal's folder holds a number: so many times
 //!   the journal's writer panics when it comes to that place.
 //! - `TIDEGATE_RIG_MACHINE=FOLDER` is where the agent looks for the marks of the machine, instead of `/`.
@@ -112,6 +114,18 @@ mod inert {
         None
     }
 
+    /// How long the journal waits for a medium: the usual, in a build that ships.
+    #[inline(always)]
+    pub(crate) const fn patience() -> Option<std::time::Duration> {
+        None
+    }
+
+    /// Records that a lane looks ahead: the usual, in a build that ships.
+    #[inline(always)]
+    pub(crate) const fn window() -> Option<usize> {
+        None
+    }
+
     /// Panics where a rig tells to: never, in a build that ships.
     #[inline(always)]
     pub(crate) const fn panic_if_told(_: &std::path::Path, _: &str) {}
@@ -207,6 +221,16 @@ mod live {
         std::env::var("TIDEGATE_RIG_GENERATION").ok()?.parse().ok()
     }
 
+    /// How long the journal waits for a medium that refuses, when that is not to be the usual.
+    pub(crate) fn patience() -> Option<std::time::Duration> {
+        std::env::var("TIDEGATE_RIG_PATIENCE").ok()?.parse().ok().map(std::time::Duration::from_millis)
+    }
+
+    /// Records that a lane looks ahead, when they are not to be the usual.
+    pub(crate) fn window() -> Option<usize> {
+        std::env::var("TIDEGATE_RIG_WINDOW").ok()?.parse().ok()
+    }
+
     /// Panics as many times as the file of this place in the journal's folder says.
     pub(crate) fn panic_if_told(journal: &std::path::Path, place: &str) {
         let file = journal.join(format!("rig-panic-{place}"));
@@ -244,11 +268,11 @@ mod live {
 #[cfg(not(feature = "failpoints"))]
 pub use inert::is_armed;
 #[cfg(not(feature = "failpoints"))]
-pub(crate) use inert::{free_bytes, generation_bytes, machine, panic_if_told, quiet, shift};
+pub(crate) use inert::{free_bytes, generation_bytes, machine, panic_if_told, patience, quiet, shift, window};
 #[cfg(feature = "failpoints")]
 pub use live::{arm, disarm, is_armed, move_clocks, pretend_free};
 #[cfg(feature = "failpoints")]
-pub(crate) use live::{free_bytes, generation_bytes, machine, panic_if_told, quiet, shift};
+pub(crate) use live::{free_bytes, generation_bytes, machine, panic_if_told, patience, quiet, shift, window};
 
 /// How far the clocks are moved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -166,7 +166,7 @@ impl<S: BatchSender> Drain<S> {
             reader: Some(reader),
             back: LookBack::default(),
             withdrawn: false,
-            window: WINDOW,
+            window: failpoints::window().unwrap_or(WINDOW),
             options,
             kept_bytes: 0,
             at_end: false,

@@ -2,7 +2,8 @@
 //! that close early.
 
 use crate::support::{
-    CLIENT_ID, LONG, PROGRAM, Publisher, QUEUE, arrived, ask, config, drained, fleet, mosquitto, online, stub, tidegate,
+    CLIENT_ID, LONG, PROGRAM, Publisher, QUEUE, arrived, ask, config, drained, fleet, mosquitto, online, stub,
+    tidegate, until_told,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -82,6 +83,7 @@ async fn on_the_lan_the_page_opens_only_with_the_token() {
         assert!(begun.elapsed() < LONG, "{}", closed(&agent).await);
         tokio::task::yield_now().await;
     }
+    until_told(&agent, "page_closed").await;
     assert!(TcpStream::connect(agent.status_addr()).is_err());
     std::fs::write(&file, format!("{token}\n")).unwrap();
     std::fs::write(agent.config_path(), open("show_payloads = true")).unwrap();

@@ -3,7 +3,7 @@
 
 use crate::support::{
     Flow, LONG, QUEUE, arrived, arrived_once, assert_clean, assert_understood, config, fleet, mosquitto, online, stub,
-    until_remarked,
+    until_found, until_remarked,
 };
 use serde_json::Value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -51,6 +51,7 @@ async fn in_1970_it_delivers_undated_until_the_clock_is_right() {
     fleet.publish(60).await.unwrap();
     arrived(&stub, &mut agent, &fleet.published()).await;
     println!("{}", until_remarked(&mut agent, &["the clock is wrong"]).await);
+    until_found(&mut agent, "clock_wrong", "waiting").await;
     let refused = refused_signatures(&agent.status().await.unwrap());
     assert!(
         (1..=4).contains(&refused),

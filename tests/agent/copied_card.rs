@@ -1,6 +1,6 @@
 //! A card that was copied into a second gateway: neither swallows the other's readings, whatever their hardware tells.
 
-use crate::support::{LONG, PROGRAM, Publisher, QUEUE, config, drained, mosquitto, stub, until_online};
+use crate::support::{LONG, PROGRAM, Publisher, QUEUE, config, drained, mosquitto, stub, until_found, until_online};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -112,4 +112,23 @@ async fn a_boot_without_marks_of_the_machine_is_no_copy() {
     }
     drained(&mut agent, 3).await;
     assert_eq!(stub.accepted(QUEUE).len(), 3);
+}
+
+/// At a broker that both can reach, the copy leaves the other one's client id alone, and a person decides. This broker is in a network
+/// for documents: nobody is ever reached there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_at_a_broker_of_both_is_to_act_on() {
+    let stub = stub();
+    let (one, two) = (machine(Some("board-one-1")), machine(Some("board-two-2")));
+    let on = |root: &tempfile::TempDir| AgentConfig {
+        broker_url: "mqtt://192.0.2.1:1883".into(),
+        ..gateway("roof", "127.0.0.1:1".parse().unwrap(), &stub, root.path())
+    };
+    let mut agent = AgentProcess::start(PROGRAM, on(&one)).await.unwrap();
+    agent.wait_status("open", LONG, |s| s["intake"].is_object()).await.unwrap();
+    assert!(agent.term(LONG).await.unwrap().success());
+    agent.rewrite(on(&two)).unwrap();
+    agent.spawn().unwrap();
+    let found = until_found(&mut agent, "journal_copied", "act").await;
+    assert!(found["what"].as_str().is_some_and(|what| what.contains("tidegate-roof-")), "{found}");
 }

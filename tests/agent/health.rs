@@ -3,43 +3,14 @@
 
 use crate::support::disk::BadDisk;
 use crate::support::{
-    CLIENT_ID, LONG, PROGRAM, Publisher, ask, config, drained, fleet, get, lane, mosquitto, online, stub, tidegate,
-    until_online,
+    CLIENT_ID, LONG, PROGRAM, Publisher, ask, config, drained, finding, fleet, get, lane, mosquitto, online, stub,
+    tidegate, until_found, until_online, until_told,
 };
 use serde_json::Value;
 use testkit::agent::{AgentConfig, AgentProcess};
 use testkit::broker::{Mosquitto, MosquittoOptions};
 use testkit::clock_control::ClockControl;
 use testkit::fake_sqs::SqsStub;
-
-/// The finding of a code, if there is one.
-fn finding<'s>(status: &'s Value, code: &str) -> Option<&'s Value> {
-    status["findings"].as_array()?.iter().find(|finding| finding["code"] == code)
-}
-
-/// Waits until there is a finding of this code and severity, and holds against it what everything else says.
-async fn until_found(agent: &mut AgentProcess, code: &str, severity: &str) -> Value {
-    let wanted = |s: &Value| finding(s, code).is_some_and(|finding| finding["severity"] == severity);
-    let status = agent.wait_status(code, LONG, wanted).await.unwrap();
-    let found = finding(&status, code).expect("just seen").clone();
-    println!("{found}");
-    let of_code = |finding: &&Value| finding["code"] == code && finding["about"] == found["about"];
-    let all = status["findings"].as_array().expect("findings");
-    assert_eq!(all.iter().filter(of_code).count(), 1, "no fault twice: {status:#}");
-    if severity == "act" {
-        assert!(found["command"].as_str().is_some_and(|command| !command.is_empty()), "{found}");
-    }
-    let (said, error, exit) = tidegate(agent, &["status", "--exit-code"]).await;
-    assert!(said.contains(found["cost"].as_str().expect("a cost")), "{said}{error}");
-    assert_eq!(exit, if severity == "act" { 11 } else { 10 }, "{said}{error}");
-    let (json, error, _) = tidegate(agent, &["status", "--json"]).await;
-    let json: Value = serde_json::from_str(&json).unwrap_or_else(|_| panic!("{error}"));
-    assert!(wanted(&json), "{json:#}");
-    let sample = format!("tidegate_finding{{code=\"{code}\"}} {}", if severity == "act" { 2 } else { 1 });
-    let metrics = get(agent, "/metrics");
-    assert!(metrics.contains(&sample), "{sample} in\n{metrics}");
-    found
-}
 
 /// Waits until all is well, by the command's exit code, too.
 async fn until_fine(agent: &mut AgentProcess) -> Value {
@@ -275,9 +246,7 @@ async fn status_works_while_the_file_has_a_mistake_and_says_so() {
         let (said, error, exit) = tidegate(&agent, &["status", "--exit-code"]).await;
         assert_eq!(exit, 11, "{said}{error}");
         assert!(said.contains("the configuration file has a mistake") && said.contains("online"), "{said}{error}");
-        let (said, _, exit) = tidegate(&agent, &["status", "--json"]).await;
-        let status: Value = serde_json::from_str(&said).expect("JSON");
-        assert_eq!((exit, &status["findings"][0]["code"]), (0, &"configuration_mistake".into()), "{status:#}");
+        until_told(&agent, "configuration_mistake").await;
         let (_, error, exit) = tidegate(&agent, &["acknowledge"]).await;
         assert!(exit == 0 && error.contains("nothing to acknowledge"), "{error}");
         // Once the agent was told to take it, it says so itself, once.

@@ -15,6 +15,7 @@ mod attacks;
 mod bad_input;
 mod broker_faults;
 mod brokers;
+mod causes;
 mod check_as_agent;
 mod cli;
 mod cli_at_broker;

@@ -2,7 +2,8 @@
 //! status names it, and a person can give it up.
 
 use crate::support::{
-    LONG, Publisher, QUEUE, assert_books, config, fleet, lane, mosquitto, online, stub, tidegate, until_remarked,
+    LONG, Publisher, QUEUE, assert_books, config, fleet, lane, mosquitto, online, stub, tidegate, until_found,
+    until_remarked,
 };
 use testkit::fake_sqs::{Fault, When};
 
@@ -32,6 +33,7 @@ async fn a_filter_that_refuses_one_reading_stops_its_device_alone() {
         let remark =
             until_remarked(&mut agent, &["does not get through although all others do", "quarantine add"]).await;
         println!("{way:?}: {remark}");
+        until_found(&mut agent, "record_suspect", "act").await;
         stub.wait_for(QUEUE, LONG, |counters| counters.accepted == 400).await.unwrap();
         let status = agent.wait_status("two wait", LONG, |s| lane(s, "waiting") == 2).await.unwrap();
         assert_books(&status);

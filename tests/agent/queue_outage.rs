@@ -2,7 +2,7 @@
 
 use crate::support::{
     Flow, LONG, QUEUE, arrived, arrived_once, assert_books, assert_clean, assert_understood, config, fleet, lane,
-    mosquitto, online, seed, stub, tail, until_remarked,
+    mosquitto, online, seed, stub, tail, until_found, until_remarked,
 };
 use std::path::Path;
 use std::time::Duration;
@@ -27,6 +27,7 @@ async fn after_an_outage_the_journal_drains_in_order() {
     assert_books(&status);
     let remark = until_remarked(&mut agent, &["queue main:", "next attempt in"]).await;
     println!("{remark}");
+    until_found(&mut agent, "queue_offline", "waiting").await;
     stub.open().unwrap();
     flow.more(300).await;
     let published = flow.end().await.published();
@@ -204,6 +205,7 @@ async fn an_expired_token_parks_the_lane_until_new_credentials() {
     stub.faults().push(Fault::Refuse { code: "ExpiredToken", status: 403 }, When::Always);
     let remark = until_remarked(&mut agent, &["queue main:", "expired", "renew"]).await;
     println!("{remark}");
+    until_found(&mut agent, "queue_parked", "act").await;
     let status = agent.wait_status("a backlog", LONG, |s| lane(s, "waiting") >= 100).await.unwrap();
     assert_eq!(
         (status["queues"][0]["drain"]["state"].as_str(), status["health"].as_str()),

@@ -2,7 +2,8 @@
 //! records.
 
 use crate::support::{
-    AUDIT, CLIENT_ID, LONG, PROGRAM, QUEUE, config, drained, mosquitto, online, stub, until_online, until_remarked,
+    AUDIT, CLIENT_ID, LONG, PROGRAM, QUEUE, config, drained, mosquitto, online, stub, until_found, until_online,
+    until_remarked,
 };
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Outgoing, Packet, QoS};
 use serde_json::Value;
@@ -225,6 +226,7 @@ async fn messages_without_a_route_are_counted_and_told() {
     let remark =
         until_remarked(&mut agent, &["10 messages under b/deep belong to no route", "name their topics"]).await;
     println!("{remark}");
+    until_found(&mut agent, "messages_unrouted", "act").await;
     let status = agent.status().await.unwrap();
     assert_eq!((&status["intake"]["unrouted"], &status["health"]), (&10.into(), &"act".into()), "{status:#}");
     assert_eq!(status["journal"]["quarantine"]["entries"], 4, "the first ones show what they are: {status:#}");

@@ -1,8 +1,8 @@
 //! A queue is renamed and the agent started again: what waits for the old name must not wait unseen.
 
 use crate::support::{
-    AUDIT, LONG, QUEUE, config, drained, fleet, get, lane, mosquitto, online, stub, tidegate, until_online,
-    until_remarked,
+    AUDIT, LONG, QUEUE, config, drained, fleet, get, lane, mosquitto, online, stub, tidegate, until_found,
+    until_online, until_remarked,
 };
 use testkit::agent::QueueTarget;
 use testkit::fake_sqs::{Fault, When};
@@ -26,6 +26,7 @@ async fn stranded_records_are_shown_with_a_remedy_until_sent() {
     until_online(&mut agent).await;
     let remark = until_remarked(&mut agent, &["30 records wait for main, which is not configured"]).await;
     assert!(remark.contains("[queues.main]"), "{remark}");
+    until_found(&mut agent, "queue_not_configured", "act").await;
     let status = agent.status().await.unwrap();
     assert_eq!(status["health"], "act");
     let (said, error, _) = tidegate(&agent, &["status"]).await;

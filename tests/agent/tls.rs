@@ -1,8 +1,8 @@
 //! TLS to the broker: a private CA, a client certificate, user and password; and the status names a wrong CA in words.
 
 use crate::support::{
-    Authority, LONG, PROGRAM, QUEUE, arrived, assert_clean, config, lane, online, seed, stub, until_online,
-    until_remarked,
+    Authority, LONG, PROGRAM, QUEUE, arrived, assert_clean, config, lane, online, seed, stub, until_found,
+    until_online, until_remarked,
 };
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -151,6 +151,7 @@ async fn a_wrong_ca_is_said_and_loses_no_message() {
     agent.spawn().unwrap();
     let remark = until_remarked(&mut agent, &["broker", "mqtts://", "TLS with", "mqtt.ca_file"]).await;
     println!("{remark}");
+    until_found(&mut agent, "broker_certificate", "act").await;
     let mut fleet = sensors(&broker);
     fleet.publish(100).await.unwrap();
     assert_eq!(stub.counters(QUEUE).received, 0);

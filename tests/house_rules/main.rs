@@ -2,6 +2,7 @@
 //! known faults of others we may link. Reads the tree, touches nothing.
 
 mod advisories;
+mod causes;
 mod documents;
 mod edges;
 mod generated;

@@ -41,7 +41,7 @@ pub(crate) fn is_well(path: &Path) {
 
 fn has_refused(refused: &mut BTreeMap<PathBuf, Instant>, path: &Path, now: Instant) -> bool {
     let since = *refused.entry(path.to_owned()).or_insert(now);
-    now.saturating_duration_since(since) >= PATIENCE
+    now.saturating_duration_since(since) >= crate::failpoints::patience().unwrap_or(PATIENCE)
 }
 
 /// Whether nothing is there.

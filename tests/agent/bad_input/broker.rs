@@ -1,8 +1,8 @@
 //! What is wrong at the broker: it is not there, refuses the account, refuses the filter, or lets nothing be read.
 
 use crate::support::{
-    LONG, PROGRAM, Publisher, arrived, assert_clean, config, fleet, online, stub, until_logged, until_online,
-    until_remarked,
+    LONG, PROGRAM, Publisher, arrived, assert_clean, config, fleet, online, stub, until_found, until_logged,
+    until_online, until_remarked,
 };
 use std::path::{Path, PathBuf};
 use testkit::agent::AgentProcess;
@@ -65,6 +65,7 @@ async fn a_refused_filter_is_said_and_stops_no_other_route() {
     until_logged(&mut agent, "the broker refused the filter; let this client read it in the broker's ACL").await;
     let remark = until_remarked(&mut agent, &["secret/#", "refused", "ACL"]).await;
     println!("{remark}");
+    until_found(&mut agent, "filter_refused", "act").await;
     let status = agent.status().await.unwrap();
     let granted = [0, 1].map(|route| status["intake"]["routes"][route]["filters"][0]["granted"].as_bool());
     assert_eq!((granted, status["health"].as_str()), ([Some(true), Some(false)], Some("act")), "{status:#}");

@@ -2,7 +2,7 @@
 
 use crate::support::{
     CLIENT_ID, LONG, Publisher, QUEUE, adopt, arrived, assert_clean, assert_understood, config, drained, end_session,
-    fleet, mosquitto, online, plain, stub, until_online, until_remarked,
+    fleet, mosquitto, online, plain, stub, until_found, until_online, until_remarked,
 };
 use testkit::broker::{Mosquitto, MosquittoOptions};
 use testkit::checker::Rules;
@@ -83,6 +83,7 @@ async fn an_impossible_payload_is_said_with_size_and_remedy() {
     let remark =
         until_remarked(&mut agent, &["bytes for us", "everything behind it waits", "message_size_limit"]).await;
     println!("{remark}");
+    until_found(&mut agent, "broker_message_too_large", "act").await;
     let status = agent.status().await.unwrap();
     assert_eq!((&status["intake"]["state"], &status["health"]), (&"blocked".into(), &"act".into()));
     assert!(remark.contains("200000"), "its size: {remark}");

@@ -2,8 +2,8 @@
 
 use crate::support::disk::small_disk;
 use crate::support::{
-    LONG, PROGRAM, arrived, assert_clean, config, drained, fleet, mosquitto, online, plain, stub, until_online,
-    until_remarked,
+    LONG, PROGRAM, arrived, assert_clean, config, drained, fleet, mosquitto, online, plain, stub, until_found,
+    until_online, until_remarked,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -110,6 +110,7 @@ async fn an_unusable_journal_folder_is_said_and_tried_again() {
     agent.spawn().unwrap();
     let remark = until_remarked(&mut agent, &["journal", &path.display().to_string()]).await;
     println!("{remark}");
+    until_found(&mut agent, "journal_not_open", "act").await;
     let status = agent.status().await.unwrap();
     assert_eq!((&status["health"], &status["journal"]), (&"act".into(), &serde_json::Value::Null));
     assert!(plain(&agent.log()).contains("check that the folder exists, belongs to the agent's user and has space"));
@@ -133,6 +134,7 @@ async fn full_and_read_only_disks_hold_back_and_lose_nothing() {
     agent.spawn().unwrap();
     until_online(&mut agent).await;
     until_remarked(&mut agent, &["lies in RAM", "journal.path"]).await;
+    until_found(&mut agent, "journal_in_ram", "act").await;
     let mut fleet = fleet(broker.addr(), 10, None);
     fleet.publish(50).await.unwrap();
     drained(&mut agent, 50).await;
@@ -141,6 +143,7 @@ async fn full_and_read_only_disks_hold_back_and_lose_nothing() {
     fleet.publish(400).await.unwrap();
     let remark = until_remarked(&mut agent, &["journal cannot be written"]).await;
     println!("{remark}");
+    until_found(&mut agent, "journal_unwritable", "act").await;
     let status = agent.status().await.unwrap();
     assert!(status["intake"]["unacked_messages"].as_u64() > Some(0), "{status:#}");
     disk.clear().unwrap();

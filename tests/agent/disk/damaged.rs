@@ -3,7 +3,7 @@
 
 use crate::support::{
     LONG, QUEUE, assert_books, assert_understood, config, drained, fleet, lane, mosquitto, online, stub, tail,
-    until_logged, until_online,
+    until_found, until_logged, until_online,
 };
 use serde_json::Value;
 use std::fs;
@@ -61,6 +61,7 @@ async fn damaged_generations_are_read_around_counted_and_announced() {
     let verdict = judge(&published, &delivered, Rules::FIFO);
     println!("{verdict}; damaged {damaged}, announced {}, holes {}", verdict.announced, verdict.holes);
     assert!(damaged > 0);
+    until_found(&mut agent, "records_damaged", "act").await;
     assert_eq!((verdict.lost, verdict.announced, verdict.holes), (damaged, damaged, 0), "{verdict:?}");
     assert_eq!(
         (verdict.out_of_order, verdict.duplicated, verdict.clashes, verdict.strangers),

@@ -3,7 +3,7 @@
 use crate::support::disk::small_disk;
 use crate::support::{
     Flow, LONG, PROGRAM, QUEUE, arrived, assert_books, assert_clean, assert_understood, config, drained, fleet, lane,
-    mosquitto, stub, until_online, until_remarked,
+    mosquitto, stub, until_found, until_online, until_remarked,
 };
 use serde_json::Value;
 use testkit::agent::AgentProcess;
@@ -72,6 +72,7 @@ async fn on_a_full_disk_it_starts_and_drains() {
     stub.open().unwrap();
     let status = drained(&mut agent, 500).await;
     assert_eq!(lane(&status, "accepted"), 500);
+    until_found(&mut agent, "journal_no_reserve", "waiting").await;
     disk.clear().unwrap();
     fleet.publish(100).await.unwrap();
     let published = fleet.published();
@@ -94,6 +95,7 @@ async fn under_the_floor_stop_waits_for_space_and_resumes() {
     disk.fill(4 << 20).unwrap();
     let remark = until_remarked(&mut agent, &["journal.min_free", "nothing is acknowledged"]).await;
     println!("{remark}");
+    until_found(&mut agent, "journal_full", "act").await;
     flow.more(300).await;
     disk.clear().unwrap();
     flow.more(300).await;
@@ -130,9 +132,11 @@ async fn under_the_floor_the_oldest_go_counted_and_announced() {
     }
     let remark = until_remarked(&mut agent, &["evicted at journal.min_free"]).await;
     println!("{remark}");
+    until_found(&mut agent, "records_evicted", "act").await;
     // However much is given up, it is not enough here, and that is said.
     disk.fill(1 << 20).unwrap();
     until_remarked(&mut agent, &["are free on the journal's disk", "journal.min_free"]).await;
+    until_found(&mut agent, "journal_disk_low", "act").await;
     stub.open().unwrap();
     let published = fleet.published();
     let status = drained(&mut agent, published.confirmed() as u64).await;

@@ -1,8 +1,8 @@
 //! The journal's writer panics in mid-stream: it continues with what it had in hand, and says so.
 
 use crate::support::{
-    Flow, arrived, assert_clean, assert_understood, config, fleet, lane, mosquitto, online, stub, until_logged,
-    until_remarked,
+    Flow, arrived, assert_clean, assert_understood, config, fleet, lane, mosquitto, online, stub, until_found,
+    until_logged, until_remarked,
 };
 use testkit::checker::Rules;
 
@@ -17,6 +17,7 @@ async fn a_writer_that_panics_goes_on_and_loses_nothing() {
         flow.more(300).await;
     }
     println!("{}", until_remarked(&mut agent, &["the journal's writer panicked 4 times", "loses nothing"]).await);
+    until_found(&mut agent, "journal_writer_panics", "act").await;
     until_logged(&mut agent, "is started again with what it had in hand").await;
     let published = flow.end().await.published();
     let delivered = arrived(&stub, &mut agent, &published).await;

@@ -4,7 +4,7 @@
 use crate::support::disk::{BadDisk, small_disk};
 use crate::support::{
     Flow, LONG, PROGRAM, QUEUE, arrived, assert_books, assert_understood, config, fleet, lane, mosquitto, online, stub,
-    tail, until_remarked,
+    tail, until_found, until_remarked,
 };
 use rustix::io::Errno;
 use serde_json::Value;
@@ -65,6 +65,7 @@ async fn a_read_only_disk_is_drained_once_over_restarts() {
     fleet.publish(300).await.unwrap();
     let all = |s: &Value| s["journal"]["read_only"] == true && lane(s, "waiting") == 0;
     let status = agent.wait_status("all of it sent", LONG, all).await.unwrap();
+    until_found(&mut agent, "journal_read_only", "act").await;
     assert_eq!((lane(&status, "accepted"), lane(&status, "appended")), (2000, 2000), "{status:#}");
     assert_books(&status);
     let delivered = stub.accepted(QUEUE);

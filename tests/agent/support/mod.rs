@@ -4,12 +4,14 @@ mod certificates;
 mod command;
 pub(crate) mod disk;
 mod flow;
+mod found;
 pub(crate) mod link;
 mod publisher;
 
 pub(crate) use certificates::Authority;
 pub(crate) use command::{ask, get, said, tidegate};
 pub(crate) use flow::Flow;
+pub(crate) use found::{finding, until_found, until_told};
 pub(crate) use publisher::{Publisher, end_session};
 pub(crate) use testkit::checker::adopt;
 
