@@ -12,6 +12,7 @@ pub mod health_record;
 pub mod history;
 pub mod metrics;
 pub mod page;
+mod parts;
 mod places;
 pub mod process;
 pub mod server;
@@ -21,16 +22,18 @@ pub mod watch;
 
 use crate::clock::{Clock, rfc3339_ms};
 use crate::config::Config;
-use crate::drain::{DrainShared, DrainStatus};
-use crate::journal::{Journal, JournalStats, LaneStats, volume};
+use crate::drain::DrainShared;
+use crate::journal::{Journal, LaneStats, volume};
 use crate::mqtt::names::Names;
 use crate::mqtt::{IntakeShared, IntakeState, IntakeStatus};
 use crate::sqs::connector::traffic::carried;
 use crate::sync::locked;
 use acknowledged::{Acknowledged, Acknowledgement, Counts};
+use findings::readings::Readings;
 use findings::{Facts, Finding, FirstSeen, Notes, Severity, findings};
 use growth::Growth;
-use history::{DrainForecast, History, Point};
+use history::{History, Point};
+pub use parts::{JournalStatus, QueueStatus};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -64,6 +67,8 @@ pub struct StatusSnapshot {
     pub remarks: Vec<String>,
     /// What a person should know, the most urgent first.
     pub findings: Vec<Finding>,
+    /// What becomes of readings.
+    pub readings: Readings,
     /// Who acknowledged losses last, when, and what.
     pub acknowledged: Option<Acknowledgement>,
     /// Whether the wall clock is plausible.
@@ -92,6 +97,8 @@ impl StatusSnapshot {
     fn judge(&mut self, notes: &Notes, acknowledged: &Counts, first_seen: &mut FirstSeen, now_ms: u64) {
         self.findings = findings(Facts { status: self, notes, acknowledged });
         first_seen.put_into(&mut self.findings, now_ms);
+        let evicted = self.journal.as_ref().and_then(|journal| journal.facts.evicted);
+        self.readings = Readings::of(&self.findings, evicted.map(|last| last.ago_s));
         self.health = match self.findings.iter().map(|finding| finding.severity).max() {
             None => Health::Fine,
             Some(Severity::Waiting) => Health::Waiting,
@@ -105,45 +112,6 @@ impl StatusSnapshot {
         let lanes = self.journal.iter().flat_map(|journal| &journal.facts.lanes);
         lanes.filter(|lane| lane.waiting > 0 && self.queues.iter().all(|queue| queue.name != lane.name))
     }
-}
-
-/// The journal and where it lies.
-#[derive(Clone, Debug, Serialize)]
-pub struct JournalStatus {
-    /// Its books, bounds and health.
-    #[serde(flatten)]
-    pub facts: JournalStats,
-    /// The journal's folder.
-    pub path: PathBuf,
-    /// It lies in RAM: a power cut loses it.
-    pub in_ram: bool,
-    /// Bytes free on its file system.
-    pub free_bytes: Option<u64>,
-    /// Seconds until it is full if nothing leaves it, at the present rate; `None` while that is not known.
-    pub holds_on_s: Option<u64>,
-}
-
-impl JournalStatus {
-    /// Bytes that it may still take.
-    pub(crate) fn room(&self) -> u64 {
-        let bound = self.facts.max_bytes.saturating_sub(self.facts.bytes);
-        self.free_bytes.map_or(bound, |free| bound.min(free.saturating_sub(self.facts.min_free)))
-    }
-}
-
-/// One queue with its lane, its drain and its outlook.
-#[derive(Clone, Debug, Serialize)]
-pub struct QueueStatus {
-    /// Its name in the configuration.
-    pub name: String,
-    /// The queue's URL, as configured.
-    pub url: String,
-    /// The books of the queue's lane.
-    pub lane: Option<LaneStats>,
-    /// What the drain to this queue does.
-    pub drain: DrainStatus,
-    /// How long its backlog will take; absent until the journal is open.
-    pub outlook: Option<DrainForecast>,
 }
 
 /// Collects what each stage reports; filled while the agent starts.
@@ -384,6 +352,7 @@ impl StatusHub {
             health: Health::Fine,
             remarks: Vec::new(),
             findings: Vec::new(),
+            readings: Readings::default(),
             acknowledged: acknowledged.last().cloned(),
             clock_plausible: self.clock.plausible(),
             clock_confirmed: self.clock.confirmed(),

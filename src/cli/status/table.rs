@@ -1,6 +1,7 @@
 //! The running agent's snapshot as lines for people.
 
 use crate::size;
+use crate::status::findings::readings::Readings;
 use crate::status::history::span;
 use crate::visible;
 use serde_json::Value;
@@ -44,6 +45,9 @@ pub(super) fn table(snapshot: &Value) -> String {
     };
     let _ = writeln!(out, "{:<10} {} (tidegate {})", "gateway", text(&snapshot["gateway"]), text(&snapshot["version"]));
     let _ = writeln!(out, "{:<10} {health}", "health");
+    if let Ok(readings) = serde_json::from_value::<Readings>(snapshot["readings"].clone()) {
+        let _ = writeln!(out, "{:<10} {}", "readings", readings.sentence());
+    }
     findings(&mut out, snapshot);
     if let Some(last) = snapshot["acknowledged"].as_object() {
         let (who, at) = (text(&last["who"]), text(&last["at"]));

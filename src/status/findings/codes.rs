@@ -28,9 +28,10 @@ pub(super) const EDIT: &str = "sudo nano /etc/tidegate/tidegate.toml && sudo sys
 const BROKER_LOG: &str = "sudo journalctl -u mosquitto -n 50";
 const CHECK: &str = "sudo tidegate check";
 const KERNEL_LOG: &str = "sudo dmesg --human --nopager";
-const STAYS: &str = "no new message comes; the broker keeps what it can for us";
-const NOT_ACKED: &str = "nothing is acknowledged: the broker holds what comes, as long as it can";
-const QUEUE_WAITS: &str = "what comes for this queue waits in the journal";
+const STAYS: &str =
+    "no new message comes; a broker that runs keeps them for a client that it knows, as long as it has room";
+const NOT_ACKED: &str = "nothing new is taken: the broker holds what comes, as long as it has room";
+const QUEUE_WAITS: &str = "what the journal has for this queue waits there";
 
 macro_rules! codes {
     ($($name:ident $word:literal $says:literal $cost:expr, $remedy:expr, $command:expr;)*) => {
@@ -49,7 +50,7 @@ macro_rules! codes {
 
 codes! {
     JournalNotOpen "journal_not_open" "the journal is not open"
-        "no message is taken; the broker keeps what it can for us", "", "sudo systemctl status tidegate";
+        "no message is taken; a broker that runs keeps them as long as it has room", "", "sudo systemctl status tidegate";
     JournalUnwritable "journal_unwritable" "journal cannot be written"
         NOT_ACKED, "check the card, its free space, and that it is not mounted read-only", "df -h; sudo dmesg --human --nopager";
     JournalStalled "journal_stalled" "for the journal's disk, which has finished nothing"
@@ -92,27 +93,29 @@ codes! {
         "compare its topics with what the broker carries, and let this client read them in the broker's ACL",
         "sudo tidegate explain";
     RouteQos0 "route_qos0" "came with QoS 0"
-        "the broker cannot hold them back for us: a restart or a broken connection loses some",
+        "they arrive, but the broker keeps none of them: a restart or a broken connection loses some",
         "let the publisher use QoS 1", "sudo tidegate explain";
     SessionLost "session_lost" "did not keep our session"
         "what the broker held for us is lost",
-        "let it keep sessions over a restart (Mosquitto: persistence true), or use a broker that can; a broker in memory cannot",
+        "let it keep sessions over a restart (Mosquitto: persistence true), or use a broker that can; a broker in memory cannot; when that is done, acknowledge the loss",
         "sudo tidegate acknowledge";
     RecordsEvicted "records_evicted" "evicted"
-        "they are lost; gap records say so to consumers", "mend the uplink, or give the journal more room",
+        "they are lost; gap records say so to consumers",
+        "mend what keeps the queue from taking records, or raise journal.max_bytes; when that is done, acknowledge the loss",
         "sudo tidegate acknowledge";
     RecordsQuarantined "records_quarantined" "went to quarantine"
-        "they wait for a person and reach no consumer",
-        "see why, and requeue or drop them", "sudo tidegate journal quarantine list";
+        "it reaches no consumer until a person decides",
+        "see why; the list says how to send it again or to drop it", "sudo tidegate journal quarantine list";
     RecordsDamaged "records_damaged" "cannot be read back"
-        "they are lost; gap records say so to consumers", "check the card (dmesg), and exchange it if it fails",
+        "they are lost; gap records say so to consumers",
+        "check the card (dmesg), and exchange it if it fails; when that is done, acknowledge the loss",
         "sudo tidegate acknowledge";
     MessagesOversize "messages_oversize" "over mqtt.max_payload_bytes"
         "they are lost but for their heads, which lie in quarantine", "raise mqtt.max_payload_bytes, or find the publisher",
         "sudo tidegate journal quarantine list";
     MessagesDropped "messages_dropped" "the broker dropped"
         "they are lost, unless they were meant for another client of the broker",
-        "raise max_queued_messages in the broker", "sudo tidegate acknowledge";
+        "raise max_queued_messages in the broker; when that is done, acknowledge the loss", "sudo tidegate acknowledge";
     MessagesUnrouted "messages_unrouted" "to no route"
         "they are acknowledged and not journaled",
         "name their topics in a route (tidegate journal quarantine list shows the first ones)", EDIT;
@@ -146,7 +149,7 @@ codes! {
     PageClosed "page_closed" "the status page stays closed"
         "page and metrics answer nobody", "", "sudo tidegate check";
     AgentStarting "agent_starting" "the agent is starting"
-        "no message is taken yet; the broker keeps what it can for us", "", "";
+        "no message is taken yet; a broker that runs keeps them as long as it has room", "", "";
     QueueOffline "queue_offline" "offline"
         QUEUE_WAITS, "", "";
     QueueThrottled "queue_throttled" "throttled"
@@ -156,7 +159,7 @@ codes! {
     UplinkSlow "uplink_slow" "the uplink is slow"
         QUEUE_WAITS, "", "";
     JournalBehind "journal_behind" "waits for the journal's disk"
-        "tidegate takes no more until half of it is durable; the broker keeps what it can for us", "", "";
+        "tidegate takes no more until half of it is durable; the broker keeps the rest as long as it has room", "", "";
     JournalNoReserve "journal_no_reserve" "reserve for a full disk"
         "on a full disk the journal has no room of its own to drain", "free space on its disk", "df -h";
     ClockWrong "clock_wrong" "the clock is wrong"

@@ -2,6 +2,7 @@
 
 use crate::journal::{Bound, WriterHealth};
 use crate::mqtt::{IntakeState, OutageKind};
+use crate::size;
 use crate::status::findings::{Code, Finding, counted};
 use crate::status::{JournalStatus, StatusSnapshot, history};
 
@@ -43,7 +44,15 @@ fn writing(journal: &JournalStatus, status: &StatusSnapshot) -> Option<Finding> 
     let since_s = status.intake.as_ref().and_then(|intake| intake.stuck_s);
     match &journal.facts.writer {
         WriterHealth::Full { bound } => {
-            let what = format!("journal at its bound {}", bound.key());
+            let what = match (bound, journal.free_bytes) {
+                (Bound::MinFree, Some(free)) => format!(
+                    "the journal's disk is almost full, and the journal at its bound {}: {} are free, and {} are to stay free",
+                    bound.key(),
+                    size::text(free),
+                    size::text(journal.facts.min_free)
+                ),
+                _ => format!("journal at its bound {}: {} are used", bound.key(), size::text(journal.facts.bytes)),
+            };
             let finding =
                 Finding::act(Code::JournalFull, what).about(bound.key()).remedy(bound.remedy()).since(since_s);
             return Some(if *bound == Bound::MinFree { finding.command("df -h") } else { finding });

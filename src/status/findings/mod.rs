@@ -8,6 +8,7 @@ pub mod codes;
 mod journal;
 pub(super) mod losses;
 mod queues;
+pub mod readings;
 
 use crate::status::StatusSnapshot;
 use crate::status::acknowledged::Counts;

@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 /// Width and height of the chart, in its own units, and where the axes stand.
 const SIZE: (f64, f64) = (720.0, 200.0);
-const LEFT: f64 = 64.0;
+const LEFT: f64 = 92.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 172.0;
 const RIGHT: f64 = 708.0;
@@ -72,12 +72,22 @@ fn round_up(most: u64) -> u64 {
     }
 }
 
+/// A number that has room beside an axis.
+fn short(value: u64) -> String {
+    match value {
+        0..10_000 => value.to_string(),
+        10_000..10_000_000 => format!("{}k", value / 1000),
+        _ => format!("{}M", value / 1_000_000),
+    }
+}
+
 fn axes(out: &mut String, top: u64, times: [&str; 3]) {
     let middle_y = (TOP + BOTTOM) / 2.0;
     for (y, value) in [(TOP, Some(top)), (middle_y, top.is_multiple_of(2).then_some(top / 2)), (BOTTOM, Some(0))] {
         let _ = write!(out, "<path class=\"grid\" d=\"M{LEFT} {y}H{RIGHT}\"/>");
         if let Some(value) = value {
-            let _ = write!(out, "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{value}</text>", LEFT - 8.0, y + 5.0);
+            let _ =
+                write!(out, "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>", LEFT - 8.0, y + 5.0, short(value));
         }
     }
     for (index, (text, anchor)) in times.into_iter().zip(["start", "middle", "end"]).enumerate() {
@@ -117,7 +127,7 @@ mod tests {
     #[test]
     fn the_line_ends_at_the_present_and_steps() {
         let point = |at_s, waiting| Point { at_s, waiting, ..Point::default() };
-        assert_eq!(line(&[point(0, 10), point(1800, 0)], 3600, 3600, 10), "M64.0 12.0H386.0V172.0H708");
+        assert_eq!(line(&[point(0, 10), point(1800, 0)], 3600, 3600, 10), "M92.0 12.0H400.0V172.0H708");
         assert_eq!(line(&[], 5, 3600, 10), "");
     }
 }

@@ -89,10 +89,11 @@ fn health(out: &mut String, snapshot: &StatusSnapshot) {
     let (class, says, more) = match snapshot.health {
         Health::Fine => ("fine", "Fine", "Nothing has to be done."),
         Health::Waiting => ("waiting", "Waiting", "Nothing has to be done: it goes on by itself."),
-        Health::Act => ("act", "Action required", "Somebody has to do what stands below."),
+        Health::Act => ("act", "Action required", "What to do is below."),
     };
     let _ =
         write!(out, "<main class=\"health {class}\" role=\"status\"><b>{says}</b> <span class=\"dim\">{more}</span>");
+    let _ = write!(out, "<p class=\"readings\">{}</p>", snapshot.readings.sentence());
     for finding in snapshot.findings.iter().take(FINDINGS) {
         self::finding(out, finding);
     }
@@ -148,7 +149,7 @@ fn room(out: &mut String, journal: &JournalStatus) {
     };
     let holds_on = match journal.holds_on_s {
         Some(seconds) => format!("if nothing leaves it, it is full in {}", span(seconds)),
-        None => "when it would be full is not known yet".to_owned(),
+        None => "how long it holds without the queue is not known yet".to_owned(),
     };
     let _ = writeln!(
         out,

@@ -89,7 +89,12 @@ fn tone(snapshot: &StatusSnapshot, at: Place, queue: Option<&str>) -> &'static s
 pub(super) fn strip(out: &mut String, snapshot: &StatusSnapshot) {
     out.push_str("<ol class=\"path\">");
     let intake = snapshot.intake.as_ref();
-    step(out, tone(snapshot, Place::Sensors, None), "Sensors", intake.map_or_else(Vec::new, sensors));
+    let heard = intake.is_some_and(|intake| intake.received > 0 && matches!(intake.state, IntakeState::Online));
+    let sensors_tone = match tone(snapshot, Place::Sensors, None) {
+        "good" if !heard => "unknown",
+        tone => tone,
+    };
+    step(out, sensors_tone, "Sensors", intake.map_or_else(Vec::new, sensors));
     let lines = intake.map_or_else(|| vec!["waits for the journal".to_owned()], broker);
     step(out, tone(snapshot, Place::Broker, None), "Broker", lines);
     let lines = snapshot
@@ -108,6 +113,7 @@ fn step(out: &mut String, tone: &str, name: &str, lines: Vec<String>) {
     let says = match tone {
         "good" => "fine",
         "wait" => "waiting",
+        "unknown" => "not known",
         _ => "act",
     };
     let _ = write!(out, "<li class=\"{tone}\"><b>{}</b> <span class=\"sr\">{says}</span>", escaped(name));
@@ -143,7 +149,9 @@ fn broker(intake: &IntakeStatus) -> Vec<String> {
         IntakeState::Blocked { .. } => "refuses us",
         IntakeState::Stopping | IntakeState::Stopped => "stopped",
     };
-    let mut lines = vec![format!("{state} for {}", span(intake.state_for_s))];
+    // From one attempt to the next it is away for all of the time.
+    let for_s = intake.away_s.filter(|_| intake.state != IntakeState::Online).unwrap_or(intake.state_for_s);
+    let mut lines = vec![format!("{state} for {}", span(for_s))];
     lines.extend(lost(intake.sessions_lost, "sessions lost"));
     lines.extend(lost(intake.broker_dropped_since_start, "dropped"));
     lines
@@ -168,10 +176,10 @@ fn journal(journal: &JournalStatus, snapshot: &StatusSnapshot) -> Vec<String> {
 fn queue(queue: &QueueStatus) -> Vec<String> {
     let state = match &queue.drain.state {
         DrainState::Idle => "nothing waits".to_owned(),
-        DrainState::Draining => "draining".to_owned(),
-        DrainState::Offline { next_s, .. } => format!("away, next attempt in {}", span(*next_s)),
+        DrainState::Draining => "catching up".to_owned(),
+        DrainState::Offline { next_s, .. } => format!("offline, next attempt in {}", span(*next_s)),
         DrainState::Throttled { next_s, .. } => format!("asked for less, next attempt in {}", span(*next_s)),
-        DrainState::Parked { next_s, .. } => format!("paused until mended, next try in {}", span(*next_s)),
+        DrainState::Parked { next_s, .. } => format!("refused until that is mended, next try in {}", span(*next_s)),
         DrainState::WindowFull { .. } => "one group holds it up".to_owned(),
         DrainState::CannotRead { .. } => "the journal cannot be read".to_owned(),
         DrainState::Stopped => "stopped".to_owned(),
@@ -182,7 +190,7 @@ fn queue(queue: &QueueStatus) -> Vec<String> {
             lines.push(format!("{} waiting, the oldest for {}", lane.waiting, span(queue.drain.lag_s)));
             lines.extend(to_drain(queue).filter(|_| matches!(queue.drain.state, DrainState::Draining)));
         }
-        lines.extend(lost(lane.quarantined, "in quarantine since the journal was made"));
+        lines.extend(lost(lane.quarantined, "put into quarantine so far"));
     }
     lines
 }

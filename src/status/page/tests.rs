@@ -26,6 +26,7 @@ fn snapshot(text: &str, findings: Vec<Finding>) -> StatusSnapshot {
         gateway: text.to_owned(),
         uptime_s: 5,
         uplink: Default::default(),
+        readings: Default::default(),
         health: Health::Act,
         remarks: Vec::new(),
         findings,
@@ -75,6 +76,8 @@ fn a_finding_says_what_is_wrong_what_to_do_and_what_happens_meanwhile() {
     let places: Vec<usize> =
         order.iter().map(|text| page.find(text).unwrap_or_else(|| panic!("{text}: {page}"))).collect();
     assert!(places.is_sorted(), "{places:?}");
+    assert!(page.contains("<p class=\"readings\">"), "{page}");
+    assert!(page.contains("<li class=\"unknown\"><b>Sensors</b>"), "none was heard: {page}");
     assert!(
         page.contains("<li class=\"bad\"><b>Broker</b>") && page.contains("<li class=\"good\"><b>Journal</b>"),
         "{page}"

@@ -92,8 +92,12 @@ async fn one_glance_tells_the_state_on_desk_and_phone() {
     fleet.publish(25).await.unwrap();
     let parked = |s: &Value| lane(s, "waiting") == 25 && s["queues"][0]["drain"]["state"] == "parked";
     agent.wait_status("parked", LONG, parked).await.unwrap();
-    let mut agent =
-        looked(agent, "parked", &["Action required", "Do this", "Allow sqs:SendMessage", "paused until mended"]).await;
+    let mut agent = looked(
+        agent,
+        "parked",
+        &["Action required", "Do this", "Allow sqs:SendMessage", "refused until that is mended"],
+    )
+    .await;
     stub.faults().clear();
     stub.close().await;
     agent.retry().unwrap();
@@ -108,7 +112,7 @@ async fn one_glance_tells_the_state_on_desk_and_phone() {
     fleet.publish(3).await.unwrap();
     let at_bound = |s: &Value| s["journal"]["writer"]["state"] == "full";
     agent.wait_status("full", LONG, at_bound).await.unwrap();
-    looked(agent, "full", &["Action required", "nothing is acknowledged"]).await;
+    looked(agent, "full", &["Action required", "nothing new is taken"]).await;
 }
 
 fn finds(code: &'static str, severity: &'static str) -> impl Fn(&Value) -> bool {

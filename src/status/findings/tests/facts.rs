@@ -77,6 +77,7 @@ pub(in crate::status) fn healthy() -> StatusSnapshot {
         gateway: "roof".into(),
         uptime_s: 600,
         uplink: Default::default(),
+        readings: Default::default(),
         health: Health::Fine,
         remarks: Vec::new(),
         findings: Vec::new(),

@@ -1,0 +1,127 @@
+//! What becomes of readings, in one sentence: what a person on a ladder wants to know first. Pure.
+
+use crate::status::findings::{Code, Finding};
+use serde::{Deserialize, Serialize};
+
+/// After the last eviction records are being lost for so long, in seconds: the next one comes with the next generation.
+const EVICTING_S: u64 = 15 * 60;
+
+/// What becomes of readings now; the worst that is so.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Readings {
+    /// None is being lost.
+    #[default]
+    Safe,
+    /// None is lost yet, and some may be.
+    AtRisk,
+    /// Some were lost, and that is over.
+    WereLost,
+    /// What is sent now does not come in; a broker that runs keeps it, as long as it can.
+    AtBroker,
+    /// Some are being lost.
+    BeingLost,
+}
+
+impl Readings {
+    /// By the findings; `evicted_s`: how long ago the journal last gave up records to make room.
+    pub(crate) fn of(findings: &[Finding], evicted_s: Option<u64>) -> Readings {
+        let worst = findings.iter().map(|finding| of_code(finding.code)).max().unwrap_or_default();
+        let evicting = findings.iter().any(|finding| finding.code == Code::RecordsEvicted)
+            && evicted_s.is_some_and(|ago_s| ago_s < EVICTING_S);
+        if evicting { Readings::BeingLost } else { worst }
+    }
+
+    /// In a sentence.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Readings::Safe => "No reading is being lost.",
+            Readings::AtRisk => "No reading is being lost now; when a connection or the power fails, some may be.",
+            Readings::WereLost => "Readings were lost before. What comes now is kept.",
+            Readings::AtBroker => {
+                "What sensors send now does not come in. A broker that runs keeps it, as long as it has room."
+            }
+            Readings::BeingLost => "Readings are being lost now.",
+        }
+    }
+}
+
+/// Exhaustive: a new code has to say what it does to readings.
+fn of_code(code: Code) -> Readings {
+    match code {
+        Code::ClientIdTwice | Code::FilterRefused => Readings::BeingLost,
+        Code::JournalNotOpen
+        | Code::JournalUnwritable
+        | Code::JournalStalled
+        | Code::JournalReadOnly
+        | Code::JournalFull
+        | Code::JournalBehind
+        | Code::BrokerPasswordFile
+        | Code::BrokerRefusesLogin
+        | Code::BrokerRefusesClientId
+        | Code::BrokerRefusesVersion
+        | Code::BrokerCertificate
+        | Code::BrokerNotMqtt
+        | Code::BrokerNotPermitted
+        | Code::BrokerMessageTooLarge
+        | Code::BrokerQos2Session
+        | Code::BrokerAway
+        | Code::AgentStarting => Readings::AtBroker,
+        Code::RecordsEvicted
+        | Code::RecordsDamaged
+        | Code::SessionLost
+        | Code::MessagesOversize
+        | Code::MessagesDropped
+        | Code::MessagesUnrouted
+        | Code::JournalSetAside => Readings::WereLost,
+        Code::FilterQos0
+        | Code::RouteQos0
+        | Code::RouteSilent
+        | Code::JournalInRam
+        | Code::JournalDiskLow
+        | Code::JournalCopied => Readings::AtRisk,
+        Code::RecordsQuarantined
+        | Code::QueueNotConfigured
+        | Code::QueueParked
+        | Code::QueueCannotRead
+        | Code::RecordSuspect
+        | Code::JournalWriterPanics
+        | Code::JournalNoReserve
+        | Code::QueueOffline
+        | Code::QueueThrottled
+        | Code::QueueWindowFull
+        | Code::UplinkSlow
+        | Code::ConfigurationMistake
+        | Code::ConfigurationRefused
+        | Code::PageClosed
+        | Code::ClockWrong => Readings::Safe,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::findings::Severity;
+
+    fn of(codes: &[Code], evicted_s: Option<u64>) -> Readings {
+        let findings: Vec<Finding> = codes.iter().map(|code| Finding::new(*code, Severity::Act, "it is so")).collect();
+        Readings::of(&findings, evicted_s)
+    }
+
+    #[test]
+    fn the_worst_that_is_so_is_said() {
+        assert_eq!(of(&[], None), Readings::Safe);
+        assert_eq!(of(&[Code::QueueOffline, Code::RecordsQuarantined], None), Readings::Safe);
+        assert_eq!(of(&[Code::QueueOffline, Code::RouteQos0], None), Readings::AtRisk);
+        assert_eq!(of(&[Code::SessionLost, Code::BrokerAway], None), Readings::AtBroker);
+        assert_eq!(of(&[Code::ClientIdTwice, Code::BrokerAway], None), Readings::BeingLost);
+    }
+
+    #[test]
+    fn an_eviction_is_a_loss_that_goes_on_until_none_came_for_a_while() {
+        let codes = [Code::QueueOffline, Code::RecordsEvicted];
+        assert_eq!(of(&codes, Some(EVICTING_S - 1)), Readings::BeingLost);
+        assert_eq!(of(&codes, Some(EVICTING_S)), Readings::WereLost);
+        assert_eq!(of(&[Code::QueueOffline], Some(0)), Readings::Safe, "it was acknowledged");
+    }
+}
