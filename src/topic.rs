@@ -1,7 +1,7 @@
 //! Topic filters: which are valid, which topics they match, and whether two of them can match one topic.
 //!
 //! Two filters that intersect make some brokers deliver a message twice and others once, so the configuration refuses
-//! them; that is decided here from the filters alone, without a topic at hand. By MQTT 3.1.1, section 4.7: `+` is one
+//! them, unless a route says that it takes what others leave; that is decided here from the filters alone, without a topic at hand. By MQTT 3.1.1, section 4.7: `+` is one
 //! level, empty ones too; `#` is any number of levels, none too, and comes last; neither matches the first level of a
 //! topic that starts with `$`.
 
@@ -104,6 +104,29 @@ pub fn intersect(a: &str, b: &str) -> bool {
     }
 }
 
+/// Whether one valid filter matches every topic that another one matches.
+pub fn covers(wide: &str, narrow: &str) -> bool {
+    let (wide, narrow) = (unshared(wide), unshared(narrow));
+    // Each wild card leaves out the topics of the broker's own.
+    if wide.starts_with(['+', '#']) && narrow.starts_with('$') {
+        return false;
+    }
+    // No topic is empty: so many levels are there at least.
+    let narrow = match narrow {
+        "#" => "+/#",
+        "/#" => "/+/#",
+        narrow => narrow,
+    };
+    let (mut wide, mut narrow) = (wide.split('/'), narrow.split('/'));
+    loop {
+        match (wide.next(), narrow.next()) {
+            (None, None) | (Some("#"), _) => return true,
+            (Some(x), Some(y)) if y != "#" && (x == y || x == "+") => {}
+            _ => return false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,6 +175,12 @@ mod tests {
             let common = topics().into_iter().find(|topic| matches(&a, topic) && matches(&b, topic));
             prop_assert_eq!(intersect(&a, &b), common.is_some(), "{:?}", common);
             prop_assert_eq!(intersect(&a, &b), intersect(&b, &a));
+        }
+
+        #[test]
+        fn a_filter_covers_another_where_it_matches_all_of_its_topics(a in any_filter(), b in any_filter()) {
+            let beyond = topics().into_iter().find(|topic| matches(&b, topic) && !matches(&a, topic));
+            prop_assert_eq!(covers(&a, &b), beyond.is_none(), "{:?}", beyond);
         }
 
         #[test]

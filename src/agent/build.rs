@@ -92,6 +92,7 @@ fn routes(config: &Config, journal: &Journal) -> Vec<Route> {
         let chosen = Chosen::default();
         Route {
             filters: route.topics.clone(),
+            fallback: route.fallback,
             profile: route.profile.name().to_owned(),
             identify: Arc::new(move |message, received| {
                 let reader = profile.of(message);

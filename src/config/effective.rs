@@ -170,6 +170,9 @@ fn of_route(route: &RouteConfig, nth: usize) -> Vec<Setting> {
     let (mut rows, options) = (Rows::new("[[routes]]", nth), &route.options);
     rows.text("profile", route.profile.name());
     rows.list("topics", route.topics.iter());
+    if route.fallback {
+        rows.raw("fallback", true);
+    }
     match &route.queues[..] {
         [queue] => rows.text("queue", queue),
         queues => rows.list("queues", queues.iter()),
@@ -252,6 +255,7 @@ mod tests {
             text += &format!("[[routes]]\nprofile = \"generic\"\ntopics = [\"a/+\", \"b\\\"c\"]\nqueues = {names:?}\n");
             text += "device = \"topic:2\"\ntime = \"/a~1b\"\ntype = \"x.y\"\n";
             text += "[[routes]]\nprofile = \"rak\"\nqueue = \"q0\"\ngroup = \"gateway\"\n";
+            text += "[[routes]]\nprofile = \"chirpstack-v3\"\nqueue = \"q0\"\nfallback = true\n";
             text += if lan { "[status]\nlisten = \"0.0.0.0:80\"\ntoken_file = \"/t\"\n" } else { "[status]\nlisten = \"\"\n" };
             let config = parse(&text).map_err(TestCaseError::fail)?;
             let mut again = parse(&shown(&config)).map_err(TestCaseError::fail)?;

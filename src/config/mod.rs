@@ -68,7 +68,7 @@ pub struct Config {
     pub queues: Vec<QueueConfig>,
     /// How records are rendered.
     pub records: RecordsConfig,
-    /// Topic filters → profile and queues; at least one; no two routes' filters intersect.
+    /// Topic filters → profile and queues; at least one. A message goes to the first that takes it.
     pub routes: Vec<RouteConfig>,
     /// The status server: address, token and payloads.
     pub status: StatusConfig,
@@ -233,8 +233,10 @@ pub struct RecordsConfig {
 /// Section `[[routes]]`: which topics are read how, and go where.
 #[derive(Clone, Debug)]
 pub struct RouteConfig {
-    /// Topic filters; the profile's own by default.
+    /// Topic filters; the profile's own by default. Disjoint from those of earlier routes, unless this is a fallback.
     pub topics: Vec<String>,
+    /// Whether it takes what earlier routes leave: its filters may meet theirs, and none of them is covered by one of theirs.
+    pub fallback: bool,
     /// How the payloads are read.
     pub profile: Profile,
     /// What the route says about reading, as written.

@@ -1,17 +1,19 @@
 //! Reads `[[routes]]`: which topics go through which profile to which queues.
 //!
-//! No two filters of all routes may intersect: some brokers would deliver such a message twice, others once, and which
-//! profile read it could not be told. Fan-out is `queues = [..]`.
+//! A message goes to the first route that takes it. Filters of two routes may intersect only where the later one says
+//! `fallback = true`: some brokers deliver such a message twice, others once, and by mistake it would be read by the wrong
+//! profile. What an earlier route takes whole is no filter of a fallback: it would be asked for in vain, and its route be silent.
+//! Fan-out is `queues = [..]`.
 
 use crate::config::RouteConfig;
 use crate::config::form::{At, Form, Located, not_a_word, plain_text};
 use crate::config::parse::{self, Wrong};
-use crate::config::problem::nearest;
+use crate::config::problem::{Place, nearest};
 use crate::config::reader::{Reader, Section};
 use crate::profile::generic::DeviceAt;
 use crate::profile::{Profile, ProfileInfo, ProfileOptions, REGISTRY};
 use crate::record::identity::Grouping;
-use crate::topic::{filter_problem, intersect};
+use crate::topic::{covers, filter_problem, intersect};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -26,7 +28,7 @@ pub(super) const GROUPINGS: [(&str, Grouping); 4] = [
 /// Reads all routes. None at all is a problem. `queues` are the names that a route may use.
 pub(super) fn routes<'d>(reader: &mut Reader<'d>, root: &'d DeTable<'d>, queues: &[String]) -> Vec<RouteConfig> {
     let Some(value) = root.get("routes") else {
-        let at = At { key: String::new(), place: crate::config::problem::Place::File };
+        let at = At { key: String::new(), place: Place::File };
         let expected = "at least one section [[routes]] with profile and queue".to_owned();
         let wrong = Wrong { found: "no route: no message would be taken".to_owned(), expected, ..Wrong::default() };
         reader.problem(&at, None, wrong);
@@ -44,9 +46,13 @@ pub(super) fn routes<'d>(reader: &mut Reader<'d>, root: &'d DeTable<'d>, queues:
     for (index, item) in items.iter().enumerate() {
         let Some(table) = item.get_ref().as_table() else { continue };
         let section = reader.section(&format!("route {}: ", index + 1), Some((table, item.span())), false);
-        let (route, own) = route(section, queues);
-        for filter in own {
-            check_disjoint(reader, &filter, &filters);
+        let (route, own) = route(section, queues, &filters);
+        let of_others = filters.len();
+        for filter in own.filters {
+            if !own.fallback {
+                check_disjoint(reader, &filter, &filters[..of_others], OF_OTHERS);
+            }
+            check_disjoint(reader, &filter, &filters[of_others..], OF_ROUTE);
             filters.push(filter);
         }
         routes.extend(route);
@@ -54,28 +60,69 @@ pub(super) fn routes<'d>(reader: &mut Reader<'d>, root: &'d DeTable<'d>, queues:
     routes
 }
 
-/// One route, if it could be read, and its filters with their places.
-fn route(mut section: Section<'_, '_>, queues: &[String]) -> (Option<RouteConfig>, Vec<Located<String>>) {
+/// The filters of a route with their places, and whether they may meet those of earlier routes.
+struct Own {
+    filters: Vec<Located<String>>,
+    fallback: bool,
+}
+
+/// One route, if it could be read, and its filters; `before` are those of earlier routes.
+fn route(mut section: Section<'_, '_>, queues: &[String], before: &[Located<String>]) -> (Option<RouteConfig>, Own) {
     let info = section
         .text("profile", |name| REGISTRY.iter().find(|info| info.name == name).ok_or_else(|| not_a_profile(name)));
     if info.is_none() && !section.has("profile") {
         let expected = format!("one of {}", Profile::names().join(", "));
         section.missing("profile", &expected, "profile = \"chirpstack-v4\"");
     }
-    let topics = topics(&mut section, info.as_ref());
+    let mut topics = topics(&mut section, info.as_ref());
+    let fallback = section.boolean("fallback");
+    if let Some(fallback) = fallback.as_ref().filter(|fallback| fallback.value) {
+        topics = left_over(&mut section, topics, before, &fallback.at);
+    }
+    let fallback = fallback.is_some_and(|fallback| fallback.value);
     let options = options(&mut section, info.as_ref().map(|info| info.value));
     let targets = targets(&mut section, queues);
     section.finish(|key| match key {
         "topic" | "filter" => Some("did you mean \"topics\"?"),
         "qos" => Some("the agent always subscribes with QoS 1"),
+        "priority" => Some("a message goes to the first route that takes it; write fallback = true in the later one"),
         _ => None,
     });
     let profile = info.and_then(|info| Profile::named(info.value.name, options.clone()));
     let route = profile.map(|profile| {
         let topics = topics.iter().map(|topic| topic.value.clone()).collect();
-        RouteConfig { topics, profile, options: options.clone(), queues: targets }
+        RouteConfig { topics, fallback, profile, options: options.clone(), queues: targets }
     });
-    (route, topics)
+    (route, Own { filters: topics, fallback })
+}
+
+/// The filters of a fallback that earlier routes leave something of. One that is written and takes nothing is a mistake, and
+/// so is a route of which none is left.
+fn left_over(
+    section: &mut Section<'_, '_>,
+    topics: Vec<Located<String>>,
+    before: &[Located<String>],
+    fallback: &At,
+) -> Vec<Located<String>> {
+    let (some, written) = (!topics.is_empty(), section.has("topics"));
+    let mut left = Vec::new();
+    for topic in topics {
+        let Some(other) = before.iter().find(|other| covers(&other.value, &topic.value)) else {
+            left.push(topic);
+            continue;
+        };
+        if written {
+            let found =
+                format!("\"{}\" takes nothing: \"{}\"{} takes it all before", topic.value, other.value, line(other));
+            let wrong = Wrong::because(found).suggest("remove it, or put this route above the other one");
+            section.reader.problem(&topic.at, None, wrong);
+        }
+    }
+    if some && left.is_empty() && !written {
+        let wrong = Wrong::because("nothing is left for this route: earlier ones take all topics of its profile");
+        section.reader.problem(fallback, None, wrong.suggest("put it above them, or give it topics of its own"));
+    }
+    left
 }
 
 /// Names that people use for what a profile reads.
@@ -255,15 +302,23 @@ fn targets(section: &mut Section<'_, '_>, known: &[String]) -> Vec<String> {
     out
 }
 
-/// Notes the first filter before this one that can match the same topic.
-fn check_disjoint(reader: &mut Reader<'_>, filter: &Located<String>, before: &[Located<String>]) {
+/// What to do about filters of two routes that meet.
+const OF_OTHERS: &str = "make them disjoint, or write fallback = true in the later route: it takes what the earlier one leaves; \
+                         to send a topic to several queues, use queues = [..] on one route";
+/// What to do about filters of one route that meet.
+const OF_ROUTE: &str = "make them disjoint: some brokers deliver a message once for each filter that matches it";
+
+/// Notes the first of these filters that can match the same topic.
+fn check_disjoint(reader: &mut Reader<'_>, filter: &Located<String>, before: &[Located<String>], todo: &str) {
     let Some(other) = before.iter().find(|other| intersect(&other.value, &filter.value)) else { return };
-    let line = match &other.at.place {
-        crate::config::problem::Place::Line { line, .. } => format!(" in line {line}"),
+    let found = format!("\"{}\" and \"{}\"{} can match the same topic", filter.value, other.value, line(other));
+    reader.problem(&filter.at, None, Wrong::because(found).suggest(todo));
+}
+
+/// Where a filter stands, to be put behind it.
+fn line(filter: &Located<String>) -> String {
+    match &filter.at.place {
+        Place::Line { line, .. } => format!(" in line {line}"),
         _ => String::new(),
-    };
-    let found = format!("\"{}\" and \"{}\"{line} can match the same topic", filter.value, other.value);
-    let wrong = Wrong::because(found)
-        .suggest("make them disjoint; to send a topic to several queues, use queues = [..] on one route");
-    reader.problem(&filter.at, None, wrong);
+    }
 }

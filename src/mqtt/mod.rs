@@ -86,8 +86,10 @@ pub type Durable = Arc<dyn Fn() -> Number + Send + Sync>;
 /// Topic filters, how their messages are read, and where they go.
 #[derive(Clone)]
 pub struct Route {
-    /// Topic filters; no two routes' filters intersect.
+    /// Topic filters. A message goes to the first route that takes it.
     pub filters: Vec<String>,
+    /// Whether it takes what earlier routes leave, so that it may well be silent.
+    pub fallback: bool,
     /// Name of the profile that reads the messages.
     pub profile: String,
     /// The profile's reader of identities.

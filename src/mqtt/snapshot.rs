@@ -57,6 +57,8 @@ pub struct RouteStatus {
     pub profile: String,
     /// Its filters. A granted filter does not prove that the broker lets us read: see `last_message_s`.
     pub filters: Vec<FilterStatus>,
+    /// Whether it takes what earlier routes leave.
+    pub fallback: bool,
     /// Messages taken since the start, repeats included.
     pub messages: u64,
     /// Of them with QoS 0, which no broker holds back.
@@ -196,6 +198,7 @@ impl RouteStatus {
         RouteStatus {
             profile: route.profile.clone(),
             filters: filters.collect(),
+            fallback: route.fallback,
             messages: 0,
             qos0: 0,
             last_message_s: None,

@@ -29,6 +29,7 @@ mod demo;
 mod disk;
 mod duplicates;
 mod endpoint_faults;
+mod fallback_route;
 mod false_repeats;
 mod health;
 mod health_records;

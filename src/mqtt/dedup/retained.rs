@@ -5,9 +5,11 @@
 //! with the flag is recorded: a broker that leaves the flag on live messages would lose readings otherwise. Such a broker
 //! shows itself by a second one on a topic after one SUBSCRIBE; from then on nothing retained is skipped. It does not show
 //! itself where a kept session may still owe us the replay of an earlier SUBSCRIBE: Mosquitto sends what was left of it
-//! when a connection broke, and then the later one's. What comes second there is recorded and marked.
+//! when a connection broke, and then the later one's. Nor where two filters meet: each brings a replay of what both match.
+//! What comes second there is recorded and marked.
 
 use crate::mqtt::dedup::recent::Recent;
+use crate::topic::intersect;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Topics whose last payload is remembered.
@@ -42,7 +44,8 @@ pub(super) struct Retained {
     /// Filter → the SUBSCRIBE of ours that asked for it last.
     subscribed: BTreeMap<String, u32>,
     subscribes: u32,
-    /// Filters whose replay may come twice: of the last SUBSCRIBE, and what the session owes of an earlier one.
+    /// Filters whose replay may come twice: of the last SUBSCRIBE, and what the session owes of an earlier one, or what comes
+    /// under another filter that meets it.
     owed: BTreeSet<String>,
     /// The session was there before this connection.
     kept: bool,
@@ -77,6 +80,12 @@ impl Retained {
         let before = self.subscribed.insert(filter.to_owned(), self.subscribes);
         if self.kept || before.is_some() {
             self.owed.insert(filter.to_owned());
+        }
+        let meets = self.subscribed.keys().filter(|other| *other != filter && intersect(other, filter));
+        let meets: Vec<String> = meets.cloned().collect();
+        if !meets.is_empty() {
+            self.owed.insert(filter.to_owned());
+            self.owed.extend(meets);
         }
     }
 
@@ -240,6 +249,22 @@ mod tests {
         assert_eq!(retained.judge(1, 7, "f", false), Replay::Of(1), "the second replay");
         assert_eq!(retained.judge(2, 8, "f", false), Replay::Equal, "recorded and marked: it may be live");
         assert!(!retained.leaves_flag());
+    }
+
+    #[test]
+    fn a_replay_under_each_of_two_filters_that_meet_says_nothing_about_the_flag() {
+        let mut retained = Retained::new();
+        retained.recorded(1, 7, 1, None);
+        retained.subscribed("a/b");
+        retained.subscribed("#");
+        // Both are routed by the first one.
+        assert_eq!(retained.judge(1, 7, "a/b", false), Replay::Of(1));
+        assert_eq!(retained.judge(1, 7, "a/b", false), Replay::Equal, "recorded and marked");
+        assert!(!retained.leaves_flag());
+        retained.subscribed("c");
+        retained.recorded(2, 8, 1, Some("c"));
+        assert_eq!(retained.judge(2, 8, "c", false), Replay::Equal);
+        assert!(!retained.leaves_flag(), "# brings c once more");
     }
 
     #[test]

@@ -49,6 +49,7 @@ pub(in crate::mqtt) fn route(filter: &str) -> Route {
     };
     Route {
         filters: vec![filter.into()],
+        fallback: false,
         profile: "plain".into(),
         identify: Arc::new(identify),
         lanes: vec![LaneId(0)],

@@ -83,7 +83,10 @@ fn routes(intake: &IntakeStatus) -> Vec<Finding> {
     let mut all = Vec::new();
     for route in &intake.routes {
         let (name, elsewhere) = (route.name(), route.elsewhere);
+        // What others leave for a fallback may well be nothing; once something came, it is a route like another.
+        let expected = !route.fallback || route.messages > 0 || route.heard_before;
         let silent_s = route.silent_s.filter(|silent_s| *silent_s >= patience_s(route) && elsewhere >= TRAFFIC);
+        let silent_s = silent_s.filter(|_| expected);
         if let Some(silent_s) = silent_s.filter(|_| route.filters.iter().all(|filter| filter.granted == Some(true))) {
             let what = format!(
                 "route {name} is silent while the broker has traffic ({elsewhere} messages for others in {})",

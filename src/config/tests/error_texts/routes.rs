@@ -1,6 +1,7 @@
 //! Routes: their queues, profiles, topics and groups.
 
 use super::{check, said_after};
+use crate::config::tests::{MINIMAL, parse};
 
 #[test]
 fn mistakes_in_routes_are_told_with_place_and_remedy() {
@@ -103,11 +104,11 @@ tidegate.toml:9:9: route 1: group: the profile "generic" knows no applications; 
 tidegate.toml:13:23: route 2: topics: "site/hq/#" and "site/+/x" in line 13 can match the same topic
  13 | topics = ["site/+/x", "site/hq/#", "application/#"]
     |                       ^^^^^^^^^^^
-   → make them disjoint; to send a topic to several queues, use queues = [..] on one route
+   → make them disjoint: some brokers deliver a message once for each filter that matches it
 tidegate.toml:13:36: route 2: topics: "application/#" and "application/+/device/+/event/+" in line 7 can match the same topic
  13 | topics = ["site/+/x", "site/hq/#", "application/#"]
     |                                    ^^^^^^^^^^^^^^^
-   → make them disjoint; to send a topic to several queues, use queues = [..] on one route"##,
+   → make them disjoint, or write fallback = true in the later route: it takes what the earlier one leaves; to send a topic to several queues, use queues = [..] on one route"##,
         ),
         (
             said_after("[[routes]]", "[routes]"),
@@ -116,6 +117,40 @@ tidegate.toml:6:1: routes: routes is not a list of sections
  6 | [routes]
    | ^^^^^^^^
    → write [[routes]], with two brackets, above each route"##,
+        ),
+    ]);
+}
+
+#[test]
+fn a_fallback_takes_what_is_left_and_something_is() {
+    let with = |second: &str| MINIMAL.to_owned() + "\n[[routes]]\nqueue = \"main\"\nfallback = true\n" + second;
+    let config = parse(&with("profile = \"chirpstack-v3\"")).expect("a configuration");
+    assert_eq!(config.routes[1].topics, ["application/+/device/+/rx"], "the other filter is route 1's");
+    let config = parse(&with("profile = \"plain\"\ntopics = [\"#\"]")).expect("a configuration");
+    assert!(config.routes[1].fallback && !config.routes[0].fallback);
+    // Nothing meets the first one, whatever it says of itself.
+    parse(&MINIMAL.replace("[[routes]]", "[[routes]]\nfallback = true")).expect("a configuration");
+    check(&[
+        (
+            parse(&with("profile = \"auto\"\ntopics = [\"application/1/device/2/event/up\", \"a/#\", \"a/+\"]"))
+                .expect_err("mistakes"),
+            r##"
+tidegate.toml:14:11: route 2: topics: "application/1/device/2/event/up" takes nothing: "application/+/device/+/event/+" in line 7 takes it all before
+ 14 | topics = ["application/1/device/2/event/up", "a/#", "a/+"]
+    |           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+   → remove it, or put this route above the other one
+tidegate.toml:14:53: route 2: topics: "a/+" and "a/#" in line 14 can match the same topic
+ 14 | topics = ["application/1/device/2/event/up", "a/#", "a/+"]
+    |                                                     ^^^^^
+   → make them disjoint: some brokers deliver a message once for each filter that matches it"##,
+        ),
+        (
+            parse(&with("profile = \"chirpstack-v4\"")).expect_err("a mistake"),
+            r##"
+tidegate.toml:12:12: route 2: fallback: nothing is left for this route: earlier ones take all topics of its profile
+ 12 | fallback = true
+    |            ^^^^
+   → put it above them, or give it topics of its own"##,
         ),
     ]);
 }

@@ -150,6 +150,12 @@ pub(super) const NO_CASES: &[fn(&mut World)] = &[
         let row = &mut w.intake().routes[1];
         (row.messages, row.longest_pause_s, row.silent_s, row.elsewhere) = (20, 60, Some(2 * 3600 - 1), 1000);
     },
+    |w| {
+        // Others leave nothing for it.
+        let row = &mut w.intake().routes[1];
+        (row.fallback, row.messages, row.heard_before, row.silent_s, row.elsewhere) =
+            (true, 0, false, Some(DAY_S), 1000);
+    },
     |w| w.intake().routes[0].last_qos0_s = Some(DAY_S),
     |w| w.offline(OutageKind::Ours, "a message is over the limit", 1),
     |w| {

@@ -16,6 +16,7 @@ fn route(filter: &str) -> RouteStatus {
     RouteStatus {
         profile: "generic".into(),
         filters: vec![FilterStatus { filter: filter.into(), granted: Some(true), granted_qos: Some(1) }],
+        fallback: false,
         messages: 5,
         qos0: 0,
         last_message_s: Some(3),
