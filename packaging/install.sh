@@ -96,4 +96,4 @@ if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
     if systemctl is-active --quiet tidegate; then systemctl restart tidegate; fi
 fi
-echo "install: edit /etc/tidegate/tidegate.toml, then: tidegate check, and systemctl enable --now tidegate"
+echo "install: first time? tidegate init asks, writes /etc/tidegate/tidegate.toml and names what to run then"

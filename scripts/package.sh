@@ -113,7 +113,7 @@ chown root:tidegate /etc/tidegate /etc/tidegate/tidegate.toml
 chmod 0750 /etc/tidegate
 mkdir -p -m 0700 /srv/tidegate
 chown -h tidegate:tidegate /srv/tidegate
-echo "tidegate: edit /etc/tidegate/tidegate.toml, then: tidegate check; /etc/init.d/tidegate enable; /etc/init.d/tidegate start"
+echo "tidegate: next: tidegate init, which writes /etc/tidegate/tidegate.toml; then tidegate check; /etc/init.d/tidegate enable; /etc/init.d/tidegate start"
 POSTINST
     cat >"$ipk/control/prerm" <<'PRERM'
 #!/bin/sh

@@ -87,12 +87,23 @@ rm -f "$system/proof"
 inside dpkg --purge tidegate >/dev/null 2>&1 || true
 cp "$deb" "$system/tmp/one.deb"
 
-inside dpkg -i /tmp/one.deb
+inside dpkg -i /tmp/one.deb | tee "$system/tmp/installed"
+grep -q 'tidegate init' "$system/tmp/installed" || fail "the package does not name the next step"
 inside getent passwd tidegate >/dev/null || fail "no user was made"
 [ "$(inside stat -c '%U:%G %a' /etc/tidegate)" = "root:tidegate 750" ] || fail "/etc/tidegate is open"
 [ "$(inside stat -c '%U:%G %a' /etc/tidegate/tidegate.toml)" = "root:tidegate 640" ] || fail "the configuration is open"
 inside tidegate --version
 inside tidegate profiles rak >/dev/null || fail "it does not run"
+
+# As the package leaves it, init needs no --force; then somebody's file stays.
+make_one() {
+    inside tidegate init --yes --listen 0 --profile rak --gateway try \
+        --queue https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo
+}
+make_one || fail "init does not replace the untouched template"
+[ "$(inside stat -c '%U:%G %a' /etc/tidegate/tidegate.toml)" = "root:tidegate 640" ] || fail "init leaves the configuration open"
+[ ! -e "$system/etc/tidegate/tidegate.toml.old" ] || fail "init kept a template"
+if make_one; then fail "init replaced somebody's file unasked"; fi
 
 # Somebody configures it, and the journal has something in it.
 configure purged-one
@@ -146,7 +157,7 @@ fi
 
 # The purge has to end the broker's session: its queue must be gone afterwards.
 watched_purge /var/lib/tidegate-purge/tidegate dpkg --purge tidegate
-grep -q 'keeps nothing for purged-one' "$system/tmp/purged" || fail "the purge did not end the broker's session"
+grep -q 'deleted the session of client purged-one' "$system/tmp/purged" || fail "the purge did not end the broker's session"
 grep -q 'as purged-one (p2, c1' "$broker_log" || fail "the broker saw no clean session of that client"
 nothing_left
 echo "try-package: installed, upgraded, removed and purged $deb"
@@ -170,7 +181,7 @@ inside /tmp/tarball/install.sh remove
 [ ! -e "$system/usr/bin/tidegate" ] && [ -e "$system/var/lib/tidegate/journal" ] || fail "the tarball's removal is not clean"
 inside /tmp/tarball/install.sh
 watched_purge /usr/bin/tidegate /tmp/tarball/install.sh purge
-grep -q 'keeps nothing for purged-two' "$system/tmp/purged" || fail "the tarball's purge did not end the broker's session"
+grep -q 'deleted the session of client purged-two' "$system/tmp/purged" || fail "the tarball's purge did not end the broker's session"
 grep -q 'as purged-two (p2, c1' "$broker_log" || fail "the broker saw no clean session of that client"
 nothing_left
 echo "try-package: installed, upgraded, removed and purged $tarball"

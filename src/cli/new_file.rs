@@ -51,7 +51,9 @@ impl NewFile {
             .prefix(&prefix)
             .suffix(".new")
             .permissions(Permissions::from_mode(0o600))
-            .tempfile_in(folder)?;
+            .tempfile_in(folder)
+            // In the system's words, without the name that nobody knows.
+            .map_err(|error| io::Error::from(error.kind()))?;
         if rustix::process::geteuid().is_root() {
             rustix::fs::fchown(&beside, owner.user, owner.group)?;
         }
@@ -92,7 +94,8 @@ pub(super) fn write(place: &Path, mode: u32, owner: Owner, bytes: &[u8]) -> io::
     file.put()
 }
 
-fn folder(place: &Path) -> &Path {
+/// The folder of a file.
+pub(super) fn folder(place: &Path) -> &Path {
     place.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -38,7 +38,7 @@ use parse::Wrong;
 use problem::Source;
 pub(crate) use problem::nearest;
 use reader::{CREDENTIALS_VARIABLE, Reader, VARIABLE_PREFIX};
-pub(crate) use sections::host_name;
+pub(crate) use sections::{gateway_id_problem, host_name};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

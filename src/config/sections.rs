@@ -71,6 +71,13 @@ pub(super) fn gateway(mut section: Section<'_, '_>) -> GatewayConfig {
     GatewayConfig { id, site }
 }
 
+/// Why a text is no gateway id; `None`: it is one.
+pub(crate) fn gateway_id_problem(text: &str) -> Option<String> {
+    let wrong = parse::label(text).err()?;
+    let meant = if wrong.suggestion.is_empty() { String::new() } else { format!("; {}", wrong.suggestion) };
+    Some(format!("\"{text}\" is no id; expected {}{meant}", wrong.expected))
+}
+
 /// The kernel's host name as a label.
 pub(crate) fn host_name() -> String {
     let name = rustix::system::uname();

@@ -274,8 +274,9 @@ async fn init_writes_a_valid_configuration_and_overwrites_nothing_unasked() {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     };
-    // Answers: the proposals, a slip instead of the queue's URL, the URL, and the usual place of the keys.
-    let answers = "\nhttps://example.com/x\nhttps://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo\n\n";
+    // Answers: no user, the proposals, an id, a slip instead of the queue's URL, the URL, and the usual place of the keys.
+    let answers =
+        "\n\nhq-tower-roof\nhttps://example.com/x\nhttps://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo\n\n";
     let (said, asked, code) =
         tokio::select! { said = init(&[], answers) => said.unwrap(), () = publish => unreachable!() };
     assert_eq!(code, 0, "{said}{asked}");

@@ -55,6 +55,7 @@ mod status_page_in_browser;
 mod support;
 mod suspend;
 mod systemd;
+mod technician;
 mod tls;
 mod tls_papers;
 mod two_families;

@@ -85,6 +85,8 @@ impl Gateway {
         (error + &said)
             .replace(&at("etc"), "/etc/tidegate")
             .replace(&at("var"), "/var/lib/tidegate")
+            .replace("tidegate run --config /etc/tidegate/tidegate.toml", "systemctl enable --now tidegate")
+            .replace(" --config /etc/tidegate/tidegate.toml", "")
             .replace(&broker, "127.0.0.1:1883")
             .replace(&status, "127.0.0.1:8377")
     }

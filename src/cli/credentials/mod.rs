@@ -202,6 +202,11 @@ pub(super) fn service_user() -> Option<(Uid, Gid)> {
     user_of(&users, SERVICE_USER)
 }
 
+/// Root's, and of the service's group: not readable by it, the service would not start, or not get into the broker.
+pub(super) fn of_service() -> Owner {
+    Owner { user: None, group: service_user().map(|(_, group)| group) }
+}
+
 /// Of the lines of `/etc/passwd`, the ids of a user.
 fn user_of(users: &str, name: &str) -> Option<(Uid, Gid)> {
     let line = users.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;

@@ -1,18 +1,27 @@
 //! What was seen at the broker, turned into routes. Pure.
+//!
+//! The routes take every message that was seen, and read each as it speaks for itself: a route has the profile of what it takes,
+//! or `auto` where topics do not tell two profiles apart. Network servers come first, plain values last; a route whose filters meet
+//! those of an earlier one is a fallback.
 
 use crate::profile::{Profile, ProfileOptions, REGISTRY};
 use crate::record::Message;
-use crate::topic::{intersect, matches_delivered};
+use crate::topic::{covers, intersect, matches_delivered, route_of};
 use std::collections::BTreeMap;
 
+/// First levels of topics in one route; for more, `#` is shorter, and devices that come later are among them.
+const FIRST_LEVELS: usize = 8;
+
 /// A route to propose.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Proposal {
     /// The profile's name.
     pub(super) profile: &'static str,
     /// Its filters: empty for the profile's own.
     pub(super) topics: Vec<String>,
-    /// Messages that spoke for it.
+    /// Whether it takes what earlier ones leave.
+    pub(super) fallback: bool,
+    /// Messages that it takes of those seen.
     pub(super) messages: usize,
     /// Of them with QoS 0.
     pub(super) qos0: usize,
@@ -20,83 +29,190 @@ pub(super) struct Proposal {
     pub(super) example: String,
 }
 
-/// Routes for what was seen, most messages first, their filters disjoint. What is read as plain values is taken by its
-/// topic's first level. Empty when nothing was seen.
-pub(super) fn propose(seen: &[Message]) -> Vec<Proposal> {
-    let auto = Profile::named("auto", ProfileOptions::default()).expect("a name of the registry");
-    let mut by_profile: BTreeMap<&'static str, Vec<&Message>> = BTreeMap::new();
-    for message in seen {
-        by_profile.entry(auto.of(message).name()).or_default().push(message);
+impl Proposal {
+    /// A route with this profile, of which nothing was seen.
+    pub(super) fn unseen(profile: &'static str, topics: Vec<String>) -> Proposal {
+        Proposal { profile, topics, ..Proposal::default() }
     }
-    let mut all: Vec<Proposal> = by_profile.into_iter().map(|(name, messages)| of_profile(name, &messages)).collect();
-    // Named network servers before plain values, which would take anything.
-    all.sort_by_key(|proposal| (proposal.profile == "plain", std::cmp::Reverse(proposal.messages)));
-    disjoint(all)
-}
 
-fn of_profile(profile: &'static str, messages: &[&Message]) -> Proposal {
-    let own = filters_of(profile);
-    let covered = |message: &&&Message| own.iter().any(|filter| matches_delivered(filter, &message.topic));
-    let topics = match !own.is_empty() && messages.iter().filter(covered).count() > 0 {
-        true => Vec::new(),
-        false => {
-            let mut firsts: Vec<String> = messages.iter().map(|message| below_first_level(&message.topic)).collect();
-            firsts.sort();
-            firsts.dedup();
-            firsts
-        }
-    };
-    Proposal {
-        profile,
-        topics,
-        messages: messages.len(),
-        qos0: messages.iter().filter(|message| message.qos == 0).count(),
-        example: messages.first().map(|message| message.topic.clone()).unwrap_or_default(),
+    /// Its filters, the profile's own if it names none.
+    pub(super) fn filters(&self) -> Vec<String> {
+        if self.topics.is_empty() { own_filters(self.profile) } else { self.topics.clone() }
     }
-}
-
-/// Everything at and below the first level.
-fn below_first_level(topic: &str) -> String {
-    format!("{}/#", topic.split('/').next().unwrap_or_default())
 }
 
 /// The default filters of a profile.
-pub(super) fn filters_of(profile: &str) -> &'static [&'static str] {
-    REGISTRY.iter().find(|info| info.name == profile).map_or(&[], |info| info.default_topics)
+pub(super) fn own_filters(profile: &str) -> Vec<String> {
+    let info = REGISTRY.iter().find(|info| info.name == profile);
+    info.map_or(&[][..], |info| info.default_topics).iter().map(|filter| (*filter).to_owned()).collect()
 }
 
-/// Leaves out what an earlier route takes already.
-fn disjoint(all: Vec<Proposal>) -> Vec<Proposal> {
+/// Filters that one profile is to read.
+#[derive(Clone, Debug)]
+struct Draft {
+    profile: &'static str,
+    filters: Vec<String>,
+}
+
+/// Routes for what was seen under the filters that were asked for. Empty when nothing was seen.
+pub(super) fn propose(seen: &[Message], asked: &[String]) -> Vec<Proposal> {
+    let auto = Profile::named("auto", ProfileOptions::default()).expect("a name of the registry");
+    let names: Vec<&'static str> = seen.iter().map(|message| auto.of(message).name()).collect();
+    let mut drafts = drafts(seen, &names, asked);
+    while let Some((one, other)) = misread(&drafts, seen, &names) {
+        merge(&mut drafts, one, other);
+    }
+    counted(routes(drafts), seen)
+}
+
+/// Each profile with its own filters, and with others for what those do not match.
+fn drafts(seen: &[Message], names: &[&'static str], asked: &[String]) -> Vec<Draft> {
+    let mut by_name: BTreeMap<&'static str, Vec<&Message>> = BTreeMap::new();
+    for (message, name) in seen.iter().zip(names) {
+        by_name.entry(name).or_default().push(message);
+    }
+    let mut groups: Vec<_> = by_name.into_iter().collect();
+    groups.sort_by_key(|(name, messages)| (*name == "plain", std::cmp::Reverse(messages.len())));
+    let (mut own, mut others) = (Vec::new(), Vec::new());
+    for (profile, messages) in groups {
+        let filters = own_filters(profile);
+        let takes = |message: &&&Message| filters.iter().any(|filter| matches_delivered(filter, &message.topic));
+        let (inside, beside): (Vec<&Message>, Vec<&Message>) = messages.iter().partition(takes);
+        if !beside.is_empty() {
+            others.push(Draft { profile, filters: around(&beside, asked) });
+        }
+        if !inside.is_empty() {
+            own.push(Draft { profile, filters });
+        }
+    }
+    own.extend(others);
+    own
+}
+
+/// Filters around topics: everything below their first levels, where the broker lets us read everything; else those under
+/// which they came.
+fn around(messages: &[&Message], asked: &[String]) -> Vec<String> {
+    let all = asked.iter().any(|filter| filter == "#");
+    let around = |message: &&Message| match asked.iter().find(|filter| matches_delivered(filter, &message.topic)) {
+        Some(filter) if !all => filter.clone(),
+        _ => format!("{}/#", message.topic.split('/').next().unwrap_or_default()),
+    };
+    let mut filters: Vec<String> = messages.iter().map(around).collect();
+    filters.sort();
+    filters.dedup();
+    if all && filters.len() > FIRST_LEVELS { vec!["#".to_owned()] } else { filters }
+}
+
+/// Two drafts, where a message of the one's profile would be read by the other. Plain values are read alike by all.
+fn misread(drafts: &[Draft], seen: &[Message], names: &[&'static str]) -> Option<(&'static str, &'static str)> {
+    seen.iter().zip(names).filter(|(_, name)| **name != "plain").find_map(|(message, name)| {
+        let by = drafts[route_of(drafts.iter().map(|draft| &draft.filters), &message.topic)?].profile;
+        (by != *name && by != "auto").then_some((*name, by))
+    })
+}
+
+/// Has `auto` read what either profile's drafts take, in the place of the first of them.
+fn merge(drafts: &mut Vec<Draft>, one: &str, other: &str) {
+    let both = |draft: &Draft| [one, other].contains(&draft.profile);
+    let place = drafts.iter().position(both).unwrap_or_default();
+    let filters = drafts.iter().filter(|draft| both(draft)).flat_map(|draft| draft.filters.clone()).collect();
+    let before = drafts[..place].to_vec();
+    let behind: Vec<Draft> = drafts[place..].iter().filter(|draft| !both(draft)).cloned().collect();
+    *drafts = before.into_iter().chain([Draft { profile: "auto", filters }]).chain(behind).collect();
+}
+
+/// Drafts as routes: each filter that an earlier route leaves something of, and those of a route disjoint.
+fn routes(drafts: Vec<Draft>) -> Vec<Proposal> {
     let mut taken: Vec<String> = Vec::new();
     let mut out = Vec::new();
-    for mut proposal in all {
-        let free = |filter: &str, taken: &[String]| taken.iter().all(|other| !intersect(other, filter));
-        if proposal.topics.is_empty() {
-            let own = filters_of(proposal.profile);
-            if !own.iter().all(|filter| free(filter, &taken)) {
-                continue;
+    for Draft { profile, filters } in drafts {
+        let mut left = filters;
+        let own = left == own_filters(profile);
+        loop {
+            let (picked, rest) = pick(left, &taken);
+            if picked.is_empty() {
+                break;
             }
-            taken.extend(own.iter().map(|filter| (*filter).to_owned()));
-        } else {
-            proposal.topics.retain(|filter| free(filter, &taken));
-            if proposal.topics.is_empty() {
-                continue;
-            }
-            taken.extend(proposal.topics.iter().cloned());
+            // All of its own are written as none, those among them that an earlier route covers.
+            let (topics, written) = if own && rest.is_empty() {
+                (Vec::new(), own_filters(profile))
+            } else {
+                (picked.clone(), picked.clone())
+            };
+            let fallback = written.iter().any(|filter| taken.iter().any(|other| intersect(other, filter)));
+            out.push(Proposal { fallback, ..Proposal::unseen(profile, topics) });
+            taken.extend(picked);
+            left = rest;
         }
-        out.push(proposal);
     }
     out
+}
+
+/// Of the filters that none taken covers, some that are disjoint, wide ones first; and the rest.
+fn pick(mut filters: Vec<String>, taken: &[String]) -> (Vec<String>, Vec<String>) {
+    filters.retain(|filter| taken.iter().all(|other| !covers(other, filter)));
+    let all = filters.clone();
+    filters.retain(|filter| all.iter().all(|other| other == filter || !covers(other, filter)));
+    let (mut picked, mut rest) = (Vec::new(), Vec::new());
+    for filter in filters {
+        let free = !picked.contains(&filter) && picked.iter().all(|other| !intersect(other, &filter));
+        if free { picked.push(filter) } else { rest.push(filter) }
+    }
+    (picked, rest)
+}
+
+/// Counts what each route takes; one that takes nothing goes.
+fn counted(mut routes: Vec<Proposal>, seen: &[Message]) -> Vec<Proposal> {
+    let filters: Vec<Vec<String>> = routes.iter().map(Proposal::filters).collect();
+    for message in seen {
+        let Some(index) = route_of(filters.iter(), &message.topic) else { continue };
+        let route = &mut routes[index];
+        if route.messages == 0 {
+            route.example.clone_from(&message.topic);
+        }
+        route.messages += 1;
+        route.qos0 += usize::from(message.qos == 0);
+    }
+    routes.retain(|route| route.messages > 0);
+    routes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::init::file::{BrokerKeys, Keys, QueueKeys, text};
+    use crate::config::Config;
     use proptest::prelude::*;
 
     fn message(topic: &str, payload: &str, qos: u8) -> Message {
         let payload = payload.as_bytes().to_vec().into();
         Message { topic: topic.to_owned(), payload, qos, retain: false, dup: false, packet_id: 0 }
+    }
+
+    fn all() -> Vec<String> {
+        vec!["#".to_owned()]
+    }
+
+    fn of(seen: &[(&str, &str)]) -> Vec<Proposal> {
+        let seen: Vec<Message> = seen.iter().map(|(topic, payload)| message(topic, payload, 1)).collect();
+        propose(&seen, &all())
+    }
+
+    /// The configuration of these routes.
+    fn configured(routes: &[Proposal]) -> Config {
+        let broker = BrokerKeys { url: "mqtt://127.0.0.1".into(), username: None, password_file: None };
+        let queue = QueueKeys {
+            url: "https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo".into(),
+            region: None,
+            endpoint: None,
+            allow_plain_http: false,
+            credentials_file: "/c.csv".into(),
+        };
+        let text = text(&Keys { gateway: None, broker: &broker, journal: None, queue: &queue, routes });
+        Config::parse(&text, std::path::Path::new("t.toml"), &BTreeMap::new()).unwrap_or_else(|problems| {
+            let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            panic!("{}\n{text}", said.join("\n"))
+        })
     }
 
     #[test]
@@ -108,31 +224,94 @@ mod tests {
             message("building/5/temperature", "22", 1),
             message("building/6/temperature", "22", 1),
         ];
-        let routes = propose(&seen);
+        let routes = propose(&seen, &all());
         assert_eq!((routes[0].profile, routes[0].messages, routes[0].qos0), ("chirpstack-v4", 2, 1));
         assert!(routes[0].topics.is_empty(), "its own");
         assert_eq!((routes[1].profile, &*routes[1].topics), ("plain", &["building/#".to_owned()][..]));
-        assert_eq!(propose(&[]), []);
+        assert!(!routes[1].fallback, "they do not meet");
+        assert_eq!(propose(&[], &all()), []);
         // As RabbitMQ gives it to a filter with dots.
-        let routes = propose(&[message("spBv1/0/G/NDATA/N", "", 0)]);
+        let routes = of(&[("spBv1/0/G/NDATA/N", "")]);
         assert_eq!((routes[0].profile, routes[0].topics.len()), ("sparkplug-b", 0), "its own filters take it");
+    }
+
+    /// Its default filters meet those of Zigbee2MQTT and Tasmota: it was left out without a word.
+    #[test]
+    fn a_profile_whose_filters_meet_anothers_is_proposed_as_a_fallback() {
+        let routes = of(&[
+            ("zigbee2mqtt/lamp", "{}"),
+            ("zigbee2mqtt/lamp2", "{}"),
+            ("shellyplus1-a8032ab1/events/rpc", "{\"src\":\"shellyplus1-a8032ab1\"}"),
+        ]);
+        let shown: Vec<_> =
+            routes.iter().map(|one| (one.profile, one.topics.len(), one.fallback, one.messages)).collect();
+        assert_eq!(shown, [("zigbee2mqtt", 0, false, 2), ("shelly", 0, true, 1)]);
+        configured(&routes);
+    }
+
+    #[test]
+    fn what_its_own_filters_do_not_match_has_a_route_too() {
+        let routes = of(&[
+            ("application/1/device/02f1e2d3c4b5a601/event/up", "{}"),
+            ("site/application/1/device/02f1e2d3c4b5a601/event/up", "{}"),
+            ("application/1/note", "hello"),
+        ]);
+        let shown: Vec<_> = routes.iter().map(|one| (one.profile, one.topics.join(" "), one.fallback)).collect();
+        assert_eq!(
+            shown,
+            [
+                ("chirpstack-v4", String::new(), false),
+                ("chirpstack-v4", "site/#".into(), false),
+                ("plain", "application/#".into(), true)
+            ]
+        );
+        configured(&routes);
+    }
+
+    #[test]
+    fn where_topics_do_not_tell_two_servers_apart_auto_reads_them() {
+        let routes = of(&[
+            ("application/1/device/02f1e2d3c4b5a601/rx", "{\"data_encode\":\"base64\"}"),
+            ("application/1/device/02f1e2d3c4b5a602/rx", "{\"devEUI\":\"02f1e2d3c4b5a602\"}"),
+        ]);
+        assert_eq!((routes.len(), routes[0].profile, routes[0].messages), (1, "auto", 2));
+        let topics = configured(&routes).routes[0].topics.clone();
+        assert!(topics.contains(&"application/+/device/+/rx".to_owned()), "{topics:?}");
+    }
+
+    #[test]
+    fn nothing_wider_is_proposed_than_the_broker_let_us_ask_for() {
+        let seen: Vec<Message> = (0..20).map(|n| message(&format!("hall{n}/temperature"), "21", 1)).collect();
+        assert_eq!(propose(&seen, &all())[0].topics, ["#"]);
+        let routes = propose(&seen, &["application/#".into(), "+/temperature".into()]);
+        assert_eq!((routes.len(), &*routes[0].topics), (1, &["+/temperature".to_owned()][..]));
     }
 
     proptest! {
         #[test]
-        fn whatever_was_seen_the_filters_are_disjoint_and_legal(
-            topics in prop::collection::vec("(application/1/device/02f1e2d3c4b5a601/(event/up|rx)|zigbee2mqtt/[a-c]|tele/[a-c]/STATE|[a-c/]{1,6})", 0..20),
+        fn whatever_was_seen_every_message_is_taken_and_read_as_what_it_is(
+            topics in prop::collection::vec(
+                "(application/1/device/02f1e2d3c4b5a601/(event/up|rx|join)|zigbee2mqtt/[a-c]|zigbee2mqtt/online|tele/[a-c]/STATE|shelly[ab]/(online|status/x|events/rpc)|[a-c/]{1,6})", 0..20),
+            payload in "(\\{\\}|\\{\"devEUI\":\"02f1e2d3c4b5a602\"(,\"fCnt\":1)?\\}|\\{\"timestamp\":1\\}|21)",
+            other in "(\\{\\}|\\{\"devEUI\":\"02f1e2d3c4b5a602\"(,\"fCnt\":1)?\\}|\\{\"timestamp\":1\\}|21)",
+            wide: bool,
         ) {
-            let seen: Vec<Message> = topics.iter().map(|topic| message(topic, "{}", 1)).collect();
-            let mut all: Vec<String> = Vec::new();
-            for proposal in propose(&seen) {
-                let own = filters_of(proposal.profile).iter().map(|filter| (*filter).to_owned());
-                let filters = if proposal.topics.is_empty() { own.collect() } else { proposal.topics };
-                for filter in filters {
-                    prop_assert_eq!(crate::topic::filter_problem(&filter), None, "{}", filter);
-                    prop_assert!(all.iter().all(|other| !intersect(other, &filter)), "{filter} and {all:?}");
-                    all.push(filter);
-                }
+            let payloads = [payload, other];
+            let seen: Vec<Message> =
+                topics.iter().enumerate().map(|(n, topic)| message(topic, &payloads[n % 2], 1)).collect();
+            let asked = if wide { all() } else { vec!["+".into(), "+/+/#".into()] };
+            let routes = propose(&seen, &asked);
+            prop_assert_eq!(routes.iter().map(|route| route.messages).sum::<usize>(), seen.len());
+            if seen.is_empty() {
+                return Ok(());
+            }
+            let config = configured(&routes);
+            let auto = Profile::named("auto", ProfileOptions::default()).expect("a profile");
+            for message in &seen {
+                let route = route_of(config.routes.iter().map(|route| &route.topics), &message.topic);
+                let reader = config.routes[route.expect("a route")].profile.of(message).name();
+                let name = auto.of(message).name();
+                prop_assert!(reader == name || name == "plain", "{} is {name} and read as {reader}", message.topic);
             }
         }
     }

@@ -1,0 +1,117 @@
+//! Questions on standard error, answers from standard input, so that both can be piped. Each question ends: by an answer, by a
+//! default, or with what to do instead; never does it ask for ever.
+
+use crate::cli::output::{err, err_as_is, note};
+use crate::visible;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use std::io::{self, BufRead, IsTerminal};
+
+/// Answers that do not fit before the command gives up: a person has looked elsewhere by then, and a pipe never ends.
+const TRIES: usize = 5;
+
+/// Where answers come from.
+#[derive(Debug)]
+pub(super) struct Answers {
+    /// Nobody is asked: defaults are taken.
+    pub(super) yes: bool,
+}
+
+impl Answers {
+    /// The answer, or `default` for an empty one or when nobody is asked.
+    ///
+    /// # Errors
+    /// Standard input has ended.
+    pub(super) fn ask(&mut self, question: &str, default: &str) -> Result<String, String> {
+        if self.yes {
+            return Ok(default.to_owned());
+        }
+        let answer = read_answer(question)?.trim().to_owned();
+        Ok(if answer.is_empty() { default.to_owned() } else { answer })
+    }
+
+    /// Asks again until `read` takes the answer. When nobody is asked, `default` has to do; `flag` is what to give otherwise.
+    ///
+    /// # Errors
+    /// Standard input has ended, or none of a few answers fits.
+    pub(super) fn until<T>(
+        &mut self,
+        question: &str,
+        default: &str,
+        flag: &str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, String> {
+        for _ in 0..TRIES {
+            let answer = self.ask(question, default)?;
+            match read(&answer) {
+                Ok(value) => return Ok(value),
+                Err(why) if self.yes => return Err(format!("{why}; give it with {flag}")),
+                Err(why) => note!("{why}"),
+            }
+        }
+        Err(format!("none of {TRIES} answers to \"{question}\" fits; nothing was written; give it with {flag}"))
+    }
+
+    /// Whether a person agrees.
+    ///
+    /// # Errors
+    /// Standard input has ended.
+    pub(super) fn agrees(&mut self, question: &str, default: bool) -> Result<bool, String> {
+        let default = if default { "yes" } else { "no" };
+        Ok(self.ask(&format!("{question} [{default}]"), default)?.starts_with(['y', 'Y']))
+    }
+
+    /// A secret: not shown while it is typed, and taken with the blanks around it.
+    ///
+    /// # Errors
+    /// Standard input has ended.
+    pub(super) fn secret(&mut self, question: &str) -> Result<String, String> {
+        let _silence = Silence::begin();
+        read_answer(question)
+    }
+}
+
+/// A line without its end.
+fn read_answer(question: &str) -> Result<String, String> {
+    let prompt = visible::line(question).into_owned();
+    // On a terminal the answer stands behind the question; what is piped shows no answers, so the questions are lines.
+    if io::stdin().is_terminal() {
+        err_as_is(&format!("{prompt} "))
+    } else {
+        err(format_args!("{prompt}"))
+    }
+    let mut line = String::new();
+    match io::stdin().lock().read_line(&mut line) {
+        Ok(0) => Err(format!(
+            "no answer to \"{prompt}\": standard input has ended; nothing was written; run it in a terminal, or see the flags: tidegate init --help"
+        )),
+        Ok(_) => Ok(line.trim_end_matches(['\n', '\r']).to_owned()),
+        Err(error) => {
+            Err(format!("cannot read an answer: {error}; nothing was written; see the flags: tidegate init --help"))
+        }
+    }
+}
+
+/// A terminal that does not show what is typed; dropped, it does again.
+struct Silence(Option<Termios>);
+
+impl Silence {
+    fn begin() -> Silence {
+        let before = tcgetattr(io::stdin()).ok();
+        if let Some(before) = &before {
+            let mut silent = before.clone();
+            silent.local_modes.remove(LocalModes::ECHO);
+            let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &silent);
+        }
+        Silence(before)
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = tcsetattr(io::stdin(), OptionalActions::Flush, before);
+            // The person's end of line was not shown either.
+            err_as_is("\n");
+        }
+    }
+}

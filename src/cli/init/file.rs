@@ -1,0 +1,209 @@
+//! The file that `init` writes, and what was in its place.
+//!
+//! A package's template that nobody touched is replaced without a question; any other file only when a person says so, and its old
+//! text stays beside it.
+
+use crate::cli::credentials::of_service;
+use crate::cli::init::propose::Proposal;
+use crate::cli::new_file::{self, NewFile};
+use crate::config::effective::quoted;
+use crate::config::{Config, DEFAULT_TOML};
+use crate::profile::{Profile, ProfileOptions};
+use crate::visible;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// What is in the place of the configuration.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Place {
+    /// No file.
+    Empty,
+    /// The package's template as it was installed.
+    Template,
+    /// A file that somebody wrote.
+    Other,
+}
+
+/// Looks at the place, and gives the journal's folder that a file there names, if it is not the default one: what waits there
+/// must not be left behind, and a package knows where its system has flash.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn look(file: &Path) -> io::Result<(Place, Option<PathBuf>)> {
+    let text = match std::fs::read(file) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Place::Empty, None)),
+        Err(error) => return Err(error),
+    };
+    let default = journal_of(DEFAULT_TOML);
+    if is_template(&text) {
+        return Ok((Place::Template, journal_of(&text).filter(|path| Some(path) != default.as_ref())));
+    }
+    let journal = Config::parse(&text, file, &BTreeMap::new()).ok().map(|config| config.journal.path);
+    Ok((Place::Other, journal.filter(|path| Some(path) != default.as_ref())))
+}
+
+/// Whether this is the template, but for the journal's folder, which a package may set for its system.
+fn is_template(text: &str) -> bool {
+    let mut here = text.lines();
+    let same = DEFAULT_TOML.lines().all(|line| {
+        here.next().is_some_and(|other| line == other || line.starts_with(PATH) && other.starts_with(PATH))
+    });
+    same && here.next().is_none()
+}
+
+/// How the line of the journal's folder begins; no other key of the template is called so.
+const PATH: &str = "path = \"";
+
+fn journal_of(template: &str) -> Option<PathBuf> {
+    let value = template.lines().find_map(|line| line.strip_prefix(PATH))?;
+    Some(value.trim_end_matches('"').into())
+}
+
+/// The broker as it is to stand in the file.
+#[derive(Clone, Debug)]
+pub(super) struct BrokerKeys {
+    pub(super) url: String,
+    pub(super) username: Option<String>,
+    pub(super) password_file: Option<PathBuf>,
+}
+
+/// The queue as it is to stand in the file.
+#[derive(Clone, Debug)]
+pub(super) struct QueueKeys {
+    pub(super) url: String,
+    pub(super) region: Option<String>,
+    pub(super) endpoint: Option<String>,
+    pub(super) allow_plain_http: bool,
+    pub(super) credentials_file: String,
+}
+
+/// All that the file says.
+#[derive(Debug)]
+pub(super) struct Keys<'a> {
+    pub(super) gateway: Option<&'a str>,
+    pub(super) broker: &'a BrokerKeys,
+    pub(super) journal: Option<&'a Path>,
+    pub(super) queue: &'a QueueKeys,
+    pub(super) routes: &'a [Proposal],
+}
+
+/// The file's text.
+pub(super) fn text(keys: &Keys<'_>) -> String {
+    let mut out = String::from(
+        "# Made by `tidegate init`. Every further key, with its default and its reason: `tidegate config default`.\n\n",
+    );
+    match keys.gateway {
+        Some(id) => _ = write!(out, "[gateway]\nid = {}\n\n", quoted(id)),
+        None => out.push_str("# [gateway]\n# id = \"…\"   # a label; default: this machine's host name\n\n"),
+    }
+    let _ = writeln!(out, "[mqtt]\nurl = {}", quoted(&keys.broker.url));
+    if let Some(user) = &keys.broker.username {
+        let _ = writeln!(out, "username = {}", quoted(user));
+    }
+    if let Some(path) = &keys.broker.password_file {
+        let _ = writeln!(out, "password_file = {}", quoted(&path.display().to_string()));
+    }
+    if let Some(path) = keys.journal {
+        let _ = write!(out, "\n[journal]\npath = {}\n", quoted(&path.display().to_string()));
+    }
+    let QueueKeys { url, region, endpoint, allow_plain_http, credentials_file } = keys.queue;
+    let _ = writeln!(out, "\n[queues.main]\nurl = {}", quoted(url));
+    for (key, value) in [("region", region), ("endpoint", endpoint)] {
+        if let Some(value) = value {
+            let _ = writeln!(out, "{key} = {}", quoted(value));
+        }
+    }
+    if *allow_plain_http {
+        out.push_str("allow_plain_http = true\n");
+    }
+    let _ = writeln!(out, "credentials_file = {}", quoted(credentials_file));
+    for route in keys.routes {
+        one_route(&mut out, route);
+    }
+    out
+}
+
+fn one_route(out: &mut String, route: &Proposal) {
+    out.push('\n');
+    if !route.example.is_empty() {
+        let example: String = visible::line(&route.example).chars().take(120).collect();
+        let _ = writeln!(out, "# {} messages were seen, such as {example}", route.messages);
+    }
+    if route.qos0 > 0 {
+        let remedy = Profile::named(route.profile, ProfileOptions::default()).map(|profile| profile.qos_remedy());
+        let _ = writeln!(out, "# {} of them came with QoS 0, which is lost while the agent is away:", route.qos0);
+        let _ = writeln!(out, "# {}.", remedy.unwrap_or_default());
+    }
+    let _ = writeln!(out, "[[routes]]\nprofile = \"{}\"", route.profile);
+    if !route.topics.is_empty() {
+        let topics: Vec<String> = route.topics.iter().map(|topic| quoted(topic)).collect();
+        let _ = writeln!(out, "topics = [{}]", topics.join(", "));
+    }
+    if route.fallback {
+        out.push_str("fallback = true   # it takes what the routes above leave\n");
+    }
+    out.push_str("queue = \"main\"\n");
+}
+
+/// What the agent's user reads, root writes, and no other user sees.
+pub(super) const MODE: u32 = 0o640;
+
+/// Whether the file can be written, before a person is asked anything; makes its folder.
+///
+/// # Errors
+/// It cannot.
+pub(super) fn prepare(file: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(new_file::folder(file))?;
+    NewFile::beside(file, MODE, of_service()).map(drop)
+}
+
+/// Writes it. What somebody wrote is kept beside it.
+///
+/// # Errors
+/// The disk refuses, or something that is no file is in the place.
+pub(super) fn write(file: &Path, text: &str, place: &Place) -> io::Result<()> {
+    let mut out = NewFile::beside(file, MODE, of_service())?;
+    out.write_all(text.as_bytes())?;
+    if *place == Place::Other {
+        let mut old = file.as_os_str().to_owned();
+        old.push(".old");
+        std::fs::rename(file, old)?;
+    }
+    out.put()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_template_is_known_with_a_packages_own_journal_and_not_once_touched() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("tidegate.toml");
+        let of = |text: &str| {
+            std::fs::write(&file, text).expect("written");
+            look(&file).expect("readable")
+        };
+        assert_eq!(look(&file).expect("looked"), (Place::Empty, None));
+        assert_eq!(of(DEFAULT_TOML), (Place::Template, None));
+        // As scripts/package.sh makes it for OpenWrt.
+        let openwrt = DEFAULT_TOML.replace("/var/lib/tidegate/journal", "/srv/tidegate/journal");
+        assert_eq!(of(&openwrt), (Place::Template, Some("/srv/tidegate/journal".into())));
+        for touched in [
+            DEFAULT_TOML.replace("keep_alive = \"30 s\"", "keep_alive = \"20 s\""),
+            DEFAULT_TOML.to_owned() + "# ours\n",
+            DEFAULT_TOML.trim_end().rsplit_once('\n').expect("lines").0.to_owned(),
+            String::new(),
+        ] {
+            assert_eq!(of(&touched).0, Place::Other);
+        }
+        let minimal = "[queues.main]\nurl = \"https://sqs.eu-west-1.amazonaws.com/123456789012/site\"\n\
+                       credentials = \"aws-chain\"\n[[routes]]\nprofile = \"rak\"\nqueue = \"main\"\n";
+        let elsewhere = format!("[journal]\npath = \"/mnt/journal\"\n{minimal}");
+        assert_eq!(of(&elsewhere), (Place::Other, Some("/mnt/journal".into())));
+        assert_eq!(of(minimal), (Place::Other, None));
+    }
+}

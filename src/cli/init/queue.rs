@@ -1,0 +1,81 @@
+//! The queue: its URL, and what the URL does not tell.
+
+use crate::cli::init::InitOptions;
+use crate::cli::init::answers::Answers;
+use crate::cli::init::file::QueueKeys;
+use crate::config::queue_url::{QueueUrl, is_loopback_host};
+
+const CREDENTIALS: &str = "/etc/tidegate/credentials.csv";
+
+/// Asks for the queue, for region and endpoint only where its URL does not tell them, and for the place of the key.
+///
+/// # Errors
+/// There is no answer, or none that fits.
+pub(super) fn queue(options: &InitOptions, answers: &mut Answers) -> Result<QueueKeys, String> {
+    let question = "The queue's URL, as the SQS console shows it?";
+    let url = match &options.queue {
+        Some(url) => QueueUrl::parse(url)?,
+        None => answers.until(question, "", "--queue", QueueUrl::parse)?,
+    };
+    let (mut region, mut endpoint) = (options.region.clone(), options.endpoint.clone());
+    if url.region.is_none() {
+        if region.is_none() {
+            let question = format!("{} does not tell the region. Which is it, such as eu-west-1?", url.host);
+            region = Some(answers.until(&question, "", "--region", read_region)?);
+        }
+        let own = url.endpoint().unwrap_or_default();
+        if endpoint.is_none() {
+            let answer = answers.ask(&format!("The service's address? [{own}]"), &own)?;
+            endpoint = (answer.trim_end_matches('/') != own).then_some(answer);
+        }
+    }
+    let talks_to = endpoint.clone().or_else(|| url.endpoint());
+    let allow_plain_http = match talks_to.as_deref().and_then(exposed) {
+        None => false,
+        Some(_) if options.allow_plain_http => true,
+        Some(host) => {
+            let question =
+                format!("{host} has no TLS: every record travels readable over the network. Send nevertheless?");
+            if !answers.agrees(&question, false)? {
+                return Err(format!("{host} has no TLS; use https://, or say --allow-plain-http; nothing was written"));
+            }
+            true
+        }
+    };
+    let credentials_file = match &options.credentials {
+        Some(path) => path.display().to_string(),
+        None => answers.ask(&format!("Where will the access key's .csv be? [{CREDENTIALS}]"), CREDENTIALS)?,
+    };
+    Ok(QueueKeys { url: url.text, region, endpoint, allow_plain_http, credentials_file })
+}
+
+/// The host of an endpoint without TLS on another machine.
+fn exposed(endpoint: &str) -> Option<&str> {
+    let authority = endpoint.strip_prefix("http://")?.split('/').next()?;
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next()?,
+        None => authority.split(':').next()?,
+    };
+    (!is_loopback_host(host)).then_some(host)
+}
+
+fn read_region(text: &str) -> Result<String, String> {
+    let word = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    let is_one = text.contains('-') && text.bytes().all(word);
+    if is_one { Ok(text.to_owned()) } else { Err(format!("\"{text}\" is no region; expected one such as eu-west-1")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_http_to_another_machine_is_exposed() {
+        assert_eq!(exposed("http://10.0.0.5:9324/"), Some("10.0.0.5"));
+        assert_eq!(exposed("http://[2001:db8::1]:80"), Some("2001:db8::1"));
+        for safe in ["https://10.0.0.5", "http://127.0.0.1:5000", "http://[::1]:1", "http://localhost"] {
+            assert_eq!(exposed(safe), None, "{safe}");
+        }
+        assert!(read_region("eu-west-1").is_ok() && read_region("").is_err() && read_region("EU_WEST").is_err());
+    }
+}

@@ -1,0 +1,101 @@
+//! The routes: proposed from what the broker carries, or by a profile that a person names.
+
+use crate::cli::init::InitOptions;
+use crate::cli::init::answers::Answers;
+use crate::cli::init::broker::Met;
+use crate::cli::init::propose::{Proposal, own_filters, propose};
+use crate::cli::output::{note, say};
+use crate::cli::profiles::no_profile;
+use crate::profile::Profile;
+use crate::topic::filter_problem;
+
+/// Asks for the routes, or takes what was given.
+///
+/// # Errors
+/// There is no answer, or none that fits.
+pub(super) fn routes(met: &Met, options: &InitOptions, answers: &mut Answers) -> Result<Vec<Proposal>, String> {
+    let mut routes = chosen(met, options, answers)?;
+    let filters: Vec<String> = routes.iter().flat_map(Proposal::filters).collect();
+    for filter in met.refused(&filters) {
+        match routes.iter_mut().any(|route| leaves_out(route, &filter)) {
+            true => note!("The broker refuses {filter} to this user: it is left out."),
+            false => note!(
+                "The broker refuses {filter} to this user: nothing comes under it until its access list allows it."
+            ),
+        }
+    }
+    Ok(routes)
+}
+
+/// Takes a filter out of a route on which messages came under another one; whether it did.
+fn leaves_out(route: &mut Proposal, refused: &str) -> bool {
+    let (out, left): (Vec<String>, Vec<String>) = route.filters().into_iter().partition(|filter| filter == refused);
+    let can = route.messages > 0 && !out.is_empty() && !left.is_empty();
+    if can {
+        route.topics = left;
+    }
+    can
+}
+
+fn chosen(met: &Met, options: &InitOptions, answers: &mut Answers) -> Result<Vec<Proposal>, String> {
+    if let Some(name) = &options.profile {
+        return named(profile(name)?, met, options, answers);
+    }
+    let proposals = propose(&met.messages, &met.asked);
+    for Proposal { profile, messages, qos0, example, .. } in &proposals {
+        let weak = if *qos0 > 0 { format!(", {qos0} with QoS 0") } else { String::new() };
+        say!("  {profile}: {messages} messages{weak}, such as {example}");
+    }
+    if proposals.is_empty() {
+        let question = "Which profile (tidegate profiles lists them)? [auto]";
+        let name = answers.until(question, "auto", "--profile", profile)?;
+        return named(name, met, options, answers);
+    }
+    let question = "Take these as routes, or name one profile? [yes]";
+    let is_yes = |answer: &str| ["y", "yes"].contains(&&*answer.to_lowercase());
+    let read = |answer: &str| if is_yes(answer) { Ok(None) } else { profile(answer).map(Some) };
+    match answers.until(question, "yes", "--profile", read)? {
+        None => Ok(proposals),
+        Some(name) => named(name, met, options, answers),
+    }
+}
+
+fn profile(name: &str) -> Result<&'static str, String> {
+    Profile::names().into_iter().find(|known| *known == name).ok_or_else(|| no_profile(name))
+}
+
+/// One route with a profile; where that has no filters of its own, they are asked for.
+fn named(
+    profile: &'static str,
+    met: &Met,
+    options: &InitOptions,
+    answers: &mut Answers,
+) -> Result<Vec<Proposal>, String> {
+    let topics = if !options.topics.is_empty() {
+        filters(&options.topics.join(","))?
+    } else if own_filters(profile).is_empty() {
+        // Not where the broker has refused it a moment ago.
+        let (all, shown) = if met.all_refused { ("", "") } else { ("#", " [#]") };
+        let question = format!("Which topics shall {profile} read (filters, commas between them)?{shown}");
+        answers.until(&question, all, "--topics", filters)?
+    } else {
+        Vec::new()
+    };
+    Ok(vec![Proposal::unseen(profile, topics)])
+}
+
+/// Filters with commas between them.
+///
+/// # Errors
+/// None, or one that MQTT does not allow, and the rule.
+pub(super) fn filters(text: &str) -> Result<Vec<String>, String> {
+    let filters: Vec<String> =
+        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect();
+    if filters.is_empty() {
+        return Err("expected topic filters, such as site/+/sensor/#".to_owned());
+    }
+    match filters.iter().find_map(|filter| Some((filter, filter_problem(filter)?))) {
+        Some((filter, rule)) => Err(format!("\"{filter}\" is no topic filter: {rule}")),
+        None => Ok(filters),
+    }
+}
