@@ -104,6 +104,8 @@ make_one || fail "init does not replace the untouched template"
 [ "$(inside stat -c '%U:%G %a' /etc/tidegate/tidegate.toml)" = "root:tidegate 640" ] || fail "init leaves the configuration open"
 [ ! -e "$system/etc/tidegate/tidegate.toml.old" ] || fail "init kept a template"
 if make_one; then fail "init replaced somebody's file unasked"; fi
+inside tidegate credentials token
+[ "$(inside stat -c '%U:%G %a' /etc/tidegate/status-token)" = "root:tidegate 640" ] || fail "the page's token is open"
 
 # Somebody configures it, and the journal has something in it.
 configure purged-one

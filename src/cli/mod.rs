@@ -181,7 +181,7 @@ enum Command {
         #[arg(long, value_name = "ARN")]
         kms_key: Option<String>,
     },
-    /// Install the access key of the queues.
+    /// Install the queues' access key; make the status page's token.
     #[command(subcommand)]
     Credentials(Credentials),
     /// Print completions for a shell, to source at its start.
@@ -229,6 +229,17 @@ enum Credentials {
         #[arg(long, conflicts_with = "to")]
         systemd: bool,
     },
+    /// Make the status page's token, for a look from other machines.
+    Token {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// The file to write; default: where the configuration reads it.
+        #[arg(long, value_name = "PATH")]
+        to: Option<PathBuf>,
+        /// Replace the token that is there.
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 /// Runs what the command line asks for.
@@ -246,6 +257,9 @@ pub fn main() -> process::ExitCode {
         Command::Policy { file, kms_key } => policy::policy(&file.config, kms_key.as_deref()),
         Command::Credentials(Credentials::Import { file, download, to, systemd }) => {
             credentials::import(&download, to.as_deref(), &file.config, systemd)
+        }
+        Command::Credentials(Credentials::Token { file, to, force }) => {
+            credentials::token(to.as_deref(), &file.config, force)
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();

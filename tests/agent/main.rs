@@ -37,6 +37,7 @@ mod journald;
 mod kills;
 mod middle_box;
 mod moved_address;
+mod page_token;
 mod profiles;
 mod proxy;
 mod queue_outage;

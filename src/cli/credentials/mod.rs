@@ -6,6 +6,7 @@
 
 pub(super) mod at_rest;
 mod reference;
+mod token;
 
 use crate::cli::ExitCode;
 use crate::cli::new_file::{self, Owner};
@@ -19,6 +20,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+pub(super) use token::token;
 
 /// The user that the package's unit runs as.
 const SERVICE_USER: &str = "tidegate";
