@@ -41,8 +41,8 @@ pub(super) fn agent(config: &Config) -> Agent {
         },
         (Ok(()), Ok((status, _))) => Agent::Mute(format!("the answer is {status}")),
         (Ok(()), Err(error)) => Agent::Mute(error.to_string()),
-        (Err(_), Ok((401, _))) => Agent::Mute("it wants the token of status.token_file; run this as root".to_owned()),
-        (Err(error), _) | (_, Err(error)) if denied(&error) => Agent::Mute(format!("{error}; run this as root")),
+        (Err(_), Ok((401, _))) => Agent::Mute("it wants the token of status.token_file; run it with sudo".to_owned()),
+        (Err(error), _) | (_, Err(error)) if denied(&error) => Agent::Mute(format!("{error}; run it with sudo")),
         // Busy, or closed because its token's file is bad.
         (Err(_), Ok((503, said))) => Agent::Mute(format!("it answers {}", String::from_utf8_lossy(&said).trim())),
         (Err(_), _) => Agent::None,
@@ -70,7 +70,7 @@ pub(super) fn messages(
 ) -> Result<Vec<Message>, String> {
     let stop = "or stop it, and ask again: systemctl stop tidegate";
     let socket = control(&config.into(), within + ANSWER_TIME)
-        .map_err(|error| format!("the running agent's control socket: {error}; run this as root, {stop}"))?;
+        .map_err(|error| format!("the running agent's control socket: {error}; run it with sudo, {stop}"))?;
     let query = messages_query(filters, count, within);
     let request = format!("GET /messages?{query} HTTP/1.1\r\nHost: control\r\nConnection: close\r\n\r\n");
     match exchange(socket, request.as_bytes()) {

@@ -4,8 +4,9 @@
 //! secret or a token, user and password of a URL, and words that look like a secret access key. Payloads are not in it.
 
 use crate::cli::ExitCode;
+use crate::cli::credentials::is_somebody_else;
 use crate::cli::new_file::{NewFile, Owner};
-use crate::cli::output::{complain, say};
+use crate::cli::output::{complain, note, say};
 use crate::clock::{Clock, rfc3339_ms};
 use crate::config::Config;
 use crate::visible;
@@ -33,6 +34,11 @@ pub(super) fn bundle(config_file: &Path, out: &Path) -> ExitCode {
             say!(
                 "Secrets are removed, and no payload is in it; names, topics and addresses are. Look before you send it."
             );
+            if is_somebody_else() {
+                note!(
+                    "The journal's files and the log may be missing in it, which only root can read: sudo tidegate bundle"
+                );
+            }
             ExitCode::Done
         }
         Err(error) => {

@@ -1,5 +1,6 @@
 //! `tidegate config …`: configurations, shown.
 
+use crate::cli::credentials::is_somebody_else;
 use crate::cli::output::{complain, say, say_text};
 use crate::cli::{ConfigFile, ExitCode, agent_client, load, load_noting};
 use crate::config::effective::{Setting, as_file, difference};
@@ -91,6 +92,10 @@ fn against_running(file: &Path) -> Result<(), ExitCode> {
     let config = load(file)?;
     let said = match agent_client::get(&config, "/config.toml") {
         Ok((200, body)) => String::from_utf8_lossy(&body).into_owned(),
+        Ok((404, _)) if is_somebody_else() => {
+            complain!("the running agent shows its configuration to root alone: run it with sudo");
+            return Err(ExitCode::Failed);
+        }
         Ok((status, _)) => {
             complain!(
                 "the running agent does not show its configuration (HTTP {status}); do agent and command have the same version?"

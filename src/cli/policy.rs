@@ -1,6 +1,6 @@
 //! `tidegate policy`: the least permissions that the configured queues need, to be pasted into IAM.
 
-use crate::cli::output::{complain, say_json};
+use crate::cli::output::{complain, note, say_json};
 use crate::cli::{ExitCode, load};
 use crate::config::Config;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ pub(super) fn policy(config: &Path, kms_key: Option<&str>) -> ExitCode {
         return ExitCode::Failed;
     }
     say_json(&serde_json::to_string_pretty(&document(&config, kms_key)).unwrap_or_default());
-    complain!("Paste it in the IAM console: the user, Add permissions, Create inline policy, JSON.");
+    note!("Paste it in the IAM console: the user, Add permissions, Create inline policy, JSON.");
     ExitCode::Done
 }
 

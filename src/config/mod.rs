@@ -296,7 +296,7 @@ fn file_text(path: &Path) -> Result<String, ConfigError> {
     let unreadable = |cause: std::io::Error| {
         let remedy = match cause.kind() {
             std::io::ErrorKind::NotFound => "create it with `tidegate init`, or name another with --config",
-            std::io::ErrorKind::PermissionDenied => "let the agent's user read it, and search the folders above it",
+            std::io::ErrorKind::PermissionDenied => "run it with sudo; the agent's user must be able to read it",
             std::io::ErrorKind::IsADirectory => "name the file, not its folder",
             _ => "check the path and the disk",
         };

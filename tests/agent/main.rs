@@ -31,6 +31,7 @@ mod duplicates;
 mod endpoint_faults;
 mod fallback_route;
 mod false_repeats;
+mod group_member;
 mod health;
 mod health_records;
 mod journald;

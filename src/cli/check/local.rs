@@ -69,7 +69,7 @@ fn secret(key: &str, path: &Path) -> Step {
         }
         Ok(_) => Step::good(step, format!("{} is not readable by other users", path.display())),
         Err(error) => {
-            Step::bad(step, format!("{}: {error}", path.display()), "name the right file, and run this as root")
+            Step::bad(step, format!("{}: {error}", path.display()), "name the right file, and run it with sudo")
         }
     }
 }
@@ -171,7 +171,7 @@ fn journal(config: &Config) -> Vec<Step> {
         Err(error) => Step::open(
             "journal's disk",
             format!("not timed: {} ({error})", folder.display()),
-            "run this as root, or as the agent's user",
+            "sudo tidegate check",
         ),
     });
     steps
@@ -189,7 +189,7 @@ fn owned(path: &Path) -> Step {
         }
         (Ok(None), Ok(None)) => Step::good(step, format!("no other user can write on the path to {}", path.display())),
         (Err(error), _) | (_, Err(error)) => {
-            Step::open(step, format!("{}: {error}", path.display()), "run this as root, or as the agent's user")
+            Step::open(step, format!("{}: {error}", path.display()), "sudo tidegate check")
         }
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn import(file: &Path, to: Option<&Path>, config: &Path, systemd: boo
     match done {
         Ok(lines) => lines.iter().for_each(|line| say!("{line}")),
         Err((place, error)) => {
-            complain!("cannot write {}: {error}; run it as root, or name another place with --to", place.display());
+            complain!("cannot write {}: {error}; run it with sudo, or name another place with --to", place.display());
             return ExitCode::Failed;
         }
     }
@@ -207,6 +207,12 @@ pub(super) fn service_user() -> Option<(Uid, Gid)> {
 /// Root's, and of the service's group: not readable by it, the service would not start, or not get into the broker.
 pub(super) fn of_service() -> Owner {
     Owner { user: None, group: service_user().map(|(_, group)| group) }
+}
+
+/// Whether this is neither root nor the agent's user: then what only those may read is no fault, but a case for sudo.
+pub(super) fn is_somebody_else() -> bool {
+    let user = rustix::process::geteuid();
+    !user.is_root() && service_user().is_none_or(|(service, _)| service != user)
 }
 
 /// Of the lines of `/etc/passwd`, the ids of a user.

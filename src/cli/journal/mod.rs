@@ -134,7 +134,7 @@ fn failed(error: &JournalError) -> ExitCode {
         JournalError::Newer(_) => ExitCode::JournalNewer,
         JournalError::Locked(_) => ExitCode::JournalHeld,
         JournalError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            complain!("run it as root, or as the agent's user: sudo -u tidegate tidegate journal …");
+            complain!("only root and the agent's user may read it: run it with sudo");
             ExitCode::Failed
         }
         _ => ExitCode::Failed,

@@ -2,10 +2,11 @@
 
 mod table;
 
+use crate::cli::credentials::is_somebody_else;
 use crate::cli::output::{clear, complain, say, say_json, say_text};
 use crate::cli::{ExitCode, agent_client};
 use crate::config::{Config, ConfigError, Whereabouts};
-use crate::journal::{View, ViewStats};
+use crate::journal::{JournalError, View, ViewStats};
 use crate::size;
 use crate::status::findings::{Code, Finding, Severity};
 use serde_json::Value;
@@ -94,6 +95,9 @@ fn look(known: &Known, options: StatusOptions) -> ExitCode {
     match View::open(&known.at.journal).and_then(|view| view.stats()) {
         Ok(facts) if json => say_json(&serde_json::json!({ "running": false, "journal": facts })),
         Ok(facts) => say_text!("{}", alone(&facts)),
+        Err(error @ JournalError::Io { .. }) if is_somebody_else() => {
+            complain!("{error}; only root and the agent's user may read the journal: run it with sudo");
+        }
         Err(error) => complain!("{error}"),
     }
     ExitCode::NotRunning

@@ -2,8 +2,10 @@
 
 use crate::cli::check::Step;
 use crate::cli::credentials::at_rest::{AtRest, HANDED_OVER, Places, at_rest};
+use crate::cli::credentials::is_somebody_else;
 use crate::config::{Config, CredentialsSource};
 use crate::sqs::credentials::parse_csv;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 const IMPORT: &str = "tidegate credentials import FILE.csv, with the .csv as the IAM console gave it";
@@ -38,7 +40,11 @@ pub(super) fn steps(config: &Config, places: &Places) -> Vec<Step> {
 
 fn keys(queue: &str, path: &Path) -> Step {
     let step = format!("keys of {queue}");
-    match std::fs::read(path).map_err(|error| error.to_string()) {
+    match std::fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied && is_somebody_else() => {
+            let found = format!("not tried: only root and the agent's user may read {}", path.display());
+            Step::open(step, found, "sudo tidegate check")
+        }
         Err(error) => Step::bad(step, format!("{}: {error}", path.display()), IMPORT),
         Ok(bytes) => match parse_csv(&bytes) {
             Ok(key) => Step::good(step, format!("access key {} in {}", key.shown(), path.display())),
@@ -78,7 +84,7 @@ fn handed_over((kind, file): &(AtRest, PathBuf)) -> Step {
             let found = format!("handed over by the unit, and {place} does not say from where");
             Step::open(step, found, "systemctl cat tidegate shows LoadCredential= or LoadCredentialEncrypted=")
         }
-        AtRest::Unreadable(error) => Step::open(step, format!("{place}: {error}"), "run this as root"),
+        AtRest::Unreadable(error) => Step::open(step, format!("{place}: {error}"), "sudo tidegate check"),
     }
 }
 

@@ -49,7 +49,7 @@ fn it_is_said_what_keeps_the_keys_from_whoever_takes_the_card() {
     assert!(found.contains("does not say from where"), "{found}");
     system.drop_in("LoadCredentialEncrypted", &encrypted);
     let [(CheckResult::Open, _, next)] = &system.said(handed_over)[..] else { panic!("it cannot be read") };
-    assert_eq!(next, "run this as root");
+    assert_eq!(next, "sudo tidegate check");
     for (head, mark, says) in [
         (TPM, CheckResult::Good, "this machine's TPM"),
         (HOST, CheckResult::Open, "the host key, which lies on the same card"),
