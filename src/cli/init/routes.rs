@@ -99,3 +99,27 @@ pub(super) fn filters(text: &str) -> Result<Vec<String>, String> {
         None => Ok(filters),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_filter_is_left_out_where_messages_came_under_another() {
+        let mut seen = Proposal { messages: 3, ..Proposal::unseen("shelly", Vec::new()) };
+        assert!(leaves_out(&mut seen, "+/online"));
+        assert_eq!(seen.topics, ["+/events/rpc", "+/status/+"]);
+        assert!(!leaves_out(&mut seen, "+/online"), "it is not there any more");
+        // Named by a person, or the last one: it stays, and is spoken of.
+        assert!(!leaves_out(&mut Proposal::unseen("shelly", Vec::new()), "+/online"));
+        let mut last = Proposal { messages: 1, ..Proposal::unseen("plain", vec!["a/#".into()]) };
+        assert!(!leaves_out(&mut last, "a/#") && last.topics == ["a/#"]);
+    }
+
+    #[test]
+    fn filters_are_read_with_commas_and_refused_with_the_rule() {
+        assert_eq!(filters(" a/# ,b/+,"), Ok(vec!["a/#".to_owned(), "b/+".to_owned()]));
+        assert!(filters(" , ").is_err());
+        assert!(filters("a/#/b").is_err_and(|why| why.contains("\"#\" must be alone in the last level")));
+    }
+}
