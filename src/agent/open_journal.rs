@@ -61,12 +61,7 @@ pub(crate) fn options(config: &Config) -> JournalOptions {
     };
     JournalOptions {
         path: config.journal.path.clone(),
-        bounds: Bounds {
-            max_bytes: config.journal.max_bytes,
-            max_age: config.journal.max_age,
-            min_free: config.journal.min_free,
-            on_full: config.journal.on_full,
-        },
+        bounds: Bounds::of(&config.journal, volume::space(&config.journal.path)),
         reserve_bytes: RESERVE_BYTES,
         generation_bytes: crate::failpoints::generation_bytes().unwrap_or(GENERATION_BYTES),
         quiet: crate::failpoints::quiet().unwrap_or(QUIET),

@@ -3,8 +3,9 @@
 use crate::cli::credentials::is_somebody_else;
 use crate::cli::output::{complain, say, say_text};
 use crate::cli::{ConfigFile, ExitCode, agent_client, load, load_noting};
-use crate::config::effective::{Setting, as_file, difference};
-use crate::config::{Config, DEFAULT_TOML};
+use crate::config::effective::{Setting, as_file, difference, quoted};
+use crate::config::{Config, DEFAULT_TOML, size_text};
+use crate::journal::{Bounds, volume};
 use crate::mqtt::names;
 use clap::Subcommand;
 use std::collections::BTreeSet;
@@ -49,10 +50,24 @@ fn show(file: &Path) -> Result<(), ExitCode> {
     let comment = |setting: &Setting| match &*setting.path() {
         path if set.contains(path) => "",
         "gateway.id" | "mqtt.client_id" if kept => "  # kept with the journal",
+        path if path.starts_with("journal.#") => "  # default on this partition",
         _ => "  # default",
     };
-    say_text!("{}", as_file(&config.settings(), comment));
+    say_text!("{}", as_file(&with_bounds(&config), comment));
     Ok(())
+}
+
+/// The settings, and as comments the journal's bounds that go by the partition: saved as a file, they are not fixed by it.
+fn with_bounds(config: &Config) -> Vec<Setting> {
+    let (mut rows, journal) = (config.settings(), &config.journal);
+    let bounds = Bounds::of(journal, volume::space(&journal.path));
+    let ours =
+        [("# max_bytes", journal.max_bytes, bounds.max_bytes), ("# min_free", journal.min_free, bounds.min_free)];
+    let end = rows.iter().rposition(|row| row.section == "[journal]").map_or(0, |last| last + 1);
+    let ours = ours.into_iter().filter(|(_, given, _)| given.is_none());
+    let of = |(key, _, bytes)| Setting { section: "[journal]".into(), nth: 1, key, value: quoted(&size_text(bytes)) };
+    rows.splice(end..end, ours.map(of));
+    rows
 }
 
 fn against_defaults(file: &Path) -> Result<(), ExitCode> {

@@ -127,9 +127,9 @@ impl Config {
         mqtt.text("max_unacked_bytes", size_text(from.max_unacked_bytes));
         let (mut journal, from) = (Rows::new("[journal]", 1), &self.journal);
         journal.text("path", from.path.display());
-        journal.text("max_bytes", size_text(from.max_bytes));
+        journal.maybe("max_bytes", from.max_bytes.map(size_text));
         journal.maybe("max_age", from.max_age.map(duration_text));
-        journal.text("min_free", size_text(from.min_free));
+        journal.maybe("min_free", from.min_free.map(size_text));
         journal.text("on_full", word_of(&ON_FULL, &from.on_full));
         journal.text("linger", duration_text(from.linger));
         [gateway.rows, mqtt.rows, journal.rows].concat()

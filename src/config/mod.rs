@@ -35,6 +35,7 @@ use crate::record::type_template::Template;
 use crate::tls::CertPin;
 use form::At;
 use parse::Wrong;
+pub(crate) use parse::size_text;
 use problem::Source;
 pub(crate) use problem::nearest;
 use reader::{CREDENTIALS_VARIABLE, Reader, VARIABLE_PREFIX};
@@ -141,12 +142,12 @@ pub enum OnFull {
 pub struct JournalConfig {
     /// Folder; created when missing.
     pub path: PathBuf,
-    /// Bound for the records on disk.
-    pub max_bytes: u64,
+    /// Bound for the records on disk; `None`: by the partition.
+    pub max_bytes: Option<u64>,
     /// Most that a record may wait; `None`: for ever.
     pub max_age: Option<Duration>,
-    /// Bytes that stay free on the journal's file system; 0: no floor.
-    pub min_free: u64,
+    /// Bytes that stay free on the journal's file system; 0: no floor; `None`: by the partition.
+    pub min_free: Option<u64>,
     /// What happens at each of these bounds.
     pub on_full: OnFull,
     /// How long a lone message waits for others before the commit; 0 by default, at most 1 s.

@@ -20,14 +20,10 @@ const BROKER_URL: &str = "mqtt://127.0.0.1:1883";
 const JOURNAL_PATH: &str = "/var/lib/tidegate/journal";
 /// Where the status page listens.
 const STATUS_LISTEN: &str = "127.0.0.1:8377";
-/// Half of this fits the smallest flash of the gateways in the field beside a network server.
-const JOURNAL_MAX_BYTES: u64 = 512 << 20;
 /// Below, two generations with their overhead do not fit.
 const JOURNAL_BYTES_MIN: u64 = 16 << 20;
 /// Far beyond any gateway's disk: a slip of the unit.
 const JOURNAL_BYTES_MAX: u64 = 1 << 40;
-/// A few generations, and what an opening and an eviction take, on a disk that others fill as well.
-const JOURNAL_MIN_FREE: u64 = 32 << 20;
 /// Shorter, and a restart of the router would cost records.
 const JOURNAL_AGE_MIN: Duration = Duration::from_secs(60);
 const JOURNAL_AGE_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
@@ -207,9 +203,9 @@ pub(super) fn journal(mut section: Section<'_, '_>) -> JournalConfig {
     });
     JournalConfig {
         path,
-        max_bytes: max_bytes.map_or(JOURNAL_MAX_BYTES, |bytes| bytes.value),
+        max_bytes: max_bytes.map(|bytes| bytes.value),
         max_age: max_age.map(|age| age.value),
-        min_free: min_free.map_or(JOURNAL_MIN_FREE, |bytes| bytes.value),
+        min_free: min_free.map(|bytes| bytes.value),
         on_full: on_full.map_or(OnFull::DropOldest, |on_full| on_full.value),
         linger: linger.map_or(Duration::ZERO, |linger| linger.value),
     }

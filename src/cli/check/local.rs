@@ -7,7 +7,6 @@ use crate::clock::{Clock, Trust};
 use crate::config::{Config, CredentialsSource};
 use crate::journal::folder::{self, Trusted};
 use crate::journal::volume;
-use crate::size;
 use crate::status::token::{TOKEN_CHARS_MIN, Token};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -140,24 +139,7 @@ fn journal(config: &Config) -> Vec<Step> {
     } else {
         Step::good("journal's file system", format!("{} is not in RAM", folder.display()))
     });
-    let bound = config.journal.max_bytes;
-    let used = used_bytes(path);
-    steps.push(match volume::free_bytes(folder) {
-        Some(free) if free.saturating_add(used) < bound => {
-            let found = format!(
-                "{} free and {} used, but journal.max_bytes is {}",
-                size::text(free),
-                size::text(used),
-                size::text(bound)
-            );
-            Step::bad("journal's space", found, "free space, or lower journal.max_bytes")
-        }
-        Some(free) => Step::good(
-            "journal's space",
-            format!("{} free for a journal of at most {}", size::text(free), size::text(bound)),
-        ),
-        None => Step::open("journal's space", "the system does not tell", ""),
-    });
+    steps.extend(crate::cli::check::space::steps(config, folder));
     steps.push(match sync_time(folder) {
         Ok(time) if time > SLOW => {
             let found = format!("a commit takes {} ms", time.as_millis());
@@ -192,17 +174,6 @@ fn owned(path: &Path) -> Step {
             Step::open(step, format!("{}: {error}", path.display()), "sudo tidegate check")
         }
     }
-}
-
-/// Bytes of the journal's files, as far as they can be seen.
-fn used_bytes(path: &Path) -> u64 {
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| {
-            let facts = entry.metadata().ok()?;
-            Some(if facts.is_dir() { used_bytes(&entry.path()) } else { facts.len() })
-        })
-        .sum()
 }
 
 /// What a small write takes to reach the disk: the middle of several, on a file of our own that is removed.

@@ -12,6 +12,7 @@ mod keys;
 mod local;
 mod queue;
 mod running;
+mod space;
 
 use crate::cli::output::{complain, say, say_json, say_text};
 use crate::cli::{ExitCode, load};

@@ -84,7 +84,7 @@ fn variables_override_the_file_and_are_read_like_it() {
         ],
     )
     .expect("a configuration");
-    assert_eq!((config.journal.max_bytes, &*config.gateway.id), (128 << 20, "roof"));
+    assert_eq!((config.journal.max_bytes, &*config.gateway.id), (Some(128 << 20), "roof"));
     assert_eq!((config.queues[0].max_in_flight, config.queues[0].allow_plain_http), (7, true));
     assert_eq!(config.status.listen, None);
 }
@@ -205,11 +205,12 @@ fn routes_hand_their_options_to_the_profile() {
 #[test]
 fn the_journals_bounds_are_read_and_age_is_off_unless_it_is_set() {
     let config = parse(MINIMAL).expect("a configuration");
-    assert_eq!((config.journal.max_age, config.journal.min_free), (None, 32 << 20));
+    // Bytes and floor go by the partition then.
+    assert_eq!((config.journal.max_age, config.journal.max_bytes, config.journal.min_free), (None, None, None));
     let bounds = "[journal]\nmax_age = \"30 d\"\nmin_free = 0\non_full = \"stop\"\n";
     let config = parse(&format!("{bounds}{MINIMAL}")).expect("a configuration");
     assert_eq!(config.journal.max_age, Some(Duration::from_secs(30 * 24 * 3600)));
-    assert_eq!((config.journal.min_free, config.journal.on_full), (0, OnFull::Stop));
+    assert_eq!((config.journal.min_free, config.journal.on_full), (Some(0), OnFull::Stop));
     let wrong = parse(&format!("[journal]\nmax_age = \"10 s\"\nreserve = \"1 MiB\"\n{MINIMAL}")).unwrap_err();
     assert!(wrong.contains("expected 1 min to 3650 d") && wrong.contains("min_free"), "{wrong}");
 }

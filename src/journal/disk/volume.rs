@@ -3,6 +3,7 @@
 //! `/var` on tmpfs is usual on OpenWrt-like gateways. A journal there is lost at every power cut; the agent runs all the
 //! same, says so in red, and names the mounts that are on a medium.
 
+use crate::journal::disk::files;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +40,25 @@ fn magic(path: &Path) -> Option<u64> {
 pub fn free_bytes(path: &Path) -> Option<u64> {
     let asked = || rustix::fs::statvfs(path).ok().map(|about| about.f_bavail.saturating_mul(about.f_frsize));
     crate::failpoints::free_bytes().or_else(asked)
+}
+
+/// How much there is for a journal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Space {
+    /// Bytes of the file system.
+    pub total: u64,
+    /// Bytes that are free for an unprivileged process, and those that the journal has already.
+    pub for_us: u64,
+}
+
+/// The space for a journal in `folder`, which need not be there yet; `None` when the system does not tell.
+pub fn space(folder: &Path) -> Option<Space> {
+    let there = folder.ancestors().find(|folder| folder.is_dir())?;
+    let about = rustix::fs::statvfs(there).ok()?;
+    let free = free_bytes(there)?;
+    // A file system without blocks, as some virtual ones are, says nothing.
+    let total = Some(about.f_blocks.saturating_mul(about.f_frsize)).filter(|total| *total > 0)?;
+    Some(Space { total, for_us: free.saturating_add(files::disk_bytes(folder)) })
 }
 
 /// Mount points on a medium that can be written: where a journal could move to.

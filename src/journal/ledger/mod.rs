@@ -3,6 +3,7 @@
 pub mod books;
 pub(crate) mod cadence;
 pub(crate) mod chain;
+pub(crate) mod defaults;
 pub(crate) mod gap_record;
 pub(crate) mod gaps;
 pub(crate) mod retention;

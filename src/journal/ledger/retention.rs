@@ -10,7 +10,9 @@
 //! generation stays, and commits are tried for as long as the disk takes them.
 
 use crate::clock::{BootId, Moment};
-use crate::config::OnFull;
+use crate::config::{JournalConfig, OnFull};
+use crate::journal::disk::volume::Space;
+use crate::journal::ledger::defaults;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -57,6 +59,19 @@ pub struct Bounds {
     pub min_free: u64,
     /// What happens at each of them.
     pub on_full: OnFull,
+}
+
+impl Bounds {
+    /// Those of the configuration; what it does not name goes by the partition ([`defaults::bounds`]).
+    pub fn of(config: &JournalConfig, space: Option<Space>) -> Bounds {
+        let (max_bytes, min_free) = defaults::bounds(space);
+        Bounds {
+            max_bytes: config.max_bytes.unwrap_or(max_bytes),
+            max_age: config.max_age,
+            min_free: config.min_free.unwrap_or(min_free),
+            on_full: config.on_full,
+        }
+    }
 }
 
 /// What there is before a commit.

@@ -148,3 +148,34 @@ async fn under_the_floor_the_oldest_go_counted_and_announced() {
     assert_eq!((verdict.duplicated, verdict.out_of_order, verdict.strangers), (0, 0, 0), "{verdict:?}");
     assert_understood(&stub);
 }
+
+/// Without bounds in the configuration: a floor that the partition cannot give would evict nearly all that comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_of_25_mb_evicts_nothing_while_17_mb_are_free() {
+    let (mut stub, broker) = (stub(), mosquitto().await);
+    let mut agent = AgentProcess::prepare(PROGRAM, config(broker.addr(), &stub)).unwrap();
+    let Some(disk) = small_disk(&agent.journal_path(), 25).await else { return };
+    agent.spawn().unwrap();
+    until_online(&mut agent).await;
+    stub.close().await;
+    let mut fleet = fleet(broker.addr(), 50, None);
+    let mut status;
+    // Two can be there without a bound in force; the floor takes the older one.
+    loop {
+        fleet.publish(500).await.unwrap();
+        let sent = fleet.published().confirmed() as u64;
+        status = agent.wait_status("journaled", LONG, |s| lane(s, "appended") >= sent).await.unwrap();
+        if status["journal"]["generations"].as_u64() > Some(1) || lane(&status, "evicted") > 0 {
+            break;
+        }
+    }
+    let (bounds, free) = (&status["journal"], disk.free_bytes().unwrap());
+    println!("{} bytes in {} generations, {free} free", bounds["bytes"], bounds["generations"]);
+    assert_eq!((lane(&status, "evicted"), free > 12 << 20), (0, true), "{status:#}");
+    assert_eq!((bounds["max_bytes"].as_u64(), bounds["min_free"].as_u64()), (Some(18 << 20), Some(3 << 20)));
+    stub.open().unwrap();
+    let published = fleet.published();
+    let delivered = arrived(&stub, &mut agent, &published).await;
+    assert_clean(&published, &delivered, Rules::FIFO, &agent);
+    assert_understood(&stub);
+}
