@@ -7,7 +7,7 @@ use crate::cli::profiles::no_profile;
 use crate::cli::{ExitCode, agent_client, at_broker, load};
 use crate::clock::{BootId, Clock};
 use crate::config::{Config, RouteConfig};
-use crate::mqtt::probe::visit;
+use crate::mqtt::probe::{FilterAnswer, Look, visit};
 use crate::profile::{Profile, ProfileOptions};
 use crate::record::{
     Draft, Epoch, JournalId, KeyKind, LaneId, LanePosition, Message, Number, Position, Record, Run, TimeSource,
@@ -122,10 +122,15 @@ fn of_broker(config: &Config, options: &ExplainOptions) -> Result<Vec<Message>, 
 }
 
 fn as_guest(config: &Config, filters: &[String], within: Duration, count: usize) -> Result<Vec<Message>, String> {
-    let seen = at_broker(config, async |tls| visit(&config.mqtt, tls, filters, within, count).await)?;
+    let seen = at_broker(config, async |tls| visit(&config.mqtt, tls, Look::at(filters, within, count)).await)?;
     let seen = seen.map_err(|refused| format!("{}: {}", refused.why, refused.remedy))?;
-    if let Some((filter, _)) = seen.granted.iter().find(|(_, granted)| granted.is_none()) {
-        note!("the broker refused the filter {filter}");
+    for (filter, answer) in &seen.filters {
+        match answer {
+            FilterAnswer::Granted(_) => {}
+            FilterAnswer::Refused => note!("the broker refused the filter {filter}"),
+            FilterAnswer::Closed => note!("the broker ended the connection at the filter {filter}"),
+            FilterAnswer::Late => note!("the broker has not answered for the filter {filter}: it is busy, or hangs"),
+        }
     }
     Ok(seen.messages)
 }

@@ -27,6 +27,7 @@ mod cache;
 mod connection;
 pub mod dedup;
 mod failure;
+mod guest;
 mod losses;
 pub mod names;
 mod options;

@@ -1,7 +1,8 @@
 //! A guest at the broker: looks at what is there and leaves, for `check`, `init` and `explain` where no agent runs that
 //! could be asked.
 //!
-//! It comes under an id that it draws, so that it throws no other client out. But some brokers give clients other ids,
+//! It comes under an id that it draws, so that it throws no other client out; as long as the agent's own and of its characters
+//! ([`guest`]), so that the broker answers as it will answer the agent. But some brokers give clients other ids,
 //! Mosquitto's `use_username_as_clientid` the user's name: there a guest is in the agent's own session, and a clean
 //! session would delete what waits in it. So it knocks first, with a session that is to be kept, and acknowledges
 //! nothing: "session present" for an id that was drawn a moment ago means such a broker, and it leaves at once. Otherwise
@@ -12,11 +13,12 @@
 
 use crate::config::MqttConfig;
 use crate::mqtt::failure::{Cause, cause};
+use crate::mqtt::guest;
 use crate::mqtt::options;
 use crate::mqtt::packet_limit::Limit;
 use crate::mqtt::receive::message;
 use crate::record::Message;
-use rumqttc::{AsyncClient, Event, EventLoop, Packet, QoS, SubscribeReasonCode};
+use rumqttc::{AsyncClient, Event, EventLoop, Packet, Publish, QoS, SubscribeReasonCode};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -25,16 +27,62 @@ use tokio::time::{Instant, timeout_at};
 const CONNECT: Duration = Duration::from_secs(15);
 /// Longest wait for the broker's end of a connection that we leave.
 const LEAVE: Duration = Duration::from_millis(200);
+/// Longest wait for the broker's answers to SUBSCRIBE, unless messages are listened for longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait for what the broker calls itself: it keeps that, so it comes with its answer.
+const VERSION: Duration = Duration::from_secs(2);
+const VERSION_TOPIC: &str = "$SYS/broker/version";
+/// More of a version is no version.
+const VERSION_CHARS: usize = 100;
 /// Requests that the client library queues; one per filter and an end.
 const REQUESTS: usize = 1024;
+
+/// What the broker said to the SUBSCRIBE of a filter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FilterAnswer {
+    /// Granted with this QoS.
+    Granted(u8),
+    /// Refused, by its return code.
+    Refused,
+    /// Nothing within the guest's patience; the connection stood.
+    Late,
+    /// It ended the connection in the place of an answer.
+    Closed,
+}
 
 /// What a guest saw.
 #[derive(Debug, Default)]
 pub struct ProbeReport {
-    /// Each filter that was asked for, and the QoS that was granted; `None`: refused, or no answer came.
-    pub granted: Vec<(String, Option<u8>)>,
+    /// Each filter that was asked for, and the answer.
+    pub filters: Vec<(String, FilterAnswer)>,
+    /// How long the broker took to answer for all of them; `None`: it did not.
+    pub answered_in: Option<Duration>,
     /// The first messages, as they came.
     pub messages: Vec<Message>,
+    /// What the broker calls itself, if it does.
+    pub version: Option<String>,
+}
+
+/// What a guest looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'a> {
+    /// Filters to subscribe to.
+    pub filters: &'a [String],
+    /// How long the broker may take to answer for them.
+    pub patience: Duration,
+    /// How long messages are listened for, from the last answer on.
+    pub within: Duration,
+    /// Most messages that are kept; with so many it leaves.
+    pub most: usize,
+    /// Whether to ask the broker what it is.
+    pub version: bool,
+}
+
+impl<'a> Look<'a> {
+    /// A look at messages on `filters`, at most `most`.
+    pub fn at(filters: &'a [String], within: Duration, most: usize) -> Look<'a> {
+        Look { filters, patience: within.max(PATIENCE), within, most, version: false }
+    }
 }
 
 /// The broker could not be visited.
@@ -46,8 +94,7 @@ pub struct ProbeError {
     pub remedy: String,
 }
 
-/// Subscribes to `filters`, and keeps what comes `within` that time, at most `most` messages: it leaves when it has them
-/// all.
+/// Looks at what comes on some filters.
 ///
 /// # Errors
 /// No connection, in the agent's own words, or a broker that changes client ids; what was seen before a later loss of the
@@ -55,12 +102,15 @@ pub struct ProbeError {
 pub async fn visit(
     config: &MqttConfig,
     tls: Option<&Arc<rustls::ClientConfig>>,
-    filters: &[String],
-    within: Duration,
-    most: usize,
+    look: Look<'_>,
 ) -> Result<ProbeReport, ProbeError> {
     let guest = guest(config);
-    if knock(&guest, tls).await? {
+    // A broker that lets clients in by their whole ids knows the agent's alone.
+    let named = |refused: ProbeError| match refused.why.contains(&guest.client_id) {
+        true => ProbeError { why: format!("{}, a guest in the place of {}", refused.why, config.client_id), ..refused },
+        false => refused,
+    };
+    if knock(&guest, tls).await.map_err(named)? {
         return Err(ProbeError {
             why: format!(
                 "{} knows a client id that was drawn this moment: it changes client ids (use_username_as_clientid or the like), and we stood in the agent's own session; we left at once and acknowledged nothing",
@@ -69,7 +119,9 @@ pub async fn visit(
             remedy: "start the agent and ask again, or take that setting away at the broker".to_owned(),
         });
     }
-    Probe { filters, within, most }.at(Call::new(&guest, tls, Session::Clean).await?).await
+    Ok(Probe { call: Call::new(&guest, tls, Session::Clean).await?, look, seen: ProbeReport::default(), stands: true }
+        .run()
+        .await)
 }
 
 /// Ends the session that the broker keeps for `config.client_id`, and with it the messages that wait there: connecting
@@ -98,7 +150,7 @@ pub async fn changes_ids(config: &MqttConfig, tls: Option<&Arc<rustls::ClientCon
 
 /// The configuration under an id that no other client has.
 fn guest(config: &MqttConfig) -> MqttConfig {
-    let client_id = format!("tidegate-guest-{:08x}", getrandom::u32().unwrap_or_default());
+    let client_id = guest::client_id(&config.client_id, || getrandom::u32().unwrap_or_default());
     MqttConfig { client_id, ..config.clone() }
 }
 
@@ -162,45 +214,106 @@ impl Call {
     }
 }
 
-/// What a command wants at the broker.
+/// A visit under way.
 struct Probe<'a> {
-    filters: &'a [String],
-    within: Duration,
-    most: usize,
+    call: Call,
+    look: Look<'a>,
+    seen: ProbeReport,
+    /// Whether the connection stands: a poll after its end would make a new one.
+    stands: bool,
 }
 
 impl Probe<'_> {
-    async fn at(&self, mut call: Call) -> Result<ProbeReport, ProbeError> {
-        let Probe { filters, within, most } = *self;
-        let mut visit =
-            ProbeReport { granted: filters.iter().map(|filter| (filter.clone(), None)).collect(), messages: vec![] };
-        for filter in filters {
-            let _ = call.client.try_subscribe(filter, QoS::AtLeastOnce);
+    async fn run(mut self) -> ProbeReport {
+        self.seen.filters = self.look.filters.iter().map(|filter| (filter.clone(), FilterAnswer::Late)).collect();
+        for filter in self.look.filters {
+            let _ = self.call.client.try_subscribe(filter, QoS::AtLeastOnce);
         }
-        let (deadline, mut answered) = (Instant::now() + within, 0);
-        while visit.messages.len() < most || answered < filters.len() {
-            // The connection was lost, or the time is over.
-            let Ok(Ok(event)) = timeout_at(deadline, call.events.poll()).await else { break };
-            match event {
+        if self.answers().await {
+            self.messages().await;
+            if self.look.version && self.stands {
+                self.version().await;
+            }
+        }
+        if self.stands {
+            self.call.leave().await;
+        }
+        self.seen
+    }
+
+    /// The next event; `None`: the connection was lost, or the time is over.
+    async fn event(&mut self, deadline: Instant) -> Option<Event> {
+        let event = timeout_at(deadline, self.call.events.poll()).await.ok()?;
+        self.stands &= event.is_ok();
+        event.ok()
+    }
+
+    fn keep(&mut self, publish: Publish) {
+        if self.seen.messages.len() < self.look.most {
+            self.seen.messages.push(message(publish));
+        }
+    }
+
+    /// Waits for the answers; whether all of them came.
+    async fn answers(&mut self) -> bool {
+        let (start, mut answered) = (Instant::now(), 0);
+        while answered < self.seen.filters.len() {
+            match self.event(start + self.look.patience).await {
+                None if self.stands => return false,
+                None => {
+                    self.seen.filters[answered..].iter_mut().for_each(|(_, answer)| *answer = FilterAnswer::Closed);
+                    return false;
+                }
                 // One packet per filter, so the answers come in that order.
-                Event::Incoming(Packet::SubAck(suback)) => {
+                Some(Event::Incoming(Packet::SubAck(suback))) => {
                     for code in suback.return_codes {
-                        if let (Some((_, granted)), SubscribeReasonCode::Success(qos)) =
-                            (visit.granted.get_mut(answered), code)
-                        {
-                            *granted = Some(qos as u8);
+                        if let Some((_, answer)) = self.seen.filters.get_mut(answered) {
+                            *answer = match code {
+                                SubscribeReasonCode::Success(qos) => FilterAnswer::Granted(qos as u8),
+                                SubscribeReasonCode::Failure => FilterAnswer::Refused,
+                            };
                         }
                         answered += 1;
                     }
                 }
-                Event::Incoming(Packet::Publish(publish)) if visit.messages.len() < most => {
-                    visit.messages.push(message(publish));
+                Some(Event::Incoming(Packet::Publish(publish))) => self.keep(publish),
+                Some(_) => {}
+            }
+        }
+        self.seen.answered_in = Some(start.elapsed());
+        true
+    }
+
+    async fn messages(&mut self) {
+        let deadline = Instant::now() + self.look.within;
+        while self.seen.messages.len() < self.look.most {
+            match self.event(deadline).await {
+                Some(Event::Incoming(Packet::Publish(publish))) => self.keep(publish),
+                Some(_) => {}
+                None => return,
+            }
+        }
+    }
+
+    /// Asked last: some brokers end the connection where this topic is not allowed.
+    async fn version(&mut self) {
+        let _ = self.call.client.try_subscribe(VERSION_TOPIC, QoS::AtMostOnce);
+        let deadline = Instant::now() + VERSION;
+        while let Some(event) = self.event(deadline).await {
+            match event {
+                Event::Incoming(Packet::Publish(publish)) if publish.topic == VERSION_TOPIC => {
+                    let text = String::from_utf8_lossy(&publish.payload);
+                    self.seen.version = Some(text.trim().chars().take(VERSION_CHARS).collect());
+                    return;
+                }
+                Event::Incoming(Packet::SubAck(suback))
+                    if suback.return_codes.contains(&SubscribeReasonCode::Failure) =>
+                {
+                    return;
                 }
                 _ => {}
             }
         }
-        call.leave().await;
-        Ok(visit)
     }
 }
 

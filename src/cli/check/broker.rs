@@ -6,13 +6,15 @@ use crate::cli::agent_client::{self, Agent};
 use crate::cli::check::{Step, running};
 use crate::clock::Clock;
 use crate::config::{Config, RouteConfig};
-use crate::mqtt::probe::{ProbeReport, visit};
+use crate::mqtt::probe::{FilterAnswer, Look, ProbeReport, visit};
 use crate::record::Message;
 use crate::topic::route_of;
 use std::time::Duration;
 
 /// Messages that the check looks at in all.
 const MESSAGES: usize = 200;
+/// A broker that takes longer to answer is busy.
+const SLOW: Duration = Duration::from_secs(2);
 
 pub(super) async fn steps(config: &Config, clock: &Clock, listen: Duration) -> Vec<Step> {
     match agent_client::agent(config) {
@@ -43,19 +45,16 @@ async fn as_guest(config: &Config, clock: &Clock, listen: Duration) -> Vec<Step>
         }
     };
     let filters: Vec<String> = config.routes.iter().flat_map(|route| route.topics.iter().cloned()).collect();
-    let seen = match visit(&config.mqtt, tls.as_ref(), &filters, listen, MESSAGES).await {
+    let look = Look::at(&filters, listen, MESSAGES);
+    let seen = match visit(&config.mqtt, tls.as_ref(), look).await {
         Ok(seen) => seen,
         Err(refused) => return not_tried(config, Step::bad("broker", refused.why, refused.remedy)),
     };
     let mut steps = vec![Step::good("broker", format!("connected to {}", config.mqtt.url))];
-    for (filter, qos) in &seen.granted {
-        let step = format!("filter {filter}");
-        steps.push(match qos {
-            Some(0) => weak_grant(step),
-            Some(_) => Step::good(step, "granted with QoS 1"),
-            None => refused(step),
-        });
-    }
+    steps.extend(
+        seen.filters.iter().map(|(filter, answer)| answered(format!("filter {filter}"), *answer, look.patience)),
+    );
+    steps.extend(seen.answered_in.filter(|took| *took > SLOW).map(slow));
     steps.extend((0..config.routes.len()).map(|index| heard(index, &config.routes, &seen, listen)));
     steps.push(Step::open(
         "persistent session",
@@ -65,13 +64,44 @@ async fn as_guest(config: &Config, clock: &Clock, listen: Duration) -> Vec<Step>
     steps
 }
 
+fn answered(step: String, answer: FilterAnswer, waited: Duration) -> Step {
+    match answer {
+        FilterAnswer::Granted(0) => weak_grant(step),
+        FilterAnswer::Granted(_) => Step::good(step, "granted with QoS 1"),
+        FilterAnswer::Refused => refused(step),
+        FilterAnswer::Late => late(step, waited.as_secs()),
+        FilterAnswer::Closed => Step::bad(
+            step,
+            "the broker ended the connection in the place of an answer",
+            "some do so where the access list does not allow a filter: allow it there, or see the broker's log",
+        ),
+    }
+}
+
+fn slow(took: Duration) -> Step {
+    let found =
+        format!("it took {:.1} s to answer for the filters: it is busy, or waits for its disk", took.as_secs_f64());
+    Step::open(
+        "broker's answers",
+        found,
+        "look at the machine's load and the broker's log: top; journalctl -u mosquitto",
+    )
+}
+
+/// No refusal: nobody has to be allowed anything.
+pub(super) fn late(step: String, waited_s: u64) -> Step {
+    let found = format!("no answer within {waited_s} s: the broker has refused nothing; it is overloaded, or hangs");
+    let next = "look at its load and its log (top; journalctl -u mosquitto), then: tidegate check --listen 60";
+    Step::bad(step, found, next)
+}
+
 pub(super) fn weak_grant(step: String) -> Step {
     let next = "let the broker grant QoS 1: with 0 it cannot hold anything back for us";
     Step::bad(step, "granted with QoS 0", next)
 }
 
 pub(super) fn refused(step: String) -> Step {
-    Step::bad(step, "refused", "allow it in the broker's access list")
+    Step::bad(step, "refused by the broker", "allow it in the broker's access list")
 }
 
 pub(super) fn of_route(index: usize, route: &RouteConfig) -> String {
@@ -102,6 +132,12 @@ fn heard(index: usize, routes: &[RouteConfig], seen: &ProbeReport, listen: Durat
     let kept = came.iter().filter(|message| message.retain).count();
     let weak = came.iter().filter(|message| message.qos == 0).count();
     if came.is_empty() {
+        let granted = |(filter, answer): &(String, FilterAnswer)| {
+            matches!(answer, FilterAnswer::Granted(_)) && route.topics.contains(filter)
+        };
+        if !seen.filters.iter().any(granted) {
+            return Step::open(step, "nothing could come: the broker granted no filter of it", "");
+        }
         return silent(step, &format!("for {} s", listen.as_secs()));
     }
     let found = format!("{} messages, {kept} of them retained, {weak} with QoS 0", came.len());

@@ -2,7 +2,11 @@
 
 use crate::cli::check::Step;
 use crate::config::{Config, RouteConfig};
+use crate::status::history::span;
 use serde_json::Value;
+
+/// Seconds online after which an answer of the broker is overdue.
+const OVERDUE_S: u64 = 10;
 
 /// What the agent's status tells about the broker and each route.
 pub(super) fn steps(config: &Config, status: &Value) -> Vec<Step> {
@@ -15,13 +19,13 @@ pub(super) fn steps(config: &Config, status: &Value) -> Vec<Step> {
     let empty = Vec::new();
     let routes = intake["routes"].as_array().unwrap_or(&empty);
     for filter in routes.iter().flat_map(|route| route["filters"].as_array().unwrap_or(&empty)) {
-        steps.push(granted(filter));
+        steps.push(granted(filter, intake));
     }
     for (index, route) in config.routes.iter().enumerate() {
         let row = routes.iter().find(|row| filters(row).eq(route.topics.iter().map(String::as_str)));
         steps.push(heard(index, route, row));
     }
-    steps.push(session(intake));
+    steps.push(session(status));
     steps
 }
 
@@ -60,13 +64,16 @@ fn filters(row: &Value) -> impl Iterator<Item = &str> {
     row["filters"].as_array().into_iter().flatten().filter_map(|filter| filter["filter"].as_str())
 }
 
-fn granted(filter: &Value) -> Step {
+fn granted(filter: &Value, intake: &Value) -> Step {
     let step = format!("filter {}", filter["filter"].as_str().unwrap_or("-"));
     match (filter["granted"].as_bool(), filter["granted_qos"].as_u64()) {
         (Some(true), Some(0)) => crate::cli::check::broker::weak_grant(step),
         (Some(true), _) => Step::good(step, "granted with QoS 1"),
         (Some(false), _) => crate::cli::check::broker::refused(step),
-        (None, _) => Step::open(step, "not granted yet", "ask again once the agent is connected"),
+        (None, _) => match intake["state_for_s"].as_u64().filter(|_| intake["state"] == "online") {
+            Some(waited_s) if waited_s >= OVERDUE_S => crate::cli::check::broker::late(step, waited_s),
+            _ => Step::open(step, "not granted yet", "ask again once the agent is connected"),
+        },
     }
 }
 
@@ -86,13 +93,38 @@ fn heard(index: usize, route: &RouteConfig, row: Option<&Value>) -> Step {
     if weak > 0 { crate::cli::check::broker::weak_messages(step, found, route) } else { Step::good(step, found) }
 }
 
-fn session(intake: &Value) -> Step {
+/// The filters that the session holds, with their QoS.
+fn holds(intake: &Value) -> String {
+    let rows = intake["routes"].as_array().into_iter().flatten();
+    let filters = rows.flat_map(|row| row["filters"].as_array().into_iter().flatten());
+    let held = filters.filter(|filter| filter["granted"] == true).map(|filter| {
+        let qos = filter["granted_qos"].as_u64().map_or_else(String::new, |qos| format!(" with QoS {qos}"));
+        format!("{}{qos}", filter["filter"].as_str().unwrap_or("-"))
+    });
+    let held: Vec<String> = held.collect();
+    if held.is_empty() { "it holds no filter".to_owned() } else { format!("it holds {}", held.join(", ")) }
+}
+
+fn session(status: &Value) -> Step {
+    let intake = &status["intake"];
     let client = intake["client_id"].as_str().unwrap_or("-");
     let step = "persistent session";
+    // A finding until a person acknowledges it.
+    let found = |finding: &Value| finding["code"] == "session_lost";
+    let lost = status["findings"].as_array().is_some_and(|findings| findings.iter().any(found));
+    let holds = holds(intake);
     match intake["session_kept"].as_bool() {
-        Some(true) => Step::good(step, format!("the broker had kept that of {client}")),
+        Some(_) if lost => {
+            let when = intake["session_lost_s"]
+                .as_u64()
+                .map_or_else(String::new, |s| format!(", the last time {} ago", span(s)));
+            let found = format!("the broker lost that of {client}{when}, and what waited there; {holds}");
+            let next = "let it keep sessions (Mosquitto: persistence true), see docs/broker.md; then: sudo tidegate acknowledge";
+            Step::bad(step, found, next)
+        }
+        Some(true) => Step::good(step, format!("the broker had kept that of {client}; {holds}")),
         Some(false) => {
-            let found = format!("the broker had none of {client} when the agent connected last");
+            let found = format!("new: the broker had none of {client} when the agent connected last; {holds}");
             let next = "well at the first start; if it happens again, the broker forgets: see docs/broker.md";
             Step::open(step, found, next)
         }
@@ -133,6 +165,17 @@ mod tests {
         let well = intake(json!([true, 1]), 3, 0);
         assert_eq!(marks(&well), [Good, Good, Good, Good, Good]);
         assert!(all_heard(&well));
+        let session = |status: &Value| steps(&config(), status).pop().expect("the session");
+        assert_eq!(
+            session(&well).found,
+            "the broker had kept that of tidegate-g; it holds a/# with QoS 1, b with QoS 1"
+        );
+        let mut forgetful = well.clone();
+        forgetful["intake"]["session_lost_s"] = 60.into();
+        assert_eq!(session(&forgetful).mark, Good, "acknowledged");
+        forgetful["findings"] = json!([{ "code": "session_lost" }]);
+        let said = session(&forgetful);
+        assert!(said.mark == Bad && said.found.contains("1 min ago, and what waited"), "{said:?}");
         let weak = intake(json!([true, 0]), 3, 1);
         assert_eq!(marks(&weak), [Good, Bad, Bad, Bad, Good]);
         let silent = intake(json!([false, null]), 0, 0);
@@ -143,6 +186,12 @@ mod tests {
         (away["intake"]["remedy"], away["intake"]["session_kept"]) = ("start the broker".into(), Value::Null);
         assert_eq!(marks(&away), [Bad, Open, Open, Open, Open]);
         assert_eq!(steps(&config(), &away)[0].next, "start the broker");
+        let mut busy = intake(json!([null, null]), 0, 0);
+        busy["intake"]["state_for_s"] = 60.into();
+        let said = steps(&config(), &busy);
+        assert!(said[1].mark == Bad && said[1].found.contains("refused nothing"), "late is not refused: {said:?}");
+        busy["intake"]["state_for_s"] = 3.into();
+        assert_eq!(steps(&config(), &busy)[1].mark, Open);
         let starting = json!({ "gateway": "g", "intake": null, "remarks": ["journal: the disk refuses"] });
         assert!(steps(&config(), &starting)[0].found.contains("the disk refuses"));
         assert!(!marks(&starting).contains(&Bad) && !all_heard(&starting));

@@ -11,7 +11,7 @@ use crate::cli::init::{InitOptions, routes};
 use crate::cli::new_file;
 use crate::cli::output::{note, say};
 use crate::config::{BrokerAddress, Config, ConfigProblem};
-use crate::mqtt::probe::{ProbeReport, visit};
+use crate::mqtt::probe::{FilterAnswer, Look, ProbeReport, visit};
 use crate::profile::REGISTRY;
 use crate::record::Message;
 use std::collections::{BTreeMap, BTreeSet};
@@ -165,13 +165,23 @@ impl Met {
         if !self.reached {
             return Vec::new();
         }
-        let granted = self.broker.with(|config| guest(config, filters, GRANT, 0)).map(|report| report.granted);
-        granted.unwrap_or_default().into_iter().filter(|(_, qos)| qos.is_none()).map(|(filter, _)| filter).collect()
+        let seen = self.broker.with(|config| guest(config, grants_of(filters))).unwrap_or_default();
+        seen.filters.into_iter().filter(|(_, answer)| is_refusal(*answer)).map(|(filter, _)| filter).collect()
     }
 }
 
-fn guest(config: &Config, filters: &[String], within: Duration, most: usize) -> Result<ProbeReport, String> {
-    let seen = at_broker(config, async |tls| visit(&config.mqtt, tls, filters, within, most).await)?;
+/// Asks which filters are granted, and listens to nothing.
+fn grants_of(filters: &[String]) -> Look<'_> {
+    Look { filters, patience: GRANT, within: Duration::ZERO, most: 0, version: false }
+}
+
+/// Some brokers end the connection in the place of a refusal. One that is slow may grant it yet.
+fn is_refusal(answer: FilterAnswer) -> bool {
+    matches!(answer, FilterAnswer::Refused | FilterAnswer::Closed)
+}
+
+fn guest(config: &Config, look: Look<'_>) -> Result<ProbeReport, String> {
+    let seen = at_broker(config, async |tls| visit(&config.mqtt, tls, look).await)?;
     seen.map_err(|refused| match &*refused.remedy {
         "" => refused.why,
         remedy => format!("{}; {remedy}", refused.why),
@@ -192,13 +202,13 @@ fn look(file: &Path, config: &Config, options: &InitOptions, answers: &mut Answe
         met.messages = agent_client::messages(&agent, &all, MESSAGES, within)?;
         (met.asked, met.by_agent) = (all, true);
     } else {
-        let granted = guest(config, &all, GRANT, 0)?.granted;
-        met.all_refused = granted.iter().any(|(_, qos)| qos.is_none());
+        let seen = guest(config, grants_of(&all))?;
+        met.all_refused = seen.filters.iter().any(|(_, answer)| is_refusal(*answer));
         met.asked = if met.all_refused { readable(options, answers)? } else { all };
         met.reached = true;
         say!("Looking at what {} carries, for {} s …", config.mqtt.url, options.listen);
-        let seen = guest(config, &met.asked, within, MESSAGES)?;
-        met.asked = seen.granted.into_iter().filter(|(_, qos)| qos.is_some()).map(|(filter, _)| filter).collect();
+        let seen = guest(config, Look::at(&met.asked, within, MESSAGES))?;
+        met.asked = seen.filters.into_iter().filter(|(_, answer)| !is_refusal(*answer)).map(|(filter, _)| filter).collect();
         met.messages = seen.messages;
     }
     if met.messages.is_empty() {

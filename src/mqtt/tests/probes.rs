@@ -1,16 +1,34 @@
 //! Guests: what they say to a broker, and what they never say.
 
-use crate::mqtt::probe::{ProbeError, ProbeReport, changes_ids, forget, visit};
+use crate::mqtt::probe::{FilterAnswer, Look, ProbeError, ProbeReport, changes_ids, forget, visit};
 use crate::mqtt::tests::rude::{Broker, Peer, publish, soon};
 use crate::mqtt::tests::support::config;
-use rumqttc::mqttbytes::v4::{ConnectReturnCode, Packet, SubscribeReasonCode};
+use rumqttc::mqttbytes::v4::{ConnectReturnCode, Packet, Subscribe, SubscribeReasonCode};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
 const WITHIN: Duration = Duration::from_millis(300);
 
 fn visiting(port: u16) -> JoinHandle<Result<ProbeReport, ProbeError>> {
-    tokio::spawn(async move { visit(&config(port), None, &["t/#".to_owned()], WITHIN, 1).await })
+    looking(port, WITHIN, false)
+}
+
+/// One that waits so long for answers.
+fn looking(port: u16, patience: Duration, version: bool) -> JoinHandle<Result<ProbeReport, ProbeError>> {
+    tokio::spawn(async move {
+        let filters = ["t/#".to_owned()];
+        let look = Look { patience, version, ..Look::at(&filters, WITHIN, 1) };
+        visit(&config(port), None, look).await
+    })
+}
+
+/// A guest that has subscribed, its SUBSCRIBE unanswered.
+async fn subscribed(broker: &Broker) -> (Peer, Subscribe) {
+    let (mut knock, ..) = accept(broker, false).await;
+    assert_eq!(rest(&mut knock).await, [Packet::Disconnect]);
+    let (mut peer, ..) = accept(broker, false).await;
+    let subscribe = peer.subscribe().await;
+    (peer, subscribe)
 }
 
 /// Accepts the next connection; the client id, and whether it asked for a clean session.
@@ -36,7 +54,7 @@ async fn where_its_new_id_has_a_session_already_a_guest_leaves_at_once_and_ackno
     let guest = visiting(broker.port());
     let mut peer = broker.accept().await;
     let connect = peer.connect().await;
-    assert!(!connect.clean_session && connect.client_id.starts_with("tidegate-guest-"));
+    assert!(!connect.clean_session && connect.client_id.len() == "tidegate-test".len());
     peer.connack(ConnectReturnCode::Success, true).await;
     // What waits for the agent is resent at once, and none of it is the guest's.
     peer.send(&[publish(1, "t/a", b"1"), publish(2, "t/a", b"2")]).await;
@@ -63,8 +81,84 @@ async fn elsewhere_it_ends_the_session_of_its_knock_and_sees_what_comes() {
     peer.answer(&subscribe, SubscribeReasonCode::Success(rumqttc::QoS::AtLeastOnce)).await;
     peer.send(&[publish(1, "t/a", b"1")]).await;
     let seen = soon("the answer", guest).await.expect("no panic").expect("a visit");
-    assert_eq!((seen.granted[0].1, seen.messages.len()), (Some(1), 1));
+    assert_eq!((seen.filters[0].1, seen.messages.len()), (FilterAnswer::Granted(1), 1));
     assert!(matches!(rest(&mut peer).await.last(), Some(Packet::Disconnect)));
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_guests_id_names_the_agents() {
+    let broker = Broker::start().await;
+    let guest = visiting(broker.port());
+    let mut peer = broker.accept().await;
+    let id = peer.connect().await.client_id;
+    peer.connack(ConnectReturnCode::NotAuthorized, false).await;
+    let refused = soon("the answer", guest).await.expect("no panic").expect_err("no visit");
+    assert!(refused.why.ends_with(&format!("{id}, a guest in the place of tidegate-test")), "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_come_is_no_refusal_and_neither_is_an_end() {
+    let answer = |seen: ProbeReport| (seen.filters[0].1, seen.answered_in.is_some());
+    let broker = Broker::start().await;
+    let guest = looking(broker.port(), WITHIN, false);
+    let (mut peer, _) = subscribed(&broker).await;
+    assert_eq!(rest(&mut peer).await, [Packet::Disconnect], "its patience is over");
+    let seen = soon("the answer", guest).await.expect("no panic").expect("a visit");
+    assert_eq!(answer(seen), (FilterAnswer::Late, false));
+
+    let guest = looking(broker.port(), Duration::from_secs(60), false);
+    let (mut peer, subscribe) = subscribed(&broker).await;
+    peer.answer(&subscribe, SubscribeReasonCode::Failure).await;
+    rest(&mut peer).await;
+    let seen = soon("the answer", guest).await.expect("no panic").expect("a visit");
+    assert_eq!(answer(seen), (FilterAnswer::Refused, true));
+
+    let guest = looking(broker.port(), Duration::from_secs(60), false);
+    drop(subscribed(&broker).await);
+    let seen = soon("the answer", guest).await.expect("no panic").expect("a visit");
+    assert_eq!(answer(seen), (FilterAnswer::Closed, false));
+    broker.nobody().await;
+}
+
+#[tokio::test]
+async fn an_answer_later_than_the_time_to_listen_counts_and_messages_are_heard_after_it() {
+    let broker = Broker::start().await;
+    let guest = looking(broker.port(), Duration::from_secs(60), false);
+    let (mut peer, subscribe) = subscribed(&broker).await;
+    tokio::time::sleep(2 * WITHIN).await;
+    peer.answer(&subscribe, SubscribeReasonCode::Success(rumqttc::QoS::AtLeastOnce)).await;
+    peer.send(&[publish(1, "t/a", b"1")]).await;
+    let seen = soon("the answer", guest).await.expect("no panic").expect("a visit");
+    assert_eq!((seen.filters[0].1, seen.messages.len()), (FilterAnswer::Granted(1), 1));
+    assert!(seen.answered_in > Some(WITHIN), "{:?}", seen.answered_in);
+}
+
+#[tokio::test]
+async fn what_the_broker_calls_itself_is_asked_last_and_its_refusal_costs_nothing() {
+    let broker = Broker::start().await;
+    for answered in [true, false] {
+        let guest = looking(broker.port(), WITHIN, true);
+        let (mut peer, subscribe) = subscribed(&broker).await;
+        peer.answer(&subscribe, SubscribeReasonCode::Success(rumqttc::QoS::AtLeastOnce)).await;
+        peer.send(&[publish(1, "t/a", b"1")]).await;
+        // The message's ack comes before it.
+        let about = loop {
+            if let Packet::Subscribe(subscribe) = peer.next().await.expect("a SUBSCRIBE") {
+                break subscribe;
+            }
+        };
+        assert_eq!(about.filters[0].path, "$SYS/broker/version");
+        if answered {
+            peer.answer(&about, SubscribeReasonCode::Success(rumqttc::QoS::AtMostOnce)).await;
+            peer.send(&[publish(2, "$SYS/broker/version", b"mosquitto version 2.0.11")]).await;
+            rest(&mut peer).await;
+        } else {
+            drop(peer);
+        }
+        let seen = soon("the answer", guest).await.expect("no panic").expect("a visit");
+        assert_eq!((seen.filters[0].1, seen.messages.len()), (FilterAnswer::Granted(1), 1));
+        assert_eq!(seen.version.as_deref(), answered.then_some("mosquitto version 2.0.11"));
+    }
 }
 
 #[tokio::test]
