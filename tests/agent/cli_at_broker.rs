@@ -97,6 +97,35 @@ async fn a_guest_leaves_no_session_behind() {
     assert_eq!(sessions_away(broker.addr()).await, "0");
 }
 
+/// A Mosquitto as Debian has it, and what it costs: with an agent that is asked, and as a guest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_of_a_mosquitto_that_lose_messages_are_found_with_what_to_write() {
+    let options =
+        MosquittoOptions { max_queued_messages: 1000, autosave_after_changes: None, ..MosquittoOptions::default() };
+    let (broker, stub) = (Mosquitto::start(&options).await.unwrap(), stub());
+    let mut agent = AgentProcess::prepare(PROGRAM, config(broker.addr(), &stub)).unwrap();
+    let (as_guest, _, code) = tidegate(&agent, &["check", "--listen", "1"]).await;
+    assert_eq!(code, 7, "{as_guest}");
+    assert!(as_guest.contains("broker's version") && as_guest.contains("Mosquitto 2."), "{as_guest}");
+    agent.spawn().unwrap();
+    until_online(&mut agent).await;
+    let (by_agent, _, code) = tidegate(&agent, &["check", "--listen", "1"]).await;
+    assert_eq!(code, 7, "{by_agent}");
+    assert!(by_agent.contains("it holds application/+/device/+/event/+ with QoS 1"), "the agent's session: {by_agent}");
+    for walked in [as_guest, by_agent] {
+        assert!(walked.contains("✗ broker's max_queued_messages"), "{walked}");
+        assert!(walked.contains("the broker keeps 1000 messages for an agent"), "{walked}");
+        assert!(walked.contains("✗ broker's persistence"), "{walked}");
+        let next = "set \"persistence true\" in ";
+        assert!(walked.contains(next) && walked.contains("/mosquitto.conf, then: sudo systemctl restart"), "{walked}");
+    }
+    // As docs/broker.md wants it, the walk is content with it.
+    let broker = mosquitto().await;
+    let agent = AgentProcess::prepare(PROGRAM, config(broker.addr(), &stub)).unwrap();
+    let (walked, _, _) = tidegate(&agent, &["check", "--listen", "1"]).await;
+    assert!(walked.contains("✓ broker's settings"), "{walked}");
+}
+
 /// Mosquitto's count of sessions whose clients are away, two of its rounds from now.
 async fn sessions_away(broker: SocketAddr) -> String {
     const COUNT: &str = "$SYS/broker/clients/disconnected";

@@ -3,12 +3,13 @@
 
 use crate::agent::broker_tls;
 use crate::cli::agent_client::{self, Agent};
-use crate::cli::check::{Step, running};
+use crate::cli::check::{Step, mosquitto, running};
 use crate::clock::Clock;
 use crate::config::{Config, RouteConfig};
 use crate::mqtt::probe::{FilterAnswer, Look, ProbeReport, visit};
 use crate::record::Message;
 use crate::topic::route_of;
+use serde_json::Value;
 use std::time::Duration;
 
 /// Messages that the check looks at in all.
@@ -17,12 +18,17 @@ const MESSAGES: usize = 200;
 const SLOW: Duration = Duration::from_secs(2);
 
 pub(super) async fn steps(config: &Config, clock: &Clock, listen: Duration) -> Vec<Step> {
+    let by_agent = |status: &Value| {
+        let mut steps = running::steps(config, status);
+        steps.extend(mosquitto::settings(config, running::rate(status), false));
+        steps
+    };
     match agent_client::agent(config) {
-        Agent::Runs(status) if running::all_heard(&status) => running::steps(config, &status),
+        Agent::Runs(status) if running::all_heard(&status) => by_agent(&status),
         Agent::Runs(_) => {
             tokio::time::sleep(listen).await;
             match agent_client::agent(config) {
-                Agent::Runs(status) => running::steps(config, &status),
+                Agent::Runs(status) => by_agent(&status),
                 _ => not_tried(config, Step::bad("broker", "the agent has just ended", "systemctl status tidegate")),
             }
         }
@@ -45,12 +51,14 @@ async fn as_guest(config: &Config, clock: &Clock, listen: Duration) -> Vec<Step>
         }
     };
     let filters: Vec<String> = config.routes.iter().flat_map(|route| route.topics.iter().cloned()).collect();
-    let look = Look::at(&filters, listen, MESSAGES);
+    let look = Look { version: true, ..Look::at(&filters, listen, MESSAGES) };
     let seen = match visit(&config.mqtt, tls.as_ref(), look).await {
         Ok(seen) => seen,
         Err(refused) => return not_tried(config, Step::bad("broker", refused.why, refused.remedy)),
     };
     let mut steps = vec![Step::good("broker", format!("connected to {}", config.mqtt.url))];
+    steps.extend(seen.version.as_deref().filter(|version| !version.is_empty()).map(mosquitto::version));
+    steps.extend(mosquitto::settings(config, None, seen.version.is_some()));
     steps.extend(
         seen.filters.iter().map(|(filter, answer)| answered(format!("filter {filter}"), *answer, look.patience)),
     );

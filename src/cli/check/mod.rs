@@ -10,6 +10,7 @@ mod as_agent;
 mod broker;
 mod keys;
 mod local;
+mod mosquitto;
 mod queue;
 mod running;
 mod space;

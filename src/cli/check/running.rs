@@ -5,6 +5,8 @@ use crate::config::{Config, RouteConfig};
 use crate::status::history::span;
 use serde_json::Value;
 
+/// Seconds below which a rate says nothing.
+const RATE_S: f64 = 600.0;
 /// Seconds online after which an answer of the broker is overdue.
 const OVERDUE_S: u64 = 10;
 
@@ -33,6 +35,12 @@ pub(super) fn steps(config: &Config, status: &Value) -> Vec<Step> {
 pub(super) fn all_heard(status: &Value) -> bool {
     let routes = status["intake"]["routes"].as_array();
     routes.is_some_and(|routes| routes.iter().all(|route| route["messages"].as_u64() > Some(0)))
+}
+
+/// Messages a second since the agent's start; `None`: it runs for too short a time.
+pub(super) fn rate(status: &Value) -> Option<f64> {
+    let (messages, uptime_s) = (status["intake"]["received"].as_f64()?, status["uptime_s"].as_f64()?);
+    (uptime_s >= RATE_S).then(|| messages / uptime_s)
 }
 
 fn broker(status: &Value) -> Step {

@@ -208,7 +208,8 @@ fn look(file: &Path, config: &Config, options: &InitOptions, answers: &mut Answe
         met.reached = true;
         say!("Looking at what {} carries, for {} s …", config.mqtt.url, options.listen);
         let seen = guest(config, Look::at(&met.asked, within, MESSAGES))?;
-        met.asked = seen.filters.into_iter().filter(|(_, answer)| !is_refusal(*answer)).map(|(filter, _)| filter).collect();
+        met.asked =
+            seen.filters.into_iter().filter(|(_, answer)| !is_refusal(*answer)).map(|(filter, _)| filter).collect();
         met.messages = seen.messages;
     }
     if met.messages.is_empty() {
