@@ -261,6 +261,8 @@ impl HttpConnector for Connector {
                     Err(_) => return Err(ConnectorError::timeout(NetError::no_answer(limit).into())),
                 },
             };
+            // What it carried counts now: the connection may be kept for long.
+            let _ = watch::control_of(&supervised).map(|control| control.progress());
             learn_date(&clock, &answer);
             HttpResponse::try_from(answer).map_err(|error| ConnectorError::other(error.into(), None))
         };

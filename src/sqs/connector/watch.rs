@@ -99,7 +99,8 @@ impl Attempt {
     }
 }
 
-fn control_of(connection: &CaptureConnection) -> Option<WireControl> {
+/// The connection that an attempt is on, once there is one.
+pub(super) fn control_of(connection: &CaptureConnection) -> Option<WireControl> {
     let mut extras = Extensions::new();
     connection.connection_metadata().as_ref()?.get_extras(&mut extras);
     extras.remove::<WireControl>()
