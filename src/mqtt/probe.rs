@@ -2,7 +2,7 @@
 //! could be asked.
 //!
 //! It comes under an id that it draws, so that it throws no other client out; as long as the agent's own and of its characters
-//! ([`guest`]), so that the broker answers as it will answer the agent. But some brokers give clients other ids,
+//! ([`mod@crate::mqtt::guest`]), so that the broker answers as it will answer the agent. But some brokers give clients other ids,
 //! Mosquitto's `use_username_as_clientid` the user's name: there a guest is in the agent's own session, and a clean
 //! session would delete what waits in it. So it knocks first, with a session that is to be kept, and acknowledges
 //! nothing: "session present" for an id that was drawn a moment ago means such a broker, and it leaves at once. Otherwise

@@ -17,6 +17,9 @@ const RATE_S: u64 = 300;
 /// A rate below this, in records per second, counts as none: one record in a quarter of an hour.
 const SLOWEST: f64 = 1.0 / 900.0;
 
+/// A backlog that is said to grow has grown for so long, in seconds.
+const GROWING_S: f64 = 30.0;
+
 /// A queue at one instant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Point {
@@ -128,6 +131,10 @@ fn outlook(first: Option<Point>, now: Point) -> DrainForecast {
     }
     let less_per_s = (first.waiting as f64 - now.waiting as f64) / seconds;
     if less_per_s < SLOWEST {
+        // A burst that has just come says nothing of what comes next.
+        if seconds < GROWING_S {
+            return none(Trend::Unknown);
+        }
         return DrainForecast { accepted_per_s, eta_s: None, says: Trend::Growing };
     }
     let eta_s = (now.waiting as f64 / less_per_s).ceil() as u64;
@@ -199,6 +206,7 @@ mod tests {
         assert_eq!(outlook(None, point(5, 10, 0)).says, Trend::Unknown);
         assert_eq!(outlook(Some(point(0, 10, 0)), point(300, 400, 0)).says, Trend::Unknown, "nothing goes");
         assert_eq!(outlook(Some(point(0, 10, 0)), point(300, 400, 90)).says, Trend::Growing);
+        assert_eq!(outlook(Some(point(0, 10, 0)), point(8, 2_900, 90)).says, Trend::Unknown, "a burst came");
         assert_eq!(outlook(Some(point(0, 10, 0)), point(300, 0, 90)).says, Trend::Drained);
         let said = [span(40), span(725), span(12_000), span(190_000)];
         assert_eq!(said, ["40 s", "12 min", "3 h 20 min", "2 d 4 h"]);

@@ -17,8 +17,10 @@ pub enum Readings {
     AtRisk,
     /// Some were lost, and that is over.
     WereLost,
-    /// What is sent now does not come in; a broker that runs keeps it, as long as it can.
+    /// What is sent now waits at the broker, which is connected, as long as it has room.
     AtBroker,
+    /// What is sent now does not come in: the broker is away, or lets nobody in. Whether it keeps it cannot be seen.
+    NotComing,
     /// Some are being lost.
     BeingLost,
 }
@@ -38,9 +40,8 @@ impl Readings {
             Readings::Safe => "No reading is being lost.",
             Readings::AtRisk => "No reading is being lost now; when a connection or the power fails, some may be.",
             Readings::WereLost => "Readings were lost before. What comes now is kept.",
-            Readings::AtBroker => {
-                "What sensors send now does not come in. A broker that runs keeps it, as long as it has room."
-            }
+            Readings::AtBroker => "What sensors send now waits at the broker, as long as that has room.",
+            Readings::NotComing => "What sensors send now does not come in, and is lost unless the broker keeps it.",
             Readings::BeingLost => "Readings are being lost now.",
         }
     }
@@ -56,17 +57,17 @@ fn of_code(code: Code) -> Readings {
         | Code::JournalReadOnly
         | Code::JournalFull
         | Code::JournalBehind
-        | Code::BrokerPasswordFile
+        | Code::BrokerMessageTooLarge
+        | Code::AgentStarting => Readings::AtBroker,
+        Code::BrokerPasswordFile
         | Code::BrokerRefusesLogin
         | Code::BrokerRefusesClientId
         | Code::BrokerRefusesVersion
         | Code::BrokerCertificate
         | Code::BrokerNotMqtt
         | Code::BrokerNotPermitted
-        | Code::BrokerMessageTooLarge
         | Code::BrokerQos2Session
-        | Code::BrokerAway
-        | Code::AgentStarting => Readings::AtBroker,
+        | Code::BrokerAway => Readings::NotComing,
         Code::RecordsEvicted
         | Code::RecordsDamaged
         | Code::SessionLost
@@ -113,7 +114,8 @@ mod tests {
         assert_eq!(of(&[], None), Readings::Safe);
         assert_eq!(of(&[Code::QueueOffline, Code::RecordsQuarantined], None), Readings::Safe);
         assert_eq!(of(&[Code::QueueOffline, Code::RouteQos0], None), Readings::AtRisk);
-        assert_eq!(of(&[Code::SessionLost, Code::BrokerAway], None), Readings::AtBroker);
+        assert_eq!(of(&[Code::SessionLost, Code::JournalFull], None), Readings::AtBroker);
+        assert_eq!(of(&[Code::JournalFull, Code::BrokerAway], None), Readings::NotComing);
         assert_eq!(of(&[Code::ClientIdTwice, Code::BrokerAway], None), Readings::BeingLost);
     }
 
