@@ -117,11 +117,17 @@ async fn at_rest(agent: &AgentProcess, kind: usize) -> Outcome<()> {
     Ok(())
 }
 
-async fn backlog(program: &Path, kind: usize, records: usize) -> Outcome<()> {
+/// A broker, a queue, and an agent's configuration for both.
+async fn peers() -> Outcome<(Mosquitto, SqsStub, AgentConfig)> {
     let broker = Mosquitto::start(&MosquittoOptions::default()).await?;
-    let mut stub = SqsStub::start(StubOptions::default())?;
+    let stub = SqsStub::start(StubOptions::default())?;
     let mut config = AgentConfig::new(broker.addr(), QueueTarget::on_stub("main", &stub, QUEUE));
     config.journal_extra = "max_bytes = \"16 GiB\"".into();
+    Ok((broker, stub, config))
+}
+
+async fn backlog(program: &Path, kind: usize, records: usize) -> Outcome<()> {
+    let (broker, mut stub, config) = peers().await?;
     let mut agent = AgentProcess::start(program, config).await?;
     agent.wait_status("online", LONG, |s| s["intake"]["routes"][0]["filters"][0]["granted"] == true).await?;
     let mut fleet = Fleet::new(FleetOptions::new(broker.addr(), 200));

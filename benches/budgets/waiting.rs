@@ -3,12 +3,11 @@
 
 use crate::real::{Keeping, Real};
 use crate::store::{Message, Store};
-use crate::{FIRST_SEND, LONG, Outcome, PEAK_BYTES, QUEUE, REST, count, megabytes, row};
+use crate::{FIRST_SEND, LONG, Outcome, PEAK_BYTES, QUEUE, REST, count, megabytes, peers, row};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use testkit::agent::{AgentConfig, AgentProcess, QueueTarget};
-use testkit::broker::{Mosquitto, MosquittoOptions};
-use testkit::fake_sqs::{SqsStub, StubOptions};
+use testkit::agent::AgentProcess;
+use testkit::folder;
 
 /// Records of a commit.
 const GROUP: u64 = 50;
@@ -22,14 +21,11 @@ pub(crate) fn fill(folder: &Path, records: u64) -> Outcome<()> {
     journal.close()
 }
 
-/// Starts on a copy of the journal in `folder`, with the queue away and again with the queue there, and drains for so long.
-pub(crate) async fn drain(program: &Path, kind: usize, folder: &Path, records: u64, time: Duration) -> Outcome<()> {
-    let broker = Mosquitto::start(&MosquittoOptions::default()).await?;
-    let mut stub = SqsStub::start(StubOptions::default())?;
-    let mut config = AgentConfig::new(broker.addr(), QueueTarget::on_stub("main", &stub, QUEUE));
-    config.journal_extra = "max_bytes = \"16 GiB\"".into();
+/// Starts on a copy of the journal in `filled`, with the queue away and again with the queue there, and drains for so long.
+pub(crate) async fn drain(program: &Path, kind: usize, filled: &Path, records: u64, time: Duration) -> Outcome<()> {
+    let (_broker, mut stub, config) = peers().await?;
     let mut agent = AgentProcess::prepare(program, config)?;
-    copy(folder, &agent.journal_path())?;
+    folder::copy(filled, &agent.journal_path())?;
     stub.close().await;
     agent.spawn()?;
     agent.wait_status("all waiting", LONG, |s| count(s, "waiting") == records).await?;
@@ -58,17 +54,4 @@ pub(crate) async fn drain(program: &Path, kind: usize, folder: &Path, records: u
         0 if left + accepted <= records + GROUP && left + accepted >= records => Ok(()),
         _ => Err(format!("{records} were waiting, {accepted} arrived: {status:#}").into()),
     }
-}
-
-fn copy(from: &Path, to: &Path) -> Outcome<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let to = to.join(entry.file_name());
-        match entry.file_type()?.is_dir() {
-            true => copy(&entry.path(), &to)?,
-            false => drop(std::fs::copy(entry.path(), to)?),
-        }
-    }
-    Ok(())
 }

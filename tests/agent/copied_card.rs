@@ -27,19 +27,6 @@ fn machine(serial: Option<&str>) -> tempfile::TempDir {
     root
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().flatten() {
-        let to = to.join(entry.file_name());
-        match entry.file_type().unwrap() {
-            kind if kind.is_dir() => copy(&entry.path(), &to),
-            kind if kind.is_file() => drop(std::fs::copy(entry.path(), to).unwrap()),
-            // The control socket of a run that has ended.
-            _ => {}
-        }
-    }
-}
-
 async fn journal_id(agent: &AgentProcess) -> String {
     agent.status().await.unwrap()["journal"]["journal_id"].as_str().expect("an open journal").to_owned()
 }
@@ -57,7 +44,7 @@ async fn two_copies(machines: [Option<&str>; 2]) -> [String; 2] {
     assert!(image.term(LONG).await.unwrap().success());
     let second = gateway("gw-two", brokers[1].addr(), &stub, roots[1].path());
     let mut two = AgentProcess::prepare(PROGRAM, second).unwrap();
-    copy(&image.journal_path(), &two.journal_path());
+    testkit::folder::copy(&image.journal_path(), &two.journal_path()).unwrap();
     let mut one = image;
     one.rewrite(gateway("gw-one", brokers[0].addr(), &stub, roots[0].path())).unwrap();
     one.restart().await.unwrap();

@@ -30,6 +30,7 @@ mod error;
 pub mod example;
 pub mod fake_sqs;
 pub mod fleet;
+pub mod folder;
 mod hex;
 pub mod http;
 pub mod ids;

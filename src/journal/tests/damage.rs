@@ -276,7 +276,7 @@ fn two_copies_of_a_journal_never_give_one_id_to_two_records() {
     let mut rig = start(&options(one.path()));
     rig.append(1..=3);
     rig.end(false);
-    copy(one.path(), two.path());
+    testkit::folder::copy(one.path(), two.path()).unwrap();
     let keys = [one.path(), two.path()].map(|path| {
         let mut rig = start(&options(path));
         let lane = rig.lane().id();
@@ -292,18 +292,6 @@ fn two_copies_of_a_journal_never_give_one_id_to_two_records() {
     });
     assert_eq!(keys[0].0, keys[1].0, "nothing tells these two apart");
     assert_ne!(keys[0].1, keys[1].1);
-}
-
-fn copy(from: &Path, to: &Path) {
-    for entry in fs::read_dir(from).unwrap().flatten() {
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if from.is_dir() {
-            fs::create_dir_all(&to).unwrap();
-            copy(&from, &to);
-        } else {
-            fs::copy(from, to).unwrap();
-        }
-    }
 }
 
 /// A journal of 51 records whose state file does not know the last one yet.

@@ -5,7 +5,6 @@
 
 use super::*;
 use crate::record::{Epoch, Position};
-use std::fs;
 use std::path::PathBuf;
 
 /// On one record of both lanes: three frames long.
@@ -57,18 +56,6 @@ fn write_sample(path: &Path) {
     rig.end(false);
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let (from, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
-        if from.is_dir() {
-            copy(&from, &to);
-        } else {
-            fs::copy(&from, &to).unwrap();
-        }
-    }
-}
-
 /// Opens the journal at `path`, which is changed by it, and holds all of it against what [`write_sample`] put in.
 fn check_sample(path: &Path) {
     let rig = start(&options(path));
@@ -114,7 +101,7 @@ fn check_record(record: &Record, n: u64, lanes: &[LaneId]) {
 fn a_journal_of_format_1_is_opened_and_read_whole() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal");
-    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/journals/v1"), &path);
+    testkit::folder::copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/journals/v1"), &path).unwrap();
     check_sample(&path);
 }
 
@@ -126,7 +113,7 @@ fn what_this_release_writes_is_what_the_samples_hold() {
         Some(sample) => {
             assert!(!sample.exists(), "{} is there already, and a released sample is never changed", sample.display());
             write_sample(&sample);
-            copy(&sample, &path);
+            testkit::folder::copy(&sample, &path).unwrap();
         }
         None => write_sample(&path),
     }
