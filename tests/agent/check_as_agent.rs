@@ -1,20 +1,12 @@
 //! `tidegate check` as root on an installed package: files that the agent's user cannot use are found, and its remedies, run as
 //! they are printed, mend them. In a mount namespace with a user of its own, which needs root.
 
-use crate::support::{PROGRAM, said};
+use crate::support::{OWN_USERS, PROGRAM, said};
 use serde_json::Value;
 use std::process::Command;
 
 /// An installed package, with nothing wrong yet; `installed` has its files, `PROGRAM` checks it.
 const INSTALL: &str = r#"
-set -eu
-mount --make-rprivate /
-mount -t tmpfs -o mode=755 tmpfs /run
-cp -a /etc /run/etc
-mount --bind /run/etc /etc
-sed -i /^tidegate:/d /etc/passwd /etc/group
-echo 'tidegate:x:7998:7997::/nonexistent:/usr/sbin/nologin' >>/etc/passwd
-echo 'tidegate:x:7997:' >>/etc/group
 rm -rf /etc/tidegate /etc/systemd/system/tidegate.service*
 cp "$UNIT" /etc/systemd/system/tidegate.service
 install -d -o root -g tidegate -m 750 /etc/tidegate
@@ -56,7 +48,7 @@ fn installed(lines: &str) -> Option<Vec<Value>> {
     }
     let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/tidegate.service");
     let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-c", &format!("{INSTALL}{lines}")]).env("PROGRAM", PROGRAM).env("UNIT", unit);
+    command.args(["-m", "sh", "-c", &format!("{OWN_USERS}{INSTALL}{lines}")]).env("PROGRAM", PROGRAM).env("UNIT", unit);
     let (out, error, code) = said(command.output().expect("unshare"));
     assert_eq!(code, 0, "{error}\n{out}");
     let walks = serde_json::Deserializer::from_str(&out).into_iter::<Value>();

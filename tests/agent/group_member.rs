@@ -1,20 +1,12 @@
 //! What a member of the group `tidegate` runs without sudo does what it is for, or says that it takes sudo. In a mount namespace with
 //! users of its own, which needs root.
 
-use crate::support::{PROGRAM, said};
+use crate::support::{OWN_USERS, PROGRAM, said};
 use std::process::Command;
 use testkit::port::HeldPort;
 
 /// An installed package with its agent, and a user who is a member of its group, and has the commands of the field guide run.
 const SCRIPT: &str = r#"
-set -eu
-mount --make-rprivate /
-mount -t tmpfs -o mode=755 tmpfs /run
-cp -a /etc /run/etc
-mount --bind /run/etc /etc
-sed -i /^tidegate:/d /etc/passwd /etc/group
-echo 'tidegate:x:7998:7997::/nonexistent:/usr/sbin/nologin' >>/etc/passwd
-echo 'tidegate:x:7997:' >>/etc/group
 rm -rf /etc/tidegate
 install -d -o root -g tidegate -m 750 /etc/tidegate
 install -d -o tidegate -g tidegate -m 700 /run/tidegate
@@ -72,7 +64,7 @@ fn without_sudo_a_command_works_or_asks_for_sudo() {
     let port = HeldPort::take().unwrap();
     let listen = port.addr().to_string();
     let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-c", SCRIPT]).env("PROGRAM", PROGRAM).env("LISTEN", listen);
+    command.args(["-m", "sh", "-c", &format!("{OWN_USERS}{SCRIPT}")]).env("PROGRAM", PROGRAM).env("LISTEN", listen);
     let (out, error, code) = said(command.output().expect("unshare"));
     assert_eq!(code, 0, "{out}{error}");
     let said = |who: &str, line: &str| {

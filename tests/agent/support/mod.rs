@@ -26,6 +26,18 @@ use testkit::fake_sqs::{QueueOptions, SqsStub, StubOptions};
 use testkit::fleet::{Fleet, FleetOptions};
 use testkit::random::fresh_seed;
 
+/// In a mount namespace, for a shell: an `/etc` and a `/run` of its own, and the agent's user and group, as a package makes them.
+pub(crate) const OWN_USERS: &str = r#"
+set -eu
+mount --make-rprivate /
+mount -t tmpfs -o mode=755 tmpfs /run
+cp -a /etc /run/etc
+mount --bind /run/etc /etc
+sed -i /^tidegate:/d /etc/passwd /etc/group
+echo 'tidegate:x:7998:7997::/nonexistent:/usr/sbin/nologin' >>/etc/passwd
+echo 'tidegate:x:7997:' >>/etc/group
+"#;
+
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
 /// The stub's FIFO queue.
 pub(crate) const QUEUE: &str = "site.fifo";
