@@ -106,6 +106,11 @@ impl QueueUrl {
     }
 }
 
+/// Whether `text` may name a region: services that are not AWS's call theirs otherwise than [`is_region`] knows.
+pub fn may_be_region(text: &str) -> bool {
+    text.contains('-') && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+}
+
 /// Whether `host` (no port; brackets allowed) is this machine.
 pub fn is_loopback_host(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');

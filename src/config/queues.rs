@@ -2,7 +2,7 @@
 
 use crate::config::form::{At, Form, Located, plain_text};
 use crate::config::parse::{self, Wrong};
-use crate::config::queue_url::QueueUrl;
+use crate::config::queue_url::{QueueUrl, may_be_region};
 use crate::config::reader::{Reader, Section};
 use crate::config::{BodyFormat, CredentialsSource, Ordering, QueueConfig};
 use crate::record::type_template::Template;
@@ -149,12 +149,11 @@ fn queue(mut section: Section<'_, '_>, name: &str) -> Option<QueueConfig> {
 /// The URL's region or the key's; one must tell, and both must not differ.
 fn region(section: &mut Section<'_, '_>, url: Option<&Located<QueueUrl>>) -> Option<String> {
     let region = section.text("region", |text| {
-        let word = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
         let wrong = || Wrong::expected("a region such as \"eu-west-1\"");
         let lower = text.to_lowercase().replace('_', "-");
-        if text.bytes().all(word) && text.contains('-') {
+        if may_be_region(text) {
             Ok(text.to_owned())
-        } else if lower.bytes().all(word) && lower.contains('-') {
+        } else if may_be_region(&lower) {
             Err(wrong().did_you_mean(lower))
         } else {
             Err(wrong())

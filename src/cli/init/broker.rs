@@ -83,13 +83,7 @@ impl Broker {
 
 /// A configuration with this broker, and what else there has to be.
 fn configured(broker: &BrokerKeys) -> Result<Config, Vec<String>> {
-    let queue = QueueKeys {
-        url: "https://sqs.eu-west-1.amazonaws.com/123456789012/any".to_owned(),
-        region: None,
-        endpoint: None,
-        allow_plain_http: false,
-        credentials_file: "any.csv".to_owned(),
-    };
+    let queue = QueueKeys::told_by("https://sqs.eu-west-1.amazonaws.com/123456789012/any", "any.csv");
     let any = [Proposal::unseen("auto", vec!["#".to_owned()])];
     let text = file::text(&Keys { gateway: None, broker, journal: None, queue: &queue, routes: &any });
     Config::parse(&text, Path::new("init"), &BTreeMap::new()).map_err(|problems| {

@@ -80,6 +80,14 @@ pub(super) struct QueueKeys {
     pub(super) credentials_file: String,
 }
 
+impl QueueKeys {
+    /// A queue whose URL tells all of it.
+    pub(super) fn told_by(url: &str, credentials_file: &str) -> QueueKeys {
+        let (url, credentials_file) = (url.to_owned(), credentials_file.to_owned());
+        QueueKeys { url, region: None, endpoint: None, allow_plain_http: false, credentials_file }
+    }
+}
+
 /// All that the file says.
 #[derive(Debug)]
 pub(super) struct Keys<'a> {

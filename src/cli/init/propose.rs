@@ -201,13 +201,7 @@ mod tests {
     /// The configuration of these routes.
     fn configured(routes: &[Proposal]) -> Config {
         let broker = BrokerKeys { url: "mqtt://127.0.0.1".into(), username: None, password_file: None };
-        let queue = QueueKeys {
-            url: "https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo".into(),
-            region: None,
-            endpoint: None,
-            allow_plain_http: false,
-            credentials_file: "/c.csv".into(),
-        };
+        let queue = QueueKeys::told_by("https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo", "/c.csv");
         let text = text(&Keys { gateway: None, broker: &broker, journal: None, queue: &queue, routes });
         Config::parse(&text, std::path::Path::new("t.toml"), &BTreeMap::new()).unwrap_or_else(|problems| {
             let said: Vec<String> = problems.iter().map(ToString::to_string).collect();

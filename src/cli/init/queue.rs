@@ -3,7 +3,7 @@
 use crate::cli::init::InitOptions;
 use crate::cli::init::answers::Answers;
 use crate::cli::init::file::QueueKeys;
-use crate::config::queue_url::{QueueUrl, is_loopback_host};
+use crate::config::queue_url::{QueueUrl, is_loopback_host, may_be_region};
 
 const CREDENTIALS: &str = "/etc/tidegate/credentials.csv";
 
@@ -50,19 +50,18 @@ pub(super) fn queue(options: &InitOptions, answers: &mut Answers) -> Result<Queu
 }
 
 /// The host of an endpoint without TLS on another machine.
-fn exposed(endpoint: &str) -> Option<&str> {
-    let authority = endpoint.strip_prefix("http://")?.split('/').next()?;
-    let host = match authority.strip_prefix('[') {
-        Some(rest) => rest.split(']').next()?,
-        None => authority.split(':').next()?,
-    };
-    (!is_loopback_host(host)).then_some(host)
+fn exposed(endpoint: &str) -> Option<String> {
+    let uri = endpoint.parse::<http::Uri>().ok()?;
+    let host = uri.host().filter(|host| uri.scheme_str() == Some("http") && !is_loopback_host(host))?;
+    Some(host.trim_matches(['[', ']']).to_owned())
 }
 
 fn read_region(text: &str) -> Result<String, String> {
-    let word = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-    let is_one = text.contains('-') && text.bytes().all(word);
-    if is_one { Ok(text.to_owned()) } else { Err(format!("\"{text}\" is no region; expected one such as eu-west-1")) }
+    if may_be_region(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("\"{text}\" is no region; expected one such as eu-west-1"))
+    }
 }
 
 #[cfg(test)]
@@ -71,10 +70,10 @@ mod tests {
 
     #[test]
     fn only_plain_http_to_another_machine_is_exposed() {
-        assert_eq!(exposed("http://10.0.0.5:9324/"), Some("10.0.0.5"));
-        assert_eq!(exposed("http://[2001:db8::1]:80"), Some("2001:db8::1"));
+        assert_eq!(exposed("http://10.0.0.5:9324/").as_deref(), Some("10.0.0.5"));
+        assert_eq!(exposed("http://[2001:db8::1]:80").as_deref(), Some("2001:db8::1"));
         for safe in ["https://10.0.0.5", "http://127.0.0.1:5000", "http://[::1]:1", "http://localhost"] {
-            assert_eq!(exposed(safe), None, "{safe}");
+            assert_eq!(exposed(safe).as_deref(), None, "{safe}");
         }
         assert!(read_region("eu-west-1").is_ok() && read_region("").is_err() && read_region("EU_WEST").is_err());
     }
