@@ -80,7 +80,7 @@ const ALERTS: &str = "
 | `TidegateUnreachable` | no scrape succeeds for an hour |
 | `TidegateAct` | a person must act; its label `code` says why ([troubleshooting.md](troubleshooting.md)) |
 | `TidegateWaitsForLong` | what should come back by itself has not for six hours |
-| `TidegateLoses` | more is lost, also beside what nobody has acknowledged yet |
+| `TidegateLoses` | more is lost, also while an earlier loss is not acknowledged yet |
 | `TidegateQueueBehind` | the oldest record waits for longer than an hour |
 | `TidegateJournalFullSoon` | records wait, and the journal is full within two days |
 | `TidegateNoMessages` | no message for six hours |
