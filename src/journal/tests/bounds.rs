@@ -1,7 +1,6 @@
 //! The bounds beside bytes: age and free space, each with both policies; the reserve; who is told.
 
 use super::*;
-use crate::clock::Moment;
 use crate::journal::tests::gaps::announced;
 use crate::record::Position;
 use std::time::Duration;

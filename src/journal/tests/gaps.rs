@@ -1,7 +1,7 @@
 //! PendingGaps and their announcements, over crashes at every step between booking and gap record.
 
 use super::*;
-use crate::clock::{Moment, Trust};
+use crate::clock::Trust;
 use crate::record::{Number, Position};
 use serde_json::Value;
 

@@ -29,7 +29,7 @@ mod spent_cut;
 mod unsynced;
 
 use super::*;
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment, boottime_ms};
 use crate::config::OnFull;
 use crate::journal::disk::frame;
 use crate::journal::ledger::books::{LaneLedger, Outcome};
@@ -114,7 +114,8 @@ fn open(options: &JournalOptions, clock: &Clock) -> Opened {
 
 fn draft(n: u64, lanes: &[LaneId]) -> Draft {
     Draft {
-        received: Default::default(),
+        // Just now: a machine that has been up for days must not make it too old.
+        received: Moment { boottime_ms: boottime_ms(), ..Moment::default() },
         message: Message {
             topic: format!("t/{n}"),
             payload: vec![n as u8; 300].into(),
