@@ -1,7 +1,7 @@
 //! What is wrong at the broker: it is not there, refuses the account, refuses the filter, or lets nothing be read.
 
 use crate::support::{
-    LONG, PROGRAM, Publisher, arrived, assert_clean, config, fleet, online, stub, until_found, until_logged,
+    LONG, PROGRAM, Publisher, arrived, assert_clean, config, fleet, online, stub, tidegate, until_found, until_logged,
     until_online, until_remarked,
 };
 use std::path::{Path, PathBuf};
@@ -61,8 +61,18 @@ async fn a_refused_filter_is_said_and_stops_no_other_route() {
     let broker = Mosquitto::start(&MosquittoOptions { extra, ..MosquittoOptions::default() }).await.unwrap();
     let mut configuration = config(broker.addr(), &stub);
     configuration.extra = "[[routes]]\nprofile = \"generic\"\ntopics = [\"secret/#\"]\nqueue = \"main\"\n".into();
-    let mut agent = AgentProcess::start(PROGRAM, configuration).await.unwrap();
+    let mut agent = AgentProcess::prepare(PROGRAM, configuration).unwrap();
+    let (as_guest, _, code) = tidegate(&agent, &["check", "--listen", "1"]).await;
+    assert_eq!(code, 7, "{as_guest}");
+    agent.spawn().unwrap();
     until_logged(&mut agent, "the broker refused the filter; let this client read it in the broker's ACL").await;
+    let (by_agent, _, code) = tidegate(&agent, &["check", "--listen", "1"]).await;
+    assert_eq!(code, 7, "{by_agent}");
+    for walked in [as_guest, by_agent] {
+        let line = walked.lines().find(|line| line.contains("secret/#")).unwrap_or_else(|| panic!("{walked}"));
+        assert!(line.contains('✗') && line.contains("refused by the broker"), "{line}");
+        assert!(walked.contains("allow it in the broker's access list"), "{walked}");
+    }
     let remark = until_remarked(&mut agent, &["secret/#", "refused", "ACL"]).await;
     println!("{remark}");
     until_found(&mut agent, "filter_refused", "act").await;
