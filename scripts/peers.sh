@@ -2,9 +2,10 @@
 # Installs the peers that the tests run against: the Mosquitto broker, Chromium with its driver (Debian packages), and
 # ministack, an SQS emulator, beside the official parser of metrics (Python, in .peers/ministack); and iproute2. More brokers
 # go into .peers/ and are nowhere else: RabbitMQ and a newer Mosquitto (Debian packages, unpacked and not installed, so that no
-# service starts), aedes (npm), amqtt (PyPI), rumqttd (crates.io); likewise the proxies tinyproxy and squid, and Prometheus's
-# promtool (Debian packages). And readers of what arrives, in .peers/readers: the CloudEvents SDKs of npm and Python, sqs-consumer,
-# Powertools for AWS Lambda. Does nothing that is already done, says what it installs, and may be run again any time.
+# service starts), aedes (npm), amqtt (PyPI), rumqttd (crates.io); likewise the proxies tinyproxy and squid, and
+# Prometheus with its promtool (Debian packages). And readers of what arrives, in .peers/readers: the CloudEvents SDKs of npm and
+# Python, sqs-consumer, Powertools for AWS Lambda. Does nothing that is already done, says what it installs, and may be run
+# again any time.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 cd "$(dirname "$0")/.."
@@ -106,15 +107,15 @@ if [ ! -x .peers/squid/usr/sbin/squid ]; then
     rm -rf .peers/squid/usr/share/doc .peers/squid/usr/share/man .peers/squid/etc .peers/squid/var
 fi
 
-# What Prometheus itself says of the metrics and of the alert rules; its program alone.
-if [ ! -x .peers/prometheus/promtool ]; then
-    echo "peers: unpacking promtool in .peers/prometheus"
+# What Prometheus itself says of the metrics, the alert rules and the dashboard's queries; its programs alone.
+if [ ! -x .peers/prometheus/promtool ] || [ ! -x .peers/prometheus/prometheus ]; then
+    echo "peers: unpacking Prometheus in .peers/prometheus"
     sources=
     if ! unpack .peers/prometheus prometheus; then
         echo "peers: the package prometheus could not be downloaded" >&2
         exit 1
     fi
-    mv .peers/prometheus/usr/bin/promtool .peers/prometheus/promtool
+    mv .peers/prometheus/usr/bin/promtool .peers/prometheus/usr/bin/prometheus .peers/prometheus/
     rm -rf .peers/prometheus/usr .peers/prometheus/etc .peers/prometheus/lib .peers/prometheus/var
 fi
 

@@ -40,6 +40,7 @@ mod middle_box;
 mod moved_address;
 mod page_token;
 mod profiles;
+mod prometheus;
 mod proxy;
 mod queue_outage;
 mod quick_start;
