@@ -1,5 +1,5 @@
 #!/bin/sh
-# Fuzzes what reads bytes that are not ours: every target of src/fuzz/mod.rs, or those named, one after the other.
+# Fuzzes what reads bytes that are not ours: every target of crates/fuzz-targets, or those named, one after the other.
 #
 #     scripts/fuzz.sh [TARGET...] [--seconds N]     N seconds for each target (20); ends with 1 on a finding
 #     scripts/fuzz.sh TARGET --replay FILE          one input once, with its panic and where it comes from

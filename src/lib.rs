@@ -51,8 +51,8 @@ pub mod agent;
 
 pub mod cli;
 
-#[cfg(feature = "failpoints")]
-pub mod fuzz;
+#[cfg(feature = "internals")]
+pub mod internals;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -5,7 +5,7 @@ use crate::marks::Told;
 use crate::world;
 use testkit::random::Random;
 use tidegate::clock::BootId;
-use tidegate::fuzz::forged;
+use tidegate::internals::forged;
 use tidegate::record::{Draft, Identity, JournalId, KeyKind, LaneId, LanePosition, Message, Record, Run, TimeSource};
 
 fn dice(seed: u64, n: u64) -> Random {

@@ -1,11 +1,11 @@
-//! A target of the agent (`src/fuzz/mod.rs`) as a libFuzzer binary, and its seeds as files.
+//! A target of `crates/fuzz-targets` as a libFuzzer binary, and its seeds as files.
 
 /// The body of a binary that fuzzes the target of that name.
 #[macro_export]
 macro_rules! fuzz {
     ($name:literal) => {
         libfuzzer_sys::fuzz_target!(init: $crate::begin($name), |input: &[u8]| {
-            (tidegate::fuzz::target($name).run)(input)
+            (fuzz_targets::target($name).run)(input)
         });
     };
 }
@@ -14,7 +14,7 @@ macro_rules! fuzz {
 pub fn begin(name: &str) {
     let Some(folder) = std::env::var_os("TIDEGATE_FUZZ_SEEDS").map(std::path::PathBuf::from) else { return };
     std::fs::create_dir_all(&folder).expect("a folder for the seeds");
-    for (index, seed) in (tidegate::fuzz::target(name).seeds)().iter().enumerate() {
+    for (index, seed) in (fuzz_targets::target(name).seeds)().iter().enumerate() {
         std::fs::write(folder.join(format!("seed-{index:03}")), seed).expect("a seed is written");
     }
     std::process::exit(0);

@@ -41,8 +41,6 @@ mod tests;
 mod writer;
 
 pub use chain::ChainReader;
-#[cfg(feature = "failpoints")]
-pub use disk::frame::forged;
 pub use disk::reserve::RESERVE_BYTES;
 pub(crate) use disk::{files, refusal};
 pub use disk::{folder, volume};

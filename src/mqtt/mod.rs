@@ -44,8 +44,8 @@ mod thrown_out;
 mod tls_failure;
 mod unrouted;
 
-#[cfg(feature = "failpoints")]
-pub(crate) use cache::fuzz;
+#[cfg(feature = "internals")]
+pub(crate) use cache::read_all as read_cache;
 pub use cache::recall;
 pub use options::{IntakeError, check};
 pub use packet_limit::{HEAD_BYTES, TAKEN_BYTES};

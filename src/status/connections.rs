@@ -68,7 +68,7 @@ impl Seat {
     }
 
     /// A place of a server that has no other connection.
-    #[cfg(any(test, feature = "failpoints"))]
+    #[cfg(any(test, feature = "internals"))]
     pub(crate) fn alone(brief: bool) -> Arc<Seat> {
         let kind = if brief { Kind::Brief } else { Kind::Any };
         Arc::new(Seat::new(Arc::default(), 0, kind))

@@ -8,6 +8,7 @@ mod edges;
 mod generated;
 mod layers;
 mod monitoring;
+mod shipped;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -87,7 +87,7 @@ pub(crate) fn read(file: &File, path: &Path) -> io::Result<[Slot; 2]> {
 }
 
 /// Makes a slot's checksum right again, for a test or fuzz target that has changed the slot.
-#[cfg(any(test, feature = "failpoints"))]
+#[cfg(any(test, feature = "internals"))]
 pub(crate) fn seal(slot: &mut [u8]) {
     let length = u32::from_be_bytes(slot[16..20].try_into().expect("four bytes")) as usize;
     if let Some(body) = slot[HEADER_LEN..].get(..length) {

@@ -292,9 +292,9 @@ impl SessionCache {
     }
 }
 
-/// Reads both files as a run would, for a fuzzer; what is damaged counts as absent.
-#[cfg(feature = "failpoints")]
-pub(crate) fn fuzz(folder: &Path) {
+/// Reads every file as a run would; what is damaged counts as absent.
+#[cfg(feature = "internals")]
+pub(crate) fn read_all(folder: &Path) {
     let journal = read::<SeenFile>(&folder.join(SEEN)).map_or(JournalId(1), |file| file.journal);
     let run = Run { journal, ..Run::default() };
     let mut recogniser = recall(folder, ("mqtt://b", "tidegate"), run, None);

@@ -10,8 +10,6 @@
 //! into a [`Fault`](crate::sqs::Fault) by `fault`; neither ever reads "accepted" out of anything but an entry's own id.
 
 mod answer;
-#[cfg(feature = "failpoints")]
-pub(crate) mod canned;
 mod fault;
 mod headers;
 mod reach;
@@ -143,6 +141,19 @@ impl SqsSender {
         };
         let client = sdk_client(&tie, http, keys.clone());
         Ok(SqsSender::on(Arc::new(Shared { client, keys, clock: clock.clone(), tie, reach }), queue))
+    }
+
+    /// A sender for `queue`, whose credentials must be a file, that asks `http` and opens no connection itself.
+    ///
+    /// # Panics
+    /// When the credentials are not a file, or endpoint or region cannot be used.
+    #[cfg(feature = "internals")]
+    pub fn over(http: impl HttpClient + 'static, queue: &QueueConfig) -> SqsSender {
+        let CredentialsSource::CsvFile(path) = &queue.credentials else { panic!("a queue with a file of credentials") };
+        let (keys, clock) = (Keys::Csv(CsvKeys::new(path)), Clock::new(None));
+        let tie = Tie::of(queue).expect("a queue that can be used");
+        let client = sdk_client(&tie, http, keys.clone());
+        SqsSender::on(Arc::new(Shared { client, keys, clock, tie, reach: Reach::nowhere() }), queue)
     }
 
     /// A sender for another queue on this one's connections and credentials; `None` where it needs its own, or where

@@ -25,7 +25,7 @@ impl Reach {
     }
 
     /// None: a sender without a network.
-    #[cfg(feature = "failpoints")]
+    #[cfg(feature = "internals")]
     pub(super) fn nowhere() -> Reach {
         Reach { http: None, endpoint: None, last: Mutex::default() }
     }

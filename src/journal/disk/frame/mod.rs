@@ -185,7 +185,7 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 }
 
 /// Lengths of header and body that bytes claim, of whatever version.
-fn lengths(bytes: &[u8]) -> Option<(usize, usize)> {
+pub(crate) fn lengths(bytes: &[u8]) -> Option<(usize, usize)> {
     let head = bytes.first_chunk::<HEADER_LEN_MIN>().filter(|head| head[..4] == MAGIC)?;
     let (header, length) = match head[4] {
         0 => return None,
@@ -298,29 +298,8 @@ fn seal_one(frame: &mut [u8], body: usize) {
     frame[crc_at..body].copy_from_slice(&crc);
 }
 
-/// Makes the checksum of everything that begins like a frame right, for a fuzzer that wants to get past it.
-#[cfg(feature = "failpoints")]
-pub(crate) fn seal(bytes: &mut [u8]) {
-    let mut from = 0;
-    while let Some(at) = find_magic(&bytes[from..]).map(|found| from + found) {
-        from = at + 1;
-        if let Some((header, length)) = lengths(&bytes[at..]) {
-            seal_one(&mut bytes[at..at + header + length], header);
-            from = at + header + length;
-        }
-    }
-}
-
-/// What a hostile payload holds: a forged record, in sound frames of both versions, with nonces that it chose.
-#[cfg(feature = "failpoints")]
-pub fn forged(record: &crate::record::Record) -> Vec<u8> {
-    let pack = crate::record::pack::pack([record], BODY_MAX).remove(0);
-    let second = split_by(record.number, 1, None, &pack.bytes, || 7).concat();
-    [second, split_1(record.number, None, &crate::record::codec::encode(record)).concat()].concat()
-}
-
 /// As 0.1.0 wrote one record.
-#[cfg(any(test, feature = "failpoints"))]
+#[cfg(any(test, feature = "internals"))]
 pub(crate) fn split_1(number: Number, previous: Option<Number>, envelope: &[u8]) -> Vec<Vec<u8>> {
     let bodies: Vec<&[u8]> = envelope.chunks(VALUE_MAX - HEADER_LEN_1).collect();
     let frame = |(part, body): (usize, &&[u8])| {

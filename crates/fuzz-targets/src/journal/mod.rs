@@ -1,33 +1,32 @@
-//! What a fuzzer does to the journal: targets `journal_files` and `journal_parsers`. Absent from a shipped build.
+//! What a fuzzer does to the journal: targets `journal_files` and `journal_parsers`.
 //!
 //! The journal that is damaged is the released one in `tests/journals/v1`: 150 records in two generations, a state file
 //! with settled intervals and a mark, a quarantine. Everything runs on one thread, so that a finding replays.
 
-use crate::clock::Clock;
-use crate::config::OnFull;
-use crate::fuzz::scratch;
-use crate::journal::checkpoint::state::{self, State};
-use crate::journal::disk::{frame, twoslot};
-use crate::journal::error::JournalError;
-use crate::journal::generation::manifest::Manifest;
-use crate::journal::generation::value::Value;
-use crate::journal::handle::Journal;
-use crate::journal::handle::append::{Append, Item};
-use crate::journal::handle::options::JournalOptions;
-use crate::journal::ledger::books::{Outcome, OutcomeCounts};
-use crate::journal::ledger::retention::Bounds;
-use crate::journal::reader::{Lane, Reader};
-use crate::journal::recovery::Opened;
-use crate::record::{Draft, Epoch, LaneId, Number, Position, Record, codec};
+use crate::scratch::scratch;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tidegate::clock::Clock;
+use tidegate::config::OnFull;
+use tidegate::internals::{self, SLOT_LEN, StateView};
+use tidegate::journal::books::{Outcome, OutcomeCounts};
+use tidegate::journal::{Append, Bounds, Item, Journal, JournalError, JournalOptions, Lane, Opened, QUIET, Reader};
+use tidegate::record::{Draft, Epoch, LaneId, Number, Position, Record, codec};
+
+mod seal;
+mod seeds;
+#[cfg(test)]
+mod tests;
+
+use seal::seal;
+pub(crate) use seeds::{file_seeds, parser_seeds};
 
 macro_rules! file {
     ($path:literal) => {
-        ($path, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/journals/v1/", $path)))
+        ($path, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/journals/v1/", $path)))
     };
 }
 
@@ -69,7 +68,7 @@ pub(crate) fn files(input: &[u8]) {
     let was = (!sealed).then(records);
     let Some(opened) = folder.open() else { return };
     let epoch = opened.journal.epoch();
-    crate::mqtt::fuzz(&folder.0.join("intake"));
+    internals::read_intake_files(&folder.0.join("intake"));
     let left = go_on(opened, was, None);
     let opened = folder.open().expect("what was opened once opens again");
     assert!(!opened.report.state_lost && opened.journal.epoch() > epoch);
@@ -116,42 +115,24 @@ const COUNT_MAX: u64 = u64::MAX / 2;
 fn is_a_lie(path: &str, bytes: &[u8]) -> bool {
     let lies = |count: u64| count > COUNT_MAX;
     if path == "state" {
-        let states = bytes.chunks_exact(twoslot::SLOT_LEN).filter_map(state_of);
-        let books = |state: State| state.lanes.into_iter().filter_map(|lane| lane.into_book().ok());
-        let mut states = states.map(|state| (lies(state.high.0) || lies(state.epoch.0), state));
-        return states.any(|(lie, state)| lie || books(state).any(|book| lies(book.next.0) || lies(book.read_from.0)));
-    }
-    if path.ends_with("/generation") {
-        let note = bytes.split_last_chunk::<4>().and_then(|(body, _)| serde_cbor::from_slice::<Manifest>(body).ok());
-        return note.is_some_and(|note| {
-            lies(note.first.0) || lies(note.epoch.0) || note.lanes.iter().any(|lane| lies(lane.next.0))
+        let mut states = bytes.chunks_exact(SLOT_LEN).filter_map(internals::state_in_slot);
+        return states.any(|state| {
+            let books = || state.ledgers.iter().any(|book| lies(book.next.0) || lies(book.read_from.0));
+            lies(state.high.0) || lies(state.epoch.0) || books()
         });
     }
-    frame::scan(bytes, None, drop).any(|found| {
+    if path.ends_with("/generation") {
+        let note = bytes.split_last_chunk::<4>().and_then(|(body, _)| internals::manifest(body));
+        return note
+            .is_some_and(|note| lies(note.first.0) || lies(note.epoch.0) || note.next.iter().any(|next| lies(next.0)));
+    }
+    internals::scan(bytes).any(|found| {
         let record = codec::decode(&found.body()).ok();
         let positions = |record: &Record| record.slots.iter().any(|slot| lies(slot.position.0));
         lies(found.number.0)
             || found.previous.is_some_and(|previous| lies(previous.0))
             || record.is_some_and(|record| lies(record.number.0) || lies(record.epoch.0) || positions(&record))
     })
-}
-
-/// Makes the checksums of a file right, whatever it holds now.
-fn seal(path: &str, bytes: &mut [u8]) {
-    match path {
-        "state" => bytes.chunks_exact_mut(twoslot::SLOT_LEN).for_each(twoslot::seal),
-        "intake/seen" | "intake/filters" if bytes.len() > 12 => {
-            let crc = crc32c::crc32c(&bytes[12..]).to_be_bytes();
-            bytes[8..12].copy_from_slice(&crc);
-        }
-        path if path.ends_with("/generation") => {
-            if let Some((body, crc)) = bytes.split_last_chunk_mut::<4>() {
-                *crc = crc32c::crc32c(body).to_be_bytes();
-            }
-        }
-        path if path.ends_with("/db") || path == "quarantine/kept" => frame::seal(bytes),
-        _ => {}
-    }
 }
 
 /// A journal's folder, gone with the value.
@@ -181,7 +162,7 @@ impl Folder {
             bounds: Bounds { max_bytes: 1 << 30, max_age: None, min_free: 0, on_full: OnFull::DropOldest },
             reserve_bytes: 0,
             generation_bytes: 40_000,
-            quiet: crate::journal::limits::QUIET,
+            quiet: QUIET,
             lanes: LANES.map(str::to_owned).into(),
             silent: Vec::new(),
             absorbing: Vec::new(),
@@ -200,10 +181,8 @@ impl Folder {
 fn records() -> &'static HashMap<u64, Record> {
     static RECORDS: OnceLock<HashMap<u64, Record>> = OnceLock::new();
     RECORDS.get_or_init(|| {
-        let frames = FILES
-            .iter()
-            .filter(|(path, _)| path.ends_with("/db"))
-            .flat_map(|(_, bytes)| frame::scan(bytes, None, drop));
+        let frames =
+            FILES.iter().filter(|(path, _)| path.ends_with("/db")).flat_map(|(_, bytes)| internals::scan(bytes));
         let mut parts: BTreeMap<(u64, u16), Vec<u8>> =
             frames.map(|found| ((found.number.0, found.part), found.body().into_owned())).collect();
         let mut found = HashMap::new();
@@ -305,45 +284,31 @@ fn append(opened: Opened, draft: Draft) {
 /// fuzzer gets far.
 pub(crate) fn parsers(bytes: &[u8]) {
     let mut sealed = bytes.to_vec();
-    frame::seal(&mut sealed);
+    seal::frames(&mut sealed);
     for bytes in [bytes, &sealed] {
         let end = bytes.as_ptr_range().end;
-        for found in frame::scan(bytes, None, drop) {
+        for found in internals::scan(bytes) {
             assert!(found.part < found.parts && found.bytes.as_ptr_range().end <= end);
-            let _ = Value::of(found.version, (found.number, found.count), &found.body(), 0);
+            found.count_records();
         }
     }
     if !bytes.is_empty() {
-        let frames = frame::split(Number(7), 1, Some(Number(6)), bytes);
-        let parts = frames.iter().map(|frame| frame::parse(frame).expect("what was written").body());
+        let frames = internals::split(Number(7), 1, Some(Number(6)), bytes);
+        let parts = frames.iter().map(|frame| internals::parse(frame).expect("what was written").body());
         assert_eq!(parts.collect::<Vec<_>>().concat(), bytes);
     }
-    let _ = serde_cbor::from_slice::<Manifest>(bytes);
-    check_state(serde_cbor::from_slice::<State>(bytes).ok());
+    let _ = internals::manifest(bytes);
+    check_state(internals::state_in_body(bytes));
     sealed = bytes.to_vec();
-    sealed.resize(twoslot::SLOT_LEN, 0);
-    twoslot::seal(&mut sealed);
-    check_state(state_of(&sealed));
-}
-
-/// The state that a slot holds.
-fn state_of(slot: &[u8]) -> Option<State> {
-    match twoslot::parse(slot) {
-        twoslot::Slot::Sound(_, body) => state::parse(&body),
-        _ => None,
-    }
+    sealed.resize(SLOT_LEN, 0);
+    internals::seal_slot(&mut sealed);
+    check_state(internals::state_in_slot(&sealed));
 }
 
 /// A state that does not contradict itself has books that add up.
-fn check_state(state: Option<State>) {
-    for book in state.into_iter().flat_map(|state| state.lanes).filter_map(|lane| lane.into_book().ok()) {
+fn check_state(state: Option<StateView>) {
+    for book in state.into_iter().flat_map(|state| state.ledgers) {
         let OutcomeCounts { accepted, evicted, quarantined, damaged } = book.ledger;
         assert_eq!(accepted + evicted + quarantined + damaged + book.waiting(), book.appended());
     }
 }
-
-mod seeds;
-#[cfg(test)]
-mod tests;
-
-pub(crate) use seeds::{file_seeds, parser_seeds};

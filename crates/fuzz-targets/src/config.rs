@@ -1,8 +1,8 @@
 //! Target `config`: any text is a configuration or is refused, with every problem in its place.
 
-use crate::config::{Config, ConfigProblem, DEFAULT_TOML, Place};
 use std::collections::BTreeMap;
 use std::path::Path;
+use tidegate::config::{Config, ConfigProblem, DEFAULT_TOML, Place};
 
 /// The file's text; behind a zero byte, if there is one, the environment as lines of `NAME=VALUE`.
 ///
@@ -40,7 +40,7 @@ fn check(problem: &ConfigProblem, text: &str) {
 }
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {
-    let document = include_str!("../../docs/configuration.md");
+    let document = include_str!("../../../docs/configuration.md");
     let shown = document.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
     // The shipped file says its defaults in comments; uncommented they are keys.
     let uncommented: String =

@@ -1,7 +1,7 @@
 //! What the targets of this file hold about themselves, on their own seeds.
 
 use super::*;
-use crate::fuzz::journal::seeds::foreign_note;
+use crate::journal::seeds::foreign_note;
 
 #[test]
 fn a_record_that_is_not_the_one_written_is_seen() {
@@ -24,12 +24,12 @@ fn damage_is_where_it_should_be_and_seals_hold() {
     assert_eq!(damage(b"abcdef", 7, 0, &[0, 0, 7, 3]).as_deref(), Some(&b"aacdef"[..]));
     assert_eq!(damage(b"abcdef", 4, 0, b""), None);
     let (path, original) = FILES[2];
-    let sound = frame::scan(original, None, drop).count();
+    let sound = internals::scan(original).count();
     let at = original.windows(4).position(|four| four == b"TGfr").expect("a frame") + 40;
     let mut other = damage(original, 1, at, &[original[at] ^ 1]).expect("a file");
-    assert_eq!(frame::scan(&other, None, drop).count(), sound - 1);
+    assert_eq!(internals::scan(&other).count(), sound - 1);
     seal(path, &mut other);
-    assert_eq!(frame::scan(&other, None, drop).count(), sound);
+    assert_eq!(internals::scan(&other).count(), sound);
 }
 
 #[test]

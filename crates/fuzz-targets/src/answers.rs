@@ -1,15 +1,15 @@
 //! Target `answers`: whatever a queue, or something in its place, answers is evidence about the batch, and no more.
 
-use crate::config::{Config, QueueConfig};
-use crate::drain::settle::{Verdict, judge};
-use crate::fuzz::scratch;
-use crate::sqs::client::SqsSender;
-use crate::sqs::client::canned::Canned;
-use crate::sqs::entry::RecordDigest;
-use crate::sqs::{BatchSender, Entry, Fault, SendOutcome};
+use crate::canned_sender::Canned;
+use crate::scratch::scratch;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tidegate::config::{Config, QueueConfig};
+use tidegate::drain::settle::{Verdict, judge};
+use tidegate::sqs::client::SqsSender;
+use tidegate::sqs::entry::RecordDigest;
+use tidegate::sqs::{BatchSender, Entry, Fault, SendOutcome};
 
 const STATUSES: [u16; 8] = [200, 200, 400, 403, 413, 429, 500, 503];
 
@@ -71,7 +71,7 @@ fn ask(answer: http::Response<Vec<u8>>, count: usize) -> SendOutcome {
         static ASKED: (tokio::runtime::Runtime, SqsSender, Canned) = {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             let answers = Canned::default();
-            (runtime, SqsSender::canned(&queue(), &answers), answers)
+            (runtime, answers.sender(&queue()), answers)
         };
     }
     let entry = |n: usize| Entry {

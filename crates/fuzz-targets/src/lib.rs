@@ -1,17 +1,22 @@
-//! What fuzzers run: one target per reader of bytes that are not ours. Absent from a shipped build.
+//! What fuzzers run: one target per reader of bytes that are not ours. The agent never depends on it; it reaches the agent's
+//! inside by the doors in `tidegate::internals`.
 //!
 //! A target takes any bytes and panics where a promise is broken; that is all a fuzzer needs. `fuzz/` makes a libFuzzer
 //! binary of each, `scripts/fuzz.sh` builds and runs them. Seeds are made from what is in the tree (samples, the shipped
 //! configuration, the released journal), so that a fuzzer starts behind the first checks; the tests here run every
 //! target on its seeds, and on seeds that were cut and flipped, at each change.
 
+#![forbid(unsafe_code)]
+
 mod answers;
+mod canned_sender;
 mod config;
 mod journal;
 mod records;
 mod requests;
+mod scratch;
 
-pub use crate::journal::forged;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// One reader, and what must hold of it.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +34,8 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "codec", run: records::codec, seeds: records::codec_seeds },
     Target { name: "config", run: config::run, seeds: config::seeds },
     Target { name: "profiles", run: records::profiles, seeds: records::profile_seeds },
-    Target { name: "journal_files", run: crate::fuzz::journal::files, seeds: crate::fuzz::journal::file_seeds },
-    Target { name: "journal_parsers", run: crate::fuzz::journal::parsers, seeds: crate::fuzz::journal::parser_seeds },
+    Target { name: "journal_files", run: journal::files, seeds: journal::file_seeds },
+    Target { name: "journal_parsers", run: journal::parsers, seeds: journal::parser_seeds },
     Target { name: "status_requests", run: requests::run, seeds: requests::seeds },
     Target { name: "answers", run: answers::run, seeds: answers::seeds },
 ];
@@ -43,13 +48,9 @@ pub fn target(name: &str) -> &'static Target {
     TARGETS.iter().find(|target| target.name == name).unwrap_or_else(|| panic!("{name} is no fuzz target"))
 }
 
-/// A folder of this process for what a target must have on disk; in RAM if the caller made it so by `TMPDIR`.
-pub(crate) fn scratch(name: &str) -> std::path::PathBuf {
-    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let folder = std::env::temp_dir().join(format!("tidegate-{name}-{}-{count}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder for what is fuzzed");
-    folder
+/// Locks a mutex, also after a target panicked while holding it: a test runs the target again, to find a shorter input.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,20 +1,18 @@
 //! Target `status_requests`: any bytes on a connection of the status server, with or without a token, or of the control
 //! socket get answers of HTTP, or its end.
 
-use crate::clock::Clock;
-use crate::config::Config;
-use crate::status::StatusHub;
-use crate::status::connections::Seat;
-use crate::status::door::Door;
-use crate::status::server::{self, Site};
-use crate::status::token::{TokenFile, read_line};
-use crate::sync::locked;
+use crate::locked;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll};
+use tidegate::clock::Clock;
+use tidegate::config::Config;
+use tidegate::internals::{Way, serve_connection};
+use tidegate::status::StatusHub;
+use tidegate::status::token::read_line;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes that the server may take in without answering: what it would hold in memory for a head that never ends.
@@ -25,7 +23,7 @@ const REPEATS: usize = 4_096;
 const BODY_BYTES: usize = 512 * 1024;
 
 /// The token of the door that wants one.
-const TOKEN_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/status-token");
+const TOKEN_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/status-token");
 /// Bits of the first byte: beside the door, whether the bytes come again and again, and onto which place.
 const REPEATED: u8 = 0x80;
 const CONTROL: u8 = 0x40;
@@ -44,16 +42,12 @@ pub(super) fn run(input: &[u8]) {
     let repeats = if how & REPEATED != 0 { most.clamp(1, REPEATS) } else { 1 };
     let piece = [usize::MAX, 1, 7, 1_000][usize::from(how & 3)];
     let (wire, written) = Wire::new(bytes, repeats, piece, if has_body { usize::MAX } else { UNANSWERED_MAX });
-    let (door, closed) = match how & (CONTROL | TOKEN) {
-        0 => (Door::Loopback, false),
-        TOKEN => (Door::Token(TokenFile::new(TOKEN_FILE.into(), board())), !gives_token(&bytes.repeat(repeats.min(3)))),
-        _ => (Door::Control, false),
+    let (way, closed) = match how & (CONTROL | TOKEN) {
+        0 => (Way::Loopback, false),
+        TOKEN => (Way::Token(TOKEN_FILE.into()), !gives_token(&bytes.repeat(repeats.min(3)))),
+        _ => (Way::Control, false),
     };
-    let mut site = Site::new(board(), door);
-    // Its place is that of a server without other connections.
-    site.pause = std::time::Duration::ZERO;
-    let seat = Seat::alone(how & BRIEF != 0);
-    runtime(|runtime| runtime.block_on(server::serve_connection(wire, site, seat)));
+    runtime(|runtime| runtime.block_on(serve_connection(wire, board(), way, how & BRIEF != 0)));
     let heads = bytes.windows(4).any(|four| four == b"HEAD");
     let opened = check_answers(&locked(&written), heads);
     assert!(!(opened && closed), "opened without the token");

@@ -1,10 +1,6 @@
-//! A sender whose answers are given instead of fetched: everything of ours and of the SDK's runs, but the network. For
-//! fuzzers alone; a shipped build has none of it.
+//! A sender whose answers are given instead of fetched: everything of ours and of the SDK's runs, but the network.
 
-use crate::config::CredentialsSource;
-use crate::sqs::client::{Clock, Keys, QueueConfig, Shared, SqsSender, Tie, sdk_client};
-use crate::sqs::credentials::CsvKeys;
-use crate::sync::locked;
+use crate::locked;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -13,6 +9,8 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use std::sync::{Arc, Mutex};
+use tidegate::config::QueueConfig;
+use tidegate::sqs::client::SqsSender;
 
 /// What the next attempts are answered with.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +20,11 @@ impl Canned {
     /// Puts an answer in the place of the one before.
     pub(crate) fn set(&self, answer: http::Response<Vec<u8>>) {
         *locked(&self.0) = answer;
+    }
+
+    /// A sender for `queue`, whose credentials must be a file, that gets these answers.
+    pub(crate) fn sender(&self, queue: &QueueConfig) -> SqsSender {
+        SqsSender::over(self.clone(), queue)
     }
 }
 
@@ -36,17 +39,5 @@ impl HttpConnector for Canned {
 impl HttpClient for Canned {
     fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
-    }
-}
-
-impl SqsSender {
-    /// A sender for `queue`, whose credentials must be a file, on given answers.
-    pub(crate) fn canned(queue: &QueueConfig, answers: &Canned) -> SqsSender {
-        let CredentialsSource::CsvFile(path) = &queue.credentials else { panic!("a queue with a file of credentials") };
-        let (keys, clock) = (Keys::Csv(CsvKeys::new(path)), Clock::new(None));
-        let tie = Tie::of(queue).expect("a queue that can be used");
-        let client = sdk_client(&tie, answers.clone(), keys.clone());
-        let reach = crate::sqs::client::reach::Reach::nowhere();
-        SqsSender::on(Arc::new(Shared { client, keys, clock, tie, reach }), queue)
     }
 }

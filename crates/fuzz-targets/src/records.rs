@@ -1,20 +1,20 @@
 //! Targets `codec` and `profiles`: from bytes to a record, and from a message to the entry that SQS gets.
 
-use crate::clock::{BootId, Moment, Trust};
-use crate::config::BodyFormat;
-use crate::profile::{Profile, ProfileOptions, REGISTRY};
-use crate::record::identity::{Grouping, hash};
-use crate::record::{
-    Draft, DuplicateKind, Epoch, Identity, JournalId, KeyKind, LaneId, LanePosition, Message, Number, Position,
-    PossibleDuplicate, Record, Run, codec,
-};
-use crate::sqs::Entry;
-use crate::sqs::entry::{Rendering, Unsendable, render};
-use crate::sqs::limits::{ATTRIBUTES, ENTRY_BYTES, ID_CHARS, takes, takes_in_id};
-use crate::sync::locked;
+use crate::locked;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::sync::Mutex;
+use tidegate::clock::{BootId, Moment, Trust};
+use tidegate::config::BodyFormat;
+use tidegate::profile::{Profile, ProfileOptions, REGISTRY};
+use tidegate::record::identity::{Grouping, hash};
+use tidegate::record::{
+    Draft, DuplicateKind, Epoch, Identity, JournalId, KeyKind, LaneId, LanePosition, Message, Number, Position,
+    PossibleDuplicate, Record, Run, codec,
+};
+use tidegate::sqs::Entry;
+use tidegate::sqs::entry::{Rendering, Unsendable, render};
+use tidegate::sqs::limits::{ATTRIBUTES, ENTRY_BYTES, ID_CHARS, takes, takes_in_id};
 
 const JOURNAL: JournalId = JournalId(0x1234_5678_9abc_def0);
 const LANE: LaneId = LaneId(3);
@@ -205,7 +205,7 @@ fn is_legal_id(id: &str) -> bool {
 
 /// The samples of the tree, with their topics; long ones left out.
 fn messages() -> Vec<Message> {
-    let samples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples");
+    let samples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/samples");
     let index = std::fs::read(samples.join("index.json")).expect("the index of the samples");
     let index: serde_json::Value = serde_json::from_slice(&index).expect("a JSON index");
     let of = |entry: &serde_json::Value| {
