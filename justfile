@@ -41,11 +41,11 @@ ci-full:
 
 # Power cuts under the journal, on a modelled disk
 torture CUTS="1000":
-    cargo run --release --locked --example torture -- --cuts {{CUTS}}
+    cargo --locked torture --cuts {{CUTS}}
 
 # The whole agent under kills, cuts, faults and wrong clocks
 chaos SEEDS="0..20":
-    cargo run --release --locked --example chaos -- --seeds {{SEEDS}}
+    cargo --locked chaos --seeds {{SEEDS}}
 
 # The status page in a real browser; the README's picture
 screenshots:

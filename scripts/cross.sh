@@ -166,7 +166,7 @@ for target in $targets; do
             --skip the_chain_finds_keys_in_environment_and_container
     elif [ -n "$drivers" ]; then
         # For their speed under emulation, and in a folder of their own: they come with a rigged agent, which must not ship.
-        set -- zigbuild --bench budgets --example demo --target-dir target/drivers "$@" --config 'profile.release.opt-level=2' \
+        set -- zigbuild --package tidegate --bench budgets --package trials --bin demo --target-dir target/drivers "$@" --config 'profile.release.opt-level=2' \
             --config 'profile.release.lto="off"' --config 'profile.release.codegen-units=16'
     else
         set -- zigbuild --bin tidegate "$@"
@@ -179,7 +179,7 @@ for target in $targets; do
         built=target/drivers/$plain/$profile
         # The newest of them: cargo keeps the older ones.
         cp "$(ls -t "$built"/deps/budgets-* | grep -v '\.d$' | head -n 1)" target/drivers/budgets
-        cp "$built/examples/demo" target/drivers/demo
+        cp "$built/demo" target/drivers/demo
         echo "cross: target/drivers/budgets and target/drivers/demo"
     fi
     if [ -n "$tests$drivers" ]; then continue; fi

@@ -72,4 +72,4 @@ echo "try-arm: sync shell in force: no sync_file_range in $(wc -l <"$work/calls"
 [ "$syncs" -gt 0 ]
 
 PATH=$PATH:/usr/sbin TIDEGATE_PROGRAM=$wrapper cargo test --quiet --locked --test agent -- over_tls_a_thousand
-[ "${DEMO:-yes}" = no ] || exec cargo run --release --locked --example demo -- --agent "$wrapper" --rate 60
+[ "${DEMO:-yes}" = no ] || exec cargo --locked demo --agent "$wrapper" --rate 60

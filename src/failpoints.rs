@@ -4,7 +4,7 @@
 //! code on purpose, at the very place that keeps the promise, which the checkers must catch. And a gateway's clock may
 //! say 1970, jump by years, or come back after a reboot hours later; no test can wait for that, so the clock can be moved.
 //!
-//! All of it hangs on the feature `failpoints`, which tests and examples turn on (the package depends on itself for them) and
+//! All of it hangs on the feature `failpoints`, which tests and trials turn on (the package depends on itself for its tests) and
 //! a plain `cargo build` does not have: there [`is_armed`] is a constant `false`, and the compiler removes what follows.
 //!
 //! - `TIDEGATE_SABOTAGE=ack-early` arms one fault for the process; `arm` does it from inside.

@@ -25,7 +25,6 @@ mod clock_faults;
 mod consumer;
 mod copied_card;
 mod delivery;
-mod demo;
 mod disk;
 mod duplicates;
 mod endpoint_faults;

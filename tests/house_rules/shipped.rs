@@ -4,7 +4,7 @@ use super::{files, none, text};
 use toml::Table;
 
 /// Crates that test the agent, and are never linked into it.
-const TESTING: [&str; 3] = ["fuzz-targets", "power-cut", "testkit"];
+const TESTING: [&str; 4] = ["fuzz-targets", "power-cut", "testkit", "trials"];
 
 /// What a manifest brings into a plain build that belongs into none.
 fn breaches(path: &str, manifest: &Table) -> Vec<String> {

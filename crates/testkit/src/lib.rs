@@ -1,4 +1,4 @@
-//! Peers, faults and the checker that the demo, the integration tests and the benches share.
+//! Peers, faults and the checker that the trials, the integration tests and the benches share.
 //!
 //! The crate is outside the agent: it starts the agent as a process, surrounds it with peers (a broker, a queue, a
 //! link that can be cut) and judges what came out against what went in. It never links the agent, so nothing the agent
@@ -22,12 +22,10 @@
 
 pub mod agent;
 pub mod broker;
-mod cargo;
 pub mod checker;
 pub mod clock_control;
 pub mod consumer;
 mod error;
-pub mod example;
 pub mod fake_sqs;
 pub mod fleet;
 pub mod folder;

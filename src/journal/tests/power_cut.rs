@@ -1,4 +1,4 @@
-//! What the torture (`examples/torture`) found, one test each: the journal at the very moment, on the modelled disk.
+//! What the torture (`crates/trials/src/bin/torture/`) found, one test each: the journal at the very moment, on the modelled disk.
 
 use crate::clock::Clock;
 use crate::journal::disk::files;

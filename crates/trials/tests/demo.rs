@@ -2,32 +2,45 @@
 //! is broken off leaves nothing behind.
 
 use rustix::process::{Pid, Signal, kill_process};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Output, Stdio};
-use std::sync::LazyLock;
 use std::time::Duration;
-use testkit::example::example;
+use testkit::agent::program;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-const AGENT: &str = env!("CARGO_BIN_EXE_tidegate");
 /// A run takes 10 s, more on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(120);
-const SHORT: [&str; 6] = ["--seconds", "5", "--rate", "100", "--agent", AGENT];
+const SHORT: [&str; 4] = ["--seconds", "5", "--rate", "100"];
 
-/// The demo's binary.
-static DEMO: LazyLock<PathBuf> =
-    LazyLock::new(|| example("demo", env!("CARGO"), env!("CARGO_MANIFEST_DIR"), Path::new(AGENT)));
+/// The agent's binary, built once for all tests: building it is no part of a run's time.
+async fn agent() -> &'static str {
+    static AGENT: OnceCell<String> = OnceCell::const_new();
+    let find = async {
+        let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let found = program::find(None, package, "demo", &mut |_| {}).await;
+        found.expect("cargo builds the agent").into_os_string().into_string().expect("a path in UTF-8")
+    };
+    AGENT.get_or_init(|| find).await
+}
 
-fn demo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(&*DEMO);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+async fn demo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
+    // One that is given again counts.
+    command
+        .args(["--agent", agent().await])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
     command
 }
 
 async fn run(arguments: &[&str]) -> (Option<i32>, String) {
-    let Output { status, stdout, stderr } = timeout(PATIENCE, demo(arguments).output()).await.unwrap().unwrap();
+    let Output { status, stdout, stderr } = timeout(PATIENCE, demo(arguments).await.output()).await.unwrap().unwrap();
     (status.code(), String::from_utf8([stdout, stderr].concat()).unwrap())
 }
 
@@ -97,7 +110,7 @@ async fn what_it_does_not_know_is_refused() {
 
 #[tokio::test]
 async fn an_interrupt_ends_the_agent_and_removes_its_folder() {
-    let mut child = demo(&SHORT).spawn().unwrap();
+    let mut child = demo(&SHORT).await.spawn().unwrap();
     let id = child.id().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let cut = async {

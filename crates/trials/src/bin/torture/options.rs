@@ -16,7 +16,7 @@ takes it from there: threads do not run twice in the same order.";
 
 /// The journal under load, cut off from its power at any moment of it, over and over, on a disk that is modelled.
 #[derive(clap::Parser, Clone, Copy)]
-#[command(name = "torture", bin_name = "cargo run --release --example torture --", after_help = AFTER_HELP)]
+#[command(name = "torture", bin_name = "cargo torture", after_help = AFTER_HELP)]
 #[command(args_override_self = true)]
 pub(crate) struct Options {
     /// Cut the power so many times.

@@ -13,7 +13,7 @@ Exit status:
 
 /// The whole agent between a real Mosquitto and an SQS stub, under seeded faults.
 #[derive(clap::Parser, Debug)]
-#[command(name = "chaos", bin_name = "cargo run --release --example chaos --", after_help = AFTER_HELP)]
+#[command(name = "chaos", bin_name = "cargo chaos", after_help = AFTER_HELP)]
 #[command(args_override_self = true)]
 pub(crate) struct Options {
     /// Play the seeds from A to B, B left out, or the one seed A.
@@ -55,5 +55,7 @@ fn sabotage(name: &str) -> Result<String, String> {
 
 fn class(name: &str) -> Result<String, String> {
     let known = crate::classes::CLASSES.iter().any(|class| class.name == name);
-    known.then(|| name.to_owned()).ok_or_else(|| "there is no such class; see examples/chaos/classes.rs".into())
+    known
+        .then(|| name.to_owned())
+        .ok_or_else(|| "there is no such class; see crates/trials/src/bin/chaos/classes.rs".into())
 }

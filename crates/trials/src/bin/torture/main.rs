@@ -1,4 +1,4 @@
-//! `cargo run --release --example torture`: the power goes at any moment, and the journal keeps its promises.
+//! `cargo torture`: the power goes at any moment, and the journal keeps its promises.
 //!
 //! ```text
 //! load ──► journal ──► recorder ──► disk model ──► image after a cut ──► journal opens ──► checked, goes on

@@ -110,7 +110,7 @@ impl Total {
             if good { "every promise kept" } else { "BROKEN" }
         );
         if let Some(seed) = self.first_offence {
-            println!("replay: cargo run --release --example chaos -- --seeds {seed}");
+            println!("replay: cargo chaos --seeds {seed}");
         }
         good
     }

@@ -94,7 +94,8 @@ impl Scene {
 /// rightly complains. Where that cannot be, the system's choice stays.
 fn journal_beside_the_program() {
     let Ok(folder) = program::profile_folder() else { return };
-    let folder = folder.join("demo");
+    // The demo itself has the plain name.
+    let folder = folder.join("demo.tmp");
     if std::fs::create_dir_all(&folder).is_ok() {
         // Only the first call counts, and there is one.
         let _ = tempfile::env::override_temp_dir(&folder);

@@ -1,22 +1,18 @@
 //! The journal keeps its promises through power cuts, and the machine that says so is worth something: each sabotage is
-//! caught. A short form of `examples/torture`; a seed that failed is printed by it, and `TIDEGATE_SEED=…` replays it.
+//! caught. A short form of `cargo torture`; a seed that failed is printed by it, and `TIDEGATE_SEED=…` replays it.
 #![allow(clippy::print_stdout, reason = "verdicts and seeds, for whoever reads a test's output")]
 
-use std::path::PathBuf;
 use std::process::Command;
-use std::sync::LazyLock;
-use testkit::example::example;
 use testkit::random::fresh_seed;
 
-static TORTURE: LazyLock<PathBuf> = LazyLock::new(|| {
-    let own = std::env::current_exe().expect("a test has a binary");
-    example("torture", env!("CARGO"), env!("CARGO_MANIFEST_DIR"), &own)
-});
+/// Where it keeps the traces of what broke, under `target/`.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// Runs it to its end, which it always comes to; the exit status, and all that it said.
 fn torture(arguments: &[&str]) -> (Option<i32>, String) {
     let seed = std::env::var("TIDEGATE_SEED").unwrap_or_else(|_| fresh_seed().to_string());
-    let output = Command::new(&*TORTURE).args(arguments).args(["--seed", &seed]).output().expect("it runs");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_torture"));
+    let output = command.args(arguments).args(["--seed", &seed]).current_dir(ROOT).output().expect("it runs");
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     println!("{said}");
     (output.status.code(), said)
