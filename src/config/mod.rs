@@ -19,6 +19,7 @@ mod reader;
 mod routes;
 mod sections;
 mod syntax;
+mod values;
 mod whereabouts;
 
 #[cfg(test)]
@@ -26,6 +27,7 @@ mod tests;
 
 pub use broker::BrokerAddress;
 pub use problem::{ConfigError, ConfigProblem, Place};
+pub use values::{BodyFormat, CredentialsSource, GivenNames, OnFull, Ordering};
 pub use whereabouts::Whereabouts;
 
 use crate::config::queue_url::QueueUrl;
@@ -77,17 +79,6 @@ pub struct Config {
     pub given: GivenNames,
 }
 
-/// The names as they were given; `None`: not at all.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct GivenNames {
-    /// `gateway.id`, if given.
-    pub gateway_id: Option<String>,
-    /// `gateway.site`, if given.
-    pub site: Option<String>,
-    /// `mqtt.client_id`, if given.
-    pub client_id: Option<String>,
-}
-
 /// Section `[gateway]`: the names that consumers and people see.
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
@@ -128,15 +119,6 @@ pub struct MqttConfig {
     pub max_unacked_bytes: u64,
 }
 
-/// What happens at a bound of the journal.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum OnFull {
-    /// Evict the oldest records, counted and announced.
-    DropOldest,
-    /// Stop acknowledging; the broker holds the rest.
-    Stop,
-}
-
 /// Section `[journal]`: where records are kept, and the bounds.
 #[derive(Clone, Debug)]
 pub struct JournalConfig {
@@ -152,35 +134,6 @@ pub struct JournalConfig {
     pub on_full: OnFull,
     /// How long a lone message waits for others before the commit; 0 by default, at most 1 s.
     pub linger: Duration,
-}
-
-/// Where a queue's credentials come from.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum CredentialsSource {
-    /// `credentials_file`: the IAM console's `.csv` as downloaded.
-    CsvFile(PathBuf),
-    /// `credentials = "aws-chain"`: the standard AWS chain.
-    AwsChain,
-}
-
-/// How a record becomes an SQS body.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum BodyFormat {
-    /// Structured CloudEvents 1.0 JSON.
-    CloudEvents,
-    /// The payload itself, context in attributes.
-    Raw,
-    /// The envelope that consumers of Microshare's streams read.
-    Microshare,
-}
-
-/// How a group's records share batches.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ordering {
-    /// A batch holds at most one record of a group.
-    Strict,
-    /// A group's consecutive records may share a batch.
-    Packed,
 }
 
 /// Section `[queues.NAME]`: one SQS queue.
