@@ -18,6 +18,7 @@ mod build;
 mod health_records;
 mod names;
 mod open_journal;
+pub(crate) mod options;
 mod reload;
 mod stages;
 
@@ -34,7 +35,6 @@ use crate::tls::TlsError;
 use build::Prepared;
 pub(crate) use build::broker_tls;
 use health_records::HealthRecords;
-pub(crate) use open_journal::options as journal_options;
 use reload::Orders;
 use sd_notify::NotifyState;
 use stages::{Signals, WriterThreads};

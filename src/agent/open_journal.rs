@@ -1,20 +1,14 @@
 //! Opening the journal, for as long as it takes, and what is said about what was found.
 
-use crate::agent::OPEN_RETRY;
+use crate::agent::{OPEN_RETRY, options};
 use crate::clock::Clock;
-use crate::config::{Config, QueueConfig};
-use crate::journal::{
-    Bounds, GENERATION_BYTES, Journal, JournalError, JournalOptions, OpenReport, Opened, QUIET, RESERVE_BYTES, volume,
-};
+use crate::config::Config;
+use crate::journal::{Journal, JournalError, JournalOptions, OpenReport, Opened, volume};
 use crate::mqtt::{self, dedup::Deduplicator, names};
 use crate::record::Draft;
 use crate::status::StatusHub;
 use crate::topic::route_of;
-use std::path::PathBuf;
 use tokio::sync::watch;
-
-/// Where it is by default.
-const RUNTIME_FOLDER: &str = "/run/tidegate";
 
 /// Opens the journal, trying again for as long as the disk refuses; `ours`: also while it is held, because this process had
 /// it open before. `None`: stopped before it opened.
@@ -27,7 +21,7 @@ pub(super) async fn open_journal(
 ) -> Result<Option<(Opened, Deduplicator)>, JournalError> {
     let mut said = String::new();
     loop {
-        let (options, config, clock) = (options(config), config.clone(), clock.clone());
+        let (options, config, clock) = (options::journal(config), config.clone(), clock.clone());
         let open = tokio::task::spawn_blocking(move || open_once(&options, &config, &clock)).await;
         let error = match open {
             Ok(Ok(opened)) => {
@@ -52,32 +46,6 @@ pub(super) async fn open_journal(
             _ = stop.wait_for(|stop| *stop) => return Ok(None),
         }
     }
-}
-
-/// What the configured journal is opened with.
-pub(crate) fn options(config: &Config) -> JournalOptions {
-    let named = |which: fn(&QueueConfig) -> bool| -> Vec<String> {
-        config.queues.iter().filter(|queue| which(queue)).map(|queue| queue.name.clone()).collect()
-    };
-    JournalOptions {
-        path: config.journal.path.clone(),
-        bounds: Bounds::of(&config.journal, volume::space(&config.journal.path)),
-        reserve_bytes: RESERVE_BYTES,
-        generation_bytes: crate::failpoints::generation_bytes().unwrap_or(GENERATION_BYTES),
-        quiet: crate::failpoints::quiet().unwrap_or(QUIET),
-        lanes: named(|_| true),
-        silent: named(|queue| !queue.gap_records),
-        absorbing: named(|queue| queue.url.fifo),
-        machine: crate::failpoints::machine().unwrap_or_else(|| "/".into()),
-        runtime: runtime_folder(),
-    }
-}
-
-/// The folder that systemd makes for the boot (`RuntimeDirectory=`), or the one that another supervisor made.
-fn runtime_folder() -> Option<PathBuf> {
-    let given = std::env::var_os("RUNTIME_DIRECTORY").filter(|folders| !folders.is_empty());
-    let first = given.and_then(|folders| std::env::split_paths(&folders).next());
-    first.or_else(|| Some(PathBuf::from(RUNTIME_FOLDER)).filter(|folder| folder.is_dir()))
 }
 
 fn open_once(options: &JournalOptions, config: &Config, clock: &Clock) -> Result<(Opened, Deduplicator), JournalError> {

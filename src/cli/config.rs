@@ -1,5 +1,6 @@
 //! `tidegate config …`: configurations, shown.
 
+use crate::agent::options;
 use crate::cli::credentials::is_somebody_else;
 use crate::cli::output::{complain, say, say_text};
 use crate::cli::{ConfigFile, ExitCode, agent_client, load, load_noting};
@@ -60,7 +61,7 @@ fn show(file: &Path) -> Result<(), ExitCode> {
 /// The settings, and as comments the journal's bounds that go by the partition: saved as a file, they are not fixed by it.
 fn with_bounds(config: &Config) -> Vec<Setting> {
     let (mut rows, journal) = (config.settings(), &config.journal);
-    let bounds = Bounds::of(journal, volume::space(&journal.path));
+    let bounds = Bounds::of(&options::bounds(journal), volume::space(&journal.path));
     let ours =
         [("# max_bytes", journal.max_bytes, bounds.max_bytes), ("# min_free", journal.min_free, bounds.min_free)];
     let end = rows.iter().rposition(|row| row.section == "[journal]").map_or(0, |last| last + 1);

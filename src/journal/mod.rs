@@ -53,7 +53,7 @@ pub use handle::options::JournalOptions;
 pub use handle::requests::Requeued;
 pub use inspect::{Soundness, View, ViewStats};
 pub use ledger::books;
-pub use ledger::retention::{Bound, Bounds};
+pub use ledger::retention::{Bound, Bounds, BoundsOptions};
 pub use limits::{GENERATION_BYTES, QUIET};
 pub use quarantine::named::{NameError, Named, QuarantineId};
 pub use quarantine::{QuarantineCounts, Quarantined};

@@ -1,9 +1,10 @@
 //! How much the journal can take, and what is evicted when. Pure, but for [`steps`].
 
+use crate::agent::options::bounds;
 use crate::cli::agent_client::{self, Agent};
 use crate::cli::check::Step;
-use crate::config::{Config, JournalConfig, OnFull};
-use crate::journal::{Bound, Bounds, GENERATION_BYTES, RESERVE_BYTES, files, volume};
+use crate::config::{Config, OnFull};
+use crate::journal::{Bound, Bounds, BoundsOptions, GENERATION_BYTES, RESERVE_BYTES, files, volume};
 use crate::size;
 use crate::status::history::span;
 use serde_json::Value;
@@ -51,13 +52,13 @@ pub(super) fn steps(config: &Config, folder: &Path) -> Vec<Step> {
     let Some(free) = volume::free_bytes(folder) else {
         return vec![Step::open("journal's space", "the system does not tell", "")];
     };
-    let space = volume::space(path);
+    let (given, space) = (bounds(journal), volume::space(path));
     let mut facts = Facts {
         used: files::disk_bytes(&path.join("log")),
         free,
         reserve: if path.join("reserve").exists() { 0 } else { RESERVE_BYTES },
-        bounds: Bounds::of(journal, space),
-        defaults: Bounds::of(&JournalConfig { max_bytes: None, min_free: None, ..journal.clone() }, space),
+        bounds: Bounds::of(&given, space),
+        defaults: Bounds::of(&BoundsOptions { max_bytes: None, min_free: None, ..given }, space),
         max_bytes_given: journal.max_bytes.is_some(),
         min_free_given: journal.min_free.is_some(),
         agent: None,

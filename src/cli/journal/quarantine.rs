@@ -195,7 +195,7 @@ fn alone(config: &Config, change: &Change<'_>) -> Result<Requeued, ExitCode> {
     view(config)?;
     as_owner(config)?;
     logging::start();
-    let opened = Journal::open(&crate::agent::journal_options(config), &Clock::new(None));
+    let opened = Journal::open(&crate::agent::options::journal(config), &Clock::new(None));
     let opened = opened.map_err(|error| match error {
         JournalError::Locked(_) => {
             complain!(

@@ -10,7 +10,7 @@
 //! generation stays, and commits are tried for as long as the disk takes them.
 
 use crate::clock::{BootId, Moment};
-use crate::config::{JournalConfig, OnFull};
+use crate::config::OnFull;
 use crate::journal::disk::volume::Space;
 use crate::journal::ledger::defaults;
 use serde::Serialize;
@@ -48,7 +48,20 @@ impl Bound {
     }
 }
 
-/// The bounds as configured.
+/// The bounds as an operator gives them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BoundsOptions {
+    /// Most bytes on disk, of all generations; `None`: by the partition.
+    pub max_bytes: Option<u64>,
+    /// Most that a record may wait; `None`: for ever.
+    pub max_age: Option<Duration>,
+    /// Bytes that stay free on the file system; 0: no floor; `None`: by the partition.
+    pub min_free: Option<u64>,
+    /// What happens at each of them.
+    pub on_full: OnFull,
+}
+
+/// The bounds in effect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bounds {
     /// Most bytes on disk.
@@ -62,14 +75,14 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// Those of the configuration; what it does not name goes by the partition ([`defaults::bounds`]).
-    pub fn of(config: &JournalConfig, space: Option<Space>) -> Bounds {
+    /// Those that are given; what is not given goes by the partition ([`defaults::bounds`]).
+    pub fn of(given: &BoundsOptions, space: Option<Space>) -> Bounds {
         let (max_bytes, min_free) = defaults::bounds(space);
         Bounds {
-            max_bytes: config.max_bytes.unwrap_or(max_bytes),
-            max_age: config.max_age,
-            min_free: config.min_free.unwrap_or(min_free),
-            on_full: config.on_full,
+            max_bytes: given.max_bytes.unwrap_or(max_bytes),
+            max_age: given.max_age,
+            min_free: given.min_free.unwrap_or(min_free),
+            on_full: given.on_full,
         }
     }
 }

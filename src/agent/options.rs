@@ -1,0 +1,40 @@
+//! From the configuration to the options of each stage: here, and nowhere else. A stage knows its options, not the file's sections.
+
+use crate::config::{Config, JournalConfig, QueueConfig};
+use crate::journal::{Bounds, BoundsOptions, GENERATION_BYTES, JournalOptions, QUIET, RESERVE_BYTES, volume};
+use std::path::PathBuf;
+
+/// Where systemd makes the runtime folder by default.
+const RUNTIME_FOLDER: &str = "/run/tidegate";
+
+/// What the configured journal is opened with.
+pub(crate) fn journal(config: &Config) -> JournalOptions {
+    let named = |which: fn(&QueueConfig) -> bool| -> Vec<String> {
+        config.queues.iter().filter(|queue| which(queue)).map(|queue| queue.name.clone()).collect()
+    };
+    JournalOptions {
+        path: config.journal.path.clone(),
+        bounds: Bounds::of(&bounds(&config.journal), volume::space(&config.journal.path)),
+        reserve_bytes: RESERVE_BYTES,
+        generation_bytes: crate::failpoints::generation_bytes().unwrap_or(GENERATION_BYTES),
+        quiet: crate::failpoints::quiet().unwrap_or(QUIET),
+        lanes: named(|_| true),
+        silent: named(|queue| !queue.gap_records),
+        absorbing: named(|queue| queue.url.fifo),
+        machine: crate::failpoints::machine().unwrap_or_else(|| "/".into()),
+        runtime: runtime_folder(),
+    }
+}
+
+/// The bounds as the configuration gives them.
+pub(crate) fn bounds(section: &JournalConfig) -> BoundsOptions {
+    let JournalConfig { max_bytes, max_age, min_free, on_full, .. } = *section;
+    BoundsOptions { max_bytes, max_age, min_free, on_full }
+}
+
+/// The folder that systemd makes for the boot (`RuntimeDirectory=`), or the one that another supervisor made.
+fn runtime_folder() -> Option<PathBuf> {
+    let given = std::env::var_os("RUNTIME_DIRECTORY").filter(|folders| !folders.is_empty());
+    let first = given.and_then(|folders| std::env::split_paths(&folders).next());
+    first.or_else(|| Some(PathBuf::from(RUNTIME_FOLDER)).filter(|folder| folder.is_dir()))
+}
