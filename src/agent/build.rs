@@ -1,7 +1,7 @@
 //! What a configuration asks for beside the journal, made before anything of an older one is given up: so that what is
 //! wrong with it is said at once, and changes nothing.
 
-use crate::agent::AgentError;
+use crate::agent::{AgentError, options};
 use crate::clock::Clock;
 use crate::config::{BrokerAddress, Config};
 use crate::journal::Journal;
@@ -37,10 +37,11 @@ impl Prepared {
 fn senders(config: &Config, clock: &Clock) -> Result<Vec<SqsSender>, SenderError> {
     let mut senders: Vec<SqsSender> = Vec::new();
     for queue in &config.queues {
-        let beside = senders.iter().find_map(|sender| sender.beside(queue));
+        let options = options::sender(queue);
+        let beside = senders.iter().find_map(|sender| sender.beside(&options));
         senders.push(match beside {
             Some(sender) => sender,
-            None => SqsSender::new(queue, clock)?,
+            None => SqsSender::new(&options, clock)?,
         });
     }
     Ok(senders)

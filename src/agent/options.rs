@@ -2,6 +2,7 @@
 
 use crate::config::{Config, JournalConfig, QueueConfig};
 use crate::journal::{Bounds, BoundsOptions, GENERATION_BYTES, JournalOptions, QUIET, RESERVE_BYTES, volume};
+use crate::sqs::client::SenderOptions;
 use std::path::PathBuf;
 
 /// Where systemd makes the runtime folder by default.
@@ -30,6 +31,23 @@ pub(crate) fn journal(config: &Config) -> JournalOptions {
 pub(crate) fn bounds(section: &JournalConfig) -> BoundsOptions {
     let JournalConfig { max_bytes, max_age, min_free, on_full, .. } = *section;
     BoundsOptions { max_bytes, max_age, min_free, on_full }
+}
+
+/// What the sender of a queue is made with.
+pub(crate) fn sender(queue: &QueueConfig) -> SenderOptions {
+    SenderOptions {
+        queue: queue.name.clone(),
+        url: queue.url.text.clone(),
+        region: queue.region.clone(),
+        endpoint: queue.endpoint.clone(),
+        allow_plain_http: queue.allow_plain_http,
+        ca_file: queue.ca_file.clone(),
+        credentials: queue.credentials.clone(),
+        max_in_flight: queue.max_in_flight,
+        connect_timeout: queue.connect_timeout,
+        attempt_timeout: queue.attempt_timeout,
+        link_probe: queue.link_probe,
+    }
 }
 
 /// The folder that systemd makes for the boot (`RuntimeDirectory=`), or the one that another supervisor made.

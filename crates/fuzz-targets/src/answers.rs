@@ -3,11 +3,10 @@
 use crate::canned_sender::Canned;
 use crate::scratch::scratch;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::time::Duration;
-use tidegate::config::{Config, QueueConfig};
+use tidegate::config::CredentialsSource;
 use tidegate::drain::settle::{Verdict, judge};
-use tidegate::sqs::client::SqsSender;
+use tidegate::sqs::client::{SenderOptions, SqsSender};
 use tidegate::sqs::entry::RecordDigest;
 use tidegate::sqs::{BatchSender, Entry, Fault, SendOutcome};
 
@@ -89,14 +88,23 @@ fn ask(answer: http::Response<Vec<u8>>, count: usize) -> SendOutcome {
     })
 }
 
-fn queue() -> QueueConfig {
-    let folder = scratch("answers");
-    std::fs::write(folder.join("key.csv"), "Access key ID,Secret access key\nAKIAIOSFODNN7EXAMPLE,not-a-secret\n")
+fn queue() -> SenderOptions {
+    let file = scratch("answers").join("key.csv");
+    std::fs::write(&file, "Access key ID,Secret access key\nAKIAIOSFODNN7EXAMPLE,not-a-secret\n")
         .expect("a file of credentials");
-    let text = "[queues.main]\nurl = \"https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo\"\n\
-                credentials_file = \"key.csv\"\n[[routes]]\nprofile = \"chirpstack-v4\"\nqueue = \"main\"\n";
-    let config = Config::parse(text, &folder.join("tidegate.toml"), &BTreeMap::new());
-    config.unwrap_or_else(|problems| panic!("{problems:?}")).queues.remove(0)
+    SenderOptions {
+        queue: "main".into(),
+        url: "https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo".into(),
+        region: "eu-west-1".into(),
+        endpoint: None,
+        allow_plain_http: false,
+        ca_file: None,
+        credentials: CredentialsSource::CsvFile(file),
+        max_in_flight: 4,
+        connect_timeout: Duration::from_secs(10),
+        attempt_timeout: Duration::from_secs(20),
+        link_probe: true,
+    }
 }
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {

@@ -9,8 +9,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use std::sync::{Arc, Mutex};
-use tidegate::config::QueueConfig;
-use tidegate::sqs::client::SqsSender;
+use tidegate::sqs::client::{SenderOptions, SqsSender};
 
 /// What the next attempts are answered with.
 #[derive(Clone, Debug, Default)]
@@ -22,9 +21,9 @@ impl Canned {
         *locked(&self.0) = answer;
     }
 
-    /// A sender for `queue`, whose credentials must be a file, that gets these answers.
-    pub(crate) fn sender(&self, queue: &QueueConfig) -> SqsSender {
-        SqsSender::over(self.clone(), queue)
+    /// A sender whose credentials must be a file, that gets these answers.
+    pub(crate) fn sender(&self, options: &SenderOptions) -> SqsSender {
+        SqsSender::over(self.clone(), options)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A queue, asked with one call that sends nothing, or with one marked test record.
 
+use crate::agent::options;
 use crate::cli::check::Step;
 use crate::clock::{Clock, rfc3339_ms};
 use crate::config::{Config, QueueConfig};
@@ -15,7 +16,7 @@ const EMPTY: &str = "EmptyBatchRequest";
 
 pub(super) async fn steps(config: &Config, queue: &QueueConfig, clock: &Clock, send: bool) -> Vec<Step> {
     let name = |what: &str| format!("queue {}: {what}", queue.name);
-    let sender = match SqsSender::new(queue, clock) {
+    let sender = match SqsSender::new(&options::sender(queue), clock) {
         Ok(sender) => sender,
         Err(error) => return vec![Step::bad(name("settings"), error.to_string(), "see the key that it names")],
     };

@@ -4,7 +4,7 @@
 //! The queue's own log is the judge: what it accepted, in which call, beside what it refused.
 
 use super::*;
-use crate::sqs::client::SqsSender;
+use crate::sqs::client::{SenderOptions, SqsSender};
 use crate::sqs::connector::proxy::ProxySettings;
 use testkit::fake_sqs::{AccessKey, Arrival, Fate, Fault as Told, QueueOptions, SqsStub, StubOptions, When};
 
@@ -32,13 +32,23 @@ async fn drained(stub: &SqsStub, name: &str, case: Case) -> (Vec<Arrival>, Rig, 
     let file = rig._dir.path().join("key.csv");
     std::fs::write(&file, format!("Access key ID,Secret access key\n{},{}\n", key.id, key.secret)).unwrap();
     let mut options = options(case.ordering);
-    options.queue.url = QueueUrl::parse(&stub.queue_url(name)).unwrap();
-    options.queue.endpoint = Some(stub.endpoint());
-    options.queue.credentials = CredentialsSource::CsvFile(file);
-    // What is refused here is refused by an answer: a machine that is slow to give one must not repeat a call.
-    (options.queue.attempt_timeout, options.queue.connect_timeout) = (LONG, LONG);
+    options.queue.attempt_timeout = LONG;
+    let sender = SenderOptions {
+        queue: name.into(),
+        url: stub.queue_url(name),
+        region: "eu-west-1".into(),
+        endpoint: Some(stub.endpoint()),
+        allow_plain_http: false,
+        ca_file: None,
+        credentials: CredentialsSource::CsvFile(file),
+        max_in_flight: 4,
+        // What is refused here is refused by an answer: a machine that is slow to give one must not repeat a call.
+        connect_timeout: LONG,
+        attempt_timeout: LONG,
+        link_probe: true,
+    };
     let clock = Clock::new(None);
-    let sender = Arc::new(SqsSender::through(ProxySettings::default(), &options.queue, &clock).unwrap());
+    let sender = Arc::new(SqsSender::through(ProxySettings::default(), &sender, &clock).unwrap());
     let shared = Arc::new(DrainShared::default());
     let drain = Drain::new(rig.lane.clone(), sender, options, &clock, shared.clone());
     let (stop, stopped) = watch::channel(false);

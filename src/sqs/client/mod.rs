@@ -12,14 +12,16 @@
 mod answer;
 mod fault;
 mod headers;
+mod options;
 mod reach;
 #[cfg(test)]
 mod tests;
 
+pub use self::options::SenderOptions;
 use self::reach::Reach;
 use crate::clock::{Anchor, Clock};
+use crate::config::CredentialsSource;
 use crate::config::queue_url::is_loopback_host;
-use crate::config::{CredentialsSource, QueueConfig};
 use crate::sqs::classify::wants_other_keys;
 use crate::sqs::connector::Http;
 use crate::sqs::connector::proxy::{ProxyError, ProxySettings};
@@ -116,56 +118,62 @@ struct Tie {
 }
 
 impl SqsSender {
-    /// A sender for `queue`. Opens no connection and reads no credentials: a missing credentials file is a fault of the
+    /// A sender for one queue. Opens no connection and reads no credentials: a missing credentials file is a fault of the
     /// attempts, which a later file mends.
     ///
     /// # Errors
     /// When endpoint, region, certificates or proxy settings cannot be used.
-    pub fn new(queue: &QueueConfig, clock: &Clock) -> Result<SqsSender, SenderError> {
+    pub fn new(options: &SenderOptions, clock: &Clock) -> Result<SqsSender, SenderError> {
         let proxy = ProxySettings::from_env();
         SqsSender::through(
-            proxy.map_err(|source| SenderError::Proxy { queue: queue.name.clone(), source })?,
-            queue,
+            proxy.map_err(|source| SenderError::Proxy { queue: options.queue.clone(), source })?,
+            options,
             clock,
         )
     }
 
     /// [`SqsSender::new`] with proxy settings that are told.
-    pub(crate) fn through(proxy: ProxySettings, queue: &QueueConfig, clock: &Clock) -> Result<SqsSender, SenderError> {
-        let tie = Tie::of(queue)?;
-        let http = http_client(queue, proxy, clock)?;
+    pub(crate) fn through(
+        proxy: ProxySettings,
+        options: &SenderOptions,
+        clock: &Clock,
+    ) -> Result<SqsSender, SenderError> {
+        let tie = Tie::of(options)?;
+        let http = http_client(options, proxy, clock)?;
         let reach = Reach::of(&tie, &http);
-        let keys = match &queue.credentials {
+        let keys = match &options.credentials {
             CredentialsSource::CsvFile(path) => Keys::Csv(CsvKeys::new(path)),
-            CredentialsSource::AwsChain => Keys::Chain(ChainKeys::new(&http, &queue.region, clock)),
+            CredentialsSource::AwsChain => Keys::Chain(ChainKeys::new(&http, &options.region, clock)),
         };
         let client = sdk_client(&tie, http, keys.clone());
-        Ok(SqsSender::on(Arc::new(Shared { client, keys, clock: clock.clone(), tie, reach }), queue))
+        Ok(SqsSender::on(Arc::new(Shared { client, keys, clock: clock.clone(), tie, reach }), options))
     }
 
-    /// A sender for `queue`, whose credentials must be a file, that asks `http` and opens no connection itself.
+    /// A sender whose credentials must be a file, that asks `http` and opens no connection itself.
     ///
     /// # Panics
     /// When the credentials are not a file, or endpoint or region cannot be used.
     #[cfg(feature = "internals")]
-    pub fn over(http: impl HttpClient + 'static, queue: &QueueConfig) -> SqsSender {
-        let CredentialsSource::CsvFile(path) = &queue.credentials else { panic!("a queue with a file of credentials") };
+    pub fn over(http: impl HttpClient + 'static, options: &SenderOptions) -> SqsSender {
+        let CredentialsSource::CsvFile(path) = &options.credentials else {
+            panic!("a queue with a file of credentials")
+        };
         let (keys, clock) = (Keys::Csv(CsvKeys::new(path)), Clock::new(None));
-        let tie = Tie::of(queue).expect("a queue that can be used");
+        let tie = Tie::of(options).expect("a queue that can be used");
         let client = sdk_client(&tie, http, keys.clone());
-        SqsSender::on(Arc::new(Shared { client, keys, clock, tie, reach: Reach::nowhere() }), queue)
+        SqsSender::on(Arc::new(Shared { client, keys, clock, tie, reach: Reach::nowhere() }), options)
     }
 
     /// A sender for another queue on this one's connections and credentials; `None` where it needs its own, or where
     /// [`SqsSender::new`] would fail.
-    pub fn beside(&self, queue: &QueueConfig) -> Option<SqsSender> {
-        let same = Tie::of(queue).is_ok_and(|tie| tie == self.shared.tie);
-        same.then(|| SqsSender::on(self.shared.clone(), queue))
+    pub fn beside(&self, options: &SenderOptions) -> Option<SqsSender> {
+        let same = Tie::of(options).is_ok_and(|tie| tie == self.shared.tie);
+        same.then(|| SqsSender::on(self.shared.clone(), options))
     }
 
-    fn on(shared: Arc<Shared>, queue: &QueueConfig) -> SqsSender {
-        let (attempt_timeout, link_probe) = (queue.attempt_timeout, queue.link_probe);
-        SqsSender { shared, queue_url: queue.url.text.clone(), attempt_timeout, link_probe }
+    fn on(shared: Arc<Shared>, options: &SenderOptions) -> SqsSender {
+        let (attempt_timeout, link_probe) = (options.attempt_timeout, options.link_probe);
+        SqsSender { shared, queue_url: options.url.clone(), attempt_timeout, link_probe }
     }
 
     /// Makes the next attempt read the credentials again, wherever they come from.
@@ -260,18 +268,18 @@ pub fn attempt_limit(timeout: Duration, bytes: usize) -> Duration {
 }
 
 impl Tie {
-    fn of(queue: &QueueConfig) -> Result<Tie, SenderError> {
-        let name = || queue.name.clone();
-        if queue.region.is_empty() {
+    fn of(options: &SenderOptions) -> Result<Tie, SenderError> {
+        let name = || options.queue.clone();
+        if options.region.is_empty() {
             return Err(SenderError::NoRegion { queue: name() });
         }
-        let endpoint = queue.endpoint.clone().or_else(|| queue.url.endpoint());
+        let endpoint = options.endpoint.clone();
         if let Some(endpoint) = &endpoint {
             let uri = endpoint.parse::<http::Uri>().ok();
             let host = uri.as_ref().and_then(|uri| uri.host());
             match (uri.as_ref().and_then(|uri| uri.scheme_str()), host) {
                 (Some("https"), Some(_)) => {}
-                (Some("http"), Some(host)) if queue.allow_plain_http || is_loopback_host(host) => {}
+                (Some("http"), Some(host)) if options.allow_plain_http || is_loopback_host(host) => {}
                 (Some("http"), Some(_)) => {
                     return Err(SenderError::PlainHttp { queue: name(), endpoint: endpoint.clone() });
                 }
@@ -280,19 +288,19 @@ impl Tie {
         }
         Ok(Tie {
             endpoint,
-            region: queue.region.clone(),
-            credentials: queue.credentials.clone(),
-            ca_file: queue.ca_file.clone(),
-            connect_timeout: queue.connect_timeout,
+            region: options.region.clone(),
+            credentials: options.credentials.clone(),
+            ca_file: options.ca_file.clone(),
+            connect_timeout: options.connect_timeout,
         })
     }
 }
 
-fn http_client(queue: &QueueConfig, proxy: ProxySettings, clock: &Clock) -> Result<Http, SenderError> {
-    let bad_tls = |source| SenderError::Tls { queue: queue.name.clone(), source };
-    let to_proxy = TlsOptions { ca_file: queue.ca_file.clone(), ..TlsOptions::default() };
-    let options = TlsOptions { alpn_http1: true, ..to_proxy.clone() };
-    let tls = client_tls(&options, Arc::new(clock.clone())).map_err(bad_tls)?;
+fn http_client(options: &SenderOptions, proxy: ProxySettings, clock: &Clock) -> Result<Http, SenderError> {
+    let bad_tls = |source| SenderError::Tls { queue: options.queue.clone(), source };
+    let to_proxy = TlsOptions { ca_file: options.ca_file.clone(), ..TlsOptions::default() };
+    let to_queue = TlsOptions { alpn_http1: true, ..to_proxy.clone() };
+    let tls = client_tls(&to_queue, Arc::new(clock.clone())).map_err(bad_tls)?;
     if tls.unreadable_roots > 0 {
         tracing::warn!(count = tls.unreadable_roots, "parts of the system's trust store cannot be read");
     }
@@ -301,7 +309,7 @@ fn http_client(queue: &QueueConfig, proxy: ProxySettings, clock: &Clock) -> Resu
         true => client_config(&to_proxy, clock).map_err(bad_tls)?,
         false => tls.config.clone(),
     };
-    Ok(Http::new(tls, proxy, proxy_tls, clock.clone(), queue.max_in_flight))
+    Ok(Http::new(tls, proxy, proxy_tls, clock.clone(), options.max_in_flight))
 }
 
 fn sdk_client(tie: &Tie, http: impl HttpClient + 'static, keys: Keys) -> Client {

@@ -237,7 +237,7 @@ async fn queues_of_one_endpoint_share_connections_and_others_do_not() {
     let site = Site::new();
     let main = site.sender(&server);
     let mut other = site.queue(&format!("http://127.0.0.1:{}", server.port));
-    other.url = QueueUrl::parse("https://sqs.eu-west-1.amazonaws.com/123456789012/audit").unwrap();
+    other.url = "https://sqs.eu-west-1.amazonaws.com/123456789012/audit".into();
     let audit = main.beside(&other).expect("the same endpoint and credentials");
     other.credentials = CredentialsSource::CsvFile(Path::new("other.csv").into());
     assert!(main.beside(&other).is_none());
@@ -264,7 +264,7 @@ async fn a_batch_that_sqs_never_takes_is_not_sent() {
 fn plain_http_leaves_this_machine_only_when_allowed() {
     let site = Site::new();
     let new = |endpoint: &str, allow| {
-        let queue = QueueConfig { allow_plain_http: allow, ..site.queue(endpoint) };
+        let queue = SenderOptions { allow_plain_http: allow, ..site.queue(endpoint) };
         SqsSender::through(ProxySettings::default(), &queue, &site.clock)
     };
     assert!(matches!(new("http://10.0.0.1:5000", false), Err(SenderError::PlainHttp { .. })));
@@ -273,7 +273,7 @@ fn plain_http_leaves_this_machine_only_when_allowed() {
     for wrong in ["10.0.0.1:5000", "ftp://host", "https://", ""] {
         assert!(matches!(new(wrong, true), Err(SenderError::Endpoint { .. })), "{wrong}");
     }
-    let nowhere = QueueConfig { region: String::new(), ..site.queue("https://host") };
+    let nowhere = SenderOptions { region: String::new(), ..site.queue("https://host") };
     assert!(matches!(SqsSender::new(&nowhere, &site.clock), Err(SenderError::NoRegion { .. })));
 }
 
@@ -324,7 +324,7 @@ async fn a_request_that_stands_still_is_a_stalled_link_and_is_reset() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let site = Site::new();
-    let queue = QueueConfig {
+    let queue = SenderOptions {
         connect_timeout: Duration::from_millis(300),
         attempt_timeout: Duration::from_millis(700),
         ..site.queue(&format!("http://127.0.0.1:{port}"))

@@ -6,8 +6,6 @@ mod table;
 mod tls;
 
 use super::*;
-use crate::config::queue_url::QueueUrl;
-use crate::config::{BodyFormat, Ordering};
 use crate::sqs::testing::{Reply, Seen, Server};
 use crate::sqs::{AcceptedEntry, Answer, Fault};
 use md5::{Digest, Md5};
@@ -38,22 +36,16 @@ impl Site {
         std::fs::write(self.key_file(), format!("Access key ID,Secret access key\n{id},not-a-secret\n")).unwrap();
     }
 
-    fn queue(&self, endpoint: &str) -> QueueConfig {
-        QueueConfig {
-            name: "main".into(),
-            url: QueueUrl::parse("https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo").unwrap(),
+    fn queue(&self, endpoint: &str) -> SenderOptions {
+        SenderOptions {
+            queue: "main".into(),
+            url: "https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo".into(),
             region: "eu-west-1".into(),
             endpoint: Some(endpoint.into()),
             allow_plain_http: false,
             ca_file: None,
             credentials: CredentialsSource::CsvFile(self.key_file()),
-            rectype: None,
-            body: BodyFormat::CloudEvents,
-            gap_records: true,
-            health_records: false,
-            ordering: Ordering::Strict,
             max_in_flight: 4,
-            batch_bytes: 65_536,
             connect_timeout: Duration::from_secs(5),
             attempt_timeout: Duration::from_secs(10),
             link_probe: true,
@@ -65,7 +57,7 @@ impl Site {
         self.sender_with(server, |_| {})
     }
 
-    fn sender_with(&self, server: &Server, change: impl FnOnce(&mut QueueConfig)) -> SqsSender {
+    fn sender_with(&self, server: &Server, change: impl FnOnce(&mut SenderOptions)) -> SqsSender {
         let mut queue = self.queue(&format!("http://127.0.0.1:{}", server.port));
         change(&mut queue);
         SqsSender::through(ProxySettings::default(), &queue, &self.clock).unwrap()
