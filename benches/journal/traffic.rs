@@ -11,6 +11,8 @@ use std::time::Duration;
 use tidegate::clock::Clock;
 use tidegate::config::Config;
 use tidegate::drain::{Drain, DrainOptions, DrainShared};
+use tidegate::sqs::client::attempt_limit;
+use tidegate::sqs::entry::RenderOptions;
 use tidegate::sqs::{AcceptedEntry, Answer, BatchSender, Entry, SendOutcome};
 use tokio::sync::{Notify, watch};
 
@@ -18,6 +20,8 @@ use tokio::sync::{Notify, watch};
 const WINDOW: u64 = 100;
 /// What the queue takes to answer.
 const ANSWER: Duration = Duration::from_millis(20);
+/// `attempt_timeout` by default.
+const ATTEMPT: Duration = Duration::from_secs(20);
 
 /// A queue that accepts everything, after a moment.
 struct Queue {
@@ -37,6 +41,10 @@ impl BatchSender for Queue {
         SendOutcome::Answer(Answer { accepted: accepted.collect(), ..Answer::default() })
     }
 
+    fn attempt_limit(&self, bytes: usize) -> Duration {
+        attempt_limit(ATTEMPT, bytes)
+    }
+
     fn is_mended(&self) -> bool {
         false
     }
@@ -51,11 +59,22 @@ fn drain_options() -> Outcome<DrainOptions> {
     let config = Config::parse(&text, Path::new("bench.toml"), &BTreeMap::new())
         .map_err(|problems| problems.iter().map(|problem| format!("{problem}\n")).collect::<String>())?;
     let queue = config.queues.into_iter().next().ok_or("one queue")?;
+    let rendering = RenderOptions {
+        format: queue.body,
+        fifo: queue.url.fifo,
+        type_prefix: config.records.type_prefix,
+        gateway_id: config.gateway.id,
+        site: config.gateway.site,
+        rectype: queue.rectype,
+        redact: config.records.redact,
+    };
     Ok(DrainOptions {
-        queue,
-        records: config.records,
-        gateway_id: "bench".into(),
-        site: "bench".into(),
+        queue: queue.name,
+        rendering,
+        ordering: queue.ordering,
+        max_in_flight: queue.max_in_flight,
+        batch_bytes: queue.batch_bytes,
+        link_probe: queue.link_probe,
         grace: Duration::from_secs(1),
         link: watch::channel(0).1,
         retry: watch::channel(0).1,

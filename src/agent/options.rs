@@ -1,12 +1,18 @@
 //! From the configuration to the options of each stage: here, and nowhere else. A stage knows its options, not the file's sections.
 
+use crate::agent::stages::Signals;
 use crate::config::{Config, JournalConfig, QueueConfig};
+use crate::drain::DrainOptions;
 use crate::journal::{Bounds, BoundsOptions, GENERATION_BYTES, JournalOptions, QUIET, RESERVE_BYTES, volume};
 use crate::sqs::client::SenderOptions;
+use crate::sqs::entry::RenderOptions;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Where systemd makes the runtime folder by default.
 const RUNTIME_FOLDER: &str = "/run/tidegate";
+/// Flights may go on for so long after a stop.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// What the configured journal is opened with.
 pub(crate) fn journal(config: &Config) -> JournalOptions {
@@ -47,6 +53,34 @@ pub(crate) fn sender(queue: &QueueConfig) -> SenderOptions {
         connect_timeout: queue.connect_timeout,
         attempt_timeout: queue.attempt_timeout,
         link_probe: queue.link_probe,
+    }
+}
+
+/// What the messages of a queue are rendered by.
+pub(crate) fn rendering(config: &Config, queue: &QueueConfig) -> RenderOptions {
+    RenderOptions {
+        format: queue.body,
+        fifo: queue.url.fifo,
+        type_prefix: config.records.type_prefix.clone(),
+        gateway_id: config.gateway.id.clone(),
+        site: config.gateway.site.clone(),
+        rectype: queue.rectype.clone(),
+        redact: config.records.redact.clone(),
+    }
+}
+
+/// What the drain of a queue is told.
+pub(super) fn drain(config: &Config, queue: &QueueConfig, signals: &Signals) -> DrainOptions {
+    DrainOptions {
+        queue: queue.name.clone(),
+        rendering: rendering(config, queue),
+        ordering: queue.ordering,
+        max_in_flight: queue.max_in_flight,
+        batch_bytes: queue.batch_bytes,
+        link_probe: queue.link_probe,
+        grace: GRACE,
+        link: signals.link.clone(),
+        retry: signals.retry.clone(),
     }
 }
 

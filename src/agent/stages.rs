@@ -1,6 +1,7 @@
 //! The stages' tasks and threads: each started here, kept going over panics, and ended within its bound.
 
 use crate::agent::health_records::HealthRecords;
+use crate::agent::options;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::drain::{Drain, DrainOptions, DrainShared};
@@ -22,8 +23,6 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Flights may go on for so long after a stop.
-const GRACE: Duration = Duration::from_secs(10);
 /// Between two looks at what was set aside.
 const ASIDE_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Between two looks at the findings.
@@ -123,15 +122,7 @@ pub(super) fn start_drains(
     let mut drains = JoinSet::new();
     for (queue, sender) in config.queues.iter().zip(senders) {
         let lane = journal.lane(&queue.name).expect("opened with every configured queue");
-        let options = DrainOptions {
-            queue: queue.clone(),
-            records: config.records.clone(),
-            gateway_id: config.gateway.id.clone(),
-            site: config.gateway.site.clone(),
-            grace: GRACE,
-            link: signals.link.clone(),
-            retry: signals.retry.clone(),
-        };
+        let options = options::drain(config, queue, signals);
         let shared = Arc::new(DrainShared::default());
         hub.drain(&queue.name, shared.clone());
         drains.spawn(keep_draining(lane, Arc::new(sender), options, clock.clone(), shared, signals.stop.clone()));
@@ -174,10 +165,7 @@ async fn keep_draining(
         if AssertUnwindSafe(drain.run(stop.clone())).catch_unwind().await.is_ok() {
             return;
         }
-        tracing::error!(
-            queue = options.queue.name,
-            "a drain ended by a panic and is started again; please report this"
-        );
+        tracing::error!(queue = options.queue, "a drain ended by a panic and is started again; please report this");
         tokio::time::sleep(RESTART_PAUSE).await;
     }
 }

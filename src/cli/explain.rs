@@ -1,6 +1,7 @@
 //! `tidegate explain`: what would become of a message: profile, identity, queues, and the exact SQS entry. Nothing is sent
 //! and nothing is journaled. A running agent hands over its next messages; only where none runs, a guest goes to the broker.
 
+use crate::agent::options;
 use crate::cli::agent_client::Agent;
 use crate::cli::output::{complain, note, say_json, say_text};
 use crate::cli::profiles::no_profile;
@@ -13,7 +14,7 @@ use crate::record::{
     Draft, Epoch, JournalId, KeyKind, LaneId, LanePosition, Message, Number, Position, Record, Run, TimeSource,
 };
 use crate::sqs::Entry;
-use crate::sqs::entry::{Rendering, render};
+use crate::sqs::entry::render;
 use crate::sqs::limits::ENTRY_BYTES;
 use crate::topic::route_of;
 use crate::visible;
@@ -195,20 +196,8 @@ fn because(kind: KeyKind) -> &'static str {
 
 fn entry(config: &Config, lane: usize, record: &Record) -> Value {
     let queue = &config.queues[lane];
-    let rendering = Rendering {
-        format: queue.body,
-        fifo: queue.url.fifo,
-        type_prefix: &config.records.type_prefix,
-        gateway_id: &config.gateway.id,
-        site: &config.gateway.site,
-        rectype: queue.rectype.as_ref(),
-        redact: &config.records.redact,
-        lane: LaneId(lane as u16),
-        now: None,
-        possible_duplicate: false,
-        limit: ENTRY_BYTES,
-    };
-    match render(record, &rendering) {
+    let rendering = options::rendering(config, queue);
+    match render(record, &rendering.in_lane(LaneId(lane as u16))) {
         Ok(entry) => {
             let size = entry.size();
             let Entry { body, attributes, group, dedup, deadline: _, digest: _ } = entry;

@@ -10,8 +10,7 @@ use crate::journal::{ChainReader, JournalError};
 use crate::record::Record;
 use crate::record::chain::Digest;
 use crate::sqs::BatchSender;
-use crate::sqs::entry::{self, Rendering};
-use crate::sqs::limits::ENTRY_BYTES;
+use crate::sqs::entry;
 use futures_util::FutureExt;
 use std::time::Duration;
 
@@ -20,8 +19,7 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// What the chain has of a record that was sent before; `None`: it may have been sent another way.
 fn digest_again<S>(context: &DrainContext<S>, record: &Record) -> Option<Digest> {
-    let rendering = Rendering { limit: ENTRY_BYTES, ..rendering(context) };
-    let digest = entry::render(record, &rendering).ok()?.digest;
+    let digest = entry::render(record, &rendering(context)).ok()?.digest;
     digest.steady.then_some(digest.sum)
 }
 

@@ -56,7 +56,7 @@ impl<S: BatchSender> Drain<S> {
     /// While the link is away, looks every [`LINK_LOOK`] whether it is back: the router's uplink gives no sign when it returns.
     pub(super) fn look_for_link(&mut self) {
         let now = Instant::now();
-        if !self.options.queue.link_probe || !self.governor.waits_for_link() {
+        if !self.options.link_probe || !self.governor.waits_for_link() {
             self.reach_at = None;
         } else if !self.reaching && *self.reach_at.get_or_insert(now + LINK_LOOK) <= now {
             self.reaching = true;

@@ -1,16 +1,13 @@
 //! Sends one batch: writes the mark, renders the records, calls SQS. Whatever waits for the disk runs off the runtime's threads.
 
 use crate::clock::Clock;
-use crate::config::{BodyFormat, RecordsConfig};
 use crate::drain::duplicate::SendHistory;
 use crate::drain::settle::{self, Verdict};
 use crate::drain::status::CANNOT_READ;
 use crate::journal::Lane;
 use crate::record::chain::Digest;
-use crate::record::type_template::Template;
 use crate::record::{Number, Position, Record};
-use crate::sqs::client::attempt_limit;
-use crate::sqs::entry::{self, Rendering};
+use crate::sqs::entry::{self, RenderOptions, Rendering};
 use crate::sqs::{BatchSender, Entry, Fault, FaultClass, SendOutcome};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,15 +19,7 @@ pub(super) struct DrainContext<S> {
     pub(super) lane: Lane,
     pub(super) sender: Arc<S>,
     pub(super) clock: Clock,
-    pub(super) format: BodyFormat,
-    pub(super) fifo: bool,
-    pub(super) records: RecordsConfig,
-    pub(super) gateway_id: String,
-    pub(super) site: String,
-    /// What an attempt may take at least; a larger batch has more.
-    pub(super) attempt_timeout: Duration,
-    /// The record type for routing.
-    pub(super) rectype: Option<Template>,
+    pub(super) rendering: RenderOptions,
 }
 
 /// Bounds of what is rendered.
@@ -163,7 +152,7 @@ type RenderedBatch = (Vec<BatchItem>, Vec<Entry>, usize, Vec<(BatchItem, ItemOut
 
 /// Renders the items. The present is looked at here, behind whatever the mark had to wait for: from now on nothing but the
 /// way itself takes time. Where the machine is suspended nevertheless, the entry says until when it may leave.
-fn render_batch<S>(context: &DrainContext<S>, items: Vec<BatchItem>, bounds: Bounds) -> RenderedBatch {
+fn render_batch<S: BatchSender>(context: &DrainContext<S>, items: Vec<BatchItem>, bounds: Bounds) -> RenderedBatch {
     let (mut rendered, mut entries, mut left) = (Vec::new(), Vec::new(), Vec::new());
     let mut room = bounds.batch;
     let mut full = false;
@@ -171,13 +160,14 @@ fn render_batch<S>(context: &DrainContext<S>, items: Vec<BatchItem>, bounds: Bou
     let now = context.clock.now();
     // Behind the mark: where that could only be kept for this boot, the next one sends all of it again.
     let unmarked = context.lane.is_on_a_read_only_disk();
-    let way_ms = attempt_limit(context.attempt_timeout, weight_max(&items, bounds.batch)).as_millis() as u64;
+    let way_ms = context.sender.attempt_limit(weight_max(&items, bounds.batch)).as_millis() as u64;
     for mut item in items {
         let Some(record) = &item.record else {
             left.push((item, ItemOutcome::Unreadable));
             continue;
         };
-        let possible_duplicate = unmarked || item.history.must_flag_duplicate(context.fifo, now.boottime_ms, way_ms);
+        let possible_duplicate =
+            unmarked || item.history.must_flag_duplicate(context.rendering.fifo, now.boottime_ms, way_ms);
         let now = Some((context.clock.boot(), now));
         let rendering = Rendering { now, possible_duplicate, limit: bounds.message, ..rendering(context) };
         match entry::render(record, &rendering) {
@@ -204,19 +194,7 @@ fn render_batch<S>(context: &DrainContext<S>, items: Vec<BatchItem>, bounds: Bou
 
 /// How the records of a lane are rendered, but for what is known of the moment and of each attempt.
 pub(super) fn rendering<S>(context: &DrainContext<S>) -> Rendering<'_> {
-    Rendering {
-        format: context.format,
-        fifo: context.fifo,
-        type_prefix: &context.records.type_prefix,
-        rectype: context.rectype.as_ref(),
-        redact: &context.records.redact,
-        gateway_id: &context.gateway_id,
-        site: &context.site,
-        lane: context.lane.id(),
-        now: None,
-        possible_duplicate: false,
-        limit: 0,
-    }
+    context.rendering.in_lane(context.lane.id())
 }
 
 /// What a record is likely to take in a batch, before it is rendered, in bytes.

@@ -1,7 +1,7 @@
 //! The task of one lane: reads ahead, lets batches fly while the gate permits, and books what comes back.
 
 use crate::clock::Clock;
-use crate::config::{Ordering, QueueConfig, RecordsConfig};
+use crate::config::Ordering;
 use crate::drain::batcher::{BatchLimits, Batcher, WINDOW};
 use crate::drain::chain;
 use crate::drain::duplicate::SendHistory;
@@ -16,6 +16,7 @@ use crate::journal::{ChainReader, JournalError, Lane, ReadRecord, Reader};
 use crate::profile::order_key;
 use crate::record::{Number, Position, Record};
 use crate::sqs::BatchSender;
+use crate::sqs::entry::RenderOptions;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -28,14 +29,18 @@ use tokio::time::Instant;
 /// What a drain is told.
 #[derive(Clone, Debug)]
 pub struct DrainOptions {
-    /// The queue.
-    pub queue: QueueConfig,
-    /// How records are rendered.
-    pub records: RecordsConfig,
-    /// The gateway's label.
-    pub gateway_id: String,
-    /// First part of the CloudEvents source.
-    pub site: String,
+    /// The queue's name in the configuration, which its lane has, too.
+    pub queue: String,
+    /// What the messages are rendered by.
+    pub rendering: RenderOptions,
+    /// How a group's records share batches; meaningless on a Standard queue.
+    pub ordering: Ordering,
+    /// Most batches in flight; at least 1.
+    pub max_in_flight: usize,
+    /// Most bytes in a batch, as SQS counts them; a larger record travels alone.
+    pub batch_bytes: usize,
+    /// While the link is away, whether the sender is asked every few seconds if it is back.
+    pub link_probe: bool,
     /// How long flights may go on after a stop; then they are abandoned, and their records are maybe sent.
     pub grace: Duration,
     /// Changes whenever the link may have come back.
@@ -130,28 +135,17 @@ pub struct Drain<S> {
 impl<S: BatchSender> Drain<S> {
     /// A drain for `lane`, which shows itself in `shared`.
     pub fn new(lane: Lane, sender: Arc<S>, options: DrainOptions, clock: &Clock, shared: Arc<DrainShared>) -> Drain<S> {
-        let queue = &options.queue;
         // A Standard queue keeps no order; its groups are only for fairness.
-        let ordering = if queue.url.fifo { queue.ordering } else { Ordering::Packed };
-        let context = DrainContext {
-            lane: lane.clone(),
-            sender,
-            clock: clock.clone(),
-            format: queue.body,
-            fifo: queue.url.fifo,
-            records: options.records.clone(),
-            gateway_id: options.gateway_id.clone(),
-            site: options.site.clone(),
-            attempt_timeout: queue.attempt_timeout,
-            rectype: queue.rectype.clone(),
-        };
+        let ordering = if options.rendering.fifo { options.ordering } else { Ordering::Packed };
+        let context =
+            DrainContext { lane: lane.clone(), sender, clock: clock.clone(), rendering: options.rendering.clone() };
         let reader = lane.reader();
         lane.keep_chain(chain::settings(&context));
         Drain {
             chain: Some(lane.chain_reader()),
             context: Arc::new(context),
             shared,
-            governor: Governor::new(queue.max_in_flight, queue.batch_bytes),
+            governor: Governor::new(options.max_in_flight, options.batch_bytes),
             batcher: Batcher::new(ordering),
             size_limit: SizeLimit::default(),
             held: HashMap::new(),
@@ -228,7 +222,7 @@ impl<S: BatchSender> Drain<S> {
                 Ok(None) => break,
                 Err(_) => {
                     tracing::warn!(
-                        queue = self.options.queue.name,
+                        queue = self.options.queue,
                         flights = self.governor.in_flight(),
                         "flights abandoned at stop; their records go again"
                     );
@@ -294,7 +288,7 @@ impl<S: BatchSender> Drain<S> {
     }
 
     pub(super) fn lane_name(&self) -> &str {
-        &self.options.queue.name
+        &self.options.queue
     }
 }
 

@@ -75,7 +75,7 @@ impl<S: BatchSender> Drain<S> {
 
     pub(super) fn could_not_read(&mut self, error: &JournalError) {
         if self.cannot_read.is_none() {
-            tracing::warn!(queue = self.options.queue.name, %error, "journal cannot be read now");
+            tracing::warn!(queue = self.lane_name(), %error, "journal cannot be read now");
         }
         self.cannot_read = Some(error.to_string());
         self.read_after = Some(Instant::now() + READ_RETRY);

@@ -156,6 +156,9 @@ pub trait BatchSender: Send + Sync + 'static {
     /// a [`Fault`] that says [`Fault::never_sent`].
     fn send(&self, entries: &[Entry]) -> impl Future<Output = SendOutcome> + Send;
 
+    /// What an attempt takes on the slowest link that needs no thought, for entries of so many bytes together.
+    fn attempt_limit(&self, bytes: usize) -> Duration;
+
     /// Whether the endpoint, or the proxy's way to it, takes a TCP connection now. Answers within a few seconds, sends nothing that the
     /// service could take for a request. `None`: this sender has no such way to ask.
     fn reach(&self) -> impl Future<Output = Option<bool>> + Send {

@@ -33,6 +33,10 @@ impl BatchSender for Picky {
         SendOutcome::Answer(answer)
     }
 
+    fn attempt_limit(&self, bytes: usize) -> Duration {
+        attempt_limit(Duration::from_secs(1), bytes)
+    }
+
     fn is_mended(&self) -> bool {
         false
     }
@@ -136,7 +140,7 @@ fn under_other_settings_it_begins_anew_behind_all_that_was_attempted() {
     drained(&rig, &queue, options(Ordering::Packed), || {});
     assert_eq!((stats(&rig).since, stats(&rig).value), (Position(1), first.value));
     let mut other = options(Ordering::Packed);
-    other.records.redact = vec!["/a".parse().unwrap()];
+    other.rendering.redact = vec!["/a".parse().unwrap()];
     drained(&rig, &queue, other.clone(), || {});
     assert_eq!((stats(&rig).since, stats(&rig).next, stats(&rig).restarts), (Position(41), Position(41), 1));
     let more = draft("g", "later", &rig.lane, 200);

@@ -67,6 +67,10 @@ impl BatchSender for Refusing {
         SendOutcome::Answer(answer)
     }
 
+    fn attempt_limit(&self, bytes: usize) -> Duration {
+        attempt_limit(Duration::from_secs(1), bytes)
+    }
+
     fn is_mended(&self) -> bool {
         false
     }

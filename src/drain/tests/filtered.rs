@@ -92,6 +92,10 @@ impl BatchSender for Filter {
         SendOutcome::Answer(answer)
     }
 
+    fn attempt_limit(&self, bytes: usize) -> Duration {
+        attempt_limit(Duration::from_secs(1), bytes)
+    }
+
     fn is_mended(&self) -> bool {
         false
     }
@@ -102,7 +106,7 @@ fn drained(rig: &Rig, filter: &Arc<Filter>, done: impl Fn(&DrainStatus) -> bool)
     run(async {
         let shared = Arc::new(DrainShared::default());
         let mut options = options(Ordering::Strict);
-        options.queue.link_probe = false;
+        options.link_probe = false;
         let drain = Drain::new(rig.lane.clone(), filter.clone(), options, &Clock::new(None), shared.clone());
         let (stop, stopped) = watch::channel(false);
         let start = tokio::time::Instant::now();
@@ -184,7 +188,7 @@ fn a_reading_that_comes_beside_a_suspect_is_sent_at_once() {
     run(async {
         let shared = Arc::new(DrainShared::default());
         let mut options = options(Ordering::Strict);
-        options.queue.link_probe = false;
+        options.link_probe = false;
         let drain = Drain::new(rig.lane.clone(), filter.clone(), options, &Clock::new(None), shared.clone());
         let (stop, stopped) = watch::channel(false);
         let look = async {

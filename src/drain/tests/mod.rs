@@ -10,10 +10,11 @@ mod partial;
 
 use super::*;
 use crate::clock::Clock;
-use crate::config::queue_url::QueueUrl;
-use crate::config::{BodyFormat, CredentialsSource, OnFull, Ordering, QueueConfig, RecordsConfig};
+use crate::config::{BodyFormat, OnFull, Ordering};
 use crate::journal::{Append, Bounds, Item, Journal, JournalOptions, Lane};
 use crate::record::{Draft, Identity, KeyKind, Message, TimeSource};
+use crate::sqs::client::attempt_limit;
+use crate::sqs::entry::RenderOptions;
 use crate::sqs::{AcceptedEntry, Answer, BatchSender, Entry, Fault, FaultClass, RefusedEntry, SendOutcome};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -129,6 +130,10 @@ impl BatchSender for Queue {
             self.in_flight.lock().unwrap().insert(ordered_by(&entry.group), 0);
         }
         outcome.unwrap_or(SendOutcome::Answer(answer))
+    }
+
+    fn attempt_limit(&self, bytes: usize) -> Duration {
+        attempt_limit(Duration::from_secs(1), bytes)
     }
 
     fn is_mended(&self) -> bool {
@@ -258,30 +263,21 @@ fn draft(group: &str, key: &str, lane: &Lane, bytes: usize) -> Draft {
 }
 
 fn options(ordering: Ordering) -> DrainOptions {
-    let url = QueueUrl::parse("https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo").unwrap();
     DrainOptions {
-        queue: QueueConfig {
-            name: "main".into(),
-            region: "eu-west-1".into(),
-            endpoint: None,
-            allow_plain_http: false,
-            ca_file: None,
-            credentials: CredentialsSource::AwsChain,
-            body: BodyFormat::CloudEvents,
+        queue: "main".into(),
+        rendering: RenderOptions {
+            format: BodyFormat::CloudEvents,
+            fifo: true,
+            type_prefix: "tidegate".into(),
+            gateway_id: "g".into(),
+            site: "s".into(),
             rectype: None,
-            gap_records: true,
-            health_records: false,
-            ordering,
-            max_in_flight: 4,
-            batch_bytes: 64 * 1024,
-            connect_timeout: Duration::from_secs(1),
-            attempt_timeout: Duration::from_secs(1),
-            link_probe: true,
-            url,
+            redact: Vec::new(),
         },
-        records: RecordsConfig { type_prefix: "tidegate".into(), redact: Vec::new() },
-        gateway_id: "g".into(),
-        site: "s".into(),
+        ordering,
+        max_in_flight: 4,
+        batch_bytes: 64 * 1024,
+        link_probe: true,
         grace: Duration::from_secs(1),
         link: watch::channel(0).1,
         retry: watch::channel(0).1,

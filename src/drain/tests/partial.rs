@@ -4,6 +4,7 @@
 //! The queue's own log is the judge: what it accepted, in which call, beside what it refused.
 
 use super::*;
+use crate::config::CredentialsSource;
 use crate::sqs::client::{SenderOptions, SqsSender};
 use crate::sqs::connector::proxy::ProxySettings;
 use testkit::fake_sqs::{AccessKey, Arrival, Fate, Fault as Told, QueueOptions, SqsStub, StubOptions, When};
@@ -31,8 +32,6 @@ async fn drained(stub: &SqsStub, name: &str, case: Case) -> (Vec<Arrival>, Rig, 
     let key = AccessKey::agent();
     let file = rig._dir.path().join("key.csv");
     std::fs::write(&file, format!("Access key ID,Secret access key\n{},{}\n", key.id, key.secret)).unwrap();
-    let mut options = options(case.ordering);
-    options.queue.attempt_timeout = LONG;
     let sender = SenderOptions {
         queue: name.into(),
         url: stub.queue_url(name),
@@ -50,7 +49,7 @@ async fn drained(stub: &SqsStub, name: &str, case: Case) -> (Vec<Arrival>, Rig, 
     let clock = Clock::new(None);
     let sender = Arc::new(SqsSender::through(ProxySettings::default(), &sender, &clock).unwrap());
     let shared = Arc::new(DrainShared::default());
-    let drain = Drain::new(rig.lane.clone(), sender, options, &clock, shared.clone());
+    let drain = Drain::new(rig.lane.clone(), sender, options(case.ordering), &clock, shared.clone());
     let (stop, stopped) = watch::channel(false);
     let count = case.records as u64;
     let watch = async {

@@ -236,7 +236,7 @@ impl SqsSender {
         Attempt {
             patience: self.attempt_timeout,
             looks: self.link_probe,
-            limit: attempt_limit(self.attempt_timeout, entries.iter().map(Entry::size).sum()),
+            limit: self.attempt_limit(entries.iter().map(Entry::size).sum()),
             leaves_by_ms: deadlines().map(|deadline| deadline.leaves_by_ms).min(),
             arrives_by_ms: deadlines().map(|deadline| deadline.arrives_by_ms).min(),
         }
@@ -246,6 +246,10 @@ impl SqsSender {
 impl BatchSender for SqsSender {
     async fn send(&self, entries: &[Entry]) -> SendOutcome {
         self.attempt(entries).await
+    }
+
+    fn attempt_limit(&self, bytes: usize) -> Duration {
+        attempt_limit(self.attempt_timeout, bytes)
     }
 
     async fn reach(&self) -> Option<bool> {

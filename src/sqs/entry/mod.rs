@@ -23,11 +23,13 @@ mod body;
 mod digest;
 mod json;
 mod microshare;
+mod options;
 #[cfg(test)]
 mod tests;
 
 pub use attributes::STRUCTURED;
 pub use digest::{RecordDigest, settings};
+pub use options::RenderOptions;
 
 use crate::clock::{BootId, Moment, rfc3339_ms};
 use crate::config::BodyFormat;
