@@ -33,7 +33,6 @@ use crate::status::watch::FindingsWatch;
 use crate::status::{Histories, StatusHub};
 use crate::tls::TlsError;
 use build::Prepared;
-pub(crate) use build::broker_tls;
 use health_records::HealthRecords;
 use reload::Orders;
 use sd_notify::NotifyState;
@@ -138,7 +137,7 @@ async fn run_once(
     (histories, told): (Histories, &Arc<Mutex<FindingsWatch>>),
     closing: &mut Option<Closing>,
 ) -> Result<(), AgentError> {
-    let Prepared { config, senders, broker_tls } = prepared;
+    let Prepared { config, senders, broker } = prepared;
     let hub = Arc::new(StatusHub::new(&config, clock, histories));
     let mut helpers = JoinSet::new();
     let (halt, stop) = watch::channel(false);
@@ -161,10 +160,10 @@ async fn run_once(
     let config = settle_names(config, &opened.report, &journal, file, &hub).await?;
 
     let (writer, appends, tickets) = WriterThreads::start(opened, config.journal.linger)?;
-    let options = build::intake_options(&config, broker_tls, &journal, clock, &retry);
+    let intake = options::intake(&config, broker, &journal, clock, &retry);
     // The writer goes on until the last health record is in its hand.
     let writer_goes_on = appends.clone();
-    let (intake, shared) = Intake::new(options, dedup, appends, tickets)?;
+    let (intake, shared) = Intake::new(intake, dedup, appends, tickets)?;
     hub.intake(shared);
     let link = stages::start_helpers(&mut helpers, &config, &journal, &hub);
     let end_drains = watch::Sender::new(false);

@@ -1,18 +1,123 @@
 //! From the configuration to the options of each stage: here, and nowhere else. A stage knows its options, not the file's sections.
 
 use crate::agent::stages::Signals;
-use crate::config::{Config, JournalConfig, QueueConfig};
+use crate::clock::Clock;
+use crate::config::{BrokerAddress, Config, JournalConfig, QueueConfig, RouteConfig};
 use crate::drain::DrainOptions;
-use crate::journal::{Bounds, BoundsOptions, GENERATION_BYTES, JournalOptions, QUIET, RESERVE_BYTES, volume};
+use crate::journal::{Bounds, BoundsOptions, GENERATION_BYTES, Journal, JournalOptions, QUIET, RESERVE_BYTES, volume};
+use crate::mqtt::{BrokerOptions, IntakeOptions, Route};
+use crate::profile::Profile;
+use crate::record::LaneId;
 use crate::sqs::client::SenderOptions;
 use crate::sqs::entry::RenderOptions;
+use crate::sync::locked;
+use crate::tls::{self, TlsError, TlsOptions};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Where systemd makes the runtime folder by default.
 const RUNTIME_FOLDER: &str = "/run/tidegate";
 /// Flights may go on for so long after a stop.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// What a client at the broker is told of it. Reads the files of its TLS.
+///
+/// # Errors
+/// Certificates or keys cannot be used.
+pub(crate) fn broker(config: &Config, clock: &Clock) -> Result<BrokerOptions, TlsError> {
+    let section = &config.mqtt;
+    let options = TlsOptions {
+        ca_file: section.ca_file.clone(),
+        client_cert_file: section.client_cert_file.clone(),
+        client_key_file: section.client_key_file.clone(),
+        cert_pin: section.cert_pin,
+        exclusive_ca: true,
+        alpn_http1: false,
+    };
+    let tls = match section.address {
+        BrokerAddress::Tls { .. } => Some(tls::client_config(&options, clock)?),
+        BrokerAddress::Tcp { .. } | BrokerAddress::Unix(_) => None,
+    };
+    Ok(BrokerOptions {
+        address: section.address.clone(),
+        url: section.url.clone(),
+        client_id: section.client_id.clone(),
+        username: section.username.clone(),
+        password_file: section.password_file.clone(),
+        keep_alive: section.keep_alive,
+        tls,
+    })
+}
+
+/// What the intake is told: its settings, and its calls into the journal. The client id of `config` is the one that was settled
+/// when the journal was open, `broker` may have another one.
+pub(super) fn intake(
+    config: &Config,
+    broker: BrokerOptions,
+    journal: &Journal,
+    clock: &Clock,
+    retry: &watch::Receiver<u64>,
+) -> IntakeOptions {
+    let noting = journal.clone();
+    IntakeOptions {
+        broker: BrokerOptions { client_id: config.mqtt.client_id.clone(), ..broker },
+        max_payload_bytes: config.mqtt.max_payload_bytes,
+        max_unacked_bytes: config.mqtt.max_unacked_bytes,
+        resubscribe_after: config.mqtt.resubscribe_after,
+        routes: routes(config, journal),
+        journal: journal.id(),
+        durable: journal.durable_number(),
+        note_open_acks: Arc::new(move |acks, soon| noting.note_open_acks(acks, soon)),
+        clock: clock.clone(),
+        memory: config.journal.path.join("intake"),
+        retry: retry.clone(),
+        show_payloads: config.status.show_payloads,
+    }
+}
+
+fn routes(config: &Config, journal: &Journal) -> Vec<Route> {
+    let id = journal.id();
+    let route = |route: &RouteConfig| {
+        let lanes: Vec<LaneId> = route.queues.iter().filter_map(|queue| journal.lane_id(queue)).collect();
+        let profile = route.profile.clone();
+        let chosen = Chosen::default();
+        Route {
+            filters: route.topics.clone(),
+            fallback: route.fallback,
+            profile: route.profile.name().to_owned(),
+            identify: Arc::new(move |message, received| {
+                let reader = profile.of(message);
+                chosen.note(&profile, reader, &message.topic);
+                (reader.identify(message, received, id), reader.name())
+            }),
+            lanes,
+        }
+    };
+    config.routes.iter().map(route).collect()
+}
+
+/// What `auto` has chosen on a route so far: each choice is said once.
+#[derive(Default)]
+struct Chosen(Mutex<BTreeSet<&'static str>>);
+
+impl Chosen {
+    fn note(&self, asked: &Profile, reader: &Profile, topic: &str) {
+        if std::ptr::eq(asked, reader) {
+            return;
+        }
+        let new = locked(&self.0).insert(reader.name());
+        if new {
+            tracing::info!(
+                profile = reader.name(),
+                topic = &*crate::visible::line(topic),
+                "chosen by topic and payload"
+            );
+        }
+    }
+}
 
 /// What the configured journal is opened with.
 pub(crate) fn journal(config: &Config) -> JournalOptions {

@@ -123,7 +123,7 @@ fn of_broker(config: &Config, options: &ExplainOptions) -> Result<Vec<Message>, 
 }
 
 fn as_guest(config: &Config, filters: &[String], within: Duration, count: usize) -> Result<Vec<Message>, String> {
-    let seen = at_broker(config, async |tls| visit(&config.mqtt, tls, Look::at(filters, within, count)).await)?;
+    let seen = at_broker(config, async |broker| visit(broker, Look::at(filters, within, count)).await)?;
     let seen = seen.map_err(|refused| format!("{}: {}", refused.why, refused.remedy))?;
     for (filter, answer) in &seen.filters {
         match answer {

@@ -53,11 +53,11 @@ fn refusal(agent: &Agent, client: &str) -> Option<String> {
 
 /// `own`: it is the agent's. Where the broker gives clients other ids, every other one means the agent's, too.
 fn end(config: &Config, own: bool) -> Result<(), String> {
-    let ended = at_broker(config, async |tls| {
-        if !own && changes_ids(&config.mqtt, tls).await? {
+    let ended = at_broker(config, async |broker| {
+        if !own && changes_ids(broker).await? {
             return Ok(false);
         }
-        forget(&config.mqtt, tls).await.map(|()| true)
+        forget(broker).await.map(|()| true)
     })?;
     match ended {
         Ok(true) => Ok(()),

@@ -20,14 +20,16 @@ mod status;
 #[cfg(test)]
 pub(crate) use agent_client::messages_query;
 
+use crate::agent::options;
 use crate::clock::{self, Clock};
 use crate::config::{Config, DEFAULT_PATH};
+use crate::mqtt::BrokerOptions;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use output::complain;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 /// What the process's exit says. The unit file does not restart on those that a restart cannot cure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -303,15 +305,15 @@ fn load_noting(path: &std::path::Path) -> Result<(Config, BTreeSet<String>), Exi
     }
 }
 
-/// Does something at the broker, with the TLS that the configuration asks for, on its own runtime.
+/// Does something at the broker of the configuration, on its own runtime.
 ///
 /// # Errors
 /// It cannot even be begun, and why.
-fn at_broker<T>(config: &Config, work: impl AsyncFnOnce(Option<&Arc<rustls::ClientConfig>>) -> T) -> Result<T, String> {
+fn at_broker<T>(config: &Config, work: impl AsyncFnOnce(&BrokerOptions) -> T) -> Result<T, String> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    let tls = crate::agent::broker_tls(config, &Clock::new(None)).map_err(|error| format!("[mqtt]: {error}"))?;
-    let done = runtime.block_on(work(tls.as_ref()));
+    let broker = options::broker(config, &Clock::new(None)).map_err(|error| format!("[mqtt]: {error}"))?;
+    let done = runtime.block_on(work(&broker));
     // A name that does not resolve must not hold up the end.
     runtime.shutdown_background();
     Ok(done)

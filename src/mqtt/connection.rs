@@ -184,7 +184,8 @@ impl Intake {
             Ok(password) => password,
             Err(outage) => return End::Failed(Cause::Outage(outage)),
         };
-        let options = options::build(&self.options.config, self.options.tls.as_ref(), password, self.limit);
+        let packet_bytes = self.limit.packet_bytes(self.options.max_payload_bytes);
+        let options = options::build(&self.options.broker, password, packet_bytes);
         let (client, mut event_loop) = AsyncClient::new(options, REQUESTS);
         event_loop.network_options.set_connection_timeout(self.timing.connect.as_secs().max(1));
         event_loop.network_options.set_tcp_nodelay(true);
@@ -211,7 +212,7 @@ impl Intake {
     }
 
     async fn password(&self) -> Result<Option<String>, Outage> {
-        let Some(path) = self.options.config.password_file.clone() else { return Ok(None) };
+        let Some(path) = self.options.broker.password_file.clone() else { return Ok(None) };
         let read = tokio::task::spawn_blocking(move || options::read_password(&path)).await;
         read.unwrap_or_else(|lost| Err(lost_read(&lost))).map(Some)
     }
@@ -254,9 +255,9 @@ impl Intake {
                     if let Some(parting) = link.parting {
                         return Err(parting.end());
                     }
-                    let config = &self.options.config;
+                    let broker = &self.options.broker;
                     let connected = link.number != 0;
-                    return Err(End::Failed(failure::cause(&error, &config.url, &config.client_id, connected)));
+                    return Err(End::Failed(failure::cause(&error, &broker.url, &broker.client_id, connected)));
                 }
             }
         }
@@ -295,7 +296,7 @@ impl Intake {
 
     /// Whether the journal is to catch up before more is read.
     fn has_enough(&self, link: &Link) -> bool {
-        let much = self.options.config.max_unacked_bytes / MUCH;
+        let much = self.options.max_unacked_bytes / MUCH;
         link.online && link.patient && !link.stopping() && link.parting.is_none() && self.unacked.bytes > much
     }
 
@@ -305,7 +306,7 @@ impl Intake {
         let parting = link.parting.map(|parting| parting.deadline);
         let free = link.online && link.parting.is_none() && link.stopping.is_none();
         let visit = link.arrivals.visit_at().filter(|_| free);
-        let silent = link.arrivals.ask_at(self.options.config.resubscribe_after).filter(|_| free);
+        let silent = link.arrivals.ask_at(self.options.resubscribe_after).filter(|_| free);
         let traffic = free.then(|| link.traffic_asked + self.timing.traffic);
         let due = [
             self.save_due(),

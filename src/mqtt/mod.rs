@@ -47,14 +47,13 @@ mod unrouted;
 #[cfg(feature = "internals")]
 pub(crate) use cache::read_all as read_cache;
 pub use cache::recall;
-pub use options::{IntakeError, check};
+pub use options::{BrokerOptions, IntakeError, check};
 pub use packet_limit::{HEAD_BYTES, TAKEN_BYTES};
 pub use snapshot::{FilterStatus, IntakeState, IntakeStatus, LastMessage, RouteStatus};
 pub use status::IntakeShared;
 pub use tap::{Heard, Listener};
 
 use crate::clock::{Clock, Moment};
-use crate::config::MqttConfig;
 use crate::journal::{Append, Ticket};
 use crate::record::{Identity, JournalId, LaneId, Message, Number, OpenAcks};
 use backoff::{Backoff, Pace, Timing};
@@ -71,6 +70,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use subscriptions::Subscriptions;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -106,12 +106,16 @@ impl fmt::Debug for Route {
     }
 }
 
-/// What the intake needs to run: configuration, routes, the journal's ends and the clock.
+/// What the intake needs to run: broker, limits, routes, the journal's ends and the clock.
 pub struct IntakeOptions {
-    /// Address, login and limits of the broker.
-    pub config: MqttConfig,
-    /// TLS towards the broker; needed for `mqtts://`.
-    pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// The broker.
+    pub broker: BrokerOptions,
+    /// Largest payload that is journaled, 1 to [`TAKEN_BYTES`]; of a larger message the head goes into quarantine.
+    pub max_payload_bytes: u64,
+    /// Most payload bytes received and not yet acknowledged, whatever window the broker keeps.
+    pub max_unacked_bytes: u64,
+    /// A filter of a resumed session under which nothing came for so long is subscribed again, once per connection; 0: never.
+    pub resubscribe_after: Duration,
     /// In the order of the configuration.
     pub routes: Vec<Route>,
     /// The journal that the records go to.
@@ -198,15 +202,15 @@ impl Intake {
         appends: mpsc::UnboundedSender<Append<PendingAck>>,
         tickets: mpsc::UnboundedReceiver<Vec<PendingAck>>,
     ) -> Result<(Intake, Arc<IntakeShared>), IntakeError> {
-        let config = &options.config;
-        options::check(config, options.tls.as_ref(), options.routes.iter().flat_map(|route| &route.filters))?;
+        let (broker, filters) = (&options.broker, options.routes.iter().flat_map(|route| &route.filters));
+        options::check(broker, options.max_payload_bytes, filters)?;
         recogniser.seeded((options.durable)());
-        let (clock, url) = (options.clock.clone(), config.url.clone());
+        let (clock, url) = (options.clock.clone(), broker.url.clone());
         let shared = Arc::new(IntakeShared::new(clock, url, &options.routes, options.show_payloads));
-        let (url, client_id) = (config.url.clone(), config.client_id.clone());
+        let (url, client_id) = (broker.url.clone(), broker.client_id.clone());
         shared.count(|status| {
             status.client_id.clone_from(&client_id);
-            status.password_file.clone_from(&config.password_file);
+            status.password_file.clone_from(&broker.password_file);
         });
         let mut memory = SessionCache::new(options.memory.clone(), options.journal, url, client_id);
         shared.count(|status| status.losses = memory.losses());
@@ -284,7 +288,7 @@ impl Intake {
                 }
             }
             End::Full => {
-                let most = self.options.config.max_unacked_bytes;
+                let most = self.options.max_unacked_bytes;
                 let why = format!("messages wait for the journal, and mqtt.max_unacked_bytes ({most}) is reached");
                 let remedy = "see the journal's state: it is slow, full or failing";
                 self.enter(Outage::quick(why, remedy).of(OutageKind::Behind));
@@ -322,7 +326,7 @@ impl Intake {
         let (mut retry, mut asked) = (self.options.retry.clone(), true);
         retry.mark_unchanged();
         loop {
-            let half = self.options.config.max_unacked_bytes / 2;
+            let half = self.options.max_unacked_bytes / 2;
             let at = match until {
                 Until::At(at) if at <= Instant::now() => return !*stop.borrow(),
                 Until::At(at) => Some(at),

@@ -1,15 +1,35 @@
-//! From our configuration to the client library's options, and what is wrong with the configuration before that.
+//! The broker as the intake and its guests are told of it: from there to the client library's options, and what is wrong with it
+//! before that.
 
-use crate::config::{BrokerAddress, MqttConfig};
+use crate::config::BrokerAddress;
 use crate::first_line;
 use crate::mqtt::failure::{Outage, OutageKind};
-use crate::mqtt::packet_limit::{Limit, TAKEN_BYTES};
+use crate::mqtt::packet_limit::TAKEN_BYTES;
 use crate::topic;
 use rumqttc::{MqttOptions, TlsConfiguration, Transport};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Where the broker is, and how tidegate comes to it.
+#[derive(Clone, Debug)]
+pub struct BrokerOptions {
+    /// Where it is.
+    pub address: BrokerAddress,
+    /// The same as it is configured, for messages.
+    pub url: String,
+    /// Client id; not empty. The broker's session hangs on it.
+    pub client_id: String,
+    /// User name, if the broker wants one.
+    pub username: Option<String>,
+    /// File with the password in its first line; only with a user name.
+    pub password_file: Option<PathBuf>,
+    /// The longest silence towards the broker; 1 s to 65,535 s.
+    pub keep_alive: Duration,
+    /// TLS; needed for an address with TLS, and of no effect on others.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
+}
 
 /// Intake cannot start with this configuration.
 #[derive(Debug, thiserror::Error)]
@@ -45,29 +65,29 @@ pub enum IntakeError {
 /// # Errors
 /// The first thing that is wrong.
 pub fn check<'f>(
-    config: &MqttConfig,
-    tls: Option<&Arc<rustls::ClientConfig>>,
+    broker: &BrokerOptions,
+    max_payload_bytes: u64,
     filters: impl Iterator<Item = &'f String>,
 ) -> Result<(), IntakeError> {
-    if let BrokerAddress::Tls { host, .. } = &config.address {
-        if tls.is_none() {
-            return Err(IntakeError::NoTls(config.url.clone()));
+    if let BrokerAddress::Tls { host, .. } = &broker.address {
+        if broker.tls.is_none() {
+            return Err(IntakeError::NoTls(broker.url.clone()));
         }
         if host.contains(':') {
-            return Err(IntakeError::Ipv6Tls(config.url.clone()));
+            return Err(IntakeError::Ipv6Tls(broker.url.clone()));
         }
     }
-    if config.client_id.is_empty() {
+    if broker.client_id.is_empty() {
         return Err(IntakeError::NoClientId);
     }
-    if config.password_file.is_some() && config.username.is_none() {
+    if broker.password_file.is_some() && broker.username.is_none() {
         return Err(IntakeError::PasswordAlone);
     }
-    if !(1..=u64::from(u16::MAX)).contains(&config.keep_alive.as_secs()) {
-        return Err(IntakeError::KeepAlive(config.keep_alive));
+    if !(1..=u64::from(u16::MAX)).contains(&broker.keep_alive.as_secs()) {
+        return Err(IntakeError::KeepAlive(broker.keep_alive));
     }
-    if !(1..=TAKEN_BYTES).contains(&config.max_payload_bytes) {
-        return Err(IntakeError::MaxPayload(config.max_payload_bytes));
+    if !(1..=TAKEN_BYTES).contains(&max_payload_bytes) {
+        return Err(IntakeError::MaxPayload(max_payload_bytes));
     }
     let mut filters = filters.peekable();
     if filters.peek().is_none() {
@@ -101,34 +121,29 @@ pub(super) fn read_password(path: &Path) -> Result<String, Outage> {
     }
 }
 
-/// The options of one connection.
-pub(super) fn build(
-    config: &MqttConfig,
-    tls: Option<&Arc<rustls::ClientConfig>>,
-    password: Option<String>,
-    limit: Limit,
-) -> MqttOptions {
-    let id = config.client_id.as_str();
-    let mut options = match &config.address {
+/// The options of one connection, which takes packets of at most so many bytes.
+pub(super) fn build(broker: &BrokerOptions, password: Option<String>, packet_bytes: usize) -> MqttOptions {
+    let id = broker.client_id.as_str();
+    let mut options = match &broker.address {
         BrokerAddress::Tcp { host, port } => MqttOptions::new(id, bracketed(host), *port),
         BrokerAddress::Tls { host, port } => MqttOptions::new(id, host.clone(), *port),
         BrokerAddress::Unix(path) => MqttOptions::new(id, path.to_string_lossy(), 0),
     };
-    match (&config.address, tls) {
+    match (&broker.address, &broker.tls) {
         (BrokerAddress::Unix(_), _) => options.set_transport(Transport::unix()),
         (BrokerAddress::Tls { .. }, Some(tls)) => {
             options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls.clone())))
         }
         _ => options.set_transport(Transport::tcp()),
     };
-    if let Some(user) = &config.username {
+    if let Some(user) = &broker.username {
         options.set_credentials(user.clone(), password.unwrap_or_default());
     }
     options
         .set_clean_session(false)
-        .set_keep_alive(config.keep_alive)
+        .set_keep_alive(broker.keep_alive)
         .set_manual_acks(true)
-        .set_max_packet_size(limit.packet_bytes(config.max_payload_bytes), 256 << 10);
+        .set_max_packet_size(packet_bytes, 256 << 10);
     options
 }
 
@@ -140,34 +155,35 @@ fn bracketed(host: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mqtt::packet_limit::Limit;
     use crate::mqtt::tests::support;
 
     #[test]
     fn a_configuration_that_can_never_work_is_refused_with_the_key_to_change() {
-        let good = support::config(1);
+        let good = (support::broker_at(1), 700 << 10);
         let filters = ["a/#".to_owned()];
-        type Case = (fn(&mut MqttConfig), &'static str);
+        type Case = (fn(&mut BrokerOptions, &mut u64), &'static str);
         let cases: [Case; 5] = [
-            (|config| config.client_id.clear(), "client_id"),
-            (|config| config.password_file = Some("p".into()), "username"),
-            (|config| config.keep_alive = Duration::ZERO, "keep_alive"),
-            (|config| config.max_payload_bytes = TAKEN_BYTES + 1, "max_payload_bytes"),
-            (|config| config.address = BrokerAddress::Tls { host: "b".into(), port: 8883 }, "TLS"),
+            (|broker, _| broker.client_id.clear(), "client_id"),
+            (|broker, _| broker.password_file = Some("p".into()), "username"),
+            (|broker, _| broker.keep_alive = Duration::ZERO, "keep_alive"),
+            (|_, max_payload_bytes| *max_payload_bytes = TAKEN_BYTES + 1, "max_payload_bytes"),
+            (|broker, _| broker.address = BrokerAddress::Tls { host: "b".into(), port: 8883 }, "TLS"),
         ];
-        assert!(check(&good, None, filters.iter()).is_ok());
+        assert!(check(&good.0, good.1, filters.iter()).is_ok());
         for (spoil, word) in cases {
-            let mut config = good.clone();
-            spoil(&mut config);
-            let error = check(&config, None, filters.iter()).expect_err(word);
+            let (mut broker, mut max_payload_bytes) = good.clone();
+            spoil(&mut broker, &mut max_payload_bytes);
+            let error = check(&broker, max_payload_bytes, filters.iter()).expect_err(word);
             assert!(error.to_string().contains(word), "{error}");
         }
-        assert!(matches!(check(&good, None, ["a/#/b".to_owned()].iter()), Err(IntakeError::Filter(_))));
-        assert!(matches!(check(&good, None, [].iter()), Err(IntakeError::NoFilter)));
+        assert!(matches!(check(&good.0, good.1, ["a/#/b".to_owned()].iter()), Err(IntakeError::Filter(_))));
+        assert!(matches!(check(&good.0, good.1, [].iter()), Err(IntakeError::NoFilter)));
     }
 
     #[test]
     fn the_session_is_persistent_and_acks_are_ours() {
-        let options = build(&support::config(1883), None, None, Limit::Normal);
+        let options = build(&support::broker_at(1883), None, Limit::Normal.packet_bytes(700 << 10));
         assert!(!options.clean_session() && options.manual_acks());
         assert!(options.max_packet_size() >= 700 << 10, "the library's own limit loops on larger messages");
     }

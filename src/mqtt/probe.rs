@@ -11,15 +11,13 @@
 //!
 //! Only [`forget`] comes under a client id that may be in use: to end the session that the broker keeps for it.
 
-use crate::config::MqttConfig;
 use crate::mqtt::failure::{Cause, cause};
 use crate::mqtt::guest;
-use crate::mqtt::options;
-use crate::mqtt::packet_limit::Limit;
+use crate::mqtt::options::{self, BrokerOptions};
+use crate::mqtt::packet_limit::{Limit, TAKEN_BYTES};
 use crate::mqtt::receive::message;
 use crate::record::Message;
 use rumqttc::{AsyncClient, Event, EventLoop, Packet, Publish, QoS, SubscribeReasonCode};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -99,38 +97,34 @@ pub struct ProbeError {
 /// # Errors
 /// No connection, in the agent's own words, or a broker that changes client ids; what was seen before a later loss of the
 /// connection is given nevertheless.
-pub async fn visit(
-    config: &MqttConfig,
-    tls: Option<&Arc<rustls::ClientConfig>>,
-    look: Look<'_>,
-) -> Result<ProbeReport, ProbeError> {
-    let guest = guest(config);
+pub async fn visit(broker: &BrokerOptions, look: Look<'_>) -> Result<ProbeReport, ProbeError> {
+    let guest = guest(broker);
     // A broker that lets clients in by their whole ids knows the agent's alone.
     let named = |refused: ProbeError| match refused.why.contains(&guest.client_id) {
-        true => ProbeError { why: format!("{}, a guest in the place of {}", refused.why, config.client_id), ..refused },
+        true => ProbeError { why: format!("{}, a guest in the place of {}", refused.why, broker.client_id), ..refused },
         false => refused,
     };
-    if knock(&guest, tls).await.map_err(named)? {
+    if knock(&guest).await.map_err(named)? {
         return Err(ProbeError {
             why: format!(
                 "{} knows a client id that was drawn this moment: it changes client ids (use_username_as_clientid or the like), and we stood in the agent's own session; we left at once and acknowledged nothing",
-                config.url
+                broker.url
             ),
             remedy: "start the agent and ask again, or take that setting away at the broker".to_owned(),
         });
     }
-    Ok(Probe { call: Call::new(&guest, tls, Session::Clean).await?, look, seen: ProbeReport::default(), stands: true }
+    Ok(Probe { call: Call::new(&guest, Session::Clean).await?, look, seen: ProbeReport::default(), stands: true }
         .run()
         .await)
 }
 
-/// Ends the session that the broker keeps for `config.client_id`, and with it the messages that wait there: connecting
+/// Ends the session that the broker keeps for `broker.client_id`, and with it the messages that wait there: connecting
 /// under that id with a clean session does so. Never while an agent runs under it, which it would throw out.
 ///
 /// # Errors
 /// No connection.
-pub async fn forget(config: &MqttConfig, tls: Option<&Arc<rustls::ClientConfig>>) -> Result<(), ProbeError> {
-    Call::new(config, tls, Session::Clean).await?.leave().await;
+pub async fn forget(broker: &BrokerOptions) -> Result<(), ProbeError> {
+    Call::new(broker, Session::Clean).await?.leave().await;
     Ok(())
 }
 
@@ -139,24 +133,24 @@ pub async fn forget(config: &MqttConfig, tls: Option<&Arc<rustls::ClientConfig>>
 ///
 /// # Errors
 /// No connection.
-pub async fn changes_ids(config: &MqttConfig, tls: Option<&Arc<rustls::ClientConfig>>) -> Result<bool, ProbeError> {
-    let guest = guest(config);
-    let changes = knock(&guest, tls).await?;
+pub async fn changes_ids(broker: &BrokerOptions) -> Result<bool, ProbeError> {
+    let guest = guest(broker);
+    let changes = knock(&guest).await?;
     if !changes {
-        forget(&guest, tls).await?;
+        forget(&guest).await?;
     }
     Ok(changes)
 }
 
-/// The configuration under an id that no other client has.
-fn guest(config: &MqttConfig) -> MqttConfig {
-    let client_id = guest::client_id(&config.client_id, || getrandom::u32().unwrap_or_default());
-    MqttConfig { client_id, ..config.clone() }
+/// The broker, for a client under an id that no other client has.
+fn guest(broker: &BrokerOptions) -> BrokerOptions {
+    let client_id = guest::client_id(&broker.client_id, || getrandom::u32().unwrap_or_default());
+    BrokerOptions { client_id, ..broker.clone() }
 }
 
 /// Comes with a session that is to be kept, and leaves; whether the broker had one already.
-async fn knock(guest: &MqttConfig, tls: Option<&Arc<rustls::ClientConfig>>) -> Result<bool, ProbeError> {
-    let call = Call::new(guest, tls, Session::Kept).await?;
+async fn knock(guest: &BrokerOptions) -> Result<bool, ProbeError> {
+    let call = Call::new(guest, Session::Kept).await?;
     let present = call.session_present;
     call.leave().await;
     Ok(present)
@@ -177,16 +171,12 @@ struct Call {
 }
 
 impl Call {
-    async fn new(
-        config: &MqttConfig,
-        tls: Option<&Arc<rustls::ClientConfig>>,
-        session: Session,
-    ) -> Result<Call, ProbeError> {
-        let password = match &config.password_file {
+    async fn new(broker: &BrokerOptions, session: Session) -> Result<Call, ProbeError> {
+        let password = match &broker.password_file {
             Some(path) => Some(options::read_password(path).map_err(|o| ProbeError { why: o.why, remedy: o.remedy })?),
             None => None,
         };
-        let mut options = options::build(config, tls, password, Limit::Raised);
+        let mut options = options::build(broker, password, Limit::Raised.packet_bytes(TAKEN_BYTES));
         options.set_clean_session(session == Session::Clean).set_manual_acks(session == Session::Kept);
         let (client, mut events) = AsyncClient::new(options, REQUESTS);
         events.network_options.set_connection_timeout(CONNECT.as_secs());
@@ -197,9 +187,9 @@ impl Call {
                     return Ok(Call { client, events, session_present: connack.session_present });
                 }
                 Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Err(not_visited(&error, config)),
+                Ok(Err(error)) => return Err(not_visited(&error, broker)),
                 Err(_) => {
-                    let why = format!("no answer from {} within {} s", config.url, CONNECT.as_secs());
+                    let why = format!("no answer from {} within {} s", broker.url, CONNECT.as_secs());
                     return Err(ProbeError { why, remedy: "is it an MQTT broker?".to_owned() });
                 }
             }
@@ -317,8 +307,8 @@ impl Probe<'_> {
     }
 }
 
-fn not_visited(error: &rumqttc::ConnectionError, config: &MqttConfig) -> ProbeError {
-    match cause(error, &config.url, &config.client_id, false) {
+fn not_visited(error: &rumqttc::ConnectionError, broker: &BrokerOptions) -> ProbeError {
+    match cause(error, &broker.url, &broker.client_id, false) {
         Cause::Outage(outage) => ProbeError { why: outage.why, remedy: outage.remedy },
         _ => ProbeError { why: error.to_string(), remedy: String::new() },
     }

@@ -102,7 +102,7 @@ impl Intake {
             return Ok(());
         }
         let packet_bytes = publish.topic.len() + 4 + publish.payload.len();
-        if packet_bytes > Limit::Normal.packet_bytes(self.options.config.max_payload_bytes) {
+        if packet_bytes > Limit::Normal.packet_bytes(self.options.max_payload_bytes) {
             link.oversize = Some(publish.pkid);
         }
         self.shared.taps.came(&publish);
@@ -165,7 +165,7 @@ impl Intake {
         let mut draft = Box::new(Draft { received, message, profile, identity, lanes, duplicate: None });
         let delivery =
             Delivery { filter: &route.filters[filter], connection: link.number, session_kept: link.session_kept };
-        if size as u64 > self.options.config.max_payload_bytes {
+        if size as u64 > self.options.max_payload_bytes {
             let (again, hash) = self.recogniser.judge_head(&draft, delivery);
             let kept = (!again).then_some((Unjournaled::Oversize, hash));
             return self.head(draft, kept, qos, link);
@@ -261,13 +261,13 @@ impl Intake {
             self.shared.count(|status| status.taken_bytes += ticket.bytes);
             self.recorded();
         }
-        if self.unacked.bytes > self.options.config.max_unacked_bytes { Err(End::Full) } else { Ok(()) }
+        if self.unacked.bytes > self.options.max_unacked_bytes { Err(End::Full) } else { Ok(()) }
     }
 
     fn oversize(&mut self, draft: &Draft, bytes: usize) {
         self.shared.oversize();
         if !std::mem::replace(&mut self.counts.oversize_logged, true) {
-            let most = self.options.config.max_payload_bytes;
+            let most = self.options.max_payload_bytes;
             tracing::error!(
                 topic = &*visible::line(&draft.message.topic),
                 bytes,

@@ -29,7 +29,7 @@ impl Intake {
         let lost = self.subscriptions.lost(session_kept);
         if lost {
             tracing::error!(
-                client_id = self.options.config.client_id,
+                client_id = self.options.broker.client_id,
                 "the broker did not keep our session: what it held for us is lost; let it keep sessions over a restart (persistence), then see `tidegate status`"
             );
         }
@@ -158,7 +158,7 @@ impl Intake {
 
     /// What a connection asks for in the long run: silent filters once more, the broker's traffic, and a second visit.
     pub(super) fn look_after(&mut self, now: Instant, link: &mut Link) {
-        if link.arrivals.ask_at(self.options.config.resubscribe_after).is_some_and(|at| at <= now) {
+        if link.arrivals.ask_at(self.options.resubscribe_after).is_some_and(|at| at <= now) {
             let filters = self.options.routes.iter().flat_map(|route| &route.filters);
             let silent = link.arrivals.silent(filters);
             if !silent.is_empty() {

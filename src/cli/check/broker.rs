@@ -1,7 +1,7 @@
 //! The broker: reach, login, granted filters, the session, and what comes on each route. The running agent knows it all;
 //! only where none runs, a guest looks.
 
-use crate::agent::broker_tls;
+use crate::agent::options;
 use crate::cli::agent_client::{self, Agent};
 use crate::cli::check::{Step, mosquitto, running};
 use crate::clock::Clock;
@@ -41,8 +41,8 @@ pub(super) async fn steps(config: &Config, clock: &Clock, listen: Duration) -> V
 }
 
 async fn as_guest(config: &Config, clock: &Clock, listen: Duration) -> Vec<Step> {
-    let tls = match broker_tls(config, clock) {
-        Ok(tls) => tls,
+    let broker = match options::broker(config, clock) {
+        Ok(broker) => broker,
         Err(error) => {
             return not_tried(
                 config,
@@ -52,7 +52,7 @@ async fn as_guest(config: &Config, clock: &Clock, listen: Duration) -> Vec<Step>
     };
     let filters: Vec<String> = config.routes.iter().flat_map(|route| route.topics.iter().cloned()).collect();
     let look = Look { version: true, ..Look::at(&filters, listen, MESSAGES) };
-    let seen = match visit(&config.mqtt, tls.as_ref(), look).await {
+    let seen = match visit(&broker, look).await {
         Ok(seen) => seen,
         Err(refused) => return not_tried(config, Step::bad("broker", refused.why, refused.remedy)),
     };

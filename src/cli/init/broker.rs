@@ -175,7 +175,7 @@ fn is_refusal(answer: FilterAnswer) -> bool {
 }
 
 fn guest(config: &Config, look: Look<'_>) -> Result<ProbeReport, String> {
-    let seen = at_broker(config, async |tls| visit(&config.mqtt, tls, look).await)?;
+    let seen = at_broker(config, async |broker| visit(broker, look).await)?;
     seen.map_err(|refused| match &*refused.remedy {
         "" => refused.why,
         remedy => format!("{}; {remedy}", refused.why),

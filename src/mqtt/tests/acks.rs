@@ -31,7 +31,7 @@ async fn acks_come_only_after_the_commit_and_in_the_order_of_receipt() {
 #[tokio::test]
 async fn a_flood_waits_at_the_broker_until_a_commit_comes() {
     let mut rig = Rig::start(|setup| {
-        setup.config.max_unacked_bytes = 64 << 10;
+        setup.options.max_unacked_bytes = 64 << 10;
         setup.timing.patience = Duration::from_secs(3600);
     })
     .await;
@@ -58,7 +58,7 @@ async fn a_flood_waits_at_the_broker_until_a_commit_comes() {
 async fn acks_do_not_wait_behind_a_flood() {
     let mut rig = Rig::start(|setup| {
         // Nothing more is read, and so nothing polled, with 400 messages unacknowledged.
-        setup.config.max_unacked_bytes = 16 * 400 * 264;
+        setup.options.max_unacked_bytes = 16 * 400 * 264;
         setup.timing.patience = Duration::from_secs(3600);
     })
     .await;
@@ -234,7 +234,7 @@ async fn a_message_of_no_route_is_acked_in_its_turn_and_its_head_kept() {
 
 #[tokio::test]
 async fn at_the_unacked_bound_the_connection_is_given_up_until_half_of_it_is_durable() {
-    let mut rig = Rig::start(|setup| setup.config.max_unacked_bytes = 4 * (256 + 3 + 100) + 10).await;
+    let mut rig = Rig::start(|setup| setup.options.max_unacked_bytes = 4 * (256 + 3 + 100) + 10).await;
     let (mut peer, _) = rig.broker.welcome(false).await;
     let messages: Vec<Packet> = (1..=5).map(|id| publish(id, "t/a", &[id as u8; 100])).collect();
     peer.send(&messages).await;

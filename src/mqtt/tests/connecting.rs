@@ -67,8 +67,8 @@ async fn user_and_password_reach_the_broker_and_an_unreadable_file_is_said() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("password");
     let rig = Rig::start(|setup| {
-        setup.config.username = Some("gateway".into());
-        setup.config.password_file = Some(path.clone());
+        setup.options.broker.username = Some("gateway".into());
+        setup.options.broker.password_file = Some(path.clone());
         setup.timing.slow = setup.timing.quick;
     })
     .await;
@@ -146,7 +146,7 @@ async fn without_a_journal_intake_ends_and_acks_nothing() {
 async fn a_unix_socket_is_waited_for_and_used() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("broker.sock");
-    let rig = Rig::start(|setup| setup.config.address = BrokerAddress::Unix(path.clone())).await;
+    let rig = Rig::start(|setup| setup.options.broker.address = BrokerAddress::Unix(path.clone())).await;
     let status = rig.shows("the missing socket", |status| matches!(status.state, IntakeState::Offline { .. })).await;
     assert!(format!("{:?}", status.state).contains("no socket"), "{:?}", status.state);
     let listener = tokio::net::UnixListener::bind(&path).expect("a socket");

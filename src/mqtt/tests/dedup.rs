@@ -23,7 +23,7 @@ async fn live_messages_that_carry_retain_are_all_recorded() {
 async fn filters_of_a_resumed_session_that_stay_silent_are_asked_for_once_more() {
     let rig = Rig::start(|setup| {
         setup.filters = vec!["a/#", "b/#"];
-        setup.config.resubscribe_after = Duration::from_millis(300);
+        setup.options.resubscribe_after = Duration::from_millis(300);
     })
     .await;
     let (peer, asked) = rig.broker.welcome(false).await;

@@ -4,7 +4,7 @@ use crate::clock::{BootId, Clock};
 use crate::journal::{Append, Item};
 use crate::mqtt::backoff::Timing;
 use crate::mqtt::tests::rude::soon;
-use crate::mqtt::tests::support::{config, route};
+use crate::mqtt::tests::support::{broker_at, route};
 use crate::mqtt::{Intake, IntakeOptions, IntakeShared, IntakeState, PendingAck, recall};
 use crate::record::{Epoch, JournalId, LanePosition, Number, Position, Record, Run};
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
@@ -82,8 +82,10 @@ impl Agent {
     fn start_with(folder: &Path, port: u16, records: &Arc<Mutex<Vec<Record>>>, timing: Timing) -> Agent {
         let options = IntakeOptions {
             show_payloads: false,
-            config: config(port),
-            tls: None,
+            broker: broker_at(port),
+            max_payload_bytes: 700 << 10,
+            max_unacked_bytes: 8 << 20,
+            resubscribe_after: Duration::from_secs(300),
             routes: vec![route("dev/+/up")],
             journal: JournalId(1),
             note_open_acks: Arc::new(|_, _| {}),
@@ -95,7 +97,7 @@ impl Agent {
             memory: folder.join("intake"),
             retry: watch::channel(0).1,
         };
-        let ids = (&*options.config.url, &*options.config.client_id);
+        let ids = (&*options.broker.url, &*options.broker.client_id);
         let mut recogniser = recall(&options.memory, ids, RUN, None);
         records.lock().expect("whole").iter().for_each(|record| recogniser.seed(record, None));
         let (appends, journal_appends) = mpsc::unbounded_channel();

@@ -153,7 +153,7 @@ async fn refusals_without_end_are_waited_out() {
 async fn a_broker_that_sends_and_never_reads_is_bounded() {
     let mut rig = Rig::start(|setup| {
         setup.timing.slow = setup.timing.quick;
-        setup.config.max_unacked_bytes = 256 << 10;
+        setup.options.max_unacked_bytes = 256 << 10;
         setup.timing.patience = Duration::from_millis(1);
     })
     .await;

@@ -2,7 +2,7 @@
 
 use crate::mqtt::probe::{FilterAnswer, Look, ProbeError, ProbeReport, changes_ids, forget, visit};
 use crate::mqtt::tests::rude::{Broker, Peer, publish, soon};
-use crate::mqtt::tests::support::config;
+use crate::mqtt::tests::support::broker_at;
 use rumqttc::mqttbytes::v4::{ConnectReturnCode, Packet, Subscribe, SubscribeReasonCode};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -18,7 +18,7 @@ fn looking(port: u16, patience: Duration, version: bool) -> JoinHandle<Result<Pr
     tokio::spawn(async move {
         let filters = ["t/#".to_owned()];
         let look = Look { patience, version, ..Look::at(&filters, WITHIN, 1) };
-        visit(&config(port), None, look).await
+        visit(&broker_at(port), look).await
     })
 }
 
@@ -165,13 +165,13 @@ async fn what_the_broker_calls_itself_is_asked_last_and_its_refusal_costs_nothin
 async fn a_session_is_ended_under_its_own_id_and_ids_that_are_changed_are_noticed_without_harm() {
     let broker = Broker::start().await;
     let port = broker.port();
-    let ending = tokio::spawn(async move { forget(&config(port), None).await });
+    let ending = tokio::spawn(async move { forget(&broker_at(port)).await });
     let (mut peer, id, clean) = accept(&broker, true).await;
     assert!(clean && id == "tidegate-test");
     assert_eq!(rest(&mut peer).await, [Packet::Disconnect]);
     assert_eq!(soon("the end", ending).await.expect("no panic"), Ok(()));
     for changed in [true, false] {
-        let asking = tokio::spawn(async move { changes_ids(&config(port), None).await });
+        let asking = tokio::spawn(async move { changes_ids(&broker_at(port)).await });
         let (mut knock, id, clean) = accept(&broker, changed).await;
         assert!(!clean && id != "tidegate-test");
         assert_eq!(rest(&mut knock).await, [Packet::Disconnect]);

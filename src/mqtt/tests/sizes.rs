@@ -14,7 +14,7 @@ async fn oversize(rig: &mut Rig) -> (Vec<u8>, u64) {
 
 #[tokio::test]
 async fn a_payload_over_our_limit_that_fits_the_packet_limit_is_taken_where_it_comes() {
-    let mut rig = Rig::start(|setup| setup.config.max_payload_bytes = 1000).await;
+    let mut rig = Rig::start(|setup| setup.options.max_payload_bytes = 1000).await;
     let (mut peer, _) = rig.broker.welcome(false).await;
     peer.send(&[publish(1, "t/a", &[7; 1000]), publish(2, "t/a", &[8; 1001]), publish(3, "t/a", &[9; 60_000])]).await;
     assert_eq!(rig.journal.record().await.len(), 1000);

@@ -1,11 +1,13 @@
-//! What the tests share: a configuration, a route, and a journal that returns tickets when told.
+//! What the tests share: a broker's options, a route, and a journal that returns tickets when told.
 
 use crate::clock::Clock;
-use crate::config::{BrokerAddress, MqttConfig};
+use crate::config::BrokerAddress;
 use crate::journal::{Append, Item};
 use crate::mqtt::backoff::Timing;
 use crate::mqtt::tests::rude::{Broker, soon};
-use crate::mqtt::{Intake, IntakeOptions, IntakeShared, IntakeState, IntakeStatus, PendingAck, Route, recall};
+use crate::mqtt::{
+    BrokerOptions, Intake, IntakeOptions, IntakeShared, IntakeState, IntakeStatus, PendingAck, Route, recall,
+};
 use crate::record::{Epoch, Identity, JournalId, KeyKind, LaneId, Message, Number, OpenAcks, Run, TimeSource};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -14,21 +16,15 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-pub(in crate::mqtt) fn config(port: u16) -> MqttConfig {
-    MqttConfig {
+pub(in crate::mqtt) fn broker_at(port: u16) -> BrokerOptions {
+    BrokerOptions {
         address: BrokerAddress::Tcp { host: "127.0.0.1".into(), port },
         url: format!("mqtt://127.0.0.1:{port}"),
         client_id: "tidegate-test".into(),
         username: None,
         password_file: None,
-        ca_file: None,
-        client_cert_file: None,
-        client_key_file: None,
-        cert_pin: None,
         keep_alive: Duration::from_secs(30),
-        resubscribe_after: Duration::from_secs(300),
-        max_payload_bytes: 700 << 10,
-        max_unacked_bytes: 8 << 20,
+        tls: None,
     }
 }
 
@@ -126,7 +122,7 @@ pub(in crate::mqtt) struct Rig {
 
 /// What a test changes before intake starts.
 pub(in crate::mqtt) struct Setup {
-    pub(in crate::mqtt) config: MqttConfig,
+    pub(in crate::mqtt) options: IntakeOptions,
     pub(in crate::mqtt) timing: Timing,
     pub(in crate::mqtt) filters: Vec<&'static str>,
 }
@@ -145,8 +141,6 @@ impl Rig {
     ) -> Rig {
         let quick = (Duration::from_millis(5), Duration::from_millis(20));
         let timing = Timing { quick, part: Duration::from_secs(1), ..Timing::DEFAULT };
-        let mut setup = Setup { config: config(broker.port()), timing, filters: vec!["t/#"] };
-        change(&mut setup);
         let (retry, retried) = watch::channel(0);
         let (appends, journal_appends) = mpsc::unbounded_channel();
         let (journal_tickets, tickets) = mpsc::unbounded_channel();
@@ -155,9 +149,11 @@ impl Rig {
         let soon_too = noted_soon.clone();
         let options = IntakeOptions {
             show_payloads: false,
-            config: setup.config,
-            tls: None,
-            routes: setup.filters.iter().map(|filter| route(filter)).collect(),
+            broker: broker_at(broker.port()),
+            max_payload_bytes: 700 << 10,
+            max_unacked_bytes: 8 << 20,
+            resubscribe_after: Duration::from_secs(300),
+            routes: Vec::new(),
             journal: JournalId(1),
             durable: Arc::new(|| Number(0)),
             note_open_acks: Arc::new(move |acks, soon| {
@@ -168,11 +164,15 @@ impl Rig {
             memory: folder.path().join("intake"),
             retry: retried,
         };
+        let mut setup = Setup { options, timing, filters: vec!["t/#"] };
+        change(&mut setup);
+        let Setup { mut options, timing, filters } = setup;
+        options.routes = filters.into_iter().map(route).collect();
         let run = Run { journal: options.journal, epoch: Epoch(1), random: 0 };
-        let ids = (&*options.config.url, &*options.config.client_id);
+        let ids = (&*options.broker.url, &*options.broker.client_id);
         let recogniser = recall(&options.memory, ids, run, None);
         let (mut intake, shared) = Intake::new(options, recogniser, appends, tickets).expect("a good configuration");
-        intake.timing = setup.timing;
+        intake.timing = timing;
         let (stop, stopped) = watch::channel(false);
         let journal = Journal { appends: journal_appends, tickets: journal_tickets, held: VecDeque::new(), last: 0 };
         Rig { broker, journal, shared, folder, noted, noted_soon, stop, retry, task: tokio::spawn(intake.run(stopped)) }
