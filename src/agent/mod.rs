@@ -16,7 +16,7 @@
 
 mod build;
 mod health_records;
-mod names;
+pub(crate) mod names;
 mod open_journal;
 pub(crate) mod options;
 mod reload;
@@ -30,7 +30,7 @@ use crate::shutdown;
 use crate::sqs::client::SenderError;
 use crate::status::health_record::Cause;
 use crate::status::watch::FindingsWatch;
-use crate::status::{Histories, StatusHub};
+use crate::status::{Histories, HubOptions, StatusHub};
 use crate::tls::TlsError;
 use build::Prepared;
 use health_records::HealthRecords;
@@ -138,7 +138,7 @@ async fn run_once(
     closing: &mut Option<Closing>,
 ) -> Result<(), AgentError> {
     let Prepared { config, senders, broker } = prepared;
-    let hub = Arc::new(StatusHub::new(&config, clock, histories));
+    let hub = Arc::new(StatusHub::new(options::hub(&config), clock, histories));
     let mut helpers = JoinSet::new();
     let (halt, stop) = watch::channel(false);
     let (retry_sender, retry) = watch::channel(0);
@@ -207,7 +207,8 @@ async fn settle_names(
     let (report, id, file) = (report.clone(), journal.id(), file.to_owned());
     let settled = tokio::task::spawn_blocking(move || names::settle(config, &report, id, &file)).await;
     let (config, remark) = settled.map_err(std::io::Error::other)?;
-    hub.named(&config, remark);
+    let HubOptions { names, config: text, .. } = options::hub(&config);
+    hub.named(names, text, remark);
     Ok(config)
 }
 

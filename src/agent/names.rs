@@ -1,10 +1,31 @@
-//! The names of a run, once the journal is open and ours: settled, said where they changed, and kept.
+//! The names in use: read from a configuration and put into it; and once the journal is open and ours, settled, said where they
+//! changed, and kept.
 
 use crate::config::{Config, host_name};
 use crate::journal::OpenReport;
 use crate::mqtt::names::{self, Copy, Kept, Names, News, choose, forget_command, forget_command_at};
 use crate::record::JournalId;
 use std::path::Path;
+
+/// Those of a configuration.
+pub(super) fn of(config: &Config) -> Names {
+    let (gateway_id, site) = (config.gateway.id.clone(), config.gateway.site.clone());
+    Names { gateway_id, site, client_id: config.mqtt.client_id.clone() }
+}
+
+/// The configuration with these names.
+pub(super) fn put_into(mut config: Config, names: Names) -> Config {
+    (config.gateway.id, config.gateway.site) = (names.gateway_id, names.site);
+    config.mqtt.client_id = names.client_id;
+    config
+}
+
+/// The configuration with the names that its journal keeps. Blocks for a small read.
+pub(crate) fn resolved(config: Config) -> Config {
+    let kept = names::kept(&config.journal.path, &config.mqtt.url);
+    let names = choose(&config.given, &host_name(), kept.as_ref());
+    put_into(config, names)
+}
 
 /// The configuration with the names in use, and what a person has to decide about them. `file` is where the
 /// configuration came from. Blocks on the disk.
@@ -13,7 +34,7 @@ pub(super) fn settle(config: Config, report: &OpenReport, journal: JournalId, fi
     let kept = names::kept(folder, url);
     let host = host_name();
     // Read again: the folder may have been mounted only while the journal was waited for.
-    let mut names = kept.as_ref().map_or_else(|| Names::of(&config), |kept| choose(given, &host, Some(kept)));
+    let mut names = kept.as_ref().map_or_else(|| of(&config), |kept| choose(given, &host, Some(kept)));
     if let Some(kept) = &kept {
         let news = names::news(given, &host, kept, &names, url);
         news.iter().for_each(|news| say(news, &names, url, &host, file));
@@ -45,7 +66,7 @@ pub(super) fn settle(config: Config, report: &OpenReport, journal: JournalId, fi
     {
         tracing::error!(error, "the names in use are not kept: until they are, set gateway.id and mqtt.client_id");
     }
-    (names.put_into(config), remark)
+    (put_into(config, names), remark)
 }
 
 fn of_own_name(names: &Names, of: &str, url: &str, file: &Path) -> String {

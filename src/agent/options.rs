@@ -1,7 +1,9 @@
 //! From the configuration to the options of each stage: here, and nowhere else. A stage knows its options, not the file's sections.
 
+use crate::agent::names;
 use crate::agent::stages::Signals;
 use crate::clock::Clock;
+use crate::config::effective::as_file;
 use crate::config::{BrokerAddress, Config, JournalConfig, QueueConfig, RouteConfig};
 use crate::drain::DrainOptions;
 use crate::journal::{Bounds, BoundsOptions, GENERATION_BYTES, Journal, JournalOptions, QUIET, RESERVE_BYTES, volume};
@@ -10,6 +12,7 @@ use crate::profile::Profile;
 use crate::record::LaneId;
 use crate::sqs::client::SenderOptions;
 use crate::sqs::entry::RenderOptions;
+use crate::status::HubOptions;
 use crate::sync::locked;
 use crate::tls::{self, TlsError, TlsOptions};
 use std::collections::BTreeSet;
@@ -186,6 +189,16 @@ pub(super) fn drain(config: &Config, queue: &QueueConfig, signals: &Signals) -> 
         grace: GRACE,
         link: signals.link.clone(),
         retry: signals.retry.clone(),
+    }
+}
+
+/// What the status shows of a configuration.
+pub(super) fn hub(config: &Config) -> HubOptions {
+    HubOptions {
+        names: names::of(config),
+        config: as_file(&config.settings(), |_| ""),
+        queues: config.queues.iter().map(|queue| (queue.name.clone(), queue.url.text.clone())).collect(),
+        journal: config.journal.path.clone(),
     }
 }
 

@@ -6,6 +6,7 @@
 //! something else was mended: whatever waits is tried at once. After a refusal, too.
 
 use crate::agent::build::Prepared;
+use crate::agent::names::put_into;
 use crate::clock::Clock;
 use crate::config::effective::difference;
 use crate::config::{Config, host_name};
@@ -91,7 +92,7 @@ fn judge(file: &Path, clock: &Clock, running: &Config, board: &StatusHub) -> Rel
         Err(error) => return Reload::Refused(error.to_string()),
     };
     // The names in use, which may have been settled after this configuration was read.
-    let running = &board.names().put_into(running.clone());
+    let running = &put_into(running.clone(), board.names());
     let new = named(new, running);
     let changes = difference(&running.settings(), &new.settings());
     if changes.is_empty() {
@@ -121,7 +122,8 @@ fn named(new: Config, running: &Config) -> Config {
         copy_of: None,
         seeded: false,
     });
-    names::choose(&new.given, &host_name(), Some(&kept)).put_into(new)
+    let names = names::choose(&new.given, &host_name(), Some(&kept));
+    put_into(new, names)
 }
 
 /// Why a new configuration would leave records behind; `lanes` is `None` while the journal is not open, when tidegate cannot

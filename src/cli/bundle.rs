@@ -51,7 +51,7 @@ pub(super) fn bundle(config_file: &Path, out: &Path) -> ExitCode {
 /// Name and text of each part, scrubbed.
 fn parts(config_file: &Path) -> Vec<(&'static str, String)> {
     let said = |result: io::Result<String>| result.unwrap_or_else(|error| format!("not to be had: {error}\n"));
-    let config = Config::load(config_file).map(crate::mqtt::names::resolved);
+    let config = Config::load(config_file).map(crate::agent::names::resolved);
     let mut parts =
         vec![("about.txt", about(config_file)), ("config.toml", said(std::fs::read_to_string(config_file)))];
     match &config {

@@ -20,6 +20,7 @@ mod status;
 #[cfg(test)]
 pub(crate) use agent_client::messages_query;
 
+use crate::agent::names::resolved;
 use crate::agent::options;
 use crate::clock::{self, Clock};
 use crate::config::{Config, DEFAULT_PATH};
@@ -297,7 +298,7 @@ fn load(path: &std::path::Path) -> Result<Config, ExitCode> {
 /// [`load`], and the paths of the keys that file or environment set.
 fn load_noting(path: &std::path::Path) -> Result<(Config, BTreeSet<String>), ExitCode> {
     match Config::load_noting(path) {
-        Ok((config, set)) => Ok((crate::mqtt::names::resolved(config), set)),
+        Ok((config, set)) => Ok((resolved(config), set)),
         Err(error) => {
             complain!("{error}");
             Err(ExitCode::Configuration)

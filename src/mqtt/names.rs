@@ -9,7 +9,7 @@
 //! its session, and with them the client id that it used.
 
 use crate::config::queue_url::is_loopback_host;
-use crate::config::{BrokerAddress, Config, DEFAULT_PATH, GivenNames, host_name};
+use crate::config::{BrokerAddress, DEFAULT_PATH, GivenNames};
 use crate::journal::refusal;
 use crate::mqtt::cache::{self, FILTERS};
 use crate::record::JournalId;
@@ -53,21 +53,6 @@ pub struct Names {
     pub site: String,
     /// `mqtt.client_id`
     pub client_id: String,
-}
-
-impl Names {
-    /// Those of a configuration.
-    pub fn of(config: &Config) -> Names {
-        let (gateway_id, site) = (config.gateway.id.clone(), config.gateway.site.clone());
-        Names { gateway_id, site, client_id: config.mqtt.client_id.clone() }
-    }
-
-    /// The configuration with these names.
-    pub fn put_into(self, mut config: Config) -> Config {
-        (config.gateway.id, config.gateway.site) = (self.gateway_id, self.site);
-        config.mqtt.client_id = self.client_id;
-        config
-    }
 }
 
 /// The rule: what is given, else what is kept, else what follows from the host name. Pure.
@@ -193,12 +178,6 @@ pub fn readable(journal: &Path) -> std::io::Result<()> {
 /// The disk refuses; the text names the file.
 pub fn keep(journal: &Path, kept: &Kept) -> Result<(), String> {
     cache::keep(&journal.join("intake"), NAMES, kept).map_err(|error| error.to_string())
-}
-
-/// The configuration with the names that its journal keeps. Blocks for a small read.
-pub fn resolved(config: Config) -> Config {
-    let kept = kept(&config.journal.path, &config.mqtt.url);
-    choose(&config.given, &host_name(), kept.as_ref()).put_into(config)
 }
 
 /// The whole command that ends a session; `file` is the configuration that tells where the broker is.

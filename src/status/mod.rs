@@ -21,7 +21,6 @@ pub mod uplink;
 pub mod watch;
 
 use crate::clock::{Clock, rfc3339_ms};
-use crate::config::Config;
 use crate::drain::DrainShared;
 use crate::journal::{Journal, LaneStats, volume};
 use crate::mqtt::names::Names;
@@ -114,6 +113,19 @@ impl StatusSnapshot {
     }
 }
 
+/// What the status shows of the configuration.
+#[derive(Clone, Debug)]
+pub struct HubOptions {
+    /// The names in use.
+    pub names: Names,
+    /// The configuration in effect, as a TOML file.
+    pub config: String,
+    /// Name and URL of each queue, in the order of the configuration.
+    pub queues: Vec<(String, String)>,
+    /// The journal's folder.
+    pub journal: PathBuf,
+}
+
 /// Collects what each stage reports; filled while the agent starts.
 #[derive(Debug)]
 pub struct StatusHub {
@@ -141,13 +153,6 @@ struct Named {
     remark: Option<String>,
 }
 
-impl Named {
-    fn of(config: &Config, remark: Option<String>) -> Named {
-        let text = crate::config::effective::as_file(&config.settings(), |_| "");
-        Named { names: Names::of(config), config: text, remark }
-    }
-}
-
 /// What each queue did, by name; shared, so that it outlives a reload.
 pub type Histories = Arc<Mutex<HashMap<String, History>>>;
 
@@ -164,11 +169,12 @@ struct Stages {
 
 impl StatusHub {
     /// A board for what is configured, that continues `histories`.
-    pub fn new(config: &Config, clock: &Clock, histories: Histories) -> StatusHub {
+    pub fn new(options: HubOptions, clock: &Clock, histories: Histories) -> StatusHub {
+        let HubOptions { names, config, queues, journal } = options;
         StatusHub {
-            named: Mutex::new(Named::of(config, None)),
-            queues: config.queues.iter().map(|queue| (queue.name.clone(), queue.url.text.clone())).collect(),
-            path: config.journal.path.clone(),
+            named: Mutex::new(Named { names, config, remark: None }),
+            queues,
+            path: journal,
             clock: clock.clone(),
             started_ms: clock.now().boottime_ms,
             stages: Mutex::default(),
@@ -199,9 +205,9 @@ impl StatusHub {
         self.names_lock().names.clone()
     }
 
-    /// Sets the names; with what a person has to decide about them.
-    pub fn named(&self, config: &Config, remark: Option<String>) {
-        *self.names_lock() = Named::of(config, remark);
+    /// Sets the names, and the configuration with them; `remark`: what a person has to decide about them.
+    pub fn named(&self, names: Names, config: String, remark: Option<String>) {
+        *self.names_lock() = Named { names, config, remark };
     }
 
     /// Notes why the agent cannot continue yet; `None`: it can.

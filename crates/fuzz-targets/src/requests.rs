@@ -2,17 +2,15 @@
 //! socket get answers of HTTP, or its end.
 
 use crate::locked;
-use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll};
 use tidegate::clock::Clock;
-use tidegate::config::Config;
 use tidegate::internals::{Way, serve_connection};
-use tidegate::status::StatusHub;
+use tidegate::mqtt::names::Names;
 use tidegate::status::token::read_line;
+use tidegate::status::{HubOptions, StatusHub};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes that the server may take in without answering: what it would hold in memory for a head that never ends.
@@ -78,11 +76,15 @@ fn runtime<R>(run: impl FnOnce(&tokio::runtime::Runtime) -> R) -> R {
 fn board() -> Arc<StatusHub> {
     static BOARD: OnceLock<Arc<StatusHub>> = OnceLock::new();
     let make = || {
-        let text = "[queues.main]\nurl = \"https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo\"\n\
-                    credentials_file = \"key.csv\"\n[[routes]]\nprofile = \"chirpstack-v4\"\nqueue = \"main\"\n";
-        let config = Config::parse(text, Path::new("tidegate.toml"), &BTreeMap::new());
-        let config = config.unwrap_or_else(|problems| panic!("{problems:?}"));
-        Arc::new(StatusHub::new(&config, &Clock::new(None), Default::default()))
+        let names = Names { gateway_id: "roof".into(), site: "roof".into(), client_id: "tidegate-roof".into() };
+        let url = "https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo";
+        let options = HubOptions {
+            names,
+            config: "[gateway]\nid = \"roof\"\n".into(),
+            queues: vec![("main".into(), url.into())],
+            journal: "/var/lib/tidegate".into(),
+        };
+        Arc::new(StatusHub::new(options, &Clock::new(None), Default::default()))
     };
     BOARD.get_or_init(make).clone()
 }

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::mqtt::names::Names;
+use crate::status::HubOptions;
 use crate::status::token::Token;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::Instant;
@@ -12,10 +13,15 @@ const ADDRESS: Peer = Peer::At(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192,
 const OTHER: Peer = Peer::At(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2)));
 
 fn board() -> Arc<StatusHub> {
-    let text = "[queues.main]\nurl = \"https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo\"\n\
-                credentials_file = \"key.csv\"\n[[routes]]\nprofile = \"chirpstack-v4\"\nqueue = \"main\"\n";
-    let config = Config::parse(text, "tidegate.toml".as_ref(), &Default::default()).expect("a configuration");
-    Arc::new(StatusHub::new(&config, &Clock::new(None), Default::default()))
+    let names = Names { gateway_id: "roof".into(), site: "roof".into(), client_id: "tidegate-roof".into() };
+    let url = "https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo";
+    let options = HubOptions {
+        names,
+        config: "[gateway]\nid = \"roof\"\n".into(),
+        queues: vec![("main".into(), url.into())],
+        journal: "/var/lib/tidegate".into(),
+    };
+    Arc::new(StatusHub::new(options, &Clock::new(None), Default::default()))
 }
 
 /// A server and its clients.
