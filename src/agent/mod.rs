@@ -15,6 +15,7 @@
 #![allow(clippy::disallowed_methods, reason = "the one place that starts tasks and threads")]
 
 mod build;
+pub(crate) mod forget_command;
 mod health_records;
 pub(crate) mod names;
 mod open_journal;

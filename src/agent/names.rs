@@ -1,9 +1,10 @@
 //! The names in use: read from a configuration and put into it; and once the journal is open and ours, settled, said where they
 //! changed, and kept.
 
+use crate::agent::forget_command::{forget_command, forget_command_at};
 use crate::config::{Config, host_name};
 use crate::journal::OpenReport;
-use crate::mqtt::names::{self, Copy, Kept, Names, News, choose, forget_command, forget_command_at};
+use crate::mqtt::names::{self, Copy, Kept, Names, News, choose};
 use crate::record::JournalId;
 use std::path::Path;
 

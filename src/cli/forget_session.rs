@@ -4,11 +4,11 @@
 //! A broker keeps queueing for a persistent session for ever. What waits there is lost by this, so the command refuses
 //! what a running agent uses; another client id's may be ended beside it.
 
+use crate::agent::forget_command::forget_command;
 use crate::cli::agent_client::Agent;
 use crate::cli::output::{complain, say};
 use crate::cli::{ExitCode, agent_client, at_broker, load};
 use crate::config::Config;
-use crate::mqtt::names::forget_command;
 use crate::mqtt::probe::{changes_ids, forget};
 use serde_json::Value;
 use std::path::Path;

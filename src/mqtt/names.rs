@@ -9,7 +9,7 @@
 //! its session, and with them the client id that it used.
 
 use crate::config::queue_url::is_loopback_host;
-use crate::config::{BrokerAddress, DEFAULT_PATH, GivenNames};
+use crate::config::{BrokerAddress, GivenNames};
 use crate::journal::refusal;
 use crate::mqtt::cache::{self, FILTERS};
 use crate::record::JournalId;
@@ -180,28 +180,6 @@ pub fn keep(journal: &Path, kept: &Kept) -> Result<(), String> {
     cache::keep(&journal.join("intake"), NAMES, kept).map_err(|error| error.to_string())
 }
 
-/// The whole command that ends a session; `file` is the configuration that tells where the broker is.
-pub fn forget_command(client_id: &str, file: &Path) -> String {
-    let mut command = format!("tidegate forget-session --client-id {}", word(client_id));
-    if file != Path::new(DEFAULT_PATH) {
-        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-        command += &format!(" --config {}", word(&file.display().to_string()));
-    }
-    command
-}
-
-/// The same at another broker than the file's.
-pub fn forget_command_at(url: &str, client_id: &str, file: &Path) -> String {
-    format!("TIDEGATE_MQTT_URL={} {}", word(url), forget_command(client_id, file))
-}
-
-/// As a shell reads it.
-fn word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@%+,=".contains(c);
-    let bare = !text.is_empty() && !text.starts_with('-') && text.chars().all(plain);
-    if bare { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,7 +259,7 @@ mod tests {
     }
 
     proptest! {
-        // They sync files and start shells.
+        // It syncs files.
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
@@ -307,14 +285,6 @@ mod tests {
             prop_assert_eq!(choose(&GivenNames::default(), "host", Some(&seed)).client_id, client);
             prop_assert_eq!(kept(folder.path(), "mqtt://elsewhere"), None, "another broker's session");
         }
-
-        #[test]
-        fn a_shell_reads_the_command_as_it_is_meant(client in "[ -~]{1,20}") {
-            let command = forget_command(&client, Path::new("/etc/tidegate/tidegate.toml"));
-            let words = command.strip_prefix("tidegate forget-session --client-id ").expect("no file to name");
-            let printed = std::process::Command::new("sh").args(["-c", &format!("printf %s {words}")]).output();
-            prop_assert_eq!(printed.expect("a shell").stdout, client.into_bytes());
-        }
     }
 
     #[test]
@@ -328,13 +298,5 @@ mod tests {
         let old = "mqtt://old.lan:1883";
         let session = News::Session { url: Some(old.into()), client_id: "tidegate-host".into() };
         assert_eq!(said(old, "mqtt://localhost:1883"), [session]);
-    }
-
-    #[test]
-    fn the_command_names_a_file_that_is_not_the_usual_one_and_a_broker_that_is_not_the_files() {
-        let file = Path::new("/srv/a b.toml");
-        assert_eq!(forget_command("x", file), "tidegate forget-session --client-id x --config '/srv/a b.toml'");
-        let at = forget_command_at("mqtt://old:1883", "x", Path::new(DEFAULT_PATH));
-        assert_eq!(at, "TIDEGATE_MQTT_URL=mqtt://old:1883 tidegate forget-session --client-id x");
     }
 }
