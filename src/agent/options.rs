@@ -55,8 +55,8 @@ pub(crate) fn broker(config: &Config, clock: &Clock) -> Result<BrokerOptions, Tl
     })
 }
 
-/// What the intake is told: its settings, and its calls into the journal. The client id of `config` is the one that was settled
-/// when the journal was open, `broker` may have another one.
+/// What the intake is told: its settings, and its calls into the journal. The client id is that of `config`, settled once the
+/// journal was open; `broker` was made before that.
 pub(super) fn intake(
     config: &Config,
     broker: BrokerOptions,

@@ -1,4 +1,5 @@
-//! Values of the configuration that the stages use, too: choices and names. They know no section of it and no other module.
+//! Values of the configuration that the stages use, too: choices and names. They know no section of it and no other module, and
+//! `tests/house_rules/options.rs` lists what a stage may import.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
-//! The broker as the intake and its guests are told of it: from there to the client library's options, and what is wrong with it
-//! before that.
+//! What the intake and its guests are told of the broker, what can be wrong with it, and the client library's options that follow
+//! from it.
 
 use crate::config::BrokerAddress;
 use crate::first_line;

@@ -9,6 +9,7 @@ mod generated;
 mod layers;
 mod monitoring;
 mod shipped;
+mod options;
 
 use std::fs;
 use std::path::{Path, PathBuf};
