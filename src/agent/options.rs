@@ -208,3 +208,106 @@ fn runtime_folder() -> Option<PathBuf> {
     let first = given.and_then(|folders| std::env::split_paths(&folders).next());
     first.or_else(|| Some(PathBuf::from(RUNTIME_FOLDER)).filter(|folder| folder.is_dir()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{BodyFormat, CredentialsSource, OnFull, Ordering};
+
+    const TEXT: &str = r#"
+        [gateway]
+        id = "roof"
+        site = "hq"
+        [mqtt]
+        url = "mqtt://broker.lan:1884"
+        client_id = "agent"
+        username = "user"
+        password_file = "/password"
+        keep_alive = "45 s"
+        [journal]
+        path = "/journal"
+        max_bytes = "64 MiB"
+        max_age = "3 d"
+        min_free = "5 MiB"
+        on_full = "stop"
+        [queues.main]
+        url = "https://sqs.eu-west-1.amazonaws.com/123456789012/main.fifo"
+        endpoint = "http://proxy.lan:9000"
+        allow_plain_http = true
+        ca_file = "/ca.pem"
+        credentials_file = "/key.csv"
+        body = "microshare"
+        rectype = "io.example.packed"
+        ordering = "packed"
+        max_in_flight = 7
+        batch_bytes = "32 KiB"
+        connect_timeout = "3 s"
+        attempt_timeout = "9 s"
+        link_probe = false
+        [queues.other]
+        url = "https://sqs.eu-central-1.amazonaws.com/123456789012/other"
+        credentials = "aws-chain"
+        gap_records = false
+        [records]
+        type_prefix = "com.example"
+        redact = ["/a"]
+        [[routes]]
+        profile = "rak"
+        queues = ["main", "other"]
+    "#;
+
+    fn config() -> Config {
+        let config = Config::parse(TEXT, "/tidegate.toml".as_ref(), &Default::default());
+        config.unwrap_or_else(|problems| panic!("{problems:#?}"))
+    }
+
+    #[test]
+    fn broker_journal_and_status_have_what_their_sections_say() {
+        let config = config();
+        let broker = broker(&config, &Clock::new(None)).expect("no TLS");
+        assert_eq!(broker.address, BrokerAddress::Tcp { host: "broker.lan".into(), port: 1884 });
+        assert_eq!((&*broker.url, &*broker.client_id), ("mqtt://broker.lan:1884", "agent"));
+        assert_eq!((broker.username.as_deref(), broker.password_file), (Some("user"), Some("/password".into())));
+        assert_eq!((broker.keep_alive, broker.tls.is_none()), (Duration::from_secs(45), true));
+        let (max_age, on_full) = (Some(Duration::from_secs(3 * 86_400)), OnFull::Stop);
+        let given = BoundsOptions { max_bytes: Some(64 << 20), max_age, min_free: Some(5 << 20), on_full };
+        assert_eq!(bounds(&config.journal), given);
+        let journal = journal(&config);
+        assert_eq!((journal.path, journal.lanes), ("/journal".into(), vec!["main".to_owned(), "other".to_owned()]));
+        // By default a queue of other bodies than CloudEvents takes no gap records.
+        assert_eq!((journal.silent.len(), journal.absorbing), (2, vec!["main".to_owned()]));
+        assert_eq!(journal.bounds, Bounds { max_bytes: 64 << 20, max_age, min_free: 5 << 20, on_full });
+        let hub = hub(&config);
+        assert_eq!((&*hub.names.gateway_id, &*hub.names.site, &*hub.names.client_id), ("roof", "hq", "agent"));
+        assert_eq!((hub.queues[0].0.as_str(), hub.queues[1].1.as_str()), ("main", &*config.queues[1].url.text));
+        assert!(hub.config.contains("client_id = \"agent\""));
+        assert_eq!(hub.journal, config.journal.path);
+    }
+
+    #[test]
+    fn sender_and_drain_have_what_their_queue_says() {
+        let config = config();
+        let of_main = sender(&config.queues[0]);
+        let url = "https://sqs.eu-west-1.amazonaws.com/123456789012/main.fifo";
+        assert_eq!((&*of_main.queue, &*of_main.url, &*of_main.region), ("main", url, "eu-west-1"));
+        assert_eq!((of_main.endpoint.as_deref(), of_main.allow_plain_http), (Some("http://proxy.lan:9000"), true));
+        assert_eq!(of_main.ca_file, Some("/ca.pem".into()));
+        assert_eq!(of_main.credentials, CredentialsSource::CsvFile("/key.csv".into()));
+        let times = (Duration::from_secs(3), Duration::from_secs(9));
+        assert_eq!((of_main.connect_timeout, of_main.attempt_timeout), times);
+        assert_eq!((of_main.max_in_flight, of_main.link_probe), (7, false));
+        assert_eq!(sender(&config.queues[1]).endpoint, None, "the region's own");
+        let signals = Signals { stop: watch::channel(false).1, retry: watch::channel(1).1, link: watch::channel(2).1 };
+        let DrainOptions { queue, rendering, ordering, max_in_flight, batch_bytes, link_probe, grace, link, retry } =
+            drain(&config, &config.queues[0], &signals);
+        assert_eq!((&*queue, ordering, max_in_flight, batch_bytes), ("main", Ordering::Packed, 7, 32 << 10));
+        assert_eq!((link_probe, grace, *link.borrow(), *retry.borrow()), (false, GRACE, 2, 1));
+        assert_eq!(
+            (rendering.format, rendering.fifo, &*rendering.type_prefix),
+            (BodyFormat::Microshare, true, "com.example")
+        );
+        assert_eq!((&*rendering.gateway_id, &*rendering.site), ("roof", "hq"));
+        assert_eq!(rendering.rectype.map(|rectype| rectype.to_string()).as_deref(), Some("io.example.packed"));
+        assert_eq!(rendering.redact.len(), 1);
+    }
+}
