@@ -8,8 +8,8 @@ mod edges;
 mod generated;
 mod layers;
 mod monitoring;
-mod shipped;
 mod options;
+mod shipped;
 
 use std::fs;
 use std::path::{Path, PathBuf};
