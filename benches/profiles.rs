@@ -6,7 +6,7 @@
 //! The limit is measured in the same run, on the same bytes: one pass of `serde_json` that checks the text and keeps
 //! nothing. A ratio below 1 means that the profile did not even look at all of it; above 1 are small payloads, where hashing
 //! the key weighs more than reading.
-#![allow(clippy::print_stdout, reason = "figures, for whoever runs it")]
+#![allow(clippy::print_stdout, reason = "figures for a person")]
 
 use serde::de::IgnoredAny;
 use serde_json::Value;

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Boots a 32-bit ARM machine with a kernel of its own, runs a command in it and ends with the command's exit status. For
-# whoever wants to know what scripts/try-arm.sh cannot tell, where the emulator is the process: resident memory, cgroups, a
+# Boots a 32-bit ARM machine with a kernel of its own, runs a command in it and ends with the command's exit status. It
+# tells what scripts/try-arm.sh cannot, where the emulator is the process: resident memory, cgroups, a
 # file system. The machine emulates a processor, too: its times say nothing of a gateway.
 #
 #     scripts/arm-machine.sh TARGET COMMAND [ARGUMENT...]     TARGET is armv7-unknown-linux-musleabihf or …-gnueabihf.2.28

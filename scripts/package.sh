@@ -120,7 +120,7 @@ POSTINST
 [ -n "$IPKG_INSTROOT" ] && exit 0
 /etc/init.d/tidegate stop
 /etc/init.d/tidegate disable
-# An upgrade goes on with the broker's session; whoever goes for good has to end it while the program is there.
+# An upgrade goes on with the broker's session; before a removal for good a person has to end it, while the program is there.
 [ "$1" = upgrade ] || echo "tidegate: /srv/tidegate stays. If it is not to come back: tidegate forget-session before the removal, or the broker queues for ever"
 exit 0
 PRERM

@@ -137,7 +137,7 @@ if [ "$have" != "$ministack $hypercorn $prometheus" ]; then
     fi
 fi
 
-# -- brokers that nobody of us wrote --
+# -- brokers that we did not write --
 
 if [ ! -f ".peers/rabbitmq/unpacked-$rabbitmq" ]; then
     echo "peers: unpacking RabbitMQ $rabbitmq with its Erlang in .peers/rabbitmq"

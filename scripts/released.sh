@@ -28,8 +28,8 @@ rm "$folder/source.tar"
 
 # What others wrote is taken from the build of today's tests, hence the same choice of packages and of a test (today's
 # house_rules was called tidy): with it cargo chooses their features as it does there. What is ours must not be: cargo knows
-# two revisions of one package apart by their profile alone, so these have debug information of a kind that nobody else asks
-# for.
+# two revisions of one package apart by their profile alone, so these have debug information of a kind that no other build
+# asks for.
 cd "$folder/source"
 CARGO_BUILD_BUILD_DIR=$build cargo build --quiet --locked --workspace --bin tidegate --test tidy \
     --config 'profile.dev.debug="line-directives-only"' --target-dir "$folder"

@@ -4,11 +4,11 @@
     scripts/slow-link.py --target 127.0.0.1:9443 --rate 10000 --rtt 700 --loss 0
 
 Packets pass in both directions through a queue each, at RATE bits per second, after half of RTT milliseconds, LOSS percent
-of them lost (seeded). Behind the link a listener accepts connections and joins them to TARGET; without a TARGET somebody else listens
-there. The first line that is printed says where: address, port (0: somebody else's), file of the namespace. Then it runs until its
-standard input ends, and removes what it made. Needs root and iproute2.
+of them lost (seeded). Behind the link a listener accepts connections and joins them to TARGET; without a TARGET another program listens
+there. The first line that is printed says where: address, port (0: the other program's), file of the namespace. Then it runs until
+its standard input ends, and removes what it made. Needs root and iproute2.
 
-A line of its standard input changes the link, and is repeated when that is done: "down" (no packet passes, and nobody is told), "up",
+A line of its standard input changes the link, and is repeated when that is done: "down" (no packet passes, without a sign), "up",
 "move" (another address takes the place of this side's, and the link is up), "tell" (an address comes that has nothing to do with it, and
 the link is up), "shape RATE RTT LOSS". The answer to "count" has the packets that it took and those that it lost.
 
@@ -156,7 +156,7 @@ def main():
     net = ipaddress.ip_address("10.64.0.0") + os.getpid() % 16384 * 8
     space, near, far = f"tg-{os.getpid()}", f"tgn{os.getpid()}", f"tgf{os.getpid()}"
     here, there, moved = (str(net + end) for end in (1, 2, 3))
-    # Whoever is told to end removes what it made, too.
+    # Told to end, the script removes what it made, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     ip("netns", "add", space)
     try:

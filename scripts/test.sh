@@ -14,7 +14,7 @@ if ! command -v cc >/dev/null; then
     exit 1
 fi
 scripts/peers.sh
-# Its test fails without it, and the others can be run all the same.
+# Its test fails without it; the others can still be run.
 scripts/released.sh 1c81880 || echo "test: the tests of the upgrade from 0.1.0 will fail, see above" >&2
 # Debian keeps the broker where only root looks; without it on the path its tests would be skipped.
 PATH=$PATH:/usr/sbin

@@ -25,7 +25,7 @@ if [ ! -e "$system/made" ]; then
     touch "$system/made"
 fi
 inside() { chroot "$system" "$@"; }
-# Somebody who broke out of the agent: its user, with a shell.
+# An attacker who broke out of the agent: its user, with a shell.
 attacker() { inside setpriv --reuid tidegate --regid tidegate --clear-groups sh -c "$1"; }
 # Configures it, with a session at the test's broker that is the client's of that name. Owner and mode of the file stay.
 configure() {
@@ -41,7 +41,7 @@ leave_secrets() {
     mkdir -p "$system/etc/credstore.encrypted"
     echo hunter2 >"$system/etc/credstore.encrypted/tidegate.credentials.csv"
 }
-# Runs a purge while the broker stands still, looks who runs forget-session (the program $1) meanwhile, and lets it go on.
+# Runs a purge while the broker is stopped, looks who runs forget-session (the program $1) meanwhile, and lets the broker go on.
 watched_purge() {
     program=$1
     shift
@@ -95,7 +95,7 @@ inside getent passwd tidegate >/dev/null || fail "no user was made"
 inside tidegate --version
 inside tidegate profiles rak >/dev/null || fail "it does not run"
 
-# As the package leaves it, init needs no --force; then somebody's file stays.
+# As the package leaves it, init needs no --force; then a person's file stays.
 make_one() {
     inside tidegate init --yes --listen 0 --profile rak --gateway try \
         --queue https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo
@@ -107,7 +107,7 @@ if make_one; then fail "init replaced somebody's file unasked"; fi
 inside tidegate credentials token
 [ "$(inside stat -c '%U:%G %a' /etc/tidegate/status-token)" = "root:tidegate 640" ] || fail "the page's token is open"
 
-# Somebody configures it, and the journal has something in it.
+# A person configures it, and the journal has something in it.
 configure purged-one
 leave_secrets
 mkdir -p "$system/var/lib/tidegate/journal"

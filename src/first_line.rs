@@ -33,7 +33,7 @@ fn of(bytes: &[u8]) -> io::Result<String> {
     if matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) {
         return Err(invalid("it is UTF-16 text; save it as UTF-8 text"));
     }
-    // CR alone ends a line, too: nobody's password contains one, and old editors wrote it.
+    // CR alone ends a line, too: no real password contains one, and old editors wrote it.
     let line = match bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
         Some(end) => &bytes[..end],
         None if bytes.len() as u64 == BYTES_MAX => return Err(invalid("its first line is longer than 4 KiB")),

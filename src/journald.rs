@@ -3,8 +3,8 @@
 //! MESSAGE says all: what happened, and the reason and what to do behind it, since `journalctl` prints nothing else. A line about
 //! a finding has the finding's MESSAGE_ID, under which the catalogue that the package installs has its remedy (`journalctl -x`).
 //!
-//! Standard error may be the journal's although nobody reads it as such: JOURNAL_STREAM says which stream is, and a child
-//! process whose output goes elsewhere inherits the variable. So the stream itself is compared.
+//! JOURNAL_STREAM says which stream is the journal's, but a child process whose output goes elsewhere inherits the
+//! variable. So the stream itself is compared.
 
 use crate::visible;
 use sha2::{Digest, Sha256};

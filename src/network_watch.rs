@@ -5,7 +5,7 @@
 //! drain that waits for the link tries one batch at once. Where a sandbox refuses the socket the waits run out as they
 //! are, and whatever the messages hold, nothing but a try can come of them.
 //!
-//! A router announces the same IPv6 address every few minutes, or seconds: that is no change ([`Known`]).
+//! A router announces the same IPv6 address every few minutes, or seconds: that is not a change ([`Known`]).
 
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;

@@ -9,7 +9,7 @@
 //! `--journal` starts with a copy of that, for a machine that would take hours to be sent as much, and drains it for `--minutes`
 //! (10) or to its end. `--sizes` looks at what `scripts/cross.sh` and
 //! `scripts/package.sh` left in `target`, and at nothing else.
-#![allow(clippy::print_stdout, reason = "figures, for whoever runs it")]
+#![allow(clippy::print_stdout, reason = "figures for a person")]
 #![allow(clippy::disallowed_methods, reason = "the agent's edges are not those of its peers")]
 
 #[path = "../journal/real.rs"]

@@ -21,7 +21,7 @@
 //! kernel keeps large ones, one changed block counts as all of it. System calls are counted by `strace` where it is
 //! there, in a run of their own, without those of opening and closing; bench and drain run in the first thread, the
 //! others are the journal's; context switches by thread, without threads that have ended.
-#![allow(clippy::print_stdout, reason = "figures, for whoever runs it")]
+#![allow(clippy::print_stdout, reason = "figures for a person")]
 #![allow(clippy::disallowed_methods, reason = "it stands in for the agent, which starts threads and opens files")]
 
 mod counts;

@@ -214,7 +214,7 @@ async fn settle_names(
 }
 
 async fn feed_watchdog(period: Duration) {
-    // Fed by the scheduler alone: a card that stalls for ten seconds is no reason to be killed.
+    // Fed by the scheduler alone: a card that stalls for ten seconds must not get the agent killed.
     let mut tick = tokio::time::interval(period);
     loop {
         tick.tick().await;

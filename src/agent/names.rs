@@ -42,7 +42,7 @@ pub(super) fn settle(config: Config, report: &OpenReport, journal: JournalId, fi
     }
     let mut copy_of = kept.as_ref().and_then(|kept| kept.copy_of.clone()).filter(|_| given.client_id.is_none());
     let mut remark = None;
-    // A journal whose state was lost is no copy, whatever its id is.
+    // A journal whose state was lost is not a copy, whatever its id is.
     let copied = report.new_id && !report.made && !report.state_lost;
     match copied.then(|| names::of_copy(given, kept.as_ref(), &names, &config.mqtt.address, journal)).flatten() {
         Some(Copy::Own { client_id, of }) => (names.client_id, copy_of) = (client_id, Some(of)),

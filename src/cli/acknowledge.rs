@@ -91,7 +91,7 @@ fn said(done: &Acknowledgement, json: bool) -> ExitCode {
     ExitCode::Done
 }
 
-/// Who sits at the terminal: behind sudo, whoever called it.
+/// The user at the terminal: behind sudo, the one who called it.
 fn person() -> String {
     let of = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let uid = rustix::process::getuid().as_raw();

@@ -52,7 +52,7 @@ impl NewFile {
             .suffix(".new")
             .permissions(Permissions::from_mode(0o600))
             .tempfile_in(folder)
-            // In the system's words, without the name that nobody knows.
+            // In the system's words, without the drawn name, which means nothing to a user.
             .map_err(|error| io::Error::from(error.kind()))?;
         if rustix::process::geteuid().is_root() {
             rustix::fs::fchown(&beside, owner.user, owner.group)?;

@@ -2,8 +2,8 @@
 //!
 //! A message goes to the first route that takes it. Filters of two routes may intersect only where the later one says
 //! `fallback = true`: some brokers deliver such a message twice, others once, and by mistake it would be read by the wrong
-//! profile. What an earlier route takes whole is no filter of a fallback: it would be asked for in vain, and its route be silent.
-//! Fan-out is `queues = [..]`.
+//! profile. What an earlier route takes whole is not a filter of a fallback: it would be asked for in vain, and its
+//! route be silent. Fan-out is `queues = [..]`.
 
 use crate::config::RouteConfig;
 use crate::config::form::{At, Form, Located, not_a_word, plain_text};
@@ -315,7 +315,7 @@ fn check_disjoint(reader: &mut Reader<'_>, filter: &Located<String>, before: &[L
     reader.problem(&filter.at, None, Wrong::because(found).suggest(todo));
 }
 
-/// Where a filter stands, to be put behind it.
+/// Where a filter is, to be put behind it.
 fn line(filter: &Located<String>) -> String {
     match &filter.at.place {
         Place::Line { line, .. } => format!(" in line {line}"),

@@ -67,7 +67,7 @@ pub(super) fn gateway(mut section: Section<'_, '_>) -> GatewayConfig {
     GatewayConfig { id, site }
 }
 
-/// Why a text is no gateway id; `None`: it is one.
+/// Why a text is not a gateway id; `None`: it is one.
 pub(crate) fn gateway_id_problem(text: &str) -> Option<String> {
     let wrong = parse::label(text).err()?;
     let meant = if wrong.suggestion.is_empty() { String::new() } else { format!("; {}", wrong.suggestion) };

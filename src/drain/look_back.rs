@@ -102,7 +102,7 @@ impl LeftBehind {
 #[derive(Debug, Default)]
 pub(super) struct LookBack {
     pub(super) left: LeftBehind,
-    /// It stands where it has read to last.
+    /// It continues where its last read ended.
     reader: Option<Reader>,
     under_way: bool,
 }

@@ -84,7 +84,7 @@ impl<S: BatchSender> Drain<S> {
             }
         }
         // An answer opens the gate, unless all that it brought is trouble: a probe that is refused like the one before it
-        // must find the wait grown. What is on its way into quarantine is no answer yet: that may be full.
+        // must find the wait grown. What is on its way into quarantine is not an answer yet: that may be full.
         let pending = self.setting_aside.contains_key(&id);
         let open = accepted || trouble.is_none() && !pending;
         let silent = if pending { governor::Outcome::Pending } else { governor::Outcome::Silent };

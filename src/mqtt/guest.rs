@@ -5,7 +5,7 @@
 
 /// Characters that are drawn, where the agent's id has as many: no other client has them by chance.
 const DRAWN: usize = 8;
-/// A shorter id of the agent's is no length to draw in.
+/// Least bytes of a guest's id: fewer leave too little to draw.
 const LEAST: usize = 4;
 const LOWER: &[u8] = b"abcdefghijklmnopqrstuvwxyz";
 const UPPER: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ";

@@ -1,4 +1,5 @@
-//! What went past the journal since it was made: kept over restarts, so that nobody has to look at the right moment.
+//! What went past the journal since it was made: kept over restarts, so that a person need not look at the right
+//! moment.
 
 use crate::mqtt::unrouted::Unrouted;
 use serde::{Deserialize, Serialize};

@@ -99,8 +99,8 @@ pub fn check<'f>(
     }
 }
 
-/// The password: first line of the file, without blanks at its end, which nobody sees in an editor. Read for every connection,
-/// so that a changed one takes effect. Blocks.
+/// The password: first line of the file, without blanks at its end, which an editor does not show. Read for every
+/// connection, so that a changed one takes effect. Blocks.
 pub(super) fn read_password(path: &Path) -> Result<String, Outage> {
     let line = first_line::read(path).map_err(|error| {
         let remedy = match error.kind() {

@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest wait for what the broker calls itself: it keeps that, so it comes with its answer.
 const VERSION: Duration = Duration::from_secs(2);
 const VERSION_TOPIC: &str = "$SYS/broker/version";
-/// More of a version is no version.
+/// A longer text is not a version.
 const VERSION_CHARS: usize = 100;
 /// Requests that the client library queues; one per filter and an end.
 const REQUESTS: usize = 1024;
@@ -209,7 +209,7 @@ struct Probe<'a> {
     call: Call,
     look: Look<'a>,
     seen: ProbeReport,
-    /// Whether the connection stands: a poll after its end would make a new one.
+    /// Whether the connection is up: a poll after its end would make a new one.
     stands: bool,
 }
 

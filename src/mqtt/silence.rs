@@ -35,7 +35,7 @@ impl Silence {
         self.rows.iter_mut().for_each(|row| row.elsewhere = 0);
     }
 
-    /// There is no connection: nobody is silent.
+    /// There is no connection: no route counts as silent.
     pub(super) fn disconnected(&mut self) {
         self.connected_ms = None;
     }

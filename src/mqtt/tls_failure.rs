@@ -54,7 +54,7 @@ fn remedy(trouble: &TlsTrouble) -> String {
         CaAsServer { pin, trusted: true } => {
             format!("make a certificate for the broker with that CA, or trust exactly this one: mqtt.cert_pin = \"{pin}\"")
         }
-        // Not with what was shown: whoever stands between would be trusted for good.
+        // Not with what was shown: a host on the path would be trusted for good.
         CaAsServer { trusted: false, .. } | SelfSigned => format!("to trust exactly the broker's certificate: {}", by_fingerprint()),
         OtherThanPinned(_) => {
             format!("if the broker's certificate was renewed: {}; if not, somebody else answers", by_fingerprint())

@@ -102,7 +102,7 @@ pub(super) fn time(scalar: Option<Scalar<'_>>) -> Option<EventTime> {
     scalar.and_then(Scalar::text_or_number).as_deref().and_then(EventTime::parse)
 }
 
-/// Base64; an absent text is no bytes (a frame without payload), a broken one `None`.
+/// Base64; an absent text gives no bytes (a frame without payload), a broken one `None`.
 pub(super) fn base64(scalar: Option<Scalar<'_>>) -> Option<Vec<u8>> {
     match scalar {
         None | Some(Scalar::Null) => Some(Vec::new()),

@@ -3,7 +3,7 @@
 //! Each record as sent has a [`digest`]; a position that was not accepted (evicted, quarantined, damaged) has [`HOLE`]
 //! instead. The chain's value at a position is SHA-256 over the value at the position before and this one's digest
 //! ([`link`]); before the first one it is [`START`]. So a reader who has every message and every gap record of a lane comes to
-//! the same value, and one from whose messages somebody took or changed one does not.
+//! the same value, and one who lacks a message, or has a changed one, does not.
 //!
 //! `docs/message-format.md` has the same in words for readers; the vectors of the test below are theirs, too. A change of
 //! anything here is a change of that contract, and needs another [`TAG`].
@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 /// A SHA-256 hash.
 pub type Digest = [u8; 32];
 
-/// Stands in the place of a digest where a position has no message.
+/// Takes the place of a digest where a position has no message.
 pub const HOLE: Digest = [0; 32];
 
 /// The value before the first position.

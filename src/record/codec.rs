@@ -21,8 +21,8 @@
 //! | `rq` | it came back out of quarantine, if so | `pd`, `po` | kind of possible duplicate, if so: s d; of which id |
 //! | `oa` | open acks: [session, number, [open …]], on a commit's first record | `cs` | the clock was confirmed, if so |
 //!
-//! `pd`, `po`, `oa` and `cs` came after 0.1.0, which ignores them. A clock of which 0.1.0 says that it can be right is one that
-//! nobody confirmed ([`Trust`]).
+//! `pd`, `po`, `oa` and `cs` came after 0.1.0, which ignores them. A clock of which 0.1.0 says that it can be right
+//! counts as unconfirmed ([`Trust`]).
 
 use crate::clock::{BootId, Moment, Trust};
 use crate::record::{

@@ -5,8 +5,8 @@
 //! when the record was received. That is the offset of the one clock to the other, now against then; so it is the same
 //! however long the record waited. Only within a boot: two boots' monotonic clocks have nothing in common.
 //!
-//! A receipt by a confirmed clock stands, and so does one that the offset bears out: nothing is corrected twice, or by less than
-//! a step. What is corrected says so to the consumer, and so does what nobody confirmed.
+//! A receipt by a confirmed clock stays, and so does one that the offset bears out: nothing is corrected twice, or by
+//! less than a step. A corrected receipt says so to the consumer, and so does an unconfirmed one.
 
 use crate::clock::{BootId, Moment, STEP_MS, Trust};
 use crate::record::Record;
@@ -18,7 +18,7 @@ pub enum Receipt {
     Known(i64),
     /// The wall clock then was wrong; this is when it was.
     Corrected(i64),
-    /// The wall clock then; nobody confirmed it.
+    /// The wall clock then, which was not confirmed.
     Uncertain(i64),
     /// The wall clock then was wrong, and by how much cannot be known.
     Unknown,

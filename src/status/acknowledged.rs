@@ -1,8 +1,8 @@
 //! What a person has acknowledged of the losses: who, when and what, in the file `acknowledged` of the journal's folder.
 //!
 //! The file is JSON with a version, and is replaced as a whole: a power cut leaves the old one or the new one. One that cannot
-//! be read counts as none, so that a loss is rather told again than hidden. The ledger and the intake keep their counts; here
-//! stands only how far a person has seen them.
+//! be read counts as none, so that a loss is rather told again than hidden. The ledger and the intake keep their
+//! counts; this file has only how far a person has seen them.
 
 use crate::clock::{Clock, Trust, rfc3339_ms};
 use crate::journal::files;

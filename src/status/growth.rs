@@ -48,7 +48,7 @@ impl Growth {
 
 /// Seconds until `room` bytes are full at this rate; `None`: never, as far as can be told.
 pub(super) fn holds_on_s(room: u64, bytes_per_s: f64) -> Option<u64> {
-    // Beyond ten years nobody asks.
+    // Beyond ten years it does not matter.
     const MOST_S: f64 = 10.0 * 365.0 * 86_400.0;
     let seconds = room as f64 / bytes_per_s;
     (bytes_per_s > 0.0 && seconds < MOST_S).then_some(seconds as u64)

@@ -260,7 +260,7 @@ impl StatusHub {
 
     /// Notes how deep each queue is now; returns whether anything waits. Call it each [`history::HOUR_STEP_S`] while it does.
     pub fn sample(&self) -> bool {
-        // Whoever asks later is told since when something has been so.
+        // A later request is told since when something has been so.
         drop(self.snapshot());
         let stages = self.stages(|stages| stages.clone());
         let Some((journal, _)) = stages.journal else { return false };

@@ -1,4 +1,5 @@
-//! Bytes on the uplink by day and month, for whoever pays for them. The file `uplink` of the journal's folder keeps the sums.
+//! Bytes on the uplink by day and month, for the person who pays for them. The file `uplink` of the journal's folder
+//! keeps the sums.
 //!
 //! Days are of UTC, and begin when the clock says so: while it cannot be believed, bytes are kept without a date and count for the day
 //! that it shows afterwards. A clock that goes back begins no day again. The file is JSON with a version, replaced as a whole once an

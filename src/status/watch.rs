@@ -1,12 +1,13 @@
 //! Findings in the log: each once when it appears and once when it is gone, with its code, so that journald has an id for it.
 //!
-//! A finding that comes and goes from one look to the next would fill the log: one that needs nobody is told when it stays, and
-//! one is gone when it stays away. What a finding says may change at every look (counts); its code and its subject tell it apart.
+//! A finding that comes and goes from one look to the next would fill the log: one that needs no person is told when it
+//! stays, and one is gone when it stays away. What a finding says may change at every look (counts); its code and its
+//! subject tell it apart.
 
 use crate::status::findings::{Code, Finding, Severity};
 use std::collections::BTreeMap;
 
-/// Looks after which a finding that needs nobody is told, and after which one that is not seen is gone.
+/// Looks after which a finding that needs no person is told, and after which one that is not seen is gone.
 const LOOKS: u32 = 3;
 
 /// What the log was told of.

@@ -9,7 +9,7 @@
 //! that was issued after the floor and has expired since; no clock that is behind could tell. Once the clock is
 //! plausible the ordinary rules hold.
 //!
-//! A pin trusts exactly the certificate that it names, whoever signed it, whatever name it has; of the library's verdict about it
+//! A pin trusts exactly the certificate that it names, under any signer and any name; of the library's verdict about it
 //! only the dates count, by the same rules.
 //!
 //! The TLS library's error carries the certificate's own dates, so no parser of certificates is needed.

@@ -28,11 +28,11 @@ pub enum TlsTrouble {
     SelfSigned,
     /// Signed by a CA that is not known to us.
     UnknownCa,
-    /// It stands for other names, if for any.
+    /// The certificate has other names, if any.
     Name {
         /// Whom we wanted to reach.
         wanted: String,
-        /// Whom it stands for.
+        /// The certificate's names.
         names: Vec<String>,
     },
     /// Over; seconds since 1970, where known.
@@ -212,7 +212,7 @@ const ALGORITHMS: &[(&[u8], &str)] = &[
 
 /// The algorithm that these bytes of DER name, if it is one that is not supported.
 pub(super) fn algorithm(der: &[u8]) -> Option<&'static str> {
-    // As an element of its own where it stands in a key: tag 6 and its length.
+    // As an element of its own where it is in a key: tag 6 and its length.
     let named = |oid: &[u8]| der == oid || der.windows(oid.len()).any(|window| window == oid);
     ALGORITHMS.iter().find(|(oid, _)| named(oid)).map(|(_, word)| *word)
 }

@@ -1,5 +1,5 @@
 //! `examples/consumer/consumer.py`, which was written from `docs/message-format.md` alone, reads what a gateway sent through a kill, a
-//! quarantine, an eviction and resends that the queue no longer absorbs; and notices what somebody did to it afterwards.
+//! quarantine, an eviction and resends that the queue no longer absorbs; and notices what was changed in it afterwards.
 
 use crate::readers::{lambda_record, read_by_schema};
 use crate::support::{LONG, Publisher, QUEUE, config, drained, fleet, lane, mosquitto, online, stub, until_online};
@@ -117,7 +117,7 @@ async fn a_reader_written_from_the_contract_finds_all_right_and_each_thing_that_
         .filter(|(_, m)| m.body.contains("lorawan") && !m.body.contains("possibleduplicate"))
         .map(|(at, _)| at)
         .collect();
-    // Of before the eviction: a message that arrived and was evicted all the same counts as a hole.
+    // Of before the eviction: a message that was evicted although it arrived counts as a hole.
     let victim = records[records.len() / 4];
     let body: Value = serde_json::from_str(&all[victim].body).unwrap();
     let position: u64 = body["sequence"].as_str().unwrap().rsplit('-').next().unwrap().parse().unwrap();

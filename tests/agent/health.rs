@@ -74,7 +74,7 @@ async fn a_broker_away_is_waited_for_a_minute_and_then_to_act_on() {
     until_fine(&mut agent).await;
 }
 
-/// Records that nothing lets pass are put into quarantine; that stands until it is acknowledged, whatever restarts.
+/// Records that nothing lets pass are put into quarantine; the finding stays until it is acknowledged, over restarts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn quarantine_is_to_act_on_over_restarts_until_it_is_acknowledged() {
     let (mut stub, broker) = (stub(), mosquitto().await);
@@ -122,7 +122,8 @@ async fn quarantine_is_to_act_on_over_restarts_until_it_is_acknowledged() {
     assert_eq!(found["count"], 1, "since the acknowledgement: {found}");
 }
 
-/// A message over the bound, one of no route and a session that was lost: each stands over a kill until it is acknowledged.
+/// A message over the bound, one of no route and a session that was lost: each finding stays over a kill until it is
+/// acknowledged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn losses_before_the_journal_stand_over_a_kill_until_acknowledged() {
     let stub = stub();
@@ -235,7 +236,7 @@ async fn a_disk_that_acknowledges_nothing_is_not_ready() {
     assert_eq!(readyz(&agent).0, 200);
 }
 
-/// The agent runs on the configuration of before; the command finds it all the same.
+/// The agent runs on the configuration of before; the command still finds it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn status_works_while_the_file_has_a_mistake_and_says_so() {
     let (stub, broker) = (stub(), mosquitto().await);

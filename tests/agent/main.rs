@@ -8,7 +8,7 @@
     clippy::disallowed_types,
     reason = "peers of the agent are not bound by its edges"
 )]
-#![allow(clippy::print_stdout, reason = "seeds, messages and figures, for whoever reads a test's output")]
+#![allow(clippy::print_stdout, reason = "seeds, messages and figures for a person")]
 
 mod accounting;
 mod attacks;

@@ -19,7 +19,7 @@ async fn what_the_command_prints_opens_the_page_on_the_lan_and_nothing_else_does
     assert!(!told.contains(&token) && !error.contains(&token), "{told}");
     let port = agent.status_addr().port();
     assert!(told.contains(&format!(":{port}/ in a browser")), "{told}");
-    // What it says to set, as it stands.
+    // What it says to set, unchanged.
     let set: Vec<&str> = told.lines().filter_map(|line| line.strip_prefix("    ")).collect();
     assert_eq!(set[0], "[status]", "{told}");
     let text = std::fs::read_to_string(agent.config_path()).unwrap();

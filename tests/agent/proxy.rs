@@ -138,7 +138,8 @@ fn squid(folder: &Path, permitted: u16, fault: Fault, service: &str) -> Command 
     command
 }
 
-/// All that goes wrong with a proxy, one after the other; `patient`: nobody tells the agent that it is mended.
+/// All that goes wrong with a proxy, one after the other; `patient`: the test does not tell the agent that it is
+/// mended.
 async fn each_fault(kind: Kind, faults: &[(Fault, &str, &str)], patient: bool) {
     let ip = std::process::Command::new("ip").args(["addr", "add", "192.0.2.10/32", "dev", "lo"]).status().unwrap();
     assert!(ip.success());
@@ -210,7 +211,7 @@ async fn each_fault_of_a_real_proxy_has_its_words_and_ends_by_itself() {
 const PASSWORD: (Fault, &str, &str) =
     (Fault::Password, "the proxy wants a user name and password", "HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT");
 
-/// A lane that waits for a password looks once a minute; somebody who has mended it need not wait.
+/// A lane that waits for a password looks once a minute; a person who has mended it need not wait.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_fault_of_squid_has_its_words_and_ends() {
     if !peers("squid/usr/sbin/squid").exists() {

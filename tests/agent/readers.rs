@@ -68,8 +68,8 @@ fn as_expected(reader: &str, read: &Value, payload: &[u8], format: &str) -> Resu
     let text = std::str::from_utf8(payload).ok();
     let same = match (payload, kind) {
         _ if format == "microshare" => beyond || data["obj"].is_object() || data["recType"].is_string(),
-        // What the SDK of npm does otherwise, as `docs/message-format.md` tells: `false` in a structured event is no data, and a value
-        // of a binary one that is neither object, list nor string comes as text.
+        // What the SDK of npm does otherwise, as `docs/message-format.md` tells: `false` in a structured event is not
+        // data, and a value of a binary one that is neither object, list nor string comes as text.
         (b"false", _) if reader == "npm" && format == "cloudevents" => data.is_null(),
         ([b'0'..=b'9' | b'-' | b't' | b'f' | b'n', ..], "application/json") if reader == "npm" && format == "raw" => {
             data.as_str() == text

@@ -201,7 +201,7 @@ async fn the_way_from_the_package_to_the_first_record_with_every_prompt() {
     }
     assert!(!gateway.path("etc/tidegate.toml.old").exists(), "nobody's text was replaced");
 
-    // What it says to run next can be run as it stands.
+    // What it says to run next can be run unchanged.
     std::fs::write(gateway.path("FILE.csv"), credentials_csv(&AccessKey::agent())).unwrap();
     let with = format!(" --config {}", gateway.configuration().display());
     let steps: Vec<&str> = told.lines().filter_map(|line| line.trim().strip_prefix("tidegate ")).collect();

@@ -2,7 +2,8 @@
 //! one is used at once, whichever the system puts first; a family that is back is used again.
 //!
 //! Each test has a network and mounts of its own; the server is in another network namespace, behind a pair of veth. A family vanishes
-//! where the hardware address of its next hop is nobody's: its packets are dropped, not refused, and no sign of it reaches the agent.
+//! where no host has the hardware address of its next hop: its packets are dropped, not refused, and no sign of it
+//! reaches the agent.
 
 use crate::support::link::has_own_network;
 use crate::support::{Authority, LONG, PROGRAM, Publisher, QUEUE, config, mosquitto, stub, tail, until_online};
@@ -20,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 const HOST: &str = "queue.test";
 const V4: Family = Family { address: "192.0.2.10/32", near: "198.51.100.1/24", next: "198.51.100.2", is_v6: false };
 const V6: Family = Family { address: "2001:db8::10/128", near: "2001:db8:9::1/64", next: "2001:db8:9::2", is_v6: true };
-/// Hardware addresses: the gateway's, the next hop's, nobody's.
+/// Hardware addresses: the gateway's, the next hop's, one that no host has.
 const NEAR: &str = "02:00:00:00:00:01";
 const RIGHT: &str = "02:00:00:00:00:02";
 const NOBODY: &str = "02:00:00:00:00:99";
@@ -41,7 +42,7 @@ struct Family {
 }
 
 impl Family {
-    /// Whether its packets come to the next hop; otherwise they vanish, and nobody is told.
+    /// Whether its packets come to the next hop; otherwise they vanish without a sign.
     fn carry(self, yes: bool) {
         let hop = if yes { RIGHT } else { NOBODY };
         ip(&format!("neigh replace {} lladdr {hop} dev near0 nud permanent", self.next));

@@ -11,7 +11,7 @@ fn documents() -> Vec<String> {
     top.into_iter().chain(files("docs", ".md")).collect()
 }
 
-/// What stands between single backquotes, fenced blocks left out.
+/// The text between single backquotes, fenced blocks left out.
 fn quoted(document: &str) -> Vec<String> {
     let mut fenced = false;
     let mut found = Vec::new();

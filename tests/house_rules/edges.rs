@@ -11,7 +11,7 @@ struct Edge {
 
 const EDGES: &[Edge] = &[
     Edge { text: "sled::", owners: &["src/journal/generation/active/mod.rs"], instead: "crate::journal::Journal" },
-    // A batch holds its buffer open, and promises what nobody asks for.
+    // A batch holds its buffer open, and promises what tidegate does not need.
     Edge { text: "apply_batch", owners: &[], instead: "plain inserts and one flush" },
     Edge { text: ".transaction(", owners: &[], instead: "plain inserts and one flush" },
     Edge { text: "no_range_sync::", owners: &["src/journal/"], instead: "crate::journal::Journal" },
@@ -43,7 +43,7 @@ const EDGES: &[Edge] = &[
     },
 ];
 
-/// Code without its comments and without what stands in quotes on the same line: enough to tell a use from a mention.
+/// Code without its comments and without what is in quotes on the same line: enough to tell a use from a mention.
 pub(super) fn code(line: &str) -> String {
     let line = line.split("//").next().unwrap_or_default();
     line.split('"').step_by(2).collect()

@@ -5,7 +5,7 @@ use super::edges::{code, is_of_tests};
 use super::{files, none, text};
 
 const FOLDER: &str = "src/journal/";
-/// From the bottom up; what stands in one line may not import each other.
+/// From the bottom up; modules of one line may not import each other.
 const LAYERS: &[&[&str]] = &[
     &["limits", "random"],
     &["disk"],

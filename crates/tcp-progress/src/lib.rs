@@ -53,7 +53,7 @@ impl Progress {
 /// Asks the kernel. Cheap: a system call.
 ///
 /// # Errors
-/// It is no TCP socket, or the kernel is older than Linux 4.6.
+/// It is not a TCP socket, or the kernel is older than Linux 4.6.
 pub fn progress(socket: &impl AsFd) -> io::Result<Progress> {
     let mut info = [0u8; 256];
     let mut length = info.len() as libc::socklen_t;
@@ -96,7 +96,7 @@ pub fn progress(socket: &impl AsFd) -> io::Result<Progress> {
 /// Bounds what the kernel takes of a writer beyond what it has sent, in bytes (Linux 3.12).
 ///
 /// # Errors
-/// It is no TCP socket, or an older kernel.
+/// It is not a TCP socket, or the kernel is older.
 pub fn bound_unsent(socket: &impl AsFd, bytes: u32) -> io::Result<()> {
     let value = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
     set(socket, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, &value)
@@ -105,7 +105,7 @@ pub fn bound_unsent(socket: &impl AsFd, bytes: u32) -> io::Result<()> {
 /// Makes the next close of this socket a reset, which throws away what was not sent.
 ///
 /// # Errors
-/// It is no socket.
+/// It is not a socket.
 pub fn reset_on_close(socket: &impl AsFd) -> io::Result<()> {
     set(socket, libc::SOL_SOCKET, libc::SO_LINGER, &libc::linger { l_onoff: 1, l_linger: 0 })
 }

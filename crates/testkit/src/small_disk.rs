@@ -67,8 +67,8 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: whoever has a file open there may keep it; the name is free at once. A failure leaves the mount to its
-        // folder's owner, and there is nobody to tell.
+        // Lazily: a process may keep the files that it has open there; the name is free at once. A failure leaves the
+        // mount to its folder's owner: a drop cannot report it.
         let _ = std::process::Command::new("umount").arg("-l").arg(&self.folder).status();
     }
 }

@@ -1,6 +1,6 @@
 //! The journal keeps its promises through power cuts, and the machine that says so is worth something: each sabotage is
 //! caught. A short form of `cargo torture`; a seed that failed is printed by it, and `TIDEGATE_SEED=…` replays it.
-#![allow(clippy::print_stdout, reason = "verdicts and seeds, for whoever reads a test's output")]
+#![allow(clippy::print_stdout, reason = "verdicts and seeds for a person")]
 
 use std::process::Command;
 use testkit::random::fresh_seed;

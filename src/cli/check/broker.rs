@@ -96,7 +96,7 @@ fn slow(took: Duration) -> Step {
     )
 }
 
-/// This is no refusal: the broker's access list needs no change.
+/// This is not a refusal: the broker's access list needs no change.
 pub(super) fn late(step: String, waited_s: u64) -> Step {
     let found = format!("no answer within {waited_s} s: the broker has refused nothing; it is overloaded, or hangs");
     let next = "look at its load and its log (top; journalctl -u mosquitto), then: tidegate check --listen 60";

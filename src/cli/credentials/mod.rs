@@ -209,7 +209,7 @@ pub(super) fn of_service() -> Owner {
     Owner { user: None, group: service_user().map(|(_, group)| group) }
 }
 
-/// Whether this is neither root nor the agent's user: then what only those may read is no fault, but a case for sudo.
+/// Whether this is neither root nor the agent's user: then what only those may read asks for sudo and is not a fault.
 pub(super) fn is_somebody_else() -> bool {
     let user = rustix::process::geteuid();
     !user.is_root() && service_user().is_none_or(|(service, _)| service != user)

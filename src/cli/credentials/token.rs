@@ -12,7 +12,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 
-/// Letters and digits that nobody takes for each other, typed from one screen into another; 32 of them, 5 bits each.
+/// Letters and digits that a person does not confuse, typed from one screen into another; 32 of them, 5 bits each.
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 /// 120 bits, in groups of four.
 const CHARS: usize = 24;

@@ -12,12 +12,12 @@ const TRIES: usize = 5;
 /// Where answers come from.
 #[derive(Debug)]
 pub(super) struct Answers {
-    /// Nobody is asked: defaults are taken.
+    /// `init` asks nothing and takes the defaults.
     pub(super) yes: bool,
 }
 
 impl Answers {
-    /// The answer, or `default` for an empty one or when nobody is asked.
+    /// The answer, or `default` for an empty one or when `init` asks nothing.
     ///
     /// # Errors
     /// Standard input has ended.
@@ -29,7 +29,8 @@ impl Answers {
         Ok(if answer.is_empty() { default.to_owned() } else { answer })
     }
 
-    /// Asks again until `read` takes the answer. When nobody is asked, `default` has to do; `flag` is what to give otherwise.
+    /// Asks again until `read` takes the answer. When `init` asks nothing, `default` has to do; `flag` is what to give
+    /// otherwise.
     ///
     /// # Errors
     /// Standard input has ended, or none of a few answers fits.
@@ -73,7 +74,7 @@ impl Answers {
 /// A line without its end.
 fn read_answer(question: &str) -> Result<String, String> {
     let prompt = visible::line(question).into_owned();
-    // On a terminal the answer stands behind the question; what is piped shows no answers, so the questions are lines.
+    // On a terminal the answer follows the question; what is piped shows no answers, so the questions are lines.
     if io::stdin().is_terminal() {
         err_as_is(&format!("{prompt} "))
     } else {

@@ -1,7 +1,7 @@
 //! The file that `init` writes, and what was in its place.
 //!
-//! A package's template that nobody touched is replaced without a question; any other file only when a person says so, and its old
-//! text stays beside it.
+//! An untouched template of a package is replaced without a question; any other file only when a person says so, and
+//! its old text stays beside it.
 
 use crate::cli::credentials::of_service;
 use crate::cli::init::propose::Proposal;
@@ -22,7 +22,7 @@ pub(super) enum Place {
     Empty,
     /// The package's template as it was installed.
     Template,
-    /// A file that somebody wrote.
+    /// A file that a person wrote.
     Other,
 }
 
@@ -168,10 +168,10 @@ pub(super) fn prepare(file: &Path) -> io::Result<()> {
     NewFile::beside(file, MODE, of_service()).map(drop)
 }
 
-/// Writes it. What somebody wrote is kept beside it.
+/// Writes it. What a person wrote is kept beside it.
 ///
 /// # Errors
-/// The disk refuses, or something that is no file is in the place.
+/// The disk refuses, or something that is not a file is in the place.
 pub(super) fn write(file: &Path, text: &str, place: &Place) -> io::Result<()> {
     let mut out = NewFile::beside(file, MODE, of_service())?;
     out.write_all(text.as_bytes())?;

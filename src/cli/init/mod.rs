@@ -1,6 +1,6 @@
 //! `tidegate init`: a few questions (or flags), a look at the broker's live topics, and a commented configuration that
-//! loads. Nothing that somebody wrote is overwritten unasked, and nothing is written before every question is answered. An agent
-//! that runs at that broker is listened to; only where none does, a guest connects.
+//! loads. Nothing that a person wrote is overwritten unasked, and nothing is written before every question is answered.
+//! An agent that runs at that broker is listened to; only where none does, a guest connects.
 
 mod answers;
 mod broker;

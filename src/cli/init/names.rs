@@ -9,7 +9,7 @@ const GENERIC: &str = "armbian beaglebone box buildroot chirpstack chirpstack-ga
                        hostname kerlink lede linux localhost lora lora-gateway lorawan milesight mlinux mtcap mtcdt multitech \
                        none openwrt pi rak rak-gateway rakwireless raspberry raspberrypi test tidegate ubuntu";
 
-/// Whether many machines have this name: by its first label, and whatever model stands behind `raspberrypi`.
+/// Whether many machines have this name: by its first label, and with any model behind `raspberrypi`.
 fn is_generic(name: &str) -> bool {
     let name = name.split('.').next().unwrap_or_default().to_lowercase();
     let board =
@@ -24,10 +24,10 @@ fn warn(name: &str) {
     );
 }
 
-/// The id to write: as given, or as answered. `None`: nobody was asked, and the journal keeps the host name.
+/// The id to write: as given, or as answered. `None`: `init` asks nothing, and the journal keeps the host name.
 ///
 /// # Errors
-/// It is no id, or there is no answer.
+/// It is not an id, or there is no answer.
 pub(super) fn gateway(given: Option<&str>, answers: &mut Answers) -> Result<Option<String>, String> {
     let read = |id: &str| gateway_id_problem(id).map_or_else(|| Ok(id.to_owned()), Err);
     let host = host_name();
@@ -40,7 +40,7 @@ pub(super) fn gateway(given: Option<&str>, answers: &mut Answers) -> Result<Opti
             }
             return Ok(None);
         }
-        // A name of that kind is no proposal: whoever wants it types it.
+        // A name of that kind is not proposed: a person who wants it types it.
         None if is_generic(&host) => {
             warn(&host);
             answers.until("An id for this gateway, such as hq-tower-roof?", "", "--gateway", read)?

@@ -210,7 +210,7 @@ impl Batcher {
         self.judge(position, |suspect| _ = suspect.get_or_insert(0));
     }
 
-    /// It is no suspect any more.
+    /// The record is not a suspect any more.
     pub fn acquit(&mut self, position: Position) {
         self.judge(position, |suspect| *suspect = None);
     }

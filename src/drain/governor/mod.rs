@@ -4,8 +4,8 @@
 //! counts for the state that let it go:
 //!
 //! - While the gate is open, an answer keeps it open, and a failure closes it ([`gate`]).
-//! - After it has closed, one flight probes, whatever still flies: what stands still since the link went may do so for long after it
-//!   is back. Its outcome alone opens the gate, or closes it for longer.
+//! - After it has closed, one flight probes, whatever still flies: a flight that stalls since the link went may stall
+//!   for long after it is back. The probe's outcome alone opens the gate, or closes it for longer.
 //! - A flight that an earlier state let go is *stale*. Its success settles its records and opens nothing. Its failure slows down, and
 //!   what the service asked to wait is waited; it closes nothing, blames nothing and makes no batch smaller: the batch after it may
 //!   be smaller already, and the key mended.
@@ -88,7 +88,7 @@ struct Flight {
     bytes: usize,
     /// The pace's share of the link until then.
     share: pace::Share,
-    /// The link went while it flew: it stands still, or has stood, and tells nothing of the rate.
+    /// The link went while it flew: it stalls, or has stalled, and tells nothing of the rate.
     stuck: bool,
 }
 

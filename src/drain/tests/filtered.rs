@@ -230,7 +230,7 @@ fn a_bound_that_refuses_everything_is_not_hammered() {
     assert!(status.calls < 800, "{} calls", status.calls);
 }
 
-/// What an outage cuts says nothing of a record; one with which the link goes each time is tried alone all the same.
+/// What an outage cuts says nothing of a record; but one with which the link goes each time is tried alone.
 #[test]
 fn outages_make_a_suspect_only_where_the_link_goes_each_time() {
     let calls = |way| {

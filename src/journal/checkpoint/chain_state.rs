@@ -35,7 +35,8 @@ pub(crate) struct ChainState {
 }
 
 impl ChainState {
-    /// The chain of a book, of which the state has what is settled below `end`, in room for so many runs. `None`: nobody keeps it.
+    /// The chain of a book, of which the state has what is settled below `end`, in room for so many runs. `None`: it is
+    /// not kept.
     pub(super) fn of(book: &LaneLedger, end: Position, runs: usize) -> Option<ChainState> {
         let chain = &book.chain;
         if chain.settings == 0 {

@@ -1,8 +1,8 @@
 //! Records that tidegate has to say itself, beside gap records: handed over here, written with the writer's next commit.
 //!
-//! At most one of them waits per lane: while the queue is away they would only become old. Whoever has something to say asks
-//! first ([`Journal::own_waits`]), and says later what is true then. One that a crash takes before its commit is missed by nobody:
-//! the next start says another one.
+//! At most one of them waits per lane: while the queue is away they would only become old. A caller with something to
+//! say asks first ([`Journal::own_waits`]), and says later what is true then. A crash may take one before its commit
+//! without harm: the next start says another one.
 
 use crate::journal::handle::Journal;
 use crate::record::own::{HEALTH, PROFILE};
@@ -29,7 +29,8 @@ impl Own {
 }
 
 impl Journal {
-    /// Hands a record of tidegate's own to the writer. It is durable with the next commit, which this causes; nobody waits for it.
+    /// Hands a record of tidegate's own to the writer. It is durable with the next commit, which this causes; the
+    /// caller does not wait.
     pub fn say(&self, draft: Draft) {
         locked(&self.0.own).drafts.push(draft);
         self.0.noted.notify_one();

@@ -15,7 +15,7 @@ const LEAST_BYTES: u64 = 16 * MIB;
 const MOST_FREE: u64 = 32 * MIB;
 /// What the state and a new generation take.
 const LEAST_FREE: u64 = MIB;
-/// The floor's part of what the journal may have: what is in nobody's hands may as well keep readings.
+/// The floor's part of what the journal may have: space that no other program uses may as well keep readings.
 const FREE_PART: u64 = 8;
 
 /// `max_bytes` and `min_free` on this partition, in bytes; `None`: it does not tell its size.

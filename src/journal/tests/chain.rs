@@ -242,7 +242,7 @@ fn at_a_bound_the_chain_keeps_no_generation_that_all_lanes_are_past() {
 fn a_state_without_a_chain_begins_it_at_the_cursor_and_a_lost_one_behind_what_there_is() {
     let dir = crate::testing::fast_dir();
     let mut known = Vec::new();
-    // As an earlier build does: nobody keeps it.
+    // As an earlier build does: the chain is not kept.
     let mut rig = start(&options(dir.path()));
     rig.append(1..=60);
     rig.read_all();

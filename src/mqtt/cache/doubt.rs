@@ -5,7 +5,7 @@
 //! An agent that dies then and believed the file at its next start would ask for nothing and hear nothing.
 //!
 //! So the file is put aside before each attempt, and back once it is true again. A broker or a link that flaps must not wear the
-//! card, so both are renames that nobody syncs. That is safe:
+//! card, so both are renames without a sync. That is safe:
 //!
 //! - The agent ends, and the system goes on: it sees every rename. The file is aside, and the next start asks for everything.
 //! - The power ends: either name may be there, the bytes behind it were synced when they were written. Aside counts as absent.
@@ -15,7 +15,7 @@
 //!   has not confirmed. What is left is a power cut between such a CONNECT and the answer to it, and then the filters stay
 //!   silent until `mqtt.resubscribe_after`.
 //!
-//! At a start the file is always removed durably: nobody knows how long the outage has lasted.
+//! At a start the file is always removed durably: the agent cannot know how long the outage has lasted.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -143,7 +143,8 @@ mod tests {
     }
 
     proptest! {
-        /// Between an attempt and the broker's word no file stands under its own name; and what stands there is true.
+        /// Between an attempt and the broker's word the file is not under its own name; and a file under that name is
+        /// true.
         #[test]
         fn what_stands_there_is_what_the_broker_confirmed_last(steps in prop::collection::vec((0u8..4, 0u64..15_000, 0u8..2), 0..60)) {
             let (mut doubt, mut now) = (Doubt::default(), Instant::now());

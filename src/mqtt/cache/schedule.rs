@@ -54,7 +54,7 @@ impl Intake {
         }
     }
 
-    /// A run's first loss of a kind is kept at once, so that a power cut does not hide it; later ones, and what else stands
+    /// A run's first loss of a kind is kept at once, so that a power cut does not hide it; later ones, and what else is
     /// there, now and then, because each write wears the card.
     fn losses_due(&self, now: Instant) -> Option<Instant> {
         let urgent = self.shared.has_news_of_losses()?;

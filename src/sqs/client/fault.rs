@@ -177,7 +177,7 @@ fn tcp_remedy(error: &TcpError) -> String {
     }
 }
 
-/// What a person can look at where a connection is taken and nobody speaks: whoever sees it by hand knows which of them it is.
+/// What a person can look at where a connection is taken and no answer comes: a try by hand shows which side is silent.
 fn silent_remedy(silent: &Silent) -> String {
     let Silent { server, proxy, .. } = silent;
     match proxy {

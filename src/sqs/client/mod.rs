@@ -72,7 +72,7 @@ pub enum SenderError {
         /// The endpoint.
         endpoint: String,
     },
-    /// An endpoint that is no URL of a server.
+    /// An endpoint that is not the URL of a server.
     #[error("queue {queue}: endpoint {endpoint:?} is not valid; expected https://HOST[:PORT]")]
     Endpoint {
         /// The queue's name in the configuration.

@@ -9,7 +9,7 @@
 //!
 //! All work of a call lives inside its future, so dropping the future (the SDK's attempt timeout does) ends the call.
 //! The pool hands idle connections out for 25 s, less than the time after which NATs of cellular networks forget them. An attempt on one
-//! that carries nothing all the same ends within seconds ([`watch`]).
+//! that still carries nothing ends within seconds ([`watch`]).
 //! A request that was queued on a connection which turned out closed before a byte was written is dialled again by the
 //! pool; nothing else is ever retried here.
 //!

@@ -1,10 +1,10 @@
-//! A flight that stands still while the link is away: whether the link is back, and TCP does not know it yet.
+//! A flight that stalls while the link is away: whether the link is back, and TCP does not know it yet.
 //!
 //! TCP tries again at intervals that double, from what an acknowledgement takes on this link: after an outage of five seconds it may look
-//! after ten. No sign of the kernel's tells of a router's uplink. So a flight that stands still is accompanied by connections to the same
-//! peer that are given up as soon as they come about. One that does after others did not shows that the link was away and is back. When
-//! the flight is ended then is pure ([`Standing`]): it waits no longer for TCP than it has cost so far, so that going on never costs
-//! more than twice what the better choice would have.
+//! after ten. No sign of the kernel's tells of a router's uplink. So a stalled flight is accompanied by connections to
+//! the same peer that are given up as soon as they come about. One that does after others did not shows that the link
+//! was away and is back. When the flight is ended then is pure ([`Standing`]): it waits no longer for TCP than it has
+//! cost so far, so that going on never costs more than twice what the better choice would have.
 
 use crate::sqs::connector::wire::WireControl;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// Between two looks at the flight.
 const LOOK: Duration = Duration::from_millis(250);
-/// A flight that moves less often stands still, but on a slow link.
+/// A flight that moves less often has stalled, but on a slow link.
 const STILL: Duration = Duration::from_secs(1);
 /// Between two connections to a peer that takes them: not the link is away, it is the service that takes its time. It doubles.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -144,7 +144,7 @@ impl Standing {
         }
     }
 
-    /// Without moving for so long it stands still.
+    /// Without moving for so long it has stalled.
     fn still(&self) -> Duration {
         STILL.max(self.usual)
     }
@@ -241,7 +241,7 @@ mod tests {
             self.standing.look(self.now, self.progress)
         }
 
-        /// Stands still until something is to be done; gives what, and after how long.
+        /// Does not move until something is to be done; gives what, and after how long.
         fn stands(&mut self) -> (Next, Duration) {
             let start = self.now;
             (0..4000)

@@ -1,4 +1,4 @@
-//! Bytes on the uplink, as whoever bills a mobile link counts them: IP packets, both ways, what was sent again included.
+//! Bytes on the uplink, as a mobile operator counts them: IP packets, both ways, what was sent again included.
 //!
 //! The kernel tells bytes and segments of each connection; each segment has an IP and a TCP header with timestamps. What goes before a
 //! connection is there, or in vain, is reckoned by the kernel's tries of a SYN. Not in it are DNS, packets after the last look at a

@@ -127,7 +127,7 @@ pub(in crate::sqs) enum Ended {
     /// The gateway's addresses or routes have changed, and the connection has not outlived it.
     #[error("the gateway's address or route has changed, and the connection with it")]
     LinkChanged,
-    /// The link was away and is back, and the connection still stands still.
+    /// The link was away and is back, and the connection still does not move.
     #[error("the link was away and is back, and the connection has not outlived it")]
     LinkReturned,
 }
@@ -261,7 +261,7 @@ mod tests {
             prop_assert_eq!(ended, None, "after {:?}", took);
         }
 
-        /// What stands still is ended, within three segments and round trips of this link.
+        /// A stalled flight is ended, within three segments and round trips of this link.
         #[test]
         fn what_does_not_move_is_ended(bytes in 10_000u64..300_000, rate in 300f64..1e7, share in 0f64..0.9) {
             let stops = (bytes as f64 * share) as u64 / u64::from(SEGMENT) * u64::from(SEGMENT);

@@ -1,7 +1,7 @@
 //! A connection that was made: what the kernel tells of it, and how it ends.
 //!
-//! Whoever waits for an answer sees how it gets on by [`WireControl`], and can end it. Each look counts what it carried
-//! ([`traffic`](super::traffic)).
+//! A task that waits for an answer sees how it gets on by [`WireControl`], and can end it. Each look counts what it
+//! carried ([`traffic`](super::traffic)).
 
 use crate::clock::suspended_ms;
 use crate::sqs::connector::traffic::OfConnection;

@@ -5,7 +5,7 @@
 //! renewed. So their life is counted from the best time known when they came ([`Clock::certificate_time_s`]); when they
 //! came over TLS, that is the `Date` of the very answer that brought them, which the connector has just learnt.
 //!
-//! A renewal that fails while the network does is no fault of the chain, which has worked before: [`Unrenewed`].
+//! A renewal that fails while the network does is not a fault of the chain, which has worked before: [`Unrenewed`].
 
 use crate::clock::{Anchor, Clock};
 use crate::sqs::connector::Http;

@@ -15,7 +15,7 @@ const ID_CHARS: std::ops::RangeInclusive<usize> = 16..=128;
 /// Characters of a secret: what has as many is never shown.
 const SECRET_CHARS: usize = 40;
 
-/// Whether a field is a key id by its looks: such a one is no secret, AWS logs it with every call.
+/// Whether a field is a key id by its looks: an id is not a secret, AWS logs it with every call.
 fn is_shaped_like_an_id(field: &str) -> bool {
     let legal = field.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
     legal && ID_CHARS.contains(&field.len()) && field.len() != SECRET_CHARS
@@ -173,7 +173,7 @@ fn without_notes(mut text: &str) -> (Option<char>, &str) {
     (hint, text)
 }
 
-/// What stands between a header's columns: none of these is in their names.
+/// What separates a header's columns: none of these is in their names.
 fn separator_of(header: &str) -> Option<char> {
     [',', ';', '\t'].into_iter().find(|separator| header.contains(*separator))
 }
@@ -201,7 +201,7 @@ fn rows(text: &str, separator: char) -> Result<Vec<Vec<String>>, CsvError> {
     if quoted {
         return Err(CsvError::OpenQuote);
     }
-    // A comment is a line without a separator: a secret may begin with anything, but stands in a column.
+    // A comment is a line without a separator: a secret may begin with anything, but is in a column.
     let comment = |row: &[String]| row.len() == 1 && row[0].trim_start().starts_with('#');
     rows.retain(|row| row.iter().any(|field| !field.trim().is_empty()) && !comment(row));
     Ok(rows)

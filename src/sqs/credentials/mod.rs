@@ -81,7 +81,7 @@ struct CsvInner {
 struct Seen {
     /// Of the file that was read last, whatever came of it; `None` makes the next attempt read it.
     stamp: Option<Stamp>,
-    /// The key was refused: the next attempt reads the file again, though that is no reason to make one.
+    /// The key was refused: the next attempt reads the file again, though that alone causes no attempt.
     refused: bool,
     key: Option<Credentials>,
     error: Option<FileError>,

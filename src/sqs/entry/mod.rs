@@ -69,8 +69,8 @@ pub struct Rendering<'a> {
     pub redact: &'a [Pointer],
     /// The lane whose positions count.
     pub lane: LaneId,
-    /// The present, by which the receipt time of a record of this boot is corrected when nobody confirmed its clock then and
-    /// it is confirmed now.
+    /// The present, by which the receipt time of a record of this boot is corrected when its clock was not confirmed
+    /// then and is now.
     pub now: Option<(BootId, Moment)>,
     /// Whether the record may have been accepted before, more than SQS's deduplication window ago or on a queue that has
     /// none.
@@ -231,7 +231,7 @@ impl<'a> EntryFields<'a> {
     }
 }
 
-/// The event's time as the payload says it, unless the receipt rules it out: while nobody confirmed the clock, the intake could
+/// The event's time as the payload says it, unless the receipt rules it out: by an unconfirmed clock the intake could
 /// not judge it.
 fn event_time(identity: &Identity, receipt: Receipt) -> Option<&str> {
     let said = identity.event_time.as_deref().filter(|_| identity.time_source != TimeSource::Arrival)?;

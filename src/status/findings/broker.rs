@@ -22,7 +22,7 @@ const THROWN_OUT: u64 = 3;
 
 pub(super) fn findings(status: &StatusSnapshot) -> Vec<Finding> {
     let Some(intake) = &status.intake else { return Vec::new() };
-    // One fault, once: whoever is thrown out is also offline, for a moment.
+    // One fault, once: an agent that is thrown out is also offline, for a moment.
     let thrown_out = thrown_out(intake);
     let away = |finding: &Finding| finding.code == Code::BrokerAway && finding.severity == Severity::Waiting;
     let connection = connection(intake).filter(|finding| thrown_out.is_none() || !away(finding));

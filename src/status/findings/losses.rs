@@ -1,4 +1,4 @@
-//! Findings about what was lost: each count stands until a person acknowledges it, over restarts. Pure.
+//! Findings about what was lost: each count is a finding until a person acknowledges it, over restarts. Pure.
 //!
 //! The counts themselves only grow, in the ledger or in what the intake keeps; what is acknowledged is subtracted here. A count
 //! below that is one of another journal in the same place: then nothing of it is acknowledged.
@@ -33,7 +33,7 @@ impl Loss {
         }
     }
 
-    /// What of it nobody has acknowledged.
+    /// What of it is not acknowledged.
     pub(in crate::status) fn open(&self, acknowledged: &Counts) -> u64 {
         let known = acknowledged.get(&self.key()).copied().unwrap_or_default();
         self.count.checked_sub(known).unwrap_or(self.count)
@@ -75,7 +75,7 @@ pub(super) fn findings(status: &StatusSnapshot, acknowledged: &Counts) -> Vec<Fi
     open.iter().map(of).collect()
 }
 
-/// What is so, and since when; `lone`: the evictions that nobody has acknowledged are all of one queue.
+/// What is so, and since when; `lone`: the evictions that are not acknowledged are all of one queue.
 fn said(status: &StatusSnapshot, loss: &Loss, count: u64, lone: bool) -> (String, Option<u64>) {
     let about = loss.about.as_deref().unwrap_or_default();
     let records = || counted(count, "record", "records");

@@ -37,7 +37,7 @@ pub struct Finding {
     pub about: Option<String>,
     /// What is so.
     pub what: String,
-    /// Seconds for which it has been so, as far as somebody looked; `None`: not known.
+    /// Seconds for which it has been so, as far as the agent has looked; `None`: not known.
     pub since_s: Option<u64>,
     /// How many messages or records, where they are counted.
     pub count: Option<u64>,

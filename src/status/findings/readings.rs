@@ -19,7 +19,7 @@ pub enum Readings {
     WereLost,
     /// What is sent now waits at the broker, which is connected, as long as it has room.
     AtBroker,
-    /// What is sent now does not come in: the broker is away, or lets nobody in. Whether it keeps it cannot be seen.
+    /// What is sent now does not come in: the broker is away, or refuses the agent. Whether it keeps it cannot be seen.
     NotComing,
     /// Some are being lost.
     BeingLost,

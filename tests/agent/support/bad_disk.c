@@ -1,4 +1,4 @@
-/* A disk that misbehaves, for one process: loaded before libc (LD_PRELOAD), it stands between a program and the files
+/* A disk that misbehaves, for one process: loaded before libc (LD_PRELOAD), it comes between a program and the files
  * whose path contains $BAD_DISK_UNDER. What it does is read anew at every call from the file $BAD_DISK_ORDERS:
  *
  *     <ms that each sync takes> <errno of writes> <errno of reads> <ms that each read at a place takes>

@@ -17,7 +17,7 @@ impl Authority {
         Authority(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    /// Its own certificate, for whoever is to trust it.
+    /// Its own certificate, for a client that is to trust it.
     pub(crate) fn pem(&self) -> String {
         self.0.pem()
     }

@@ -1,5 +1,5 @@
-//! Disks that misbehave: a small one that can be filled or made read-only, and a library that stands between the agent and
-//! its journal's files.
+//! Disks that misbehave: a small one that can be filled or made read-only, and a library that comes between the agent
+//! and its journal's files.
 
 use std::fs;
 use std::path::{Path, PathBuf};

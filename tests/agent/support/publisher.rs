@@ -57,8 +57,8 @@ impl Publisher {
     }
 }
 
-/// Ends the broker's session of `client_id`, with all that it holds: what an operator does about a message that nobody
-/// can take.
+/// Ends the broker's session of `client_id`, with all that it holds: what an operator does about a message that no
+/// agent can take.
 pub(crate) async fn end_session(broker: SocketAddr, client_id: &str) {
     let mut options = MqttOptions::new(client_id, broker.ip().to_string(), broker.port());
     options.set_clean_session(true);

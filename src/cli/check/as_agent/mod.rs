@@ -1,4 +1,4 @@
-//! What the agent's user can read and write, tried as that user and judged by its unit: whoever runs `check` is root as a rule,
+//! What the agent's user can read and write, tried as that user and judged by its unit: `check` runs as root as a rule,
 //! whom nothing stops.
 
 mod access;
@@ -29,7 +29,7 @@ type Need = (String, PathBuf, Want);
 pub(super) fn steps(file: &Path, config: &Config) -> Vec<Step> {
     let unit = Unit::installed();
     if unit.is_none() && file != Path::new(DEFAULT_PATH) {
-        return Vec::new(); // not installed here: whoever runs it is the agent's user
+        return Vec::new(); // not installed here: the agent runs as the user who calls
     }
     let unit = unit.unwrap_or_else(|| Unit { user: "tidegate".to_owned(), ..Unit::default() });
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
@@ -115,7 +115,7 @@ fn needs(file: &Path, config: &Config) -> Vec<Need> {
     needs
 }
 
-/// What stands in the agent's way at one of its needs. Pure, but for symbolic links.
+/// What keeps the agent from one of its needs. Pure, but for symbolic links.
 fn judge((key, path, want): &Need, met: Option<Refusal>, unit: &Unit, who: &Who) -> Option<Step> {
     let step = format!("{key} for {}", who.user);
     // Other steps say that something is missing, and how to get it there.
@@ -156,7 +156,7 @@ fn resolved(path: &Path) -> PathBuf {
     )
 }
 
-/// Into the one folder that the agent reads and nobody else does.
+/// Into the one folder that the agent reads and no other user does.
 fn put_away(path: &Path, who: &Who) -> String {
     let name = path.file_name().unwrap_or_default().display();
     let (from, group) = (path.display(), &who.group);
@@ -181,7 +181,7 @@ fn remedy(path: &Path, want: Want, met: &Refusal, who: &Who) -> String {
     let (Who { user, group, .. }, at) = (who, met.at.as_path());
     match want {
         Want::Read if at == path => format!("chown root:{group} {0} && chmod 640 {0}", path.display()),
-        // Opening a folder of somebody else's to the agent is not ours to advise, but for our own.
+        // tidegate advises to open its own folder to the agent, and no folder of another user.
         Want::Read if at.starts_with("/etc/tidegate") => {
             format!("chown root:{group} {0} && chmod 750 {0}", at.display())
         }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Stands in for systemd-creds in tests: with the same arguments, streams and exit codes, and no TPM. What it does is told by
+# Replaces systemd-creds in tests: with the same arguments, streams and exit codes, and no TPM. What it does is told by
 # files beside the name that it was called by, where it notes its arguments, too.
 beside=$(dirname "$0")
 echo "$*" >>"$beside/called"

@@ -1,4 +1,4 @@
-//! What is no TOML, and sections and keys that do not exist.
+//! What is not TOML, and sections and keys that do not exist.
 
 use super::{check, said_after, said_of};
 

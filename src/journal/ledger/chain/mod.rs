@@ -4,7 +4,8 @@
 //! It follows the cursor: a position counts once all before it are settled, with the digest of what was accepted, or as a hole.
 //! What is settled out of turn waits here. Of the digests the lowest [`DIGESTS_MAX`] are kept; which positions are holes is
 //! kept exactly, as runs. What is neither was accepted and is not at hand: it is read from the journal again, and rendered again,
-//! once the chain stands there ([`crate::journal::chain`]). So a reader of all messages and gap records has the same sum.
+//! once the chain has come there ([`crate::journal::chain`]). So a reader of all messages and gap records has the same
+//! sum.
 //!
 //! The state file has the chain in one picture with the cursor ([`crate::journal::checkpoint::lane_state`]), without the digests. What
 //! a crash takes back is settled again, and sums up to the same: the same record under the same settings has the same digest,
@@ -26,13 +27,13 @@ pub(crate) const DIGESTS_MAX: usize = 4_096;
 pub(crate) const HOLES_MAX: usize = 4_096;
 /// Positions that are summed up in one go, while others wait for the books: less than a millisecond on a slow gateway.
 pub(crate) const STEPS: usize = 256;
-/// Turns of so many steps that somebody waits for: 16,384 positions.
+/// Turns of so many steps that a caller waits for: 16,384 positions.
 pub(crate) const TURNS: usize = 64;
 
 /// One lane's chain.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Chain {
-    /// What the digests depend on beside the records; 0: nobody keeps the chain, and it only follows the cursor.
+    /// What the digests depend on beside the records; 0: the chain is not kept, and only follows the cursor.
     pub(crate) settings: u64,
     /// The first position of the sum.
     pub(crate) since: Position,
@@ -66,7 +67,7 @@ pub(crate) enum Need {
 }
 
 impl Chain {
-    /// One that nobody keeps yet.
+    /// One that is not kept yet.
     pub(crate) fn at(cursor: Position) -> Chain {
         Chain {
             settings: 0,
@@ -138,7 +139,7 @@ impl Chain {
         }
     }
 
-    /// The cursor stood at `before`, whose record has the number `from` or a later one, and now stands at `cursor`.
+    /// The cursor was at `before`, whose record has the number `from` or a later one, and now is at `cursor`.
     pub(crate) fn follow(&mut self, before: Position, from: Number, cursor: Position) {
         if self.next >= before {
             self.from = from;

@@ -318,7 +318,7 @@ async fn reach_tells_whether_the_endpoint_takes_connections() {
     assert_eq!(away.unwrap().reach().await, Some(false));
 }
 
-/// The link stands still in the middle of a request: the peer takes no more bytes, and closes nothing.
+/// The link stalls in the middle of a request: the peer takes no more bytes, and closes nothing.
 #[tokio::test]
 async fn a_request_that_stands_still_is_a_stalled_link_and_is_reset() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -45,7 +45,7 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 /// No TCP connection came about.
 #[derive(Debug, thiserror::Error)]
 pub enum TcpError {
-    /// The name has no address, or nobody who could tell answers.
+    /// The name has no address, or no name server answers.
     #[error("the name {host} has no address")]
     Name {
         /// The name.

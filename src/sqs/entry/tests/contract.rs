@@ -104,7 +104,7 @@ fn the_documents_examples_are_what_is_sent() {
     );
 }
 
-/// Every member and attribute that leaves the gateway stands in the document.
+/// The document has every member and attribute that leaves the gateway.
 #[test]
 fn the_document_names_every_member_and_attribute() {
     let text = include_str!("../../../../docs/message-format.md");

@@ -23,7 +23,7 @@ fn data_of(entry: &Entry, format: BodyFormat) -> Vec<u8> {
             true => BASE64_STANDARD.decode(&entry.body).expect("base64"),
             false => entry.body.clone().into_bytes(),
         },
-        // Whatever stands between the name and the end of the document.
+        // All between the name and the end of the document.
         _ if entry.body.contains("\"datacontenttype\":\"application/json\"") => {
             let (_, behind) = entry.body.split_once("\"data\":").expect("a member");
             behind.strip_suffix('}').expect("an object").as_bytes().to_vec()

@@ -41,7 +41,7 @@ pub(crate) enum Act {
     SlowLink { bit_s: u32, rtt_ms: u32, slow: Duration },
     /// The uplink loses so many packets of a hundred for a while.
     LossyLink { loss_percent: u32, lossy: Duration },
-    /// No packet passes for a while, and nobody is told.
+    /// No packet passes for a while, without a sign of it.
     SilentLink { silent: Duration },
     /// No packet passes for a while, or none of that; then the gateway has another address.
     MovedLink { away: Duration },

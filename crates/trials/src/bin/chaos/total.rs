@@ -7,8 +7,8 @@ use crate::run::Outcome;
 use std::collections::BTreeMap;
 use testkit::checker::BareVerdict;
 
-/// A class that was dealt so often and never found anything to break is no test. One deal says nothing: a commit may find space on a disk
-/// that is being filled.
+/// A class that was dealt so often and never found anything to break is not a test. One deal says nothing: a commit may
+/// find space on a disk that is being filled.
 const DEALS: u64 = 3;
 
 /// Sums.

@@ -33,7 +33,7 @@ struct Setting {
     file: PathBuf,
 }
 
-/// What the files say; of a setting that stands twice, the later one.
+/// What the files say; of a setting that is there twice, the later one.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Settings {
     values: BTreeMap<String, Setting>,

@@ -1,4 +1,4 @@
-//! Settings of a Mosquitto: what each costs, and where it stands.
+//! Settings of a Mosquitto: what each costs, and where it is written.
 
 use super::*;
 use crate::cli::check::CheckResult::{Bad, Good, Open};

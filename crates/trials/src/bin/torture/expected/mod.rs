@@ -287,7 +287,7 @@ impl Expected {
         self.check_chain(lane, facts, wrong);
     }
 
-    /// What a lane's chain breaks. Which positions were evicted, or count as damaged, nobody out here knows.
+    /// What a lane's chain breaks. The checker does not know which positions were evicted or are damaged.
     pub(crate) fn check_chain(&self, lane: usize, facts: &LaneStats, wrong: &mut Vec<String>) {
         let Some(chain) = facts.chain.as_ref().filter(|_| facts.evicted + facts.damaged == 0) else { return };
         let known = &self.lanes[lane];
