@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_learnt_date_raises_the_floor_and_makes_an_older_wall_clock_implausible() {
+    fn a_learnt_date_raises_the_floor_and_distrusts_earlier_clocks() {
         let clock = Clock::new(None);
         let later = system_ms() / 1000 + 3600;
         clock.learn(later, later + 1000);
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plausible_clock_is_confirmed_by_the_kernel_and_until_it_is_stepped() {
+    fn a_plausible_clock_the_kernel_confirmed_stays_so_until_stepped() {
         use Trust::{Confirmed, Unconfirmed, Wrong};
         assert_eq!(Trust::of(true, true, 5, None), Confirmed);
         assert_eq!(Trust::of(true, false, 5, None), Unconfirmed, "a file may have set it, five hours ago");
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_is_confirmed_by_the_service_and_not_by_an_old_word_of_it() {
+    fn only_a_recent_service_date_confirms_the_clock() {
         let offset = |clock: &Clock| clock.0.confirmed_offset_ms.load(Relaxed);
         let now_s = system_ms() / 1000;
         let unheard = Clock::new(None);
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_kernels_boot_id_no_two_runs_are_of_the_same_boot() {
+    fn runs_without_the_kernels_boot_id_share_no_boot() {
         let kernels = "3f1c0e2a-5b7d-4c8e-9f60-0123456789ab\n";
         assert_eq!(boot_id_of(kernels), boot_id_of(kernels));
         for none in ["", "gone", "0123"] {

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn no_value_ends_its_field_and_a_long_one_is_cut() {
+    fn no_value_ends_its_field_and_long_ones_are_cut() {
         let got = sent(|| tracing::info!(topic = "a\nMESSAGE=forged\n", "é{}", "é".repeat(VALUE_BYTES)));
         assert!(got["MESSAGE"].len() <= VALUE_BYTES && got["MESSAGE"].starts_with("éé"));
         assert!(got["F_TOPIC"].contains("forged"));

@@ -57,7 +57,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_event_is_one_line_and_what_is_set_in_below_it(event in "(?s).{0,40}") {
+        fn an_event_is_one_line_with_inset_lines_below(event in "(?s).{0,40}") {
             let mut out = Vec::new();
             Shown(&mut out).write_all(format!("{event}\n").as_bytes()).unwrap();
             let out = String::from_utf8(out).unwrap();

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_announced_again_is_no_change_until_it_was_gone() {
+    fn a_reannounced_address_is_no_change_until_it_was_gone() {
         let mut known = Known::default();
         let mut new =
             |kind: u16, last: u8, seconds: u32| known.tells_of_a_change(&message(kind, &address(last, seconds)));

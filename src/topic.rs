@@ -178,7 +178,7 @@ mod tests {
         }
 
         #[test]
-        fn a_filter_covers_another_where_it_matches_all_of_its_topics(a in any_filter(), b in any_filter()) {
+        fn a_filter_covers_another_if_it_matches_all_its_topics(a in any_filter(), b in any_filter()) {
             let beyond = topics().into_iter().find(|topic| matches(&b, topic) && !matches(&a, topic));
             prop_assert_eq!(covers(&a, &b), beyond.is_none(), "{:?}", beyond);
         }
@@ -193,7 +193,7 @@ mod tests {
         }
 
         #[test]
-        fn a_filter_delivers_what_it_matches_with_dots_or_with_slashes_for_them(
+        fn a_filter_delivers_its_matches_with_dots_or_slashes(
                 levels in prop::collection::vec("a|b|a[.]b|[.]|[+]|b[.]", 1..4), hash: bool,
                 topic in "(a|b|[.])?(/(a|b|a[.]b|[.])?){0,5}", share: bool) {
             let plain = levels.join("/") + if hash { "/#" } else { "" };
@@ -212,7 +212,7 @@ mod tests {
         }
 
         #[test]
-        fn a_route_that_matches_as_written_goes_before_one_that_matches_with_slashes(
+        fn an_exactly_matching_route_precedes_one_matching_by_slashes(
                 routes in prop::collection::vec(prop::collection::vec("(a|b|a[.]b|[+])(/(a|b|a[.]b|[+])){0,2}", 1..3), 1..4),
                 topic in "(a|b|a[.]b)(/(a|b|a[.]b)){0,3}") {
             let by = |by: fn(&str, &str) -> bool| routes.iter().position(|route| route.iter().any(|f| by(f, &topic)));

@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_names_a_file_that_is_not_the_usual_one_and_a_broker_that_is_not_the_files() {
+    fn the_forget_command_names_an_unusual_file_or_broker() {
         let file = Path::new("/srv/a b.toml");
         assert_eq!(forget_command("x", file), "tidegate forget-session --client-id x --config '/srv/a b.toml'");
         let at = forget_command_at("mqtt://old:1883", "x", Path::new(DEFAULT_PATH));

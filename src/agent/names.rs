@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_goes_on_under_its_own_client_id_until_somebody_decides() {
+    fn a_copy_keeps_its_own_id_until_a_person_decides() {
         let folder = tempfile::tempdir().expect("folder");
         let remote = "url = \"mqtt://broker.lan\"";
         assert_eq!(start(folder.path(), remote, false), ("tidegate-roof".into(), None));
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_with_its_own_broker_or_a_given_client_id_keeps_it_and_only_the_second_is_remarked_on() {
+    fn copies_keep_local_or_given_ids_and_report_only_given() {
         let folder = tempfile::tempdir().expect("folder");
         assert_eq!(start(folder.path(), "", true), ("tidegate-roof".into(), None));
         let (given, remark) = start(folder.path(), "url = \"mqtt://broker.lan\"\nclient_id = \"mine\"", true);

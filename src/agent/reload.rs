@@ -180,7 +180,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_reload_is_refused_exactly_when_records_would_be_left_behind(
+        fn a_reload_is_refused_exactly_when_it_strands_records(
             waiting in prop::collection::vec(0u64..3, 3), keep in prop::collection::vec(any::<bool>(), 3), moved: bool,
         ) {
             let names = ["a", "b", "c"];
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn before_the_journal_is_open_nothing_that_could_strand_is_taken() {
+    fn a_reload_that_could_strand_is_refused_before_opening() {
         let old = config(&["a", "b"], "/journal");
         assert!(strands(&old, &config(&["a"], "/journal"), None).is_some());
         assert!(strands(&old, &config(&["a", "b"], "/other"), None).is_some());

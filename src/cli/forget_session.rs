@@ -77,7 +77,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn only_another_client_ids_session_is_ended_beside_a_running_agent(used in "[ab]", client in "[ab]") {
+        fn only_another_clients_session_is_deleted_beside_a_running_agent(used in "[ab]", client in "[ab]") {
             let runs = |intake: Value| Agent::Runs(Box::new(serde_json::json!({ "intake": intake })));
             let said = refusal(&runs(serde_json::json!({ "client_id": used })), &client);
             prop_assert_eq!(said.is_some(), used == client);

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn links_folders_and_folders_of_everybody_are_refused_and_nothing_behind_them_changes() {
+    fn new_files_refuse_links_folders_and_world_writable_folders() {
         let folder = tempfile::tempdir().unwrap();
         let (place, victim) = (folder.path().join("out"), folder.path().join("victim"));
         fs::write(&victim, "precious").unwrap();

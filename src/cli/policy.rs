@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn two_actions_on_the_queues_and_two_more_on_a_key() {
+    fn the_policy_has_two_queue_actions_and_two_for_keys() {
         let one = document(&config(&["https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo"]), None);
         assert_eq!(one["Statement"][0]["Resource"], "arn:aws:sqs:eu-west-1:123456789012:site.fifo");
         assert_eq!(one["Statement"].as_array().map(Vec::len), Some(1));

@@ -104,7 +104,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn every_profile_is_listed_and_what_is_shown_of_it_can_be_pasted() {
+    fn every_profile_is_listed_and_its_shown_routes_parse() {
         let queue = "[queues.main]\nurl = \"https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo\"\n\
                      credentials_file = \"/c.csv\"\n";
         for info in REGISTRY {

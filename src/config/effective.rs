@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_of_the_reference_can_be_shown_and_a_difference_names_both_values() {
+    fn every_reference_key_is_shown_and_differences_name_both_values() {
         let minimal = parse(crate::config::tests::MINIMAL).expect("a configuration");
         let rows = minimal.settings();
         for (section, key) in

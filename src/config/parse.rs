@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_times_without_a_clear_unit_are_refused_with_a_guess() {
+    fn sizes_and_times_without_clear_unit_get_a_suggestion() {
         for (text, guess) in [("512 MB", "512 MiB"), ("512M", "512 MiB"), ("64kb", "64 KiB"), ("1 gib", "1 GiB")] {
             assert_eq!(size(text).expect_err(text).suggestion, format!("did you mean \"{guess}\"?"));
         }

@@ -218,7 +218,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_span_of_any_text_has_a_place_whose_mark_is_under_the_line(text in "[a=\"é\t\r\n]{0,40}", from in 0_usize..60,
+        fn the_mark_of_any_span_lies_under_its_line(text in "[a=\"é\t\r\n]{0,40}", from in 0_usize..60,
                 len in 0_usize..60) {
             let Place::Line { line, column, width, excerpt } = Source::new("f".to_owned(), &text).place(from..from + len) else {
                 panic!("a span is in a line");

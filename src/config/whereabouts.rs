@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_is_found_in_a_file_with_any_mistake_elsewhere() {
+    fn an_agent_is_found_despite_mistakes_elsewhere_in_its_file() {
         let good = of(GOOD);
         assert_eq!((&*good.journal, good.listen), (Path::new("/data/journal"), "127.0.0.1:9000".parse().ok()));
         let mistakes = [

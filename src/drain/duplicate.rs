@@ -84,7 +84,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_resend_that_does_not_say_so_arrives_within_the_window_of_the_first_attempt(
+        fn an_unflagged_resend_arrives_within_the_deduplication_window(
             attempts in prop::collection::vec(0u64..900_000, 1..8),
             wait in 0u64..900_000,
             way in 0u64..400_000,

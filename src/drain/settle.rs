@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_answer_accepts_nothing_and_a_foreign_md5_counts_only_on_a_first_attempt() {
+    fn empty_answers_accept_nothing_and_foreign_md5_only_first_attempts() {
         assert_eq!(
             judge(2, &SendOutcome::Answer(Answer::default()), |_| false),
             [Verdict::Ambiguous, Verdict::Ambiguous]
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn an_accepted_record_behind_a_failed_one_of_its_group_is_an_inversion() {
+    fn acceptance_behind_a_groups_failed_record_counts_as_inversion() {
         let yes = Verdict::Accepted { md5_differs: false };
         let verdicts = [yes.clone(), Verdict::Ambiguous, yes.clone(), yes];
         assert_eq!(inversions(&["a", "a", "b", "a"], &verdicts), 1);

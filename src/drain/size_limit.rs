@@ -43,7 +43,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn within_the_hour_it_only_falls_and_an_hour_after_the_last_word_it_is_open_again(
+        fn the_size_limit_only_falls_and_lapses_after_an_hour(
             words in prop::collection::vec((0usize..2_000_000, 0u64..5_000), 1..12),
         ) {
             let (mut limit, mut now) = (SizeLimit::default(), Instant::now());

@@ -196,7 +196,7 @@ mod tests {
     use crate::drain::governor::Cause;
 
     #[test]
-    fn a_journal_that_cannot_be_read_is_no_link_that_is_away() {
+    fn an_unreadable_journal_is_not_reported_as_offline() {
         let of = |code: Option<&str>| {
             let (code, text) = (code.map(str::to_owned), "why".to_owned());
             let cause = Cause { class: FaultClass::Link, code, text, remedy: String::new() };

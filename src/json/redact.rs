@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn every_member_of_the_name_goes_however_it_is_spelled_and_wherever_it_stands() {
+    fn members_of_a_name_are_redacted_everywhere_in_any_spelling() {
         assert_eq!(redacted(r#"{"k":"1","k":"2"}"#, &["/k"]), r#"{"k":"redacted","k":"redacted"}"#);
         assert_eq!(redacted(r#"{"\u006b":"1"}"#, &["/k"]), r#"{"\u006b":"redacted"}"#);
         assert_eq!(redacted(r#"[{"k":1},{"k":2}]"#, &["/1/k"]), r#"[{"k":1},{"k":"redacted"}]"#);

@@ -95,7 +95,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_second_visit_comes_once_after_a_backlog_with_qos_0_and_never_after_anything_else(
+        fn only_a_backlog_with_qos_0_causes_a_second_visit(
             resumed: bool, second: bool, came in prop::collection::vec((0u64..1_500, any::<bool>()), 0..80),
         ) {
             let start = Instant::now();
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn only_filters_that_stay_silent_on_a_resumed_session_are_asked_for_again_once() {
+    fn only_filters_silent_on_a_resumed_session_are_asked_again() {
         let (start, after) = (Instant::now(), Duration::from_secs(300));
         let filters = ["a/#".to_owned(), "b/#".to_owned()];
         let mut arrivals = Arrivals::new(start, true, false);

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_dies_at_once_does_not_reset_the_wait() {
+    fn a_connection_that_dies_early_does_not_reset_the_wait() {
         let mut backoff = Backoff::default();
         for _ in 0..4 {
             backoff.next(Pace::Quick, &Timing::DEFAULT, 0);

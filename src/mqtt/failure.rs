@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_that_is_not_up_yet_is_tried_again_soon() {
+    fn a_broker_that_is_not_up_yet_is_retried_soon() {
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         let Cause::Outage(outage) = read(ConnectionError::Io(refused)) else { panic!("an outage") };
         assert_eq!(outage.pace, Pace::Quick);
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_up_to_the_raised_limit_is_taken_and_a_larger_one_blocks_by_size() {
+    fn packets_within_the_raised_limit_pass_and_larger_ones_block() {
         let limit = |bytes| state(StateError::Deserialization(mqttbytes::Error::PayloadSizeLimitExceeded(bytes)));
         assert_eq!(limit(5_000_000), Cause::Raise(5_000_000));
         let Cause::Outage(outage) = limit(20_000_000) else { panic!("an outage") };

@@ -37,7 +37,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_guest_is_of_the_agents_kind_and_not_the_agent(own in "[a-zA-Z0-9._é-]{1,40}", seed: u32) {
+        fn a_guests_client_id_resembles_the_agents_but_differs(own in "[a-zA-Z0-9._é-]{1,40}", seed: u32) {
             let mut next = seed;
             let id = client_id(&own, || { next = next.wrapping_mul(1_664_525).wrapping_add(1_013_904_223); next >> 8 });
             prop_assert_eq!(id.len(), own.len().max(LEAST));
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn it_draws_characters_of_the_kinds_that_the_agents_id_has() {
+    fn a_guests_client_id_uses_the_agents_character_kinds() {
         let id = |own: &str| {
             let mut n = 0;
             client_id(own, || {

@@ -232,7 +232,7 @@ mod tests {
         }
 
         #[test]
-        fn a_copy_takes_a_name_of_its_own_only_at_a_broker_that_the_original_can_reach(
+        fn a_copy_renames_itself_only_where_the_original_can_connect(
             given in given(), host in name(), id: u64, local in 0usize..4, again: bool,
         ) {
             let tcp = |host: &str| BrokerAddress::Tcp { host: host.into(), port: 1883 };
@@ -263,7 +263,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
-        fn what_is_kept_is_read_back_and_what_is_damaged_falls_back_on_the_filters(
+        fn kept_names_are_read_back_and_damaged_ones_use_filters(
             at in any::<prop::sample::Index>(), flip in 1u8.., client in "(tidegate-)?[a-z]{1,8}", other: bool,
         ) {
             let folder = tempfile::tempdir().expect("folder");

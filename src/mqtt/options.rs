@@ -159,7 +159,7 @@ mod tests {
     use crate::mqtt::tests::support;
 
     #[test]
-    fn a_configuration_that_can_never_work_is_refused_with_the_key_to_change() {
+    fn an_impossible_configuration_is_refused_with_the_key_to_change() {
         let good = (support::broker_at(1), 700 << 10);
         let filters = ["a/#".to_owned()];
         type Case = (fn(&mut BrokerOptions, &mut u64), &'static str);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn the_password_is_the_files_first_line_and_its_absence_is_said() {
+    fn the_password_is_the_first_line_or_reported_absent() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("password");
         assert!(read_password(&path).expect_err("missing").why.contains("password_file"));

@@ -57,7 +57,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_journaled_fits_the_normal_limit_and_what_is_taken_the_raised_one(
+        fn journaled_packets_fit_the_normal_limit_taken_ones_the_raised(
             max_payload in 1u64..=TAKEN_BYTES, payload in 0u64..=2 * TAKEN_BYTES, topic in 0usize..=65_535,
         ) {
             let packet = 2 + topic + 2 + payload as usize;

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_elsewhere_is_counted_from_a_routes_last_message_on() {
+    fn silence_counts_other_traffic_since_the_routes_last_message() {
         let mut silence = Silence::new(2);
         assert_eq!(row(&silence, 0, 5000), (None, 0), "no connection");
         silence.connected(5000);
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_brokers_count_speaks_for_routes_that_were_silent_in_between() {
+    fn the_brokers_count_covers_routes_that_were_silent_meanwhile() {
         let mut silence = Silence::new(2);
         silence.connected(0);
         silence.counted(100, 1000);

@@ -266,7 +266,7 @@ mod tests {
     use crate::mqtt::tests::support;
 
     #[test]
-    fn a_brokers_own_loss_is_counted_from_the_first_value_and_over_its_restarts() {
+    fn broker_drops_are_counted_from_the_first_value_across_restarts() {
         let shared = IntakeShared::new(Clock::new(None), "mqtt://b".into(), &[], false);
         let rises: Vec<_> = [100, 100, 103, 2, 2, 5].map(|count| shared.broker_dropped(count)).into();
         assert_eq!(rises, [0, 0, 3, 2, 0, 3]);
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_qos_0_message_of_a_route_is_news() {
+    fn only_a_routes_first_qos_0_message_is_news() {
         let routes = [support::route("a"), support::route("b")];
         let shared = IntakeShared::new(Clock::new(None), "mqtt://b".into(), &routes, false);
         let news = [(0, 1), (0, 0), (0, 0), (1, 0)].map(|(route, qos)| shared.came(route, 0, qos, ("t", b"1")));

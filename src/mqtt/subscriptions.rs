@@ -239,7 +239,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_asked_turns_what_is_held_into_what_is_wanted(
+        fn subscription_requests_turn_held_filters_into_wanted_ones(
             wanted in names(), held in names(), maybe in names(), present: bool,
         ) {
             let maybe: BTreeSet<String> = maybe.union(&held).cloned().collect();
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_filter_is_asked_for_again_and_news_only_once() {
+    fn a_refused_filter_is_retried_and_reported_only_once() {
         let mut subscriptions = Subscriptions::new(set(&["a", "b"]), None, Asked::default());
         for round in 0..2 {
             let asks = subscriptions.connected(round > 0);
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_to_a_dead_connection_are_not_taken_for_the_new_one() {
+    fn answers_to_a_dead_connection_do_not_serve_the_next() {
         let mut subscriptions = Subscriptions::new(set(&["a"]), None, Asked::default());
         subscriptions.asked(subscriptions.missing()[0].clone());
         subscriptions.sent(1);

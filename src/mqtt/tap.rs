@@ -134,7 +134,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_listener_hears_the_next_matching_ones_in_order_and_no_more(
+        fn a_listener_hears_only_the_next_matching_messages_in_order(
             topics in prop::collection::vec("[ab]", 0..20), count in 0usize..6,
         ) {
             let taps = Taps::default();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn listeners_are_bounded_in_number_and_bytes_and_who_has_gone_is_forgotten() {
+    fn listeners_are_bounded_and_departed_ones_are_forgotten() {
         let taps = Taps::default();
         let all = || vec!["#".to_owned()];
         let mut listeners: Vec<_> = (0..LISTENERS_MAX).map(|_| taps.listen(all(), 100).expect("room")).collect();

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_broker_that_takes_us_back_at_once_counts_and_only_of_late() {
+    fn only_recent_disconnections_with_immediate_return_count() {
         let mut thrown_out = ThrownOut::default();
         thrown_out.connected(0);
         thrown_out.ended(true);

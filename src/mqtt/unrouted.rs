@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_route_takes_is_counted_by_prefix_in_a_bounded_list() {
+    fn unrouted_messages_are_counted_by_prefix_in_a_bounded_list() {
         let mut unrouted = Unrouted::default();
         let topics = (0..40).map(|n| format!("a/{n}/x")).chain(["spBv1/0/G/NDATA/N".into(), "ä".repeat(300)]);
         let counts: Vec<u64> = topics.chain(["a/3".into(), "a/3/y".into()]).map(|t| unrouted.came(&t, 5)).collect();

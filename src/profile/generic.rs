@@ -146,7 +146,7 @@ mod tests {
         }
 
         #[test]
-        fn equal_ids_of_a_device_with_equal_bytes_share_a_key_and_others_do_not(
+        fn only_equal_ids_and_bytes_of_a_device_share_keys(
                 a in 0_u8..3, b in 0_u8..3, v in 0_u8..2, w in 0_u8..2, d in 0_u8..3, e in 0_u8..3) {
             let key = |event: u8, value: u8, device: u8| {
                 let payload = format!(r#"{{"id":"m{device}","event":{event},"v":{value}}}"#);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_counts_for_its_device_or_else_for_its_topic() {
+    fn an_id_counts_for_its_device_or_its_topic() {
         let key = |device: Option<&str>, topic: &str, journal: u64| {
             let device = device.map(|place| place.parse().expect("a place"));
             let options = ProfileOptions { device, id: "/e".parse().ok(), ..ProfileOptions::default() };

@@ -126,7 +126,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_node_and_its_devices_are_one_group_in_either_spelling_of_the_topic(
+        fn node_and_devices_share_one_group_in_both_topic_spellings(
             group in any_name(), node in any_name(), device in any_name(), kind in "BIRTH|DATA|DEATH",
         ) {
             prop_assume!(group != "STATE");
@@ -143,7 +143,7 @@ mod tests {
         }
 
         #[test]
-        fn what_was_grouped_by_device_is_ordered_by_node_and_nothing_else_changes(
+        fn only_records_grouped_by_device_are_reordered_by_node(
             group in any_name(), node in any_name(), device in any_name(),
             grouping in prop::sample::select(vec![Grouping::Device, Grouping::Topic, Grouping::Gateway, Grouping::Application]),
         ) {

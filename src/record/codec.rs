@@ -363,7 +363,7 @@ pub(super) mod tests {
 
     /// As it is written today: what 0.1.0 wrote, and the keys that it ignores.
     #[test]
-    fn what_is_written_today_is_what_0_1_0_wrote_and_some_keys_more() {
+    fn todays_records_equal_0_1_0_records_plus_some_keys() {
         let acks = OpenAcks { session: 5, through: Number(998), open: vec![Number(990), Number(997)] };
         let record = Record { open_acks: Some(acks), ..golden_record() };
         let keys = |bytes: &[u8]| -> BTreeMap<Value, Value> { serde_cbor::from_slice(bytes).expect("a map") };
@@ -376,7 +376,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_later_version_is_named_even_where_its_keys_have_other_shapes() {
+    fn a_later_version_is_named_despite_differently_shaped_keys() {
         let later = |change: &dyn Fn(&mut BTreeMap<Value, Value>)| {
             let mut map: BTreeMap<Value, Value> = serde_cbor::from_slice(&encode(&golden_record())).expect("a map");
             map.insert(Value::Text("v".to_owned()), Value::Integer(2));

@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_a_day_ahead_of_a_sure_receipt_is_not_believed() {
+    fn an_event_a_day_ahead_of_sure_receipt_is_disbelieved() {
         let at = EventTime::parse("2026-02-12T08:15:30Z").expect("an instant");
         assert!(at.believable(Some(1_770_797_730_000)), "24 h ahead");
         assert!(!at.believable(Some(1_770_797_729_999)), "1 ms more");
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_fraction_that_is_not_zero_is_finer_than_a_second() {
+    fn only_a_nonzero_fraction_is_finer_than_a_second() {
         for (text, fine) in [
             ("2026-02-11T08:15:30Z", false),
             ("2026-02-11T08:15:30.000Z", false),

@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_counts_with_a_session_or_a_fraction_of_a_second_and_not_without() {
+    fn a_frame_counts_only_with_session_or_fractional_seconds() {
         let at = |nanos| EventTime::from_nanos(1_770_797_730, nanos).expect("an instant");
         assert_eq!(frame(None).id(), None);
         assert_eq!(frame(Some(&at(0))).id(), None, "whole seconds");
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_time_that_is_right_outlives_a_clock_that_a_file_set_ten_days_back() {
+    fn a_right_event_time_outlives_a_clock_set_back() {
         let time = EventTime::parse("2026-02-11T08:15:30Z").expect("an instant");
         let received = |trust| Moment { wall_ms: 1_769_933_730_000, boottime_ms: 60_000, trust };
         let kept = (Some("2026-02-11T08:15:30Z".to_owned()), TimeSource::Event);

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receipt_five_hours_off_is_corrected_within_its_boot_alone() {
+    fn a_receipt_five_hours_off_is_corrected_within_its_boot() {
         let off = received(-5 * HOURS_MS, Trust::Unconfirmed);
         let at = |boot, now| Receipt::of(&off, Some((boot, now)));
         assert_eq!(at(HERE, later(7_000)), Receipt::Corrected(RIGHT_MS));
@@ -106,14 +106,14 @@ mod tests {
     }
 
     #[test]
-    fn a_receipt_in_1970_has_no_time_until_it_can_be_corrected() {
+    fn a_receipt_in_1970_has_no_time_until_corrected() {
         let off = received(60_000 - RIGHT_MS, Trust::Wrong);
         assert_eq!(Receipt::of(&off, Some((BootId([4; 16]), later(1)))), Receipt::Unknown);
         assert_eq!(Receipt::of(&off, Some((HERE, later(1)))), Receipt::Corrected(RIGHT_MS));
     }
 
     #[test]
-    fn a_receipt_that_the_offset_bears_out_or_that_was_confirmed_stands() {
+    fn a_receipt_that_was_confirmed_or_matches_the_offset_stays() {
         let right = received(999, Trust::Unconfirmed);
         assert_eq!(Receipt::of(&right, Some((HERE, later(7_000)))), Receipt::Known(RIGHT_MS + 999));
         let stepped = received(-5 * HOURS_MS, Trust::Confirmed);

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn no_code_stands_twice_in_a_table_or_ends_in_exception() {
+    fn no_code_appears_twice_or_ends_in_exception() {
         for table in [CALL, ENTRY] {
             let codes: Vec<_> = table.iter().flat_map(|row| row.codes).collect();
             assert_eq!(codes.iter().collect::<HashSet<_>>().len(), codes.len());
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_codes_that_sqs_is_known_to_answer_have_the_class_of_the_design() {
+    fn known_sqs_codes_have_the_class_of_the_design() {
         for (code, class) in [
             ("AWS.SimpleQueueService.NonExistentQueue", WaitForConfiguration),
             ("KMS.AccessDeniedException", WaitForConfiguration),
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn other_keys_are_wanted_where_these_are_refused_and_not_where_they_lack_a_right() {
+    fn other_keys_are_wanted_after_refusal_not_missing_rights() {
         for code in ["ExpiredToken", "com.amazonaws.sqs#ExpiredTokenException", "UnrecognizedClientException"] {
             assert!(wants_other_keys(code), "{code}");
         }
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_learnt_only_where_a_queue_can_have_it() {
+    fn only_a_limit_that_queues_can_have_is_learnt() {
         let text = "One or more parameters are invalid. Reason: Message must be shorter than 262144 bytes.";
         assert_eq!(learn_limit(text), Some(262_144));
         assert_eq!(learn_limit("Message must be shorter than 1024 bytes"), Some(1024));

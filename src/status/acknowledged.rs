@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_acknowledged_stays_so_over_restarts_and_what_comes_after_is_open() {
+    fn acknowledgements_outlast_restarts_and_later_losses_stay_open() {
         let folder = tempfile::tempdir().expect("folder");
         let (clock, status) = (Clock::new(None), lost());
         let mut acknowledged = Acknowledged::read(folder.path());
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_of_another_journal_in_the_same_place_are_not_taken_for_acknowledged() {
+    fn counts_of_another_journal_are_not_taken_for_acknowledged() {
         let folder = tempfile::tempdir().expect("folder");
         let mut acknowledged = Acknowledged::default();
         acknowledged.acknowledge(folder.path(), &request(&[]), &lost(), &Clock::new(None)).expect("kept");
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_or_one_of_a_newer_release_acknowledges_nothing() {
+    fn a_damaged_or_newer_file_acknowledges_nothing() {
         let folder = tempfile::tempdir().expect("folder");
         for text in ["", "{", "{\"version\":2,\"counts\":{\"session_lost\":9},\"acknowledgements\":[]}", "[]"] {
             std::fs::write(path(folder.path()), text).expect("written");

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_emmc_says_is_read_and_anything_else_is_nothing() {
+    fn only_valid_emmc_wear_is_read() {
         let worn = |life_used_percent, reserve| Some(FlashWear { life_used_percent, reserve });
         assert_eq!(parse("0x01 0x03\n", "0x01\n"), worn(30, "normal"));
         assert_eq!(parse("0x0b 0x00\n", "0x03\n"), worn(110, "urgent"));
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn the_device_is_found_by_the_folder_that_lies_on_it() {
+    fn the_device_is_found_by_a_folder_on_it() {
         let sys = tempfile::tempdir().unwrap();
         let device = rustix::fs::stat(sys.path()).unwrap().st_dev;
         let disk = sys.path().join("devices/mmc0/block/mmcblk0");

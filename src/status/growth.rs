@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_steady_stream_fills_the_room_when_it_was_said_to() {
+    fn a_steady_stream_fills_the_room_at_the_predicted_time() {
         for seconds in [60, 3600, 86_400] {
             let (growth, now) = after(seconds, 50);
             let rate = growth.bytes_per_s(now).expect("known");
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn too_little_is_not_known_and_a_new_count_begins_anew() {
+    fn too_few_samples_give_no_rate_and_new_counts_restart() {
         assert_eq!(Growth::default().bytes_per_s(Sample { at_s: 5000, bytes: 9 }), None);
         let (growth, now) = after(50, 7);
         assert_eq!(growth.bytes_per_s(now), None);

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_at_once_that_it_started_and_then_once_an_hour() {
+    fn a_health_record_comes_at_start_and_then_hourly() {
         let mut cadence = Cadence::new(Cause::Start, JITTER_MS + 7);
         assert_eq!(cadence.due(5, &judged(&[])), Some(Cause::Start));
         cadence.said(5, judged(&[]));
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_told_once_a_minute_at_most_and_what_flapped_back_is_none() {
+    fn changes_are_reported_once_a_minute_unless_they_flapped_back() {
         let mut cadence = Cadence::new(Cause::Start, 0);
         cadence.said(0, judged(&[]));
         let other = judged(&[Code::ClockWrong]);

@@ -191,7 +191,7 @@ mod tests {
 
     /// An outage of minutes, then the link: what grew in it gets less now.
     #[test]
-    fn after_an_outage_a_backlog_that_gets_less_is_not_said_to_grow() {
+    fn a_shrinking_backlog_after_an_outage_is_not_called_growing() {
         let mut history = History::default();
         (0..=18).for_each(|step| history.note(point(step * 10, step * 100, 0)));
         let says = |at_s, waiting, accepted| history.outlook(point(at_s, waiting, accepted));

@@ -241,7 +241,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bounds_hold_and_nobody_who_is_being_answered_is_thrown_out(acts in acts(6)) {
+        fn bounds_hold_and_no_peer_being_answered_is_dropped(acts in acts(6)) {
             let mut places = Places::default();
             for one in &acts {
                 let before = places.taken.clone();
@@ -267,7 +267,7 @@ mod tests {
         }
 
         #[test]
-        fn who_comes_is_turned_away_or_kept_to_brief_requests_only_where_all_are_being_answered(
+        fn newcomers_are_limited_only_while_all_others_are_being_answered(
             acts in acts(6), number in 0u8..6,
         ) {
             let mut places = after(&acts);
@@ -297,7 +297,7 @@ mod tests {
         }
 
         #[test]
-        fn whoever_makes_room_has_idled_longest_of_its_peer_and_hurries_no_pause_of_its_own(
+        fn the_peers_longest_idle_connection_makes_room_hurrying_no_pause(
             acts in acts(6), number in 0u8..6,
         ) {
             let mut places = after(&acts);
@@ -346,7 +346,7 @@ mod tests {
         }
 
         #[test]
-        fn whoever_is_on_this_machine_gets_a_place_whatever_others_do(others in acts(6)) {
+        fn a_peer_on_this_machine_always_gets_a_place(others in acts(6)) {
             let mut places = Places::default();
             for one in others.iter().filter(|one| !matches!(one, Act::Enter(0))) {
                 act(&mut places, one);

@@ -65,7 +65,7 @@ mod tests {
     const STAT: &str = "41 (a) b (c) S 1 41 41 0 -1 4194560 1063 0 0 0 250 50 0 0 20 0 6 0 123400 20971520 2048 18446744073709551615 1 1 0";
 
     #[test]
-    fn the_kernels_line_is_read_behind_a_name_of_any_kind() {
+    fn the_kernels_process_line_is_read_behind_any_name() {
         let now = Moment { wall_ms: 1_770_000_500_400, boottime_ms: 2_000_000, trust: Trust::Unconfirmed };
         let wanted = Process {
             cpu_s: Some(3.0),

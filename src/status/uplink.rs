@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_and_a_month_begin_by_the_clock_and_no_byte_is_in_two_days() {
+    fn days_and_months_begin_by_the_clock_without_shared_bytes() {
         let mut usage = Usage::default();
         assert_eq!(sent(&usage.look(so_much(10), Some(LAST_OF_NOVEMBER))), [Some(10), Some(10)]);
         assert_eq!(sent(&usage.look(so_much(30), Some(LAST_OF_NOVEMBER + DAY_MS - 1))), [Some(30), Some(30)]);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_under_a_wrong_clock_counts_for_the_day_that_it_shows_afterwards() {
+    fn traffic_under_a_wrong_clock_counts_for_the_corrected_day() {
         let mut usage = Usage::default();
         assert_eq!(sent(&usage.look(so_much(7), None)), [None, None]);
         assert_eq!(sent(&usage.look(so_much(9), Some(LAST_OF_NOVEMBER))), [Some(9), Some(9)]);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_goes_on_and_what_cannot_be_read_counts_as_none() {
+    fn usage_continues_over_restarts_and_unreadable_usage_counts_as_none() {
         let folder = tempfile::tempdir().unwrap();
         let mut usage = Usage::read(folder.path(), so_much(4));
         usage.due(0, false);

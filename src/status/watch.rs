@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_a_person_is_told_at_once_and_once_whatever_its_counts_say() {
+    fn an_urgent_finding_is_reported_immediately_once_despite_counts() {
         let mut watch = FindingsWatch::default();
         let first = away(Severity::Act, "away for 1 min");
         assert_eq!(watch.look(vec![first.clone()]), [Change::Is(first)]);
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_by_itself_is_told_when_it_stays_and_again_when_it_becomes_urgent() {
+    fn passing_findings_are_reported_if_they_stay_or_become_urgent() {
         let mut watch = FindingsWatch::default();
         let (waiting, act) = (away(Severity::Waiting, "away"), away(Severity::Act, "away"));
         for _ in 0..5 {

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pin_reads_as_it_is_written_and_as_openssl_writes_it() {
+    fn a_pin_parses_as_written_here_and_by_openssl() {
         let pin = CertPin::of(&CertificateDer::from(b"a certificate".to_vec()));
         assert_eq!(pin.to_string().parse(), Ok(pin));
         let hex = pin.to_string().to_uppercase()[7..].to_owned();

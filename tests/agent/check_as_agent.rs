@@ -64,7 +64,7 @@ fn step<'w>(walk: &'w Value, name: &str) -> (&'w str, &'w str, &'w str) {
 }
 
 #[test]
-fn what_the_agents_user_cannot_use_is_found_and_the_printed_remedies_mend_it() {
+fn check_finds_what_the_user_cannot_use_and_remedies_work() {
     // Each remedy up to what only a person can do, which is done by hand here.
     let lines = r#"
 check
@@ -106,7 +106,7 @@ check
 }
 
 #[test]
-fn a_journal_where_the_unit_does_not_let_the_agent_write_is_found() {
+fn check_finds_a_journal_the_unit_write_protects() {
     let lines = r#"
 mkdir -m 755 /run/card
 sed -i s,/run/tidegate/journal,/run/card/journal, /etc/tidegate/tidegate.toml

@@ -99,7 +99,7 @@ async fn a_guest_leaves_no_session_behind() {
 
 /// A Mosquitto as Debian has it, and what it costs: with an agent that is asked, and as a guest.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn settings_of_a_mosquitto_that_lose_messages_are_found_with_what_to_write() {
+async fn lossy_mosquitto_settings_are_found_with_the_remedy() {
     let options =
         MosquittoOptions { max_queued_messages: 1000, autosave_after_changes: None, ..MosquittoOptions::default() };
     let (broker, stub) = (Mosquitto::start(&options).await.unwrap(), stub());

@@ -95,7 +95,7 @@ fn dated(delivered: &[Delivered], since_ms: i64) -> Vec<(i64, &'static str)> {
 
 /// A file sets the clock at boot, five hours off (ahead, because before its own build the agent would know better).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn receipts_before_the_time_server_answers_say_so_and_are_corrected() {
+async fn receipts_before_time_synchronisation_say_so_and_are_corrected() {
     let (mut stub, broker) = (stub(), mosquitto().await);
     let mut clock = ClockControl::new().unwrap();
     clock.unsynchronised = true;

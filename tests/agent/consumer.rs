@@ -44,7 +44,7 @@ async fn until_healths(stub: &SqsStub, count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_written_from_the_contract_finds_all_right_and_each_thing_that_is_not() {
+async fn a_reader_written_from_the_contract_finds_exactly_the_faults() {
     let (mut stub, broker) = (stub(), mosquitto().await);
     let mut clock = ClockControl::new().unwrap();
     let mut configuration = config(broker.addr(), &stub);

@@ -104,7 +104,7 @@ async fn a_boot_without_marks_of_the_machine_is_no_copy() {
 /// At a broker that both can reach, the copy leaves the other one's client id alone, and a person decides. This broker is in a network
 /// for documents: no host is ever reached there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_copy_at_a_broker_of_both_is_to_act_on() {
+async fn a_copy_at_a_shared_broker_requires_action() {
     let stub = stub();
     let (one, two) = (machine(Some("board-one-1")), machine(Some("board-two-2")));
     let on = |root: &tempfile::TempDir| AgentConfig {

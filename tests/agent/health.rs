@@ -33,7 +33,7 @@ fn with_plain_route(broker: &Mosquitto, stub: &SqsStub) -> AgentConfig {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_that_refuses_the_password_is_to_act_on_at_once() {
+async fn a_broker_refusing_the_password_requires_action_immediately() {
     let users = vec![("gateway".to_owned(), "right".to_owned())];
     let broker = Mosquitto::start(&MosquittoOptions { users, ..MosquittoOptions::default() }).await.unwrap();
     let stub = stub();
@@ -58,7 +58,7 @@ async fn a_broker_that_refuses_the_password_is_to_act_on_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_away_is_waited_for_a_minute_and_then_to_act_on() {
+async fn a_broker_away_for_a_minute_requires_action() {
     let (stub, mut broker) = (stub(), mosquitto().await);
     let mut clock = ClockControl::new().unwrap();
     let mut configuration = config(broker.addr(), &stub);
@@ -76,7 +76,7 @@ async fn a_broker_away_is_waited_for_a_minute_and_then_to_act_on() {
 
 /// Records that nothing lets pass are put into quarantine; the finding stays until it is acknowledged, over restarts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn quarantine_is_to_act_on_over_restarts_until_it_is_acknowledged() {
+async fn quarantine_requires_action_over_restarts_until_acknowledged() {
     let (mut stub, broker) = (stub(), mosquitto().await);
     let mut agent = online(config(broker.addr(), &stub)).await;
     stub.close().await;
@@ -163,7 +163,7 @@ async fn losses_before_the_journal_stand_over_a_kill_until_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_route_silent_while_others_are_not_is_to_act_on() {
+async fn a_route_silent_while_others_are_not_requires_action() {
     let (stub, broker) = (stub(), mosquitto().await);
     let mut clock = ClockControl::new().unwrap();
     let mut configuration = with_plain_route(&broker, &stub);
@@ -191,7 +191,7 @@ async fn a_route_silent_while_others_are_not_is_to_act_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn messages_with_qos_0_are_to_act_on_with_their_route() {
+async fn messages_with_qos_0_require_action_naming_their_route() {
     let (stub, broker) = (stub(), mosquitto().await);
     let mut agent = online(with_plain_route(&broker, &stub)).await;
     Publisher::new(broker.addr()).publish_qos0("plain/1", "7").await;
@@ -238,7 +238,7 @@ async fn a_disk_that_acknowledges_nothing_is_not_ready() {
 
 /// The agent runs on the configuration of before; the command still finds it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn status_works_while_the_file_has_a_mistake_and_says_so() {
+async fn status_works_despite_a_configuration_mistake_and_says_so() {
     let (stub, broker) = (stub(), mosquitto().await);
     let mut agent = online(config(broker.addr(), &stub)).await;
     let good = std::fs::read_to_string(agent.config_path()).unwrap();

@@ -35,7 +35,7 @@ async fn until_said(stub: &SqsStub, count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gateway_tells_how_it_is_and_is_not_heaped_up_while_nothing_can_leave() {
+async fn health_records_tell_the_state_without_piling_up_offline() {
     let (mut stub, broker) = (stub(), mosquitto().await);
     let mut clock = ClockControl::new().unwrap();
     let mut configuration = config(broker.addr(), &stub);
@@ -102,7 +102,7 @@ async fn a_gateway_tells_how_it_is_and_is_not_heaped_up_while_nothing_can_leave(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_is_not_held_up_by_a_queue_that_is_away() {
+async fn a_stop_is_not_delayed_by_an_absent_queue() {
     let (mut stub, broker) = (stub(), mosquitto().await);
     let mut configuration = config(broker.addr(), &stub);
     configuration.health_records = true;

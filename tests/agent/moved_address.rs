@@ -98,8 +98,8 @@ async fn flight_whose_address_moved_away_goes_again_at_once() {
 
 /// Another address comes, and the flight's own is still there: TCP would try it again when the outage has lasted twice as long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn flight_that_stood_still_goes_again_at_a_sign_of_the_link() {
-    if !has_own_network("moved_address::flight_that_stood_still_goes_again_at_a_sign_of_the_link") {
+async fn a_stalled_flight_is_resent_on_signs_of_the_link() {
+    if !has_own_network("moved_address::a_stalled_flight_is_resent_on_signs_of_the_link") {
         return;
     }
     let mut world = World::new(256_000).await;

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use testkit::agent::AgentProcess;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_command_prints_opens_the_page_on_the_lan_and_nothing_else_does() {
+async fn only_the_printed_settings_open_the_page_on_the_lan() {
     let stub = stub();
     let mut agent = AgentProcess::prepare(PROGRAM, config("127.0.0.1:1".parse().unwrap(), &stub)).unwrap();
     let (told, error, code) = tidegate(&agent, &["credentials", "token"]).await;

@@ -196,11 +196,11 @@ const SILENT: (Fault, &str, &str) =
     (Fault::Silent, "no connection within", "curl -v -x http://127.0.0.1:8888 https://192.0.2.10");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_fault_of_a_real_proxy_has_its_words_and_ends_by_itself() {
+async fn each_real_proxy_fault_is_named_and_ends_by_itself() {
     if !peers("tinyproxy/usr/bin/tinyproxy").exists() {
         return skipped("tinyproxy is not there: scripts/peers.sh");
     }
-    if !has_own_network("proxy::each_fault_of_a_real_proxy_has_its_words_and_ends_by_itself") {
+    if !has_own_network("proxy::each_real_proxy_fault_is_named_and_ends_by_itself") {
         return;
     }
     let password = (Fault::Password, "the proxy does not open a tunnel", "password in HTTPS_PROXY");

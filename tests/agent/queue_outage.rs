@@ -223,7 +223,7 @@ async fn an_expired_token_parks_the_lane_until_new_credentials() {
 
 /// Its first look is 30 to 60 s after the refusal.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lane_that_waits_for_a_person_leaves_the_service_alone() {
+async fn a_lane_waiting_for_a_person_spares_the_service() {
     let (stub, broker) = (stub(), mosquitto().await);
     stub.faults().push(Fault::Refuse { code: "AccessDenied", status: 403 }, When::Always);
     let mut agent = online(config(broker.addr(), &stub)).await;

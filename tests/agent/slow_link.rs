@@ -155,7 +155,7 @@ async fn every_slow_link_carries_what_it_can() {
 /// A link that is up for five seconds, then down for five, with no sign of either; short. The first outages teach how much may be under
 /// way at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn link_that_comes_and_goes_is_used_while_it_is_there() {
+async fn an_intermittent_link_is_used_while_it_is_up() {
     if !can_shape() {
         return;
     }

@@ -163,7 +163,7 @@ fn typed(answers: &[(&str, String)]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_way_from_the_package_to_the_first_record_with_every_prompt() {
+async fn a_technician_gets_from_package_to_first_record_by_prompts() {
     let (gateway, stub) = (Gateway::installed(), stub());
     let Some(broker) = guarded(gateway.folder.path()).await else { return };
     let publishing = sensors(broker.addr());
@@ -253,7 +253,7 @@ async fn init_ends_wherever_the_answers_end_and_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_untouched_template_is_replaced_and_a_touched_file_only_when_told() {
+async fn untouched_templates_are_replaced_and_touched_files_only_on_request() {
     let gateway = Gateway::installed();
     let queue = "https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo";
     let asking = ["init", "--listen", "0", "--queue", queue, "--profile", "rak", "--gateway", "raspberrypi"];

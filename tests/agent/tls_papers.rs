@@ -140,7 +140,7 @@ async fn what_the_broker_shows_is_told_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_ca_on_p_521_and_a_broker_that_wants_a_certificate_are_told() {
+async fn a_p_521_ca_and_a_required_certificate_are_reported() {
     let papers = Papers::new();
     let ca = "openssl ecparam -name secp521r1 -genkey -noout -out ca.key\n\
               openssl req -x509 -new -key ca.key -out ca.crt -days 30 -subj '/CN=Test CA'";
@@ -165,7 +165,7 @@ async fn a_ca_on_p_521_and_a_broker_that_wants_a_certificate_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_and_certificates_of_ours_that_cannot_be_used_are_told_apart() {
+async fn unusable_keys_and_certificates_of_ours_are_told_apart() {
     let papers = Papers::new();
     papers.make(
         &[

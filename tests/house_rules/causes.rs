@@ -13,7 +13,7 @@ fn caused(source: &str) -> Vec<&str> {
 }
 
 #[test]
-fn each_row_of_the_trouble_table_is_caused_by_a_test() {
+fn each_trouble_table_row_is_caused_by_a_test() {
     let sources: Vec<String> = files("tests/agent", ".rs").iter().map(|path| text(path)).collect();
     let all: Vec<&str> = sources.iter().flat_map(|source| caused(source)).collect();
     let bare = CODES.iter().filter(|row| !all.contains(&row.word));

@@ -72,7 +72,7 @@ fn every_panel_of_the_dashboard_goes_by_the_chosen_gateways() {
 }
 
 #[test]
-fn alerts_ask_for_metrics_that_are_there_and_have_an_example() {
+fn alerts_use_existing_metrics_and_have_examples() {
     let rules = text(RULES);
     none(&unknown(RULES, &rules));
     let examples = text("deploy/prometheus/tidegate.test.yml");

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_in_is_told_from_what_stayed_out_and_a_token_that_was_given_is_found() {
+    fn the_fuzz_checks_recognise_admitted_requests_and_given_tokens() {
         let of =
             |status: &str| check_answers(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes(), false);
         assert!(of("200 OK") && of("404 Not Found") && !of("401 Unauthorized") && !of("400 Bad Request"));

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_keeps_the_kernel_from_taking_more_than_it_sends() {
+    fn a_bound_limits_unsent_bytes_in_the_kernel() {
         let fill = |bound: bool| {
             let (mut ours, _peer) = pair();
             if bound {

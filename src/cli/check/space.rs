@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_floor_that_the_partition_cannot_give_is_found_with_the_value_to_write() {
+    fn check_finds_a_floor_too_high_and_suggests_one() {
         let steps = said(&facts(17, Bounds { min_free: 32 * MIB, ..SMALL }));
         assert_eq!((steps[0].mark, steps[1].mark), (Bad, Bad));
         assert!(steps[0].found.contains("journal.min_free of 32 MiB leaves 0 B"), "{steps:#?}");
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_beyond_what_is_free_is_found_where_it_was_written() {
+    fn check_finds_a_written_bound_beyond_the_free_space() {
         let steps = said(&facts(103, Bounds { max_bytes: 512 * MIB, ..SMALL }));
         assert!(steps[0].mark == Bad && steps[0].next.contains("journal.max_bytes = \"100 MiB\""), "{steps:#?}");
         let steps = said(&Facts { max_bytes_given: false, ..facts(103, USUAL) });

@@ -229,7 +229,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn a_file_is_replaced_whole_and_nobody_else_may_read_it() {
+    fn a_key_file_is_replaced_whole_and_stays_private() {
         let folder = tempfile::tempdir().expect("a folder");
         let place = folder.path().join("keys/credentials.csv");
         place_file(&place, b"one", None).expect("written");
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_sure_is_left_to_a_person_with_the_line() {
+    fn an_uncertain_credentials_import_gives_a_person_the_line() {
         let (_folder, places) = at_rest::tests::system(None, &[]);
         place_file(&places.plain, CSV.as_bytes(), None).expect("written");
         let (said, config) = imported(&places, "credentials_file = \"credentials.csv\"\nno_such_key = 1");

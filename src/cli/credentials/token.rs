@@ -111,7 +111,7 @@ mod tests {
     use std::path::PathBuf;
 
     #[test]
-    fn a_token_is_made_once_long_enough_and_not_readable_by_other_users() {
+    fn a_token_is_made_once_long_and_private() {
         let folder = tempfile::tempdir().expect("a folder");
         let place: PathBuf = folder.path().join("etc/status-token");
         assert!(made(&place, false).expect("made"));
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_names_what_is_not_set_yet_and_the_address_to_open() {
+    fn token_instructions_name_missing_settings_and_the_address() {
         let (place, config) = (Path::new("/etc/tidegate/status-token"), Path::new(DEFAULT_PATH));
         let status = |listen: &str, token_file: Option<&Path>| StatusConfig {
             listen: listen.parse().ok(),

@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_template_is_known_with_a_packages_own_journal_and_not_once_touched() {
+    fn a_package_template_is_recognised_until_it_is_edited() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("tidegate.toml");
         let of = |text: &str| {

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_images_come_with_are_generic_and_a_persons_are_not() {
+    fn image_host_names_are_generic_and_chosen_ones_are_not() {
         for name in [
             "localhost",
             "localhost.localdomain",
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_is_none_is_refused_with_what_was_meant() {
+    fn an_invalid_gateway_id_is_refused_with_a_suggestion() {
         let mut answers = Answers { yes: true };
         assert_eq!(gateway(Some("hq-tower"), &mut answers), Ok(Some("hq-tower".into())));
         let why = gateway(Some("hq tower"), &mut answers).expect_err("no id");

@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_are_named_and_the_rest_is_taken_by_its_first_level() {
+    fn init_names_servers_and_takes_other_topics_by_first_level() {
         let seen = [
             message("application/1/device/02f1e2d3c4b5a601/event/up", "{\"deduplicationId\":\"x\"}", 0),
             message("application/1/device/02f1e2d3c4b5a602/event/up", "{\"deduplicationId\":\"y\"}", 1),
@@ -231,7 +231,7 @@ mod tests {
 
     /// Its default filters meet those of Zigbee2MQTT and Tasmota: it was left out without a word.
     #[test]
-    fn a_profile_whose_filters_meet_anothers_is_proposed_as_a_fallback() {
+    fn a_profile_with_overlapping_filters_is_proposed_as_fallback() {
         let routes = of(&[
             ("zigbee2mqtt/lamp", "{}"),
             ("zigbee2mqtt/lamp2", "{}"),
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_its_own_filters_do_not_match_has_a_route_too() {
+    fn topics_beside_a_profiles_own_filters_get_a_route() {
         let routes = of(&[
             ("application/1/device/02f1e2d3c4b5a601/event/up", "{}"),
             ("site/application/1/device/02f1e2d3c4b5a601/event/up", "{}"),
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn where_topics_do_not_tell_two_servers_apart_auto_reads_them() {
+    fn auto_reads_topics_that_two_servers_share() {
         let routes = of(&[
             ("application/1/device/02f1e2d3c4b5a601/rx", "{\"data_encode\":\"base64\"}"),
             ("application/1/device/02f1e2d3c4b5a602/rx", "{\"devEUI\":\"02f1e2d3c4b5a602\"}"),
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_wider_is_proposed_than_the_broker_let_us_ask_for() {
+    fn init_proposes_no_filter_wider_than_the_broker_allowed() {
         let seen: Vec<Message> = (0..20).map(|n| message(&format!("hall{n}/temperature"), "21", 1)).collect();
         assert_eq!(propose(&seen, &all())[0].topics, ["#"]);
         let routes = propose(&seen, &["application/#".into(), "+/temperature".into()]);
@@ -283,7 +283,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_was_seen_every_message_is_taken_and_read_as_what_it_is(
+        fn proposed_routes_take_and_read_every_seen_message_correctly(
             topics in prop::collection::vec(
                 "(application/1/device/02f1e2d3c4b5a601/(event/up|rx|join)|zigbee2mqtt/[a-c]|zigbee2mqtt/online|tele/[a-c]/STATE|shelly[ab]/(online|status/x|events/rpc)|[a-c/]{1,6})", 0..20),
             payload in "(\\{\\}|\\{\"devEUI\":\"02f1e2d3c4b5a602\"(,\"fCnt\":1)?\\}|\\{\"timestamp\":1\\}|21)",

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refused_filter_is_left_out_where_messages_came_under_another() {
+    fn a_refused_filter_is_dropped_if_others_brought_messages() {
         let mut seen = Proposal { messages: 3, ..Proposal::unseen("shelly", Vec::new()) };
         assert!(leaves_out(&mut seen, "+/online"));
         assert_eq!(seen.topics, ["+/events/rpc", "+/status/+"]);

@@ -55,7 +55,7 @@ fn relative_paths_count_from_the_files_folder() {
 }
 
 #[test]
-fn a_systemd_credential_is_looked_for_where_systemd_says_and_by_hand_where_the_packages_unit_has_it() {
+fn a_systemd_credential_is_found_with_and_without_its_variable() {
     let text = MINIMAL.replace("\"credentials.csv\"", "\"$CREDENTIALS_DIRECTORY/keys.csv\"");
     let path = |variables: &[_]| parse_with(&text, variables).expect("a configuration").queues.remove(0).credentials;
     let told = path(&[("CREDENTIALS_DIRECTORY", "/run/credentials/gate.service")]);
@@ -203,7 +203,7 @@ fn routes_hand_their_options_to_the_profile() {
 }
 
 #[test]
-fn the_journals_bounds_are_read_and_age_is_off_unless_it_is_set() {
+fn journal_bounds_are_read_and_age_defaults_to_off() {
     let config = parse(MINIMAL).expect("a configuration");
     // Bytes and floor go by the partition then.
     assert_eq!((config.journal.max_age, config.journal.max_bytes, config.journal.min_free), (None, None, None));
@@ -216,7 +216,7 @@ fn the_journals_bounds_are_read_and_age_is_off_unless_it_is_set() {
 }
 
 #[test]
-fn gap_records_go_to_cloudevents_queues_and_to_others_that_ask_for_them() {
+fn gap_records_go_to_cloudevents_queues_unless_configured_otherwise() {
     for (lines, expected) in [
         ("", true),
         ("body = \"raw\"\n", false),
@@ -229,7 +229,7 @@ fn gap_records_go_to_cloudevents_queues_and_to_others_that_ask_for_them() {
 }
 
 #[test]
-fn health_records_go_to_cloudevents_queues_and_to_others_that_ask_for_them() {
+fn health_records_go_to_cloudevents_queues_unless_configured_otherwise() {
     for (lines, expected) in [
         ("", true),
         ("body = \"microshare\"\n", false),
@@ -242,7 +242,7 @@ fn health_records_go_to_cloudevents_queues_and_to_others_that_ask_for_them() {
 }
 
 #[test]
-fn more_queues_than_the_journals_state_has_room_for_are_refused() {
+fn more_queues_than_the_journal_state_holds_are_refused() {
     let queue = |n: usize| {
         let url = format!("https://sqs.eu-west-1.amazonaws.com/123456789012/q{n}.fifo");
         format!("[queues.q{n}]\nurl = \"{url}\"\ncredentials_file = \"/c.csv\"\n")

@@ -86,7 +86,7 @@ fn what_may_have_been_sent_goes_before_all_else() {
 }
 
 #[test]
-fn a_packed_group_goes_strictly_for_a_while_after_it_failed_in_part() {
+fn a_packed_group_goes_strictly_after_a_partial_failure() {
     let mut batcher = Batcher::new(Ordering::Packed);
     for position in 1..=300 {
         batcher.push(Position(position), "g", 10, false);
@@ -111,7 +111,7 @@ fn a_packed_group_goes_strictly_for_a_while_after_it_failed_in_part() {
 }
 
 #[test]
-fn a_full_window_names_the_group_that_holds_it_and_spans_any_number_of_positions() {
+fn a_full_window_names_its_blocker_across_any_positions() {
     let mut batcher = Batcher::new(Ordering::Strict);
     batcher.push(Position(1), "stuck", 10, false);
     for position in 2..=10 {
@@ -124,7 +124,7 @@ fn a_full_window_names_the_group_that_holds_it_and_spans_any_number_of_positions
 }
 
 #[test]
-fn a_group_that_is_held_gives_up_what_lies_behind_its_first_record_and_nothing_that_may_have_been_sent() {
+fn a_held_group_gives_up_only_what_was_never_sent() {
     let (mut batcher, now) = (Batcher::new(Ordering::Strict), Instant::now());
     for position in 1..=30 {
         batcher.push(Position(position), ["held", "suspect", "free"][position as usize % 3], 10, false);
@@ -146,7 +146,7 @@ fn a_group_that_is_held_gives_up_what_lies_behind_its_first_record_and_nothing_t
 }
 
 #[test]
-fn a_suspect_travels_alone_and_the_one_that_was_tried_least_goes_first() {
+fn suspects_travel_alone_and_the_least_tried_goes_first() {
     let (mut batcher, now) = (Batcher::new(Ordering::Packed), Instant::now());
     for position in 1..=12 {
         batcher.push(Position(position), if position <= 4 { "a" } else { "b" }, 10, false);

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fast_link_bounds_nothing_and_one_that_is_not_known_is_tried_with_little() {
+    fn a_fast_link_is_unbounded_and_unknown_ones_start_small() {
         let (mut pace, now) = (Pace::default(), Instant::now());
         assert_eq!(pace.room(now, &[], 65_536), Room::Bytes(16_384));
         assert_eq!(pace.room(now, &[(16_384, Share::ZERO)], 65_536), Room::AfterFlight);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_link_gets_its_next_batch_shortly_before_it_is_idle() {
+    fn a_slow_link_gets_its_next_batch_before_idling() {
         let (mut pace, start) = (Pace::default(), Instant::now());
         let share = pace.launched(start, 0);
         let now = start + Duration::from_secs(10);
@@ -200,7 +200,7 @@ mod tests {
 
     /// 2.4 kbit/s: a second connection's handshake took longer than what it was to bridge, and its tries were half of all packets.
     #[test]
-    fn a_link_that_is_slower_than_a_handshake_carries_one_flight_after_the_other() {
+    fn a_link_slower_than_a_handshake_carries_single_flights() {
         for (bytes_per_s, alone) in [(300, true), (1_250, false)] {
             let (mut pace, start) = (Pace::default(), Instant::now());
             let share = pace.launched(start, 0);
@@ -246,14 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_comes_and_goes_is_risked_no_more_at_once_than_it_stays_for() {
+    fn an_unsteady_link_gets_no_batch_longer_than_its_uptime() {
         for (up, least) in [(5, 0.7), (10, 0.7), (120, 0.9)] {
             assert!(carried_whole(up) >= least, "{up} s: {}", carried_whole(up));
         }
     }
 
     #[test]
-    fn a_link_that_stays_gets_long_batches_again_and_a_fast_one_never_gets_short_ones() {
+    fn steady_links_regain_long_batches_and_fast_ones_keep_them() {
         let longest_of = |bytes_per_s: usize, seconds_up: u64| {
             let (mut pace, start) = (Pace::default(), Instant::now());
             pace.answered(start);

@@ -100,7 +100,7 @@ proptest! {
 }
 
 #[test]
-fn behind_a_held_group_and_more_records_than_digests_are_kept_it_is_read_again() {
+fn the_chain_rereads_what_exceeds_kept_digests_behind_held_groups() {
     const MANY: usize = 9_000;
     let groups: Vec<u8> = (0..MANY).map(|n| if n == 2 { 0 } else { 1 + (n % 50) as u8 }).collect();
     let rig = rig(&groups);
@@ -132,7 +132,7 @@ fn what_goes_into_quarantine_is_a_hole_of_it() {
 }
 
 #[test]
-fn under_other_settings_it_begins_anew_behind_all_that_was_attempted() {
+fn changed_settings_restart_the_chain_behind_all_attempted_records() {
     let mut rig = living((0..40).map(|n| move |lane: &Lane| draft("g", &format!("k{n}"), lane, 200)));
     let queue = Arc::new(Queue::default());
     drained(&rig, &queue, options(Ordering::Packed), || {});

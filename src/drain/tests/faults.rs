@@ -125,7 +125,7 @@ fn facts(rig: &Rig) -> crate::journal::LaneStats {
 }
 
 #[test]
-fn every_code_of_a_call_makes_the_lane_wait_say_why_and_go_on_by_itself() {
+fn every_call_code_makes_the_lane_wait_explain_and_recover() {
     let (calls, _) = classify::codes();
     for code in calls.into_iter().chain(["NeverHeardOf"]) {
         let meaning = classify::call(Some(code), 400);
@@ -165,7 +165,7 @@ fn every_code_of_a_call_makes_the_lane_wait_say_why_and_go_on_by_itself() {
 }
 
 #[test]
-fn every_code_of_an_entry_ends_in_acceptance_or_in_quarantine_never_in_a_drop() {
+fn every_entry_code_ends_in_acceptance_or_quarantine() {
     let (calls, entries) = classify::codes();
     for code in calls.into_iter().chain(entries).chain(["NeverHeardOf"]) {
         let (rig, queue) = (rig(&[1, 2, 3]), Refusing::with(vec![Refusal::Entries(code, "no"); 2]));
@@ -194,7 +194,7 @@ fn refusal(code: Option<&str>, status: u16) -> Fault {
 
 /// The queue's form is wrong for every record: none of them is to blame.
 #[test]
-fn a_request_that_is_malformed_whatever_is_in_it_puts_no_record_aside() {
+fn a_request_malformed_for_every_record_quarantines_none() {
     let fault = refusal(Some("UnknownOperation"), 400);
     let (rig, queue) = (rig(&[1, 2, 3, 4, 5]), Refusing::with(vec![Refusal::Call(fault); 12]));
     let seen = watched(&rig, &queue, Ordering::Strict, |_| rig.lane.waiting() == 0);
@@ -205,7 +205,7 @@ fn a_request_that_is_malformed_whatever_is_in_it_puts_no_record_aside() {
 
 /// A proxy that refuses one record by its size must hold up neither the lane nor, for good, the record.
 #[test]
-fn a_record_that_a_proxy_refuses_by_size_holds_up_its_group_alone() {
+fn a_record_refused_by_size_delays_its_group_alone() {
     let fault = refusal(None, 413);
     let rig = rig(&[1]);
     let queue = Refusing::with(vec![Refusal::Call(fault); 6]);
@@ -216,7 +216,7 @@ fn a_record_that_a_proxy_refuses_by_size_holds_up_its_group_alone() {
 }
 
 #[test]
-fn a_batch_that_was_made_smaller_grows_again_when_nothing_refuses_it() {
+fn a_shrunk_batch_grows_again_when_refusals_end() {
     let fault = refusal(None, 413);
     let groups: Vec<u8> = (0..280u16).map(|n| (n % 60) as u8).collect();
     let (rig, queue) = (rig(&groups), Refusing::with(vec![Refusal::Call(fault); 5]));
@@ -228,7 +228,7 @@ fn a_batch_that_was_made_smaller_grows_again_when_nothing_refuses_it() {
 }
 
 #[test]
-fn the_reason_is_kept_and_the_rest_of_the_group_goes_on_in_order() {
+fn quarantine_keeps_the_reason_and_the_group_continues_in_order() {
     let rig = rig(&[1; 12]);
     let bad = vec!["k3".to_owned(), "k7".to_owned()];
     let queue = Refusing::with(vec![Refusal::Keys(bad.clone(), "InvalidMessageContents")]);
@@ -243,7 +243,7 @@ fn the_reason_is_kept_and_the_rest_of_the_group_goes_on_in_order() {
 }
 
 #[test]
-fn twenty_in_a_row_park_the_lane_and_one_that_is_accepted_lets_it_go_on() {
+fn twenty_refusals_park_the_lane_and_one_acceptance_resumes_it() {
     for groups in [[1u8; 40].to_vec(), (0..40).collect()] {
         let rig = rig(&groups);
         let queue =
@@ -288,7 +288,7 @@ fn a_learnt_limit_does_not_keep_a_lane_parked() {
 }
 
 #[test]
-fn a_full_quarantine_parks_the_lane_and_room_lets_it_go_on() {
+fn a_full_quarantine_parks_the_lane_until_it_is_emptied() {
     let (rig, bad) = heavy(&[1; 30], 600 * 1024, |n| n % 2 == 0);
     let queue = Refusing::with(vec![Refusal::Keys(bad, "InvalidMessageContents")]);
     let file = rig.lane.journal().quarantine_file();

@@ -133,7 +133,7 @@ fn two_of_each() -> Rig {
 }
 
 #[test]
-fn one_refused_payload_holds_up_its_own_group_alone_and_is_named() {
+fn one_refused_payload_delays_its_group_alone_and_is_named() {
     for way in WAYS {
         let (rig, filter) = (two_of_each(), Filter::of([("k0".to_owned(), way)]));
         let (status, took) = drained(&rig, &filter, |status| status.accepted == 398 && !status.suspects.is_empty());
@@ -159,7 +159,7 @@ fn one_refused_payload_holds_up_its_own_group_alone_and_is_named() {
 }
 
 #[test]
-fn what_a_person_gives_up_goes_into_quarantine_and_its_group_goes_on() {
+fn a_record_given_up_is_quarantined_and_its_group_continues() {
     let (rig, filter) = (two_of_each(), Filter::of([("k0".to_owned(), Way::Cut)]));
     let journal = rig.lane.journal().clone();
     let asked = std::cell::Cell::new(false);
@@ -181,7 +181,7 @@ fn what_a_person_gives_up_goes_into_quarantine_and_its_group_goes_on() {
 
 /// In a quiet lane nothing else may be accepted between two attempts of a suspect. What comes then does not wait for it.
 #[test]
-fn a_reading_that_comes_beside_a_suspect_is_sent_at_once() {
+fn a_reading_beside_a_suspect_is_sent_immediately() {
     let first = |lane: &Lane| draft("g0", "k0", lane, 200);
     let mut rig = living(std::iter::once(first));
     let filter = Filter::of([("k0".to_owned(), Way::Status(403))]);
@@ -232,7 +232,7 @@ fn a_bound_that_refuses_everything_is_not_hammered() {
 
 /// What an outage cuts says nothing of a record; but one with which the link goes each time is tried alone.
 #[test]
-fn outages_make_a_suspect_only_where_the_link_goes_each_time() {
+fn outages_make_suspects_only_if_the_link_always_fails() {
     let calls = |way| {
         let (rig, filter) = (rig(&[0, 1, 2, 3]), Filter::of([("k0".to_owned(), way)]));
         let (status, _) = drained(&rig, &filter, |status| status.accepted == 3);
@@ -243,7 +243,7 @@ fn outages_make_a_suspect_only_where_the_link_goes_each_time() {
 }
 
 #[test]
-fn after_a_night_behind_a_portal_the_innocent_are_not_sent_one_by_one() {
+fn innocent_records_are_batched_after_a_night_behind_a_portal() {
     let groups: Vec<u8> = (0..250).collect();
     let rig = rig(&groups);
     let filter = Filter::of([]);

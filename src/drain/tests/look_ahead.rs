@@ -69,7 +69,7 @@ fn drained(rig: &Rig, held: &[&str], ordering: Ordering) -> (Vec<(String, String
 }
 
 #[test]
-fn a_device_that_is_held_and_sends_on_stops_no_other_one() {
+fn a_held_device_that_keeps_sending_delays_no_other() {
     // One in ten is of the device that is held: 300 records, of which the window would hold 120.
     let groups: Vec<u8> = (0..3000u32).map(|n| if n % 10 == 0 { 0 } else { 1 + (n % 50) as u8 }).collect();
     for ordering in [Ordering::Strict, Ordering::Packed] {
@@ -83,7 +83,7 @@ fn a_device_that_is_held_and_sends_on_stops_no_other_one() {
 }
 
 #[test]
-fn one_record_that_is_held_lets_any_number_behind_it_pass() {
+fn one_held_record_lets_any_number_behind_it_pass() {
     let groups: Vec<u8> = (0..3000u32).map(|n| if n == 0 { 0 } else { 1 + (n % 50) as u8 }).collect();
     let rig = rig(&groups);
     let (taken, largest) = drained(&rig, &["g0"], Ordering::Strict);

@@ -314,7 +314,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_the_queue_does_every_record_arrives_once_and_strictly_in_order(
+    fn every_record_arrives_once_in_order_whatever_the_queue_does(
         groups in prop::collection::vec(0u8..8, 1..150),
         script in prop::collection::vec(act(), 0..40),
     ) {

@@ -40,7 +40,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_nodes_records_are_never_in_flight_together_and_keep_their_order_whatever_release_grouped_them(
+    fn records_of_a_node_fly_singly_in_order_across_releases(
         all in prop::collection::vec(said(), 1..80), script in prop::collection::vec(act(), 0..30),
     ) {
         let rig = journaled(all.iter().enumerate().map(|(n, said)| move |lane: &Lane| said.draft(n, lane)));

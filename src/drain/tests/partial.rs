@@ -140,11 +140,11 @@ async fn strict_never_inverts_with_several_flights_of_many_groups() {
 }
 
 #[tokio::test]
-async fn packed_inverts_a_single_group_only_where_it_counts_it_and_goes_strictly_for_a_hundred() {
+async fn packed_inverts_single_groups_only_as_counted_then_goes_strictly() {
     all(Ordering::Packed, 1, 160).await;
 }
 
 #[tokio::test]
-async fn packed_inverts_only_what_it_counts_with_several_flights_of_many_groups() {
+async fn packed_inverts_only_as_counted_with_many_flights_and_groups() {
     all(Ordering::Packed, 24, 480).await;
 }

@@ -198,7 +198,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn with_less_and_less_room_a_book_shrinks_to_a_few_hundred_bytes_and_keeps_its_counts() {
+    fn a_ledger_shrinks_with_its_room_and_keeps_its_counts() {
         let mut book = LaneLedger::new(LaneId(3), "q".repeat(64), Number(1));
         book.next = Position(1_000_000_000);
         (2..4_000).step_by(2).for_each(|position| assert!(book.settle(Position(position), Outcome::Accepted)));
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_counts_beyond_what_can_be_is_damaged_and_costs_no_memory() {
+    fn impossible_counts_make_a_state_damaged_and_cost_no_memory() {
         let state = |next, settled: &[(u64, u64)], accepted, evicted| LaneState {
             next,
             settled: settled.into(),

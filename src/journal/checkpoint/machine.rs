@@ -186,7 +186,7 @@ mod tests {
         }
 
         #[test]
-        fn another_card_or_board_is_another_machine_whatever_else_is_equal(machine in machine(), other in 10u64..20) {
+        fn another_card_or_board_always_makes_another_machine(machine in machine(), other in 10u64..20) {
             let card = Machine { card: machine.card.map(|_| other), ..machine.clone() };
             prop_assert_eq!(card.compare(&machine) == MachineMatch::Another, machine.card.is_some());
             let board = Machine { board: machine.board.map(|_| other), card: None, ..machine.clone() };

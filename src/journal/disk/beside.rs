@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_is_found_again_in_its_boot_and_for_its_journal_alone_until_the_disk_has_one() {
+    fn a_state_beside_serves_only_its_own_boot_and_journal() {
         let dir = crate::testing::fast_dir();
         let folder = dir.path().join("run");
         let (journal, boot) = (JournalId(7), BootId([1; 16]));

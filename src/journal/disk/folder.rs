@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_followed_if_it_is_ours_and_refused_if_it_is_not_wherever_it_stands() {
+    fn links_of_ours_are_followed_and_others_refused_anywhere() {
         let root = tempfile::tempdir().unwrap();
         let real = closed(root.path());
         made(&real, "log", 0o700);
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_put_into_a_shared_folder_is_found_and_a_folder_of_ours_is_not_searched() {
+    fn foreign_files_are_found_only_in_shared_folders() {
         let root = tempfile::tempdir().unwrap();
         let journal = made(root.path(), "journal", 0o777);
         let log = made(&journal, "log", 0o777);
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_others_can_write_is_named_with_the_reason() {
+    fn a_folder_others_can_write_is_named_with_the_reason() {
         let root = tempfile::tempdir().unwrap();
         let folder = |name: &str, mode| made(root.path(), name, mode);
         let (open, sticky, group) = (folder("open", 0o777), folder("sticky", 0o1777), folder("group", 0o770));

@@ -92,7 +92,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn only_what_is_not_there_is_absent_only_a_medium_is_believed_later(code in 1i32..134, waited in 0u32..300) {
+        fn only_missing_files_are_absent_and_media_errors_believed_later(code in 1i32..134, waited in 0u32..300) {
             let (path, begin) = (Path::new("/a"), Instant::now());
             let mut refused = BTreeMap::new();
             let mut read = |percent: u32| {
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_reads_again_is_waited_for_from_the_beginning_the_next_time() {
+    fn a_file_that_reads_again_restarts_its_patience() {
         let (path, begin) = (Path::new("/a"), Instant::now());
         let mut refused = BTreeMap::new();
         let eio = || Err::<u8, _>(io::Error::from_raw_os_error(5));

@@ -103,7 +103,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_slot_is_read_as_it_was_written_and_no_flipped_bit_is_taken_for_another_body(
+        fn a_slot_reads_back_and_detects_every_flipped_bit(
             serial in 0..u64::MAX, body in prop::collection::vec(any::<u8>(), 0..=BODY_MAX), at in 0..SLOT_LEN * 8
         ) {
             let mut slot = encode(serial, &body);

@@ -109,7 +109,7 @@ mod tests {
     use std::sync::mpsc::{RecvTimeoutError, channel};
 
     #[test]
-    fn a_call_is_asked_after_until_it_returns_and_never_again() {
+    fn the_watchdog_asks_until_a_call_returns_and_never_again() {
         for _ in 0..2 {
             let (asks, asked) = channel();
             let count = watched(

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_queue_absorbs_waits_and_all_else_is_due_at_once() {
+    fn absorbed_changes_wait_and_others_are_due_immediately() {
         let now = Instant::now();
         let due = |moved| {
             let mut lag = Lag::default();

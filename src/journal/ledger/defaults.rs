@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn a_usual_disk_has_the_usual_bounds_and_a_small_one_its_own() {
+    fn usual_disks_get_usual_bounds_and_small_ones_their_own() {
         assert_eq!((of(8192, 4096), of(65_536, 256)), ((512, 32), (512, 32)));
         assert_eq!(bounds(None), (512 * MIB, 32 * MIB), "a file system that does not tell");
         assert_eq!(of(24, 24), (17, 3));
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_of_25_mb_evicts_nothing_with_17_mb_free() {
+    fn a_partition_of_25_mb_evicts_nothing_with_17_free() {
         let space = Space { total: 25_000_000, for_us: 25_000_000 };
         let (max_bytes, min_free) = bounds(Some(space));
         let bounds = Bounds { max_bytes, max_age: None, min_free, on_full: OnFull::DropOldest };

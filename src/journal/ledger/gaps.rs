@@ -324,7 +324,7 @@ mod tests {
         }
 
         #[test]
-        fn a_shortened_hole_is_known_again_and_covers_what_it_did(
+        fn a_shortened_gap_keeps_its_mark_and_its_coverage(
             lost in prop::collection::btree_set(1u64..500, 1..200),
             (ranges, groups) in (0usize..10, 0usize..5),
         ) {

@@ -171,7 +171,7 @@ mod tests {
     const EASY: Look = Look { used: 76, incoming: 10, free: Some(74), aged: false, generations: 3 };
 
     #[test]
-    fn at_each_bound_the_oldest_goes_or_acks_stop_and_nothing_new_is_refused() {
+    fn bounds_evict_the_oldest_or_stop_acks_refusing_nothing() {
         let oldest = |look| decide(look, &bounds(OnFull::DropOldest));
         let stop = |look| decide(look, &bounds(OnFull::Stop));
         assert_eq!((oldest(EASY), stop(EASY)), (Retention::Fits, Retention::Fits));
@@ -222,7 +222,7 @@ mod tests {
         }
 
         #[test]
-        fn a_step_of_the_wall_clock_ages_nothing_of_this_boot(step in any::<i64>(), since in 0u64..1 << 40) {
+        fn a_wall_clock_step_ages_no_record_of_this_boot(step in any::<i64>(), since in 0u64..1 << 40) {
             let received = Moment { wall_ms: 1_700_000_000_000, boottime_ms: 1_000, trust: Trust::Confirmed };
             let now = Moment { wall_ms: received.wall_ms.wrapping_add(step), boottime_ms: 1_000 + since, trust: Trust::Confirmed };
             let boot = BootId([1; 16]);

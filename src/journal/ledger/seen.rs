@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_positions_behind_a_held_one_take_a_few_kilobytes() {
+    fn a_million_positions_behind_a_held_one_cost_kilobytes() {
         let mut seen = Seen::default();
         let mut most = 0;
         for position in 1..=1_000_000 {
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_with_every_record_is_one_run_and_told_exactly() {
+    fn a_lane_with_every_record_is_one_exactly_known_run() {
         let mut seen = Seen::default();
         (1..=100_000).for_each(|position| seen.add(Position(position), Number(position + 7)));
         assert_eq!(seen.runs(), 1);

@@ -114,7 +114,7 @@ mod tests {
     use crate::journal::disk::refusal::PATIENCE;
 
     #[test]
-    fn what_is_set_aside_keeps_its_bytes_and_is_done_without() {
+    fn a_file_set_aside_keeps_its_bytes_and_is_skipped() {
         let dir = tempfile::tempdir().unwrap();
         let what = dir.path().join("quarantine");
         for count in 1..=2 {

@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn stretches_that_touch_become_one_and_a_run_that_grew_replaces_the_shorter_one() {
+    fn touching_stretches_merge_and_grown_runs_replace_shorter_ones() {
         let mut spent = Spent { high: Number(400), ..Spent::default() };
         spent.take(stretch(100, 200, &[run(50, 210)]));
         spent.take(stretch(300, 400, &[run(310, 400)]));
@@ -335,7 +335,7 @@ mod tests {
     proptest! {
         /// A state that has room for few intervals, and the runs of what went: together they are the book that there was.
         #[test]
-        fn a_slot_without_a_run_and_this_file_make_the_book_that_was(
+        fn a_runless_slot_and_the_spent_file_restore_the_ledger(
             steps in prop::collection::vec((1u64..190, 1u64..30, 0usize..4), 1..25),
             intervals in 0usize..6,
             later in prop::collection::vec((1u64..190, 1u64..30, 0usize..4), 0..10),

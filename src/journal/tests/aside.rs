@@ -32,7 +32,7 @@ fn read_on(reader: &mut Reader) -> (Vec<u64>, usize) {
 
 /// A generation in the middle: 600 records waited behind one for good.
 #[test]
-fn a_generation_that_stays_unreadable_is_set_aside_and_its_records_are_counted_and_announced() {
+fn a_lastingly_unreadable_generation_is_set_aside_and_announced() {
     for restart in [false, true] {
         let dir = crate::testing::fast_dir();
         let mut rig = start(&options(dir.path()));
@@ -89,7 +89,7 @@ fn read_all_again(reader: &mut Reader) -> Vec<(String, bool)> {
 
 /// An unreadable newest generation or quarantine kept the journal shut for good.
 #[test]
-fn a_journal_opens_without_its_newest_generation_or_its_quarantine_once_they_have_refused_long_enough() {
+fn a_journal_opens_without_files_that_refused_long_enough() {
     for quarantine in [false, true] {
         let dir = crate::testing::fast_dir();
         let mut rig = start(&options(dir.path()));
@@ -126,7 +126,7 @@ fn a_journal_opens_without_its_newest_generation_or_its_quarantine_once_they_hav
 
 /// With a bound in age the writer looks for the oldest: that one cannot be read must not stop what comes.
 #[test]
-fn with_a_bound_in_age_what_comes_is_taken_while_a_generation_refuses() {
+fn an_unreadable_generation_stops_no_appends_under_age_bounds() {
     let dir = crate::testing::fast_dir();
     let mut options = options(dir.path());
     options.bounds.max_age = Some(Duration::from_secs(64));

@@ -25,7 +25,7 @@ fn with_age(path: &Path, on_full: OnFull) -> JournalOptions {
 }
 
 #[test]
-fn what_is_too_old_is_evicted_record_by_record_and_announced_without_a_message() {
+fn old_records_are_evicted_singly_and_announced_without_a_message() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     append_of(&mut rig, 1..=250, true);
@@ -57,7 +57,7 @@ fn settle_read(rig: &Rig, count: u64) {
 }
 
 #[test]
-fn with_stop_a_record_that_is_too_old_stops_the_acks_until_it_has_gone_out() {
+fn with_stop_an_old_record_stops_acks_until_sent() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     append_of(&mut rig, 1..=20, true);
@@ -82,7 +82,7 @@ fn with_floor(path: &Path, on_full: OnFull) -> JournalOptions {
 }
 
 #[test]
-fn under_the_floor_old_generations_go_and_what_comes_in_is_still_taken() {
+fn below_the_floor_old_generations_go_and_intake_continues() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=600);
@@ -101,7 +101,7 @@ fn under_the_floor_old_generations_go_and_what_comes_in_is_still_taken() {
 }
 
 #[test]
-fn with_stop_the_floor_stops_the_acks_and_nothing_is_evicted() {
+fn with_stop_the_floor_stops_acks_and_evicts_nothing() {
     let dir = crate::testing::fast_dir();
     let rig = start(&with_floor(dir.path(), OnFull::Stop));
     rig.send(1..=10, &[rig.lane().id()]);
@@ -113,7 +113,7 @@ fn with_stop_the_floor_stops_the_acks_and_nothing_is_evicted() {
 }
 
 #[test]
-fn a_lane_whose_queue_takes_no_gap_records_counts_and_says_nothing() {
+fn a_lane_without_gap_records_counts_losses_silently() {
     let dir = crate::testing::fast_dir();
     let silent = JournalOptions { silent: vec![MAIN.into()], ..options(dir.path()) };
     let mut rig = start(&silent);
@@ -147,7 +147,7 @@ fn with_one_closed(path: &Path, settled: bool) -> (JournalOptions, u64) {
 
 /// The first commit behind an opening was not held against the bound where one closed generation was all there was.
 #[test]
-fn the_first_commit_after_an_opening_keeps_the_bound_beside_one_closed_generation() {
+fn an_openings_first_commit_keeps_the_bound_beside_closed_generations() {
     let dir = crate::testing::fast_dir();
     let (options, bytes) = with_one_closed(dir.path(), false);
     let bounds = Bounds { max_bytes: bytes + 64 * 1024, ..options.bounds };

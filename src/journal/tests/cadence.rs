@@ -25,7 +25,7 @@ fn left(rig: &Rig) -> Option<Duration> {
 }
 
 #[test]
-fn what_a_fifo_queue_accepted_waits_until_a_mark_or_the_end_takes_it_along() {
+fn fifo_acceptances_wait_for_a_mark_or_the_end() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&absorbing(options(dir.path())));
     rig.append(1..=10);
@@ -42,7 +42,7 @@ fn what_a_fifo_queue_accepted_waits_until_a_mark_or_the_end_takes_it_along() {
 }
 
 #[test]
-fn what_a_standard_queue_accepted_and_a_thousand_positions_do_not_wait() {
+fn standard_acceptances_and_a_thousand_positions_do_not_wait() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=10);
@@ -58,7 +58,7 @@ fn what_a_standard_queue_accepted_and_a_thousand_positions_do_not_wait() {
 }
 
 #[test]
-fn no_loss_waits_and_no_ack_that_must_be_known_to_be_closed() {
+fn losses_and_acks_to_be_closed_are_written_without_waiting() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&absorbing(options(dir.path())));
     rig.append(1..=10);
@@ -82,7 +82,7 @@ fn no_loss_waits_and_no_ack_that_must_be_known_to_be_closed() {
 
 /// What lags after a crash comes again, and is known for what it is.
 #[test]
-fn what_was_accepted_and_not_written_comes_again_and_may_have_been_sent() {
+fn unwritten_acceptances_come_again_marked_as_maybe_sent() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&absorbing(options(dir.path())));
     rig.append(1..=10);
@@ -98,7 +98,7 @@ fn what_was_accepted_and_not_written_comes_again_and_may_have_been_sent() {
 }
 
 #[test]
-fn at_a_bound_that_stops_acks_what_a_fifo_queue_accepted_makes_room_at_once() {
+fn at_a_stopping_bound_fifo_acceptances_make_room_immediately() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&absorbing(bounded(dir.path(), 3_000_000, OnFull::Stop)));
     rig.append(1..=200);

@@ -68,7 +68,7 @@ fn assert_right(rig: &Rig, known: &[Option<chain::Digest>]) -> ChainStats {
 }
 
 #[test]
-fn a_crash_takes_the_sum_back_with_the_cursor_and_comes_to_the_same() {
+fn a_crash_takes_the_chain_back_to_the_same_sum() {
     let dir = crate::testing::fast_dir();
     let mut known = Vec::new();
     let mut rig = kept(&options(dir.path()));
@@ -90,7 +90,7 @@ fn a_crash_takes_the_sum_back_with_the_cursor_and_comes_to_the_same() {
 }
 
 #[test]
-fn what_was_accepted_out_of_turn_before_a_start_is_read_again_and_stays_until_then() {
+fn earlier_acceptances_out_of_turn_stay_until_read_again() {
     for crash in [false, true] {
         let dir = crate::testing::fast_dir();
         let mut known = Vec::new();
@@ -147,7 +147,7 @@ fn evicted_and_quarantined_positions_are_holes_of_the_sum() {
 
 /// At a bound what is settled behind a held record goes, and with it what the chain would have to read after a start.
 #[test]
-fn a_generation_that_was_given_back_begins_the_sum_anew_and_holds_nothing_up() {
+fn a_generation_given_back_restarts_the_chain_without_delay() {
     given_back(false);
     given_back(true);
 }
@@ -180,7 +180,7 @@ fn given_back(after_a_start: bool) {
 
 /// A chain that lags needs the generation, too. It must not keep the older slot from learning what was evicted.
 #[test]
-fn what_is_evicted_stands_in_both_slots_however_far_the_chain_is() {
+fn both_slots_record_evictions_however_far_the_chain_lags() {
     let dir = crate::testing::fast_dir();
     // To announce it would be another write.
     let silent = vec![MAIN.into()];
@@ -215,7 +215,7 @@ fn what_is_evicted_stands_in_both_slots_however_far_the_chain_is() {
 }
 
 #[test]
-fn at_a_bound_the_chain_keeps_no_generation_that_all_lanes_are_past() {
+fn at_a_bound_the_chain_keeps_no_passed_generation() {
     for on_full in [OnFull::Stop, OnFull::DropOldest] {
         let dir = crate::testing::fast_dir();
         let options = bounded(dir.path(), 1_500_000, on_full);
@@ -239,7 +239,7 @@ fn at_a_bound_the_chain_keeps_no_generation_that_all_lanes_are_past() {
 }
 
 #[test]
-fn a_state_without_a_chain_begins_it_at_the_cursor_and_a_lost_one_behind_what_there_is() {
+fn new_chains_start_at_the_cursor_lost_ones_behind_everything() {
     let dir = crate::testing::fast_dir();
     let mut known = Vec::new();
     // As an earlier build does: the chain is not kept.
@@ -266,7 +266,7 @@ fn a_state_without_a_chain_begins_it_at_the_cursor_and_a_lost_one_behind_what_th
 }
 
 #[test]
-fn on_another_machine_it_begins_behind_all_that_goes_under_the_former_id() {
+fn another_machine_restarts_the_chain_behind_the_former_id() {
     let (dir, machine) = (crate::testing::fast_dir(), crate::testing::fast_dir());
     let serial = machine.path().join("proc/device-tree/serial-number");
     std::fs::create_dir_all(serial.parent().unwrap()).unwrap();
@@ -288,7 +288,7 @@ fn on_another_machine_it_begins_behind_all_that_goes_under_the_former_id() {
 }
 
 #[test]
-fn a_record_of_which_the_digest_cannot_be_told_begins_the_sum_anew_behind_it() {
+fn a_record_with_unknown_digest_restarts_the_chain_behind_it() {
     let dir = crate::testing::fast_dir();
     let mut rig = kept(&options(dir.path()));
     rig.append(1..=10);

@@ -171,7 +171,7 @@ proptest! {
 /// A generation folder counts only with its note; without it, it was never in use. So a note that is lost must not be
 /// lost silently: its records are damaged.
 #[test]
-fn a_generation_without_its_note_is_kept_when_there_are_records_in_it() {
+fn a_generation_with_records_survives_losing_its_metadata_file() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=RECORDS);
@@ -185,7 +185,7 @@ fn a_generation_without_its_note_is_kept_when_there_are_records_in_it() {
 
 /// Every other file: removed, emptied, zeroed, or filled with something else.
 #[test]
-fn whatever_small_file_is_lost_or_damaged_the_journal_opens_and_loses_no_record() {
+fn the_journal_opens_whole_whichever_small_file_fails() {
     let files = ["state", "format", "lock", "quarantine/kept", "log/*/conf", "log/*/generation"];
     for file in files {
         for how in ["removed", "emptied", "zeroed", "replaced"] {
@@ -216,7 +216,7 @@ fn whatever_small_file_is_lost_or_damaged_the_journal_opens_and_loses_no_record(
 }
 
 #[test]
-fn one_damaged_slot_of_the_state_costs_a_write_and_nothing_else() {
+fn one_damaged_state_slot_costs_a_write_and_nothing_else() {
     for slot in 0..2 {
         let dir = crate::testing::fast_dir();
         let mut rig = start(&options(dir.path()));
@@ -250,7 +250,7 @@ fn on_board(journal: &Path, machine: &Path, serial: Option<&str>) -> JournalOpti
 }
 
 #[test]
-fn a_copied_card_goes_on_under_a_new_id_and_sends_what_it_has() {
+fn a_copied_card_gets_a_new_id_and_sends_everything() {
     let (dir, machine) = (crate::testing::fast_dir(), tempfile::tempdir().unwrap());
     let on = |serial| on_board(dir.path(), machine.path(), serial);
     let mut rig = start(&on(Some("board-one")));
@@ -271,7 +271,7 @@ fn a_copied_card_goes_on_under_a_new_id_and_sends_what_it_has() {
 }
 
 #[test]
-fn two_copies_of_a_journal_never_give_one_id_to_two_records() {
+fn two_journal_copies_never_give_two_records_one_id() {
     let (one, two) = (crate::testing::fast_dir(), crate::testing::fast_dir());
     let mut rig = start(&options(one.path()));
     rig.append(1..=3);
@@ -310,7 +310,7 @@ fn behind_its_last_commit() -> tempfile::TempDir {
 /// One flipped bit in the only record of the last commit, which the state file does not know yet: torn by a cut, or
 /// damaged after it was acknowledged? The journal cannot tell, so it says so.
 #[test]
-fn a_damaged_last_commit_above_the_recorded_high_water_is_said_to_be_in_doubt() {
+fn a_damaged_commit_above_high_water_is_reported_in_doubt() {
     let dir = behind_its_last_commit();
     let sound = start(&options(dir.path()));
     assert_eq!((sound.report.in_doubt, sound.stats().appended), (0, 51), "undamaged it is simply there");

@@ -54,7 +54,7 @@ fn a_hole_is_announced_without_waiting_for_a_message() {
 }
 
 #[test]
-fn a_hole_that_is_booked_and_not_yet_told_survives_crashes_and_is_told_once() {
+fn an_unannounced_gap_survives_crashes_and_is_announced_once() {
     let dir = crate::testing::fast_dir();
     let options = options(dir.path());
     let mut rig = start(&options);
@@ -89,7 +89,7 @@ fn a_hole_that_is_booked_and_not_yet_told_survives_crashes_and_is_told_once() {
 }
 
 #[test]
-fn a_hole_at_the_end_of_what_an_earlier_run_left_is_told_with_nothing_behind_it() {
+fn a_gap_ending_an_earlier_run_is_announced_without_followers() {
     let dir = crate::testing::fast_dir();
     let options = JournalOptions { generation_bytes: 1 << 20, ..options(dir.path()) };
     let mut rig = start(&options);
@@ -171,7 +171,7 @@ fn what_an_evicted_gap_record_announced_is_announced_again() {
 
 /// Otherwise a test that waits for a hole to be announced, and then reads, may find no announcement.
 #[test]
-fn whenever_the_books_say_that_a_record_was_appended_it_can_be_read() {
+fn a_record_the_ledger_calls_appended_can_be_read() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&JournalOptions { generation_bytes: 1 << 20, ..options(dir.path()) });
     let journal = rig.journal.clone();
@@ -194,7 +194,7 @@ fn whenever_the_books_say_that_a_record_was_appended_it_can_be_read() {
 
 /// A run that ended before it could announce a hole leaves it to the next one, which may not get a message for long.
 #[test]
-fn a_hole_that_an_earlier_run_left_is_announced_without_a_message() {
+fn an_earlier_runs_gap_is_announced_without_a_message() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=3);

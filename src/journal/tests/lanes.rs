@@ -30,7 +30,7 @@ fn names(rig: &Rig) -> Vec<String> {
 }
 
 #[test]
-fn a_lane_added_at_a_start_that_carries_over_is_known_without_the_state_file() {
+fn a_lane_added_when_carrying_over_survives_state_loss() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&with(dir.path(), &[MAIN]));
     rig.append(1..=20);
@@ -48,7 +48,7 @@ fn a_lane_added_at_a_start_that_carries_over_is_known_without_the_state_file() {
 
 /// As 0.1.0 left it: the carried generation's note does not name the lane, only its records do.
 #[test]
-fn records_of_a_lane_that_no_note_names_wait_under_a_name_made_of_its_id() {
+fn records_of_an_unnamed_lane_wait_under_its_id() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&with(dir.path(), &[MAIN]));
     rig.append(1..=20);
@@ -77,7 +77,7 @@ fn write_note(folder: &Path, manifest: &Manifest) {
 }
 
 #[test]
-fn without_a_state_file_records_of_generations_without_a_note_wait_too() {
+fn without_state_and_metadata_files_records_still_wait() {
     for lost in ["oldest", "newest", "all"] {
         let dir = crate::testing::fast_dir();
         let mut rig = start(&options(dir.path()));
@@ -109,7 +109,7 @@ fn ninety_short_lived_names_do_not_keep_the_journal_shut() {
 }
 
 #[test]
-fn a_lane_that_somebody_may_still_ask_for_is_not_forgotten() {
+fn lanes_with_waiting_or_quarantined_records_are_not_forgotten() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&with(dir.path(), &[MAIN, "waits", "told", "aside", "empty"]));
     feed(&mut rig, "waits", 1..=3);
@@ -128,7 +128,7 @@ fn a_lane_that_somebody_may_still_ask_for_is_not_forgotten() {
 
 /// A forgotten lane's records may lie in the log for long: another lane under its id would take them for its own.
 #[test]
-fn an_id_is_never_given_to_another_lane_while_a_record_may_name_it() {
+fn no_lane_gets_an_id_that_records_still_name() {
     for state in ["kept", "lost"] {
         let dir = crate::testing::fast_dir();
         let mut rig = start(&with(dir.path(), &[MAIN, "first"]));
@@ -166,7 +166,7 @@ fn an_id_is_never_given_to_another_lane_while_a_record_may_name_it() {
 
 /// The state file is older than the newest generations, as a cut may leave it, and the newest one's note is lost.
 #[test]
-fn where_the_newest_note_is_lost_no_position_is_given_again() {
+fn no_position_is_reused_when_newest_metadata_is_lost() {
     for state in ["older", "lost"] {
         let dir = crate::testing::fast_dir();
         let mut rig = start(&options(dir.path()));

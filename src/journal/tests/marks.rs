@@ -36,7 +36,7 @@ fn nobody_passes_on_a_mark_that_is_still_being_written() {
 }
 
 #[test]
-fn what_a_drain_attempted_is_maybe_sent_for_the_next_drain_of_the_same_run() {
+fn a_drains_attempts_are_maybe_sent_for_the_next_drain() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=50);

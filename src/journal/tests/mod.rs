@@ -218,7 +218,7 @@ fn add_up(stats: &LaneStats) {
 }
 
 #[test]
-fn records_are_read_in_order_over_generations_and_after_a_reopen() {
+fn records_are_read_in_order_across_generations_and_reopening() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     assert!(rig.report.made);
@@ -240,7 +240,7 @@ fn records_are_read_in_order_over_generations_and_after_a_reopen() {
 }
 
 #[test]
-fn a_reader_in_the_active_generation_notices_that_it_was_closed() {
+fn a_reader_notices_that_its_active_generation_was_closed() {
     let dir = tempfile::tempdir().unwrap();
     let mut rig = start(&options(dir.path()));
     let mut reader = rig.lane().reader();
@@ -259,7 +259,7 @@ fn a_reader_in_the_active_generation_notices_that_it_was_closed() {
 
 /// A generation may refuse in the middle of a call; the records before it, which the reader is past, must not go with it.
 #[test]
-fn a_generation_that_cannot_be_read_now_takes_no_record_of_the_one_before_it_along() {
+fn an_unreadable_generation_takes_no_earlier_record_along() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=600);
@@ -281,7 +281,7 @@ fn a_generation_that_cannot_be_read_now_takes_no_record_of_the_one_before_it_alo
 }
 
 #[test]
-fn settled_records_are_not_read_again_and_their_generations_give_their_space_back() {
+fn settled_records_are_not_reread_and_their_space_returns() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=1000);
@@ -303,7 +303,7 @@ fn settled_records_are_not_read_again_and_their_generations_give_their_space_bac
 }
 
 #[test]
-fn a_crash_without_a_state_write_repeats_records_and_loses_none() {
+fn a_crash_without_state_write_repeats_records_and_loses_none() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=300);
@@ -319,7 +319,7 @@ fn a_crash_without_a_state_write_repeats_records_and_loses_none() {
 }
 
 #[test]
-fn two_lanes_have_positions_of_their_own_and_a_lagging_one_holds_its_records() {
+fn each_lane_has_own_positions_and_keeps_its_records() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     let (main, audit) = (rig.lane().id(), rig.journal.lane_id("audit").unwrap());
@@ -339,7 +339,7 @@ fn two_lanes_have_positions_of_their_own_and_a_lagging_one_holds_its_records() {
 }
 
 #[test]
-fn at_the_bound_the_oldest_generation_is_evicted_counted_and_announced() {
+fn at_the_bound_the_oldest_generation_is_evicted_and_announced() {
     let dir = crate::testing::fast_dir();
     let options = bounded(dir.path(), 3_000_000, OnFull::DropOldest);
     let mut rig = start(&options);
@@ -361,7 +361,7 @@ fn at_the_bound_the_oldest_generation_is_evicted_counted_and_announced() {
 }
 
 #[test]
-fn with_on_full_stop_tickets_wait_until_lanes_have_trimmed_and_nothing_is_evicted() {
+fn with_stop_tickets_wait_for_trimming_and_nothing_is_evicted() {
     let dir = crate::testing::fast_dir();
     let options = bounded(dir.path(), 3_000_000, OnFull::Stop);
     let mut rig = start(&options);
@@ -380,7 +380,7 @@ fn with_on_full_stop_tickets_wait_until_lanes_have_trimmed_and_nothing_is_evicte
 }
 
 #[test]
-fn a_second_process_and_a_newer_format_are_refused_and_nothing_is_changed() {
+fn second_processes_and_newer_formats_are_refused_without_changes() {
     let dir = crate::testing::fast_dir();
     let rig = start(&options(dir.path()));
     let second = Journal::open(&options(dir.path()), &Clock::new(None));
@@ -438,7 +438,7 @@ fn a_damaged_generation_is_salvaged_in_order_wherever_it_stands() {
 /// sled writes a commit in several pieces at once: after a kill the later one may be there and the earlier one not. Nothing
 /// of such a commit was acknowledged. Kept, its later records would come before the earlier ones when those come again.
 #[test]
-fn a_commit_that_was_cut_off_is_left_out_and_nothing_is_taken_for_damaged() {
+fn a_commit_cut_off_is_omitted_without_damage() {
     for durable in [40, 1200] {
         // A short newest generation is carried over, a long one is closed as it is.
         let dir = tempfile::tempdir().unwrap();
@@ -467,7 +467,7 @@ fn a_commit_that_was_cut_off_is_left_out_and_nothing_is_taken_for_damaged() {
 
 /// A full disk has no room for a fresh database; the journal opens nevertheless, so that draining can make room.
 #[test]
-fn a_newest_generation_that_cannot_be_carried_over_is_read_where_it_is() {
+fn a_newest_generation_not_carried_over_is_read_in_place() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=10);
@@ -523,7 +523,7 @@ fn a_truncated_newest_generation_is_noticed_by_the_high_water() {
 }
 
 #[test]
-fn without_its_state_file_it_starts_under_a_far_epoch_and_everything_counts_as_maybe_sent() {
+fn without_state_everything_is_maybe_sent_under_a_far_epoch() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=300);
@@ -542,7 +542,7 @@ fn without_its_state_file_it_starts_under_a_far_epoch_and_everything_counts_as_m
 }
 
 #[test]
-fn what_a_mark_covers_is_maybe_sent_after_a_restart_and_nothing_else_is() {
+fn only_what_a_mark_covers_is_maybe_sent_after_restart() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=50);
@@ -560,7 +560,7 @@ fn what_a_mark_covers_is_maybe_sent_after_a_restart_and_nothing_else_is() {
 }
 
 #[test]
-fn a_message_too_large_to_be_journaled_is_known_again_after_a_restart() {
+fn an_oversize_message_is_recognised_after_a_restart() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     for n in 1..=3 {

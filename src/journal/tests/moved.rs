@@ -37,7 +37,7 @@ fn assert_is_itself(record: &Record) {
 /// Two lanes, one of them far behind, rereads, the search for what is too old, and commands beside the agent: all while
 /// generations are closed under them.
 #[test]
-fn every_reader_gets_the_bytes_that_were_appended_while_generations_are_closed() {
+fn every_reader_gets_the_appended_bytes_while_generations_close() {
     const RECORDS: u64 = 2_400;
     let dir = tempfile::tempdir().unwrap();
     let mut options = options(dir.path());

@@ -85,7 +85,7 @@ proptest! {
 }
 
 #[test]
-fn a_writer_that_panics_for_ever_says_so_and_ends_when_told_to() {
+fn a_writer_that_always_panics_reports_it_and_still_ends() {
     let dir = crate::testing::fast_dir();
     let rig = start(&options(dir.path()));
     tell(dir.path(), "commit", u32::MAX);

@@ -58,7 +58,7 @@ fn recorded_with(habits: Habits, work: impl FnOnce(&Path, &Recording)) -> Trace 
 /// Killed between write and sync, a process leaves a commit that the next one reads and counts: it must be on the device
 /// before the state says so, or a cut between the two leaves a hole that was never acknowledged.
 #[test]
-fn what_a_killed_process_left_in_the_page_cache_is_certain_before_it_is_counted() {
+fn page_cache_from_a_kill_is_synced_before_counting() {
     let trace = recorded(|dir, recording| {
         let mut rig = start(&options(dir));
         rig.append(1..=40);
@@ -117,7 +117,7 @@ fn a_small_commit_is_synced_once_and_changes_no_length() {
 /// sled notes that a write of its own thread failed, and may wake no thread that waits for it: the writer would wait for
 /// ever.
 #[test]
-fn a_commit_of_which_a_write_or_the_sync_is_refused_ends_with_the_refusal() {
+fn a_commit_with_a_refused_write_or_sync_ends_refused() {
     // Two of sled's buffers: the writer waited for ever where the first one was the last to end, and failed.
     let records: Vec<_> = (1..=100).map(|n| Arc::new(crate::testing::record(n, &[n as u8; 3_000]))).collect();
     let slow = Habits { sync_pause: Some(Duration::from_millis(20)), ..Habits::default() };
@@ -146,7 +146,7 @@ fn a_commit_of_which_a_write_or_the_sync_is_refused_ends_with_the_refusal() {
 /// A file system that gives space only when it is synced may lose what was written: a sync's "full" does not make it
 /// trustworthy.
 #[test]
-fn a_file_of_which_a_sync_says_that_the_disk_is_full_is_not_trusted_again() {
+fn a_file_whose_sync_reports_full_is_never_trusted_again() {
     recorded(|dir, recording| {
         let large = JournalOptions { generation_bytes: 1 << 30, quiet: Duration::from_secs(3600), ..options(dir) };
         let mut rig = start(&large);
@@ -166,7 +166,7 @@ fn a_file_of_which_a_sync_says_that_the_disk_is_full_is_not_trusted_again() {
 
 /// A generation is made anew, and the one before it cannot be removed: it must not be taken for the newer one afterwards.
 #[test]
-fn what_is_appended_to_the_newest_copy_of_a_generation_is_found_whatever_else_could_not_be_removed() {
+fn appends_to_the_newest_copy_are_found_beside_others() {
     let record = |n: u64| Arc::new(crate::testing::record(n, &[n as u8; 300]));
     let manifest = || Manifest { format: 2, first: Number(1), epoch: Epoch(1), lanes: vec![] };
     for after in 0..4 {
@@ -188,7 +188,7 @@ fn what_is_appended_to_the_newest_copy_of_a_generation_is_found_whatever_else_co
 
 /// What is drained goes oldest first, or not at all: without a state file, a hole in the log looks like a loss.
 #[test]
-fn a_generation_that_cannot_be_removed_holds_back_those_after_it() {
+fn a_generation_that_cannot_be_removed_keeps_later_ones() {
     recorded(|dir, recording| {
         let mut rig = start(&options(dir));
         rig.append(1..=600);
@@ -229,7 +229,7 @@ fn no_older_copy_of_a_generation_outlives_it() {
 /// A run ended between a rotation and its first commit, and all that was before is settled and gone: the empty generation is the
 /// only one, and the one that takes its place is there before it goes.
 #[test]
-fn an_empty_generation_that_is_the_only_one_is_replaced_without_a_moment_in_between() {
+fn a_sole_empty_generation_is_replaced_without_any_interval() {
     let trace = recorded(|dir, recording| {
         let mut rig = start(&options(dir));
         rig.append(1..=40);
@@ -253,7 +253,7 @@ fn an_empty_generation_that_is_the_only_one_is_replaced_without_a_moment_in_betw
 /// The state is lost, and a generation was only just begun. If the look into its folder is refused, it must not count:
 /// what the one before it holds tells the lanes' positions.
 #[test]
-fn whichever_file_is_refused_at_an_opening_no_position_is_given_again() {
+fn no_position_is_reused_whichever_file_refuses_at_opening() {
     let mut refused = 0;
     for after in 0..40 {
         recorded(|dir, recording| {
@@ -302,7 +302,7 @@ fn what_cannot_be_removed_is_counted_and_tried_again() {
 /// A file whose new name no sync made certain is not added to: what is added would go with the name. Nor is one of which a sync
 /// was refused.
 #[test]
-fn what_is_put_into_quarantine_after_a_refused_sync_survives_a_cut() {
+fn quarantine_entries_after_a_refused_sync_survive_a_cut() {
     for refused in [Call::Sync, Call::Rename] {
         let trace = recorded(|dir, recording| {
             let quarantine = Quarantine::open(dir).unwrap();
@@ -333,7 +333,7 @@ fn what_is_put_into_quarantine_after_a_refused_sync_survives_a_cut() {
 
 /// Whichever sync is refused while a journal is made, what is acknowledged afterwards is under names that survive.
 #[test]
-fn what_a_refused_sync_left_at_the_making_is_made_once_more() {
+fn files_a_refused_sync_left_at_creation_are_made_again() {
     for after in 0..12 {
         let trace = recorded(|dir, recording| {
             let dir = &dir.join("journal");

@@ -37,7 +37,7 @@ fn named(names: &[&str]) -> Vec<Named> {
 }
 
 #[test]
-fn an_id_names_one_thing_and_a_number_that_names_several_is_refused() {
+fn quarantine_ids_are_unique_and_ambiguous_numbers_are_refused() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     let lanes = [rig.lane().id(), rig.journal.lane_id("audit").unwrap()];
@@ -110,7 +110,7 @@ fn what_an_earlier_release_kept_has_an_id_that_stays() {
 }
 
 #[test]
-fn a_file_that_was_moved_away_or_emptied_is_noticed_before_the_next_entry() {
+fn a_moved_or_emptied_quarantine_file_is_noticed_before_appending() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=10);
@@ -179,7 +179,7 @@ fn a_requeue_is_cut_into_commits_of_the_usual_size() {
 }
 
 #[test]
-fn a_request_that_got_no_answer_is_not_carried_out_later() {
+fn an_unanswered_request_is_not_carried_out_later() {
     let dir = crate::testing::fast_dir();
     let (mut rig, mut tickets) = at_the_bound(dir.path());
     let error = rig.journal.requeue_within(None, Duration::from_millis(300)).unwrap_err().to_string();
@@ -199,7 +199,7 @@ fn a_request_that_got_no_answer_is_not_carried_out_later() {
 }
 
 #[test]
-fn what_is_asked_for_is_not_dropped_and_not_asked_for_again_until_it_is_taken_back() {
+fn entries_being_requeued_are_not_dropped_or_requeued_again() {
     let dir = crate::testing::fast_dir();
     let (rig, _) = at_the_bound(dir.path());
     let (nothing, asker) = rig.journal.ask(Some(&named(&["q1"]))).unwrap();
@@ -216,7 +216,7 @@ fn what_is_asked_for_is_not_dropped_and_not_asked_for_again_until_it_is_taken_ba
 }
 
 #[test]
-fn a_gap_record_that_is_refused_is_counted_and_never_announced() {
+fn a_refused_gap_record_is_counted_and_never_announced() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=20);

@@ -9,7 +9,7 @@ fn read_so_far() -> u64 {
 }
 
 #[test]
-fn what_is_in_memory_is_handed_over_without_the_disk_and_nothing_else_is() {
+fn only_records_in_memory_are_read_without_the_disk() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     let mut reader = rig.lane().reader();
@@ -32,7 +32,7 @@ fn what_is_in_memory_is_handed_over_without_the_disk_and_nothing_else_is() {
 /// As a drain in strict order does: it reads on, and again and again a record from some hundred before, in another generation.
 /// It comes to the end of what is durable often, and finds what it knew there.
 #[test]
-fn whoever_reads_in_three_generations_in_turn_looks_through_each_of_them_once() {
+fn alternating_reads_in_three_generations_scan_each_once() {
     const RECORDS: u64 = 1_500;
     let dir = crate::testing::fast_dir();
     let mut rig =
@@ -66,7 +66,7 @@ fn whoever_reads_in_three_generations_in_turn_looks_through_each_of_them_once() 
 /// Strict order over ten devices: each batch takes the next record of each. With a device's records in one long block that is
 /// ten generations a batch, with the devices in turn a single one. Either way the journal is read about once.
 #[test]
-fn reading_again_reads_the_journal_about_once_in_whatever_order_it_came() {
+fn rereading_reads_the_journal_about_once_in_any_order() {
     const DEVICES: u64 = 10;
     const EACH: u64 = 900;
     type Order = fn(device: u64, at: u64) -> u64;

@@ -36,7 +36,7 @@ fn filled(path: &Path) -> JournalOptions {
 
 /// Each of them was taken for one that is not there: the note's lanes were lost, and the line was written over.
 #[test]
-fn while_a_small_file_is_refused_the_journal_waits_and_changes_nothing() {
+fn the_journal_waits_unchanged_while_a_small_file_is_refused() {
     let dir = crate::testing::fast_dir();
     let options = filled(dir.path());
     let folders = generations(dir.path());
@@ -57,7 +57,7 @@ fn while_a_small_file_is_refused_the_journal_waits_and_changes_nothing() {
 
 /// The lane that needs it waits; intake does not.
 #[test]
-fn an_oldest_generation_that_is_refused_holds_up_no_intake_where_age_is_a_bound() {
+fn a_refused_oldest_generation_stops_no_intake_under_age_bounds() {
     let dir = crate::testing::fast_dir();
     let mut options = filled(dir.path());
     options.bounds.max_age = Some(Duration::from_secs(3600));

@@ -19,7 +19,7 @@ fn resting(path: &Path) -> JournalOptions {
 }
 
 #[test]
-fn after_a_burst_the_generation_is_closed_and_its_records_are_read_from_the_bytes() {
+fn a_generation_closes_after_a_burst_and_stays_readable() {
     let dir = tempfile::tempdir().unwrap();
     let options = resting(dir.path());
     let mut rig = start(&JournalOptions { quiet: Duration::from_millis(300), ..options.clone() });
@@ -48,7 +48,7 @@ fn after_a_burst_the_generation_is_closed_and_its_records_are_read_from_the_byte
 }
 
 #[test]
-fn a_few_records_go_on_into_the_same_generation_however_long_nothing_came() {
+fn few_records_keep_their_generation_open_through_any_silence() {
     let (quiet, busy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (mut quiet, mut busy) = (start(&resting(quiet.path())), start(&resting(busy.path())));
     quiet.append(1..=5);
@@ -62,7 +62,7 @@ fn a_few_records_go_on_into_the_same_generation_however_long_nothing_came() {
 }
 
 #[test]
-fn traffic_with_a_pause_after_each_few_records_fills_half_a_generation_at_least() {
+fn traffic_with_pauses_fills_at_least_half_a_generation() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     for first in (1..=240).step_by(10) {
@@ -78,7 +78,7 @@ fn traffic_with_a_pause_after_each_few_records_fills_half_a_generation_at_least(
 
 /// Nothing in this run gives such a record up: it waits, and every read reports it, also at the lane's end.
 #[test]
-fn what_this_run_wrote_at_the_end_of_a_lane_and_cannot_find_is_said_each_time_and_waits() {
+fn missing_last_records_of_this_run_are_reported_and_wait() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&resting(dir.path()));
     rig.append(1..=40);
@@ -117,7 +117,7 @@ proptest! {
 
     /// Bursts of any size with rests between them, read with any lag: every record once and in order, also after a crash.
     #[test]
-    fn however_often_it_rests_every_record_is_read_once_and_in_order(
+    fn every_record_is_read_once_in_order_across_rests(
         bursts in prop::collection::vec((1u64..120, any::<bool>(), 0usize..100), 1..8),
     ) {
         let dir = crate::testing::fast_dir();

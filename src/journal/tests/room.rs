@@ -13,7 +13,7 @@ fn on_disk(journal: &Path) -> u64 {
 }
 
 #[test]
-fn what_was_closed_at_rest_is_counted_as_large_as_it_is() {
+fn a_generation_closed_at_rest_counts_its_real_size() {
     let dir = crate::testing::fast_dir();
     let options = JournalOptions { generation_bytes: 400_000, ..options(dir.path()) };
     let rig = &mut start(&options);
@@ -32,7 +32,7 @@ fn what_was_closed_at_rest_is_counted_as_large_as_it_is() {
 }
 
 #[test]
-fn a_look_at_what_is_there_opens_no_folder_that_was_looked_at_before() {
+fn measuring_the_log_reopens_no_folder_measured_before() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=1000);
@@ -126,7 +126,7 @@ pub(crate) fn fill(rig: &mut Rig, count: u64) -> u64 {
 }
 
 #[test]
-fn while_it_stands_at_its_bound_nothing_is_written_and_it_goes_on_and_ends_promptly() {
+fn a_full_journal_stays_idle_resumes_and_ends_promptly() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&bounded(dir.path(), 3_000_000, OnFull::Stop));
     let mut tickets = fill(&mut rig, 12_000);

@@ -25,7 +25,7 @@ fn maybe_sent(rig: &Rig) -> Vec<u64> {
 
 /// The damaged slot held the only mark: what was sent under it must not look as if it never was.
 #[test]
-fn with_a_damaged_newest_slot_everything_up_to_here_may_have_been_sent_and_nothing_after() {
+fn a_damaged_newest_slot_makes_only_earlier_records_maybe_sent() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=50);
@@ -47,7 +47,7 @@ fn with_a_damaged_newest_slot_everything_up_to_here_may_have_been_sent_and_nothi
 
 /// Both are written before the first record comes: one that is blank afterwards came back empty.
 #[test]
-fn a_slot_that_came_back_empty_is_lost_too_and_one_that_was_never_written_is_not() {
+fn slots_that_became_blank_are_lost_and_unwritten_ones_not() {
     let dir = crate::testing::fast_dir();
     let path = dir.path().join("state");
     let opened = Journal::open(&options(dir.path()), &Clock::new(None)).unwrap();
@@ -104,7 +104,7 @@ fn no_generation_goes_that_the_older_slot_needs() {
 
 /// Each start that finds a half damaged continues under its own epoch, and leaves two sound ones.
 #[test]
-fn one_half_after_the_other_may_be_lost_and_no_epoch_comes_twice() {
+fn alternating_slot_losses_never_repeat_an_epoch() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=20);
@@ -121,7 +121,7 @@ fn one_half_after_the_other_may_be_lost_and_no_epoch_comes_twice() {
 
 /// The newest generation tells whose the journal is, and may have been begun without coming to hold anything.
 #[test]
-fn after_a_lost_state_the_journal_is_known_by_what_older_generations_hold() {
+fn older_generations_identify_the_journal_after_state_loss() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=300);
@@ -157,7 +157,7 @@ fn an_empty_log_lacks_only_what_a_lane_waits_for() {
 }
 
 #[test]
-fn after_a_lost_state_only_what_is_there_counts_as_maybe_sent() {
+fn only_existing_records_count_as_maybe_sent_after_state_loss() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=300);

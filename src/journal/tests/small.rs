@@ -12,7 +12,7 @@ pub(crate) fn signed(said: &str) -> String {
 }
 
 #[test]
-fn only_a_higher_number_with_its_checksum_is_a_newer_format() {
+fn only_a_higher_number_with_checksum_is_a_newer_format() {
     let line = signed("tidegate journal, format 2");
     for said in [
         // As 0.1.0 wrote it, and what happens to a line.
@@ -69,7 +69,7 @@ fn what_others_put_among_the_generations_stays_there() {
 }
 
 #[test]
-fn a_state_write_that_was_refused_is_tried_again_without_traffic() {
+fn a_refused_state_write_is_retried_without_traffic() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=10);
@@ -89,7 +89,7 @@ fn a_state_write_that_was_refused_is_tried_again_without_traffic() {
 }
 
 #[test]
-fn a_keeper_that_is_told_to_stop_does_not_wait_for_a_disk_that_refuses() {
+fn a_stopping_keeper_does_not_wait_for_a_refusing_disk() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=10);
@@ -102,7 +102,7 @@ fn a_keeper_that_is_told_to_stop_does_not_wait_for_a_disk_that_refuses() {
 
 /// A number that no journal reaches, under a right checksum: nothing adds one to it.
 #[test]
-fn numbers_at_the_end_of_all_numbers_do_not_stop_an_opening() {
+fn the_highest_possible_numbers_do_not_prevent_opening() {
     let dir = crate::testing::fast_dir();
     start(&options(dir.path())).end(false);
     let mut book = LaneLedger::new(LaneId(0), MAIN.into(), Number(u64::MAX));
@@ -133,7 +133,7 @@ fn numbers_at_the_end_of_all_numbers_do_not_stop_an_opening() {
 
 /// Just being made: the state file is allocated, and nothing was ever written to it.
 #[test]
-fn a_journal_that_is_only_just_made_is_no_damaged_one() {
+fn a_journal_just_being_made_is_not_called_damaged() {
     let dir = crate::testing::fast_dir();
     fs::write(dir.path().join("format"), "tidegate journal, format 1\n").unwrap();
     assert!(View::open(dir.path()).unwrap().is_just_made(), "no state file yet");

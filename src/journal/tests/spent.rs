@@ -36,7 +36,7 @@ fn positions(rig: &Rig) -> Vec<u64> {
 }
 
 #[test]
-fn a_held_record_makes_no_bound_evict_and_stops_no_intake() {
+fn a_held_record_causes_no_eviction_or_intake_stop() {
     for on_full in [OnFull::Stop, OnFull::DropOldest] {
         for held in [BTreeSet::from([1]), BTreeSet::from([3, 2_500, 2_503, 6_000])] {
             let dir = crate::testing::fast_dir();
@@ -67,7 +67,7 @@ fn a_held_record_makes_no_bound_evict_and_stops_no_intake() {
 }
 
 #[test]
-fn what_the_state_file_has_no_room_for_the_log_knows() {
+fn the_log_knows_what_the_state_file_cannot_hold() {
     for lost in ["nothing", "state", "spent"] {
         let dir = crate::testing::fast_dir();
         let options = bounded(dir.path(), 2 * MAX_BYTES, OnFull::Stop);
@@ -94,7 +94,7 @@ fn what_the_state_file_has_no_room_for_the_log_knows() {
 }
 
 #[test]
-fn numbers_and_positions_go_on_behind_what_went_where_all_else_is_lost() {
+fn numbers_and_positions_continue_behind_what_went_despite_losses() {
     let dir = crate::testing::fast_dir();
     let options = bounded(dir.path(), MAX_BYTES, OnFull::Stop);
     let mut rig = start(&options);

@@ -5,7 +5,7 @@ use crate::journal::tests::*;
 
 /// A generation goes that lies behind a record that waits: at each step either it is there, or what it held is known to be settled.
 #[test]
-fn a_cut_while_a_generation_goes_out_of_turn_books_nothing_as_damaged() {
+fn a_cut_while_generations_go_out_of_turn_damages_nothing() {
     const RECORDS: u64 = 20_000;
     let bounded = |dir: &Path| bounded(dir, 1_000_000, OnFull::Stop);
     let trace = recorded(|dir, recording| {

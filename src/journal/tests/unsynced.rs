@@ -16,7 +16,7 @@ fn large(path: &Path) -> JournalOptions {
 }
 
 #[test]
-fn the_last_commit_of_a_killed_run_is_written_anew_before_it_counts() {
+fn a_killed_runs_last_commit_is_rewritten_before_it_counts() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&large(dir.path()));
     rig.append(1..=800);
@@ -41,7 +41,7 @@ fn the_last_commit_of_a_killed_run_is_written_anew_before_it_counts() {
 }
 
 #[test]
-fn a_generation_that_cannot_be_synced_at_an_opening_is_waited_for_and_never_trusted_again() {
+fn an_unsyncable_generation_at_opening_is_awaited_and_untrusted() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&large(dir.path()));
     rig.append(1..=800);
@@ -61,7 +61,7 @@ fn a_generation_that_cannot_be_synced_at_an_opening_is_waited_for_and_never_trus
 }
 
 #[test]
-fn after_a_failed_sync_the_whole_generation_is_written_into_another_file() {
+fn a_failed_sync_rewrites_the_whole_generation_to_another_file() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&large(dir.path()));
     rig.append(1..=80);

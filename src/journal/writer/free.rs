@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_asked_once_a_second_and_what_was_written_since_is_taken_off() {
+    fn free_space_is_asked_each_second_and_reduced_by_writes() {
         let (now, mut free, mut asked) = (Instant::now(), Free::default(), 0);
         let mut look = |ms, closely, incoming| {
             let seen = free.look(now + Duration::from_millis(ms), closely, incoming, || {

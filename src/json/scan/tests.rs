@@ -49,7 +49,7 @@ fn walk(value: &Value, pointer: String, out: &mut Vec<(String, Value)>) {
 
 proptest! {
     #[test]
-    fn every_scalar_of_a_document_is_found_where_a_full_parser_finds_it(value in any_json(), pretty: bool) {
+    fn every_scalar_is_found_where_a_full_parser_finds_it(value in any_json(), pretty: bool) {
         let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
         let mut places = Vec::new();
         walk(&value, String::new(), &mut places);

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_of_less_than_ten_seconds_syncs_nothing_and_a_longer_one_once() {
+    fn outages_under_ten_seconds_sync_nothing_and_longer_ones_once() {
         let (mut doubt, start) = (Doubt::default(), Instant::now());
         let after = |ms| start + Duration::from_millis(ms);
         assert_eq!(doubt.attempt(start), Some(Remove), "at a start");
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_session_a_silent_broker_and_other_filters_are_synced() {
+    fn lost_sessions_silent_brokers_and_other_filters_are_synced() {
         let (mut doubt, start) = (Doubt::default(), Instant::now());
         doubt.confirmed(filters("a"));
         assert_eq!((doubt.attempt(start), doubt.session_lost()), (Some(PutAside), Some(Remove)));

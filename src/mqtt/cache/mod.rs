@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_folder_that_cannot_be_made_is_an_error_that_names_it() {
+    async fn a_cache_folder_that_cannot_be_made_is_named() {
         let folder = tempfile::tempdir().expect("folder");
         fs::write(folder.path().join("intake"), b"in the way").expect("file");
         let mut memory = memory(folder.path(), "one");

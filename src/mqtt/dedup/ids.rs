@@ -73,7 +73,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_broker_that_counts_is_known_after_a_long_row_and_stays_known_when_it_comes_round() {
+    fn a_counting_broker_is_known_after_a_run_despite_wraparound() {
         let mut ids = Ids::default();
         let counted = || (1..=u16::MAX).cycle();
         for (n, id) in counted().take(200_000).enumerate() {
@@ -84,7 +84,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_broker_of_a_small_circle_is_found_when_the_first_id_comes_again(circle in 1u16..4_000) {
+        fn a_broker_reusing_few_ids_is_found_at_first_reuse(circle in 1u16..4_000) {
             let mut ids = Ids::default();
             let small = usize::from(circle) <= SPAN;
             for (n, id) in (1..=circle).cycle().take(usize::from(circle) + 3).enumerate() {

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_that_leaves_the_flag_on_live_messages_loses_none() {
+    fn a_broker_that_leaves_retain_on_live_messages_loses_none() {
         let mut retained = Retained::new();
         retained.subscribed("f");
         for value in [215, 215, 215, 220, 220] {
@@ -237,7 +237,7 @@ mod tests {
 
     /// What Mosquitto does when it takes our new connection before it has seen the old one's end.
     #[test]
-    fn what_a_session_owes_of_an_earlier_subscribe_says_nothing_about_the_flag() {
+    fn replays_owed_from_an_earlier_subscribe_prove_no_flag_habit() {
         let mut retained = Retained::new();
         retained.connected(false);
         retained.subscribed("f");
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_under_each_of_two_filters_that_meet_says_nothing_about_the_flag() {
+    fn replays_under_two_overlapping_filters_prove_no_flag_habit() {
         let mut retained = Retained::new();
         retained.recorded(1, 7, 1, None);
         retained.subscribed("a/b");
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_a_replay_for_the_lanes_that_have_it() {
+    fn a_retained_value_is_a_replay_for_lanes_holding_it() {
         let mut retained = Retained::new();
         retained.recorded(1, 7, 0b01, None);
         retained.subscribed("f");

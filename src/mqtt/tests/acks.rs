@@ -9,7 +9,7 @@ use rumqttc::mqttbytes::v4::{Packet, UnsubAck};
 use std::time::Duration;
 
 #[tokio::test]
-async fn acks_come_only_after_the_commit_and_in_the_order_of_receipt() {
+async fn acks_follow_the_commit_in_the_order_of_receipt() {
     let mut rig = Rig::start(|_| {}).await;
     let (mut peer, asked) = rig.broker.welcome(false).await;
     assert_eq!(asked, ["t/#"]);
@@ -75,7 +75,7 @@ async fn acks_do_not_wait_behind_a_flood() {
 }
 
 #[tokio::test]
-async fn a_late_commit_of_a_dead_connection_acks_nothing_on_the_next_one() {
+async fn a_dead_connections_late_commit_acks_nothing_on_the_next() {
     for session_present in [true, false] {
         let mut rig = Rig::start(|_| {}).await;
         let (mut peer, _) = rig.broker.welcome(false).await;
@@ -97,7 +97,7 @@ async fn a_late_commit_of_a_dead_connection_acks_nothing_on_the_next_one() {
 }
 
 #[tokio::test]
-async fn what_was_read_before_the_connection_died_is_journaled_and_never_acked() {
+async fn messages_read_before_a_disconnect_are_journaled_and_never_acked() {
     let mut rig = Rig::start(|_| {}).await;
     let (mut peer, _) = rig.broker.welcome(false).await;
     // One write, so that the client library reads it at once: eight messages and then something that is not a packet.
@@ -122,7 +122,7 @@ async fn what_was_read_before_the_connection_died_is_journaled_and_never_acked()
 }
 
 #[tokio::test]
-async fn a_redelivery_is_recognised_and_an_equal_reading_is_not_merged() {
+async fn a_redelivery_is_recognised_and_equal_readings_stay_separate() {
     let mut rig = Rig::start(|_| {}).await;
     let (mut peer, _) = rig.broker.welcome(false).await;
     let (reading, equal) = (publish(1, "t/a", b"21.5"), publish(2, "t/a", b"21.5"));
@@ -174,7 +174,7 @@ async fn a_flushed_ack_closes_the_window_for_its_id() {
 }
 
 #[tokio::test]
-async fn what_a_lost_session_held_cannot_be_redelivered_by_the_next_one() {
+async fn a_lost_sessions_messages_cannot_be_redelivered_later() {
     let mut rig = Rig::start(|_| {}).await;
     let (mut peer, _) = rig.broker.welcome(false).await;
     let reading = publish(1, "t/a", b"21.5");
@@ -188,7 +188,7 @@ async fn what_a_lost_session_held_cannot_be_redelivered_by_the_next_one() {
 }
 
 #[tokio::test]
-async fn retained_messages_that_come_again_are_repeats_and_qos_0_is_never_acked() {
+async fn repeated_retained_messages_are_skipped_and_qos_0_never_acked() {
     let mut rig = Rig::start(|_| {}).await;
     let (mut peer, _) = rig.broker.welcome(false).await;
     let kept = publish(0, "t/a", b"on");
@@ -204,7 +204,7 @@ async fn retained_messages_that_come_again_are_repeats_and_qos_0_is_never_acked(
 }
 
 #[tokio::test]
-async fn a_message_of_no_route_is_acked_in_its_turn_and_its_head_kept() {
+async fn an_unrouted_message_is_acked_in_turn_with_head_kept() {
     let mut rig = Rig::start(|_| {}).await;
     let (mut peer, _) = rig.broker.welcome(false).await;
     peer.send(&[publish(1, "t/a", b"mine"), publish(2, "dropped/topic", b"nobody's")]).await;
@@ -233,7 +233,7 @@ async fn a_message_of_no_route_is_acked_in_its_turn_and_its_head_kept() {
 }
 
 #[tokio::test]
-async fn at_the_unacked_bound_the_connection_is_given_up_until_half_of_it_is_durable() {
+async fn the_unacked_bound_ends_the_connection_until_half_is_durable() {
     let mut rig = Rig::start(|setup| setup.options.max_unacked_bytes = 4 * (256 + 3 + 100) + 10).await;
     let (mut peer, _) = rig.broker.welcome(false).await;
     let messages: Vec<Packet> = (1..=5).map(|id| publish(id, "t/a", &[id as u8; 100])).collect();
@@ -258,7 +258,7 @@ async fn at_the_unacked_bound_the_connection_is_given_up_until_half_of_it_is_dur
 }
 
 #[tokio::test]
-async fn a_stop_waits_for_commits_acks_what_is_durable_and_takes_nothing_new() {
+async fn a_stop_awaits_commits_acks_durable_messages_and_takes_none() {
     let mut rig = Rig::start(|_| {}).await;
     let (mut peer, _) = rig.broker.welcome(false).await;
     peer.send(&[publish(1, "t/a", b"1"), publish(2, "t/a", b"2")]).await;
@@ -281,7 +281,7 @@ async fn a_stop_waits_for_commits_acks_what_is_durable_and_takes_nothing_new() {
 }
 
 #[tokio::test]
-async fn a_stop_does_not_wait_for_ever_for_a_journal_that_does_not_commit() {
+async fn a_stop_does_not_wait_forever_for_a_stuck_journal() {
     let mut rig = Rig::start(|setup| setup.timing.stop = std::time::Duration::from_millis(100)).await;
     let (mut peer, _) = rig.broker.welcome(false).await;
     peer.send(&[publish(1, "t/a", b"1")]).await;

@@ -27,7 +27,7 @@ async fn a_slow_connack_is_waited_for_whatever_happens_beside_it() {
 }
 
 #[tokio::test]
-async fn a_refused_connack_is_said_clearly_and_retried_ever_more_slowly() {
+async fn a_refused_connack_is_reported_and_retried_ever_more_slowly() {
     let slow = (Duration::from_millis(40), Duration::from_millis(160));
     let rig = Rig::start(|setup| setup.timing.slow = slow).await;
     let mut gaps = Vec::new();
@@ -63,7 +63,7 @@ async fn who_says_that_the_broker_was_mended_need_not_wait() {
 }
 
 #[tokio::test]
-async fn user_and_password_reach_the_broker_and_an_unreadable_file_is_said() {
+async fn user_and_password_are_sent_and_unreadable_files_reported() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("password");
     let rig = Rig::start(|setup| {
@@ -80,7 +80,7 @@ async fn user_and_password_reach_the_broker_and_an_unreadable_file_is_said() {
 }
 
 #[tokio::test]
-async fn the_release_of_an_older_qos_2_session_does_not_keep_it_from_connecting() {
+async fn an_older_sessions_qos_2_release_does_not_prevent_connecting() {
     let mut rig = Rig::start(|_| {}).await;
     let (mut peer, _) = rig.broker.welcome(false).await;
     peer.send(&[Packet::PubRel(PubRel::new(7))]).await;
@@ -92,7 +92,7 @@ async fn the_release_of_an_older_qos_2_session_does_not_keep_it_from_connecting(
 }
 
 #[tokio::test]
-async fn what_the_broker_says_it_dropped_is_shown_and_not_journaled() {
+async fn the_brokers_reported_drops_are_shown_and_not_journaled() {
     let mut rig = Rig::start(|_| {}).await;
     let (mut peer, _) = rig.broker.welcome(false).await;
     peer.send(&[publish(0, COUNT, b"40"), publish(0, COUNT, b"42"), publish(1, "t/a", b"fence")]).await;
@@ -102,7 +102,7 @@ async fn what_the_broker_says_it_dropped_is_shown_and_not_journaled() {
 }
 
 #[tokio::test]
-async fn a_broker_that_cuts_over_the_question_for_its_count_is_not_asked_for_ever() {
+async fn a_broker_that_cuts_over_its_count_is_asked_once() {
     let mut rig = Rig::start(|_| {}).await;
     for attempt in 0..2 {
         let mut peer = rig.broker.accept().await;

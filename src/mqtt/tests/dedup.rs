@@ -20,7 +20,7 @@ async fn live_messages_that_carry_retain_are_all_recorded() {
 
 /// A broker that kept the session and lost its subscriptions: nothing ever came, and all looked well.
 #[tokio::test]
-async fn filters_of_a_resumed_session_that_stay_silent_are_asked_for_once_more() {
+async fn silent_filters_of_a_resumed_session_are_asked_once_more() {
     let rig = Rig::start(|setup| {
         setup.filters = vec!["a/#", "b/#"];
         setup.options.resubscribe_after = Duration::from_millis(300);
@@ -41,7 +41,7 @@ async fn filters_of_a_resumed_session_that_stay_silent_are_asked_for_once_more()
 
 /// The readings "0", "0", "0" each came with id 1; the agent dies with the fourth in its socket.
 #[tokio::test]
-async fn of_a_broker_that_uses_the_lowest_free_id_no_reading_is_lost_over_a_kill() {
+async fn kills_lose_no_reading_of_lowest_id_brokers() {
     let mut rig = Rig::start(|_| {}).await;
     let (mut peer, _) = rig.broker.welcome(false).await;
     let zero = publish(1, "t/a", b"0");
@@ -61,7 +61,7 @@ async fn of_a_broker_that_uses_the_lowest_free_id_no_reading_is_lost_over_a_kill
 
 /// What the broker counts about itself comes with QoS 1 on our own session, and is acknowledged.
 #[tokio::test]
-async fn the_brokers_count_is_read_with_qos_1_and_acknowledged_in_its_turn() {
+async fn the_brokers_count_comes_with_qos_1_and_is_acked() {
     let mut rig = Rig::start(|_| {}).await;
     let mut peer = rig.broker.accept().await;
     peer.connect().await;
@@ -82,7 +82,7 @@ async fn the_brokers_count_is_read_with_qos_1_and_acknowledged_in_its_turn() {
 
 /// After a drained backlog with QoS 0 traffic the connection is made once more, politely: Mosquitto holds messages back.
 #[tokio::test]
-async fn after_a_backlog_with_qos_0_traffic_one_second_visit_is_made() {
+async fn a_backlog_with_qos_0_traffic_causes_one_second_visit() {
     let mut rig = Rig::start(|_| {}).await;
     drop(rig.broker.welcome(false).await);
     let (mut peer, _) = rig.broker.welcome(true).await;
@@ -108,7 +108,7 @@ async fn after_a_backlog_with_qos_0_traffic_one_second_visit_is_made() {
 
 /// A broker that cuts the connection over its own count is not asked for it in the next run either.
 #[tokio::test]
-async fn a_count_that_the_broker_refuses_is_not_asked_for_in_later_runs() {
+async fn a_refused_broker_count_is_not_asked_in_later_runs() {
     let rig = Rig::start(|_| {}).await;
     for present in [false, true] {
         let mut peer = rig.broker.accept().await;
@@ -150,7 +150,7 @@ async fn a_broker_of_mqtt_5_alone_is_called_so() {
 
 /// While the large message of a replay is taken, what came behind it is not lost: the intake asks for it again.
 #[tokio::test]
-async fn a_replay_that_a_large_message_cuts_off_is_asked_for_again() {
+async fn a_replay_cut_by_a_large_message_is_requested_again() {
     let mut rig = Rig::start(|_| {}).await;
     let (mut peer, _) = rig.broker.welcome(false).await;
     let large = retained(&publish(0, "t/b", &vec![b'x'; 1_200_000]));
@@ -169,7 +169,7 @@ async fn a_replay_that_a_large_message_cuts_off_is_asked_for_again() {
 /// Of a lost session nothing comes again. Unless the journal knows before the next commit, a kill then brings back acks that
 /// are open for ids which the new session gives to other messages.
 #[tokio::test]
-async fn what_a_lost_session_closes_is_told_to_the_journal_before_anything_new_comes() {
+async fn a_lost_sessions_closed_acks_reach_the_journal_before_messages() {
     let mut rig = Rig::start(|_| {}).await;
     let (mut peer, _) = rig.broker.welcome(false).await;
     peer.send(&[publish(1, "t/a", b"0"), publish(2, "t/a", b"0")]).await;
@@ -187,7 +187,7 @@ async fn what_a_lost_session_closes_is_told_to_the_journal_before_anything_new_c
 
 /// A second visit that fails is none: the backlog of the outage that it ran into is another one.
 #[tokio::test]
-async fn a_second_visit_that_the_broker_refuses_leaves_one_to_the_next_backlog() {
+async fn a_refused_second_visit_leaves_one_to_the_next_backlog() {
     let mut rig = Rig::start(|_| {}).await;
     drop(rig.broker.welcome(false).await);
     for outage in [false, true] {

@@ -149,7 +149,7 @@ async fn devices(port: u16) {
 }
 
 #[tokio::test]
-async fn nothing_is_lost_reordered_or_doubled_over_kills_of_the_agent() {
+async fn no_message_is_lost_reordered_or_doubled_over_agent_kills() {
     let folder = tempfile::tempdir().expect("a folder");
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
     let Some(_broker) = Mosquitto::start(folder.path(), port) else {

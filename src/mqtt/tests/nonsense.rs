@@ -65,7 +65,7 @@ async fn garbage_at_any_time_costs_a_connection_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn answers_to_what_nobody_asked_make_no_record_and_no_ack() {
+async fn unrequested_broker_answers_make_no_record_and_no_ack() {
     let mut rig = Rig::start(|setup| setup.timing.slow = setup.timing.quick).await;
     let strange = |id| {
         [
@@ -100,7 +100,7 @@ async fn answers_to_what_nobody_asked_make_no_record_and_no_ack() {
 }
 
 #[tokio::test]
-async fn a_suback_of_odd_codes_or_of_another_count_grants_nothing_that_it_does_not_say() {
+async fn an_odd_suback_grants_nothing_beyond_its_word() {
     let odd: [&[u8]; 4] = [
         // Two codes for one filter, none, a code that does not exist, and one with an id of nothing.
         &[0x90, 0x04, 0x00, 0x00, 0x01, 0x01],

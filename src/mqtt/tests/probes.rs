@@ -49,7 +49,7 @@ async fn rest(peer: &mut Peer) -> Vec<Packet> {
 }
 
 #[tokio::test]
-async fn where_its_new_id_has_a_session_already_a_guest_leaves_at_once_and_acknowledges_nothing() {
+async fn a_guest_meeting_an_existing_session_leaves_without_acks() {
     let broker = Broker::start().await;
     let guest = visiting(broker.port());
     let mut peer = broker.accept().await;
@@ -69,7 +69,7 @@ async fn where_its_new_id_has_a_session_already_a_guest_leaves_at_once_and_ackno
 }
 
 #[tokio::test]
-async fn elsewhere_it_ends_the_session_of_its_knock_and_sees_what_comes() {
+async fn a_guest_ends_its_knocks_session_and_hears_messages() {
     let broker = Broker::start().await;
     let guest = visiting(broker.port());
     let (mut knock, id, clean) = accept(&broker, false).await;
@@ -97,7 +97,7 @@ async fn a_refusal_of_a_guests_id_names_the_agents() {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_come_is_no_refusal_and_neither_is_an_end() {
+async fn a_missing_answer_or_closed_connection_is_no_refusal() {
     let answer = |seen: ProbeReport| (seen.filters[0].1, seen.answered_in.is_some());
     let broker = Broker::start().await;
     let guest = looking(broker.port(), WITHIN, false);
@@ -121,7 +121,7 @@ async fn an_answer_that_does_not_come_is_no_refusal_and_neither_is_an_end() {
 }
 
 #[tokio::test]
-async fn an_answer_later_than_the_time_to_listen_counts_and_messages_are_heard_after_it() {
+async fn a_late_answer_counts_and_messages_are_heard_after_it() {
     let broker = Broker::start().await;
     let guest = looking(broker.port(), Duration::from_secs(60), false);
     let (mut peer, subscribe) = subscribed(&broker).await;
@@ -134,7 +134,7 @@ async fn an_answer_later_than_the_time_to_listen_counts_and_messages_are_heard_a
 }
 
 #[tokio::test]
-async fn what_the_broker_calls_itself_is_asked_last_and_its_refusal_costs_nothing() {
+async fn the_brokers_version_is_asked_last_and_may_be_refused() {
     let broker = Broker::start().await;
     for answered in [true, false] {
         let guest = looking(broker.port(), WITHIN, true);
@@ -162,7 +162,7 @@ async fn what_the_broker_calls_itself_is_asked_last_and_its_refusal_costs_nothin
 }
 
 #[tokio::test]
-async fn a_session_is_ended_under_its_own_id_and_ids_that_are_changed_are_noticed_without_harm() {
+async fn sessions_end_under_their_id_and_changed_ids_are_noticed() {
     let broker = Broker::start().await;
     let port = broker.port();
     let ending = tokio::spawn(async move { forget(&broker_at(port)).await });

@@ -33,7 +33,7 @@ async fn a_restart_asks_only_for_the_filters_that_changed() {
 }
 
 #[tokio::test]
-async fn a_crash_before_the_broker_confirmed_makes_the_next_run_ask_for_everything() {
+async fn a_crash_before_confirmation_requests_all_filters_again() {
     let rig = Rig::start(|_| {}).await;
     rig.broker.welcome(false).await;
     // The session is lost, made anew by the next connect, and the agent dies before it subscribed.
@@ -74,7 +74,7 @@ async fn a_broker_that_flaps_costs_no_sync() {
 }
 
 #[tokio::test]
-async fn a_session_that_a_flapping_broker_loses_is_durably_in_doubt() {
+async fn a_session_lost_by_a_flapping_broker_is_durably_doubted() {
     let rig = Rig::start(|_| {}).await;
     rig.broker.welcome(false).await;
     rig.broker.welcome(true).await;
@@ -119,7 +119,7 @@ async fn a_refused_filter_is_shown_and_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_replay_goes_on_after_an_orderly_restart_for_values_that_were_committed() {
+async fn a_replay_continues_after_restart_only_for_committed_values() {
     for committed in [true, false] {
         let mut rig = Rig::start(|setup| setup.timing.stop = Duration::from_millis(500)).await;
         let (mut peer, _) = rig.broker.welcome(false).await;
@@ -146,7 +146,7 @@ async fn a_replay_goes_on_after_an_orderly_restart_for_values_that_were_committe
 
 /// A count that changes all the time must not stay in the session: it would fill the queue while we are away.
 #[tokio::test]
-async fn a_silent_route_asks_for_the_brokers_traffic_and_keeps_no_filter_for_it() {
+async fn a_silent_route_asks_for_broker_traffic_without_keeping_filters() {
     let mut rig = Rig::start(|setup| setup.timing.traffic = Duration::from_millis(50)).await;
     let (mut peer, _) = rig.broker.welcome(false).await;
     for count in ["100", "150"] {

@@ -13,7 +13,7 @@ async fn oversize(rig: &mut Rig) -> (Vec<u8>, u64) {
 }
 
 #[tokio::test]
-async fn a_payload_over_our_limit_that_fits_the_packet_limit_is_taken_where_it_comes() {
+async fn a_payload_over_our_limit_within_the_packets_is_taken() {
     let mut rig = Rig::start(|setup| setup.options.max_payload_bytes = 1000).await;
     let (mut peer, _) = rig.broker.welcome(false).await;
     peer.send(&[publish(1, "t/a", &[7; 1000]), publish(2, "t/a", &[8; 1001]), publish(3, "t/a", &[9; 60_000])]).await;
@@ -26,7 +26,7 @@ async fn a_payload_over_our_limit_that_fits_the_packet_limit_is_taken_where_it_c
 }
 
 #[tokio::test]
-async fn a_larger_packet_is_taken_with_the_limit_raised_for_one_connection() {
+async fn a_larger_packet_raises_the_limit_for_one_connection() {
     for bytes in [1_100_000, 5_000_000] {
         let mut rig = Rig::start(|_| {}).await;
         let (mut peer, _) = rig.broker.welcome(false).await;
@@ -54,7 +54,7 @@ async fn a_larger_packet_is_taken_with_the_limit_raised_for_one_connection() {
 
 /// A broker that is slow to close is left after a while, and the reset takes the ack with it that was seen to leave.
 #[tokio::test]
-async fn a_large_message_whose_ack_was_lost_with_its_connection_is_counted_once() {
+async fn a_large_message_with_its_ack_lost_is_counted_once() {
     let mut rig = Rig::start(|setup| setup.timing.part = std::time::Duration::from_millis(20)).await;
     let large = publish(2, "t/a", &vec![1; 1_100_000]);
     let (mut peer, _) = rig.broker.welcome(false).await;
@@ -86,7 +86,7 @@ async fn a_large_message_whose_ack_was_lost_with_its_connection_is_counted_once(
 }
 
 #[tokio::test]
-async fn above_sixteen_mebibytes_it_says_that_it_is_blocked_by_what_and_how_to_prevent_it() {
+async fn above_sixteen_mebibytes_the_intake_names_cause_and_prevention() {
     let mut rig = Rig::start(|setup| setup.timing.slow = setup.timing.quick).await;
     for attempt in 0..2 {
         let (mut peer, _) = rig.broker.welcome(attempt > 0).await;
@@ -106,7 +106,7 @@ async fn above_sixteen_mebibytes_it_says_that_it_is_blocked_by_what_and_how_to_p
 }
 
 #[tokio::test]
-async fn a_raised_limit_is_lowered_when_the_message_does_not_come_again() {
+async fn a_raised_limit_falls_when_the_message_stays_away() {
     let mut rig = Rig::start(|setup| setup.timing.raised = std::time::Duration::from_millis(50)).await;
     let (mut peer, _) = rig.broker.welcome(false).await;
     peer.send(&[publish(0, "t/a", &vec![1; 1_100_000])]).await;

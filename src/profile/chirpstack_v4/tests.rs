@@ -79,7 +79,7 @@ fn any_kind() -> impl Strategy<Value = Kind> {
 
 proptest! {
     #[test]
-    fn one_event_has_one_id_in_both_encodings_and_each_its_own_bytes(kind in any_kind(), id in "[0-9a-f]{8}|", n in 1_u32..50,
+    fn two_encodings_of_an_event_share_only_the_id(kind in any_kind(), id in "[0-9a-f]{8}|", n in 1_u32..50,
             word in "[a-c]{0,3}") {
         let (json, protobuf) = both(kind, &id, n, &word);
         let (a, b) = (identify(kind.word(), &json), identify(kind.word(), &protobuf));
@@ -114,7 +114,7 @@ proptest! {
 }
 
 #[test]
-fn an_uplink_without_an_id_is_known_by_its_frame_and_without_a_fine_time_not_at_all() {
+fn an_uplink_without_id_needs_a_fine_frame_time() {
     let frame = identify("up", &both(Kind::Up, NIL_UUID, 3, "01a2b3c4").1);
     assert_eq!(frame.key_kind, KeyKind::Frame);
     assert!(frame.key.expect("a key").starts_with("lw.02f1e2d3c4b5a601.3."));
@@ -128,7 +128,7 @@ fn an_uplink_without_an_id_is_known_by_its_frame_and_without_a_fine_time_not_at_
 }
 
 #[test]
-fn a_random_number_of_a_downlink_counts_only_with_device_and_fine_time() {
+fn a_downlinks_random_number_needs_device_and_fine_time() {
     let fine = "2026-02-11T08:15:30.120345+00:00";
     let of = |kind: &str, time: &str| {
         let number = match kind {
@@ -162,7 +162,7 @@ fn a_prefix_before_the_topic_is_taken() {
 }
 
 #[test]
-fn an_unset_device_groups_by_topic_and_a_wish_by_what_it_names() {
+fn unset_devices_group_by_topic_and_other_groupings_by_field() {
     let message = |topic: &str| Message {
         topic: topic.to_owned(),
         payload: Bytes::from_static(b"{}"),

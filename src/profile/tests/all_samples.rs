@@ -58,7 +58,7 @@ fn gateway(message: &Message) -> Option<&str> {
 }
 
 #[test]
-fn every_sample_tells_device_time_type_and_kind_of_key_to_its_profile() {
+fn every_sample_gives_device_time_type_and_key_kind() {
     for (folder, name) in FOLDERS {
         for (entry, message) in samples(folder) {
             let file = text(&entry, "file").expect("a file");
@@ -88,7 +88,7 @@ fn every_sample_tells_device_time_type_and_kind_of_key_to_its_profile() {
 }
 
 #[test]
-fn a_frame_tells_counter_port_bytes_and_a_session_that_one_join_made() {
+fn a_frame_gives_counter_port_bytes_and_its_joins_session() {
     let mut seen = 0;
     for (folder, name) in FOLDERS {
         let Profile::Rules(rules) = profile(name) else { continue };
@@ -147,7 +147,7 @@ fn one_event_on_two_topics_is_one_record() {
 }
 
 #[test]
-fn an_update_of_a_record_is_not_swallowed_unless_one_record_per_id_is_asked_for() {
+fn updates_are_swallowed_only_with_one_record_per_id() {
     let by_default = keys("microshare", "microshare");
     assert!(by_default.values().all(Option::is_some));
     assert_ne!(by_default["stream-create-unpacked.json"], by_default["stream-update-same-id.json"]);

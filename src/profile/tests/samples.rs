@@ -51,7 +51,7 @@ fn of_file<'a>(samples: &'a [(Value, Message)], file: &str) -> &'a Message {
 }
 
 #[test]
-fn every_chirpstack_sample_tells_device_time_type_and_a_native_key() {
+fn every_chirpstack_sample_gives_device_time_type_and_native_key() {
     let profile = Profile::named("chirpstack-v4", ProfileOptions::default()).expect("a profile");
     for (entry, message) in samples("chirpstack-v4") {
         let identity = profile.identify(&message, RECEIVED, JOURNAL);
@@ -115,7 +115,7 @@ fn configured(entry: &Value) -> Profile {
 }
 
 #[test]
-fn every_generic_sample_tells_the_device_and_time_that_it_carries() {
+fn every_generic_sample_gives_its_device_and_time() {
     // Not one valid JSON text, so the index names no device; skimming finds what is in the part that can be read.
     let skimmed = HashMap::from([
         ("generic/nan-literals.json", "m"),

@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn the_md5_is_that_of_the_body_in_lower_case_hex() {
+    fn the_md5_of_the_body_is_lower_case_hex() {
         assert_eq!(md5_hex(""), "d41d8cd98f00b204e9800998ecf8427e");
         assert_eq!(md5_hex("tidegate"), format!("{:032x}", u128::from_be_bytes(Md5::digest("tidegate").into())));
     }

@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_is_blamed_where_another_clock_could_make_the_certificate_good() {
+    fn the_clock_is_blamed_only_if_another_could_help() {
         use FaultClass::{WaitForClock, WaitForConfiguration};
         let class = |error: CertificateError, plausible| {
             tls_meaning(&rustls::Error::InvalidCertificate(error), ClockView { plausible, floor_s: 1000 }).0

@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_carried_by_an_io_error_is_found_and_said_once() {
+    fn errors_inside_io_errors_are_found_and_said_once() {
         let tls = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
         let carried = io::Error::other(io::Error::other(tls.clone()));
         let net = NetError { never_sent: true, stage: "cannot connect", source: carried.into() };

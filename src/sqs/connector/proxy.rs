@@ -153,7 +153,7 @@ mod tests {
     const SQS: &str = "https://sqs.eu-west-1.amazonaws.com/";
 
     #[test]
-    fn a_setting_that_would_silently_mean_direct_is_an_error_that_hides_the_password() {
+    fn a_setting_silently_meaning_direct_is_an_error_hiding_passwords() {
         for (value, part) in [
             ("ftp://proxy:3128", "http:// or https://"),
             ("socks5://proxy:1080", "SOCKS"),
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_proxy_of_the_scheme_is_taken_and_no_proxy_is_obeyed() {
+    fn the_schemes_proxy_is_taken_and_no_proxy_is_obeyed() {
         assert_eq!(way(&[], SQS), None);
         assert_eq!(way(&[("HTTPS_PROXY", "proxy:3128")], SQS).as_deref(), Some("http://proxy:3128/"));
         assert_eq!(way(&[("https_proxy", "https://proxy")], SQS).as_deref(), Some("https://proxy/"));
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_and_its_metadata_service_are_never_reached_through_a_proxy() {
+    fn this_machine_and_its_metadata_service_bypass_every_proxy() {
         let all = &[("ALL_PROXY", "http://proxy:3128")];
         for here in [
             "http://127.0.0.1:5000/",

@@ -292,7 +292,7 @@ mod tests {
 
     /// After 5 s TCP tries again 6 s later: the flight has cost 1 s.
     #[test]
-    fn a_flight_that_cost_less_than_waiting_ends_as_soon_as_the_link_is_back() {
+    fn a_flight_cheaper_than_waiting_ends_at_the_links_return() {
         let mut world = World::new(300 * MS).flies(1000 * MS);
         world.progress.tries_in = 15_000 * MS;
         let mut world = world.cut_off(5000 * MS);
@@ -315,7 +315,7 @@ mod tests {
 
     /// TCP takes what an outage has delayed for a slow link, and what was lost in it for on its way: seen with 5 s up, 5 s down.
     #[test]
-    fn one_segment_after_an_outage_makes_no_flight_and_no_slow_link() {
+    fn one_segment_after_an_outage_makes_no_slow_link() {
         let mut world = World::new(300 * MS).flies(1000 * MS).cut_off(5000 * MS);
         (world.progress.tries_in, world.progress.retransmit_after) = (9000 * MS, 9000 * MS);
         world.progress.acked += 1448;
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_had_to_ask_twice_shows_the_links_return() {
+    fn a_connection_that_asked_twice_shows_the_links_return() {
         let mut world = World::new(300 * MS).flies(1000 * MS);
         world.progress.tries_in = 6000 * MS;
         assert!(matches!(world.stands().0, Next::Connect(_)));
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_outstanding_when_the_link_is_back_has_the_time_of_its_flight() {
+    fn an_answer_outstanding_at_the_links_return_gets_flight_time() {
         let mut world = World::new(300 * MS).flies(3000 * MS);
         world.progress.unacked_segments = 0;
         let mut world = world.cut_off(5000 * MS);
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_takes_its_time_is_connected_to_less_and_less() {
+    fn a_slow_service_is_connected_to_less_and_less() {
         let mut world = World::new(300 * MS).flies(1000 * MS);
         let pauses: Vec<u64> = (0..6)
             .map(|_| {

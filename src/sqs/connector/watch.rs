@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_in_drips_ends_and_one_over_a_slow_link_does_not() {
+    fn an_answer_in_drips_ends_except_over_slow_links() {
         let answered = |bytes_per_s: u64| {
             let start = Instant::now();
             let mut watch = Watch::new(attempt(), start, told(5000, 5000, 0, Duration::from_millis(700)), false);
@@ -296,7 +296,7 @@ mod tests {
 
     /// Today's dead connection of the pool: three seconds, not the twenty of an attempt.
     #[test]
-    fn a_kept_connection_has_three_seconds_for_a_sign_of_life_and_a_new_one_has_its_patience() {
+    fn kept_connections_get_three_seconds_and_new_ones_their_patience() {
         let ended_while = |kept: bool, retransmit_ms: u64, acked: u64, away: bool| {
             let (start, after) = (Instant::now(), Duration::from_millis(retransmit_ms));
             let mut watch = Watch::new(attempt(), start, told(0, 5000, 0, after), kept);
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_arrive_in_time_is_ended_before_it_arrives_too_late() {
+    fn a_request_that_cannot_arrive_in_time_ends_early() {
         let by = Attempt { arrives_by_ms: Some(60_000), ..attempt() };
         let (ended, took) = carried(by, 100_000, 1_250.0, u64::MAX);
         assert_eq!((ended, took.as_secs()), (Some(Ended::TooSlow), 60));

@@ -49,7 +49,7 @@ fn both_generations_of_the_consoles_file_are_read_as_downloaded() {
 }
 
 #[test]
-fn a_file_without_one_usable_key_says_what_it_is_and_never_what_is_in_it() {
+fn a_file_without_one_key_says_why_without_its_content() {
     let head = "Access key ID,Secret access key\n";
     for (text, wanted) in [
         (String::new(), CsvError::Empty),
@@ -108,7 +108,7 @@ fn a_secret_is_not_shown_by_debug() {
 }
 
 #[test]
-fn a_rotated_key_is_picked_up_and_a_broken_file_leaves_the_former_one() {
+fn a_rotated_key_is_used_and_broken_files_change_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key.csv");
     let write = |id: &str| {
@@ -135,7 +135,7 @@ fn a_rotated_key_is_picked_up_and_a_broken_file_leaves_the_former_one() {
 }
 
 #[test]
-fn a_change_that_keeps_inode_length_and_time_is_seen_all_the_same() {
+fn a_change_keeping_inode_length_and_time_is_seen() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key.csv");
     let content = |id: &str| format!("Access key ID,Secret access key\n{id},{SECRET}\n");
@@ -177,7 +177,7 @@ async fn id(keys: &ChainKeys) -> std::result::Result<String, CredentialsError> {
 }
 
 #[tokio::test]
-async fn the_chain_is_asked_again_when_its_credentials_end_or_when_told_and_not_before() {
+async fn the_chain_is_asked_again_only_when_expired_or_told() {
     let clock = Clock::new(None);
     let now = UNIX_EPOCH + Duration::from_secs(clock.certificate_time_s().unsigned_abs());
     let source = Source { end: Some(now + Duration::from_secs(3600)), ..Source::default() };
@@ -218,7 +218,7 @@ async fn asks_the_chain_once() {
 }
 
 #[tokio::test]
-async fn the_chain_finds_keys_in_environment_and_container_over_our_own_http_client() {
+async fn the_chain_finds_keys_in_environment_and_container_over_http() {
     let answer = format!(
         "{{\"AccessKeyId\":\"{ID}\",\"SecretAccessKey\":\"{SECRET}\",\"Token\":\"t\",\"Expiration\":\"2050-01-01T00:00:00Z\"}}"
     );
@@ -246,7 +246,7 @@ async fn the_chain_finds_keys_in_environment_and_container_over_our_own_http_cli
 }
 
 #[test]
-fn the_life_of_credentials_is_bounded_even_when_the_time_known_lies_years_back() {
+fn the_life_of_credentials_is_bounded_under_an_old_clock() {
     let end = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     assert_eq!(lifetime(end, 1_799_999_000), Duration::from_secs(1000));
     assert_eq!(lifetime(end, 1_900_000_000), Duration::ZERO);
@@ -255,7 +255,7 @@ fn the_life_of_credentials_is_bounded_even_when_the_time_known_lies_years_back()
 
 proptest! {
     #[test]
-    fn no_content_makes_it_panic_and_every_error_is_fixed_text(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
+    fn no_content_causes_panics_and_every_error_is_fixed_text(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
         let _ = parse_csv(&bytes);
     }
 

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn an_eviction_is_a_loss_that_goes_on_until_none_came_for_a_while() {
+    fn readings_are_being_lost_until_evictions_pause_for_a_while() {
         let codes = [Code::QueueOffline, Code::RecordsEvicted];
         assert_eq!(of(&codes, Some(EVICTING_S - 1)), Readings::BeingLost);
         assert_eq!(of(&codes, Some(EVICTING_S)), Readings::WereLost);

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn every_metric_of_the_list_is_rendered_where_all_is_known() {
+    fn every_listed_metric_is_rendered_when_all_is_known() {
         let text = render(&full(), &Process::look(&crate::clock::Clock::new(None)));
         for (name, kind, _) in METRICS {
             let head = format!("# TYPE {name} {kind}\n");

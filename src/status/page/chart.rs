@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_axis_ends_with_a_round_number_and_no_lower_than_the_highest_point() {
+    fn an_axis_ends_at_a_round_number_covering_every_point() {
         let ends = [1, 2, 3, 5, 6, 10, 11, 49, 977, u64::MAX].map(round_up);
         assert_eq!(ends, [1, 2, 5, 5, 10, 10, 20, 50, 1000, u64::MAX]);
     }

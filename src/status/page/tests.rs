@@ -63,7 +63,7 @@ fn whatever_others_wrote_is_escaped_and_the_page_stays_small() {
 }
 
 #[test]
-fn a_finding_says_what_is_wrong_what_to_do_and_what_happens_meanwhile() {
+fn a_finding_shows_fault_remedy_and_what_happens_meanwhile() {
     let finding = Finding::new(Code::BrokerAway, Severity::Act, "the broker is away");
     let page = render(&snapshot("roof", vec![finding]), &HashMap::new(), &[], &now());
     let order = [
@@ -97,7 +97,7 @@ fn what_one_queue_has_colours_that_queue_alone() {
 }
 
 #[test]
-fn an_empty_chart_is_not_shown_and_one_with_a_backlog_has_axes() {
+fn empty_charts_are_hidden_and_backlog_charts_have_axes() {
     let render = |waiting| {
         let mut history = History::default();
         (19_000..20_000).step_by(10).for_each(|at_s| history.note(Point { at_s, waiting, ..Point::default() }));

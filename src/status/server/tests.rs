@@ -88,7 +88,7 @@ async fn a_head_without_end_is_refused_before_it_takes_memory() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_is_waited_for_three_seconds_also_after_an_answer() {
+async fn a_request_head_is_awaited_three_seconds_even_after_answers() {
     let mut world = World::new(Door::Loopback);
     for said in ["", "GET / HTTP/1.1\r\nHost: loc", "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"] {
         let begun = Instant::now();
@@ -100,7 +100,7 @@ async fn a_head_is_waited_for_three_seconds_also_after_an_answer() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_slow_64_times_has_8_places_and_is_in_nobodys_way() {
+async fn an_address_slow_64_times_has_8_places_without_obstructing() {
     for slow in [Peer::Here, ADDRESS] {
         let mut world = World::new(Door::Loopback);
         let mut others = vec![world.comes(OTHER, "").await];
@@ -121,7 +121,7 @@ async fn an_address_that_is_slow_64_times_has_8_places_and_is_in_nobodys_way() {
 
 /// The heads of all came before any of them was read.
 #[tokio::test]
-async fn whoever_asks_at_once_is_answered_amid_a_flood_of_their_own_kind() {
+async fn a_prompt_request_is_answered_amid_a_flood_of_peers() {
     let mut world = World::new(Door::Loopback);
     for _ in 0..100 {
         drop(world.comes(Peer::Here, "").await);
@@ -137,7 +137,7 @@ async fn whoever_asks_at_once_is_answered_amid_a_flood_of_their_own_kind() {
 }
 
 #[tokio::test]
-async fn an_address_that_guesses_has_few_tries_and_is_in_nobodys_way() {
+async fn a_guessing_address_has_few_tries_and_obstructs_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("token");
     std::fs::write(&path, TOKEN).unwrap();
@@ -175,7 +175,7 @@ async fn an_address_that_guesses_has_few_tries_and_is_in_nobodys_way() {
 
 /// Looks at the file are shared: by those who asked before it began, and by no others.
 #[tokio::test]
-async fn of_many_who_ask_at_a_time_none_is_judged_by_what_the_file_had_before() {
+async fn no_request_is_judged_by_a_files_former_token() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("token");
     let file = TokenFile::new(path.clone(), board());

@@ -144,7 +144,7 @@ fn certificates_are_judged_by_the_table() {
 }
 
 #[test]
-fn an_expired_leaf_is_refused_once_the_last_good_time_is_past_its_end() {
+fn an_expired_leaf_is_refused_by_the_last_good_time() {
     let ca = Ca::root("root", (day(2020, 1, 1), day(2040, 1, 1)));
     let server = Server::new(ca.leaf(&["sqs.test"], (day(2026, 10, 1), day(2026, 11, 1))), &[]);
     let time = Told::new(floor(), false);
@@ -169,7 +169,7 @@ fn a_leaf_issued_after_the_floor_needs_the_clocks_excuse() {
 }
 
 #[test]
-fn the_end_of_a_leaf_is_read_from_it_whoever_signed_it() {
+fn a_leafs_end_is_read_regardless_of_its_signer() {
     let span = (day(2020, 1, 1), day(2040, 1, 1));
     let tls = client(&Ca::root("root", span), Told::new(today(), true));
     let (leaf, _) = Ca::root("somebody else", span).leaf(&["sqs.test"], (day(2025, 1, 1), day(2026, 5, 1)));
@@ -178,7 +178,7 @@ fn the_end_of_a_leaf_is_read_from_it_whoever_signed_it() {
 }
 
 #[test]
-fn the_end_of_a_files_certificate_is_told_whoever_signed_it() {
+fn a_certificate_files_end_is_read_regardless_of_its_signer() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("client.pem");
     let ca = Ca::root("of nobody", (day(2020, 1, 1), day(2040, 1, 1)));
@@ -190,7 +190,7 @@ fn the_end_of_a_files_certificate_is_told_whoever_signed_it() {
 }
 
 #[test]
-fn the_public_roots_are_there_without_any_file_and_stand_back_for_an_exclusive_one() {
+fn public_roots_need_no_file_and_yield_to_exclusive_ones() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("ca.pem");
     fs::write(&path, Ca::root("own", (0, day(2040, 1, 1))).0.pem()).unwrap();
@@ -205,7 +205,7 @@ fn the_public_roots_are_there_without_any_file_and_stand_back_for_an_exclusive_o
 }
 
 #[test]
-fn a_ca_file_may_carry_a_byte_order_mark_comments_and_duplicates() {
+fn ca_files_may_carry_byte_order_mark_comments_and_duplicates() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("ca.pem");
     let pem = Ca::root("own", (0, day(2040, 1, 1))).0.pem().replace('\n', "\r\n");
@@ -215,7 +215,7 @@ fn a_ca_file_may_carry_a_byte_order_mark_comments_and_duplicates() {
 }
 
 #[test]
-fn a_file_that_is_not_what_it_should_be_is_named_with_the_cause() {
+fn a_wrong_tls_file_is_named_with_the_cause() {
     let folder = TempDir::new().unwrap();
     let ca = Ca::root("own", (0, day(2040, 1, 1)));
     let (pem, der) = (ca.0.pem(), ca.0.der().to_vec());
@@ -249,7 +249,7 @@ fn a_file_that_is_not_what_it_should_be_is_named_with_the_cause() {
 }
 
 #[test]
-fn a_client_certificate_needs_its_own_key_and_no_error_repeats_a_key() {
+fn a_client_certificate_needs_its_key_and_errors_hide_keys() {
     let folder = TempDir::new().unwrap();
     let ca = Ca::root("own", (0, day(2040, 1, 1)));
     let (cert, key) = ca.leaf(&["gateway"], (0, day(2040, 1, 1)));

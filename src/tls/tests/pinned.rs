@@ -18,7 +18,7 @@ fn trouble(verdict: Result<(), Error>) -> TlsTrouble {
 }
 
 #[test]
-fn a_ca_certificate_as_the_servers_own_is_said_with_its_pin_if_it_is_the_operators() {
+fn the_operators_ca_as_server_certificate_is_reported_with_pin() {
     let (ca, other) = (Ca::root("one", (0, day(2040, 1, 1))), Ca::root("two", (0, day(2040, 1, 1))));
     let (pin, server) = (CertPin::of(ca.0.der()), showing(&ca, &rustls::version::TLS13));
     let verdict = |trusted: &Ca| handshake(&client(trusted, Told::new(today(), true)), &server, "localhost");
@@ -27,7 +27,7 @@ fn a_ca_certificate_as_the_servers_own_is_said_with_its_pin_if_it_is_the_operato
 }
 
 #[test]
-fn a_pin_trusts_its_certificate_whatever_its_name_and_issuer_and_no_other() {
+fn pins_trust_only_their_certificate_under_any_name_or_issuer() {
     let ca = Ca::root("one", (0, day(2040, 1, 1)));
     let span = (day(2026, 1, 1), day(2028, 1, 1));
     let (leaf, renewed) = (ca.leaf(&["other.test"], span), ca.leaf(&["other.test"], span));

@@ -31,7 +31,7 @@ async fn refusals_of_a_broker_are_told_apart() {
 
 /// Who may open a socket is a matter of its mode; root may open any, unless that power is taken from it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_socket_that_may_not_be_opened_is_to_act_on() {
+async fn a_broker_socket_without_permission_requires_action() {
     let stub = stub();
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("broker.sock");
@@ -52,7 +52,7 @@ async fn a_socket_that_may_not_be_opened_is_to_act_on() {
 
 /// Mosquitto keeps so many messages for a client that is away, and drops what comes beyond.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_broker_dropped_while_the_agent_was_away_is_to_act_on() {
+async fn messages_dropped_while_the_agent_was_away_require_action() {
     let stub = stub();
     let (max_queued_messages, extra) = (10, "sys_interval 1".to_owned());
     let options = MosquittoOptions { max_queued_messages, max_inflight: 5, extra, ..MosquittoOptions::default() };

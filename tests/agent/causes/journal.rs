@@ -8,7 +8,7 @@ use testkit::agent::AgentProcess;
 
 /// Each sync takes seconds: first the journal takes long to open, then more comes than may wait for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_disk_is_waited_for_at_the_start_and_later() {
+async fn a_slow_disk_is_awaited_at_the_start_and_later() {
     let (stub, broker) = (stub(), mosquitto().await);
     let mut configuration = config(broker.addr(), &stub);
     (configuration.profile, configuration.topics) = ("generic".into(), vec!["plain/#".into()]);
@@ -32,7 +32,7 @@ async fn a_slow_disk_is_waited_for_at_the_start_and_later() {
 
 /// The medium refuses the oldest part for two minutes: it is set aside, and what it held counts as damaged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_part_that_the_disk_gives_back_no_more_is_set_aside() {
+async fn a_journal_part_that_stays_unreadable_is_set_aside() {
     let (mut stub, broker) = (stub(), mosquitto().await);
     let mut configuration = config(broker.addr(), &stub);
     (configuration.profile, configuration.topics) = ("generic".into(), vec!["plain/#".into()]);

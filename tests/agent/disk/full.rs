@@ -151,7 +151,7 @@ async fn under_the_floor_the_oldest_go_counted_and_announced() {
 
 /// Without bounds in the configuration: a floor that the partition cannot give would evict nearly all that comes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_partition_of_25_mb_evicts_nothing_while_17_mb_are_free() {
+async fn a_25_mb_partition_evicts_nothing_while_17_are_free() {
     let (mut stub, broker) = (stub(), mosquitto().await);
     let mut agent = AgentProcess::prepare(PROGRAM, config(broker.addr(), &stub)).unwrap();
     let Some(disk) = small_disk(&agent.journal_path(), 25).await else { return };

@@ -128,7 +128,7 @@ async fn until(agent: &mut AgentProcess, code: &'static str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes a minute, and makes pictures for a person"]
-async fn eight_more_states_tell_what_is_wrong_and_what_to_do() {
+async fn eight_more_states_show_fault_and_remedy() {
     states_of_the_broker().await;
     states_of_the_intake().await;
     states_of_the_journal().await;

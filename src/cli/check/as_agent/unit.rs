@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shipped_unit_hides_homes_and_lets_the_agent_write_its_own_folders() {
+    fn the_shipped_unit_hides_homes_and_keeps_agent_folders_writable() {
         let unit = shipped(&[]);
         assert_eq!((&*unit.user, &*unit.group), ("tidegate", "tidegate"));
         let hides = |path: &str| unit.hides(Path::new(path));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn drop_ins_count_in_their_order_and_an_empty_value_begins_a_list_anew() {
+    fn drop_ins_apply_in_order_and_empty_values_restart_lists() {
         let card = "[Service]\nReadWritePaths=-/mnt/card /srv\n";
         let writes = |drop_ins: &[&str], path: &str| shipped(drop_ins).write_protects(Path::new(path)).is_none();
         assert!(writes(&[card], "/mnt/card/journal") && writes(&[card], "/srv/x"));

@@ -41,7 +41,7 @@ impl System {
 }
 
 #[test]
-fn it_is_said_what_keeps_the_keys_from_whoever_takes_the_card() {
+fn check_says_what_protects_keys_on_a_stolen_card() {
     let handed_over = Path::new("$CREDENTIALS_DIRECTORY/credentials.csv");
     let system = System::new();
     let Places { plain, store, encrypted, .. } = system.1.clone();

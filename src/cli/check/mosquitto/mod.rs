@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_package_tells_the_version_of_a_broker_that_is_not_asked() {
+    fn the_package_database_gives_an_unasked_brokers_version() {
         let dpkg = "Package: mosquitto-clients\nVersion: 9\n\nPackage: mosquitto\nStatus: install ok installed\n\
                     Version: 1:2.0.11-1.2+deb12u1\nDescription: broker\n\nPackage: mount\nVersion: 8\n";
         let text = of_package(dpkg).expect("installed");

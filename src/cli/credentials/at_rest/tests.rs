@@ -27,7 +27,7 @@ pub(in crate::cli) fn system(has_tpm2: Option<&str>, faults: &[&str]) -> (tempfi
 }
 
 #[test]
-fn keys_are_encrypted_where_there_is_a_tpm_and_what_is_relied_on_was_decrypted_again() {
+fn a_tpm_encrypts_keys_and_a_trial_decryption_proves_it() {
     for (has_tpm2, faults, wanted) in [
         (Some(YES), &[][..], Ok("--tpm2-pcrs= ")),
         (Some(DRIVER), &[], Ok("--tpm2-pcrs= ")),
@@ -93,7 +93,7 @@ fn what_encrypts_a_credential_is_read_off_its_head() {
 }
 
 #[test]
-fn a_systemd_that_would_start_the_agent_without_its_key_is_refused() {
+fn a_systemd_too_old_to_pass_keys_is_refused() {
     for (said, refused) in [
         ("systemd 241 (241)\n+PAM +AUDIT", true),
         ("systemd 246", true),
@@ -108,7 +108,7 @@ fn a_systemd_that_would_start_the_agent_without_its_key_is_refused() {
 }
 
 #[test]
-fn a_drop_in_that_is_not_there_or_not_ours_is_said_to_be_so() {
+fn a_missing_or_foreign_drop_in_is_reported_as_such() {
     let (folder, places) = system(None, &[]);
     assert_eq!(at_rest(&places.drop_in).0, AtRest::NotOurs);
     place_file(&places.drop_in, b"[Service]\nLoadCredential=other:/x\n#LoadCredential=credentials.csv:/y\n", None)

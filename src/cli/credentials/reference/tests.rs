@@ -32,7 +32,7 @@ fn changed(text: &str, holds_it: &[&str]) -> (String, Vec<String>, Vec<PathBuf>)
 }
 
 #[test]
-fn a_reference_moves_however_it_is_written_and_every_other_byte_stays() {
+fn a_credentials_reference_moves_and_every_other_byte_stays() {
     let new = "\"$CREDENTIALS_DIRECTORY/credentials.csv\"";
     for written in [
         "credentials_file = \"credentials.csv\"",
@@ -72,7 +72,7 @@ fn of_several_files_only_those_with_this_key_are_meant() {
 }
 
 #[test]
-fn nothing_is_changed_where_nothing_reads_a_plain_file_or_the_text_is_no_configuration() {
+fn without_a_plain_file_or_valid_configuration_nothing_changes() {
     let there = config(&[("main", "credentials_file = \"$CREDENTIALS_DIRECTORY/credentials.csv\"")]);
     let chain = config(&[("main", "credentials = \"aws-chain\"")]);
     for text in [there, chain] {
@@ -84,7 +84,7 @@ fn nothing_is_changed_where_nothing_reads_a_plain_file_or_the_text_is_no_configu
 }
 
 #[test]
-fn a_configuration_is_rewritten_with_its_mode_and_neither_a_link_nor_a_newer_one() {
+fn rewrites_keep_the_mode_and_refuse_links_and_newer_text() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("tidegate.toml");
     std::fs::write(&file, "old").expect("written");
@@ -102,7 +102,7 @@ fn a_configuration_is_rewritten_with_its_mode_and_neither_a_link_nor_a_newer_one
 }
 
 #[test]
-fn a_plain_file_goes_only_with_the_same_key_and_never_through_a_link() {
+fn only_unlinked_plain_files_with_the_same_key_are_removed() {
     let folder = tempfile::tempdir().expect("a folder");
     let (file, link) = (folder.path().join("credentials.csv"), folder.path().join("link"));
     let (text, imported) = key("AKIAIOSFODNN7EXAMPLE");

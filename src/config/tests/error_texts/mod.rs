@@ -44,7 +44,7 @@ fn no_problem_shows_a_secret() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_told_with_the_next_step() {
+fn an_unreadable_configuration_file_is_reported_with_the_remedy() {
     let folder = tempfile::tempdir().expect("a folder");
     let load = |path: &Path| Config::load(path).expect_err("no configuration").to_string();
     let missing = folder.path().join("tidegate.toml");

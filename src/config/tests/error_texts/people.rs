@@ -4,7 +4,7 @@ use super::{check, said_after, said_of};
 use crate::config::tests::{MINIMAL, parse_with};
 
 #[test]
-fn habits_of_other_files_are_told_with_the_line_to_write() {
+fn habits_from_other_formats_are_reported_with_the_remedy() {
     check(&[
         (
             said_after("profile = \"chirpstack-v4\"", "profile: chirpstack-v4  # ours"),
@@ -42,7 +42,7 @@ tidegate.toml:3:4: a comment that starts with //
 }
 
 #[test]
-fn a_url_from_the_wrong_place_is_told_with_the_right_one() {
+fn a_url_from_the_wrong_place_suggests_the_right_one() {
     let url = "https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo";
     let link = "https://eu-west-1.console.aws.amazon.com/sqs/v3/home?region=eu-west-1#/queues/https%3A%2F%2Fsqs.eu-west-1.amazonaws.com%2F123456789012%2Fsite.fifo";
     check(&[
@@ -64,7 +64,7 @@ tidegate.toml:3:7: queues.main.url: sqs.eu-west1.amazonaws.com is no host of SQS
 }
 
 #[test]
-fn a_name_that_fits_several_profiles_is_told_with_what_each_reads() {
+fn an_ambiguous_profile_name_lists_what_each_profile_reads() {
     let said = said_after("\"chirpstack-v4\"", "\"chirpstack\"");
     for part in
         ["\"chirpstack-v4\" (ChirpStack 4", "\"chirpstack-v3\" (ChirpStack 3", "\"chirpstack-gateway\" (", "\"auto\""]
@@ -79,7 +79,7 @@ fn a_name_that_fits_several_profiles_is_told_with_what_each_reads() {
 }
 
 #[test]
-fn a_variable_for_a_secret_names_the_variable_for_its_file() {
+fn a_secret_in_a_variable_suggests_its_file_variable() {
     let variables = [
         ("TIDEGATE_MQTT_PASSWORD", "hunter2"),
         ("TIDEGATE_QUEUES_MAIN_SECRET_KEY", "hunter2"),

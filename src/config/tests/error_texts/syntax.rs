@@ -23,7 +23,7 @@ tidegate.toml:5:12: no value behind the equals sign
 }
 
 #[test]
-fn mistakes_in_sections_and_keys_are_told_with_place_and_remedy() {
+fn mistakes_in_sections_and_keys_name_place_and_remedy() {
     check(&[
         (
             said_of("[mqtt]\nkeepalive = \"30 s\"\nqos = 1\npassword = \"hunter2\"\n"),

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn the_links_return_cuts_the_wait_for_it_short_and_no_other() {
+fn the_links_return_ends_only_waits_for_the_link() {
     for class in CLASSES {
         let mut world = World::fast(4);
         for _ in 0..12 {
@@ -34,7 +34,7 @@ fn the_links_return_during_a_probe_is_not_lost() {
 }
 
 #[test]
-fn a_flight_that_fails_after_the_links_return_is_followed_at_once() {
+fn a_flight_failing_after_the_links_return_is_retried_immediately() {
     for class in [FaultClass::Link, FaultClass::WaitForConfiguration] {
         let mut world = World::fast(4);
         let flight = world.launch();
@@ -73,7 +73,7 @@ fn a_connection_ends_the_wait_once_until_one_has_failed() {
 }
 
 #[test]
-fn no_connection_ends_a_wait_for_a_person_or_for_the_service() {
+fn connecting_ends_no_wait_for_a_person_or_the_service() {
     for class in [FaultClass::WaitForConfiguration, FaultClass::SlowDown, FaultClass::WaitForClock] {
         let mut world = World::fast(4);
         world.fail_again(&fault(class));
@@ -82,7 +82,7 @@ fn no_connection_ends_a_wait_for_a_person_or_for_the_service() {
 }
 
 #[test]
-fn a_stalled_attempt_halves_flights_then_bytes_and_both_come_back() {
+fn stalls_halve_flights_then_bytes_and_both_recover() {
     let stalled = Fault { code: Some(crate::sqs::STALLED.into()), ..fault(FaultClass::Link) };
     let mut world = World::fast(4);
     for expected in [(2, BATCH), (1, BATCH), (1, 8 * 1024), (1, 4 * 1024)] {
@@ -116,7 +116,7 @@ fn a_probe_does_not_wait_for_flights_of_before_it() {
 
 /// 64 kbit/s: four flights of 64 KiB take half a minute. What the link has not carried of them when it goes is on its way no more.
 #[test]
-fn a_probe_after_an_outage_has_the_link_alone_and_tells_its_rate() {
+fn a_probe_after_an_outage_alone_tells_the_links_rate() {
     let mut world = World { governor: Governor::new(4, BATCH), now: Instant::now() };
     let first = world.governor.launched(world.now, 16_000);
     world.now += Duration::from_secs(2);
@@ -138,7 +138,7 @@ fn a_probe_after_an_outage_has_the_link_alone_and_tells_its_rate() {
 
 /// 5 s up, 5 s down: short cuts neither grow waits nor make anything smaller for longer than the link is away.
 #[test]
-fn a_flight_that_ended_for_the_links_return_is_followed_at_once_and_costs_no_allowance() {
+fn flights_ended_by_the_links_return_are_retried_without_cost() {
     let returned = Fault { code: Some(crate::sqs::RETURNED.into()), ..fault(FaultClass::Link) };
     let mut world = World::fast(4);
     let rate = world.governor.rate();

@@ -84,7 +84,7 @@ impl World {
 
 proptest! {
     #[test]
-    fn every_series_of_faults_ends_in_another_try_and_one_answer_opens(
+    fn every_fault_series_ends_in_retry_and_one_answer_opens(
         series in prop::collection::vec((0usize..9, any::<u32>(), any::<bool>()), 1..60),
     ) {
         let mut world = World::fast(4);
@@ -200,7 +200,7 @@ proptest! {
 }
 
 #[test]
-fn an_old_success_does_not_cut_short_the_wait_that_the_service_asks_for() {
+fn an_old_success_does_not_shorten_a_throttling_wait() {
     let mut world = World::fast(4);
     let (throttled, old) = (world.launch(), world.launch());
     let slow = Fault { retry_after: Some(Duration::from_secs(60)), ..fault(FaultClass::SlowDown) };
@@ -212,7 +212,7 @@ fn an_old_success_does_not_cut_short_the_wait_that_the_service_asks_for() {
 }
 
 #[test]
-fn a_stale_failure_makes_the_wait_as_long_as_the_service_asks_for() {
+fn a_stale_throttle_sets_the_wait_the_service_requests() {
     let mut world = World::fast(4);
     let (link, throttled) = (world.launch(), world.launch());
     world.failed(link, &fault(FaultClass::Link));
@@ -246,7 +246,7 @@ fn four_stale_shrinks_are_one() {
 }
 
 #[test]
-fn a_probe_for_a_person_to_mend_comes_as_seldom_as_is_said() {
+fn a_parked_queue_is_probed_as_rarely_as_announced() {
     let mut world = World::fast(4);
     for _ in 0..12 {
         world.fail_again(&fault(FaultClass::WaitForConfiguration));
@@ -259,7 +259,7 @@ fn a_probe_for_a_person_to_mend_comes_as_seldom_as_is_said() {
 }
 
 #[test]
-fn a_persons_retry_ends_every_wait_and_begins_anew_with_short_ones() {
+fn a_persons_retry_ends_every_wait_and_shortens_the_next() {
     for class in CLASSES {
         let mut world = World::fast(4);
         for _ in 0..12 {

@@ -24,7 +24,7 @@ fn reopen(path: &Path) -> (StateFile, Found) {
 }
 
 #[test]
-fn the_newest_state_is_found_again_and_a_torn_write_leaves_the_one_before() {
+fn the_newest_untorn_state_is_found_on_reopening() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state");
     let (mut file, found) = reopen(&path);

@@ -81,7 +81,7 @@ proptest! {
 
     /// Sixteen bytes in a row: fewer may come out alike by chance.
     #[test]
-    fn nothing_that_was_published_stands_in_the_file_as_it_was(payload in prop::collection::vec(any::<u8>(), 16..3_000)) {
+    fn no_published_payload_lies_unchanged_in_the_file(payload in prop::collection::vec(any::<u8>(), 16..3_000)) {
         let bytes = split(Number(7), 1, None, &payload).remove(0);
         let there: std::collections::HashSet<&[u8]> = bytes.windows(16).collect();
         prop_assert!(!payload.windows(16).any(|piece| there.contains(piece)));
@@ -106,7 +106,7 @@ proptest! {
 }
 
 #[test]
-fn a_sound_frame_of_a_later_version_is_told_from_damage() {
+fn a_sound_frame_of_a_later_version_differs_from_damage() {
     let mut later = split(Number(7), 1, None, b"whatever it means").remove(0);
     later[4] = 3;
     assert_eq!(parse(&later), Err(FrameError::Checksum));

@@ -21,7 +21,7 @@ fn framed(records: &[Arc<Record>]) -> Frames {
 }
 
 #[test]
-fn what_was_appended_is_read_while_open_and_from_the_bytes_once_closed() {
+fn appended_records_are_read_while_open_and_once_closed() {
     let dir = crate::testing::fast_dir();
     let dir = dir.path().join("gen");
     // The sixth is several frames long; of later ones a value holds several.
@@ -104,7 +104,7 @@ fn zeros_are_written_ahead_where_growth_costs_and_nowhere_else() {
 }
 
 #[test]
-fn what_was_not_just_appended_is_counted_and_found_all_the_same() {
+fn stray_frames_beside_an_append_are_counted_and_found() {
     let dir = crate::testing::fast_dir();
     let dir = dir.path().join("gen");
     let strays = Arc::new(AtomicU64::new(0));

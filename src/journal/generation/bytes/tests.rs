@@ -21,7 +21,7 @@ fn payload(closed: &GenerationBytes, number: u64) -> Option<Vec<u8>> {
 }
 
 #[test]
-fn frames_across_piece_borders_and_files_are_found_and_incomplete_records_are_not() {
+fn frames_across_pieces_are_found_and_incomplete_records_are_not() {
     let dir = tempfile::tempdir().unwrap();
     let mut bytes = vec![0xaa; PIECE - 20];
     bytes.extend(value(1, b"across the border").remove(0));
@@ -46,7 +46,7 @@ fn row(numbers: impl Iterator<Item = u64>) -> Vec<u8> {
 }
 
 #[test]
-fn a_file_that_changes_under_its_index_gives_what_was_asked_for_or_says_that_it_is_gone() {
+fn a_file_changing_under_its_index_gives_records_or_absence() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("db");
     fs::write(&file, row(10..=30)).unwrap();
@@ -146,7 +146,7 @@ fn a_generation_is_not_indexed_while_its_database_is_open() {
 
 /// A payload may hold whole frames, sound ones, at every offset: on the border of the pieces in which a file is read, too.
 #[test]
-fn a_frame_inside_another_one_is_none_wherever_a_file_is_cut_into_pieces() {
+fn frames_inside_other_frames_do_not_count_across_pieces() {
     let forged = frame::split_1(Number(2), None, b"forged").remove(0);
     let row = |number| frame::split_1(number, None, &forged.repeat(60)).remove(0);
     let length = row(Number(1)).len();
@@ -162,7 +162,7 @@ fn a_frame_inside_another_one_is_none_wherever_a_file_is_cut_into_pieces() {
 
 /// What was appended is found in pieces, too, and what lies inside a frame that a piece cuts off is none.
 #[test]
-fn what_was_appended_is_found_wherever_a_piece_ends_and_nothing_else_is_taken_for_it() {
+fn only_appended_frames_are_found_wherever_a_piece_ends() {
     let forged = frame::split_1(Number(9), None, b"forged").remove(0);
     let rows: Vec<Vec<u8>> =
         (1..=3).map(|n| frame::split_1(Number(n), None, &forged.repeat(60 - n as usize)).remove(0)).collect();

@@ -13,7 +13,7 @@ fn book(appended: u64) -> LaneLedger {
 
 proptest! {
     #[test]
-    fn the_ledger_adds_up_and_the_state_file_never_knows_more_than_the_book(
+    fn ledgers_add_up_and_state_files_know_no_more(
         steps in prop::collection::vec((1u64..200, 0u8..5), 0..300),
         intervals in 0usize..20,
     ) {

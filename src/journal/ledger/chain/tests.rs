@@ -116,7 +116,7 @@ fn settle(book: &mut LaneLedger, ended: &mut BTreeMap<u64, Outcome>, from: u64, 
 
 proptest! {
     #[test]
-    fn the_sum_is_the_plain_fold_whatever_order_and_whatever_restarts(steps in prop::collection::vec(step(), 1..120), harmless: bool) {
+    fn the_chain_is_the_plain_fold_whatever_order_or_restarts(steps in prop::collection::vec(step(), 1..120), harmless: bool) {
         let (mut book, mut ended, mut gone) = (lane(APPENDED), BTreeMap::new(), BTreeSet::new());
         (1..=APPENDED).for_each(|position| book.saw(Position(position), number(position)));
         let mut state = (LaneState::of(&book, Room::FULL), ended.clone());
@@ -167,7 +167,7 @@ proptest! {
 }
 
 #[test]
-fn a_group_that_is_held_before_more_records_than_digests_are_kept_costs_a_second_reading() {
+fn more_records_than_digests_behind_a_held_group_are_reread() {
     const MANY: u64 = 3 * DIGESTS_MAX as u64;
     let (mut book, mut ended) = (lane(MANY), BTreeMap::new());
     for position in 2..=MANY {
@@ -190,7 +190,7 @@ fn a_group_that_is_held_before_more_records_than_digests_are_kept_costs_a_second
 }
 
 #[test]
-fn what_cannot_be_read_again_begins_the_sum_anew_once_behind_it() {
+fn an_unreadable_record_restarts_the_chain_once_behind_it() {
     let (mut book, mut ended) = (lane(100), BTreeMap::new());
     (1..=100).for_each(|position| book.saw(Position(position), number(position)));
     settle(&mut book, &mut ended, 10, 101, 1);
@@ -205,7 +205,7 @@ fn what_cannot_be_read_again_begins_the_sum_anew_once_behind_it() {
 }
 
 #[test]
-fn more_holes_than_are_kept_begin_the_sum_anew_in_their_middle() {
+fn more_holes_than_kept_restart_the_chain_among_them() {
     let runs = HOLES_MAX as u64 + 1;
     let (mut book, mut ended) = (lane(2 * runs + 2), BTreeMap::new());
     for run in 1..=runs {
@@ -225,7 +225,7 @@ fn more_holes_than_are_kept_begin_the_sum_anew_in_their_middle() {
 
 /// The log tells at a start which positions no room in the state was for; holes among them are not known one by one.
 #[test]
-fn a_state_without_room_for_all_holes_begins_the_sum_anew_behind_what_it_knows() {
+fn without_room_for_holes_a_state_restarts_the_chain() {
     let (mut book, mut ended) = (lane(400), BTreeMap::new());
     settle(&mut book, &mut ended, 1, 20, 0);
     (40..=390).for_each(|position| settle(&mut book, &mut ended, position, position + 1, position as usize % 2 * 3));
@@ -237,7 +237,7 @@ fn a_state_without_room_for_all_holes_begins_the_sum_anew_behind_what_it_knows()
 }
 
 #[test]
-fn other_settings_begin_the_sum_anew_behind_all_that_may_have_been_sent_under_the_old_ones() {
+fn other_settings_restart_the_chain_behind_all_possibly_sent_records() {
     let (mut book, mut ended) = (lane(50), BTreeMap::new());
     book.mark(Position(1), Epoch(1), BootId([1; 16]), 0);
     settle(&mut book, &mut ended, 1, 11, 0);
@@ -260,7 +260,7 @@ fn other_settings_begin_the_sum_anew_behind_all_that_may_have_been_sent_under_th
 }
 
 #[test]
-fn a_hole_of_millions_is_one_run_and_is_summed_up_in_portions() {
+fn a_hole_of_millions_is_summed_up_in_portions() {
     const MANY: u64 = 100_000;
     let mut book = lane(MANY + 5);
     book.settle_below(Position(MANY + 1), number(MANY + 1), Outcome::Evicted);

@@ -4,7 +4,7 @@ use super::*;
 
 /// After a crash no replay is due, but those of the run before have left their mark on the topics.
 #[test]
-fn a_replay_after_a_crash_is_a_replay_and_no_habit_of_the_broker() {
+fn a_replay_after_a_crash_proves_no_broker_habit() {
     let retained = |topic| Came { id: 0, topic, retain: true, ..PLAIN };
     let mut running = fresh();
     running.seeded(Number(0));
@@ -27,7 +27,7 @@ fn a_replay_after_a_crash_is_a_replay_and_no_habit_of_the_broker() {
 
 /// An id that a broker gives to another message is free: also where that message makes no record.
 #[test]
-fn an_id_that_comes_for_what_makes_no_record_closes_the_record_that_had_it() {
+fn an_id_reused_by_unrecorded_messages_closes_its_record() {
     let (known, zero) = (Came { id: 9, topic: 2, payload: 7, key: Some(1), ..PLAIN }, PLAIN);
     for way in 0..3 {
         let mut recogniser = fresh();
@@ -47,7 +47,7 @@ fn an_id_that_comes_for_what_makes_no_record_closes_the_record_that_had_it() {
 
 /// A broker that leaves RETAIN on everything and loses one message that it owes us.
 #[test]
-fn an_ack_that_never_leaves_does_not_make_the_memory_grow() {
+fn an_ack_that_never_leaves_does_not_grow_the_memory() {
     let mut recogniser = fresh();
     recogniser.seed(&Came { id: 700, ..PLAIN }.record(1), None);
     recogniser.seeded(Number(1));
@@ -62,7 +62,7 @@ fn an_ack_that_never_leaves_does_not_make_the_memory_grow() {
 
 /// Until it has closed an ack, the word of a new session is as young as its first record.
 #[test]
-fn the_word_of_a_new_session_outlives_that_of_the_one_before() {
+fn a_new_sessions_open_acks_outlive_those_before() {
     let old = OpenAcks { session: SESSION + 1, through: Number(5), open: vec![] };
     let mut running = fresh();
     running.seed_acks(&old);

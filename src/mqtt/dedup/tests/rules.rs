@@ -86,7 +86,7 @@ proptest! {
 }
 
 #[test]
-fn an_identity_is_a_repeat_with_equal_bytes_and_for_its_lane_alone() {
+fn an_identity_repeats_with_equal_bytes_in_its_lane_alone() {
     let mut recogniser = fresh();
     let keyed = Came { key: Some(1), ..PLAIN };
     assert!(!is_repeat(&mut recogniser, keyed, 1));
@@ -98,7 +98,7 @@ fn an_identity_is_a_repeat_with_equal_bytes_and_for_its_lane_alone() {
 }
 
 #[test]
-fn a_redelivery_is_recognised_until_its_ack_is_flushed_and_once_per_connection() {
+fn a_redelivery_is_recognised_once_per_connection_until_its_ack() {
     let mut recogniser = fresh();
     recogniser.connected(false);
     let again = Came { dup: true, ..PLAIN };
@@ -119,7 +119,7 @@ fn a_redelivery_is_recognised_until_its_ack_is_flushed_and_once_per_connection()
 }
 
 #[test]
-fn a_dup_of_a_session_that_was_not_kept_is_recorded() {
+fn a_dup_of_a_session_not_kept_is_recorded() {
     let mut recogniser = fresh();
     assert!(!is_repeat(&mut recogniser, PLAIN, 1));
     recogniser.connected(false);
@@ -141,7 +141,7 @@ fn of_a_broker_that_uses_ids_again_nothing_is_skipped() {
 
 /// What is left, see the module's header: exactly one record of that id, acknowledged, killed before that was durable.
 #[test]
-fn the_residue_is_one_record_of_the_id_whose_closed_ack_never_reached_the_disk() {
+fn only_a_closed_ack_missing_from_disk_leaves_a_residue() {
     let residue = |word: Option<OpenAcks>| {
         let mut recogniser = fresh();
         word.iter().for_each(|word| recogniser.seed_acks(word));
@@ -218,7 +218,7 @@ fn a_requeued_record_answers_no_redelivery() {
 }
 
 #[test]
-fn what_a_resumed_session_brings_without_dup_says_which_open_record_it_equals() {
+fn resumed_messages_without_dup_name_the_open_record_they_equal() {
     let mut recogniser = fresh();
     recogniser.connected(false);
     for id in 1..=2 {
@@ -246,7 +246,7 @@ fn something_new_without_dup_closes_what_was_open_before() {
 }
 
 #[test]
-fn while_filters_are_exchanged_the_second_of_two_equal_deliveries_says_so() {
+fn during_a_filter_exchange_the_second_equal_delivery_is_marked() {
     let mut recogniser = fresh();
     recogniser.connected(true);
     recogniser.exchanging(true);
@@ -258,7 +258,7 @@ fn while_filters_are_exchanged_the_second_of_two_equal_deliveries_says_so() {
 }
 
 #[test]
-fn a_retained_value_is_skipped_once_after_a_subscribe_and_otherwise_says_that_it_is_known() {
+fn a_retained_value_is_skipped_once_per_subscribe_otherwise_marked() {
     let mut recogniser = fresh();
     let retained = |payload| Came { id: 0, retain: true, payload, ..PLAIN };
     assert_eq!(mark(&mut recogniser, Came { payload: 1, ..PLAIN }, 1), None);
@@ -272,7 +272,7 @@ fn a_retained_value_is_skipped_once_after_a_subscribe_and_otherwise_says_that_it
 }
 
 #[test]
-fn a_record_of_an_older_release_is_known_under_its_id_and_under_todays() {
+fn an_older_releases_record_is_known_under_both_ids() {
     let mut recogniser = fresh();
     let old = Came { key: Some(1), ..PLAIN }.record(1);
     recogniser.seed(&old, Some("n.1.hash"));
@@ -284,7 +284,7 @@ fn a_record_of_an_older_release_is_known_under_its_id_and_under_todays() {
 }
 
 #[test]
-fn a_saved_table_that_does_not_join_the_tail_is_discarded() {
+fn a_saved_table_not_joining_the_tail_is_discarded() {
     let last = Last { payload: hash(&[0]), lanes: 1, replayed: 0 };
     let topics = vec![(hash(b"t/0"), last)];
     let retained = Came { id: 0, retain: true, ..PLAIN };
@@ -306,7 +306,7 @@ fn a_saved_table_that_does_not_join_the_tail_is_discarded() {
 }
 
 #[test]
-fn a_head_is_kept_once_however_often_the_broker_sends_it_again() {
+fn a_head_is_kept_once_however_often_redelivered() {
     let mut recogniser = fresh();
     let (again, hash) = recogniser.judge_head(&PLAIN.draft(), on(1));
     assert!(!again);

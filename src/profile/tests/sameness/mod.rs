@@ -96,7 +96,7 @@ proptest! {
     }
 
     #[test]
-    fn one_payload_on_two_topics_of_a_server_has_one_key(
+    fn one_payload_on_two_server_topics_has_one_key(
         message in all_samples(), prefix in "([a-z]{1,5}/){1,3}", free in "[a-z]{1,5}(/[a-z]{1,5}){0,3}",
     ) {
         // Some installations put a prefix in front; these have topics of the installer's.
@@ -156,7 +156,7 @@ fn case(name: &str, topic: &str, file: &str) -> Identity {
 }
 
 #[test]
-fn a_lamp_that_is_switched_while_last_seen_stands_still_has_no_identity() {
+fn a_lamp_switched_under_one_last_seen_has_no_identity() {
     for file in ["z2m/on.json", "z2m/off.json"] {
         let identity = case("zigbee2mqtt", "zigbee2mqtt/lamp1", file);
         assert_eq!((identity.key, identity.key_kind), (None, KeyKind::Arrival), "{file}");
@@ -164,7 +164,7 @@ fn a_lamp_that_is_switched_while_last_seen_stands_still_has_no_identity() {
 }
 
 #[test]
-fn a_counter_that_starts_over_at_each_boot_has_no_identity() {
+fn a_counter_restarting_at_each_boot_has_no_identity() {
     for file in ["generic-counter/1.json", "generic-counter/2.json", "generic-counter/3.json"] {
         let identity = case("generic", "site/meter-7", file);
         assert_eq!((identity.key, identity.key_kind), (None, KeyKind::Arrival), "{file}");
@@ -173,7 +173,7 @@ fn a_counter_that_starts_over_at_each_boot_has_no_identity() {
 }
 
 #[test]
-fn a_relay_and_the_device_behind_it_are_two_records_whatever_id_they_share() {
+fn relay_and_device_are_two_records_despite_equal_ids() {
     let chirpstack = |eui: &str, kind: &str, file: &str| {
         let topic = format!("application/3b9a1f6e-0c55-4a10-9d0e-6d2f5f2f7a11/device/{eui}/event/{kind}");
         case("chirpstack-v4", &topic, file).key.expect("an id")
@@ -199,7 +199,7 @@ fn a_relay_and_the_device_behind_it_are_two_records_whatever_id_they_share() {
 }
 
 #[test]
-fn a_log_whose_code_is_left_out_has_one_id_in_both_encodings() {
+fn a_log_without_code_has_one_id_in_both_encodings() {
     let of = |file: &str| {
         let topic = "application/a/device/02f1e2d3c4b5a601/event/log";
         let payload = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(file));
@@ -212,7 +212,7 @@ fn a_log_whose_code_is_left_out_has_one_id_in_both_encodings() {
 }
 
 #[test]
-fn equal_plain_values_and_decoded_objects_have_no_key_that_could_make_them_one() {
+fn equal_plain_values_and_decoded_objects_have_no_key() {
     for (folder, name) in [("plain", "plain"), ("milesight", "milesight")] {
         let profile = Profile::named(name, ProfileOptions::default()).expect("a name of the registry");
         for (entry, message) in samples(folder) {

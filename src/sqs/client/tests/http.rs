@@ -6,7 +6,7 @@ use crate::sqs::{Deadline, classify};
 use FaultClass::*;
 
 #[tokio::test]
-async fn a_batch_is_sent_as_it_is_and_every_entry_named_is_accepted() {
+async fn a_batch_is_sent_unchanged_and_every_named_entry_accepted() {
     let server = Server::start(None, |_, request| accept_all(request)).await;
     let answer = answer(Site::new().sender(&server).send(&batch(10)).await);
     let wanted: Vec<_> = (0..10)
@@ -28,7 +28,7 @@ async fn a_batch_is_sent_as_it_is_and_every_entry_named_is_accepted() {
 }
 
 #[tokio::test]
-async fn a_request_carries_no_header_that_the_service_does_not_need() {
+async fn a_request_carries_only_headers_that_the_service_needs() {
     let server = Server::start(None, |_, request| accept_all(request)).await;
     answer(Site::new().sender(&server).send(&batch(1)).await);
     let seen = &server.seen()[0];
@@ -104,7 +104,7 @@ async fn a_refusal_is_classed_by_its_code_whatever_its_status() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_sqs_is_a_matter_of_the_link_and_maybe_accepted() {
+async fn non_sqs_answers_are_link_faults_and_maybe_accepted() {
     let html = "content-type: text/html\r\n";
     let page = "<html>log in</html>";
     for (reply, class) in [
@@ -127,7 +127,7 @@ async fn an_answer_that_is_not_sqs_is_a_matter_of_the_link_and_maybe_accepted() 
 }
 
 #[tokio::test]
-async fn nothing_is_retried_and_the_next_attempt_dials_anew_after_a_break() {
+async fn no_attempt_is_retried_and_the_next_one_dials_anew() {
     let server = Server::start(None, |n, request| match n {
         0 => Reply::Last(String::new()),
         1 => Reply::refusal(500, "InternalFailure", ""),
@@ -147,7 +147,7 @@ async fn nothing_is_retried_and_the_next_attempt_dials_anew_after_a_break() {
 }
 
 #[tokio::test]
-async fn a_stalled_answer_ends_at_the_attempts_limit_and_takes_its_connection_with_it() {
+async fn a_stalled_answer_ends_its_connection_at_the_attempts_limit() {
     let server = Server::start(None, |n, request| if n == 0 { Reply::Stall } else { accept_all(request) }).await;
     let site = Site::new();
     let sender = site.sender_with(&server, |queue| queue.attempt_timeout = Duration::from_millis(700));
@@ -166,7 +166,7 @@ fn a_larger_batch_has_more_time() {
 }
 
 #[tokio::test]
-async fn what_was_never_sent_is_told_from_what_may_have_been() {
+async fn faults_tell_unsent_requests_from_possibly_sent_ones() {
     let site = Site::new();
     let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     for endpoint in
@@ -181,7 +181,7 @@ async fn what_was_never_sent_is_told_from_what_may_have_been() {
 }
 
 #[tokio::test]
-async fn a_missing_credentials_file_waits_for_configuration_and_a_new_one_is_used_at_once() {
+async fn missing_credentials_files_wait_and_new_ones_are_used_immediately() {
     let server = Server::start(None, |_, request| accept_all(request)).await;
     let site = Site::new();
     std::fs::remove_file(site.key_file()).unwrap();
@@ -288,7 +288,7 @@ async fn no_secret_shows_in_the_senders_debug() {
 
 /// Suspended between the signing and the write: what the entry says of itself is no longer true.
 #[tokio::test]
-async fn an_entry_that_must_have_left_is_not_sent_and_the_next_batch_is() {
+async fn late_entries_are_not_sent_and_the_next_batch_is() {
     let server = Server::start(None, |_, request| accept_all(request)).await;
     let site = Site::new();
     let sender = site.sender(&server);
@@ -320,7 +320,7 @@ async fn reach_tells_whether_the_endpoint_takes_connections() {
 
 /// The link stalls in the middle of a request: the peer takes no more bytes, and closes nothing.
 #[tokio::test]
-async fn a_request_that_stands_still_is_a_stalled_link_and_is_reset() {
+async fn a_request_without_progress_is_a_stalled_link_and_reset() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let site = Site::new();

@@ -48,7 +48,7 @@ fn sender(site: &Site, server: &Server, source: &Source) -> SqsSender {
 }
 
 #[tokio::test]
-async fn an_expired_token_with_new_keys_at_hand_goes_once_more_at_once() {
+async fn an_expired_token_with_new_keys_is_retried_immediately() {
     let server = Server::start(None, |_, request| match request.header("authorization").contains("OLD") {
         true => Reply::refusal(403, "ExpiredToken", "The security token included in the request is expired"),
         false => accept_all(request),
@@ -77,7 +77,7 @@ async fn an_expired_token_with_new_keys_at_hand_goes_once_more_at_once() {
 }
 
 #[tokio::test]
-async fn a_key_file_that_changed_before_the_refusal_is_used_at_once() {
+async fn a_key_file_changed_before_the_refusal_is_used_immediately() {
     let site = Site::new();
     let path = site.key_file();
     let server = Server::start(None, move |n, request| {
@@ -93,7 +93,7 @@ async fn a_key_file_that_changed_before_the_refusal_is_used_at_once() {
 }
 
 #[tokio::test]
-async fn a_source_of_credentials_that_cannot_be_reached_is_the_link_and_one_that_has_none_is_not() {
+async fn only_an_unreachable_source_of_credentials_is_a_link_fault() {
     let server = Server::start(None, |_, request| accept_all(request)).await;
     let (site, source) = (Site::new(), Source::new("KEY"));
     let sender = sender(&site, &server, &source);
@@ -115,7 +115,7 @@ async fn a_source_of_credentials_that_cannot_be_reached_is_the_link_and_one_that
 
 /// What is told to be mended is tried at once: a file that is the same as before, and was refused, is not.
 #[tokio::test]
-async fn a_refused_key_of_an_unchanged_file_is_no_news_and_a_changed_one_is() {
+async fn only_a_changed_file_makes_a_refused_key_news() {
     let server = Server::start(None, |n, request| match n {
         0 | 1 => Reply::refusal(403, "AccessDenied", "not authorized to perform: sqs:sendmessage"),
         _ => accept_all(request),

@@ -171,7 +171,7 @@ fn every_row_has_a_case_and_every_case_a_row() {
 }
 
 #[tokio::test]
-async fn every_code_of_a_call_is_understood_wherever_and_however_it_is_written() {
+async fn every_call_code_is_understood_in_every_spelling() {
     let (stub, _site, sender) = stub();
     let mut tried = 0;
     for (class, words, codes) in CALLS {
@@ -201,7 +201,7 @@ async fn every_code_of_a_call_is_understood_wherever_and_however_it_is_written()
 }
 
 #[tokio::test]
-async fn every_code_of_an_entry_is_handed_on_beside_the_accepted_ones() {
+async fn every_entry_code_is_passed_on_beside_accepted_entries() {
     let (stub, _site, sender) = stub();
     let calls = CALLS.iter().flat_map(|(class, _, codes)| codes.iter().map(move |code| (*class, *code)));
     for (class, code) in calls.chain(NEVER.map(|code| (Quarantine, code))) {

@@ -40,7 +40,7 @@ fn dated(reply: Reply, seconds: i64) -> Reply {
 }
 
 #[tokio::test]
-async fn the_services_date_is_learnt_over_verified_tls_and_not_past_the_certificates_end() {
+async fn a_verified_service_date_is_learnt_within_certificate_life() {
     let ca = root();
     let end = now_s() + YEAR;
     let dates = [end + 10, end - 1000, now_s() - 5000];
@@ -75,7 +75,7 @@ async fn a_resumed_session_still_knows_its_certificates_end() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_not_good_says_whether_the_clock_or_the_configuration_is_to_blame() {
+async fn a_bad_certificate_blames_either_clock_or_configuration() {
     let ca = root();
     let good = (now_s() - YEAR, now_s() + YEAR);
     for (what, name, span, trusted, class) in [
@@ -94,7 +94,7 @@ async fn a_certificate_that_is_not_good_says_whether_the_clock_or_the_configurat
 }
 
 #[tokio::test]
-async fn a_gateway_that_booted_in_the_past_sends_all_the_same() {
+async fn a_gateway_that_booted_in_the_past_still_sends() {
     let ca = root();
     let issued = now_s() + YEAR;
     let config = server_side(&ca, "127.0.0.1", (issued, issued + YEAR));
@@ -107,7 +107,7 @@ async fn a_gateway_that_booted_in_the_past_sends_all_the_same() {
 }
 
 #[tokio::test]
-async fn plain_http_on_a_tls_port_and_a_stalled_handshake_were_never_sent() {
+async fn plain_http_and_stalled_handshakes_on_tls_were_never_sent() {
     let speaks_http = Server::start(None, |_, _| Reply::Last("HTTP/1.1 400 no\r\n\r\n".into())).await;
     let site = Site::new();
     // The server reads until a blank line comes, which a handshake may never hold: it stalls or answers nonsense.
@@ -137,7 +137,7 @@ async fn plain_http_on_a_tls_port_and_a_stalled_handshake_were_never_sent() {
 }
 
 #[tokio::test]
-async fn a_proxy_carries_the_tunnel_and_a_wrong_password_waits_for_configuration() {
+async fn a_proxy_carries_the_tunnel_and_wrong_passwords_wait() {
     let ca = root();
     let config = server_side(&ca, "sqs.test", (now_s() - YEAR, now_s() + YEAR));
     let server = Server::start(Some(config), |_, request| accept_all(request)).await;

@@ -31,7 +31,7 @@ impl BlackHole {
 /// Black holes of both families first, a good address last: it gets its turn after the stagger times those before it, and never waits
 /// for one of them to run out.
 #[tokio::test]
-async fn a_good_address_behind_black_holes_is_reached_in_its_turn() {
+async fn a_good_address_behind_black_holes_gets_its_turn() {
     let good = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let holes = [BlackHole::open("127.0.0.1").await, BlackHole::open("::1").await, BlackHole::open("127.0.0.1").await];
     let mut addresses: Vec<SocketAddr> = holes.iter().map(|hole| hole.address).collect();
@@ -45,7 +45,7 @@ async fn a_good_address_behind_black_holes_is_reached_in_its_turn() {
 }
 
 #[tokio::test]
-async fn black_holes_alone_end_at_the_limit_and_name_what_was_dialled() {
+async fn black_holes_alone_end_at_the_limit_with_the_addresses() {
     let holes = [BlackHole::open("127.0.0.1").await, BlackHole::open("127.0.0.1").await];
     let limit = Duration::from_millis(800);
     let error = first_of(holes.iter().map(|hole| hole.address).collect(), Some(limit), TcpStream::connect).await;
@@ -54,7 +54,7 @@ async fn black_holes_alone_end_at_the_limit_and_name_what_was_dialled() {
 }
 
 #[tokio::test]
-async fn what_has_an_address_and_refuses_tells_more_than_a_family_without_a_way() {
+async fn a_refusing_address_tells_more_than_an_unreachable_family() {
     let of = |text: &str| text.parse::<SocketAddr>().unwrap();
     let (no_way, refuses) = (of("[2001:db8::1]:443"), of("192.0.2.1:443"));
     let connect = |address: SocketAddr| async move {
@@ -117,7 +117,7 @@ proptest! {
     /// Whatever fails when: each address goes, none before its turn but after a failure, all of them within the limit; and again, while
     /// it keeps silent, after [`AGAIN`], and after twice as long each time.
     #[test]
-    fn each_address_goes_within_the_limit_and_again_while_it_is_silent(
+    fn addresses_are_dialled_within_the_limit_and_again_while_silent(
         count in 1usize..12,
         limit_ms in 50u64..60_000,
         fails in prop::collection::vec(any::<bool>(), 12),

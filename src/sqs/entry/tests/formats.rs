@@ -10,7 +10,7 @@ fn of(payload: &[u8], rendering: &Rendering) -> Value {
 }
 
 #[test]
-fn a_microshare_body_is_an_envelope_with_the_payload_in_compact_form_and_a_stable_id() {
+fn microshare_bodies_are_envelopes_with_compact_payload_and_stable_id() {
     let rendering = rendering(BodyFormat::Microshare);
     let entry =
         render(&record(b"{ \"t\": 21.50, \"big\": 123456789012345678901234567890 }"), &rendering).expect("fits");
@@ -51,7 +51,7 @@ fn a_record_in_microshares_envelope_keeps_it_and_its_type() {
 }
 
 #[test]
-fn a_template_makes_the_record_type_of_what_the_record_says() {
+fn a_template_makes_the_type_from_the_records_content() {
     let template: Template = "io.{site}.{topic:2}.{/object/kind}.{/nothing}".parse().expect("a template");
     let rendering = Rendering { rectype: Some(&template), site: "hq tower", ..rendering(BodyFormat::CloudEvents) };
     let mut record = record(br#"{"object":{"kind":"air quality"}}"#);

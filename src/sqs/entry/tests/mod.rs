@@ -122,7 +122,7 @@ fn a_lorawan_uplink_becomes_this_cloudevent() {
 }
 
 #[test]
-fn a_raw_message_is_the_payload_with_its_context_in_attributes() {
+fn a_raw_message_is_the_payload_with_attributes_as_context() {
     let mut possible = rendering(BodyFormat::Raw);
     possible.possible_duplicate = true;
     let entry = render(&record(&[0, 159]), &possible).unwrap();
@@ -162,7 +162,7 @@ fn a_raw_message_is_the_payload_with_its_context_in_attributes() {
 }
 
 #[test]
-fn an_empty_payload_has_no_data_and_is_structured_even_in_the_raw_format() {
+fn an_empty_payload_is_structured_without_data_even_raw() {
     for format in [BodyFormat::CloudEvents, BodyFormat::Raw] {
         let entry = rendered(&record(b""), format);
         assert_sqs_takes(&entry);
@@ -173,7 +173,7 @@ fn an_empty_payload_has_no_data_and_is_structured_even_in_the_raw_format() {
 }
 
 #[test]
-fn json_that_no_value_type_can_hold_stays_as_it_was_sent() {
+fn json_that_no_value_type_holds_stays_as_sent() {
     let deep = format!("{}{}", "[".repeat(60), "]".repeat(60));
     let long = "9".repeat(400);
     for json in [
@@ -220,7 +220,7 @@ fn what_is_almost_json_travels_as_text_or_bytes() {
 }
 
 #[test]
-fn the_two_characters_that_json_allows_and_sqs_refuses_are_escaped() {
+fn the_two_json_characters_that_sqs_refuses_are_escaped() {
     let json = "{\"a\u{fffe}\":\"\u{ffff}é😀\"}";
     let entry = rendered(&record(json.as_bytes()), BodyFormat::CloudEvents);
     assert_sqs_takes(&entry);
@@ -298,7 +298,7 @@ fn a_record_of_another_lane_is_not_sent() {
 }
 
 #[test]
-fn a_record_without_a_usable_key_is_never_taken_for_another() {
+fn a_record_without_usable_key_is_never_taken_for_another() {
     let mut nameless = record(b"1");
     nameless.key = String::new();
     let mut next = nameless.clone();

@@ -4,7 +4,7 @@ use super::*;
 
 /// Python's parser raises an error at some 1,000 levels and fails the whole batch; others stop at 64.
 #[test]
-fn json_that_is_nested_deeper_than_readers_bear_travels_as_base64() {
+fn json_nested_deeper_than_readers_bear_travels_as_base64() {
     let nested = |levels: usize, open: &str, close: &str| format!("{}7{}", open.repeat(levels), close.repeat(levels));
     for (open, close) in [("[", "]"), (r#"{"[\"]":"#, "}")] {
         let payload = nested(61, open, close);
@@ -32,7 +32,7 @@ fn json_that_is_nested_deeper_than_readers_bear_travels_as_base64() {
 }
 
 #[test]
-fn the_context_has_no_character_that_cloudevents_refuse_and_can_be_had_back() {
+fn the_context_escapes_what_cloudevents_refuse_and_is_reversible() {
     let mut record = record(b"1");
     record.draft.message.topic = "a/100 %/\u{1}\u{85}/\u{fdd0}\u{1fffe}/°".into();
     record.draft.identity.device = Some("d\u{7f}%".into());
@@ -46,7 +46,7 @@ fn the_context_has_no_character_that_cloudevents_refuse_and_can_be_had_back() {
 }
 
 #[test]
-fn two_journals_and_two_gateways_never_share_a_sequence_and_a_source() {
+fn two_journals_or_gateways_never_share_source_and_sequence() {
     let of = |record: &Record, gateway| {
         let rendering = Rendering { gateway_id: gateway, ..rendering(BodyFormat::CloudEvents) };
         let body: serde_json::Value = serde_json::from_str(&render(record, &rendering).unwrap().body).unwrap();

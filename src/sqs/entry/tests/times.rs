@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_time_that_nobody_knows_is_left_out_and_one_that_can_be_corrected_says_so() {
+fn unknown_times_are_left_out_and_correctable_ones_marked() {
     let mut early = record(b"1");
     early.draft.received = Moment { wall_ms: 12_000, boottime_ms: 12_000, trust: Trust::Wrong };
     early.draft.identity.event_time = None;
@@ -69,7 +69,7 @@ fn a_receipt_that_nobody_confirmed_is_corrected_or_says_so() {
 }
 
 #[test]
-fn an_event_time_is_judged_by_the_corrected_receipt_and_never_by_the_time_of_sending() {
+fn event_times_are_judged_by_corrected_receipt_never_by_sending() {
     let (mut off, now) = five_hours_off();
     // Ten days behind when the record came: the event's time, which is right, looked like one of the future.
     off.draft.received.wall_ms -= 10 * 24 * 3_600_000;

@@ -31,7 +31,7 @@ fn each_cause_has_its_one_finding_and_no_other() {
 }
 
 #[test]
-fn all_causes_at_once_are_all_found_and_those_to_act_on_come_first() {
+fn all_causes_at_once_are_found_with_urgent_ones_first() {
     let mut world = World::after(|_| {});
     for (code, _, cause) in CASES {
         // One cause of an outage at a time.
@@ -71,7 +71,7 @@ fn every_code_has_a_case() {
 }
 
 #[test]
-fn a_loss_is_told_with_the_count_since_it_was_acknowledged() {
+fn a_loss_is_reported_with_the_count_since_acknowledgement() {
     let mut world = World::after(|w| w.status = lost());
     world.acknowledged = [("records_evicted/main".to_owned(), 3), ("messages_unrouted/x/y".to_owned(), 3)].into();
     let found = world.findings();
@@ -121,7 +121,7 @@ fn with_two_queues_each_finding_names_its_own() {
 }
 
 #[test]
-fn a_record_that_does_not_get_through_is_named_with_what_to_do() {
+fn a_record_not_getting_through_is_named_with_its_remedy() {
     let mut world = World::after(CASES.iter().find(|(code, ..)| *code == Code::RecordSuspect).expect("a case").2);
     world.status.queues[1].drain.suspects_total = 3;
     let found = world.findings();
@@ -135,7 +135,7 @@ fn a_record_that_does_not_get_through_is_named_with_what_to_do() {
 }
 
 #[test]
-fn a_slow_uplink_says_how_fast_it_is_and_how_long_it_takes() {
+fn a_slow_uplink_reports_its_rate_and_time_to_drain() {
     let outlook = |says, eta_s| Some(DrainForecast { accepted_per_s: 0.1, eta_s, says });
     let said = |bit_s, waiting, outlook| {
         let mut world = World::after(|w| w.drain(DrainState::Draining));
@@ -159,7 +159,7 @@ fn a_slow_uplink_says_how_fast_it_is_and_how_long_it_takes() {
 }
 
 #[test]
-fn what_is_counted_as_a_loss_is_what_can_be_acknowledged() {
+fn exactly_the_counted_losses_can_be_acknowledged() {
     let mut counted: Vec<Code> = losses::losses(&lost()).into_iter().map(|loss| loss.code).collect();
     counted.sort_unstable();
     counted.dedup();
@@ -174,7 +174,7 @@ fn the_command_for_a_password_file_names_it() {
 }
 
 #[test]
-fn a_finding_has_lasted_since_it_was_seen_first_and_begins_anew_once_it_was_gone() {
+fn a_finding_lasts_since_first_seen_and_restarts_once_gone() {
     let mut first_seen = FirstSeen::default();
     let mut since = |w: &World, now_ms| {
         let mut found = w.findings();
