@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_stands_in_the_message_and_the_fields_stay() {
+    fn the_message_has_the_reason_and_fields_stay() {
         let error = io::Error::other("journal is held");
         let got = sent(|| tracing::error!(%error, queue = "main", "not started"));
         assert_eq!(got["MESSAGE"], "not started: journal is held (queue=main)");

@@ -325,7 +325,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_command_stands_in_one_group_of_the_help() {
+    fn every_command_is_in_one_group_of_the_help() {
         let command = command_line();
         let mut known: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
         let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();

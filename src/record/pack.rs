@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_records_have_in_common_stands_once() {
+    fn a_pack_has_common_parts_of_records_once() {
         let mut runner = proptest::test_runner::TestRunner::deterministic();
         let record = any_record().new_tree(&mut runner).unwrap().current();
         let run = Run { journal: record.journal, epoch: record.epoch, random: 7 };

@@ -313,7 +313,7 @@ mod tests {
 
         /// However often one address comes, and whatever it does with its connections.
         #[test]
-        fn one_address_takes_nobody_elses_place(
+        fn one_address_takes_no_place_of_others(
             others in prop::collection::vec((0u8..6, any::<bool>()), 0..=8), flood in acts(1),
         ) {
             let mut places = Places::default();

@@ -172,7 +172,7 @@ async fn started(gateway: &Gateway, stub: &SqsStub) -> Child {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_readmes_quick_start_says_what_stands_there() {
+async fn the_readmes_quick_start_shows_what_commands_print() {
     // A release without known trouble, as docs/broker.md asks for.
     let release = MosquittoRelease::newer(Path::new(env!("CARGO_MANIFEST_DIR")));
     let options = MosquittoOptions { release, ..MosquittoOptions::default() };

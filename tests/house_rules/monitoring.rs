@@ -91,7 +91,7 @@ fn alerts_use_existing_metrics_and_have_examples() {
 }
 
 #[test]
-fn a_metric_that_nobody_has_is_seen() {
+fn a_metric_that_does_not_exist_is_seen() {
     assert_eq!(unknown("x", "rate(tidegate_queue_call_seconds_bucket[5m]) > tidegate_health").len(), 0);
     assert_eq!(unknown("x", "tidegate_queue_call_seconds"), ["x: there is no tidegate_queue_call_seconds"]);
     assert_eq!(unknown("x", "sum(tidegate_health_bucket)").len() + unknown("x", "process_threads").len(), 2);

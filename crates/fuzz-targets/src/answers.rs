@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_yes_that_nobody_said_is_seen() {
+    fn an_invented_acceptance_is_seen() {
         let body = json!({"Successful": [{"Id": "0"}, {"Id": "1"}, {"Id": "1"}], "Failed": [{"Id": "2"}]}).to_string();
         let yes = || Verdict::Accepted { md5_differs: false };
         let passes =

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_opens_whatever_stands_in_its_files() {
+    fn a_journal_opens_with_any_content_in_its_files() {
         try_target("journal_files", 16);
     }
 

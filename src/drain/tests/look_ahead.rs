@@ -95,7 +95,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn whoever_is_held_every_record_arrives_once_and_in_order(
+    fn every_record_arrives_once_in_order_whichever_group_is_held(
         groups in prop::collection::vec(0u8..12, 200..900),
         held in prop::collection::btree_set(0u8..12, 0..11),
         packed: bool,

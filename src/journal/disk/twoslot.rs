@@ -115,7 +115,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_stands_in_a_slot_is_read(mut slot in prop::collection::vec(any::<u8>(), SLOT_LEN), magic: bool) {
+        fn any_slot_content_is_read(mut slot in prop::collection::vec(any::<u8>(), SLOT_LEN), magic: bool) {
             if magic {
                 slot[..4].copy_from_slice(&MAGIC);
                 slot[16] = 0;

@@ -4,7 +4,7 @@ use super::*;
 use crate::record::Position;
 
 #[test]
-fn nobody_passes_on_a_mark_that_is_still_being_written() {
+fn a_mark_still_being_written_is_never_passed_on() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=50);

@@ -406,7 +406,7 @@ fn damage(journal: &Path, generation: usize, from: usize) {
 }
 
 #[test]
-fn a_damaged_generation_is_salvaged_in_order_wherever_it_stands() {
+fn a_damaged_generation_is_salvaged_in_order_at_any_place() {
     let _ = tracing_subscriber::fmt().with_test_writer().try_init();
     for place in ["head", "middle", "active"] {
         let dir = crate::testing::fast_dir();

@@ -84,7 +84,7 @@ fn held(journal: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn nobody_holds_the_files_of_a_generation_that_was_evicted() {
+fn files_of_an_evicted_generation_are_held_open_nowhere() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&bounded(dir.path(), 3_000_000, OnFull::DropOldest));
     rig.append(1..=300);

@@ -104,7 +104,7 @@ fn of_members_with_one_name_the_first_counts() {
 }
 
 #[test]
-fn a_cut_off_text_gives_what_stands_before_the_cut() {
+fn a_cut_off_text_gives_what_precedes_the_cut() {
     assert_eq!(text(r#"{"id":"a","v":"#, "/id").as_deref(), Some("a"));
     assert_eq!(get(r#"{"id":"a","v":"#, "/v"), None);
     assert_eq!(get(r#"{"id":"a"#, "/id"), None);
@@ -128,7 +128,7 @@ fn depth_is_no_matter() {
 }
 
 #[test]
-fn what_cannot_be_text_hurts_nobody_but_its_reader() {
+fn what_cannot_be_text_hurts_only_its_reader() {
     assert_eq!(text(r#"{"name":"\ud83d","id":"m"}"#, "/id").as_deref(), Some("m"));
     assert_eq!(text(r#"{"name":"\ud83d","id":"m"}"#, "/name"), None);
     assert_eq!(text(b"{\"room\":\"B\xfcro\",\"id\":\"m\"}".as_slice(), "/id").as_deref(), Some("m"));

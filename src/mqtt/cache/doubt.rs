@@ -146,7 +146,7 @@ mod tests {
         /// Between an attempt and the broker's word the file is not under its own name; and a file under that name is
         /// true.
         #[test]
-        fn what_stands_there_is_what_the_broker_confirmed_last(steps in prop::collection::vec((0u8..4, 0u64..15_000, 0u8..2), 0..60)) {
+        fn the_file_has_what_the_broker_confirmed_last(steps in prop::collection::vec((0u8..4, 0u64..15_000, 0u8..2), 0..60)) {
             let (mut doubt, mut now) = (Doubt::default(), Instant::now());
             // Filters of an earlier run.
             let (mut file, mut aside, mut open) = (Some(filters("z")), None, false);

@@ -144,7 +144,7 @@ async fn a_redelivery_is_recognised_and_equal_readings_stay_separate() {
 }
 
 #[tokio::test]
-async fn a_repeats_ack_waits_for_what_stands_before_it() {
+async fn a_repeats_ack_waits_for_earlier_messages() {
     let mut rig = Rig::start(|_| {}).await;
     let (mut peer, _) = rig.broker.welcome(false).await;
     peer.send(&[publish(1, "t/a", b"key:1"), publish(2, "t/a", b"other"), publish(3, "t/a", b"key:1")]).await;

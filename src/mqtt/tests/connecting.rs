@@ -124,7 +124,7 @@ async fn a_broker_that_cuts_over_its_count_is_asked_once() {
 }
 
 #[tokio::test]
-async fn a_stop_while_nobody_answers_ends_at_once() {
+async fn a_stop_during_a_silent_handshake_ends_at_once() {
     let rig = Rig::start(|_| {}).await;
     let mut peer = rig.broker.accept().await;
     peer.connect().await;

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_twice_stays_twice_and_strangers_are_counted() {
+    fn entries_answered_twice_stay_twice_and_strangers_are_counted() {
         let sent = [entry("a"), entry("b")];
         let answer = of(
             &sent,

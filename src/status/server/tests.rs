@@ -199,7 +199,7 @@ async fn no_request_is_judged_by_a_files_former_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_disk_stands_still_the_health_checks_are_answered() {
+async fn health_checks_are_answered_while_the_disk_stalls() {
     let mut world = World::new(Door::Loopback);
     let looks = world.site.looks.clone();
     let _stuck = looks.acquire_many(u32::try_from(LOOKS_MAX).unwrap()).await.unwrap();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 const GUESSERS: usize = 64;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_64_connections_guess_whoever_has_the_token_gets_in() {
+async fn the_token_opens_while_64_connections_guess() {
     let agent = agent(Some(TOKEN)).await;
     let at = agent.status_addr();
     let (over, tried, wrong) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));

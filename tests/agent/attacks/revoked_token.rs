@@ -83,7 +83,7 @@ async fn each_request_is_judged_by_the_token_files_content() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_token_in_its_file_nobody_gets_in() {
+async fn no_token_opens_without_one_in_the_file() {
     let agent = agent(Some(TOKEN)).await;
     let truncate = || fs::write(file(&agent), "").unwrap();
     let shorten = || fs::write(file(&agent), &TOKEN[..15]).unwrap();

@@ -213,7 +213,7 @@ async fn mosquitto_restarts_on_its_port_with_what_it_saved() {
 }
 
 #[tokio::test]
-async fn mosquitto_lets_in_who_has_the_password_and_nobody_else() {
+async fn mosquitto_lets_in_only_clients_with_the_password() {
     let users = vec![("agent".to_owned(), "secret word".to_owned()), ("other".to_owned(), "x".to_owned())];
     let acl = vec!["user agent".to_owned(), "topic readwrite t/#".to_owned()];
     let broker = Mosquitto::start(&MosquittoOptions { users, acl, ..MosquittoOptions::default() }).await.unwrap();

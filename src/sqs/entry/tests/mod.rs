@@ -231,7 +231,7 @@ fn the_two_json_characters_that_sqs_refuses_are_escaped() {
 }
 
 #[test]
-fn a_possible_duplicate_says_so_whoever_noticed_it() {
+fn a_possible_duplicate_says_so_from_either_stage() {
     let mark = r#""possibleduplicate":true"#;
     assert!(!rendered(&record(b"1"), BodyFormat::CloudEvents).body.contains("possibleduplicate"));
     let resent = Rendering { possible_duplicate: true, ..rendering(BodyFormat::CloudEvents) };

@@ -39,7 +39,7 @@ fn five_hours_off() -> (Record, Moment) {
 }
 
 #[test]
-fn a_receipt_that_nobody_confirmed_is_corrected_or_says_so() {
+fn an_unconfirmed_receipt_is_corrected_or_says_so() {
     let (off, now) = five_hours_off();
     let at = |now, format| render(&off, &Rendering { now: Some((off.boot, now)), ..rendering(format) }).unwrap();
     let event = |now| serde_json::from_str::<serde_json::Value>(&at(now, BodyFormat::CloudEvents).body).unwrap();
