@@ -118,7 +118,7 @@ fn a_section_in_a_stage_is_seen() {
 }
 
 #[test]
-fn each_value_is_used_by_a_stage_and_stays_a_leaf() {
+fn each_value_is_used_by_a_stage_and_imports_nothing() {
     let stages = files("src", ".rs").into_iter().filter(|path| is_of_stage(path));
     let all: Vec<String> = stages.flat_map(|path| named(&text(&path))).map(|(_, name)| name).collect();
     let idle = VALUES.iter().filter(|(value, _)| all.iter().all(|name| !is_value(name, value)));
