@@ -13,9 +13,9 @@ use crate::journal::generation::manifest::Manifest;
 use crate::journal::generation::value::Value;
 use crate::record::{Epoch, Number, Position, Record, codec, pack};
 use crate::status::StatusHub;
-use crate::status::connections::Seat;
+use crate::status::answers::{self, Site};
 use crate::status::door::Door;
-use crate::status::server::{self, Site};
+use crate::status::seat::Seat;
 use crate::status::token::TokenFile;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -178,5 +178,5 @@ pub async fn serve_connection(wire: impl AsyncRead + AsyncWrite + Unpin, board: 
     };
     let mut site = Site::new(board, door);
     site.pause = Duration::ZERO;
-    server::serve_connection(wire, site, Seat::alone(brief)).await;
+    answers::serve_connection(wire, site, Seat::alone(brief)).await;
 }

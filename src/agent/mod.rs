@@ -21,6 +21,7 @@ pub(crate) mod names;
 mod open_journal;
 pub(crate) mod options;
 mod reload;
+mod signals;
 mod stages;
 
 use crate::clock::Clock;
@@ -37,7 +38,8 @@ use build::Prepared;
 use health_records::HealthRecords;
 use reload::Orders;
 use sd_notify::NotifyState;
-use stages::{Signals, WriterThreads};
+use signals::Signals;
+use stages::WriterThreads;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! From the configuration to the options of each stage: here, and nowhere else. A stage knows its options, not the file's sections.
 
 use crate::agent::names;
-use crate::agent::stages::Signals;
+use crate::agent::signals::Signals;
 use crate::clock::Clock;
 use crate::config::effective::as_file;
 use crate::config::{BrokerAddress, Config, JournalConfig, QueueConfig, RouteConfig};

@@ -2,6 +2,7 @@
 
 use crate::agent::health_records::HealthRecords;
 use crate::agent::options;
+use crate::agent::signals::Signals;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::drain::{Drain, DrainOptions, DrainShared};
@@ -29,17 +30,6 @@ const ASIDE_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 const FINDINGS_PAUSE: Duration = Duration::from_secs(10);
 /// Before a drain or the state's keeper, ended by a panic, is started again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
-
-/// What every stage may be told.
-#[derive(Clone, Debug)]
-pub(super) struct Signals {
-    /// `true`: end.
-    pub(super) stop: watch::Receiver<bool>,
-    /// Counts orders to try at once.
-    pub(super) retry: watch::Receiver<u64>,
-    /// Counts addresses and routes that came.
-    pub(super) link: watch::Receiver<u64>,
-}
 
 /// The journal's two threads.
 #[derive(Debug)]

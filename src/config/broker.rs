@@ -1,5 +1,6 @@
 //! Where the broker is, and whether two addresses may mean one.
 
+use crate::config::parse::{Wrong, host_and_port};
 use crate::config::queue_url::is_loopback_host;
 use std::path::PathBuf;
 
@@ -60,8 +61,32 @@ impl BrokerAddress {
 
     /// The broker of a URL; `None`: it is none.
     pub fn of(url: &str) -> Option<BrokerAddress> {
-        crate::config::parse::broker_url(url).ok()
+        broker_url(url).ok()
     }
+}
+
+/// `mqtt://host[:port]`, `mqtts://host[:port]` or `unix:///path`.
+pub(super) fn broker_url(text: &str) -> Result<BrokerAddress, Wrong> {
+    let wrong = || Wrong::expected("\"mqtt://host:1883\", \"mqtts://host:8883\" for TLS, or \"unix:///path\"");
+    let Some((scheme, rest)) = text.split_once("://") else {
+        let plausible = !text.is_empty() && !text.contains(['/', ' ', '@']);
+        return Err(if plausible { wrong().did_you_mean(format!("mqtt://{text}")) } else { wrong() });
+    };
+    let (tls, port) = match scheme {
+        "unix" if rest.starts_with('/') && rest.len() > 1 => return Ok(BrokerAddress::Unix(PathBuf::from(rest))),
+        "mqtt" => (false, 1883),
+        "mqtts" => (true, TLS_PORT),
+        "tcp" => return Err(wrong().did_you_mean(format!("mqtt://{rest}"))),
+        "ssl" | "tls" => return Err(wrong().did_you_mean(format!("mqtts://{rest}"))),
+        "ws" | "wss" => return Err(wrong().suggest("websockets are not supported: use the broker's plain or TLS port")),
+        _ => return Err(wrong()),
+    };
+    if rest.contains('@') {
+        let found = "the URL holds a user name or a password";
+        return Err(Wrong::because(found).suggest("set mqtt.username and mqtt.password_file instead"));
+    }
+    let (host, port) = host_and_port(rest.strip_suffix('/').unwrap_or(rest), port).ok_or_else(wrong)?;
+    Ok(if tls { BrokerAddress::Tls { host, port } } else { BrokerAddress::Tcp { host, port } })
 }
 
 #[cfg(test)]

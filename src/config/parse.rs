@@ -1,9 +1,6 @@
 //! The forms that values are written in: sizes, durations, the broker's address, names. Pure; each refusal says what was
 //! expected and, where it can be guessed, what was meant.
 
-use crate::config::BrokerAddress;
-use crate::config::broker::TLS_PORT;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Why a text is not the value that it should be.
@@ -91,32 +88,8 @@ pub(super) fn duration_text(time: Duration) -> String {
     unit.map_or_else(|| "0 s".to_owned(), |(name, unit)| format!("{} {name}", ms / unit))
 }
 
-/// `mqtt://host[:port]`, `mqtts://host[:port]` or `unix:///path`.
-pub(super) fn broker_url(text: &str) -> Result<BrokerAddress, Wrong> {
-    let wrong = || Wrong::expected("\"mqtt://host:1883\", \"mqtts://host:8883\" for TLS, or \"unix:///path\"");
-    let Some((scheme, rest)) = text.split_once("://") else {
-        let plausible = !text.is_empty() && !text.contains(['/', ' ', '@']);
-        return Err(if plausible { wrong().did_you_mean(format!("mqtt://{text}")) } else { wrong() });
-    };
-    let (tls, port) = match scheme {
-        "unix" if rest.starts_with('/') && rest.len() > 1 => return Ok(BrokerAddress::Unix(PathBuf::from(rest))),
-        "mqtt" => (false, 1883),
-        "mqtts" => (true, TLS_PORT),
-        "tcp" => return Err(wrong().did_you_mean(format!("mqtt://{rest}"))),
-        "ssl" | "tls" => return Err(wrong().did_you_mean(format!("mqtts://{rest}"))),
-        "ws" | "wss" => return Err(wrong().suggest("websockets are not supported: use the broker's plain or TLS port")),
-        _ => return Err(wrong()),
-    };
-    if rest.contains('@') {
-        let found = "the URL holds a user name or a password";
-        return Err(Wrong::because(found).suggest("set mqtt.username and mqtt.password_file instead"));
-    }
-    let (host, port) = host_and_port(rest.strip_suffix('/').unwrap_or(rest), port).ok_or_else(wrong)?;
-    Ok(if tls { BrokerAddress::Tls { host, port } } else { BrokerAddress::Tcp { host, port } })
-}
-
 /// Splits `host`, `host:port` or `[v6]:port`.
-fn host_and_port(text: &str, default_port: u16) -> Option<(String, u16)> {
+pub(super) fn host_and_port(text: &str, default_port: u16) -> Option<(String, u16)> {
     let (host, port) = match text.strip_prefix('[') {
         Some(bracketed) => {
             let (host, rest) = bracketed.split_once(']')?;
@@ -174,6 +147,8 @@ pub(super) fn label_of(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::BrokerAddress;
+    use crate::config::broker::broker_url;
     use proptest::prelude::*;
 
     proptest! {

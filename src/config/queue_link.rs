@@ -1,10 +1,14 @@
 //! What people take for a queue's URL, and the URL that they probably meant. Pure.
 
 use crate::config::nearest;
-use crate::config::queue_url::{EXPECTED, QueueUrl, is_region};
+
+/// What a queue's URL looks like.
+pub(super) const EXPECTED: &str =
+    "expected https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE, as the SQS console shows it";
 
 /// The error for what the browser's address line shows while the console shows a queue: it may hold the URL, percent-encoded.
-pub(super) fn from_console(rest: &str) -> Option<String> {
+/// `is_url`: whether a text is a queue's URL.
+pub(super) fn from_console(rest: &str, is_url: impl Fn(&str) -> bool) -> Option<String> {
     let (host, link) = rest.split_once('/')?;
     let console = ["console.aws.amazon.com", "console.amazonaws.cn", "console.amazonaws-us-gov.com"];
     if !console.iter().any(|console| host == *console || host.ends_with(&format!(".{console}"))) {
@@ -12,7 +16,7 @@ pub(super) fn from_console(rest: &str) -> Option<String> {
     }
     let link = link.replace("%3A", ":").replace("%3a", ":").replace("%2F", "/").replace("%2f", "/");
     let meant = link.rfind("https://").map(|at| link[at..].split(['?', '#', '&']).next().unwrap_or_default());
-    let instead = match meant.filter(|meant| QueueUrl::parse(meant).is_ok()) {
+    let instead = match meant.filter(|meant| is_url(meant)) {
         Some(meant) => format!("did you mean {meant}?"),
         None => format!("copy the field \"URL\" of the queue's details there; {EXPECTED}"),
     };
@@ -69,6 +73,16 @@ const REGIONS: &[&str] = &[
     "us-west-1",
     "us-west-2",
 ];
+
+/// `eu-west-1`, `us-gov-east-1`: words of letters, then a number.
+pub(super) fn is_region(text: &str) -> bool {
+    let mut parts: Vec<&str> = text.split('-').collect();
+    let number = parts.pop().unwrap_or_default();
+    parts.len() >= 2
+        && !number.is_empty()
+        && number.bytes().all(|b| b.is_ascii_digit())
+        && parts.iter().all(|word| word.len() >= 2 && word.bytes().all(|b| b.is_ascii_lowercase()))
+}
 
 /// The error for an ARN in the URL's place; it holds the URL when the ARN tells it.
 pub(super) fn from_arn(text: &str) -> String {

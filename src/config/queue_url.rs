@@ -4,7 +4,7 @@
 //! (a VPC endpoint, a FIPS or dual-stack host, an emulator, another port) has to be given to it as an endpoint:
 //! [`QueueUrl::endpoint`].
 
-use crate::config::queue_link::{from_arn, from_console, misspelt_region};
+use crate::config::queue_link::{EXPECTED, from_arn, from_console, is_region, misspelt_region};
 use std::net::IpAddr;
 
 /// A queue URL, taken apart.
@@ -30,8 +30,6 @@ pub struct QueueUrl {
 
 /// Characters of a queue's name, at most, `.fifo` included (SQS documentation).
 const QUEUE_NAME_CHARS: usize = 80;
-pub(super) const EXPECTED: &str =
-    "expected https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE, as the SQS console shows it";
 
 impl QueueUrl {
     /// Takes `text` apart.
@@ -54,7 +52,7 @@ impl QueueUrl {
         if scheme != "https" && scheme != "http" {
             return Err(format!("the queue's URL starts with {scheme}://; {EXPECTED}"));
         }
-        if let Some(error) = from_console(rest) {
+        if let Some(error) = from_console(rest, |meant| QueueUrl::parse(meant).is_ok()) {
             return Err(error);
         }
         let (authority, path) =
@@ -144,16 +142,6 @@ fn region_of(host: &str) -> Option<String> {
         .or_else(|| stem.strip_suffix(".queue"))
         .or_else(|| stem.strip_suffix(".vpce")?.split_once(".sqs.").map(|(_, region)| region))?;
     is_region(region).then(|| region.to_owned())
-}
-
-/// `eu-west-1`, `us-gov-east-1`: words of letters, then a number.
-pub(super) fn is_region(text: &str) -> bool {
-    let mut parts: Vec<&str> = text.split('-').collect();
-    let number = parts.pop().unwrap_or_default();
-    parts.len() >= 2
-        && !number.is_empty()
-        && number.bytes().all(|b| b.is_ascii_digit())
-        && parts.iter().all(|word| word.len() >= 2 && word.bytes().all(|b| b.is_ascii_lowercase()))
 }
 
 fn split_authority(authority: &str) -> Result<(String, Option<u16>), String> {

@@ -3,6 +3,7 @@
 //! A wrong value is noted and its default read on, so that one run shows all problems; nothing that was read beside a
 //! problem is ever used.
 
+use crate::config::broker::broker_url;
 use crate::config::form::{At, Form, Located, plain_text};
 use crate::config::parse::{self, Wrong};
 use crate::config::reader::{Reader, Section};
@@ -82,7 +83,7 @@ pub(crate) fn host_name() -> String {
 }
 
 pub(super) fn mqtt(mut section: Section<'_, '_>, gateway_id: &str) -> MqttConfig {
-    let url = section.text("url", |text| Ok((parse::broker_url(text)?, text.to_owned())));
+    let url = section.text("url", |text| Ok((broker_url(text)?, text.to_owned())));
     let default = || (BrokerAddress::Tcp { host: "127.0.0.1".to_owned(), port: 1883 }, BROKER_URL.to_owned());
     let (address, url) = url.map_or_else(default, |url| url.value);
     let client_id = section.text("client_id", client_id).map(|id| id.value);

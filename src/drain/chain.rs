@@ -23,11 +23,6 @@ fn digest_again<S>(context: &DrainContext<S>, record: &Record) -> Option<Digest>
     digest.steady.then_some(digest.sum)
 }
 
-/// What the digests of a lane depend on beside its records.
-pub(super) fn settings<S>(context: &DrainContext<S>) -> u64 {
-    entry::settings(&rendering(context))
-}
-
 impl<S: BatchSender> Drain<S> {
     /// Brings the chain on where it lies behind.
     pub(super) fn follow_with_chain(&mut self) {

@@ -16,15 +16,18 @@ pub mod batcher;
 mod chain;
 mod duplicate;
 pub mod governor;
+mod left_behind;
 mod look_back;
 mod looks;
 mod outcome;
 mod quarantine;
 mod send;
 pub mod settle;
+mod show;
 mod size_limit;
 mod status;
 mod suspects;
+mod suspicion;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -32,6 +35,6 @@ mod times;
 mod window;
 
 pub use status::{DrainShared, DrainState, DrainStatus};
-pub use suspects::SuspectStatus;
+pub use suspicion::SuspectStatus;
 pub use task::{Drain, DrainOptions};
 pub use times::DrainTimes;

@@ -197,6 +197,11 @@ pub(super) fn rendering<S>(context: &DrainContext<S>) -> Rendering<'_> {
     context.rendering.in_lane(context.lane.id())
 }
 
+/// What the digests of a lane depend on beside its records.
+pub(super) fn chain_settings<S>(context: &DrainContext<S>) -> u64 {
+    entry::settings(&rendering(context))
+}
+
 /// What a record is likely to take in a batch, before it is rendered, in bytes.
 pub(super) fn estimate(record: &Record) -> usize {
     const AROUND: usize = 700;

@@ -1,10 +1,8 @@
 //! What a lane's drain shows: its state in words, and counts since the start.
 
 use crate::drain::governor::GateState;
-use crate::drain::suspects::SuspectStatus;
-use crate::drain::task::Drain;
+use crate::drain::suspicion::SuspectStatus;
 use crate::drain::times::DrainTimes;
-use crate::sqs::BatchSender;
 use crate::sqs::FaultClass;
 use crate::sync::locked;
 use serde::Serialize;
@@ -158,35 +156,6 @@ impl DrainShared {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, DrainStatus> {
         locked(&self.0)
-    }
-}
-
-impl<S: BatchSender> Drain<S> {
-    /// Puts into the status what the drain is at.
-    pub(super) fn show(&self) {
-        let now = Instant::now();
-        let mut status = self.shared.lock();
-        status.in_flight = self.governor.in_flight();
-        status.flights_allowed = self.governor.allowed();
-        status.uplink_bit_s = self.governor.rate().map(|bytes| (bytes * 8.0) as u64);
-        status.window = self.batcher.len();
-        (status.suspects, status.suspects_total) = self.named_suspects();
-        status.limit_bytes = self.size_limit.bytes(now);
-        status.oldest_ms = self.batcher.lowest().and_then(|lowest| self.held.get(&lowest)).map(|held| held.received_ms);
-        status.state = if let Some(closed) = DrainState::of(self.governor.state(), now) {
-            closed
-        } else if let Some(why) = &self.cannot_read {
-            DrainState::CannotRead { why: why.clone() }
-        } else if (self.batcher.is_full(self.window) || self.reaches_too_far())
-            && self.batcher.ready_groups() == 0
-            && self.governor.in_flight() == 0
-        {
-            DrainState::WindowFull { group: self.batcher.lowest_group().unwrap_or_default().to_owned() }
-        } else if self.batcher.is_empty() && self.at_end && self.back.left.is_empty() {
-            DrainState::Idle
-        } else {
-            DrainState::Draining
-        };
     }
 }
 

@@ -20,12 +20,12 @@
 use crate::drain::batcher::BatchLimits;
 use crate::drain::governor::GateState;
 use crate::drain::send::BatchItem;
+use crate::drain::suspicion::{SuspectStatus, Suspicion};
 use crate::drain::task::Drain;
 use crate::profile::order_key;
 use crate::record::Position;
 use crate::sqs::limits::BATCH_ENTRIES;
 use crate::sqs::{BatchSender, Fault, FaultClass};
-use serde::Serialize;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -39,44 +39,6 @@ const WAIT_FIRST: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(15 * 60);
 /// Most suspects that are named.
 const NAMED_MAX: usize = 8;
-
-/// A suspect, for people.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct SuspectStatus {
-    /// Its record's number, as the journal's commands take it.
-    pub number: u64,
-    /// Its topic.
-    pub topic: String,
-    /// The group that waits behind it.
-    pub group: String,
-    /// Flights that failed with it while everything else was accepted.
-    pub failures: u32,
-    /// Why the last one failed.
-    pub why: String,
-}
-
-/// What is held against a record.
-#[derive(Debug)]
-pub(super) struct Suspicion {
-    /// Records that the lane had accepted when it was tried last.
-    accepted_before: u64,
-    /// Failures while others were accepted.
-    proven: u32,
-    topic: String,
-    group: String,
-    why: String,
-}
-
-/// The suspects of a lane, beside what is noted with each.
-#[derive(Debug, Default)]
-pub(super) struct Suspects {
-    /// Records accepted so far, of whatever group.
-    accepted: u64,
-    /// Suspects that travel together at most, as a power of two.
-    together: u32,
-    /// A flight of suspects has closed the gate, and no other record has been tried since.
-    closed_gate: bool,
-}
 
 /// Whether a failed call may be the doing of one of its records: of something on the way that refuses it, or of the service, which
 /// fails over it. All else that the service says by a code it says of the lane.

@@ -3,14 +3,13 @@
 use crate::clock::Clock;
 use crate::config::Ordering;
 use crate::drain::batcher::{BatchLimits, Batcher, WINDOW};
-use crate::drain::chain;
 use crate::drain::duplicate::SendHistory;
 use crate::drain::governor::{Governor, LaunchId, Permit};
-use crate::drain::look_back::LookBack;
+use crate::drain::left_behind::LookBack;
 use crate::drain::send::{self, BatchItem, BatchOutcome, Bounds, DrainContext};
 use crate::drain::size_limit::SizeLimit;
 use crate::drain::status::{DrainShared, DrainState};
-use crate::drain::suspects::{Suspects, Suspicion};
+use crate::drain::suspicion::{Suspects, Suspicion};
 use crate::failpoints::{self, Failpoint};
 use crate::journal::{ChainReader, JournalError, Lane, ReadRecord, Reader};
 use crate::profile::order_key;
@@ -140,7 +139,7 @@ impl<S: BatchSender> Drain<S> {
         let context =
             DrainContext { lane: lane.clone(), sender, clock: clock.clone(), rendering: options.rendering.clone() };
         let reader = lane.reader();
-        lane.keep_chain(chain::settings(&context));
+        lane.keep_chain(send::chain_settings(&context));
         Drain {
             chain: Some(lane.chain_reader()),
             context: Arc::new(context),

@@ -36,6 +36,11 @@ impl JournalError {
         JournalError::Generation(text.to_owned())
     }
 
+    /// The newest records cannot be read at an opening.
+    pub(crate) fn newest(error: io::Error) -> JournalError {
+        JournalError::Generation(format!("its newest records cannot be read now: {error}"))
+    }
+
     /// Whether the disk has no space left.
     pub(crate) fn is_full(&self) -> bool {
         matches!(self, JournalError::Io { source, .. } if reserve::is_full(source))

@@ -15,7 +15,8 @@
 
 use crate::mqtt::acks::{self, Acks};
 use crate::mqtt::arrivals::Arrivals;
-use crate::mqtt::failure::{self, Cause, Outage, OutageKind};
+use crate::mqtt::failure::{self, Cause};
+use crate::mqtt::outage::{Outage, OutageKind};
 use crate::mqtt::packet_limit::Limit;
 use crate::mqtt::subscriptions::Ask;
 use crate::mqtt::{Intake, IntakeState, PendingAck, options, wait};

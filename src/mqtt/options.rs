@@ -3,7 +3,7 @@
 
 use crate::config::BrokerAddress;
 use crate::first_line;
-use crate::mqtt::failure::{Outage, OutageKind};
+use crate::mqtt::outage::{Outage, OutageKind};
 use crate::mqtt::packet_limit::TAKEN_BYTES;
 use crate::topic;
 use rumqttc::{MqttOptions, TlsConfiguration, Transport};

@@ -1,7 +1,7 @@
 //! What a snapshot of the intake holds: its state in words, counts since the start, and one row per route.
 
 use crate::mqtt::backoff::Pace;
-use crate::mqtt::failure::{Outage, OutageKind};
+use crate::mqtt::outage::{Outage, OutageKind};
 use crate::mqtt::unrouted::UnroutedStatus;
 use crate::mqtt::{Losses, Route};
 use serde::Serialize;

@@ -1,7 +1,7 @@
 //! Where intake writes what it shows, and others read it.
 
 use crate::clock::Clock;
-use crate::mqtt::failure::OutageKind;
+use crate::mqtt::outage::OutageKind;
 use crate::mqtt::silence::Silence;
 use crate::mqtt::snapshot::{IntakeState, IntakeStatus, LastMessage, RouteStatus};
 use crate::mqtt::subscriptions::Grant;
@@ -262,7 +262,7 @@ impl IntakeShared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mqtt::failure::Outage;
+    use crate::mqtt::outage::Outage;
     use crate::mqtt::tests::support;
 
     #[test]

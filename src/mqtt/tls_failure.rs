@@ -1,6 +1,6 @@
 //! What to do where TLS with the broker fails. Pure.
 
-use crate::mqtt::failure::{Outage, OutageKind};
+use crate::mqtt::outage::{Outage, OutageKind};
 use crate::tls::TlsTrouble;
 use rumqttc::TlsError;
 use std::error::Error;

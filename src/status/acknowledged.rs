@@ -7,9 +7,8 @@
 use crate::clock::{Clock, Trust, rfc3339_ms};
 use crate::journal::files;
 use crate::status::StatusSnapshot;
-use crate::status::findings::losses::losses;
+use crate::status::findings::losses::{Counts, losses};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -20,9 +19,6 @@ const VERSION: u32 = 1;
 const KEPT: usize = 20;
 /// Longest name and note that are kept, in characters.
 const TEXT_CHARS: usize = 200;
-
-/// How far each count of losses was seen, by its name.
-pub(crate) type Counts = BTreeMap<String, u64>;
 
 /// One kind of loss that was acknowledged.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! The status: one snapshot behind the page, `status.json`, the metrics and the commands.
 
 pub(crate) mod acknowledged;
+pub(crate) mod answers;
 pub mod catalog;
 pub(crate) mod connections;
 pub mod control;
@@ -11,10 +12,12 @@ mod growth;
 pub mod health_record;
 pub mod history;
 pub mod metrics;
+mod orders;
 pub mod page;
 mod parts;
 mod places;
 pub mod process;
+pub(crate) mod seat;
 pub mod server;
 pub mod token;
 pub mod uplink;
@@ -27,7 +30,8 @@ use crate::mqtt::names::Names;
 use crate::mqtt::{IntakeShared, IntakeState, IntakeStatus};
 use crate::sqs::connector::traffic::carried;
 use crate::sync::locked;
-use acknowledged::{Acknowledged, Acknowledgement, Counts};
+use acknowledged::{Acknowledged, Acknowledgement};
+use findings::losses::Counts;
 use findings::readings::Readings;
 use findings::{Facts, Finding, FirstSeen, Notes, Severity, findings};
 use growth::Growth;

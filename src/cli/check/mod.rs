@@ -12,6 +12,7 @@ mod keys;
 mod local;
 mod mosquitto;
 mod queue;
+mod route_steps;
 mod running;
 mod space;
 

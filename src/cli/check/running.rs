@@ -1,6 +1,6 @@
 //! The broker as the running agent sees it: the command itself does not connect. Pure.
 
-use crate::cli::check::Step;
+use crate::cli::check::{Step, route_steps};
 use crate::config::{Config, RouteConfig};
 use crate::status::history::span;
 use serde_json::Value;
@@ -75,11 +75,11 @@ fn filters(row: &Value) -> impl Iterator<Item = &str> {
 fn granted(filter: &Value, intake: &Value) -> Step {
     let step = format!("filter {}", filter["filter"].as_str().unwrap_or("-"));
     match (filter["granted"].as_bool(), filter["granted_qos"].as_u64()) {
-        (Some(true), Some(0)) => crate::cli::check::broker::weak_grant(step),
+        (Some(true), Some(0)) => route_steps::weak_grant(step),
         (Some(true), _) => Step::good(step, "granted with QoS 1"),
-        (Some(false), _) => crate::cli::check::broker::refused(step),
+        (Some(false), _) => route_steps::refused(step),
         (None, _) => match intake["state_for_s"].as_u64().filter(|_| intake["state"] == "online") {
-            Some(waited_s) if waited_s >= OVERDUE_S => crate::cli::check::broker::late(step, waited_s),
+            Some(waited_s) if waited_s >= OVERDUE_S => route_steps::late(step, waited_s),
             _ => Step::open(step, "not granted yet", "ask again once the agent is connected"),
         },
     }
@@ -87,18 +87,18 @@ fn granted(filter: &Value, intake: &Value) -> Step {
 
 /// What came on a route since the agent's start.
 fn heard(index: usize, route: &RouteConfig, row: Option<&Value>) -> Step {
-    let step = crate::cli::check::broker::of_route(index, route);
+    let step = route_steps::of_route(index, route);
     let Some(row) = row else {
         return Step::open(step, "the running agent does not have it yet", "systemctl reload tidegate");
     };
     let of = |name: &str| row[name].as_u64().unwrap_or_default();
     let Some(ago) = row["last_message_s"].as_u64() else {
-        return crate::cli::check::broker::silent(step, "since the agent's start");
+        return route_steps::silent(step, "since the agent's start");
     };
     let weak = of("qos0");
     let found =
         format!("{} messages since the agent's start, {weak} of them with QoS 0, the last {ago} s ago", of("messages"));
-    if weak > 0 { crate::cli::check::broker::weak_messages(step, found, route) } else { Step::good(step, found) }
+    if weak > 0 { route_steps::weak_messages(step, found, route) } else { Step::good(step, found) }
 }
 
 /// The filters that the session holds, with their QoS.

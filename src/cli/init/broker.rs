@@ -4,10 +4,11 @@
 use crate::cli::agent_client::{self, Agent};
 use crate::cli::at_broker;
 use crate::cli::credentials::of_service;
+use crate::cli::init::InitOptions;
 use crate::cli::init::answers::Answers;
 use crate::cli::init::file::{self, BrokerKeys, Keys, QueueKeys};
+use crate::cli::init::filters::filters;
 use crate::cli::init::propose::Proposal;
-use crate::cli::init::{InitOptions, routes};
 use crate::cli::new_file;
 use crate::cli::output::{note, say};
 use crate::config::{BrokerAddress, Config, ConfigProblem};
@@ -223,7 +224,7 @@ fn readable(options: &InitOptions, answers: &mut Answers) -> Result<Vec<String>,
     let question = "Which topics may it read (filters, commas between them)? [those of network servers]";
     answers.until(question, "", "--topics", |answer| match answer {
         "" => Ok(known.iter().cloned().collect()),
-        answer => routes::filters(answer),
+        answer => filters(answer),
     })
 }
 

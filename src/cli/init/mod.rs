@@ -5,6 +5,7 @@
 mod answers;
 mod broker;
 mod file;
+mod filters;
 mod names;
 mod propose;
 mod queue;

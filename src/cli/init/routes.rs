@@ -3,11 +3,11 @@
 use crate::cli::init::InitOptions;
 use crate::cli::init::answers::Answers;
 use crate::cli::init::broker::Met;
+use crate::cli::init::filters::filters;
 use crate::cli::init::propose::{Proposal, own_filters, propose};
 use crate::cli::output::{note, say};
 use crate::cli::profiles::no_profile;
 use crate::profile::Profile;
-use crate::topic::filter_problem;
 
 /// Asks for the routes, or takes what was given.
 ///
@@ -84,22 +84,6 @@ fn named(
     Ok(vec![Proposal::unseen(profile, topics)])
 }
 
-/// Filters with commas between them.
-///
-/// # Errors
-/// None, or one that MQTT does not allow, and the rule.
-pub(super) fn filters(text: &str) -> Result<Vec<String>, String> {
-    let filters: Vec<String> =
-        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect();
-    if filters.is_empty() {
-        return Err("expected topic filters, such as site/+/sensor/#".to_owned());
-    }
-    match filters.iter().find_map(|filter| Some((filter, filter_problem(filter)?))) {
-        Some((filter, rule)) => Err(format!("\"{filter}\" is no topic filter: {rule}")),
-        None => Ok(filters),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,12 +98,5 @@ mod tests {
         assert!(!leaves_out(&mut Proposal::unseen("shelly", Vec::new()), "+/online"));
         let mut last = Proposal { messages: 1, ..Proposal::unseen("plain", vec!["a/#".into()]) };
         assert!(!leaves_out(&mut last, "a/#") && last.topics == ["a/#"]);
-    }
-
-    #[test]
-    fn filters_are_read_with_commas_and_refused_with_the_rule() {
-        assert_eq!(filters(" a/# ,b/+,"), Ok(vec!["a/#".to_owned(), "b/+".to_owned()]));
-        assert!(filters(" , ").is_err());
-        assert!(filters("a/#/b").is_err_and(|why| why.contains("\"#\" must be alone in the last level")));
     }
 }

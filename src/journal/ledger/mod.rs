@@ -6,6 +6,7 @@ pub(crate) mod chain;
 pub(crate) mod defaults;
 pub(crate) mod gap_record;
 pub(crate) mod gaps;
+pub(crate) mod outcome;
 pub(crate) mod retention;
 pub(crate) mod seen;
 pub(crate) mod settled;

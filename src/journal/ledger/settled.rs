@@ -5,7 +5,7 @@
 //! positions may be settled: what bounds the runs is what waits between them, and a lane reads no further once there are
 //! 65,536. Only the sums of a run are kept, because no code asks how a single position ended.
 
-use crate::journal::ledger::books::{Outcome, OutcomeCounts};
+use crate::journal::ledger::outcome::{Outcome, OutcomeCounts};
 use crate::record::Position;
 use std::collections::BTreeMap;
 

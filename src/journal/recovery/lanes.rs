@@ -19,7 +19,6 @@ use crate::journal::handle::options::JournalOptions;
 use crate::journal::ledger::books::{LaneLedger, Outcome};
 use crate::journal::log::Log;
 use crate::journal::quarantine::Quarantine;
-use crate::journal::recovery::tail;
 use crate::record::{LaneId, Number, Position, Record};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -85,7 +84,7 @@ pub(crate) fn recover(log: &Log, tail: &Traces, books: &mut Vec<LaneLedger>) -> 
             let closed = log.closed(*first)?.expect("it is in the row");
             let mut seen = Traces::default();
             for read in closed.records(Number(0), Number::MAX) {
-                seen.take(&read.map_err(tail::unreadable)?.0);
+                seen.take(&read.map_err(JournalError::newest)?.0);
             }
             bare.extend(seen.0.keys());
             traces.join(seen);

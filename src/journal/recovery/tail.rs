@@ -7,7 +7,6 @@ use crate::journal::recovery::lanes::Traces;
 use crate::journal::writer::anew::Newest;
 use crate::record::{Epoch, JournalId, LaneId, Number, Position, Record};
 use std::collections::HashMap;
-use std::io;
 use std::sync::Arc;
 
 /// What the tail of the log tells.
@@ -91,7 +90,7 @@ pub(crate) fn read_tail(
     tail.in_doubt = high.map_or(0, |high| closed.in_doubt(high.max(first.before())));
     // Numbers and positions follow from it: what cannot be read now is waited for, not taken for missing.
     for read in closed.records(Number(0), end) {
-        let (record, bytes) = read.map_err(unreadable)?;
+        let (record, bytes) = read.map_err(JournalError::newest)?;
         tail.take(&record, bytes);
     }
     tail.unproven = tail.newest.records > 0 && tail.newest.last > closed.proven(proven.max(first.before()));
@@ -116,7 +115,7 @@ pub(crate) fn journal_of(log: &Log) -> Result<Option<JournalId>, JournalError> {
     for first in log.firsts().into_iter().rev() {
         let Some(closed) = log.closed(first)? else { continue };
         if let Some(read) = closed.records(Number(0), Number::MAX).next() {
-            return Ok(Some(read.map_err(unreadable)?.0.journal));
+            return Ok(Some(read.map_err(JournalError::newest)?.0.journal));
         }
     }
     Ok(None)
@@ -128,7 +127,7 @@ fn stood_before(log: &Log, firsts: &[Number], tail: &mut LogTail) -> Result<(), 
     for first in firsts.iter().rev().skip(1) {
         let closed = log.closed(*first)?.expect("it is in the row");
         for read in closed.records(Number(0), Number::MAX) {
-            let (record, _) = read.map_err(unreadable)?;
+            let (record, _) = read.map_err(JournalError::newest)?;
             tail.stand_at_least(ends(&record));
         }
         if let Some(manifest) = log.manifest(*first) {
@@ -137,8 +136,4 @@ fn stood_before(log: &Log, firsts: &[Number], tail: &mut LogTail) -> Result<(), 
         }
     }
     Ok(())
-}
-
-pub(crate) fn unreadable(error: io::Error) -> JournalError {
-    JournalError::Generation(format!("its newest records cannot be read now: {error}"))
 }

@@ -4,9 +4,9 @@
 //! drain as maybe accepted: taking it so costs a resend that the queue absorbs, the other mistake costs the order.
 
 use crate::clock::Clock;
+use crate::sqs::connector::ended::Ended;
 use crate::sqs::connector::fault::{NetError, ProxyRefusal, Silent, find, one_line};
 use crate::sqs::connector::tcp::TcpError;
-use crate::sqs::connector::watch::Ended;
 use crate::sqs::credentials::{FileError, Unrenewed};
 use crate::sqs::{Fault, FaultClass, RETURNED, STALLED, classify};
 use crate::tls::TlsTrouble;

@@ -1,12 +1,12 @@
 //! From a URI to a connection: name and TCP within a connect timeout each ([`tcp`](super::tcp)), proxy and TLS within three of them.
 
 use crate::clock::suspended_ms;
+use crate::sqs::connector::ended::Ended;
 use crate::sqs::connector::fault::{ProxyRefusal, Silent};
 use crate::sqs::connector::link::LinkChanges;
 use crate::sqs::connector::proxy::ProxySettings;
 use crate::sqs::connector::returned;
 use crate::sqs::connector::tcp::Tcp;
-use crate::sqs::connector::watch::Ended;
 use crate::sqs::connector::wire::{First, PeerEnd, Wire};
 use crate::tls::ClientTls;
 use http::Uri;

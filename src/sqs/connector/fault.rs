@@ -5,7 +5,7 @@
 //! among the sources of the SDK's error.
 
 use crate::sqs::connector::body::TooLate;
-use crate::sqs::connector::watch::Ended;
+use crate::sqs::connector::ended::Ended;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use std::error::Error;
 use std::time::Duration;

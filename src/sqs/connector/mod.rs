@@ -19,6 +19,7 @@
 
 mod body;
 mod dial;
+pub(super) mod ended;
 pub mod fault;
 mod link;
 pub mod proxy;

@@ -5,9 +5,12 @@
 
 use crate::journal::LaneStats;
 use crate::status::StatusSnapshot;
-use crate::status::acknowledged::Counts;
 use crate::status::findings::{Code, Finding, counted};
 use crate::status::history;
+use std::collections::BTreeMap;
+
+/// How far each count of losses was seen, by its name.
+pub(crate) type Counts = BTreeMap<String, u64>;
 
 /// A count of losses.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -11,7 +11,7 @@ mod queues;
 pub mod readings;
 
 use crate::status::StatusSnapshot;
-use crate::status::acknowledged::Counts;
+use crate::status::findings::losses::Counts;
 pub use codes::Code;
 use serde::Serialize;
 use std::collections::HashMap;

@@ -4,9 +4,12 @@ use super::*;
 use crate::clock::Clock;
 use crate::mqtt::names::Names;
 use crate::status::HubOptions;
+use crate::status::answers::{HEAD_BYTES_MAX, HEAD_TIME, LOOKS_MAX, WRONG_TOKEN, serve_connection};
+use crate::status::seat::Seat;
 use crate::status::token::Token;
+use http::HeaderValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 const TOKEN: &str = "a-token-of-some-length";
 const ADDRESS: Peer = Peer::At(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)));

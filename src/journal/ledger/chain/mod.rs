@@ -16,7 +16,6 @@
 //! than those that the records before were sent under: at the first position that was surely not sent under them, which may lie
 //! above the cursor. There it waits, and is empty until then.
 
-use crate::journal::ledger::books::LaneLedger;
 use crate::record::chain::{Digest, HOLE, START, link};
 use crate::record::{Number, Position};
 use std::collections::BTreeMap;
@@ -262,21 +261,6 @@ impl Chain {
         if self.next >= self.looked {
             self.from = self.from.max(self.upto);
         }
-    }
-}
-
-impl LaneLedger {
-    /// From here on records are sent under these settings, and the chain is kept.
-    pub(crate) fn keep_chain(&mut self, settings: u64) {
-        let fresh = self.fresh();
-        self.chain.keep(settings, fresh);
-    }
-
-    /// The first position that no earlier run may have sent, or has settled.
-    pub(crate) fn fresh(&self) -> Position {
-        let attempted = self.marks.iter().map(|mark| mark.upto.next().min(self.next)).max();
-        let settled = self.settled.runs().last().map(|(_, end, _)| end);
-        attempted.into_iter().chain(settled).fold(self.cursor, Position::max)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::clock::BootId;
 use crate::journal::checkpoint::lane_state::{LaneState, Room};
-use crate::journal::ledger::books::Outcome;
+use crate::journal::ledger::books::{LaneLedger, Outcome};
 use crate::record::{Epoch, LaneId};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
