@@ -3,6 +3,7 @@
 
 mod advisories;
 mod causes;
+mod circles;
 mod documents;
 mod edges;
 mod generated;

@@ -17,7 +17,7 @@ const VALUES: &[(&str, &str)] = &[
 ];
 
 /// The paths of a tree of imports at the beginning of `text`: of `a::{b, c::d} …`, `a::b` and `a::c::d`.
-fn paths(text: &str) -> Vec<String> {
+pub(super) fn paths(text: &str) -> Vec<String> {
     let text = text.trim_start();
     if let Some(group) = text.strip_prefix('{') {
         return members(group).into_iter().flat_map(paths).collect();
