@@ -271,3 +271,17 @@ async fn untouched_templates_are_replaced_and_touched_files_only_on_request() {
     assert!(code == 1 && error.contains("stays as it is"), "{error}");
     assert_eq!(std::fs::read_to_string(gateway.configuration()).unwrap(), touched);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flags_file_counts_from_the_shells_folder() {
+    let gateway = Gateway::installed();
+    let queue = "https://sqs.eu-west-1.amazonaws.com/123456789012/site.fifo";
+    let mut words = vec!["init", "--yes", "--listen", "0", "--queue", queue, "--profile", "rak"];
+    words.extend(["--username", "gateway", "--password-file", "broker-password", "--credentials", "keys/new.csv"]);
+    let (told, error, code) = gateway.run(&words, "").await;
+    assert_eq!(code, 0, "{told}{error}");
+    let written = std::fs::read_to_string(gateway.configuration()).unwrap();
+    for (key, file) in [("password_file", "broker-password"), ("credentials_file", "keys/new.csv")] {
+        assert!(written.contains(&format!("{key} = \"{}\"", gateway.path(file).display())), "{written}");
+    }
+}

@@ -136,7 +136,9 @@ fn broker(file: &Path, options: &InitOptions, answers: &mut Answers) -> Result<B
         None => answers.ask("The user name there? [none]", "")?,
     };
     keys.username = (!username.is_empty()).then_some(username);
-    keys.password_file.clone_from(&options.password_file);
+    // A flag counts from the shell's folder, a key from the configuration's.
+    keys.password_file =
+        options.password_file.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
     let mut password = None;
     if let (Some(user), None, false) = (&keys.username, &keys.password_file, answers.yes) {
         let place = new_file::folder(file).join(PASSWORD);

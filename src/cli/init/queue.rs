@@ -43,7 +43,8 @@ pub(super) fn queue(options: &InitOptions, answers: &mut Answers) -> Result<Queu
         }
     };
     let credentials_file = match &options.credentials {
-        Some(path) => path.display().to_string(),
+        // A flag counts from the shell's folder, a key from the configuration's.
+        Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string(),
         None => answers.ask(&format!("Where will the access key's .csv be? [{CREDENTIALS}]"), CREDENTIALS)?,
     };
     Ok(QueueKeys { url: url.text, region, endpoint, allow_plain_http, credentials_file })
