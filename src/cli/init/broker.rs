@@ -15,8 +15,11 @@ use crate::config::{BrokerAddress, Config, ConfigProblem};
 use crate::mqtt::probe::{FilterAnswer, Look, ProbeReport, visit};
 use crate::profile::REGISTRY;
 use crate::record::Message;
+use rustix::fs::{MemfdFlags, memfd_create};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -66,20 +69,24 @@ impl Broker {
         Ok(())
     }
 
-    /// Does something with a configuration for this broker; a password that was typed is in a file of its own meanwhile.
+    /// Does something with a configuration for this broker; a password that was typed is in memory meanwhile, where a Ctrl-C
+    /// leaves nothing of it.
     fn with<T>(&self, work: impl FnOnce(&Config) -> Result<T, String>) -> Result<T, String> {
         let mut keys = self.keys.clone();
-        let typed = self.password.as_ref().map(|password| {
-            let file = tempfile::NamedTempFile::new()?;
-            std::fs::write(file.path(), password)?;
-            Ok(file)
-        });
-        let typed = typed.transpose().map_err(|error: io::Error| format!("no place for the password: {error}"))?;
+        let typed = self.password.as_deref().map(in_memory).transpose();
+        let typed = typed.map_err(|error| format!("no place for the password: {error}"))?;
         if let Some(file) = &typed {
-            keys.password_file = Some(file.path().to_owned());
+            keys.password_file = Some(format!("/proc/self/fd/{}", file.as_raw_fd()).into());
         }
         work(&configured(&keys).map_err(|problems| problems.join("; "))?)
     }
+}
+
+/// A file that no folder has, and that ends with this process.
+fn in_memory(text: &str) -> io::Result<File> {
+    let mut file = File::from(memfd_create("tidegate", MemfdFlags::CLOEXEC)?);
+    file.write_all(text.as_bytes())?;
+    Ok(file)
 }
 
 /// A configuration with this broker, and what else there has to be.
@@ -250,4 +257,24 @@ fn running(file: &Path, proposed: &Config) -> Result<Option<Config>, String> {
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::first_line;
+
+    #[test]
+    fn a_typed_password_is_in_no_folder() {
+        let url = BROKER.to_owned();
+        let keys = BrokerKeys { url, username: Some("gateway".into()), password_file: Some("/nowhere/it".into()) };
+        let broker = Broker { keys, password: Some("s3 cret".into()) };
+        let looked = broker.with(|config| {
+            let file = config.mqtt.password_file.clone().ok_or("no file")?;
+            // For every connection anew.
+            let read = [first_line::read(&file), first_line::read(&file)].map(Result::ok);
+            Ok((file.starts_with("/proc/self/fd"), read))
+        });
+        assert_eq!(looked, Ok((true, [Some("s3 cret".into()), Some("s3 cret".into())])));
+    }
 }
