@@ -176,16 +176,40 @@ pub(super) fn write(file: &Path, text: &str, place: &Place) -> io::Result<()> {
     let mut out = NewFile::beside(file, MODE, of_service())?;
     out.write_all(text.as_bytes())?;
     if *place == Place::Other {
-        let mut old = file.as_os_str().to_owned();
-        old.push(".old");
-        std::fs::rename(file, old)?;
+        std::fs::rename(file, kept_as(file))?;
     }
     out.put()
+}
+
+/// Where its old text goes: to a name that holds no older one, or the second replacement would end what a person wrote.
+fn kept_as(file: &Path) -> PathBuf {
+    let named = |suffix: String| {
+        let mut name = file.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let first = named(".old".to_owned());
+    let later = (2..).map(|n: u64| named(format!(".old.{n}")));
+    std::iter::once(first).chain(later).find(|path| path.symlink_metadata().is_err()).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_replacement_ends_an_older_text() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("tidegate.toml");
+        std::fs::write(&file, "of a person").expect("written");
+        for text in ["one", "two", "three"] {
+            write(&file, text, &Place::Other).expect("written");
+        }
+        let held = ["", ".old", ".old.2", ".old.3"].map(|suffix| {
+            std::fs::read_to_string(folder.path().join(format!("tidegate.toml{suffix}"))).unwrap_or_default()
+        });
+        assert_eq!(held, ["three", "of a person", "one", "two"]);
+    }
 
     #[test]
     fn a_package_template_is_recognised_until_it_is_edited() {
