@@ -1,7 +1,7 @@
 //! A queue, asked with one call that sends nothing, or with one marked test record.
 
 use crate::agent::options;
-use crate::cli::check::Step;
+use crate::cli::check::{Step, keys};
 use crate::clock::{Clock, rfc3339_ms};
 use crate::config::{Config, QueueConfig};
 use crate::record::own::PROFILE;
@@ -16,6 +16,9 @@ const EMPTY: &str = "EmptyBatchRequest";
 
 pub(super) async fn steps(config: &Config, queue: &QueueConfig, clock: &Clock, send: bool) -> Vec<Step> {
     let name = |what: &str| format!("queue {}: {what}", queue.name);
+    if let Some(step) = keys::not_ours(queue, &name("reach")) {
+        return vec![step];
+    }
     let sender = match SqsSender::new(&options::sender(queue), clock) {
         Ok(sender) => sender,
         Err(error) => return vec![Step::bad(name("settings"), error.to_string(), "see the key that it names")],

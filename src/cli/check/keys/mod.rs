@@ -3,9 +3,9 @@
 use crate::cli::check::Step;
 use crate::cli::credentials::at_rest::{AtRest, HANDED_OVER, Places, at_rest};
 use crate::cli::credentials::is_somebody_else;
-use crate::config::{Config, CredentialsSource};
+use crate::config::{Config, CredentialsSource, QueueConfig};
 use crate::sqs::credentials::parse_csv;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 const IMPORT: &str = "tidegate credentials import FILE.csv, with the .csv as the IAM console gave it";
@@ -38,13 +38,26 @@ pub(super) fn steps(config: &Config, places: &Places) -> Vec<Step> {
     steps
 }
 
+/// A queue's step for a user who may not read its keys, and need not: `None` where it can be tried.
+pub(super) fn not_ours(queue: &QueueConfig, step: &str) -> Option<Step> {
+    let CredentialsSource::CsvFile(path) = &queue.credentials else { return None };
+    let error = std::fs::File::open(path).err()?;
+    is_not_ours(&error).then(|| for_sudo(step, path))
+}
+
+fn is_not_ours(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::PermissionDenied && is_somebody_else()
+}
+
+fn for_sudo(step: &str, path: &Path) -> Step {
+    let found = format!("not tried: only root and the agent's user may read {}", path.display());
+    Step::open(step, found, "sudo tidegate check")
+}
+
 fn keys(queue: &str, path: &Path) -> Step {
     let step = format!("keys of {queue}");
     match std::fs::read(path) {
-        Err(error) if error.kind() == ErrorKind::PermissionDenied && is_somebody_else() => {
-            let found = format!("not tried: only root and the agent's user may read {}", path.display());
-            Step::open(step, found, "sudo tidegate check")
-        }
+        Err(error) if is_not_ours(&error) => for_sudo(&step, path),
         Err(error) => Step::bad(step, format!("{}: {error}", path.display()), IMPORT),
         Ok(bytes) => match parse_csv(&bytes) {
             Ok(key) => Step::good(step, format!("access key {} in {}", key.shown(), path.display())),
