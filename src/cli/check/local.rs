@@ -7,9 +7,9 @@ use crate::clock::{Clock, Trust};
 use crate::config::{Config, CredentialsSource};
 use crate::journal::folder::{self, Trusted};
 use crate::journal::volume;
-use crate::status::token::{TOKEN_CHARS_MIN, Token};
+use crate::status::token::Token;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -67,9 +67,25 @@ fn secret(key: &str, path: &Path) -> Step {
             Step::bad(step, found, next)
         }
         Ok(_) => Step::good(step, format!("{} is not readable by other users", path.display())),
-        Err(error) => {
-            Step::bad(step, format!("{}: {error}", path.display()), "name the right file, and run it with sudo")
-        }
+        Err(error) => Step::bad(step, format!("{}: {error}", path.display()), secret_remedy(error.kind())),
+    }
+}
+
+/// For a file of a secret that cannot be looked at. Pure.
+fn secret_remedy(error: ErrorKind) -> &'static str {
+    match error {
+        ErrorKind::NotFound => "make the file, or name the right one",
+        _ => "name the right file, and run it with sudo",
+    }
+}
+
+/// For a token that cannot be used. Pure.
+fn token_remedy(error: ErrorKind) -> &'static str {
+    match error {
+        ErrorKind::NotFound => "sudo tidegate credentials token",
+        // `credentials token` keeps what is there.
+        ErrorKind::InvalidData => "sudo tidegate credentials token --force",
+        _ => "make it a file that the agent's user can read",
     }
 }
 
@@ -83,9 +99,7 @@ fn page(config: &Config) -> Option<Step> {
             Ok(_) => Step::good(step, format!("http://{listen}/, for those who have the token in {}", file.display())),
             Err(error) => {
                 let found = format!("the page is closed: token_file {}: {error}", file.display());
-                let next =
-                    format!("put a token of at least {TOKEN_CHARS_MIN} characters there, readable by the agent's user");
-                Step::bad(step, found, next)
+                Step::bad(step, found, token_remedy(error.kind()))
             }
         },
     })
@@ -193,4 +207,17 @@ fn sync_time(folder: &Path) -> std::io::Result<Duration> {
     })();
     std::fs::remove_file(&path)?;
     times
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remedy_fits_what_is_wrong_with_the_file() {
+        assert_eq!(token_remedy(ErrorKind::NotFound), "sudo tidegate credentials token");
+        assert_eq!(token_remedy(ErrorKind::InvalidData), "sudo tidegate credentials token --force");
+        assert!(!secret_remedy(ErrorKind::NotFound).contains("sudo"), "sudo finds no more");
+        assert!(secret_remedy(ErrorKind::PermissionDenied).contains("sudo"));
+    }
 }

@@ -50,11 +50,21 @@ pub(super) fn steps(file: &Path, config: &Config) -> Vec<Step> {
             return vec![Step::open(STEP, format!("not tried as {}: {error}", who.user), "sudo tidegate check")];
         }
     };
+    let missing = needs
+        .iter()
+        .zip(&met)
+        .any(|((.., want), met)| *want != Want::Keep && met.as_ref().is_some_and(|met| met.missing));
     let bad: Vec<Step> = needs.iter().zip(met).filter_map(|(need, met)| judge(need, met, &unit, &who)).collect();
     match bad.is_empty() {
-        true => vec![Step::good(STEP, format!("{} can read each of them, and write the journal", who.user))],
+        true => vec![all_good(&who, missing)],
         false => bad,
     }
+}
+
+/// What is not there yet has not been read: other steps say so.
+fn all_good(who: &Who, missing: bool) -> Step {
+    let which = if missing { "each that is there" } else { "each of them" };
+    Step::good(STEP, format!("{} can read {which}, and write the journal", who.user))
 }
 
 /// The user of the unit; `None`: there is none of that name.

@@ -52,3 +52,9 @@ fn what_is_missing_is_left_to_other_steps() {
     let need = ("password_file".into(), "/etc/tidegate/pw".into(), Want::Read);
     assert_eq!(judge(&need, Some(met), &Unit::default(), &tidegate()), None);
 }
+
+#[test]
+fn what_is_missing_is_not_said_to_be_readable() {
+    let found = |missing| all_good(&tidegate(), missing).found;
+    assert!(found(false).contains("each of them") && found(true).contains("each that is there"));
+}
