@@ -10,7 +10,7 @@ mod token;
 
 use crate::cli::ExitCode;
 use crate::cli::new_file::{self, Owner};
-use crate::cli::output::{complain, say};
+use crate::cli::output::{complain, note, say};
 use crate::config::{Config, CredentialsSource};
 use crate::sqs::credentials::{AccessKey, parse_csv, read_csv};
 use at_rest::{DEFAULT_PLACE, HANDED_OVER, Places, Stored};
@@ -72,6 +72,9 @@ pub(super) fn import(file: &Path, to: Option<&Path>, config: &Path, systemd: boo
             complain!("cannot write {}: {error}; run it with sudo, or name another place with --to", place.display());
             return ExitCode::Failed;
         }
+    }
+    if let Some(chars) = key.odd_secret() {
+        note!("Its secret has {chars} characters, and those of IAM have 40: see whether it was copied whole.");
     }
     // It may have been the plain file, which is gone then.
     if !from_stdin && file.exists() && !same_file(file, &place) {

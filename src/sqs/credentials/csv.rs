@@ -44,6 +44,12 @@ impl AccessKey {
         is_shaped_like_an_id(&self.id).then(|| self.id.get(self.id.len() - 4..)).flatten()
     }
 
+    /// How many characters the secret of an id like IAM's has, where IAM makes them of 40: it was cut off, or is a word of the page.
+    pub fn odd_secret(&self) -> Option<usize> {
+        let chars = self.secret.chars().count();
+        (is_shaped_like_an_id(&self.id) && self.id.starts_with("AKIA") && chars != SECRET_CHARS).then_some(chars)
+    }
+
     /// For the SDK.
     pub(super) fn into_credentials(self) -> Credentials {
         Credentials::new(self.id, self.secret, None, None, "csv")

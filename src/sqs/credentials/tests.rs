@@ -84,6 +84,17 @@ fn a_file_without_one_key_says_why_without_its_content() {
 }
 
 #[test]
+fn a_secret_that_was_cut_short_is_odd() {
+    let odd = |id: &str, secret: &str| {
+        let text = format!("Access key ID,Secret access key\n{id},{secret}\n");
+        parse_csv(text.as_bytes()).expect("a key").odd_secret()
+    };
+    assert_eq!(odd(ID, SECRET), None);
+    assert_eq!((odd(ID, "Show"), odd(ID, &SECRET[1..])), (Some(4), Some(39)));
+    assert_eq!(odd("test", "test"), None);
+}
+
+#[test]
 fn an_emulators_key_works_and_its_id_is_not_shown() {
     for id in ["test", "my-key.1", "000000000000"] {
         let text = format!("Access key ID,Secret access key\n{id},test\n");
