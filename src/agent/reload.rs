@@ -68,7 +68,7 @@ impl Orders {
                 Reload::Same => board.reload_refused(None),
                 Reload::Refused(why) => {
                     tracing::error!("configuration not reloaded, the old one stays in effect: {why}");
-                    board.reload_refused(Some(format!("configuration not reloaded: {why}")));
+                    board.reload_refused(Some(refusal(&why)));
                 }
             }
             tracing::info!("SIGHUP: retrying everything that is paused");
@@ -84,6 +84,11 @@ impl Orders {
         let judged = tokio::task::spawn_blocking(move || judge(&file, &clock, &running, &board)).await;
         judged.unwrap_or_else(|panic| Reload::Refused(format!("it cannot be judged ({panic})")))
     }
+}
+
+/// A refusal in one line, as `status` and the page show it; the log has the whole of it.
+fn refusal(why: &str) -> String {
+    format!("configuration not reloaded: {}", why.lines().next().unwrap_or_default())
 }
 
 fn judge(file: &Path, clock: &Clock, running: &Config, board: &StatusHub) -> Reload {
@@ -192,6 +197,15 @@ mod tests {
             let left = |lane: &LaneStats| lane.waiting > 0 && (moved || !kept.contains(&&*lane.name));
             prop_assert_eq!(said.is_some(), lanes.iter().any(left), "{:?}", said);
         }
+    }
+
+    #[test]
+    fn a_refusal_is_shown_in_one_line() {
+        let text = "[mqtt]\nnonsense = 1\nmore = 2\n";
+        let problems = Config::parse(text, "tidegate.toml".as_ref(), &Default::default()).expect_err("mistakes");
+        let shown = refusal(&crate::config::ConfigError::Problems(problems).to_string());
+        assert_eq!(shown.lines().count(), 1, "{shown}");
+        assert!(shown.starts_with("configuration not reloaded: tidegate.toml: "), "{shown}");
     }
 
     #[test]
