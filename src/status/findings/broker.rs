@@ -51,7 +51,12 @@ fn connection(intake: &IntakeStatus) -> Option<Finding> {
             match (cause, &intake.password_file) {
                 (OutageKind::PasswordFile, Some(path)) => {
                     let path = path.display();
-                    found.command(format!("sudo chown root:tidegate '{path}' && sudo chmod 640 '{path}'"))
+                    let closed = format!("sudo chown root:tidegate '{path}' && sudo chmod 640 '{path}'");
+                    match remedy.starts_with("chown ") {
+                        true => found.remedy("let the agent's user read it, and no other user").command(closed),
+                        // It is not there, or has no password in it.
+                        false => found.command(format!("sudo nano '{path}' && {closed}")),
+                    }
                 }
                 _ => found,
             }

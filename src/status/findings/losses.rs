@@ -72,10 +72,28 @@ pub(super) fn findings(status: &StatusSnapshot, acknowledged: &Counts) -> Vec<Fi
     let lone = open.iter().filter(|(_, loss)| loss.code == Code::RecordsEvicted).count() == 1;
     let of = |(count, loss): &(u64, Loss)| {
         let (what, since_s) = said(status, loss, *count, lone);
-        let finding = Finding::act(loss.code, what).count(*count).since(since_s);
+        let bound = status.journal.as_ref().and_then(|journal| journal.facts.evicted).filter(|_| lone);
+        let remedy = match loss.code {
+            Code::RecordsEvicted => bound.map_or("", |last| higher(last.bound)),
+            _ => "",
+        };
+        let finding = Finding::act(loss.code, what).count(*count).since(since_s).remedy(remedy);
         Finding { about: loss.about.clone(), ..finding }
     };
     open.iter().map(of).collect()
+}
+
+/// What makes room where another bound than `journal.max_bytes` evicts.
+fn higher(bound: &str) -> &'static str {
+    match bound {
+        "journal.min_free" => {
+            "mend what keeps the queue from taking records, or free space on the journal's disk; when that is done, acknowledge the loss"
+        }
+        "journal.max_age" => {
+            "mend what keeps the queue from taking records, or raise journal.max_age; when that is done, acknowledge the loss"
+        }
+        _ => "",
+    }
 }
 
 /// What is so, and since when; `lone`: the evictions that are not acknowledged are all of one queue.

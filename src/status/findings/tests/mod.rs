@@ -5,7 +5,8 @@ mod facts;
 
 use super::*;
 use crate::drain::DrainState;
-use crate::mqtt::OutageKind;
+use crate::journal::EvictionStats;
+use crate::mqtt::{IntakeState, OutageKind};
 use crate::status::history::{DrainForecast, Trend};
 use cases::{ACT, CASES, NO_CASES, WAITING};
 use facts::{World, lane};
@@ -167,10 +168,35 @@ fn exactly_the_counted_losses_can_be_acknowledged() {
 }
 
 #[test]
+fn the_remedy_for_evictions_is_that_of_their_bound() {
+    for (bound, remedy) in [
+        ("journal.max_bytes", "raise journal.max_bytes"),
+        ("journal.min_free", "free space on the journal's disk"),
+        ("journal.max_age", "raise journal.max_age"),
+    ] {
+        let mut world = World::after(|w| w.journal().lanes[1].evicted = 3);
+        world.journal().evicted = Some(EvictionStats { bound, ago_s: 5 });
+        assert!(world.findings()[0].remedy.contains(remedy), "{:?}", world.findings());
+    }
+}
+
+#[test]
 fn the_command_for_a_password_file_names_it() {
-    let found = World::after(|w| w.blocked(OutageKind::PasswordFile, "cannot read mqtt.password_file")).findings();
+    let with = |told: &str| {
+        let mut world = World::after(|w| w.blocked(OutageKind::PasswordFile, "cannot read mqtt.password_file"));
+        if let IntakeState::Blocked { remedy, .. } = &mut world.intake().state {
+            told.clone_into(remedy);
+        }
+        world.findings().remove(0)
+    };
     let file = "'/etc/tidegate/password'";
-    assert_eq!(found[0].command, format!("sudo chown root:tidegate {file} && sudo chmod 640 {file}"));
+    let open = format!("sudo chown root:tidegate {file} && sudo chmod 640 {file}");
+    let closed = with("chown root:tidegate /etc/tidegate/password && chmod 640 /etc/tidegate/password");
+    assert_eq!(closed.command, open);
+    assert!(!closed.remedy.contains("chown"), "one command, once: {}", closed.remedy);
+    // What is not there cannot be opened to anyone.
+    let missing = with("write the broker's password into it, or correct mqtt.password_file");
+    assert_eq!(missing.command, format!("sudo nano {file} && {open}"));
 }
 
 #[test]
