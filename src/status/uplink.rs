@@ -52,8 +52,10 @@ pub(crate) struct Usage {
     sums: Sums,
     /// Of the process, at the look before.
     seen: Carried,
-    /// Of the boot's clock, and with these sums.
-    written: Option<(u64, Sums)>,
+    /// What the file holds.
+    stored: Sums,
+    /// When it was written, or first looked at, on the boot's clock.
+    stored_ms: Option<u64>,
 }
 
 impl Usage {
@@ -64,7 +66,8 @@ impl Usage {
             Err(_) => None,
         };
         let sums = sums.unwrap_or_default();
-        Usage { sums: Sums { version: VERSION, ..sums }, seen: carried, written: None }
+        let sums = Sums { version: VERSION, ..sums };
+        Usage { stored: sums.clone(), sums, seen: carried, stored_ms: None }
     }
 
     /// The process has carried so much by now; `wall_ms` is the time, where it can be believed.
@@ -89,11 +92,12 @@ impl Usage {
 
     /// What is to be written at `now_ms` of the boot's clock; `at_once`: whatever was written when.
     pub(crate) fn due(&mut self, now_ms: u64, at_once: bool) -> Option<Vec<u8>> {
-        let (at_ms, sums) = self.written.get_or_insert_with(|| (now_ms, self.sums.clone()));
-        if *sums == self.sums || !at_once && now_ms.saturating_sub(*at_ms) < WRITE_MS {
+        let at_ms = self.stored_ms.get_or_insert(now_ms);
+        if self.stored == self.sums || !at_once && now_ms.saturating_sub(*at_ms) < WRITE_MS {
             return None;
         }
-        (*at_ms, *sums) = (now_ms, self.sums.clone());
+        *at_ms = now_ms;
+        self.stored = self.sums.clone();
         serde_json::to_vec_pretty(&self.sums).ok()
     }
 
@@ -176,6 +180,17 @@ mod tests {
         std::fs::write(folder.path().join(FILE), &bytes[..bytes.len() / 2]).unwrap();
         let mut anew = Usage::read(folder.path(), Carried::default());
         assert_eq!(sent(&anew.look(so_much(1), Some(LAST_OF_NOVEMBER))), [Some(1), Some(1)]);
+    }
+
+    #[test]
+    fn a_run_of_seconds_is_counted_as_well() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut usage = Usage::read(folder.path(), so_much(4));
+        usage.look(so_much(104), Some(LAST_OF_NOVEMBER));
+        let bytes = usage.due(5_000, true).expect("a reload before the first look at the hour");
+        Usage::write(folder.path(), &bytes).unwrap();
+        let mut again = Usage::read(folder.path(), so_much(104));
+        assert_eq!(sent(&again.look(so_much(105), Some(LAST_OF_NOVEMBER))), [Some(101), Some(101)]);
     }
 
     proptest! {
