@@ -42,12 +42,12 @@ fn arrows_of(own: &str, source: &str, modules: &BTreeSet<String>) -> BTreeSet<St
 /// The arrows between modules that are in a circle, or on a way between two.
 fn circles(mut arrows: Arrows) -> Arrows {
     loop {
-        let with_way_out: BTreeSet<String> = arrows.keys().cloned().collect();
+        let before = arrows.clone();
         let with_way_in: BTreeSet<String> = arrows.values().flatten().cloned().collect();
-        let count: usize = arrows.values().map(BTreeSet::len).sum();
-        arrows.values_mut().for_each(|to| to.retain(|name| with_way_out.contains(name)));
         arrows.retain(|name, to| !to.is_empty() && with_way_in.contains(name));
-        if arrows.values().map(BTreeSet::len).sum::<usize>() == count {
+        let left: BTreeSet<String> = arrows.keys().cloned().collect();
+        arrows.values_mut().for_each(|to| to.retain(|name| left.contains(name)));
+        if arrows == before {
             return arrows;
         }
     }
