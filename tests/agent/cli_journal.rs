@@ -50,12 +50,22 @@ async fn waiting_records_are_shown_with_and_without_an_agent() {
         let verified = done(&agent, &["journal", "verify"]).await;
         assert!(verified.ends_with("sound\n"), "{verified}");
         let out = agent.folder().join("out.ndjson");
-        done(&agent, &["journal", "export", "--queue", "main", "--from", "31", "--out", out.to_str().unwrap()]).await;
+        let export = ["journal", "export", "--queue", "main", "--from", "31", "--out", out.to_str().unwrap()];
+        if out.exists() {
+            std::fs::write(&out, "of another gateway\n").unwrap();
+            let (_, error, code) = tidegate(&agent, &export).await;
+            assert!(code == 1 && error.contains("add --force"), "{error}");
+            assert_eq!(std::fs::read_to_string(&out).unwrap(), "of another gateway\n");
+            done(&agent, &[&export[..], &["--force"]].concat()).await;
+        } else {
+            done(&agent, &export).await;
+        }
         let exported = lines(&std::fs::read_to_string(&out).unwrap());
         assert_eq!(exported.len(), 20);
         assert!(exported.iter().all(|line| line["payload"].as_str().is_some_and(|text| text.contains("devEui"))));
         let cbor = agent.folder().join("out.cbor");
-        done(&agent, &["journal", "export", "--from", "31", "--format", "cbor", "--out", cbor.to_str().unwrap()]).await;
+        let to = cbor.to_str().unwrap();
+        done(&agent, &["journal", "export", "--from", "31", "--format", "cbor", "--force", "--out", to]).await;
         let count = std::fs::read(&cbor).unwrap().windows(15).filter(|window| window == b"deduplicationId").count();
         assert_eq!(count, 20, "whole payloads, one after the other");
         let (said, error, code) = tidegate(&agent, &["journal", "list", "--queue", "mian"]).await;
@@ -140,7 +150,7 @@ async fn quarantined_records_are_handled_with_and_without_an_agent() {
         let shown = done(&agent, &["journal", "quarantine", "show", name, "--payload"]).await;
         assert!(shown.contains(&bad), "{shown}");
         let copy = agent.folder().join("copy.ndjson");
-        done(&agent, &["journal", "export", "--quarantine", "--out", copy.to_str().unwrap()]).await;
+        done(&agent, &["journal", "export", "--quarantine", "--force", "--out", copy.to_str().unwrap()]).await;
         assert!(std::fs::read_to_string(&copy).unwrap().contains(&bad));
         if !running {
             agent.term(LONG).await.unwrap();

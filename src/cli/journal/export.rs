@@ -19,10 +19,16 @@ pub(crate) enum Format {
     Cbor,
 }
 
-/// Writes what is chosen to `out`.
-pub(super) fn export(view: &View, choice: &Choice, out: &Path, format: Format) -> Result<ExitCode, ExitCode> {
+/// Where an export goes, and whether a file that is there may be replaced: it may hold the records of another gateway.
+pub(super) struct Place<'a> {
+    pub(super) out: &'a Path,
+    pub(super) force: bool,
+}
+
+/// Writes what is chosen to `place`.
+pub(super) fn export(view: &View, choice: &Choice, place: &Place<'_>, format: Format) -> Result<ExitCode, ExitCode> {
     let lane = choice.lane(view)?;
-    let mut sink = Sink::open(out, format)?;
+    let mut sink = Sink::open(place, format)?;
     let (first, last) = view.span();
     let mut progress = Progress::new("records looked at");
     let mut written = Ok(());
@@ -38,21 +44,21 @@ pub(super) fn export(view: &View, choice: &Choice, out: &Path, format: Format) -
     });
     progress.end();
     looked.map_err(|error| failed(&error))?;
-    sink.end(written, out)
+    sink.end(written, place.out)
 }
 
-/// Writes what is in quarantine to `out`.
-pub(super) fn quarantine(view: &View, out: &Path, format: Format) -> Result<ExitCode, ExitCode> {
+/// Writes what is in quarantine to `place`.
+pub(super) fn quarantine(view: &View, place: &Place<'_>, format: Format) -> Result<ExitCode, ExitCode> {
     let entries = entries(view)?;
-    let mut sink = Sink::open(out, format)?;
+    let mut sink = Sink::open(place, format)?;
     let written = entries.iter().try_for_each(|entry| match format {
         Format::Ndjson => sink.line(&Line::quarantined(view, entry, true).json()),
         Format::Cbor => sink.bytes(&codec::encode(&entry.record)),
     });
-    sink.end(written, out)
+    sink.end(written, place.out)
 }
 
-/// Where an export goes.
+/// What an export is written into.
 struct Sink {
     to: To,
     records: u64,
@@ -81,8 +87,16 @@ impl To {
 }
 
 impl Sink {
-    fn open(out: &Path, format: Format) -> Result<Sink, ExitCode> {
+    fn open(place: &Place<'_>, format: Format) -> Result<Sink, ExitCode> {
+        let out = place.out;
         let to = if out != Path::new("-") {
+            if out.is_file() && !place.force {
+                complain!(
+                    "{} is there already, perhaps with the records of another gateway: name another file with --out, or add --force",
+                    out.display()
+                );
+                return Err(ExitCode::Failed);
+            }
             let file = NewFile::beside(out, 0o600, Owner::default()).map_err(|error| {
                 complain!("cannot write {}: {error}; name another place with --out", out.display());
                 ExitCode::Failed

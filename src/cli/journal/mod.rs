@@ -54,6 +54,9 @@ pub(super) enum JournalCommand {
         /// Where to; "-" for standard output.
         #[arg(long, short, value_name = "FILE", default_value = "-")]
         out: std::path::PathBuf,
+        /// Replace a file that is there.
+        #[arg(long)]
+        force: bool,
         /// "ndjson": a JSON object per line. "cbor": the envelopes as they lie in the journal, one after the other.
         #[arg(long, value_enum, default_value_t = export::Format::Ndjson)]
         format: export::Format,
@@ -100,10 +103,11 @@ pub(super) fn journal(command: &JournalCommand) -> ExitCode {
         }
         JournalCommand::Show(shown) => looked(&shown.file.config, |view| list::show(view, shown)),
         JournalCommand::Verify { file, json } => looked(&file.config, |view| verify::verify(view, *json)),
-        JournalCommand::Export { file, choice, out, format, quarantine } => {
+        JournalCommand::Export { file, choice, out, force, format, quarantine } => {
+            let place = export::Place { out, force: *force };
             looked(&file.config, |view| match quarantine {
-                true => export::quarantine(view, out, *format),
-                false => export::export(view, choice, out, *format),
+                true => export::quarantine(view, &place, *format),
+                false => export::export(view, choice, &place, *format),
             })
         }
         JournalCommand::Quarantine(command) => quarantine::quarantine(command),
