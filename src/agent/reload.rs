@@ -103,8 +103,9 @@ fn judge(file: &Path, clock: &Clock, running: &Config, board: &StatusHub) -> Rel
     if changes.is_empty() {
         return Reload::Same;
     }
-    let lanes = board.journal().map(|journal| journal.stats().lanes);
-    if let Some(why) = strands(running, &new, lanes.as_deref()) {
+    let stats = board.journal().map(|journal| journal.stats());
+    let holds = stats.as_ref().map(|stats| (&stats.lanes[..], stats.quarantine.entries));
+    if let Some(why) = strands(running, &new, holds) {
         return Reload::Refused(why);
     }
     match Prepared::new(new, clock) {
@@ -131,26 +132,31 @@ fn named(new: Config, running: &Config) -> Config {
     put_into(new, names)
 }
 
-/// Why a new configuration would leave records behind; `lanes` is `None` while the journal is not open, when tidegate cannot
-/// tell. Pure.
-fn strands(old: &Config, new: &Config, lanes: Option<&[LaneStats]>) -> Option<String> {
+/// Why a new configuration would leave records behind; `holds`: the journal's lanes, and what is in its quarantine; `None` while it is
+/// not open, when tidegate cannot tell. Pure.
+fn strands(old: &Config, new: &Config, holds: Option<(&[LaneStats], u64)>) -> Option<String> {
     let waiting = |lane: &&LaneStats| lane.waiting > 0 || lane.unannounced > 0;
     if old.journal.path != new.journal.path {
-        let Some(lanes) = lanes else {
+        let Some((lanes, quarantined)) = holds else {
             return Some(
                 "journal.path is another one, and whether records wait in the old one cannot be told yet".into(),
             );
         };
         let count: u64 = lanes.iter().map(|lane| lane.waiting + lane.unannounced).sum();
-        return (count > 0).then(|| {
-            format!(
+        if count > 0 {
+            return Some(format!(
                 "journal.path is another one, and {count} records wait in the old one; let them drain first, or stop the agent and move the folder"
+            ));
+        }
+        return (quarantined > 0).then(|| {
+            format!(
+                "journal.path is another one, and {quarantined} records are in the quarantine of the old one; requeue or drop them first (tidegate journal quarantine list), or stop the agent and move the folder"
             )
         });
     }
     let gone = old.queues.iter().filter(|queue| new.queues.iter().all(|other| other.name != queue.name));
     for queue in gone {
-        let Some(lanes) = lanes else {
+        let Some((lanes, _)) = holds else {
             return Some(format!("queue {} is gone, and whether records wait for it cannot be told yet", queue.name));
         };
         if let Some(lane) = lanes.iter().filter(waiting).find(|lane| lane.name == queue.name) {
@@ -186,16 +192,17 @@ mod tests {
     proptest! {
         #[test]
         fn a_reload_is_refused_exactly_when_it_strands_records(
-            waiting in prop::collection::vec(0u64..3, 3), keep in prop::collection::vec(any::<bool>(), 3), moved: bool,
+            waiting in prop::collection::vec(0u64..3, 3), keep in prop::collection::vec(any::<bool>(), 3), moved: bool, quarantined in 0u64..2,
         ) {
             let names = ["a", "b", "c"];
             let kept: Vec<&str> = names.into_iter().zip(&keep).filter(|(_, keep)| **keep).map(|(name, _)| name).collect();
             let kept = if kept.is_empty() { vec!["d"] } else { kept };
             let lanes: Vec<LaneStats> = names.into_iter().zip(&waiting).map(|(name, n)| lane(name, *n)).collect();
             let new = config(&kept, if moved { "/other" } else { "/journal" });
-            let said = strands(&config(&names, "/journal"), &new, Some(&lanes));
+            let said = strands(&config(&names, "/journal"), &new, Some((&lanes, quarantined)));
             let left = |lane: &LaneStats| lane.waiting > 0 && (moved || !kept.contains(&&*lane.name));
-            prop_assert_eq!(said.is_some(), lanes.iter().any(left), "{:?}", said);
+            let lost_sight = moved && quarantined > 0;
+            prop_assert_eq!(said.is_some(), lost_sight || lanes.iter().any(left), "{:?}", said);
         }
     }
 
