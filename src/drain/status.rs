@@ -120,6 +120,8 @@ pub struct DrainStatus {
     pub suspects: Vec<SuspectStatus>,
     /// How many there are.
     pub suspects_total: u64,
+    /// Why the file of the queue's key cannot be used, while the key that it had before still is.
+    pub key_file_trouble: Option<String>,
     /// Answers that carried another body's MD5, on a resend.
     pub md5_differs: u64,
     /// Refused entries and failed calls by code.

@@ -172,4 +172,10 @@ pub trait BatchSender: Send + Sync + 'static {
     /// Whether something that may have caused a fault has changed since the last attempt (new credentials, a clock that
     /// has become right): a reason to try at once. Cheap; asked every few seconds while a lane is parked.
     fn is_mended(&self) -> bool;
+
+    /// Why the file of the keys could not be used when it was looked at last, while a key that it had before is in force. A start
+    /// would have none.
+    fn key_file_trouble(&self) -> Option<String> {
+        None
+    }
 }

@@ -263,6 +263,10 @@ impl BatchSender for SqsSender {
     fn is_mended(&self) -> bool {
         self.has_new_credentials()
     }
+
+    fn key_file_trouble(&self) -> Option<String> {
+        self.shared.keys.file_trouble()
+    }
 }
 
 /// What an attempt takes on the slowest link that needs no thought: `timeout`, and the time of `bytes` there. A slower one takes

@@ -160,6 +160,12 @@ impl CsvKeys {
         seen.stamp != Stamp::of_file(&self.0.path)
     }
 
+    /// Why the file could not be used when it was read last, while a former key of it is in force.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let seen = locked(&self.0.seen);
+        seen.error.as_ref().filter(|_| seen.key.is_some()).map(FileError::to_string)
+    }
+
     /// Makes the next attempt read the file, whatever its stamp.
     pub fn forget(&self) {
         locked(&self.0.seen).stamp = None;
@@ -210,6 +216,14 @@ impl Keys {
         match self {
             Keys::Csv(keys) => keys.refused(),
             Keys::Chain(keys) => keys.forget(),
+        }
+    }
+
+    /// Why a file of keys cannot be used, while a former key of it is in force.
+    pub(super) fn file_trouble(&self) -> Option<String> {
+        match self {
+            Keys::Csv(keys) => keys.trouble(),
+            Keys::Chain(_) => None,
         }
     }
 

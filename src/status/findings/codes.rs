@@ -123,6 +123,9 @@ codes! {
         "they wait in the journal and go nowhere", "", EDIT;
     QueueParked "queue_parked" "parked until it is mended"
         QUEUE_WAITS, "", CHECK;
+    QueueKeyFile "queue_key_file" "its key's file cannot be used any more"
+        "records go with the former key; after the next start nothing goes", "put the key's .csv there anew",
+        "sudo tidegate credentials import FILE.csv";
     QueueCannotRead "queue_cannot_read" "the journal cannot be read"
         QUEUE_WAITS, "check the card; what stays unreadable is set aside after two minutes", KERNEL_LOG;
     RecordSuspect "record_suspect" "does not get through although all others do"

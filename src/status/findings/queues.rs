@@ -44,6 +44,9 @@ pub(super) fn findings(queue: &QueueStatus) -> Vec<Finding> {
         DrainState::Idle | DrainState::Stopped => {}
     }
     all.extend(suspects(queue));
+    if let Some(why) = queue.drain.key_file_trouble.as_ref().filter(|_| !queue.drain.state.is_parked()) {
+        all.push(Finding::act(Code::QueueKeyFile, said(&format!("its key's file cannot be used any more: {why}"))));
+    }
     all.into_iter().map(|finding| if finding.about.is_some() { finding } else { finding.about(&queue.name) }).collect()
 }
 

@@ -84,6 +84,7 @@ fn of_code(code: Code) -> Readings {
         Code::RecordsQuarantined
         | Code::QueueNotConfigured
         | Code::QueueParked
+        | Code::QueueKeyFile
         | Code::QueueCannotRead
         | Code::RecordSuspect
         | Code::JournalWriterPanics

@@ -57,6 +57,7 @@ fn place(code: Code) -> Place {
         | Code::JournalNoReserve => Place::Journal,
         Code::RecordsQuarantined
         | Code::QueueParked
+        | Code::QueueKeyFile
         | Code::RecordSuspect
         | Code::QueueOffline
         | Code::QueueThrottled

@@ -23,6 +23,27 @@ async fn a_backlog_behind_a_slow_uplink_is_told() {
     until_found(&mut agent, "uplink_slow", "waiting").await;
 }
 
+/// A file that was edited by hand, say: what the agent has read of it before is in force, and a start would have nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_file_that_went_bad_is_told_before_a_restart() {
+    let (stub, broker) = (stub(), mosquitto().await);
+    let mut agent = online(config(broker.addr(), &stub)).await;
+    let mut fleet = fleet(broker.addr(), 5, None);
+    fleet.publish(5).await.unwrap();
+    agent.wait_status("sent", LONG, |s| lane(s, "accepted") == 5).await.unwrap();
+    let file = agent.folder().join("credentials-main.csv");
+    let good = std::fs::read(&file).unwrap();
+    std::fs::write(&file, "Access key ID\nno secret here\n").unwrap();
+    fleet.publish(5).await.unwrap();
+    agent.wait_status("sent with the former key", LONG, |s| lane(s, "accepted") == 10).await.unwrap();
+    let found = until_found(&mut agent, "queue_key_file", "act").await;
+    assert!(found["what"].as_str().is_some_and(|what| what.contains("credentials-main.csv")), "{found}");
+    std::fs::write(&file, good).unwrap();
+    fleet.publish(5).await.unwrap();
+    let well = |s: &serde_json::Value| s["health"] == "fine" && lane(s, "accepted") == 15;
+    agent.wait_status("mended", LONG, well).await.unwrap();
+}
+
 /// One record fills this window, and it is refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_window_full_of_what_waits_names_a_group() {

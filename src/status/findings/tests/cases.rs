@@ -100,6 +100,9 @@ pub(super) const CASES: &[Case] = &[
         let (why, remedy) = ("access denied".to_owned(), "allow sqs:SendMessage".to_owned());
         w.drain(DrainState::Parked { why, remedy, next_s: 4 });
     }),
+    (Code::QueueKeyFile, ACT, |w| {
+        w.status.queues[1].drain.key_file_trouble = Some("/etc/tidegate/credentials.csv: it has no secret".into());
+    }),
     (Code::QueueCannotRead, ACT, |w| w.drain(DrainState::CannotRead { why: "EIO".into() })),
     (Code::RecordSuspect, ACT, |w| {
         let (topic, group, why) = ("a/b".to_owned(), "d1".to_owned(), "HTTP status 403".to_owned());
