@@ -1,6 +1,7 @@
 //! What a snapshot of the intake holds: its state in words, counts since the start, and one row per route.
 
 use crate::mqtt::backoff::Pace;
+use crate::mqtt::options::read_password;
 use crate::mqtt::outage::{Outage, OutageKind};
 use crate::mqtt::unrouted::UnroutedStatus;
 use crate::mqtt::{Losses, Route};
@@ -93,6 +94,9 @@ pub struct IntakeStatus {
     pub client_id: String,
     /// The file with the password there, if one is configured.
     pub password_file: Option<PathBuf>,
+    /// Why the next connection would find no password in that file, and what to do; `None`: it would, or this was not looked at.
+    #[serde(skip)]
+    pub password_lost: Option<(String, String)>,
     /// Connections that reached a CONNACK since the start.
     pub connections: u64,
     /// Whether the broker had kept our session at the last CONNACK.
@@ -145,6 +149,7 @@ impl IntakeStatus {
             url,
             client_id: String::new(),
             password_file: None,
+            password_lost: None,
             connections: 0,
             session_kept: None,
             sessions_lost: 0,
@@ -166,6 +171,15 @@ impl IntakeStatus {
             losses: Losses::default(),
             routes,
         }
+    }
+
+    /// Looks whether the password's file still has one, while there is a connection: what the next one would find. Blocks for a
+    /// small read.
+    pub(crate) fn look_for_password(mut self) -> IntakeStatus {
+        let file = self.password_file.as_deref().filter(|_| self.state == IntakeState::Online);
+        let lost = file.and_then(|file| read_password(file).err());
+        self.password_lost = lost.map(|Outage { why, remedy, .. }| (why, remedy));
+        self
     }
 }
 

@@ -366,7 +366,7 @@ impl StatusHub {
             acknowledged: acknowledged.last().cloned(),
             clock_plausible: self.clock.plausible(),
             clock_confirmed: self.clock.confirmed(),
-            intake: stages.intake.map(|shared| shared.snapshot()),
+            intake: stages.intake.map(|shared| shared.snapshot().look_for_password()),
             queues: queues.collect(),
             journal,
             uplink: self.uplink(),

@@ -55,6 +55,13 @@ async fn a_broker_refusing_the_password_requires_action_immediately() {
     until_online(&mut agent).await;
     until_fine(&mut agent).await;
     assert_eq!(readyz(&agent), (200, "ready\n".into()));
+    // While it is connected, too: the next connection would fail.
+    std::fs::write(&file, "\n").unwrap();
+    let found = until_found(&mut agent, "broker_password_lost", "act").await;
+    assert!(found["command"].as_str().is_some_and(|command| command.starts_with("sudo nano ")), "{found}");
+    assert_eq!(readyz(&agent).0, 200, "messages come meanwhile");
+    std::fs::write(&file, "right\n").unwrap();
+    until_fine(&mut agent).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,6 +4,7 @@ use crate::mqtt::{IntakeState, IntakeStatus, OutageKind, RouteStatus};
 use crate::status::StatusSnapshot;
 use crate::status::findings::{Code, Finding, Severity, counted};
 use crate::status::history;
+use std::path::Path;
 
 /// A broker that is away for longer, in seconds, does not come back by itself: it was restarted, or rebooted with the gateway.
 const AWAY_S: u64 = 60;
@@ -27,6 +28,7 @@ pub(super) fn findings(status: &StatusSnapshot) -> Vec<Finding> {
     let away = |finding: &Finding| finding.code == Code::BrokerAway && finding.severity == Severity::Waiting;
     let connection = connection(intake).filter(|finding| thrown_out.is_none() || !away(finding));
     let mut all: Vec<Finding> = thrown_out.into_iter().chain(connection).collect();
+    all.extend(password_lost(intake));
     all.extend(routes(intake));
     all.extend(filters(intake));
     all
@@ -49,21 +51,35 @@ fn connection(intake: &IntakeStatus) -> Option<Finding> {
         IntakeState::Blocked { cause, why, remedy } => {
             let found = blocked(*cause, &of_broker(url, why), remedy);
             match (cause, &intake.password_file) {
-                (OutageKind::PasswordFile, Some(path)) => {
-                    let path = path.display();
-                    let closed = format!("sudo chown root:tidegate '{path}' && sudo chmod 640 '{path}'");
-                    match remedy.starts_with("chown ") {
-                        true => found.remedy("let the agent's user read it, and no other user").command(closed),
-                        // It is not there, or has no password in it.
-                        false => found.command(format!("sudo nano '{path}' && {closed}")),
-                    }
-                }
+                (OutageKind::PasswordFile, Some(path)) => with_password_file(found, path, remedy),
                 _ => found,
             }
         }
         IntakeState::Online | IntakeState::Stopping | IntakeState::Stopped => return None,
     };
     Some(found.since(intake.away_s))
+}
+
+/// A password's file that went bad while the connection stays.
+fn password_lost(intake: &IntakeStatus) -> Option<Finding> {
+    let (why, remedy) = intake.password_lost.as_ref()?;
+    let what = format!("the next connection to the broker would have no password: {why}");
+    let found = Finding::act(Code::BrokerPasswordLost, what).remedy(remedy);
+    Some(match &intake.password_file {
+        Some(path) => with_password_file(found, path, remedy),
+        None => found,
+    })
+}
+
+/// With the command that makes the password's file what it has to be.
+fn with_password_file(found: Finding, path: &Path, remedy: &str) -> Finding {
+    let path = path.display();
+    let closed = format!("sudo chown root:tidegate '{path}' && sudo chmod 640 '{path}'");
+    match remedy.starts_with("chown ") {
+        true => found.remedy("let the agent's user read it, and no other user").command(closed),
+        // It is not there, or has no password in it.
+        false => found.command(format!("sudo nano '{path}' && {closed}")),
+    }
 }
 
 /// A refusal, or what else does not mend itself.

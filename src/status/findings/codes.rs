@@ -62,6 +62,8 @@ codes! {
         NOT_ACKED, "mend the uplink, or raise the bound", EDIT;
     BrokerPasswordFile "broker_password_file" "mqtt.password_file"
         STAYS, "", "sudo chown root:tidegate FILE && sudo chmod 640 FILE";
+    BrokerPasswordLost "broker_password_lost" "the next connection to the broker would have no password"
+        "messages come while this connection lasts; after it none comes", "", "sudo chown root:tidegate FILE && sudo chmod 640 FILE";
     BrokerRefusesLogin "broker_refuses_login" "the broker does not let us in"
         STAYS, "correct mqtt.username and the file that mqtt.password_file names", CHECK;
     BrokerRefusesClientId "broker_refuses_client_id" "the broker refused the client id"

@@ -76,6 +76,7 @@ fn of_code(code: Code) -> Readings {
         | Code::MessagesUnrouted
         | Code::JournalSetAside => Readings::WereLost,
         Code::FilterQos0
+        | Code::BrokerPasswordLost
         | Code::RouteQos0
         | Code::RouteSilent
         | Code::JournalInRam

@@ -25,6 +25,7 @@ fn place(code: Code) -> Place {
     match code {
         Code::RouteSilent | Code::RouteQos0 | Code::MessagesOversize | Code::MessagesUnrouted => Place::Sensors,
         Code::BrokerPasswordFile
+        | Code::BrokerPasswordLost
         | Code::BrokerRefusesLogin
         | Code::BrokerRefusesClientId
         | Code::BrokerRefusesVersion

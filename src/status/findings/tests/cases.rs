@@ -43,6 +43,9 @@ pub(super) const CASES: &[Case] = &[
     (Code::BrokerPasswordFile, ACT, |w| {
         w.blocked(OutageKind::PasswordFile, "cannot read mqtt.password_file /p: EACCES")
     }),
+    (Code::BrokerPasswordLost, ACT, |w| {
+        w.intake().password_lost = Some(("cannot read mqtt.password_file /p: EACCES".into(), "chown".into()));
+    }),
     (Code::BrokerRefusesLogin, ACT, |w| w.blocked(OutageKind::Login, "the broker does not let us in: x")),
     (Code::BrokerRefusesClientId, ACT, |w| w.blocked(OutageKind::ClientId, "the broker refused the client id x")),
     (Code::BrokerRefusesVersion, ACT, |w| {
