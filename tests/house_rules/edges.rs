@@ -128,3 +128,20 @@ fn files_that_are_too_long_are_listed_and_no_others() {
     let new = new.map(|path| format!("{path} has more than {LONG} lines: split it by what is read together"));
     none(&new.chain(gone.map(|path| format!("{path} is short enough now: take it off the list"))).collect::<Vec<_>>());
 }
+
+/// Lines of tests that a file may have at its end; more have a file beside it.
+const TESTS: usize = 100;
+
+/// Lines from the head of the tests within a file to its end.
+fn lines_of_tests(source: &str) -> usize {
+    source.lines().skip_while(|line| *line != "mod tests {").count()
+}
+
+#[test]
+fn long_tests_have_a_file_beside_the_code() {
+    let long = sources().into_iter().filter(|path| lines_of_tests(&text(path)) > TESTS + 2);
+    let said =
+        |path: String| format!("{path} has more than {TESTS} lines of tests: move them to a file `tests.rs` below it");
+    none(&long.map(said).collect::<Vec<_>>());
+    assert_eq!(lines_of_tests("use a;\nmod tests {\n    use b;\n}"), 3);
+}

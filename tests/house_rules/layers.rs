@@ -115,11 +115,11 @@ fn the_agents_modules_import_in_the_order_of_lib_rs() {
 fn an_import_against_the_order_is_seen() {
     let paragraphs = paragraphs();
     let wrong = |path: &str, line: &str| against_the_order(path, line, &paragraphs).len();
-    assert_eq!(wrong("src/config/queue_url.rs", "use crate::sqs::limits::ID_CHARS;"), 1);
+    assert_eq!(wrong("src/config/queue_url/mod.rs", "use crate::sqs::limits::ID_CHARS;"), 1);
     assert_eq!(wrong("src/journal/disk/mod.rs", "    let how = crate::sqs::x();"), 1, "beside it");
     assert_eq!(wrong("src/sqs/mod.rs", "use crate::config::QueueConfig;"), 0);
     assert_eq!(wrong("src/config/tests/mod.rs", "use crate::sqs::limits::ID_CHARS;"), 0, "a test");
-    assert_eq!(wrong("src/topic.rs", "// crate::sqs"), 0, "a comment");
+    assert_eq!(wrong("src/topic/mod.rs", "// crate::sqs"), 0, "a comment");
 }
 
 /// What the fuzzers take apart is open to their doors, and to no other module.
