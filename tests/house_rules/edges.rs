@@ -145,3 +145,22 @@ fn long_tests_have_a_file_beside_the_code() {
     none(&long.map(said).collect::<Vec<_>>());
     assert_eq!(lines_of_tests("use a;\nmod tests {\n    use b;\n}"), 3);
 }
+
+/// Words of a function's name, at most: those of tests say claim and condition.
+const WORDS: usize = 10;
+
+fn long_names(source: &str) -> Vec<String> {
+    let names =
+        source.lines().filter_map(|line| code(line).split_once("fn ")?.1.split(['(', '<']).next().map(str::to_owned));
+    names.filter(|name| name.split('_').count() > WORDS).collect()
+}
+
+#[test]
+fn no_name_of_a_function_has_more_than_ten_words() {
+    let of = |path: String| {
+        long_names(&text(&path)).into_iter().map(move |name| format!("{path}: {name} is too long to read"))
+    };
+    none(&sources().into_iter().flat_map(of).collect::<Vec<_>>());
+    assert_eq!(long_names("    async fn a_b_c_d_e_f_g_h_i_j_k<T>() {}").len(), 1);
+    assert!(long_names("fn a_b_c_d_e_f_g_h_i_j() {}").is_empty());
+}

@@ -25,7 +25,7 @@ async fn a_backlog_behind_a_slow_uplink_is_told() {
 
 /// A file that was edited by hand, say: what the agent has read of it before is in force, and a start would have nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_file_that_went_bad_is_told_before_a_restart() {
+async fn a_key_file_gone_bad_is_told_before_restart() {
     let (stub, broker) = (stub(), mosquitto().await);
     let mut agent = online(config(broker.addr(), &stub)).await;
     let mut fleet = fleet(broker.addr(), 5, None);
