@@ -13,7 +13,7 @@ use testkit::broker::{Mosquitto, MosquittoOptions};
 use testkit::clock_control::ClockControl;
 use testkit::fake_sqs::{AccessKey, SqsStub};
 use testkit::port::HeldPort;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 const PASSWORD: &str = "right and long";
@@ -284,4 +284,33 @@ async fn a_flags_file_counts_from_the_shells_folder() {
     for (key, file) in [("password_file", "broker-password"), ("credentials_file", "keys/new.csv")] {
         assert!(written.contains(&format!("{key} = \"{}\"", gateway.path(file).display())), "{written}");
     }
+}
+
+/// At a real terminal, which a process that is ended by a signal leaves as it has made it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ctrl_c_at_the_password_leaves_a_terminal_that_shows() {
+    let gateway = Gateway::installed();
+    let init = format!(
+        "{PROGRAM} init --broker mqtt://127.0.0.1:1 --username bob --config {}; echo ended with $?; stty -a",
+        gateway.configuration().display()
+    );
+    let mut command = Command::new("script");
+    command.args(["-q", "-e", "-c", &init, "/dev/null"]).kill_on_drop(true);
+    let mut terminal = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut keys, mut shown) = (terminal.stdin.take().unwrap(), terminal.stdout.take().unwrap());
+    let mut text = String::new();
+    let mut until = async |word: &str, text: &mut String| {
+        while !text.contains(word) {
+            let mut some = [0; 1024];
+            let count = tokio::time::timeout(LONG, shown.read(&mut some)).await.expect(text).unwrap();
+            assert!(count > 0, "{text}");
+            text.push_str(&String::from_utf8_lossy(&some[..count]));
+        }
+    };
+    until("The password of bob (not shown)?", &mut text).await;
+    keys.write_all(b"half\x03").await.unwrap();
+    until("iexten", &mut text).await;
+    assert!(text.contains("interrupted; nothing was written") && text.contains("ended with 1"), "{text}");
+    let modes: Vec<&str> = text.split_whitespace().map(|word| word.trim_end_matches(';')).collect();
+    assert!(modes.contains(&"echo") && modes.contains(&"isig") && !text.contains("half"), "{text}");
 }

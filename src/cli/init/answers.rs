@@ -3,7 +3,7 @@
 
 use crate::cli::output::{err, err_as_is, note};
 use crate::visible;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use std::io::{self, BufRead, IsTerminal};
 
 /// Answers that do not fit before the command gives up: a person has looked elsewhere by then, and a pipe never ends.
@@ -64,10 +64,33 @@ impl Answers {
     /// A secret: not shown while it is typed, and taken with the blanks around it.
     ///
     /// # Errors
-    /// Standard input has ended.
+    /// Standard input has ended, or a person has pressed Ctrl-C.
     pub(super) fn secret(&mut self, question: &str) -> Result<String, String> {
         let _silence = Silence::begin();
-        read_answer(question)
+        let answer = read_answer(question)?;
+        match answer.ends_with(CTRL_C) {
+            true => Err("interrupted; nothing was written".to_owned()),
+            false => Ok(answer),
+        }
+    }
+}
+
+/// What Ctrl-C types.
+const CTRL_C: char = '\u{3}';
+
+/// A line without its end: a line feed, or Ctrl-C where that ends no process.
+fn read_line() -> io::Result<Option<String>> {
+    let (mut input, mut line) = (io::stdin().lock(), Vec::new());
+    loop {
+        let read = input.fill_buf()?;
+        let end = read.iter().position(|byte| [b'\n', CTRL_C as u8].contains(byte));
+        let taken = end.map_or(read.len(), |end| end + 1);
+        line.extend_from_slice(&read[..taken]);
+        input.consume(taken);
+        if end.is_some() || taken == 0 {
+            let text = String::from_utf8(line).map_err(|_| io::Error::other("it is no UTF-8 text"))?;
+            return Ok((!text.is_empty()).then_some(text));
+        }
     }
 }
 
@@ -80,19 +103,19 @@ fn read_answer(question: &str) -> Result<String, String> {
     } else {
         err(format_args!("{prompt}"))
     }
-    let mut line = String::new();
-    match io::stdin().lock().read_line(&mut line) {
-        Ok(0) => Err(format!(
+    match read_line() {
+        Ok(None) => Err(format!(
             "no answer to \"{prompt}\": standard input has ended; nothing was written; run it in a terminal, or see the flags: tidegate init --help"
         )),
-        Ok(_) => Ok(line.trim_end_matches(['\n', '\r']).to_owned()),
+        Ok(Some(line)) => Ok(line.trim_end_matches(['\n', '\r']).to_owned()),
         Err(error) => {
             Err(format!("cannot read an answer: {error}; nothing was written; see the flags: tidegate init --help"))
         }
     }
 }
 
-/// A terminal that does not show what is typed; dropped, it does again.
+/// A terminal that does not show what is typed; dropped, it does again. Ctrl-C would end this process before that, so meanwhile it
+/// ends the line.
 struct Silence(Option<Termios>);
 
 impl Silence {
@@ -100,7 +123,8 @@ impl Silence {
         let before = tcgetattr(io::stdin()).ok();
         if let Some(before) = &before {
             let mut silent = before.clone();
-            silent.local_modes.remove(LocalModes::ECHO);
+            silent.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+            silent.special_codes[SpecialCodeIndex::VEOL] = CTRL_C as u8;
             let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &silent);
         }
         Silence(before)
