@@ -45,9 +45,20 @@ pub(super) fn queue(options: &InitOptions, answers: &mut Answers) -> Result<Queu
     let credentials_file = match &options.credentials {
         // A flag counts from the shell's folder, a key from the configuration's.
         Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string(),
-        None => answers.ask(&format!("Where will the access key's .csv be? [{CREDENTIALS}]"), CREDENTIALS)?,
+        None => {
+            let question = format!("Where will the access key's .csv be? [{CREDENTIALS}]");
+            answers.until(&question, CREDENTIALS, "--credentials", a_file)?
+        }
     };
     Ok(QueueKeys { url: url.text, region, endpoint, allow_plain_http, credentials_file })
+}
+
+/// The place of a file, where no folder is.
+fn a_file(place: &str) -> Result<String, String> {
+    match std::path::Path::new(place).is_dir() {
+        true => Err(format!("{place} is a folder; name the file, such as {CREDENTIALS}")),
+        false => Ok(place.to_owned()),
+    }
 }
 
 /// The host of an endpoint without TLS on another machine.
@@ -68,6 +79,12 @@ fn read_region(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_no_place_for_the_key() {
+        assert!(a_file("/").is_err_and(|why| why.contains("is a folder")));
+        assert_eq!(a_file(CREDENTIALS).as_deref(), Ok(CREDENTIALS));
+    }
 
     #[test]
     fn only_plain_http_to_another_machine_is_exposed() {

@@ -44,7 +44,8 @@ fn chosen(met: &Met, options: &InitOptions, answers: &mut Answers) -> Result<Vec
     let proposals = propose(&met.messages, &met.asked);
     for Proposal { profile, messages, qos0, example, .. } in &proposals {
         let weak = if *qos0 > 0 { format!(", {qos0} with QoS 0") } else { String::new() };
-        say!("  {profile}: {messages} messages{weak}, such as {example}");
+        let counted = if *messages == 1 { "1 message".to_owned() } else { format!("{messages} messages") };
+        say!("  {profile}: {counted}{weak}, such as {example}");
     }
     if proposals.is_empty() {
         let question = "Which profile (tidegate profiles lists them)? [auto]";
@@ -52,11 +53,18 @@ fn chosen(met: &Met, options: &InitOptions, answers: &mut Answers) -> Result<Vec
         return named(name, met, options, answers);
     }
     let question = "Take these as routes, or name one profile? [yes]";
-    let is_yes = |answer: &str| ["y", "yes"].contains(&&*answer.to_lowercase());
-    let read = |answer: &str| if is_yes(answer) { Ok(None) } else { profile(answer).map(Some) };
-    match answers.until(question, "yes", "--profile", read)? {
+    match answers.until(question, "yes", "--profile", taken_or_named)? {
         None => Ok(proposals),
         Some(name) => named(name, met, options, answers),
+    }
+}
+
+/// Whether the routes are taken, or which profile shall make others.
+fn taken_or_named(answer: &str) -> Result<Option<&'static str>, String> {
+    match &*answer.to_lowercase() {
+        "y" | "yes" => Ok(None),
+        "n" | "no" => Err("then name the profile whose routes you want; tidegate profiles lists them".to_owned()),
+        _ => profile(answer).map(Some),
     }
 }
 
@@ -87,6 +95,12 @@ fn named(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_no_asks_for_the_profile_instead() {
+        assert_eq!((taken_or_named("Yes"), taken_or_named("rak")), (Ok(None), Ok(Some("rak"))));
+        assert!(taken_or_named("n").is_err_and(|why| why.contains("name the profile")));
+    }
 
     #[test]
     fn a_refused_filter_is_dropped_if_others_brought_messages() {

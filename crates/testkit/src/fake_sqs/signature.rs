@@ -50,12 +50,12 @@ impl fmt::Debug for AccessKey {
 impl AccessKey {
     /// The key that the stub gives to the agent: it may send and nothing else.
     pub fn agent() -> AccessKey {
-        AccessKey::new("AKIAAGENT0000EXAMPLE", "agentSecret/0000000000000000000EXAMPLEKEY", Allowed::SendOnly)
+        AccessKey::new("AKIAAGENT0000EXAMPLE", "agentSecret/000000000000000000EXAMPLEKEY", Allowed::SendOnly)
     }
 
     /// The key that the stub gives to the consumer.
     pub fn consumer() -> AccessKey {
-        AccessKey::new("AKIACONSUMER0EXAMPLE", "consumerSecret/0000000000000000EXAMPLEKEY", Allowed::All)
+        AccessKey::new("AKIACONSUMER0EXAMPLE", "consumerSecret/000000000000000EXAMPLEKEY", Allowed::All)
     }
 
     /// A key without a session token.
