@@ -90,7 +90,8 @@ impl Sink {
     fn open(place: &Place<'_>, format: Format) -> Result<Sink, ExitCode> {
         let out = place.out;
         let to = if out != Path::new("-") {
-            if out.is_file() && !place.force {
+            // A link is refused below, whatever it leads to.
+            if !place.force && out.symlink_metadata().is_ok_and(|there| there.is_file()) {
                 complain!(
                     "{} is there already, perhaps with the records of another gateway: name another file with --out, or add --force",
                     out.display()

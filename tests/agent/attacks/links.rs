@@ -13,7 +13,7 @@ const KEYS: &str =
 fn writers<'a>(place: &'a str, keys: &'a str, queue: &'a str) -> Vec<Vec<&'a str>> {
     vec![
         vec!["bundle", "--out", place],
-        vec!["journal", "export", "--all", "--out", place],
+        vec!["journal", "export", "--all", "--force", "--out", place],
         vec!["credentials", "import", keys, "--to", place],
         vec!["init", "--yes", "--force", "--profile", "rak", "--queue", queue, "--config", place],
     ]
