@@ -139,6 +139,10 @@ async fn full_and_read_only_disks_hold_back_and_lose_nothing() {
     fleet.publish(50).await.unwrap();
     drained(&mut agent, 50).await;
 
+    // The first time it gives up its reserve, and takes what comes in the place of that; the second time there is none.
+    disk.fill(0).unwrap();
+    fleet.publish(50).await.unwrap();
+    agent.wait_status("no reserve", LONG, |s| s["journal"]["reserve"] == false).await.unwrap();
     disk.fill(0).unwrap();
     fleet.publish(400).await.unwrap();
     let remark = until_remarked(&mut agent, &["journal cannot be written"]).await;
@@ -147,7 +151,7 @@ async fn full_and_read_only_disks_hold_back_and_lose_nothing() {
     let status = agent.status().await.unwrap();
     assert!(status["intake"]["unacked_messages"].as_u64() > Some(0), "{status:#}");
     disk.clear().unwrap();
-    drained(&mut agent, 450).await;
+    drained(&mut agent, 500).await;
 
     assert!(agent.term(LONG).await.unwrap().success());
     disk.read_only(true).await.unwrap();
