@@ -1,7 +1,7 @@
 //! Circles: no file of the agent imports, by whatever way round, a file that imports it. A folder's `mod.rs` and what is below it are one
 //! house: they name each other freely. Tests excepted.
 
-use super::edges::{code, is_of_tests};
+use super::edges::{is_of_tests, product};
 use super::options::paths;
 use super::{files, none, text};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,9 +20,7 @@ fn is_within(inner: &str, outer: &str) -> bool {
 
 /// The modules that a file names by `crate::`, or by `super::`, those of its own house left out.
 fn arrows_of(own: &str, source: &str, modules: &BTreeSet<String>) -> BTreeSet<String> {
-    // Tests within a file come last.
-    let product: Vec<String> = source.lines().take_while(|line| *line != "mod tests {").map(code).collect();
-    let product = product.join("\n");
+    let product = product(source);
     let mut named = Vec::new();
     for (at, _) in product.match_indices("crate::") {
         named.extend(paths(&product[at + "crate::".len()..]));

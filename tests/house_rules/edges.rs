@@ -49,6 +49,11 @@ pub(super) fn code(line: &str) -> String {
     line.split('"').step_by(2).collect()
 }
 
+/// The code of a source without comments, texts and the tests at its end, line by line.
+pub(super) fn product(source: &str) -> String {
+    source.lines().take_while(|line| *line != "mod tests {").map(code).collect::<Vec<_>>().join("\n")
+}
+
 pub(super) fn is_of_tests(path: &str) -> bool {
     path.contains("/tests/") || ["tests.rs", "testing.rs", "samples.rs"].iter().any(|end| path.ends_with(end))
 }

@@ -1,6 +1,6 @@
 //! Options: a stage has options of its own, which the agent fills. Of the configuration it imports values, never a section.
 
-use super::edges::{code, is_of_tests};
+use super::edges::{code, is_of_tests, product};
 use super::{files, none, text};
 
 const STAGES: &[&str] = &["src/drain/", "src/journal/", "src/mqtt/", "src/sqs/", "src/status/"];
@@ -53,9 +53,7 @@ fn members(group: &str) -> Vec<&str> {
 
 /// What product code names of the configuration, each with its line.
 fn named(source: &str) -> Vec<(usize, String)> {
-    // Tests within a file come last.
-    let product: Vec<String> = source.lines().take_while(|line| *line != "mod tests {").map(code).collect();
-    let product = product.join("\n");
+    let product = product(source);
     let mut found = Vec::new();
     for (at, root) in product.match_indices("crate::").chain(product.match_indices("super::config")) {
         let tree = if root == "crate::" { &product[at + root.len()..] } else { &product[at + "super::".len()..] };
