@@ -334,7 +334,8 @@ impl StatusHub {
             free_bytes: volume::free_bytes(&self.path),
             holds_on_s: None,
         });
-        let taken = stages.intake.as_ref().map_or(0, |shared| shared.snapshot().taken_bytes);
+        let intake = stages.intake.map(|shared| shared.snapshot().look_for_password());
+        let taken = intake.as_ref().map_or(0, |intake| intake.taken_bytes);
         let mut journal = journal;
         if let Some(journal) = &mut journal {
             let rate = locked(&self.growth).bytes_per_s(growth::Sample { at_s: now_ms / 1000, bytes: taken });
@@ -366,7 +367,7 @@ impl StatusHub {
             acknowledged: acknowledged.last().cloned(),
             clock_plausible: self.clock.plausible(),
             clock_confirmed: self.clock.confirmed(),
-            intake: stages.intake.map(|shared| shared.snapshot().look_for_password()),
+            intake,
             queues: queues.collect(),
             journal,
             uplink: self.uplink(),
