@@ -8,6 +8,7 @@ use crate::cli::init::propose::{Proposal, own_filters, propose};
 use crate::cli::output::{note, say};
 use crate::cli::profiles::no_profile;
 use crate::profile::Profile;
+use crate::status::findings::counted;
 
 /// Asks for the routes, or takes what was given.
 ///
@@ -44,7 +45,7 @@ fn chosen(met: &Met, options: &InitOptions, answers: &mut Answers) -> Result<Vec
     let proposals = propose(&met.messages, &met.asked);
     for Proposal { profile, messages, qos0, example, .. } in &proposals {
         let weak = if *qos0 > 0 { format!(", {qos0} with QoS 0") } else { String::new() };
-        let counted = if *messages == 1 { "1 message".to_owned() } else { format!("{messages} messages") };
+        let counted = counted(*messages as u64, "message", "messages");
         say!("  {profile}: {counted}{weak}, such as {example}");
     }
     if proposals.is_empty() {

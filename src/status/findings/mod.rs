@@ -174,7 +174,7 @@ impl FirstSeen {
 }
 
 /// A count with its noun.
-fn counted(count: u64, one: &str, many: &str) -> String {
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
