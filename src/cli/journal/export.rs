@@ -20,15 +20,20 @@ pub(crate) enum Format {
 }
 
 /// Where an export goes, and whether a file that is there may be replaced: it may hold the records of another gateway.
-pub(super) struct Place<'a> {
+pub(super) struct Destination<'a> {
     pub(super) out: &'a Path,
     pub(super) force: bool,
 }
 
-/// Writes what is chosen to `place`.
-pub(super) fn export(view: &View, choice: &Choice, place: &Place<'_>, format: Format) -> Result<ExitCode, ExitCode> {
+/// Writes what is chosen to `destination`.
+pub(super) fn export(
+    view: &View,
+    choice: &Choice,
+    destination: &Destination<'_>,
+    format: Format,
+) -> Result<ExitCode, ExitCode> {
     let lane = choice.lane(view)?;
-    let mut sink = Sink::open(place, format)?;
+    let mut sink = Sink::open(destination, format)?;
     let (first, last) = view.span();
     let mut progress = Progress::new("records looked at");
     let mut written = Ok(());
@@ -44,18 +49,18 @@ pub(super) fn export(view: &View, choice: &Choice, place: &Place<'_>, format: Fo
     });
     progress.end();
     looked.map_err(|error| failed(&error))?;
-    sink.end(written, place.out)
+    sink.end(written, destination.out)
 }
 
-/// Writes what is in quarantine to `place`.
-pub(super) fn quarantine(view: &View, place: &Place<'_>, format: Format) -> Result<ExitCode, ExitCode> {
+/// Writes what is in quarantine to `destination`.
+pub(super) fn quarantine(view: &View, destination: &Destination<'_>, format: Format) -> Result<ExitCode, ExitCode> {
     let entries = entries(view)?;
-    let mut sink = Sink::open(place, format)?;
+    let mut sink = Sink::open(destination, format)?;
     let written = entries.iter().try_for_each(|entry| match format {
         Format::Ndjson => sink.line(&Line::quarantined(view, entry, true).json()),
         Format::Cbor => sink.bytes(&codec::encode(&entry.record)),
     });
-    sink.end(written, place.out)
+    sink.end(written, destination.out)
 }
 
 /// What an export is written into.
@@ -87,11 +92,11 @@ impl To {
 }
 
 impl Sink {
-    fn open(place: &Place<'_>, format: Format) -> Result<Sink, ExitCode> {
-        let out = place.out;
+    fn open(destination: &Destination<'_>, format: Format) -> Result<Sink, ExitCode> {
+        let out = destination.out;
         let to = if out != Path::new("-") {
             // A link is refused below, whatever it leads to.
-            if !place.force && out.symlink_metadata().is_ok_and(|there| there.is_file()) {
+            if !destination.force && out.symlink_metadata().is_ok_and(|there| there.is_file()) {
                 complain!(
                     "{} is there already, perhaps with the records of another gateway: name another file with --out, or add --force",
                     out.display()

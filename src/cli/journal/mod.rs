@@ -104,10 +104,10 @@ pub(super) fn journal(command: &JournalCommand) -> ExitCode {
         JournalCommand::Show(shown) => looked(&shown.file.config, |view| list::show(view, shown)),
         JournalCommand::Verify { file, json } => looked(&file.config, |view| verify::verify(view, *json)),
         JournalCommand::Export { file, choice, out, force, format, quarantine } => {
-            let place = export::Place { out, force: *force };
+            let destination = export::Destination { out, force: *force };
             looked(&file.config, |view| match quarantine {
-                true => export::quarantine(view, &place, *format),
-                false => export::export(view, choice, &place, *format),
+                true => export::quarantine(view, &destination, *format),
+                false => export::export(view, choice, &destination, *format),
             })
         }
         JournalCommand::Quarantine(command) => quarantine::quarantine(command),
