@@ -99,19 +99,26 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// Waits until each reading has come as often as it stands in `wanted`, and all that the agent took is accepted. What
+    /// comes again counts for no other reading: a number of messages would be reached with one still on its way.
+    async fn until_there(&mut self, wanted: &[u64]) {
+        let whole = self.stub.wait_for(QUEUE, LONG, |_| holds_all(&self.numbers(), wanted)).await;
+        whole.unwrap_or_else(|error| panic!("{}: {:?} for {wanted:?}", self.said(&error.to_string()), self.numbers()));
+        self.until_settled(wanted.len() as u64).await;
+    }
+
     /// Waits until every number up to `count` has arrived, and judges: in order of first arrival, and a record that comes
     /// again says so. Gives how many came again.
     async fn assert_complete(&mut self, count: usize) -> usize {
-        let (first, again) = self.arrived(count).await;
-        assert_eq!(first, (0..count as u64).collect::<Vec<_>>(), "{}: missing", self.name);
+        let wanted: Vec<_> = (0..count as u64).collect();
+        self.until_there(&wanted).await;
+        let (first, again) = self.judge();
+        assert_eq!(first, wanted, "{}: missing", self.name);
         again
     }
 
-    /// Waits until `count` have arrived, and judges them; gives their numbers, and how many came again.
-    async fn arrived(&mut self, count: usize) -> (Vec<u64>, usize) {
-        let whole = self.stub.wait_for(QUEUE, LONG, |counters| counters.accepted >= count as u64).await;
-        whole.unwrap_or_else(|error| panic!("{}", self.said(&error.to_string())));
-        self.until_settled(count as u64).await;
+    /// Judges what has arrived; gives the numbers in order of first arrival, and how many came again.
+    fn judge(&self) -> (Vec<u64>, usize) {
         let events = self.events();
         let (mut first, mut again) = (Vec::new(), 0);
         for event in &events {
@@ -134,4 +141,10 @@ impl<'a> Scene<'a> {
 /// Messages that the agent has taken and not made durable yet.
 fn unacked(status: &Value) -> u64 {
     status["intake"]["unacked_messages"].as_u64().unwrap_or_default()
+}
+
+/// Whether each reading is there as often as it is wanted.
+fn holds_all(there: &[u64], wanted: &[u64]) -> bool {
+    let times = |numbers: &[u64], n: u64| numbers.iter().filter(|number| **number == n).count();
+    wanted.iter().all(|n| times(there, *n) >= times(wanted, *n))
 }
