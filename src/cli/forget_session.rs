@@ -27,7 +27,7 @@ pub(super) fn forget_session(file: &Path, client_id: Option<&str>) -> ExitCode {
     config.mqtt.client_id.clone_from(&client);
     match end(&config, own) {
         Ok(()) => {
-            say!("deleted the session of client {client} on {}", config.mqtt.url);
+            say!("{} keeps no session of client {client} any more", config.mqtt.url);
             ExitCode::Done
         }
         Err(why) => {

@@ -94,6 +94,15 @@ pub(super) fn write(place: &Path, mode: u32, owner: Owner, bytes: &[u8]) -> io::
     file.put()
 }
 
+/// Why nothing can be written there, with the cures: sudo where that is one, and `other` unless it is empty.
+pub(super) fn unwritable(place: &Path, error: &io::Error, other: &str) -> String {
+    let denied = error.kind() == io::ErrorKind::PermissionDenied && !rustix::process::geteuid().is_root();
+    let cures = [if denied { "run it with sudo" } else { "" }, other];
+    let cures: Vec<_> = cures.into_iter().filter(|cure| !cure.is_empty()).collect();
+    let cures = if cures.is_empty() { String::new() } else { format!("; {}", cures.join(", or ")) };
+    format!("cannot write {}: {error}{cures}", place.display())
+}
+
 /// The folder of a file.
 pub(super) fn folder(place: &Path) -> &Path {
     place.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
@@ -129,6 +138,16 @@ mod tests {
         assert_eq!(io::read_to_string(before).unwrap(), "foreign");
         drop(NewFile::beside(&place, 0o600, Owner::default()).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn sudo_is_advised_only_where_it_cures() {
+        let said = |kind: io::ErrorKind, other| unwritable(Path::new("/p"), &io::Error::from(kind), other);
+        let denied = said(io::ErrorKind::PermissionDenied, "name another");
+        assert_eq!(denied.contains("sudo"), !rustix::process::geteuid().is_root(), "{denied}");
+        let folder = said(io::ErrorKind::IsADirectory, "name another");
+        assert!(folder.starts_with("cannot write /p: ") && folder.ends_with("; name another"), "{folder}");
+        assert!(said(io::ErrorKind::StorageFull, "").ends_with("space"), "nothing is advised");
     }
 
     #[test]

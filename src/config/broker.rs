@@ -1,6 +1,6 @@
 //! Where the broker is, and whether two addresses may mean one.
 
-use crate::config::parse::{Wrong, host_and_port};
+use crate::config::parse::{Wrong, host_and_port, with_port_reason};
 use crate::config::queue_url::is_loopback_host;
 use std::path::PathBuf;
 
@@ -85,7 +85,8 @@ pub(super) fn broker_url(text: &str) -> Result<BrokerAddress, Wrong> {
         let found = "the URL holds a user name or a password";
         return Err(Wrong::because(found).suggest("set mqtt.username and mqtt.password_file instead"));
     }
-    let (host, port) = host_and_port(rest.strip_suffix('/').unwrap_or(rest), port).ok_or_else(wrong)?;
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (host, port) = host_and_port(rest, port).ok_or_else(|| with_port_reason(wrong(), rest))?;
     Ok(if tls { BrokerAddress::Tls { host, port } } else { BrokerAddress::Tcp { host, port } })
 }
 

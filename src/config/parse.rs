@@ -88,6 +88,17 @@ pub(super) fn duration_text(time: Duration) -> String {
     unit.map_or_else(|| "0 s".to_owned(), |(name, unit)| format!("{} {name}", ms / unit))
 }
 
+/// The same mistake, with the reason where what is behind the last colon is a number and no port.
+pub(super) fn with_port_reason(wrong: Wrong, text: &str) -> Wrong {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match text.rsplit_once(':') {
+        Some((_, port)) if number(port) && !port.parse::<u16>().is_ok_and(|port| port != 0) => {
+            wrong.suggest("a port is a number from 1 to 65535")
+        }
+        _ => wrong,
+    }
+}
+
 /// Splits `host`, `host:port` or `[v6]:port`.
 pub(super) fn host_and_port(text: &str, default_port: u16) -> Option<(String, u16)> {
     let (host, port) = match text.strip_prefix('[') {
@@ -112,7 +123,8 @@ pub(super) fn endpoint(text: &str) -> Result<(bool, String), Wrong> {
         "http" => (false, 80),
         _ => return Err(wrong()),
     };
-    let (host, _) = host_and_port(rest.strip_suffix('/').unwrap_or(rest), port).ok_or_else(wrong)?;
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (host, _) = host_and_port(rest, port).ok_or_else(|| with_port_reason(wrong(), rest))?;
     Ok((tls, host))
 }
 
@@ -185,6 +197,19 @@ mod tests {
         }
         for text in ["", "x", "-1 s", "1.5 s", "99999999999999999999 s", "18446744073709551615 h"] {
             assert!(duration(text).is_err() && size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_no_port_is_told_so() {
+        let told = |wrong: Option<Wrong>| wrong.expect("refused").suggestion.contains("from 1 to 65535");
+        for port in ["0", "99999", "65536", "18446744073709551616"] {
+            assert!(told(broker_url(&format!("mqtt://broker.lan:{port}")).err()), "{port}");
+            assert!(told(broker_url(&format!("mqtts://[::1]:{port}/")).err()), "{port}");
+            assert!(told(endpoint(&format!("https://sqs.lan:{port}")).err()), "{port}");
+        }
+        for other in ["mqtt://broker.lan:", "mqtt://broker.lan:x", "mqtt://broker lan:1883"] {
+            assert!(!told(broker_url(other).err()), "{other}");
         }
     }
 

@@ -5,7 +5,7 @@
 
 use crate::config::broker::broker_url;
 use crate::config::form::{At, Form, Located, plain_text};
-use crate::config::parse::{self, Wrong};
+use crate::config::parse::{self, Wrong, with_port_reason};
 use crate::config::reader::{Reader, Section};
 use crate::config::{BrokerAddress, GatewayConfig, JournalConfig, MqttConfig, OnFull, RecordsConfig, StatusConfig};
 use crate::json::pointer::Pointer;
@@ -280,10 +280,8 @@ fn listen_address(text: &str) -> Result<SocketAddr, Wrong> {
     let wrong = || Wrong::expected("an address and a port such as \"127.0.0.1:8377\", or \"\" to switch the page off");
     let address: SocketAddr = text.parse().map_err(|_| {
         let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
-        port.map_or_else(
-            || wrong().did_you_mean(STATUS_LISTEN),
-            |port| wrong().did_you_mean(format!("127.0.0.1:{port}")),
-        )
+        let meant = port.map_or_else(|| STATUS_LISTEN.to_owned(), |port| format!("127.0.0.1:{port}"));
+        with_port_reason(wrong().did_you_mean(meant), text)
     })?;
-    if address.port() == 0 { Err(wrong()) } else { Ok(address) }
+    if address.port() == 0 { Err(with_port_reason(wrong(), text)) } else { Ok(address) }
 }

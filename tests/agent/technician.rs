@@ -140,8 +140,9 @@ fn conversation(gateway: &Gateway, broker: &str, stub: &SqsStub) -> Vec<(&'stati
         ("The user name there? [none]", "gateway".into()),
         ("The password of gateway (not shown)?", "wrong".into()),
         ("Ask the broker again, with other answers? [yes]", String::new()),
-        ("The broker? [mqtt://127.0.0.1:1883]", broker.into()),
-        ("The user name there? [none]", "gateway".into()),
+        // Enter takes the broker and the user of before.
+        ("The broker? [mqtt://127.0.0.1:", String::new()),
+        ("The user name there? [gateway; - for none]", String::new()),
         ("The password of gateway (not shown)?", PASSWORD.into()),
         (
             "Which topics may it read (filters, commas between them)? [those of network servers]",

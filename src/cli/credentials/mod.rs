@@ -28,6 +28,8 @@ const SERVICE_USER: &str = "tidegate";
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Names standard input.
 const STDIN: &str = "-";
+/// What cures a place that cannot be written to, in words of the command.
+const ANOTHER_PLACE: &str = "name another place with --to";
 
 /// Checks `file` (`-`: standard input) and writes it to `to`, or to where the configuration's first queue reads it, or into
 /// systemd's store (also where the configuration reads what comes from there).
@@ -69,7 +71,7 @@ pub(super) fn import(file: &Path, to: Option<&Path>, config: &Path, systemd: boo
     match done {
         Ok(lines) => lines.iter().for_each(|line| say!("{line}")),
         Err((place, error)) => {
-            complain!("cannot write {}: {error}; run it with sudo, or name another place with --to", place.display());
+            complain!("{}", new_file::unwritable(&place, &error, ANOTHER_PLACE));
             return ExitCode::Failed;
         }
     }

@@ -2,7 +2,7 @@
 //! read it, and says what to set and what to open.
 
 use crate::cli::ExitCode;
-use crate::cli::credentials::of_service;
+use crate::cli::credentials::{ANOTHER_PLACE, of_service};
 use crate::cli::new_file;
 use crate::cli::output::{complain, say};
 use crate::config::{Config, StatusConfig};
@@ -31,8 +31,7 @@ pub(in crate::cli) fn token(to: Option<&Path>, config: &Path, force: bool) -> Ex
         Ok(true) => say!("A new token is in {}, which the agent can read and other users cannot.", place.display()),
         Ok(false) => say!("{} has a token, and it stays; --force makes another one.", place.display()),
         Err(error) => {
-            let file = place.display();
-            complain!("cannot write {file}: {error}; run it with sudo, or name another place with --to");
+            complain!("{}", new_file::unwritable(&place, &error, ANOTHER_PLACE));
             return ExitCode::Failed;
         }
     }

@@ -30,6 +30,8 @@ const MESSAGES: usize = 500;
 const GRANT: Duration = Duration::from_secs(5);
 /// How often the broker is asked with other answers.
 const TRIES: usize = 5;
+/// What is answered for no user name, where Enter takes the one before.
+const NO_USER: &str = "-";
 /// Where a password goes that was typed, beside the configuration.
 const PASSWORD: &str = "mqtt-password";
 
@@ -109,9 +111,10 @@ fn configured(broker: &BrokerKeys) -> Result<Config, Vec<String>> {
 /// There is no answer, or none that fits.
 pub(super) fn meet(file: &Path, options: &InitOptions, answers: &mut Answers) -> Result<Met, String> {
     let mut tries = 0;
+    let mut before = None;
     loop {
         tries += 1;
-        let broker = broker(file, options, answers)?;
+        let broker = broker(file, options, answers, before.as_ref())?;
         if options.listen == 0 {
             return Ok(Met::unseen(broker));
         }
@@ -126,23 +129,36 @@ pub(super) fn meet(file: &Path, options: &InitOptions, answers: &mut Answers) ->
         if answers.yes || !again || !answers.agrees("Ask the broker again, with other answers?", true)? {
             return Ok(Met::unseen(broker));
         }
+        before = Some(broker.keys);
     }
 }
 
-fn broker(file: &Path, options: &InitOptions, answers: &mut Answers) -> Result<Broker, String> {
+/// `before`: what was answered the last time, which Enter takes again.
+fn broker(
+    file: &Path,
+    options: &InitOptions,
+    answers: &mut Answers,
+    before: Option<&BrokerKeys>,
+) -> Result<Broker, String> {
     let read = |url: &str| {
         let keys = BrokerKeys { url: url.to_owned(), username: None, password_file: None };
         configured(&keys).map(|_| keys).map_err(|problems| problems.join("; "))
     };
     let mut keys = match &options.broker {
         Some(url) => read(url)?,
-        None => answers.until(&format!("The broker? [{BROKER}]"), BROKER, "--broker", read)?,
+        None => {
+            let usual = before.map_or(BROKER, |keys| &keys.url);
+            answers.until(&format!("The broker? [{usual}]"), usual, "--broker", read)?
+        }
     };
     let username = match &options.username {
         Some(user) => user.clone(),
-        None => answers.ask("The user name there? [none]", "")?,
+        None => match before.and_then(|keys| keys.username.as_deref()) {
+            Some(user) => answers.ask(&format!("The user name there? [{user}; {NO_USER} for none]"), user)?,
+            None => answers.ask("The user name there? [none]", "")?,
+        },
     };
-    keys.username = (!username.is_empty()).then_some(username);
+    keys.username = (!["", NO_USER].contains(&&*username)).then_some(username);
     // A flag counts from the shell's folder, a key from the configuration's.
     keys.password_file =
         options.password_file.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));

@@ -12,13 +12,13 @@ mod queue;
 mod routes;
 
 use crate::cli::ExitCode;
+use crate::cli::new_file;
 use crate::cli::output::{complain, say};
 use crate::config::{Config, DEFAULT_PATH};
 use answers::Answers;
 use broker::Met;
 use file::{Keys, Place};
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
 /// How the command was asked; what is not said is asked for.
@@ -79,8 +79,8 @@ pub(super) fn init(file: &Path, options: &InitOptions) -> ExitCode {
 }
 
 fn made(file: &Path, options: &InitOptions, answers: &mut Answers) -> Result<(), String> {
-    let (place, journal) = file::look(file).map_err(|error| unwritable(file, &error))?;
-    file::prepare(file).map_err(|error| unwritable(file, &error))?;
+    let (place, journal) = file::look(file).map_err(|error| new_file::unwritable(file, &error, ""))?;
+    file::prepare(file).map_err(|error| new_file::unwritable(file, &error, ""))?;
     if place == Place::Other && !options.force {
         let question = format!("{} is there already. Replace it (its old text goes to FILE.old)?", file.display());
         if options.yes || !answers.agrees(&question, false)? {
@@ -104,17 +104,10 @@ fn made(file: &Path, options: &InitOptions, answers: &mut Answers) -> Result<(),
         let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
         format!("this would not be a good configuration:\n{}", said.join("\n"))
     })?;
-    met.broker.keep_password().map_err(|(password, error)| unwritable(&password, &error))?;
-    file::write(file, &text, &place).map_err(|error| unwritable(file, &error))?;
+    met.broker.keep_password().map_err(|(password, error)| new_file::unwritable(&password, &error, ""))?;
+    file::write(file, &text, &place).map_err(|error| new_file::unwritable(file, &error, ""))?;
     next(file, &met, Path::new(&queue.credentials_file));
     Ok(())
-}
-
-/// Why nothing can be written there, with the cure.
-fn unwritable(file: &Path, error: &io::Error) -> String {
-    let denied = error.kind() == io::ErrorKind::PermissionDenied && !rustix::process::geteuid().is_root();
-    let cure = if denied { "; run it with sudo" } else { "" };
-    format!("cannot write {}: {error}{cure}", file.display())
 }
 
 /// What to do now, in commands that can be run as they stand.
