@@ -50,7 +50,7 @@ pub(crate) use cache::read_all as read_cache;
 pub use cache::recall;
 pub use options::{BrokerOptions, IntakeError, check};
 pub use packet_limit::{HEAD_BYTES, TAKEN_BYTES};
-pub use snapshot::{FilterStatus, IntakeState, IntakeStatus, LastMessage, RouteStatus};
+pub use snapshot::{FilterStatus, IntakeState, IntakeStatus, LastMessage, Qos0Message, RouteStatus};
 pub use status::IntakeShared;
 pub use tap::{Heard, Listener};
 

@@ -160,6 +160,7 @@ impl Intake {
         let (identity, profile) = (route.identify)(&message, received);
         if first_qos0 {
             say_qos0(profile, &message.topic);
+            self.shared.first_qos0(index, &message.topic, profile);
         }
         let (profile, lanes) = (profile.to_owned(), route.lanes.clone());
         let mut draft = Box::new(Draft { received, message, profile, identity, lanes, duplicate: None });

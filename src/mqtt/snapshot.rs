@@ -51,6 +51,15 @@ pub struct FilterStatus {
     pub granted_qos: Option<u8>,
 }
 
+/// A message that came with QoS 0, for a person who looks for its publisher.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Qos0Message {
+    /// Its topic, cut to 200 bytes.
+    pub topic: String,
+    /// Name of the profile that read it: on a route of `auto`, the one that it chose.
+    pub profile: String,
+}
+
 /// One route: how its filters fare, and what came on it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct RouteStatus {
@@ -68,6 +77,8 @@ pub struct RouteStatus {
     pub last_message_s: Option<u64>,
     /// Seconds since the last message with QoS 0; `None` if none came since the start.
     pub last_qos0_s: Option<u64>,
+    /// Which message was the first of them; `None` if none came since the start.
+    pub first_qos0: Option<Qos0Message>,
     /// Seconds without a message on this connection; `None` while there is none.
     pub silent_s: Option<u64>,
     /// Longest pause between two messages since the start, in seconds.
@@ -217,6 +228,7 @@ impl RouteStatus {
             qos0: 0,
             last_message_s: None,
             last_qos0_s: None,
+            first_qos0: None,
             silent_s: None,
             longest_pause_s: 0,
             elsewhere: 0,

@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::mqtt::outage::OutageKind;
 use crate::mqtt::silence::Silence;
-use crate::mqtt::snapshot::{IntakeState, IntakeStatus, LastMessage, RouteStatus};
+use crate::mqtt::snapshot::{IntakeState, IntakeStatus, LastMessage, Qos0Message, RouteStatus};
 use crate::mqtt::subscriptions::Grant;
 use crate::mqtt::tap::{Listener, Taps};
 use crate::mqtt::thrown_out::ThrownOut;
@@ -19,6 +19,11 @@ const RECENT: usize = 20;
 const RECENT_TOPIC_BYTES: usize = 200;
 /// Bytes of a payload that are shown.
 const HEAD_BYTES: usize = 100;
+
+/// As much of a topic as is remembered.
+fn cut(topic: &str) -> &str {
+    &topic[..topic.floor_char_boundary(RECENT_TOPIC_BYTES)]
+}
 
 #[derive(Debug)]
 pub(super) struct Shown {
@@ -132,7 +137,7 @@ impl IntakeShared {
             _ => LastMessage::default(),
         };
         last.topic.clear();
-        last.topic.push_str(&topic[..topic.floor_char_boundary(RECENT_TOPIC_BYTES)]);
+        last.topic.push_str(cut(topic));
         let head = || String::from_utf8_lossy(&payload[..payload.len().min(HEAD_BYTES)]).into_owned();
         last.head = self.show_payloads.then(head);
         (last.bytes, last.at_s) = (payload.len(), boottime_ms / 1000);
@@ -147,6 +152,12 @@ impl IntakeShared {
             shown.changed(false);
         }
         first_weak
+    }
+
+    /// Notes whose the first message of a route with QoS 0 is.
+    pub(super) fn first_qos0(&self, route: usize, topic: &str, profile: &str) {
+        let first = Qos0Message { topic: cut(topic).to_owned(), profile: profile.to_owned() };
+        self.lock().status.routes[route].first_qos0 = Some(first);
     }
 
     /// A message came on a topic of no route; how many of its prefix came so far, this one included.

@@ -100,8 +100,7 @@ impl StatusSnapshot {
     fn judge(&mut self, notes: &Notes, acknowledged: &Counts, first_seen: &mut FirstSeen, now_ms: u64) {
         self.findings = findings(Facts { status: self, notes, acknowledged });
         first_seen.put_into(&mut self.findings, now_ms);
-        let evicted = self.journal.as_ref().and_then(|journal| journal.facts.evicted);
-        self.readings = Readings::of(&self.findings, evicted.map(|last| last.ago_s));
+        self.readings = Readings::of(&self.findings, findings::losses::going_on(self));
         self.health = match self.findings.iter().map(|finding| finding.severity).max() {
             None => Health::Fine,
             Some(Severity::Waiting) => Health::Waiting,

@@ -1,6 +1,7 @@
 //! Findings about the broker: whether it lets us in, what it grants, and what it loses. Pure.
 
 use crate::mqtt::{IntakeState, IntakeStatus, OutageKind, RouteStatus};
+use crate::profile::{Profile, ProfileOptions};
 use crate::status::StatusSnapshot;
 use crate::status::findings::{Code, Finding, Severity, counted};
 use crate::status::history;
@@ -118,8 +119,12 @@ fn routes(intake: &IntakeStatus) -> Vec<Finding> {
         if let Some(ago_s) = route.last_qos0_s.filter(|ago_s| *ago_s < QOS0_LATELY_S) {
             let messages = counted(route.qos0, "message", "messages");
             let ago = history::span(ago_s);
-            let what = format!("route {name}: {messages} came with QoS 0 since the start, the last {ago} ago");
-            all.push(Finding::act(Code::RouteQos0, what).about(&name).count(route.qos0));
+            let first = route.first_qos0.as_ref();
+            let under = first.map_or_else(String::new, |first| format!(", the first under {}", first.topic));
+            let what = format!("route {name}: {messages} came with QoS 0 since the start{under}, the last {ago} ago");
+            let publisher = first.and_then(|first| Profile::named(&first.profile, ProfileOptions::default()));
+            let remedy = publisher.map_or_else(String::new, |profile| profile.qos_remedy());
+            all.push(Finding::act(Code::RouteQos0, what).about(&name).count(route.qos0).remedy(&remedy));
         }
     }
     all

@@ -26,12 +26,12 @@ pub struct Row {
 /// Edits the configuration and puts it into effect.
 pub(super) const EDIT: &str = "sudo nano /etc/tidegate/tidegate.toml && sudo systemctl reload tidegate";
 const BROKER_LOG: &str = "sudo journalctl -u mosquitto -n 50";
-const CHECK: &str = "sudo tidegate check";
+pub(super) const CHECK: &str = "sudo tidegate check";
 const KERNEL_LOG: &str = "sudo dmesg --human --nopager";
 const STAYS: &str =
     "no new message comes; a broker that runs keeps them for a client that it knows, as long as it has room";
 const NOT_ACKED: &str = "nothing new is taken: the broker holds what comes, as long as it has room";
-const QUEUE_WAITS: &str = "what the journal has for this queue waits there";
+const QUEUE_WAITS: &str = "what the journal still has for this queue waits there";
 
 macro_rules! codes {
     ($($name:ident $word:literal $says:literal $cost:expr, $remedy:expr, $command:expr;)*) => {
@@ -58,7 +58,7 @@ codes! {
     JournalReadOnly "journal_read_only" "the journal's disk is read-only"
         "what came before is drained, each message marked as a possible duplicate; new messages stay with the broker",
         "see why (dmesg), then make it writable (mount -o remount,rw) or replace it before the broker runs full", KERNEL_LOG;
-    JournalFull "journal_full" "journal at its bound"
+    JournalFull "journal_full" "the journal is full"
         NOT_ACKED, "mend the uplink, or raise the bound", EDIT;
     BrokerPasswordFile "broker_password_file" "mqtt.password_file"
         STAYS, "", "sudo chown root:tidegate FILE && sudo chmod 640 FILE";
@@ -81,8 +81,8 @@ codes! {
     BrokerQos2Session "broker_qos2_session" "QoS 2 handshake"
         STAYS, "end this client's session in the broker, which drops what it holds for us", BROKER_LOG;
     ClientIdTwice "client_id_twice" "a second client uses the client id"
-        "messages go to the other client instead, and are lost for this gateway",
-        "find the other agent, and give one of them another mqtt.client_id", BROKER_LOG;
+        "the broker hands each message to the one or the other, so this gateway gets only some",
+        "find the other client, and give one of the two another mqtt.client_id", BROKER_LOG;
     BrokerAway "broker_away" "the broker is away"
         STAYS, "see whether the broker runs", "sudo systemctl status mosquitto";
     FilterRefused "filter_refused" "refused the filter"
@@ -96,20 +96,20 @@ codes! {
         "sudo tidegate explain";
     RouteQos0 "route_qos0" "came with QoS 0"
         "they arrive, but the broker keeps none of them: a restart or a broken connection loses some",
-        "let the publisher use QoS 1", "sudo tidegate explain";
+        "set QoS 1 at the publisher", "sudo tidegate explain";
     SessionLost "session_lost" "did not keep our session"
         "what the broker held for us is lost",
         "let it keep sessions over a restart (Mosquitto: persistence true), or use a broker that can; a broker in memory cannot; when that is done, acknowledge the loss",
         "sudo tidegate acknowledge";
     RecordsEvicted "records_evicted" "evicted"
-        "they are lost; gap records say so to consumers",
+        "they are lost, and gap records in the queue say so",
         "mend what keeps the queue from taking records, or raise journal.max_bytes; when that is done, acknowledge the loss",
         "sudo tidegate acknowledge";
     RecordsQuarantined "records_quarantined" "went to quarantine"
         "it reaches no consumer until a person decides",
         "see why; the list says how to send it again or to drop it", "sudo tidegate journal quarantine list";
     RecordsDamaged "records_damaged" "cannot be read back"
-        "they are lost; gap records say so to consumers",
+        "they are lost, and gap records in the queue say so",
         "check the card (dmesg), and exchange it if it fails; when that is done, acknowledge the loss",
         "sudo tidegate acknowledge";
     MessagesOversize "messages_oversize" "over mqtt.max_payload_bytes"
@@ -156,7 +156,7 @@ codes! {
     AgentStarting "agent_starting" "the agent is starting"
         "no message is taken yet; a broker that runs keeps them as long as it has room", "", "";
     QueueOffline "queue_offline" "offline"
-        QUEUE_WAITS, "", "";
+        QUEUE_WAITS, "see where the way to the queue ends", CHECK;
     QueueThrottled "queue_throttled" "throttled"
         QUEUE_WAITS, "", "";
     QueueWindowFull "queue_window_full" "held up by group"

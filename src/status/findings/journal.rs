@@ -46,16 +46,17 @@ fn writing(journal: &JournalStatus, status: &StatusSnapshot) -> Option<Finding> 
         WriterHealth::Full { bound } => {
             let what = match (bound, journal.free_bytes) {
                 (Bound::MinFree, Some(free)) => format!(
-                    "the journal's disk is almost full, and the journal at its bound {}: {} are free, and {} are to stay free",
+                    "the journal is full ({}): its disk has {} free, and has to keep {} free",
                     bound.key(),
                     size::text(free),
                     size::text(journal.facts.min_free)
                 ),
-                _ => format!("journal at its bound {}: {} are used", bound.key(), size::text(journal.facts.bytes)),
+                _ => format!("the journal is full ({}): it takes {}", bound.key(), size::text(journal.facts.bytes)),
             };
             let finding =
                 Finding::act(Code::JournalFull, what).about(bound.key()).remedy(bound.remedy()).since(since_s);
-            return Some(if *bound == Bound::MinFree { finding.command("df -h") } else { finding });
+            let free = format!("df -h '{}'", journal.path.display());
+            return Some(if *bound == Bound::MinFree { finding.command(free) } else { finding });
         }
         WriterHealth::Failing { error } if journal.facts.read_only => {
             let what = format!("the journal's disk is read-only (journal cannot be written: {error})");

@@ -5,9 +5,13 @@
 
 use crate::journal::LaneStats;
 use crate::status::StatusSnapshot;
+use crate::status::findings::codes::CHECK;
 use crate::status::findings::{Code, Finding, counted};
 use crate::status::history;
 use std::collections::BTreeMap;
+
+/// After the last eviction records are being lost for so long, in seconds: the next one comes with the next generation.
+const EVICTING_S: u64 = 15 * 60;
 
 /// How far each count of losses was seen, by its name.
 pub(crate) type Counts = BTreeMap<String, u64>;
@@ -73,14 +77,23 @@ pub(super) fn findings(status: &StatusSnapshot, acknowledged: &Counts) -> Vec<Fi
     let of = |(count, loss): &(u64, Loss)| {
         let (what, since_s) = said(status, loss, *count, lone);
         let bound = status.journal.as_ref().and_then(|journal| journal.facts.evicted).filter(|_| lone);
-        let remedy = match loss.code {
-            Code::RecordsEvicted => bound.map_or("", |last| higher(last.bound)),
-            _ => "",
+        let finding = Finding::act(loss.code, what).count(*count).since(since_s);
+        let finding = match bound.filter(|_| loss.code == Code::RecordsEvicted) {
+            Some(last) => finding.remedy(higher(last.bound)),
+            None => finding,
         };
-        let finding = Finding::act(loss.code, what).count(*count).since(since_s).remedy(remedy);
+        // What is acknowledged while it goes on is a finding again, and what causes it is not mended.
+        let goes_on = loss.code == Code::RecordsEvicted && going_on(status);
+        let finding = if goes_on { finding.command(CHECK) } else { finding };
         Finding { about: loss.about.clone(), ..finding }
     };
     open.iter().map(of).collect()
+}
+
+/// Whether the journal gives up records to make room: the next ones go with its next generation.
+pub(in crate::status) fn going_on(status: &StatusSnapshot) -> bool {
+    let last = status.journal.as_ref().and_then(|journal| journal.facts.evicted);
+    last.is_some_and(|last| last.ago_s < EVICTING_S)
 }
 
 /// What makes room where another bound than `journal.max_bytes` evicts.

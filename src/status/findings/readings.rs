@@ -3,9 +3,6 @@
 use crate::status::findings::{Code, Finding};
 use serde::{Deserialize, Serialize};
 
-/// After the last eviction records are being lost for so long, in seconds: the next one comes with the next generation.
-const EVICTING_S: u64 = 15 * 60;
-
 /// What becomes of readings now; the worst that is so.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -26,12 +23,11 @@ pub enum Readings {
 }
 
 impl Readings {
-    /// By the findings; `evicted_s`: how long ago the journal last gave up records to make room.
-    pub(crate) fn of(findings: &[Finding], evicted_s: Option<u64>) -> Readings {
+    /// By the findings; `evicting`: the journal gives up records to make room.
+    pub(crate) fn of(findings: &[Finding], evicting: bool) -> Readings {
         let worst = findings.iter().map(|finding| of_code(finding.code)).max().unwrap_or_default();
-        let evicting = findings.iter().any(|finding| finding.code == Code::RecordsEvicted)
-            && evicted_s.is_some_and(|ago_s| ago_s < EVICTING_S);
-        if evicting { Readings::BeingLost } else { worst }
+        let told = findings.iter().any(|finding| finding.code == Code::RecordsEvicted);
+        if evicting && told { Readings::BeingLost } else { worst }
     }
 
     /// In a sentence.
@@ -41,7 +37,9 @@ impl Readings {
             Readings::AtRisk => "No reading is being lost now; when a connection or the power fails, some may be.",
             Readings::WereLost => "Readings were lost before. What comes now is kept.",
             Readings::AtBroker => "What sensors send now waits at the broker, as long as that has room.",
-            Readings::NotComing => "What sensors send now does not come in, and is lost unless the broker keeps it.",
+            Readings::NotComing => {
+                "What sensors send now does not come in. It is lost unless the broker, or the network server before it, keeps it."
+            }
             Readings::BeingLost => "Readings are being lost now.",
         }
     }
@@ -106,26 +104,26 @@ mod tests {
     use super::*;
     use crate::status::findings::Severity;
 
-    fn of(codes: &[Code], evicted_s: Option<u64>) -> Readings {
+    fn of(codes: &[Code], evicting: bool) -> Readings {
         let findings: Vec<Finding> = codes.iter().map(|code| Finding::new(*code, Severity::Act, "it is so")).collect();
-        Readings::of(&findings, evicted_s)
+        Readings::of(&findings, evicting)
     }
 
     #[test]
     fn the_worst_that_is_so_is_said() {
-        assert_eq!(of(&[], None), Readings::Safe);
-        assert_eq!(of(&[Code::QueueOffline, Code::RecordsQuarantined], None), Readings::Safe);
-        assert_eq!(of(&[Code::QueueOffline, Code::RouteQos0], None), Readings::AtRisk);
-        assert_eq!(of(&[Code::SessionLost, Code::JournalFull], None), Readings::AtBroker);
-        assert_eq!(of(&[Code::JournalFull, Code::BrokerAway], None), Readings::NotComing);
-        assert_eq!(of(&[Code::ClientIdTwice, Code::BrokerAway], None), Readings::BeingLost);
+        assert_eq!(of(&[], false), Readings::Safe);
+        assert_eq!(of(&[Code::QueueOffline, Code::RecordsQuarantined], false), Readings::Safe);
+        assert_eq!(of(&[Code::QueueOffline, Code::RouteQos0], false), Readings::AtRisk);
+        assert_eq!(of(&[Code::SessionLost, Code::JournalFull], false), Readings::AtBroker);
+        assert_eq!(of(&[Code::JournalFull, Code::BrokerAway], false), Readings::NotComing);
+        assert_eq!(of(&[Code::ClientIdTwice, Code::BrokerAway], false), Readings::BeingLost);
     }
 
     #[test]
     fn readings_are_being_lost_until_evictions_pause_for_a_while() {
         let codes = [Code::QueueOffline, Code::RecordsEvicted];
-        assert_eq!(of(&codes, Some(EVICTING_S - 1)), Readings::BeingLost);
-        assert_eq!(of(&codes, Some(EVICTING_S)), Readings::WereLost);
-        assert_eq!(of(&[Code::QueueOffline], Some(0)), Readings::Safe, "it was acknowledged");
+        assert_eq!(of(&codes, true), Readings::BeingLost);
+        assert_eq!(of(&codes, false), Readings::WereLost);
+        assert_eq!(of(&[Code::QueueOffline], true), Readings::Safe, "it was acknowledged");
     }
 }

@@ -10,7 +10,7 @@ mod path;
 
 use crate::mqtt::LastMessage;
 use crate::size;
-use crate::status::findings::{Finding, Severity};
+use crate::status::findings::{Code, Finding, Severity};
 use crate::status::history::{History, span};
 use crate::status::{Health, JournalStatus, StatusSnapshot};
 use crate::visible;
@@ -67,7 +67,7 @@ pub fn render(
     health(&mut out, snapshot);
     path::strip(&mut out, snapshot);
     if let Some(journal) = &snapshot.journal {
-        room(&mut out, journal);
+        room(&mut out, journal, snapshot);
     }
     chart::waiting(&mut out, snapshot, histories, now.s);
     details::all(&mut out, snapshot);
@@ -88,8 +88,8 @@ fn word(health: Health) -> &'static str {
 fn health(out: &mut String, snapshot: &StatusSnapshot) {
     let (class, says, more) = match snapshot.health {
         Health::Fine => ("fine", "Fine", "Nothing has to be done."),
-        Health::Waiting => ("waiting", "Waiting", "Nothing has to be done: it goes on by itself."),
-        Health::Act => ("act", "Action required", "What to do is below."),
+        Health::Waiting => ("waiting", "Waiting", "It goes on by itself."),
+        Health::Act => ("act", "Action required", ""),
     };
     let _ =
         write!(out, "<main class=\"health {class}\" role=\"status\"><b>{says}</b> <span class=\"dim\">{more}</span>");
@@ -113,9 +113,10 @@ fn finding(out: &mut String, finding: &Finding) {
     let _ =
         write!(out, "<article class=\"{class}\"><p class=\"what\">{}{since}</p>", escaped(&sentence(&finding.what)));
     if !finding.remedy.is_empty() || !finding.command.is_empty() {
-        out.push_str("<div class=\"do\"><span>Do this</span>");
+        let when = if finding.severity == Severity::Act { "Do this" } else { "If it lasts" };
+        let _ = write!(out, "<div class=\"do\"><span>{when}</span>");
         if !finding.remedy.is_empty() {
-            let _ = write!(out, "<p>{}.</p>", escaped(&sentence(&finding.remedy)));
+            let _ = write!(out, "<p>{}.</p>", with_commands(&sentence(&finding.remedy)));
         }
         if !finding.command.is_empty() {
             let _ = write!(out, "<code>{}</code>", escaped(&finding.command));
@@ -126,6 +127,15 @@ fn finding(out: &mut String, finding: &Finding) {
         let _ = write!(out, "<p class=\"dim\">Meanwhile: {}.</p>", escaped(&finding.cost));
     }
     out.push_str("</article>");
+}
+
+/// Escaped; what is between backticks is a command.
+fn with_commands(text: &str) -> String {
+    let part = |(index, part): (usize, &str)| match index % 2 {
+        0 => escaped(part),
+        _ => format!("<code>{}</code>", escaped(part)),
+    };
+    text.split('`').enumerate().map(part).collect()
 }
 
 /// With a capital in front, unless the first word is a name of ours.
@@ -139,8 +149,9 @@ fn sentence(text: &str) -> String {
 }
 
 /// How full the journal is, and how long it holds on.
-fn room(out: &mut String, journal: &JournalStatus) {
+fn room(out: &mut String, journal: &JournalStatus, snapshot: &StatusSnapshot) {
     let (used, all) = (journal.facts.bytes, journal.facts.bytes.saturating_add(journal.room()));
+    let full = snapshot.findings.iter().any(|finding| finding.code == Code::JournalFull);
     let percent = (used.saturating_mul(100)).checked_div(all).unwrap_or_default().min(100);
     let class = match percent {
         0..80 => "good",
@@ -148,8 +159,10 @@ fn room(out: &mut String, journal: &JournalStatus) {
         _ => "bad",
     };
     let holds_on = match journal.holds_on_s {
-        Some(seconds) => format!("if nothing leaves it, it is full in {}", span(seconds)),
-        None => "how long it holds without the queue is not known yet".to_owned(),
+        _ if full => "it is full".to_owned(),
+        _ if path::gives_way(snapshot) => "it is full: its oldest records make room for new ones".to_owned(),
+        Some(seconds) => format!("it holds {} more without a queue, at the rate of before", span(seconds)),
+        None => "how long it holds without a queue is not known yet".to_owned(),
     };
     let _ = writeln!(
         out,

@@ -3,7 +3,7 @@
 use crate::drain::DrainState;
 use crate::journal::WriterHealth;
 use crate::mqtt::{IntakeState, IntakeStatus};
-use crate::status::findings::{Code, Severity};
+use crate::status::findings::{Code, Severity, counted, losses};
 use crate::status::history::{Trend, span};
 use crate::status::page::escaped;
 use crate::status::{JournalStatus, QueueStatus, StatusSnapshot};
@@ -104,29 +104,39 @@ pub(super) fn strip(out: &mut String, snapshot: &StatusSnapshot) {
         .as_ref()
         .map_or_else(|| vec!["not open".to_owned()], |journal| self::journal(journal, snapshot));
     step(out, tone(snapshot, Place::Journal, None), "Journal", lines);
-    for queue in &snapshot.queues {
+    for (index, queue) in snapshot.queues.iter().enumerate() {
         let name = if snapshot.queues.len() == 1 { "Queue".to_owned() } else { format!("Queue {}", queue.name) };
-        step(out, tone(snapshot, Place::Queue, Some(&queue.name)), &name, self::queue(queue));
+        let tone = tone(snapshot, Place::Queue, Some(&queue.name));
+        // Beside the first one, not behind it.
+        let class = if index == 0 { tone.to_owned() } else { format!("{tone} beside") };
+        step(out, &class, &name, self::queue(queue));
     }
     out.push_str("</ol>\n");
 }
 
-fn step(out: &mut String, tone: &str, name: &str, lines: Vec<String>) {
-    let says = match tone {
-        "good" => "fine",
-        "wait" => "waiting",
-        "unknown" => "not known",
+/// Whether the journal gives up its oldest records, and a person has not acknowledged it.
+pub(super) fn gives_way(snapshot: &StatusSnapshot) -> bool {
+    let told = snapshot.findings.iter().any(|finding| finding.code == Code::RecordsEvicted);
+    told && losses::going_on(snapshot)
+}
+
+fn step(out: &mut String, class: &str, name: &str, lines: Vec<String>) {
+    let says = match class.split(' ').next() {
+        Some("good") => "fine",
+        Some("wait") => "waiting",
+        Some("unknown") => "not known",
         _ => "act",
     };
-    let _ = write!(out, "<li class=\"{tone}\"><b>{}</b> <span class=\"sr\">{says}</span>", escaped(name));
+    let _ = write!(out, "<li class=\"{class}\"><b>{}</b> <span class=\"sr\">{says}</span>", escaped(name));
     for line in lines {
         let _ = write!(out, "<span>{}</span>", escaped(&line));
     }
     out.push_str("</li>");
 }
 
-fn ago(seconds: Option<u64>) -> String {
-    seconds.map_or("none yet".to_owned(), |seconds| format!("{} ago", span(seconds)))
+/// When something was last, or that it never was.
+fn last(what: &str, seconds: Option<u64>, never: &str) -> String {
+    seconds.map_or_else(|| never.to_owned(), |seconds| format!("last {what} {} ago", span(seconds)))
 }
 
 /// A count of losses, where there are some.
@@ -135,8 +145,11 @@ fn lost(count: u64, what: &str) -> Option<String> {
 }
 
 fn sensors(intake: &IntakeStatus) -> Vec<String> {
-    let last = intake.routes.iter().filter_map(|route| route.last_message_s).min();
-    let mut lines = vec![format!("last message {}", ago(last)), format!("{} since the start", intake.received)];
+    let last_s = intake.routes.iter().filter_map(|route| route.last_message_s).min();
+    let mut lines = vec![last("message", last_s, "no message yet")];
+    if intake.received > 0 {
+        lines.push(format!("{} since the start", counted(intake.received, "message", "messages")));
+    }
     lines.extend(lost(intake.qos0, "with QoS 0"));
     lines.extend(lost(intake.unrouted, "of no route"));
     lines.extend(lost(intake.oversize, "too large"));
@@ -148,12 +161,13 @@ fn broker(intake: &IntakeStatus) -> Vec<String> {
         IntakeState::Connecting => "connecting",
         IntakeState::Online => "connected",
         IntakeState::Offline { .. } => "away",
-        IntakeState::Blocked { .. } => "refuses us",
+        IntakeState::Blocked { .. } => "no connection",
         IntakeState::Stopping | IntakeState::Stopped => "stopped",
     };
     // From one attempt to the next it is away for all of the time.
     let for_s = intake.away_s.filter(|_| intake.state != IntakeState::Online).unwrap_or(intake.state_for_s);
-    let mut lines = vec![format!("{state} for {}", span(for_s))];
+    let since = if for_s > 0 { format!(" for {}", span(for_s)) } else { String::new() };
+    let mut lines = vec![format!("{state}{since}")];
     lines.extend(lost(intake.sessions_lost, "sessions lost"));
     lines.extend(lost(intake.broker_dropped_since_start, "dropped"));
     lines
@@ -162,13 +176,14 @@ fn broker(intake: &IntakeStatus) -> Vec<String> {
 fn journal(journal: &JournalStatus, snapshot: &StatusSnapshot) -> Vec<String> {
     let state = match journal.facts.writer {
         WriterHealth::Fine if journal.facts.read_only => "read-only",
+        WriterHealth::Fine if gives_way(snapshot) => "full: the oldest go",
         WriterHealth::Fine => "takes records",
         WriterHealth::Full { .. } => "full",
         WriterHealth::Failing { .. } => "the disk refuses",
     };
     let lanes = &journal.facts.lanes;
     let waiting: u64 = lanes.iter().map(|lane| lane.waiting).sum();
-    let for_queues = if snapshot.queues.len() > 1 { " in all queues" } else { "" };
+    let for_queues = if snapshot.queues.len() > 1 { " for all queues together" } else { "" };
     let mut lines = vec![state.to_owned(), format!("{waiting} waiting{for_queues}")];
     lines.extend(lost(lanes.iter().map(|lane| lane.evicted).sum(), "evicted"));
     lines.extend(lost(lanes.iter().map(|lane| lane.damaged).sum(), "damaged"));
@@ -181,12 +196,12 @@ fn queue(queue: &QueueStatus) -> Vec<String> {
         DrainState::Draining => "catching up".to_owned(),
         DrainState::Offline { next_s, .. } => format!("offline, next attempt in {}", span(*next_s)),
         DrainState::Throttled { next_s, .. } => format!("asked for less, next attempt in {}", span(*next_s)),
-        DrainState::Parked { next_s, .. } => format!("refused until that is mended, next try in {}", span(*next_s)),
+        DrainState::Parked { next_s, .. } => format!("parked, next attempt in {}", span(*next_s)),
         DrainState::WindowFull { .. } => "one group holds it up".to_owned(),
         DrainState::CannotRead { .. } => "the journal cannot be read".to_owned(),
         DrainState::Stopped => "stopped".to_owned(),
     };
-    let mut lines = vec![state, format!("last accepted {}", ago(queue.drain.last_accepted_s))];
+    let mut lines = vec![state, last("accepted", queue.drain.last_accepted_s, "nothing accepted yet")];
     if let Some(lane) = &queue.lane {
         if lane.waiting > 0 {
             lines.push(format!("{} waiting, the oldest for {}", lane.waiting, span(queue.drain.lag_s)));

@@ -85,13 +85,26 @@ fn a_finding_shows_fault_remedy_and_what_happens_meanwhile() {
 }
 
 #[test]
+fn what_goes_on_by_itself_tells_what_if_it_lasts() {
+    let finding = Finding::new(Code::QueueOffline, Severity::Waiting, "queue main: offline");
+    let page = render(&snapshot("roof", vec![finding]), &HashMap::new(), &[], &now());
+    assert!(page.contains("If it lasts") && !page.contains("Do this"), "{page}");
+    assert!(page.contains("<code>sudo tidegate check</code>"), "{page}");
+}
+
+#[test]
+fn commands_within_a_remedy_are_set_apart() {
+    assert_eq!(with_commands("run `a <b>`, then `c`"), "run <code>a &lt;b&gt;</code>, then <code>c</code>");
+}
+
+#[test]
 fn what_one_queue_has_colours_that_queue_alone() {
     let mut finding = Finding::new(Code::QueueParked, Severity::Act, "queue queue1: refused");
     finding.about = Some("queue1".to_owned());
     let page = render(&snapshot("roof", vec![finding]), &HashMap::new(), &[], &now());
     assert!(
         page.contains("<li class=\"good\"><b>Queue queue0</b>")
-            && page.contains("<li class=\"bad\"><b>Queue queue1</b>"),
+            && page.contains("<li class=\"bad beside\"><b>Queue queue1</b>"),
         "{page}"
     );
 }

@@ -92,18 +92,16 @@ async fn one_glance_tells_the_state_on_desk_and_phone() {
     fleet.publish(25).await.unwrap();
     let parked = |s: &Value| lane(s, "waiting") == 25 && s["queues"][0]["drain"]["state"] == "parked";
     agent.wait_status("parked", LONG, parked).await.unwrap();
-    let mut agent = looked(
-        agent,
-        "parked",
-        &["Action required", "Do this", "Allow sqs:SendMessage", "refused until that is mended"],
-    )
-    .await;
+    let mut agent =
+        looked(agent, "parked", &["Action required", "Do this", "Allow sqs:SendMessage", "parked, next attempt in"])
+            .await;
     stub.faults().clear();
     stub.close().await;
     agent.retry().unwrap();
     let offline = |s: &Value| s["queues"][0]["drain"]["state"] == "offline";
     agent.wait_status("offline", LONG, offline).await.unwrap();
-    let mut agent = looked(agent, "offline", &["Waiting", "Nothing has to be done", "next attempt in"]).await;
+    let mut agent =
+        looked(agent, "offline", &["Waiting", "It goes on by itself", "If it lasts", "next attempt in"]).await;
     // At a bound: the disk never has so much free space.
     let mut full = agent.config().clone();
     full.journal_extra = "on_full = \"stop\"\nmin_free = \"1024 GiB\"".to_owned();
@@ -112,7 +110,7 @@ async fn one_glance_tells_the_state_on_desk_and_phone() {
     fleet.publish(3).await.unwrap();
     let at_bound = |s: &Value| s["journal"]["writer"]["state"] == "full";
     agent.wait_status("full", LONG, at_bound).await.unwrap();
-    looked(agent, "full", &["Action required", "nothing new is taken"]).await;
+    looked(agent, "full", &["Action required", "nothing new is taken", "it is full", "df -h"]).await;
 }
 
 fn finds(code: &'static str, severity: &'static str) -> impl Fn(&Value) -> bool {
@@ -191,7 +189,8 @@ async fn states_of_the_journal() {
         publisher.publish(&format!("application/1/device/00112233445566{n:02}/event/up"), vec![b'x'; 400_000]).await;
     }
     until(&mut agent, "records_evicted").await;
-    let agent = looked(agent, "evicted", &["Action required", "Do this", "evicted"]).await;
+    let agent =
+        looked(agent, "evicted", &["Action required", "Do this", "evicted", "its oldest records make room"]).await;
     drop(agent);
 
     let mut agent = online(config(broker.addr(), &stub)).await;

@@ -21,6 +21,7 @@ fn route(filter: &str) -> RouteStatus {
         qos0: 0,
         last_message_s: Some(3),
         last_qos0_s: None,
+        first_qos0: None,
         silent_s: Some(3),
         longest_pause_s: 60,
         elsewhere: 0,

@@ -6,7 +6,7 @@ mod facts;
 use super::*;
 use crate::drain::DrainState;
 use crate::journal::EvictionStats;
-use crate::mqtt::{IntakeState, OutageKind};
+use crate::mqtt::{IntakeState, OutageKind, Qos0Message};
 use crate::status::history::{DrainForecast, Trend};
 use cases::{ACT, CASES, NO_CASES, WAITING};
 use facts::{World, lane};
@@ -178,6 +178,32 @@ fn the_remedy_for_evictions_is_that_of_their_bound() {
         world.journal().evicted = Some(EvictionStats { bound, ago_s: 5 });
         assert!(world.findings()[0].remedy.contains(remedy), "{:?}", world.findings());
     }
+}
+
+#[test]
+fn evictions_that_go_on_are_mended_before_they_are_acknowledged() {
+    let command = |ago_s| {
+        let mut world = World::after(|w| w.journal().lanes[1].evicted = 3);
+        world.journal().evicted = Some(EvictionStats { bound: "journal.max_bytes", ago_s });
+        world.findings().remove(0).command
+    };
+    assert_eq!(command(15 * 60 - 1), "sudo tidegate check");
+    assert_eq!(command(15 * 60), "sudo tidegate acknowledge");
+}
+
+#[test]
+fn the_qos_0_remedy_is_that_of_the_publisher_there() {
+    let with = |profile: &str| {
+        let mut world = World::after(|_| ());
+        let row = &mut world.intake().routes[1];
+        (row.qos0, row.last_qos0_s) = (2, Some(3));
+        row.first_qos0 = Some(Qos0Message { topic: "zigbee2mqtt/door".into(), profile: profile.into() });
+        world.findings().remove(0)
+    };
+    let finding = with("zigbee2mqtt");
+    assert_eq!(finding.remedy, "set qos: 1 under device_options");
+    assert!(finding.what.contains("the first under zigbee2mqtt/door"), "{}", finding.what);
+    assert_eq!(with("of another release").remedy, Code::RouteQos0.row().remedy);
 }
 
 #[test]
