@@ -36,11 +36,12 @@ use crate::status::{Histories, HubOptions, StatusHub};
 use crate::tls::TlsError;
 use build::Prepared;
 use health_records::HealthRecords;
-use reload::Orders;
+use open_journal::Opening;
+use reload::{Holds, Orders};
 use sd_notify::NotifyState;
 use signals::Signals;
 use stages::WriterThreads;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -92,16 +93,19 @@ pub async fn run(config: Config, file: &Path) -> Result<(), AgentError> {
         helpers.spawn(feed_watchdog(period / 2));
     }
     let (histories, told) = (Histories::default(), Arc::default());
+    // Why the configuration on disk is not the one that runs.
+    let mut refused: Option<String> = None;
     // What ran before a reload: gone back to when the new configuration turns out not to start.
     let mut before: Option<Config> = None;
-    let mut closing: Option<Closing> = None;
+    let mut closing: Option<(PathBuf, Closing)> = None;
     loop {
         let (next_sender, next) = oneshot::channel();
         let (running, again) = (prepared.config.clone(), hangups.clone());
         let (file, clock_, stop_) = (file.to_owned(), clock.clone(), stop.clone());
         let orders = Orders { file: file.clone(), clock: clock_, stop: stop_, hangups, next: next_sender };
-        let outcome = run_once(prepared, &file, &clock, orders, (histories.clone(), &told), &mut closing).await;
-        if let Some(closing) = &mut closing {
+        let page = (histories.clone(), refused.take(), &told);
+        let outcome = run_once(prepared, &file, &clock, orders, page, &mut closing).await;
+        if let Some((_, closing)) = &mut closing {
             // A read under way holds the journal for as long as a card stalls, and the next run would find our own lock.
             let mut stop = stop.clone();
             tokio::select! {
@@ -109,20 +113,27 @@ pub async fn run(config: Config, file: &Path) -> Result<(), AgentError> {
                 _ = stop.wait_for(|stop| *stop) => {}
             }
         }
-        match (outcome, before.take()) {
-            (Ok(()), _) => {}
+        let holds = match (outcome, before.take()) {
+            (Ok(holds), _) => holds,
             (Err(error), None) => return Err(error),
             (Err(error), Some(old)) => {
-                tracing::error!(%error, "the new configuration does not start, the old one is taken again");
+                refused = Some(reload::refused(&format!("the new configuration does not start: {error}")));
                 (prepared, hangups) = (Prepared::new(old, &clock)?, again);
                 continue;
             }
-        }
-        match next.await {
-            Ok(reload) if !*stop.borrow() => (prepared, hangups) = reload,
+        };
+        let (new, orders) = match next.await {
+            Ok(reload) if !*stop.borrow() => reload,
             _ => break,
+        };
+        (prepared, hangups) = (new, orders);
+        match holds.and_then(|holds| reload::left_behind(&running, &prepared.config, &holds)) {
+            Some(why) => {
+                refused = Some(reload::refused(&why));
+                prepared = Prepared::new(running, &clock)?;
+            }
+            None => before = Some(running),
         }
-        before = Some(running);
         notify(&[NotifyState::Ready, NotifyState::Status("starting with the new configuration")]);
     }
     notify(&[NotifyState::Stopping]);
@@ -131,17 +142,19 @@ pub async fn run(config: Config, file: &Path) -> Result<(), AgentError> {
     Ok(())
 }
 
-/// Runs one configuration, until a stop or until a reload has another one.
+/// Runs one configuration, until a stop or until a reload has another one. Gives what the journal holds then; `None`: it was not
+/// opened. `refused`: why the configuration on disk is another one.
 async fn run_once(
     prepared: Prepared,
     file: &Path,
     clock: &Clock,
     orders: Orders,
-    (histories, told): (Histories, &Arc<Mutex<FindingsWatch>>),
-    closing: &mut Option<Closing>,
-) -> Result<(), AgentError> {
+    (histories, refused, told): (Histories, Option<String>, &Arc<Mutex<FindingsWatch>>),
+    closing: &mut Option<(PathBuf, Closing)>,
+) -> Result<Option<Holds>, AgentError> {
     let Prepared { config, senders, broker } = prepared;
     let hub = Arc::new(StatusHub::new(options::hub(&config), clock, histories));
+    hub.reload_refused(refused);
     let mut helpers = JoinSet::new();
     let (halt, stop) = watch::channel(false);
     let (retry_sender, retry) = watch::channel(0);
@@ -149,15 +162,18 @@ async fn run_once(
     helpers.spawn(orders.take(config.clone(), hub.clone(), halt, retry_sender));
     stages::serve_page(&mut helpers, &config, &hub, &retry);
     helpers.spawn(stages::watch_findings(hub.clone(), told.clone()));
-    // What this process has had open is locked by a read of its own at most, or taken for a moment: neither ends the agent.
-    let ours = closing.is_some();
-    let opened = open_journal::open_journal(&config, clock, &hub, stop.clone(), ours).await?;
+    let opening = match closing {
+        None => Opening::First,
+        Some((path, _)) if *path == config.journal.path => Opening::Again,
+        Some(_) => Opening::Another,
+    };
+    let opened = open_journal::open_journal(&config, clock, &hub, stop.clone(), opening).await?;
     let Some((opened, dedup)) = opened else {
         helpers.shutdown().await;
-        return Ok(());
+        return Ok(None);
     };
     let journal = opened.journal.clone();
-    *closing = Some(journal.closing());
+    *closing = Some((config.journal.path.clone(), journal.closing()));
     open_journal::say_opened(&opened.report, &journal);
     hub.opened(&journal, opened.report.in_ram);
     let config = settle_names(config, &opened.report, &journal, file, &hub).await?;
@@ -172,7 +188,7 @@ async fn run_once(
     let end_drains = watch::Sender::new(false);
     let signals = Signals { stop: end_drains.subscribe(), retry, link };
     let mut drains = stages::start_drains(&config, senders, &journal, &hub, clock, &signals);
-    let first = if ours { Cause::Reload } else { Cause::Start };
+    let first = if opening == Opening::First { Cause::Start } else { Cause::Reload };
     let health = HealthRecords::new(&config, &journal, &hub, clock, first);
     let mut last_words = stages::start_health_records(health, &stop, ending, end_drains.clone());
     notify(&[NotifyState::Status("running")]);
@@ -194,9 +210,10 @@ async fn run_once(
     stages::end_of(&mut drains, "drain").await;
     writer.end().await;
     hub.clear();
+    let holds = tokio::task::spawn_blocking(move || Holds::of(&journal)).await.ok();
     // With the last clone goes the journal's lock: a reload opens it anew.
     helpers.shutdown().await;
-    outcome
+    outcome.map(|()| holds)
 }
 
 /// The configuration with the names in use, which the disk now keeps and the hub shows.

@@ -10,14 +10,27 @@ use crate::status::StatusHub;
 use crate::topic::route_of;
 use tokio::sync::watch;
 
-/// Opens the journal, trying again for as long as the disk refuses; `ours`: also while it is held, because this process had
-/// it open before. `None`: stopped before it opened.
+/// Which journal is opened, which says what a refusal means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Opening {
+    /// The first one of this process: tried again for as long as the disk refuses. Another process's lock ends the agent.
+    First,
+    /// The one that a reload has closed: tried again while the disk refuses, and while it is held, by a read of our own at most.
+    Again,
+    /// Another one after a reload: a refusal ends this run, and the former configuration, which works, is taken again.
+    Another,
+}
+
+/// Opens the journal. `None`: stopped before it opened.
+///
+/// # Errors
+/// It will not be opened: see [`Opening`].
 pub(super) async fn open_journal(
     config: &Config,
     clock: &Clock,
     board: &StatusHub,
     mut stop: watch::Receiver<bool>,
-    ours: bool,
+    opening: Opening,
 ) -> Result<Option<(Opened, Deduplicator)>, JournalError> {
     let mut said = String::new();
     loop {
@@ -28,7 +41,8 @@ pub(super) async fn open_journal(
                 board.wait_for(None);
                 return Ok(Some(opened));
             }
-            Ok(Err(error @ JournalError::Locked(_))) if !ours => return Err(error),
+            Ok(Err(error)) if opening == Opening::Another => return Err(error),
+            Ok(Err(error @ JournalError::Locked(_))) if opening == Opening::First => return Err(error),
             Ok(Err(error @ JournalError::Newer(_))) => return Err(error),
             Ok(Err(error)) => error.to_string(),
             Err(panic) => panic.to_string(),

@@ -2,15 +2,17 @@
 //!
 //! A reload is refused, and changes nothing, when the new file has problems, when what it names cannot be used
 //! ([`Prepared::new`]), or when it would strand records: a queue that is taken away while records wait for it, or another
-//! `journal.path` while the old journal holds some. Where the file means what is in effect already, a SIGHUP says that
-//! something else was mended: whatever waits is tried at once. After a refusal, too.
+//! `journal.path` while the old journal holds some. Between that look and the end of the run more may come, and is acknowledged:
+//! a journal that is left is looked at once more when its run has ended ([`left_behind`]), and taken again if it holds any.
+//! Where the file means what is in effect already, a SIGHUP says that something else was mended: whatever waits is tried at
+//! once. After a refusal, too.
 
 use crate::agent::build::Prepared;
 use crate::agent::names::put_into;
 use crate::clock::Clock;
 use crate::config::effective::difference;
 use crate::config::{Config, host_name};
-use crate::journal::LaneStats;
+use crate::journal::{Journal, LaneStats};
 use crate::mqtt::names::{self, Kept};
 use crate::status::StatusHub;
 use sd_notify::NotifyState;
@@ -66,10 +68,7 @@ impl Orders {
                     break;
                 }
                 Reload::Same => board.reload_refused(None),
-                Reload::Refused(why) => {
-                    tracing::error!("configuration not reloaded, the old one stays in effect: {why}");
-                    board.reload_refused(Some(refusal(&why)));
-                }
+                Reload::Refused(why) => board.reload_refused(Some(refused(&why))),
             }
             tracing::info!("SIGHUP: retrying everything that is paused");
             retry.send_modify(|n| *n += 1);
@@ -86,9 +85,23 @@ impl Orders {
     }
 }
 
-/// A refusal in one line, as `status` and the page show it; the log has the whole of it.
+/// Says a refusal in the log, whole; gives it as `status` and the page show it.
+pub(super) fn refused(why: &str) -> String {
+    tracing::error!("configuration not reloaded, the old one stays in effect: {why}");
+    refusal(why)
+}
+
+/// In one line: the first mistake, with what was probably meant, and how many more there are.
 fn refusal(why: &str) -> String {
-    format!("configuration not reloaded: {}", why.lines().next().unwrap_or_default())
+    let mut lines = why.lines();
+    let first = lines.next().unwrap_or_default();
+    let meant = lines.clone().map(str::trim).take_while(|line| !line.is_empty()).find(|line| line.starts_with('→'));
+    let meant = meant.map_or_else(String::new, |meant| format!(" {meant}"));
+    let more = match lines.next_back().and_then(|last| last.split_once(" problems in the configuration")) {
+        Some((count, _)) => format!("; {count} problems in all: sudo tidegate check"),
+        None => String::new(),
+    };
+    format!("configuration not reloaded: {first}{meant}{more}")
 }
 
 fn judge(file: &Path, clock: &Clock, running: &Config, board: &StatusHub) -> Reload {
@@ -103,9 +116,8 @@ fn judge(file: &Path, clock: &Clock, running: &Config, board: &StatusHub) -> Rel
     if changes.is_empty() {
         return Reload::Same;
     }
-    let stats = board.journal().map(|journal| journal.stats());
-    let holds = stats.as_ref().map(|stats| (&stats.lanes[..], stats.quarantine.entries));
-    if let Some(why) = strands(running, &new, holds) {
+    let holds = board.journal().map(|journal| Holds::of(&journal));
+    if let Some(why) = strands(running, &new, holds.as_ref()) {
         return Reload::Refused(why);
     }
     match Prepared::new(new, clock) {
@@ -132,34 +144,39 @@ fn named(new: Config, running: &Config) -> Config {
     put_into(new, names)
 }
 
-/// Why a new configuration would leave records behind; `holds`: the journal's lanes, and what is in its quarantine; `None` while it is
-/// not open, when tidegate cannot tell. Pure.
-fn strands(old: &Config, new: &Config, holds: Option<(&[LaneStats], u64)>) -> Option<String> {
+/// What a journal holds for a person or a queue that is to come.
+#[derive(Debug)]
+pub(super) struct Holds {
+    lanes: Vec<LaneStats>,
+    /// Entries of its quarantine.
+    quarantined: u64,
+    /// Parts that the disk refuses: what can be read of them later goes through this journal.
+    set_aside: usize,
+}
+
+impl Holds {
+    pub(super) fn of(journal: &Journal) -> Holds {
+        let stats = journal.stats();
+        Holds { lanes: stats.lanes, quarantined: stats.quarantine.entries, set_aside: stats.set_aside }
+    }
+}
+
+/// Why a new configuration would leave records behind; `holds`: `None` while the journal is not open, when tidegate cannot
+/// tell. Pure.
+fn strands(old: &Config, new: &Config, holds: Option<&Holds>) -> Option<String> {
     let waiting = |lane: &&LaneStats| lane.waiting > 0 || lane.unannounced > 0;
-    if old.journal.path != new.journal.path {
-        let Some((lanes, quarantined)) = holds else {
-            return Some(
-                "journal.path is another one, and whether records wait in the old one cannot be told yet".into(),
-            );
-        };
-        let count: u64 = lanes.iter().map(|lane| lane.waiting + lane.unannounced).sum();
-        if count > 0 {
-            return Some(format!(
-                "journal.path is another one, and {count} records wait in the old one; let them drain first, or stop the agent and move the folder"
-            ));
-        }
-        return (quarantined > 0).then(|| {
-            format!(
-                "journal.path is another one, and {quarantined} records are in the quarantine of the old one; requeue or drop them first (tidegate journal quarantine list), or stop the agent and move the folder"
-            )
-        });
+    if old.journal.path != new.journal.path && holds.is_none() {
+        return Some("journal.path is another one, and whether records wait in the old one cannot be told yet".into());
+    }
+    if let Some(why) = holds.and_then(|holds| left_behind(old, new, holds)) {
+        return Some(why);
     }
     let gone = old.queues.iter().filter(|queue| new.queues.iter().all(|other| other.name != queue.name));
     for queue in gone {
-        let Some((lanes, _)) = holds else {
+        let Some(holds) = holds else {
             return Some(format!("queue {} is gone, and whether records wait for it cannot be told yet", queue.name));
         };
-        if let Some(lane) = lanes.iter().filter(waiting).find(|lane| lane.name == queue.name) {
+        if let Some(lane) = holds.lanes.iter().filter(waiting).find(|lane| lane.name == queue.name) {
             return Some(format!(
                 "queue {} is gone, and {} records wait for it; keep the section, without routes to it, until they are sent",
                 queue.name, lane.waiting
@@ -167,6 +184,28 @@ fn strands(old: &Config, new: &Config, holds: Option<(&[LaneStats], u64)>) -> Op
         }
     }
     None
+}
+
+/// Why a journal that is to be left has to stay: in a folder that no configuration names, what it holds is seen by no status.
+/// Pure.
+pub(super) fn left_behind(old: &Config, new: &Config, holds: &Holds) -> Option<String> {
+    if old.journal.path == new.journal.path {
+        return None;
+    }
+    let count: u64 = holds.lanes.iter().map(|lane| lane.waiting + lane.unannounced).sum();
+    let (what, first) = match holds {
+        _ if count > 0 => (format!("{count} records wait in the old one"), "let them drain first"),
+        Holds { quarantined: 1.., .. } => (
+            format!("{} records are in the quarantine of the old one", holds.quarantined),
+            "requeue or drop them first (tidegate journal quarantine list)",
+        ),
+        Holds { set_aside: 1.., .. } => (
+            format!("{} of the old one's parts cannot be read and are set aside", holds.set_aside),
+            "remove the folder aside in it to give them up",
+        ),
+        _ => return None,
+    };
+    Some(format!("journal.path is another one, and {what}; {first}, or stop the agent and move the folder"))
 }
 
 #[cfg(test)]
@@ -192,18 +231,22 @@ mod tests {
     proptest! {
         #[test]
         fn a_reload_is_refused_exactly_when_it_strands_records(
-            waiting in prop::collection::vec(0u64..3, 3), keep in prop::collection::vec(any::<bool>(), 3), moved: bool, quarantined in 0u64..2,
+            waiting in prop::collection::vec(0u64..3, 3), keep in prop::collection::vec(any::<bool>(), 3), moved: bool, quarantined in 0u64..2, set_aside in 0usize..2,
         ) {
             let names = ["a", "b", "c"];
             let kept: Vec<&str> = names.into_iter().zip(&keep).filter(|(_, keep)| **keep).map(|(name, _)| name).collect();
             let kept = if kept.is_empty() { vec!["d"] } else { kept };
             let lanes: Vec<LaneStats> = names.into_iter().zip(&waiting).map(|(name, n)| lane(name, *n)).collect();
             let new = config(&kept, if moved { "/other" } else { "/journal" });
-            let said = strands(&config(&names, "/journal"), &new, Some((&lanes, quarantined)));
             let left = |lane: &LaneStats| lane.waiting > 0 && (moved || !kept.contains(&&*lane.name));
-            let lost_sight = moved && quarantined > 0;
-            prop_assert_eq!(said.is_some(), lost_sight || lanes.iter().any(left), "{:?}", said);
+            let strand = lanes.iter().any(left) || moved && (quarantined > 0 || set_aside > 0);
+            let said = strands(&config(&names, "/journal"), &new, Some(&Holds { lanes, quarantined, set_aside }));
+            prop_assert_eq!(said.is_some(), strand, "{:?}", said);
         }
+    }
+
+    fn problems_of(text: &str) -> usize {
+        Config::parse(text, "tidegate.toml".as_ref(), &Default::default()).expect_err("mistakes").len()
     }
 
     #[test]
@@ -213,6 +256,10 @@ mod tests {
         let shown = refusal(&crate::config::ConfigError::Problems(problems).to_string());
         assert_eq!(shown.lines().count(), 1, "{shown}");
         assert!(shown.starts_with("configuration not reloaded: tidegate.toml: "), "{shown}");
+        let all = problems_of(text);
+        assert!(shown.ends_with(&format!("; {all} problems in all: sudo tidegate check")), "{shown}");
+        let meant = refusal("tidegate.toml:1:1: mqt is no section\n 1 | [mqt]\n   → did you mean \"mqtt\"?");
+        assert_eq!(meant, "configuration not reloaded: tidegate.toml:1:1: mqt is no section → did you mean \"mqtt\"?");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde_json::Value;
 use std::time::Duration;
 use testkit::agent::{AgentProcess, QueueTarget};
 use testkit::checker::Rules;
+use testkit::clock_control::ClockControl;
 use testkit::fake_sqs::{Fault, SqsStub, When};
 use tokio::time::timeout;
 
@@ -154,4 +155,52 @@ async fn a_stalled_read_delays_a_reload_and_ends_nothing() {
     stub.wait_for(QUEUE, LONG, |counters| counters.accepted >= 6000).await.unwrap();
     assert_clean(&fleet.published(), &stub.accepted(QUEUE), Rules::FIFO, &agent);
     assert!(!agent.log().contains("is held by another process"), "{}", agent.log());
+}
+
+/// Writes the configuration with another `journal.path`, and sends the signal.
+fn move_journal(agent: &mut AgentProcess, to: &std::path::Path) {
+    let text = std::fs::read_to_string(agent.config_path()).unwrap();
+    let moved = |line: &str| if line.starts_with("path = ") { format!("path = {to:?}\n") } else { format!("{line}\n") };
+    std::fs::write(agent.config_path(), text.lines().map(moved).collect::<String>()).unwrap();
+    agent.retry().unwrap();
+}
+
+/// The journal is empty when the reload is judged, and what the disk still has in hand comes into it, acknowledged, when the
+/// drains have ended. In a folder that no configuration names it would be in no status.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_takes_a_journal_again_that_holds_late_records() {
+    let (broker, stub) = (mosquitto().await, stub());
+    let mut disk = ClockControl::new().unwrap();
+    let mut configuration = config(broker.addr(), &stub);
+    configuration.environment.push(disk.environment());
+    let mut agent = online(configuration).await;
+    let mut fleet = fleet(broker.addr(), 5, None);
+    fleet.publish(20).await.unwrap();
+    drained(&mut agent, 20).await;
+    disk.sync_ms = 2000;
+    disk.set().unwrap();
+    fleet.publish(3).await.unwrap();
+    let in_hand = |s: &Value| s["intake"]["unacked_messages"] == 3 && lane(s, "waiting") == 0;
+    agent.wait_status("3 in the disk's hand", LONG, in_hand).await.unwrap();
+    let elsewhere = agent.folder().join("elsewhere");
+    move_journal(&mut agent, &elsewhere);
+    refused(&mut agent, "wait in the old one").await;
+    agent.wait_status("the journal taken again", LONG, |s| s["journal"]["epoch"] == 2).await.unwrap();
+    disk.sync_ms = 0;
+    disk.set().unwrap();
+    arrived(&stub, &mut agent, &fleet.published()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_former_configuration_runs_where_the_new_does_not_start() {
+    let (broker, stub) = (mosquitto().await, stub());
+    let mut agent = online(config(broker.addr(), &stub)).await;
+    let mut other = config(broker.addr(), &stub);
+    other.gateway = "other".into();
+    let other = online(other).await;
+    move_journal(&mut agent, &other.journal_path());
+    refused(&mut agent, "does not start").await;
+    let mut fleet = fleet(broker.addr(), 5, None);
+    fleet.publish(20).await.unwrap();
+    arrived(&stub, &mut agent, &fleet.published()).await;
 }
