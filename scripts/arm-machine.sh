@@ -30,6 +30,9 @@ case $target in
 esac
 agent=target/${target%.2.28}/release/tidegate
 [ -f "$agent" ] || fail "there is no $agent: run scripts/cross.sh $target"
+case $1 in
+    budgets | demo) [ -f "target/drivers/$1" ] || fail "there is no target/drivers/$1: run scripts/cross.sh --drivers armv7-unknown-linux-musleabihf" ;;
+esac
 for need in apt-get dpkg-deb mke2fs timeout; do
     command -v "$need" >/dev/null || fail "$need is missing: run scripts/debian.sh apt dpkg e2fsprogs coreutils" 77
 done
