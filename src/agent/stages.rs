@@ -10,6 +10,7 @@ use crate::journal::{Append, Journal, Lane, Opened};
 use crate::mqtt::PendingAck;
 use crate::network_watch::LinkWatch;
 use crate::record::Number;
+use crate::sqs::BatchSender;
 use crate::sqs::client::SqsSender;
 use crate::status::watch::{Change, FindingsWatch};
 use crate::status::{StatusHub, control, history, server};
@@ -152,11 +153,23 @@ async fn keep_draining(
 ) {
     loop {
         let drain = Drain::new(lane.clone(), sender.clone(), options.clone(), &clock, shared.clone());
-        if AssertUnwindSafe(drain.run(stop.clone())).catch_unwind().await.is_ok() {
-            return;
+        tokio::select! {
+            ended = AssertUnwindSafe(drain.run(stop.clone())).catch_unwind() => if ended.is_ok() {
+                return;
+            },
+            () = watch_key_file(sender.clone(), shared.clone()) => {}
         }
         tracing::error!(queue = options.queue, "a drain ended by a panic and is started again; please report this");
         tokio::time::sleep(RESTART_PAUSE).await;
+    }
+}
+
+/// Looks at the file of a queue's key now and then, also while nothing is sent: a restart would read it.
+async fn watch_key_file(sender: Arc<SqsSender>, shared: Arc<DrainShared>) {
+    loop {
+        tokio::time::sleep(FINDINGS_PAUSE).await;
+        let (sender, shared) = (sender.clone(), shared.clone());
+        let _ = tokio::task::spawn_blocking(move || shared.key_file(sender.key_file_trouble())).await;
     }
 }
 

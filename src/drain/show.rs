@@ -15,7 +15,6 @@ impl<S: BatchSender> Drain<S> {
         status.uplink_bit_s = self.governor.rate().map(|bytes| (bytes * 8.0) as u64);
         status.window = self.batcher.len();
         (status.suspects, status.suspects_total) = self.named_suspects();
-        status.key_file_trouble = self.context.sender.key_file_trouble();
         status.limit_bytes = self.size_limit.bytes(now);
         status.oldest_ms = self.batcher.lowest().and_then(|lowest| self.held.get(&lowest)).map(|held| held.received_ms);
         status.state = if let Some(closed) = DrainState::of(self.governor.state(), now) {

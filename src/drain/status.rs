@@ -156,6 +156,11 @@ impl DrainShared {
         status
     }
 
+    /// Notes why the file of the queue's key cannot be used; `None`: it can.
+    pub fn key_file(&self, trouble: Option<String>) {
+        self.lock().key_file_trouble = trouble;
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, DrainStatus> {
         locked(&self.0)
     }

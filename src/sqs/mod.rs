@@ -173,8 +173,8 @@ pub trait BatchSender: Send + Sync + 'static {
     /// has become right): a reason to try at once. Cheap; asked every few seconds while a lane is parked.
     fn is_mended(&self) -> bool;
 
-    /// Why the file of the keys could not be used when it was looked at last, while a key that it had before is in force. A start
-    /// would have none.
+    /// Why the file of the keys cannot be used now, while a key that it had before is in force. A start would have none. Blocks:
+    /// it looks at the file.
     fn key_file_trouble(&self) -> Option<String> {
         None
     }

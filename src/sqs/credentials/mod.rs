@@ -85,6 +85,8 @@ struct Seen {
     refused: bool,
     key: Option<Credentials>,
     error: Option<FileError>,
+    /// What a look at a changed file found, which no attempt has read yet.
+    looked: Option<(Option<Stamp>, Option<FileError>)>,
 }
 
 /// What tells one content of a file from the next without reading it.
@@ -160,10 +162,20 @@ impl CsvKeys {
         seen.stamp != Stamp::of_file(&self.0.path)
     }
 
-    /// Why the file could not be used when it was read last, while a former key of it is in force.
+    /// Why the file cannot be used now, while a former key of it is in force. It looks and takes nothing: to an attempt, and to
+    /// [`CsvKeys::changed`], the file is as new as before. Blocks: a stat, and a read where the file has changed.
     pub(super) fn trouble(&self) -> Option<String> {
-        let seen = locked(&self.0.seen);
-        seen.error.as_ref().filter(|_| seen.key.is_some()).map(FileError::to_string)
+        let stamp = Stamp::of_file(&self.0.path);
+        let mut seen = locked(&self.0.seen);
+        seen.key.as_ref()?;
+        if stamp.is_some() && stamp == seen.stamp {
+            return seen.error.as_ref().map(FileError::to_string);
+        }
+        let known = seen.looked.as_ref().is_some_and(|(of, _)| stamp.is_some() && *of == stamp);
+        if !known {
+            seen.looked = Some((stamp, read_csv(&self.0.path).err()));
+        }
+        seen.looked.as_ref().and_then(|(_, error)| error.as_ref()).map(FileError::to_string)
     }
 
     /// Makes the next attempt read the file, whatever its stamp.
@@ -219,7 +231,7 @@ impl Keys {
         }
     }
 
-    /// Why a file of keys cannot be used, while a former key of it is in force.
+    /// Why a file of keys cannot be used now, while a former key of it is in force. Blocks.
     pub(super) fn file_trouble(&self) -> Option<String> {
         match self {
             Keys::Csv(keys) => keys.trouble(),

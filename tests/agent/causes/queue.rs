@@ -34,14 +34,16 @@ async fn a_key_file_gone_bad_is_told_before_restart() {
     let file = agent.folder().join("credentials-main.csv");
     let good = std::fs::read(&file).unwrap();
     std::fs::write(&file, "Access key ID\nno secret here\n").unwrap();
-    fleet.publish(5).await.unwrap();
-    agent.wait_status("sent with the former key", LONG, |s| lane(s, "accepted") == 10).await.unwrap();
+    // Nothing is sent meanwhile: it is looked at without that.
     let found = until_found(&mut agent, "queue_key_file", "act").await;
     assert!(found["what"].as_str().is_some_and(|what| what.contains("credentials-main.csv")), "{found}");
-    std::fs::write(&file, good).unwrap();
     fleet.publish(5).await.unwrap();
-    let well = |s: &serde_json::Value| s["health"] == "fine" && lane(s, "accepted") == 15;
-    agent.wait_status("mended", LONG, well).await.unwrap();
+    agent.wait_status("sent with the former key", LONG, |s| lane(s, "accepted") == 10).await.unwrap();
+    until_found(&mut agent, "queue_key_file", "act").await;
+    std::fs::write(&file, good).unwrap();
+    agent.wait_status("mended", LONG, |s| s["health"] == "fine").await.unwrap();
+    fleet.publish(5).await.unwrap();
+    agent.wait_status("sent", LONG, |s| lane(s, "accepted") == 15).await.unwrap();
 }
 
 /// One record fills this window, and it is refused.
