@@ -22,6 +22,8 @@ use tokio::sync::watch;
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long a look at disks may take.
+const LOOK_TIME: Duration = Duration::from_secs(5);
 /// What a queue that takes records has at a stop, to take the last one.
 const LAST: Duration = Duration::from_millis(1500);
 /// Between two looks whether it has.
@@ -116,10 +118,9 @@ impl HealthRecords {
         let _ = tokio::time::timeout(LAST, gone).await;
     }
 
-    /// Looks at the disk, off the runtime's threads.
     async fn snapshot(&self) -> Option<StatusSnapshot> {
         let hub = self.hub.clone();
-        tokio::task::spawn_blocking(move || hub.snapshot()).await.ok()
+        looked(move || hub.snapshot()).await
     }
 
     async fn say(&self, snapshot: &StatusSnapshot, due: Vec<(LaneId, String, Cause)>) {
@@ -129,15 +130,20 @@ impl HealthRecords {
         let (hub, clock, keys) = (self.hub.clone(), self.clock.clone(), self.keys.clone());
         let certificate = self.certificate.clone();
         let folder = self.journal.path().to_owned();
-        let looked =
-            tokio::task::spawn_blocking(move || beside(&hub, &clock, &keys, certificate.as_deref(), &folder)).await;
-        let Ok(known) = looked else { return };
+        let known = looked(move || beside(&hub, &clock, &keys, certificate.as_deref(), &folder)).await;
+        let Some(known) = known else { return };
         let now = self.clock.now();
         for (lane, name, cause) in due {
             let data = data(snapshot, &Beside { cause, ..known.clone() }, &name);
             self.journal.say(draft(self.journal.id(), now, lane, HEALTH, &data));
         }
     }
+}
+
+/// Looks at disks, off the runtime's threads. `None`: a file system did not answer in time, say one of the network; a stop must
+/// not wait for it.
+async fn looked<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::time::timeout(LOOK_TIME, tokio::task::spawn_blocking(look)).await.ok()?.ok()
 }
 
 /// What the snapshot does not know; reads files.
