@@ -50,7 +50,13 @@ pub(super) fn import(file: &Path, to: Option<&Path>, config: &Path, systemd: boo
             return ExitCode::Failed;
         }
     };
-    let place = to.map_or_else(|| configured(config), Path::to_owned);
+    let place = match to.map_or_else(|| configured(config), |to| Ok(to.to_owned())) {
+        Ok(place) => place,
+        Err(why) => {
+            complain!("nothing is changed: {why}");
+            return ExitCode::Failed;
+        }
+    };
     let systemd = systemd || to.is_none() && place.starts_with(HANDED_OVER);
     // Only systemd can hand it over: without systemd the agent would have no key.
     if let Some(why) = systemd.then(at_rest::no_systemd).flatten() {
@@ -182,15 +188,28 @@ fn read(from: impl io::Read) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Where the configuration reads keys; the package's place when it names none or cannot be read yet.
-fn configured(config: &Path) -> PathBuf {
-    let place = Config::load(config).ok().and_then(|config| {
-        config.queues.into_iter().find_map(|queue| match queue.credentials {
-            CredentialsSource::CsvFile(path) => Some(path),
-            CredentialsSource::AwsChain => None,
-        })
-    });
-    place.unwrap_or_else(|| DEFAULT_PLACE.into())
+/// Where the configuration reads its key; the package's place when it names none or cannot be read yet.
+///
+/// # Errors
+/// It reads several, and each is another queue's: which one is meant, only a person knows.
+fn configured(config: &Path) -> Result<PathBuf, String> {
+    let mut files: Vec<(PathBuf, Vec<String>)> = Vec::new();
+    for queue in Config::load(config).map_or_else(|_| Vec::new(), |config| config.queues) {
+        let CredentialsSource::CsvFile(path) = queue.credentials else { continue };
+        match files.iter_mut().find(|(file, _)| *file == path) {
+            Some((_, queues)) => queues.push(queue.name),
+            None => files.push((path, vec![queue.name])),
+        }
+    }
+    match &mut files[..] {
+        [] => Ok(DEFAULT_PLACE.into()),
+        [(only, _)] => Ok(std::mem::take(only)),
+        several => {
+            let ways = several.iter().map(|(file, queues)| format!("--to {} ({})", file.display(), queues.join(", ")));
+            let ways: Vec<_> = ways.collect();
+            Err(format!("the configuration names {} key files; say which one: {}", ways.len(), ways.join(", or ")))
+        }
+    }
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {
@@ -229,85 +248,4 @@ fn user_of(users: &str, name: &str) -> Option<(Uid, Gid)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt;
-
-    #[test]
-    fn a_key_file_is_replaced_whole_and_stays_private() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let place = folder.path().join("keys/credentials.csv");
-        place_file(&place, b"one", None).expect("written");
-        place_file(&place, b"two", None).expect("written again");
-        assert_eq!(std::fs::read(&place).expect("there"), b"two");
-        assert_eq!(std::fs::metadata(&place).expect("there").permissions().mode() & 0o777, 0o600);
-        assert_eq!(
-            std::fs::read_dir(place.parent().expect("a folder")).expect("a folder").count(),
-            1,
-            "nothing beside"
-        );
-    }
-
-    const CSV: &str =
-        "Access key ID,Secret access key\nAKIAIOSFODNN7EXAMPLE,wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n";
-
-    /// Imports into the store of a system whose configuration has these lines about keys; returns all that the command said.
-    fn imported(places: &Places, keys: &str) -> (String, PathBuf) {
-        let config = places.plain.with_file_name("tidegate.toml");
-        let text = format!(
-            "[queues.main]\nurl = \"https://sqs.eu-west-1.amazonaws.com/123456789012/site\"\n{keys}\n\
-             [[routes]]\nprofile = \"rak\"\nqueue = \"main\"\n"
-        );
-        std::fs::create_dir_all(config.parent().expect("a folder")).expect("made");
-        std::fs::write(&config, text).expect("written");
-        let key = parse_csv(CSV.as_bytes()).expect("a key");
-        let said = into_store(places, CSV.as_bytes(), &key, &config).expect("written").join("\n");
-        assert!(!said.contains("wJalr"), "{said}");
-        (said, config)
-    }
-
-    #[test]
-    fn into_the_store_means_out_of_the_agents_reach() {
-        for (tpm, says) in
-            [(Some("yes\n"), "encrypted with this machine's TPM"), (None, "anyone who takes the card has the key")]
-        {
-            let (_folder, places) = at_rest::tests::system(tpm, &[]);
-            place_file(&places.plain, CSV.as_bytes(), None).expect("written");
-            let (said, config) = imported(&places, "credentials_file = \"credentials.csv\"");
-            assert!(said.contains(says), "{said}");
-            assert!(!places.plain.exists(), "{said}");
-            let read = configured(&config);
-            assert_eq!(read, Path::new("/run/credentials/tidegate.service/credentials.csv"), "{said}");
-            assert!(said.contains("removed ") && said.contains("systemctl daemon-reload"), "{said}");
-        }
-        let (_folder, places) = at_rest::tests::system(Some("yes\n"), &["broken"]);
-        let (said, _) = imported(&places, "credentials_file = \"credentials.csv\"");
-        assert!(said.contains("NOT ENCRYPTED") && said.contains("State not recoverable"), "{said}");
-    }
-
-    #[test]
-    fn an_uncertain_credentials_import_gives_a_person_the_line() {
-        let (_folder, places) = at_rest::tests::system(None, &[]);
-        place_file(&places.plain, CSV.as_bytes(), None).expect("written");
-        let (said, config) = imported(&places, "credentials_file = \"credentials.csv\"\nno_such_key = 1");
-        assert!(said.contains("is not changed: it has mistakes"), "{said}");
-        assert!(said.contains(&format!("rm {};", places.plain.display())), "{said}");
-        assert!(places.plain.exists() && std::fs::read_to_string(&config).expect("there").contains("no_such_key"));
-        // Another key lies there: it goes by hand alone.
-        std::fs::write(&places.plain, CSV.replace("AKIAIO", "AKIAXX")).expect("written");
-        let (said, _) = imported(&places, "credentials_file = \"credentials.csv\"");
-        assert!(places.plain.exists() && said.contains("holds another key"), "{said}");
-        // A copy of a former import, which no queue reads.
-        std::fs::write(&places.plain, CSV).expect("written");
-        let (said, _) = imported(&places, "credentials_file = \"$CREDENTIALS_DIRECTORY/credentials.csv\"");
-        assert!(!places.plain.exists(), "{said}");
-    }
-
-    #[test]
-    fn the_services_user_is_found_by_its_whole_name() {
-        let users = "root:x:0:0::/root:/bin/sh\ntidegate2:x:7:8::/:/bin/false\ntidegate:x:990:991::/:/bin/false\n";
-        let (user, group) = user_of(users, "tidegate").expect("a user");
-        assert_eq!((user.as_raw(), group.as_raw()), (990, 991));
-        assert!(user_of("tidegatex:x:1:1::/:", "tidegate").is_none());
-    }
-}
+mod tests;
