@@ -47,7 +47,7 @@ as() {
     echo
 }
 umask 022
-for line in status check 'check --offline' 'config show' policy bundle 'journal list' 'journal verify' 'journal export --out x' \
+for line in status check 'check --send' 'check --offline' 'config show' policy bundle 'journal list' 'journal verify' 'journal export --out x' \
     'journal quarantine list' 'config diff --running' acknowledge 'explain --wait 1' init 'credentials token'; do
     echo "member $line: $(as 7997 $line)"
     echo "other $line: $(as 7000 $line)"
@@ -81,6 +81,9 @@ fn without_sudo_a_command_works_or_asks_for_sudo() {
     // Keys that the member may not read are no fault of the gateway's.
     let check = said("member", "check");
     assert!(check.contains("– queue main: reach") && !check.contains("put the IAM console's .csv there"), "{check}");
+    // A record that was not sent proves nothing.
+    let check = said("member", "check --send");
+    assert!(check.contains("✗ queue main: reach") && check.contains("sudo tidegate check --send"), "{check}");
     for line in [
         "journal list",
         "journal verify",

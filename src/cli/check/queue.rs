@@ -16,7 +16,7 @@ const EMPTY: &str = "EmptyBatchRequest";
 
 pub(super) async fn steps(config: &Config, queue: &QueueConfig, clock: &Clock, send: bool) -> Vec<Step> {
     let name = |what: &str| format!("queue {}: {what}", queue.name);
-    if let Some(step) = keys::not_ours(queue, &name("reach")) {
+    if let Some(step) = keys::not_ours(queue, &name("reach"), send) {
         return vec![step];
     }
     let sender = match SqsSender::new(&options::sender(queue), clock) {

@@ -39,10 +39,14 @@ pub(super) fn steps(config: &Config, places: &Places) -> Vec<Step> {
 }
 
 /// A queue's step for a user who may not read its keys, and need not: `None` where it can be tried.
-pub(super) fn not_ours(queue: &QueueConfig, step: &str) -> Option<Step> {
+pub(super) fn not_ours(queue: &QueueConfig, step: &str, send: bool) -> Option<Step> {
     let CredentialsSource::CsvFile(path) = &queue.credentials else { return None };
     let error = std::fs::File::open(path).err()?;
-    is_not_ours(&error).then(|| for_sudo(step, path))
+    is_not_ours(&error).then(|| match send {
+        // What a record was to prove is not proved.
+        true => Step::bad(step, not_tried(path), "sudo tidegate check --send"),
+        false => for_sudo(step, path),
+    })
 }
 
 fn is_not_ours(error: &io::Error) -> bool {
@@ -50,8 +54,11 @@ fn is_not_ours(error: &io::Error) -> bool {
 }
 
 fn for_sudo(step: &str, path: &Path) -> Step {
-    let found = format!("not tried: only root and the agent's user may read {}", path.display());
-    Step::open(step, found, "sudo tidegate check")
+    Step::open(step, not_tried(path), "sudo tidegate check")
+}
+
+fn not_tried(path: &Path) -> String {
+    format!("not tried: only root and the agent's user may read {}", path.display())
 }
 
 fn keys(queue: &str, path: &Path) -> Step {
