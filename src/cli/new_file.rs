@@ -9,7 +9,7 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, PersistError};
 
 /// A file on its way to its place. Dropped before [`put`](NewFile::put), it is gone.
 #[derive(Debug)]
@@ -65,10 +65,22 @@ impl NewFile {
     /// # Errors
     /// The disk refuses; whatever was in the place is still there.
     pub(super) fn put(self) -> io::Result<()> {
+        self.placed(NamedTempFile::persist)
+    }
+
+    /// The same, where nothing is in its place: also nothing that came while this file was written.
+    ///
+    /// # Errors
+    /// Something is there, or the disk refuses; what was in the place is still there.
+    pub(super) fn put_new(self) -> io::Result<()> {
+        self.placed(NamedTempFile::persist_noclobber)
+    }
+
+    fn placed(self, persist: fn(NamedTempFile, PathBuf) -> Result<File, PersistError>) -> io::Result<()> {
         let NewFile { beside, place, mode } = self;
         beside.as_file().set_permissions(Permissions::from_mode(mode))?;
         beside.as_file().sync_all()?;
-        beside.persist(&place).map_err(|not| not.error)?;
+        persist(beside, place.clone()).map_err(|not| not.error)?;
         File::open(folder(&place))?.sync_all()
     }
 }
@@ -138,6 +150,23 @@ mod tests {
         assert_eq!(io::read_to_string(before).unwrap(), "foreign");
         drop(NewFile::beside(&place, 0o600, Owner::default()).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn what_comes_meanwhile_stays_unless_it_is_to_be_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("out");
+        let new = |text: &[u8]| {
+            let mut file = NewFile::beside(&place, 0o600, Owner::default()).unwrap();
+            file.write_all(text).unwrap();
+            file
+        };
+        let (first, second, third) = (new(b"1"), new(b"2"), new(b"3"));
+        first.put_new().unwrap();
+        assert_eq!(second.put_new().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(read(&place).unwrap(), b"1");
+        third.put().unwrap();
+        assert_eq!((read(&place).unwrap(), fs::read_dir(folder.path()).unwrap().count()), (b"3".to_vec(), 1));
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub(super) fn export(
     });
     progress.end();
     looked.map_err(|error| failed(&error))?;
-    sink.end(written, destination.out)
+    sink.end(written, destination)
 }
 
 /// Writes what is in quarantine to `destination`.
@@ -60,7 +60,7 @@ pub(super) fn quarantine(view: &View, destination: &Destination<'_>, format: For
         Format::Ndjson => sink.line(&Line::quarantined(view, entry, true).json()),
         Format::Cbor => sink.bytes(&codec::encode(&entry.record)),
     });
-    sink.end(written, destination.out)
+    sink.end(written, destination)
 }
 
 /// What an export is written into.
@@ -83,12 +83,22 @@ impl To {
         }
     }
 
-    fn end(self) -> io::Result<()> {
+    fn end(self, force: bool) -> io::Result<()> {
         match self {
             To::Stdout(mut out) => out.flush(),
-            To::File(file) => file.into_inner()?.put(),
+            To::File(file) if force => file.into_inner()?.put(),
+            To::File(file) => file.into_inner()?.put_new(),
         }
     }
+}
+
+/// Says why a file is not written.
+fn is_there(out: &Path) -> ExitCode {
+    complain!(
+        "{} is there already, perhaps with the records of another gateway: name another file with --out, or add --force",
+        out.display()
+    );
+    ExitCode::Failed
 }
 
 impl Sink {
@@ -97,11 +107,7 @@ impl Sink {
         let to = if out != Path::new("-") {
             // A link is refused below, whatever it leads to.
             if !destination.force && out.symlink_metadata().is_ok_and(|there| there.is_file()) {
-                complain!(
-                    "{} is there already, perhaps with the records of another gateway: name another file with --out, or add --force",
-                    out.display()
-                );
-                return Err(ExitCode::Failed);
+                return Err(is_there(out));
             }
             let file = NewFile::beside(out, 0o600, Owner::default()).map_err(|error| {
                 complain!("cannot write {}: {error}; name another place with --out", out.display());
@@ -127,15 +133,17 @@ impl Sink {
         self.to.writer().write_all(bytes)
     }
 
-    fn end(self, written: io::Result<()>, out: &Path) -> Result<ExitCode, ExitCode> {
-        let records = self.records;
-        match written.and_then(|()| self.to.end()) {
+    fn end(self, written: io::Result<()>, destination: &Destination<'_>) -> Result<ExitCode, ExitCode> {
+        let (records, out) = (self.records, destination.out);
+        match written.and_then(|()| self.to.end(destination.force)) {
             Ok(()) => {
                 note!("{records} records written");
                 Ok(ExitCode::Done)
             }
             // The reader at the other end of the pipe has seen enough.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::Done),
+            // Another export was quicker.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(is_there(out)),
             Err(error) => {
                 complain!("cannot write {}: {error}; name a place with enough space with --out", out.display());
                 Err(ExitCode::Failed)
