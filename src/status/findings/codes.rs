@@ -103,7 +103,7 @@ codes! {
         "sudo tidegate acknowledge";
     RecordsEvicted "records_evicted" "evicted"
         "they are lost, and gap records in the queue say so",
-        "mend what keeps the queue from taking records, or raise journal.max_bytes; when that is done, acknowledge the loss",
+        "mend what keeps the queue from taking records, or give the journal more room; when that is done, acknowledge the loss",
         "sudo tidegate acknowledge";
     RecordsQuarantined "records_quarantined" "went to quarantine"
         "it reaches no consumer until a person decides",
@@ -126,7 +126,7 @@ codes! {
     QueueParked "queue_parked" "parked until it is mended"
         QUEUE_WAITS, "", CHECK;
     QueueKeyFile "queue_key_file" "its key's file cannot be used any more"
-        "records go with the former key; after the next start nothing goes", "put the key's .csv there anew",
+        "records go with the former key; after the next start or reload nothing goes", "put the key's .csv there anew",
         "sudo tidegate credentials import FILE.csv";
     QueueCannotRead "queue_cannot_read" "the journal cannot be read"
         QUEUE_WAITS, "check the card; what stays unreadable is set aside after two minutes", KERNEL_LOG;

@@ -76,9 +76,10 @@ pub(super) fn findings(status: &StatusSnapshot, acknowledged: &Counts) -> Vec<Fi
     let lone = open.iter().filter(|(_, loss)| loss.code == Code::RecordsEvicted).count() == 1;
     let of = |(count, loss): &(u64, Loss)| {
         let (what, since_s) = said(status, loss, *count, lone);
-        let bound = status.journal.as_ref().and_then(|journal| journal.facts.evicted).filter(|_| lone);
+        // A generation goes as a whole: where several queues lost records, the bound is theirs alike.
+        let last = status.journal.as_ref().and_then(|journal| journal.facts.evicted);
         let finding = Finding::act(loss.code, what).count(*count).since(since_s);
-        let finding = match bound.filter(|_| loss.code == Code::RecordsEvicted) {
+        let finding = match last.filter(|_| loss.code == Code::RecordsEvicted) {
             Some(last) => finding.remedy(higher(last.bound)),
             None => finding,
         };
@@ -96,9 +97,12 @@ pub(in crate::status) fn going_on(status: &StatusSnapshot) -> bool {
     last.is_some_and(|last| last.ago_s < EVICTING_S)
 }
 
-/// What makes room where another bound than `journal.max_bytes` evicts.
+/// What makes room where this bound evicts.
 fn higher(bound: &str) -> &'static str {
     match bound {
+        "journal.max_bytes" => {
+            "mend what keeps the queue from taking records, or raise journal.max_bytes; when that is done, acknowledge the loss"
+        }
         "journal.min_free" => {
             "mend what keeps the queue from taking records, or free space on the journal's disk; when that is done, acknowledge the loss"
         }

@@ -174,9 +174,14 @@ fn the_remedy_for_evictions_is_that_of_their_bound() {
         ("journal.min_free", "free space on the journal's disk"),
         ("journal.max_age", "raise journal.max_age"),
     ] {
-        let mut world = World::after(|w| w.journal().lanes[1].evicted = 3);
+        let mut world = World::after(|w| (w.journal().lanes[0].evicted, w.journal().lanes[1].evicted) = (2, 3));
         world.journal().evicted = Some(EvictionStats { bound, ago_s: 5 });
-        assert!(world.findings()[0].remedy.contains(remedy), "{:?}", world.findings());
+        let findings = world.findings();
+        assert_eq!(findings.len(), 2, "{findings:?}");
+        assert!(findings.iter().all(|finding| finding.remedy.contains(remedy)), "{findings:?}");
+        // After a restart the bound is not known.
+        world.journal().evicted = None;
+        assert!(world.findings().iter().all(|finding| !finding.remedy.contains("journal.")), "{:?}", world.findings());
     }
 }
 
