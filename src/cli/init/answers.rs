@@ -64,21 +64,44 @@ impl Answers {
     /// A secret: not shown while it is typed, and taken with the blanks around it.
     ///
     /// # Errors
-    /// Standard input has ended, or a person has pressed Ctrl-C.
+    /// Standard input has ended, a person has pressed Ctrl-C, or none of a few answers can have been meant.
     pub(super) fn secret(&mut self, question: &str) -> Result<String, String> {
         let _silence = Silence::begin();
-        let answer = read_answer(question)?;
-        match answer.ends_with(CTRL_C) {
-            true => Err("interrupted; nothing was written".to_owned()),
-            false => Ok(answer),
+        for _ in 0..TRIES {
+            let answer = read_answer(question)?;
+            match unmeant(&answer) {
+                None => return Ok(answer),
+                Some(Unmeant::Interrupt) => return Err("interrupted; nothing was written".to_owned()),
+                Some(Unmeant::Key) => {
+                    note!("a key was pressed that types no character, such as Ctrl-Z or an arrow; type it again")
+                }
+            }
         }
+        Err(format!("none of {TRIES} answers to \"{question}\" fits; nothing was written"))
+    }
+}
+
+/// What is no part of a secret.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Unmeant {
+    /// Ctrl-C.
+    Interrupt,
+    /// Another key that types no character: while nothing is shown, a person would not see it.
+    Key,
+}
+
+/// What of an answer was not meant as a part of it. Pure.
+fn unmeant(answer: &str) -> Option<Unmeant> {
+    match answer.ends_with(CTRL_C) {
+        true => Some(Unmeant::Interrupt),
+        false => answer.contains(|c: char| c.is_control() && c != '\t').then_some(Unmeant::Key),
     }
 }
 
 /// What Ctrl-C types.
 const CTRL_C: char = '\u{3}';
 
-/// A line without its end: a line feed, or Ctrl-C where that ends no process.
+/// A line with its end: a line feed, or Ctrl-C where that ends no process; `None`: there is no further one.
 fn read_line() -> io::Result<Option<String>> {
     let (mut input, mut line) = (io::stdin().lock(), Vec::new());
     loop {
@@ -137,6 +160,22 @@ impl Drop for Silence {
             let _ = tcsetattr(io::stdin(), OptionalActions::Flush, before);
             // The person's end of line was not shown either.
             err_as_is("\n");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_types_no_character_is_no_part_of_a_secret(text in "[ -~\t]{0,12}", at in 0usize..12, key in "[\u{1}\u{4}\u{1a}\u{1b}\u{1c}\u{7f}]") {
+            prop_assert_eq!(unmeant(&text), None);
+            let at = at.min(text.len());
+            prop_assert_eq!(unmeant(&format!("{}{key}{}", &text[..at], &text[at..])), Some(Unmeant::Key));
+            prop_assert_eq!(unmeant(&format!("{text}{CTRL_C}")), Some(Unmeant::Interrupt));
         }
     }
 }

@@ -159,9 +159,7 @@ fn broker(
         },
     };
     keys.username = (!["", NO_USER].contains(&&*username)).then_some(username);
-    // A flag counts from the shell's folder, a key from the configuration's.
-    keys.password_file =
-        options.password_file.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+    keys.password_file = options.password_file.as_deref().map(file::of_flag);
     let mut password = None;
     if let (Some(user), None, false) = (&keys.username, &keys.password_file, answers.yes) {
         let place = new_file::folder(file).join(PASSWORD);

@@ -138,7 +138,8 @@ fn one_route(out: &mut String, route: &Proposal) {
     out.push('\n');
     if !route.example.is_empty() {
         let example: String = visible::line(&route.example).chars().take(120).collect();
-        let _ = writeln!(out, "# {} messages were seen, such as {example}", route.messages);
+        let seen = if route.messages == 1 { "1 message was" } else { &format!("{} messages were", route.messages) };
+        let _ = writeln!(out, "# {seen} seen, such as {example}");
     }
     if route.qos0 > 0 {
         let remedy = Profile::named(route.profile, ProfileOptions::default()).map(|profile| profile.qos_remedy());
@@ -168,17 +169,26 @@ pub(super) fn prepare(file: &Path) -> io::Result<()> {
     NewFile::beside(file, MODE, of_service()).map(drop)
 }
 
-/// Writes it. What a person wrote is kept beside it.
+/// A file that a flag names, as a key of the configuration: the flag counts from the shell's folder, the key from the
+/// configuration's. What begins with a variable or `~` stays as it is, for the configuration to read or to refuse.
+pub(super) fn of_flag(path: &Path) -> PathBuf {
+    let own_words = path.to_str().is_some_and(|text| text.starts_with(['$', '~']));
+    if own_words { path.to_owned() } else { std::path::absolute(path).unwrap_or_else(|_| path.to_owned()) }
+}
+
+/// Writes it. What a person wrote is kept beside it; gives where.
 ///
 /// # Errors
 /// The disk refuses, or something that is not a file is in the place.
-pub(super) fn write(file: &Path, text: &str, place: &Place) -> io::Result<()> {
+pub(super) fn write(file: &Path, text: &str, place: &Place) -> io::Result<Option<PathBuf>> {
     let mut out = NewFile::beside(file, MODE, of_service())?;
     out.write_all(text.as_bytes())?;
-    if *place == Place::Other {
-        std::fs::rename(file, kept_as(file))?;
+    let kept = (*place == Place::Other).then(|| kept_as(file));
+    if let Some(kept) = &kept {
+        std::fs::rename(file, kept)?;
     }
-    out.put()
+    out.put()?;
+    Ok(kept)
 }
 
 /// Where its old text goes: to a name that holds no older one, or the second replacement would end what a person wrote.
@@ -209,6 +219,14 @@ mod tests {
             std::fs::read_to_string(folder.path().join(format!("tidegate.toml{suffix}"))).unwrap_or_default()
         });
         assert_eq!(held, ["three", "of a person", "one", "two"]);
+    }
+
+    #[test]
+    fn a_flag_with_a_variable_stays_as_it_is() {
+        for own in ["$CREDENTIALS_DIRECTORY/credentials.csv", "~/key.csv", "/abs/key.csv"] {
+            assert_eq!(of_flag(Path::new(own)), Path::new(own));
+        }
+        assert!(of_flag(Path::new("key.csv")).is_absolute());
     }
 
     #[test]

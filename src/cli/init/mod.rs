@@ -82,7 +82,7 @@ fn made(file: &Path, options: &InitOptions, answers: &mut Answers) -> Result<(),
     let (place, journal) = file::look(file).map_err(|error| new_file::unwritable(file, &error, ""))?;
     file::prepare(file).map_err(|error| new_file::unwritable(file, &error, ""))?;
     if place == Place::Other && !options.force {
-        let question = format!("{} is there already. Replace it (its old text goes to FILE.old)?", file.display());
+        let question = format!("{} is there already. Replace it (its old text is kept beside it)?", file.display());
         if options.yes || !answers.agrees(&question, false)? {
             let file = file.display();
             return Err(format!("{file} stays as it is; to replace it: --force, or name another with --config"));
@@ -91,7 +91,7 @@ fn made(file: &Path, options: &InitOptions, answers: &mut Answers) -> Result<(),
     let met = broker::meet(file, options, answers)?;
     let routes = routes::routes(&met, options, answers)?;
     let gateway = names::gateway(options.gateway.as_deref(), answers)?;
-    let queue = queue::queue(options, answers)?;
+    let queue = queue::queue(file, options, answers)?;
     let keys = Keys {
         gateway: gateway.as_deref(),
         broker: &met.broker.keys,
@@ -105,7 +105,10 @@ fn made(file: &Path, options: &InitOptions, answers: &mut Answers) -> Result<(),
         format!("this would not be a good configuration:\n{}", said.join("\n"))
     })?;
     met.broker.keep_password().map_err(|(password, error)| new_file::unwritable(&password, &error, ""))?;
-    file::write(file, &text, &place).map_err(|error| new_file::unwritable(file, &error, ""))?;
+    let kept = file::write(file, &text, &place).map_err(|error| new_file::unwritable(file, &error, ""))?;
+    if let Some(kept) = kept {
+        say!("The old text of {} is in {}.", file.display(), kept.display());
+    }
     next(file, &met, Path::new(&queue.credentials_file));
     Ok(())
 }

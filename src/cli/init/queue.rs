@@ -2,8 +2,10 @@
 
 use crate::cli::init::InitOptions;
 use crate::cli::init::answers::Answers;
-use crate::cli::init::file::QueueKeys;
+use crate::cli::init::file::{self, QueueKeys};
+use crate::cli::new_file;
 use crate::config::queue_url::{QueueUrl, is_loopback_host, may_be_region};
+use std::path::Path;
 
 const CREDENTIALS: &str = "/etc/tidegate/credentials.csv";
 
@@ -11,7 +13,7 @@ const CREDENTIALS: &str = "/etc/tidegate/credentials.csv";
 ///
 /// # Errors
 /// There is no answer, or none that fits.
-pub(super) fn queue(options: &InitOptions, answers: &mut Answers) -> Result<QueueKeys, String> {
+pub(super) fn queue(file: &Path, options: &InitOptions, answers: &mut Answers) -> Result<QueueKeys, String> {
     let question = "The queue's URL, as the SQS console shows it?";
     let url = match &options.queue {
         Some(url) => QueueUrl::parse(url)?,
@@ -43,19 +45,18 @@ pub(super) fn queue(options: &InitOptions, answers: &mut Answers) -> Result<Queu
         }
     };
     let credentials_file = match &options.credentials {
-        // A flag counts from the shell's folder, a key from the configuration's.
-        Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string(),
+        Some(path) => a_file(file, &file::of_flag(path).display().to_string())?,
         None => {
             let question = format!("Where will the access key's .csv be? [{CREDENTIALS}]");
-            answers.until(&question, CREDENTIALS, "--credentials", a_file)?
+            answers.until(&question, CREDENTIALS, "--credentials", |place| a_file(file, place))?
         }
     };
     Ok(QueueKeys { url: url.text, region, endpoint, allow_plain_http, credentials_file })
 }
 
-/// The place of a file, where no folder is.
-fn a_file(place: &str) -> Result<String, String> {
-    match std::path::Path::new(place).is_dir() {
+/// The place of a file, where no folder is; a relative one counts from the folder of `config`.
+fn a_file(config: &Path, place: &str) -> Result<String, String> {
+    match new_file::folder(config).join(place).is_dir() {
         true => Err(format!("{place} is a folder; name the file, such as {CREDENTIALS}")),
         false => Ok(place.to_owned()),
     }
@@ -82,8 +83,13 @@ mod tests {
 
     #[test]
     fn a_folder_is_no_place_for_the_key() {
-        assert!(a_file("/").is_err_and(|why| why.contains("is a folder")));
-        assert_eq!(a_file(CREDENTIALS).as_deref(), Ok(CREDENTIALS));
+        let config = Path::new("/usr/tidegate.toml");
+        for folder in ["/", "lib"] {
+            assert!(a_file(config, folder).is_err_and(|why| why.contains("is a folder")), "{folder}");
+        }
+        for file in [CREDENTIALS, "src-of-nothing", "$CREDENTIALS_DIRECTORY/credentials.csv"] {
+            assert_eq!(a_file(config, file).as_deref(), Ok(file));
+        }
     }
 
     #[test]
