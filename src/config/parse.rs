@@ -1,4 +1,4 @@
-//! The forms that values are written in: sizes, durations, the broker's address, names. Pure; each refusal says what was
+//! The forms that values are written in: sizes, durations, host and port, names. Pure; each refusal says what was
 //! expected and, where it can be guessed, what was meant.
 
 use std::time::Duration;

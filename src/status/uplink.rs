@@ -52,9 +52,9 @@ pub(crate) struct Usage {
     sums: Sums,
     /// Of the process, at the look before.
     seen: Carried,
-    /// What the file holds.
+    /// What was given out last, to be written; a disk that refuses it gets the next one.
     stored: Sums,
-    /// When it was written, or first looked at, on the boot's clock.
+    /// When that was, or first looked at, on the boot's clock.
     stored_ms: Option<u64>,
 }
 
