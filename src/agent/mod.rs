@@ -178,8 +178,9 @@ async fn run_once(
     hub.opened(&journal, opened.report.in_ram);
     let config = settle_names(config, &opened.report, &journal, file, &hub).await?;
 
+    let made = opened.report.made;
     let (writer, appends, tickets) = WriterThreads::start(opened, config.journal.linger)?;
-    let intake = options::intake(&config, broker, &journal, clock, &retry);
+    let intake = options::intake(&config, broker, (&journal, made), clock, &retry);
     // The writer goes on until the last health record is in its hand.
     let writer_goes_on = appends.clone();
     let (intake, shared) = Intake::new(intake, dedup, appends, tickets)?;

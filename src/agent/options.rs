@@ -60,7 +60,7 @@ pub(crate) fn broker(config: &Config, clock: &Clock) -> Result<BrokerOptions, Tl
 pub(super) fn intake(
     config: &Config,
     broker: BrokerOptions,
-    journal: &Journal,
+    (journal, journal_made): (&Journal, bool),
     clock: &Clock,
     retry: &watch::Receiver<u64>,
 ) -> IntakeOptions {
@@ -77,6 +77,7 @@ pub(super) fn intake(
         clock: clock.clone(),
         memory: config.journal.path.join("intake"),
         retry: retry.clone(),
+        journal_made,
         show_payloads: config.status.show_payloads,
     }
 }

@@ -16,6 +16,12 @@ pub struct Losses {
     pub broker_dropped: u64,
     /// Connections on which the broker had lost a session of ours.
     pub sessions_lost: u64,
+    /// 1: the first broker of this journal kept a session for a journal that there was before.
+    #[serde(default)]
+    pub journals_missing: u64,
+    /// The journal was made, and no broker has answered since.
+    #[serde(default)]
+    unanswered: bool,
     /// The broker's own count of what it dropped, as it stood last, and of which broker.
     #[serde(default)]
     broker_count: Option<(String, u64)>,
@@ -25,6 +31,21 @@ pub struct Losses {
 }
 
 impl Losses {
+    /// The journal was made a moment ago.
+    pub(super) fn begin(&mut self) {
+        self.unanswered = true;
+    }
+
+    /// A broker answered; whether that is news. A session that it kept is that of a journal which there was before: this one never
+    /// had a connection.
+    pub(super) fn answered(&mut self, session_kept: bool) -> bool {
+        if !std::mem::take(&mut self.unanswered) {
+            return false;
+        }
+        self.journals_missing += u64::from(session_kept);
+        true
+    }
+
     /// A message of no route came.
     pub(super) fn unrouted(&mut self, topic: &str) {
         let mut by_prefix = Unrouted::of(&self.unrouted);
@@ -70,6 +91,23 @@ mod tests {
         let mut later: Losses = serde_json::from_slice(&bytes).expect("reads back");
         assert_eq!((later.count("mqtt://b", 45), later.broker_dropped), (40, 48));
         assert_eq!(later.count("mqtt://other", 1000), 0, "another broker's count");
+    }
+
+    #[test]
+    fn only_a_new_journal_finds_a_session_of_another_one() {
+        let first_answers = |made: bool, kept: [bool; 3]| {
+            let mut losses = Losses::default();
+            if made {
+                losses.begin();
+            }
+            let bytes = serde_json::to_vec(&losses).expect("encodes");
+            let mut later: Losses = serde_json::from_slice(&bytes).expect("reads back");
+            let news = kept.map(|kept| later.answered(kept));
+            (news, later.journals_missing)
+        };
+        assert_eq!(first_answers(true, [true, true, true]), ([true, false, false], 1));
+        assert_eq!(first_answers(true, [false, true, true]), ([true, false, false], 0), "its own session by then");
+        assert_eq!(first_answers(false, [true, true, true]), ([false; 3], 0), "a journal of before");
     }
 
     #[test]

@@ -132,6 +132,8 @@ pub struct IntakeOptions {
     pub memory: PathBuf,
     /// Changes when whatever waits is to be tried at once.
     pub retry: watch::Receiver<u64>,
+    /// Whether the journal was made a moment ago, rather than opened.
+    pub journal_made: bool,
     /// Whether beginnings of payloads are kept for people.
     pub show_payloads: bool,
 }
@@ -216,6 +218,9 @@ impl Intake {
         });
         let mut memory = SessionCache::new(options.memory.clone(), options.journal, url, client_id);
         shared.count(|status| status.losses = memory.losses());
+        if options.journal_made {
+            shared.begin();
+        }
         let wanted = options.routes.iter().flat_map(|route| route.filters.iter().cloned()).collect();
         recogniser.replays_go_on(memory.take_replays());
         let counts = receive::Counts::new(memory.count_refused());

@@ -171,10 +171,20 @@ impl IntakeShared {
         of_prefix
     }
 
+    /// The journal was made a moment ago.
+    pub(super) fn begin(&self) {
+        let mut shown = self.lock();
+        shown.status.losses.begin();
+        shown.changed(true);
+    }
+
     /// Notes a CONNACK: whether the broker kept our session, and whether it lost one.
     pub(super) fn session(&self, connection: u64, kept: bool, lost: bool, boottime_ms: u64) {
         let mut shown = self.lock();
         (shown.status.connections, shown.status.session_kept) = (connection, Some(kept));
+        if shown.status.losses.answered(kept) {
+            shown.changed(true);
+        }
         if lost {
             shown.status.sessions_lost += 1;
             shown.status.losses.sessions_lost += 1;

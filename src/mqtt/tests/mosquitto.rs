@@ -81,6 +81,7 @@ impl Agent {
 
     fn start_with(folder: &Path, port: u16, records: &Arc<Mutex<Vec<Record>>>, timing: Timing) -> Agent {
         let options = IntakeOptions {
+            journal_made: false,
             show_payloads: false,
             broker: broker_at(port),
             max_payload_bytes: 700 << 10,

@@ -148,6 +148,7 @@ impl Rig {
         let (note, noted_soon) = (noted.clone(), Arc::new(AtomicU64::new(0)));
         let soon_too = noted_soon.clone();
         let options = IntakeOptions {
+            journal_made: false,
             show_payloads: false,
             broker: broker_at(broker.port()),
             max_payload_bytes: 700 << 10,

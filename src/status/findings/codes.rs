@@ -97,6 +97,10 @@ codes! {
     RouteQos0 "route_qos0" "came with QoS 0"
         "they arrive, but the broker keeps none of them: a restart or a broken connection loses some",
         "set QoS 1 at the publisher", "sudo tidegate explain";
+    JournalMissing "journal_missing" "the journal of before is missing"
+        "what waited in it is sent by no agent",
+        "see whether the disk of the journal is mounted, and whether its folder was moved; stop the agent to put it back, or acknowledge that there is none: sudo tidegate acknowledge",
+        "findmnt --target /var/lib/tidegate/journal";
     SessionLost "session_lost" "did not keep our session"
         "what the broker held for us is lost",
         "let it keep sessions over a restart (Mosquitto: persistence true), or use a broker that can; a broker in memory cannot; when that is done, acknowledge the loss",
@@ -172,7 +176,8 @@ codes! {
 }
 
 /// What was lost, and stays a finding until a person acknowledges it. All else goes once it is mended.
-pub(crate) const LOSSES: [Code; 7] = [
+pub(crate) const LOSSES: [Code; 8] = [
+    Code::JournalMissing,
     Code::SessionLost,
     Code::RecordsEvicted,
     Code::RecordsQuarantined,

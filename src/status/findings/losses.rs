@@ -60,6 +60,7 @@ pub(in crate::status) fn losses(status: &StatusSnapshot) -> Vec<Loss> {
     let mut all: Vec<Loss> = lanes.flat_map(of_lane).collect();
     if let Some(intake) = &status.intake {
         let losses = &intake.losses;
+        all.push(Loss::new(Code::JournalMissing, None, losses.journals_missing));
         all.push(Loss::new(Code::SessionLost, None, losses.sessions_lost));
         all.push(Loss::new(Code::MessagesOversize, None, losses.oversize));
         all.push(Loss::new(Code::MessagesDropped, None, losses.broker_dropped));
@@ -86,6 +87,10 @@ pub(super) fn findings(status: &StatusSnapshot, acknowledged: &Counts) -> Vec<Fi
         // What is acknowledged while it goes on is a finding again, and what causes it is not mended.
         let goes_on = loss.code == Code::RecordsEvicted && going_on(status);
         let finding = if goes_on { finding.command(CHECK) } else { finding };
+        let finding = match status.journal.as_ref().filter(|_| loss.code == Code::JournalMissing) {
+            Some(journal) => finding.command(format!("findmnt --target '{}'", journal.path.display())),
+            None => finding,
+        };
         Finding { about: loss.about.clone(), ..finding }
     };
     open.iter().map(of).collect()
@@ -141,6 +146,13 @@ fn said(status: &StatusSnapshot, loss: &Loss, count: u64, lone: bool) -> (String
             let messages = counted(count, "message under", "messages under");
             let belong = if count == 1 { "belongs" } else { "belong" };
             (format!("{messages} {about} {belong} to no route{ago}"), None)
+        }
+        Code::JournalMissing => {
+            let client_id = intake.map(|intake| intake.client_id.as_str()).unwrap_or_default();
+            let what = format!(
+                "the journal was made anew, and broker {url} knows {client_id}: the journal of before is missing"
+            );
+            (what, None)
         }
         _ => {
             let times = counted(count, "time", "times");

@@ -68,6 +68,7 @@ fn of_code(code: Code) -> Readings {
         | Code::BrokerAway => Readings::NotComing,
         Code::RecordsEvicted
         | Code::RecordsDamaged
+        | Code::JournalMissing
         | Code::SessionLost
         | Code::MessagesOversize
         | Code::MessagesDropped

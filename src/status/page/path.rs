@@ -41,6 +41,7 @@ fn place(code: Code) -> Place {
         | Code::SessionLost
         | Code::MessagesDropped => Place::Broker,
         Code::JournalNotOpen
+        | Code::JournalMissing
         | Code::JournalUnwritable
         | Code::JournalStalled
         | Code::JournalReadOnly

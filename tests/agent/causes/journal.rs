@@ -2,7 +2,8 @@
 
 use crate::support::disk::BadDisk;
 use crate::support::{
-    LONG, PROGRAM, Publisher, assert_books, config, drained, lane, mosquitto, online, stub, until_found, until_online,
+    LONG, PROGRAM, Publisher, assert_books, config, drained, fleet, lane, mosquitto, online, stub, tidegate,
+    until_found, until_online,
 };
 use testkit::agent::AgentProcess;
 
@@ -67,4 +68,38 @@ async fn a_journal_part_that_stays_unreadable_is_set_aside() {
     let status = drained(&mut agent, 50).await;
     assert_books(&status);
     assert!(lane(&status, "damaged") > 0, "{status:#}");
+}
+
+/// The disk of the journal was not mounted, or a person moved its folder: the agent begins anew, and the broker, which kept the
+/// session, is the one witness of what waits elsewhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_journal_that_is_not_there_any_more_is_missed() {
+    let (mut stub, broker) = (stub(), mosquitto().await);
+    let mut agent = online(config(broker.addr(), &stub)).await;
+    stub.close().await;
+    let mut fleet = fleet(broker.addr(), 5, None);
+    fleet.publish(10).await.unwrap();
+    agent.wait_status("10 wait", LONG, |s| lane(s, "waiting") == 10).await.unwrap();
+    agent.kill().await.unwrap();
+    let (journal, aside) = (agent.journal_path(), agent.folder().join("journal.old"));
+    std::fs::rename(&journal, &aside).unwrap();
+    stub.open().unwrap();
+    agent.spawn().unwrap();
+    let found = until_found(&mut agent, "journal_missing", "act").await;
+    assert!(found["command"].as_str().is_some_and(|command| command.contains("findmnt")), "{found}");
+    // Until a person says that there is none.
+    agent.kill().await.unwrap();
+    agent.spawn().unwrap();
+    until_found(&mut agent, "journal_missing", "act").await;
+    let (said, error, code) = tidegate(&agent, &["acknowledge", "journal_missing"]).await;
+    assert_eq!(code, 0, "{said}{error}");
+    agent.wait_status("acknowledged", LONG, |s| s["health"] == "fine").await.unwrap();
+    // Or puts it back.
+    assert!(agent.term(LONG).await.unwrap().success());
+    std::fs::remove_dir_all(&journal).unwrap();
+    std::fs::rename(&aside, &journal).unwrap();
+    agent.spawn().unwrap();
+    until_online(&mut agent).await;
+    drained(&mut agent, 10).await;
+    assert_eq!(agent.status().await.unwrap()["health"], "fine");
 }

@@ -91,6 +91,7 @@ pub(super) const CASES: &[Case] = &[
         let row = &mut w.intake().routes[1];
         (row.qos0, row.last_qos0_s) = (2, Some(3600));
     }),
+    (Code::JournalMissing, ACT, |w| w.intake().losses.journals_missing = 1),
     (Code::SessionLost, ACT, |w| w.intake().losses.sessions_lost = 1),
     (Code::RecordsEvicted, ACT, |w| w.journal().lanes[1].evicted = 3),
     (Code::RecordsQuarantined, ACT, |w| w.journal().lanes[1].quarantined = 1),
