@@ -9,6 +9,10 @@ use crate::journal::quarantine::QuarantineCounts;
 use crate::record::{Epoch, Number, Position};
 use crate::sync::locked;
 use serde::Serialize;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// What `status` shows of one lane.
@@ -108,6 +112,8 @@ pub struct JournalStats {
     pub evicted: Option<EvictionStats>,
     /// What the writer does now.
     pub writer: WriterHealth,
+    /// Whether the journal's folder is the one that was opened: it may be moved, replaced or unmounted under an agent that runs.
+    pub in_place: bool,
     /// Parts of the journal that the disk no longer gives back, and that were set aside.
     pub set_aside: usize,
     /// Its disk is read-only: what came before is drained, and new messages stay with the broker.
@@ -147,6 +153,7 @@ impl Journal {
                 EvictionStats { bound, ago_s: ago_ms / 1000 }
             }),
             writer: locked(&self.0.health).clone(),
+            in_place: is_same_file(&self.0.lock, &self.0.path.join("lock")),
             set_aside: crate::journal::log::aside::count(&self.0.path),
             read_only: self.0.beside.load(Relaxed),
             writer_panics: self.0.panics.load(Relaxed),
@@ -155,5 +162,37 @@ impl Journal {
             quarantine: self.0.quarantine.counts(),
             lanes,
         }
+    }
+}
+
+/// Whether the path leads to this open file. A path that the system does not let us look at says nothing.
+fn is_same_file(open: &File, path: &Path) -> bool {
+    match (open.metadata(), std::fs::metadata(path)) {
+        (Ok(open), Ok(there)) => (open.dev(), open.ino()) == (there.dev(), there.ino()),
+        (_, Err(error)) => error.kind() != ErrorKind::NotFound,
+        (Err(_), _) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_was_moved_or_replaced_is_another_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (journal, moved) = (folder.path().join("journal"), folder.path().join("moved"));
+        std::fs::create_dir(&journal).expect("made");
+        let lock = File::create(journal.join("lock")).expect("made");
+        let is_there = || is_same_file(&lock, &journal.join("lock"));
+        assert!(is_there());
+        std::fs::rename(&journal, &moved).expect("moved");
+        assert!(!is_there());
+        std::fs::create_dir(&journal).expect("made");
+        File::create(journal.join("lock")).expect("made");
+        assert!(!is_there(), "another journal in its place");
+        std::fs::remove_dir_all(&journal).expect("removed");
+        std::fs::rename(&moved, &journal).expect("put back");
+        assert!(is_there());
     }
 }

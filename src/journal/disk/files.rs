@@ -39,20 +39,32 @@ pub(crate) fn sync_tree(path: &Path) -> io::Result<()> {
     sync_dir(path)
 }
 
-/// Creates a folder with its parents, durable up to the first one that was there. What cannot be made certain is taken away
-/// again: the next attempt would find it, and take it for certain.
+/// Creates a folder with its parents, durable up to the first one that was there. For the journal's own folder alone: what is
+/// in it is made by [`create_dir_within`].
 pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         create_dir(parent)?;
-        match fs::create_dir(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => sync_dir(parent).inspect_err(|_| drop(fs::remove_dir(path))),
-        }
+        create_dir_within(path)
     } else {
         fs::create_dir_all(path)
+    }
+}
+
+/// Creates a folder in one that is there, durably: were the journal moved or its disk gone, a folder in its place would be taken for
+/// it. What cannot be made certain is taken away again: the next attempt would find it, and take it for certain.
+pub(crate) fn create_dir_within(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => match path.parent() {
+            Some(parent) => sync_dir(parent).inspect_err(|_| drop(fs::remove_dir(path))),
+            None => Ok(()),
+        },
     }
 }
 

@@ -81,7 +81,7 @@ pub(crate) struct Shared {
     pub(crate) commits: Mutex<Histogram>,
     /// How often the writer panicked in this run.
     pub(crate) panics: AtomicU64,
-    pub(crate) _lock: std::fs::File,
+    pub(crate) lock: std::fs::File,
     /// The last field, so that it goes after the lock: a caller that waits for it finds the journal unlocked.
     pub(crate) closing: watch::Sender<()>,
 }

@@ -36,7 +36,7 @@ pub(crate) fn set_aside(journal: &Path, what: &Path, why: &io::Error) {
         folder.join(name)
     };
     let to = (0..).map(free).find(|to| to.symlink_metadata().is_err()).expect("some name is free");
-    let moved = files::create_dir(&folder).and_then(|()| files::rename(what, &to));
+    let moved = files::create_dir_within(&folder).and_then(|()| files::rename(what, &to));
     match moved {
         Ok(()) => tracing::error!(
             what = %what.display(), to = %to.display(), %why,

@@ -69,7 +69,7 @@ impl Log {
         let io = |source| JournalError::io(&dir, source);
         let listed = || match list(&dir) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                files::create_dir(&dir)?;
+                files::create_dir_within(&dir)?;
                 list(&dir)
             }
             listed => listed,

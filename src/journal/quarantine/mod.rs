@@ -234,7 +234,7 @@ impl Quarantine {
 impl Inner {
     /// `last`: the highest id that was given before, to anything.
     fn open(dir: &Path, last: u64) -> io::Result<Inner> {
-        files::create_dir(dir)?;
+        files::create_dir_within(dir)?;
         let path = dir.join(FILE);
         let fresh = !path.exists();
         let file = match files::writing().append(true).create(true).open(&path) {

@@ -291,7 +291,7 @@ impl Parts {
             beside: AtomicBool::new(false),
             commits: Mutex::new(Histogram::new(COMMIT_MS)),
             panics: AtomicU64::new(0),
-            _lock: lock,
+            lock,
             closing: watch::Sender::new(()),
         }))
     }

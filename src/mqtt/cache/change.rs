@@ -33,9 +33,13 @@ pub(super) fn apply(folder: &Path, change: Change) -> Result<(), CacheError> {
     done.map_err(|source| CacheError { path, source })
 }
 
-/// Writes a file whole.
+/// Writes a file whole, and makes its folder; not the one above, which is the journal's: were that moved or its disk gone, what
+/// is put in its place would be taken for it.
 pub(super) fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
     files::replace(path, bytes)
 }
 

@@ -55,6 +55,10 @@ codes! {
         NOT_ACKED, "check the card, its free space, and that it is not mounted read-only", "df -h; sudo dmesg --human --nopager";
     JournalStalled "journal_stalled" "for the journal's disk, which has finished nothing"
         NOT_ACKED, "see why the disk hangs; exchange the card if it goes on", KERNEL_LOG;
+    JournalMoved "journal_moved" "is no longer the folder that the agent has open"
+        "what comes is kept where no path leads, and soon nothing can be written",
+        "put the folder back where it was, or mount its disk again; for another folder set journal.path; then: sudo systemctl restart tidegate",
+        "findmnt --target /var/lib/tidegate/journal";
     JournalReadOnly "journal_read_only" "the journal's disk is read-only"
         "what came before is drained, each message marked as a possible duplicate; new messages stay with the broker",
         "see why (dmesg), then make it writable (mount -o remount,rw) or replace it before the broker runs full", KERNEL_LOG;

@@ -12,6 +12,12 @@ const STUCK_S: u64 = 20;
 pub(super) fn findings(journal: &JournalStatus, status: &StatusSnapshot) -> Vec<Finding> {
     let facts = &journal.facts;
     let mut all: Vec<Finding> = writing(journal, status).into_iter().collect();
+    if !facts.in_place {
+        let path = journal.path.display();
+        let what =
+            format!("{path} is no longer the folder that the agent has open: it was moved, replaced or unmounted");
+        all.push(Finding::act(Code::JournalMoved, what).command(format!("findmnt --target '{path}'")));
+    }
     if facts.set_aside > 0 {
         let parts = if facts.set_aside == 1 { "1 part".to_owned() } else { format!("{} parts", facts.set_aside) };
         let what = format!("{parts} of the journal cannot be read and was set aside");

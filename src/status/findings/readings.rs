@@ -79,6 +79,7 @@ fn of_code(code: Code) -> Readings {
         | Code::RouteQos0
         | Code::RouteSilent
         | Code::JournalInRam
+        | Code::JournalMoved
         | Code::JournalDiskLow
         | Code::JournalCopied => Readings::AtRisk,
         Code::RecordsQuarantined

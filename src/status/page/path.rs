@@ -42,6 +42,7 @@ fn place(code: Code) -> Place {
         | Code::MessagesDropped => Place::Broker,
         Code::JournalNotOpen
         | Code::JournalMissing
+        | Code::JournalMoved
         | Code::JournalUnwritable
         | Code::JournalStalled
         | Code::JournalReadOnly

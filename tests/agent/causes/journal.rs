@@ -103,3 +103,17 @@ async fn a_journal_that_is_not_there_any_more_is_missed() {
     drained(&mut agent, 10).await;
     assert_eq!(agent.status().await.unwrap()["health"], "fine");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_journal_moved_under_a_running_agent_is_told() {
+    let (stub, broker) = (stub(), mosquitto().await);
+    let mut agent = online(config(broker.addr(), &stub)).await;
+    let (journal, moved) = (agent.journal_path(), agent.folder().join("moved"));
+    std::fs::rename(&journal, &moved).unwrap();
+    let found = until_found(&mut agent, "journal_moved", "act").await;
+    assert!(found["what"].as_str().is_some_and(|what| what.contains("moved, replaced or unmounted")), "{found}");
+    std::fs::rename(&moved, &journal).unwrap();
+    agent.wait_status("put back", LONG, |s| s["health"] == "fine").await.unwrap();
+    fleet(broker.addr(), 5, None).publish(10).await.unwrap();
+    drained(&mut agent, 10).await;
+}

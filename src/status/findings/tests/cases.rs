@@ -28,6 +28,7 @@ pub(super) const CASES: &[Case] = &[
         w.offline(OutageKind::Behind, "max_unacked_bytes is reached", 1);
         (w.intake().unacked_messages, w.intake().stuck_s) = (900, Some(1));
     }),
+    (Code::JournalMoved, ACT, |w| w.journal().in_place = false),
     (Code::JournalReadOnly, ACT, |w| w.journal().read_only = true),
     (Code::JournalReadOnly, ACT, |w| {
         w.journal().read_only = true;

@@ -56,6 +56,7 @@ fn journal() -> JournalStatus {
         reserve: true,
         evicted: None,
         writer: WriterHealth::Fine,
+        in_place: true,
         set_aside: 0,
         read_only: false,
         writer_panics: 0,
