@@ -48,7 +48,7 @@ pub(super) fn settle(config: Config, report: &OpenReport, journal: JournalId, fi
         Some(Copy::Own { client_id, of }) => (names.client_id, copy_of) = (client_id, Some(of)),
         Some(Copy::Given { proposed }) => {
             remark = Some(format!(
-                "this journal was copied from another gateway, and both may use the client id {} at {url}: then each throws the other out; if both go on, set mqtt.client_id here, such as \"{proposed}\"",
+                "this journal was copied from another gateway, and both may use the client id {} at {url}. If this one replaces the other, nothing has to be done, and a restart ends this: sudo systemctl restart tidegate. If both go on, each throws the other out: set mqtt.client_id here, such as \"{proposed}\"",
                 names.client_id
             ));
         }
@@ -73,7 +73,7 @@ pub(super) fn settle(config: Config, report: &OpenReport, journal: JournalId, fi
 fn of_own_name(names: &Names, of: &str, url: &str, file: &Path) -> String {
     let Names { client_id, gateway_id, .. } = names;
     format!(
-        "this journal was copied from another gateway: this agent now uses the client id {client_id} at {url}, and leaves {of} to the other one. If both go on, set mqtt.client_id = \"{client_id}\" (and gateway.id, which is {gateway_id}); if this one replaces it, set mqtt.client_id = \"{of}\", reload, and run: {}",
+        "this journal was copied from another gateway: this agent now uses the client id {client_id} at {url}, and leaves {of} to the other one. If both go on, set mqtt.client_id = \"{client_id}\" (and gateway.id, which is {gateway_id}); if this one replaces it, set mqtt.client_id = \"{of}\", reload, and run: {} (what came since this start comes once more then, and without a mark where the sensor gives its messages no id)",
         forget_command(client_id, file)
     )
 }
@@ -146,7 +146,7 @@ mod tests {
         let (own, remark) = start(folder.path(), remote, true);
         assert_eq!(own, "tidegate-roof-01234567");
         let command = "tidegate forget-session --client-id tidegate-roof-01234567";
-        assert!(remark.as_ref().is_some_and(|remark| remark.ends_with(command)), "{remark:?}");
+        assert!(remark.as_ref().is_some_and(|remark| remark.contains(command)), "{remark:?}");
         assert_eq!(start(folder.path(), remote, false), (own.clone(), remark), "over restarts");
         for decided in [&*own, "tidegate-roof"] {
             let given = format!("{remote}\nclient_id = \"{decided}\"");
@@ -160,6 +160,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         assert_eq!(start(folder.path(), "", true), ("tidegate-roof".into(), None));
         let (given, remark) = start(folder.path(), "url = \"mqtt://broker.lan\"\nclient_id = \"mine\"", true);
-        assert!(given == "mine" && remark.is_some_and(|remark| remark.contains("mine-01234567")));
+        let remark = remark.expect("something to decide");
+        assert!(given == "mine" && remark.contains("mine-01234567"), "{remark}");
+        assert!(remark.contains("a restart ends this: sudo systemctl restart tidegate"), "{remark}");
+        assert_eq!(start(folder.path(), "url = \"mqtt://broker.lan\"\nclient_id = \"mine\"", false).1, None, "it does");
     }
 }
