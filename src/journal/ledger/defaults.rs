@@ -57,7 +57,14 @@ mod tests {
         let space = Space { total: 25_000_000, for_us: 25_000_000 };
         let (max_bytes, min_free) = bounds(Some(space));
         let bounds = Bounds { max_bytes, max_age: None, min_free, on_full: OnFull::DropOldest };
-        let look = Look { used: 8_000_000, incoming: 100_000, free: Some(17_000_000), aged: false, generations: 3 };
+        let look = Look {
+            used: 8_000_000,
+            evictable: 5_000_000,
+            incoming: 100_000,
+            free: Some(17_000_000),
+            aged: false,
+            generations: 3,
+        };
         assert_eq!(decide(look, &bounds), Retention::Fits);
     }
 

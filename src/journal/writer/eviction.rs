@@ -98,6 +98,7 @@ impl<T: Ticket> Writer<T> {
         let ask = || if shared.bounds.min_free > 0 { volume::free_bytes(&shared.path) } else { None };
         let used = if closely { shared.log.disk_bytes() } else { shared.log.disk_bytes_at_most() };
         let look = Look {
+            evictable: used.saturating_sub(retention::on_disk(self.active_bytes)),
             // With what may be written ahead of a small commit, and begun for it.
             used: used + ZEROS as u64 + BEGUN,
             incoming,

@@ -6,8 +6,10 @@
 //! behind a record that waits goes before that ([`crate::journal::writer::give_back`]). Age evicts record by record.
 //!
 //! The active generation is never evicted; when it alone breaks the bound in bytes it is closed first. The floor does
-//! not go that far: on a disk that others have filled, giving up what came in a moment ago would not help, so the newest
-//! generation stays, and commits are tried for as long as the disk takes them.
+//! not go that far. And it takes nothing in vain: on a disk that others have filled, giving up the whole backlog would not reach it,
+//! and what they wrote may be gone a minute later. So where all that can be evicted does not reach the floor, a low one counts
+//! ([`LOW_FLOOR`]), at which the oldest go one by one as others come; and where that is out of reach, too, commits are tried for as
+//! long as the disk takes them.
 
 use crate::clock::{BootId, Moment};
 use crate::config::OnFull;
@@ -92,6 +94,8 @@ impl Bounds {
 pub(crate) struct Look {
     /// Bytes of all generations on disk.
     pub(crate) used: u64,
+    /// Of them those that can be evicted, at least: all but the newest generation's.
+    pub(crate) evictable: u64,
     /// Bytes of the commit.
     pub(crate) incoming: u64,
     /// Bytes free on the file system, where it tells.
@@ -126,12 +130,26 @@ pub(crate) fn on_disk(bytes: u64) -> u64 {
     bytes.saturating_mul(DISK_PER_BYTE_TENTHS) / 10
 }
 
+/// The floor of free space on a disk where the configured one is out of the journal's reach: enough for a generation and what the
+/// file system notes of it.
+const LOW_FLOOR: u64 = 4 << 20;
+
+/// The floor that eviction can reach, in bytes; 0: none.
+fn reachable_floor(look: &Look, needed: u64, min_free: u64) -> u64 {
+    let most = look.free.unwrap_or(u64::MAX).saturating_add(look.evictable);
+    let floors = [min_free, min_free.min(LOW_FLOOR)];
+    floors.into_iter().find(|floor| most >= floor.saturating_add(needed)).unwrap_or(0)
+}
+
 /// Decides for one commit.
 pub(crate) fn decide(look: Look, bounds: &Bounds) -> Retention {
     let needed = on_disk(look.incoming);
     let over_bytes = look.used.saturating_add(needed) > bounds.max_bytes;
-    let under_floor =
-        look.free.is_some_and(|free| free < bounds.min_free.saturating_add(needed)) && bounds.min_free > 0;
+    let floor = match bounds.on_full {
+        OnFull::Stop => bounds.min_free,
+        OnFull::DropOldest => reachable_floor(&look, needed, bounds.min_free),
+    };
+    let under_floor = look.free.is_some_and(|free| free < floor.saturating_add(needed)) && floor > 0;
     let bound = match (look.aged, over_bytes, under_floor) {
         (true, ..) => Bound::MaxAge,
         (_, true, _) => Bound::MaxBytes,
@@ -159,92 +177,4 @@ pub(crate) fn age(received: Moment, boot: BootId, now: Moment, this_boot: BootId
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Trust;
-    use proptest::prelude::*;
-
-    fn bounds(on_full: OnFull) -> Bounds {
-        Bounds { max_bytes: 100, max_age: Some(Duration::from_secs(60)), min_free: 50, on_full }
-    }
-
-    const EASY: Look = Look { used: 76, incoming: 10, free: Some(74), aged: false, generations: 3 };
-
-    #[test]
-    fn bounds_evict_the_oldest_or_stop_acks_refusing_nothing() {
-        let oldest = |look| decide(look, &bounds(OnFull::DropOldest));
-        let stop = |look| decide(look, &bounds(OnFull::Stop));
-        assert_eq!((oldest(EASY), stop(EASY)), (Retention::Fits, Retention::Fits));
-        let bytes = Look { used: 77, ..EASY };
-        assert_eq!(
-            (oldest(bytes), stop(bytes)),
-            (Retention::EvictOldest(Bound::MaxBytes), Retention::Stop(Bound::MaxBytes))
-        );
-        assert_eq!(oldest(Look { generations: 1, ..bytes }), Retention::Rotate);
-        let free = Look { free: Some(73), ..EASY };
-        assert_eq!(
-            (oldest(free), stop(free)),
-            (Retention::EvictOldest(Bound::MinFree), Retention::Stop(Bound::MinFree))
-        );
-        assert_eq!(oldest(Look { generations: 1, ..free }), Retention::Fits, "what came a moment ago stays");
-        let aged = Look { aged: true, ..EASY };
-        assert_eq!((oldest(aged), stop(aged)), (Retention::EvictAged, Retention::Stop(Bound::MaxAge)));
-        assert_eq!(
-            oldest(Look { free: None, ..EASY }),
-            Retention::Fits,
-            "a file system that does not tell is no reason"
-        );
-    }
-
-    proptest! {
-        /// A floor of 0 does not count as a floor, and a bound that is kept is never the reason for anything.
-        #[test]
-        fn a_bound_is_named_only_where_it_is_broken(
-            (used, incoming, free) in (0u64..200, 0u64..50, prop::option::of(0u64..200)),
-            (aged, generations, min_free, stop) in (any::<bool>(), 0usize..4, 0u64..100, any::<bool>()),
-        ) {
-            let on_full = if stop { OnFull::Stop } else { OnFull::DropOldest };
-            let look = Look { used, incoming, free, aged, generations };
-            let needed = incoming * DISK_PER_BYTE_TENTHS / 10;
-            match decide(look, &Bounds { min_free, ..bounds(on_full) }) {
-                Retention::Fits => prop_assert!(!aged && used + needed <= 100),
-                Retention::EvictAged => prop_assert!(aged && !stop),
-                Retention::Rotate => prop_assert!(used + needed > 100 && generations < 2 && !stop),
-                Retention::EvictOldest(bound) | Retention::Stop(bound) => {
-                    let broken = match bound {
-                        Bound::MaxAge => aged,
-                        Bound::MaxBytes => used + needed > 100,
-                        Bound::MinFree => min_free > 0 && free.unwrap() < min_free + needed,
-                    };
-                    prop_assert!(broken);
-                }
-            }
-        }
-
-        #[test]
-        fn a_wall_clock_step_ages_no_record_of_this_boot(step in any::<i64>(), since in 0u64..1 << 40) {
-            let received = Moment { wall_ms: 1_700_000_000_000, boottime_ms: 1_000, trust: Trust::Confirmed };
-            let now = Moment { wall_ms: received.wall_ms.wrapping_add(step), boottime_ms: 1_000 + since, trust: Trust::Confirmed };
-            let boot = BootId([1; 16]);
-            prop_assert_eq!(age(received, boot, now, boot), Some(Duration::from_millis(since)));
-        }
-    }
-
-    #[test]
-    fn across_boots_only_confirmed_times_tell_an_age() {
-        let received = Moment { wall_ms: 1_700_000_000_000, boottime_ms: 9_000, trust: Trust::Confirmed };
-        let now = Moment { wall_ms: received.wall_ms + 5_000, boottime_ms: 10, trust: Trust::Confirmed };
-        let (then, here) = (BootId([1; 16]), BootId([2; 16]));
-        assert_eq!(age(received, then, now, here), Some(Duration::from_secs(5)));
-        for trust in [Trust::Wrong, Trust::Unconfirmed] {
-            assert_eq!(age(Moment { trust, ..received }, then, now, here), None);
-            assert_eq!(age(received, then, Moment { trust, ..now }, here), None);
-        }
-        let earlier = Moment { wall_ms: received.wall_ms - 5_000, ..now };
-        assert_eq!(
-            age(received, then, earlier, here),
-            Some(Duration::ZERO),
-            "a clock that went back makes nothing old"
-        );
-    }
-}
+mod tests;
