@@ -19,6 +19,7 @@
 //! - A file `rig-panic-commit`, `rig-panic-sync` or `rig-panic-publish` in the journal's folder holds a number: so many times
 //!   the journal's writer panics when it comes to that place.
 //! - `TIDEGATE_RIG_MACHINE=FOLDER` is where the agent looks for the marks of the machine, instead of `/`.
+//! - `TIDEGATE_RIG_AGENTS=FOLDER` has commands see only the agents whose journals lie below it: tests run side by side.
 
 /// A fault that can be put in on purpose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -136,6 +137,12 @@ mod inert {
         None
     }
 
+    /// Where the journals lie of those agents that are this machine's: anywhere, in a build that ships.
+    #[inline(always)]
+    pub(crate) const fn agents_below() -> Option<std::path::PathBuf> {
+        None
+    }
+
     /// How long nothing comes until a burst is over: the usual, in a build that ships.
     #[inline(always)]
     pub(crate) const fn quiet() -> Option<std::time::Duration> {
@@ -249,6 +256,11 @@ mod live {
         std::env::var_os("TIDEGATE_RIG_MACHINE").map(PathBuf::from)
     }
 
+    /// Where the journals lie of those agents that are this machine's, when not all are.
+    pub(crate) fn agents_below() -> Option<PathBuf> {
+        std::env::var_os("TIDEGATE_RIG_AGENTS").map(PathBuf::from)
+    }
+
     /// How long nothing comes until a burst is over, when that is not to be the usual.
     pub(crate) fn quiet() -> Option<std::time::Duration> {
         generation_bytes().map(|_| std::time::Duration::from_millis(20))
@@ -268,11 +280,15 @@ mod live {
 #[cfg(not(feature = "failpoints"))]
 pub use inert::is_armed;
 #[cfg(not(feature = "failpoints"))]
-pub(crate) use inert::{free_bytes, generation_bytes, machine, panic_if_told, patience, quiet, shift, window};
+pub(crate) use inert::{
+    agents_below, free_bytes, generation_bytes, machine, panic_if_told, patience, quiet, shift, window,
+};
+#[cfg(feature = "failpoints")]
+pub(crate) use live::{
+    agents_below, free_bytes, generation_bytes, machine, panic_if_told, patience, quiet, shift, window,
+};
 #[cfg(feature = "failpoints")]
 pub use live::{arm, disarm, is_armed, move_clocks, pretend_free};
-#[cfg(feature = "failpoints")]
-pub(crate) use live::{free_bytes, generation_bytes, machine, panic_if_told, patience, quiet, shift, window};
 
 /// How far the clocks are moved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -49,6 +49,14 @@ pub(super) fn agent(config: &Config) -> Agent {
     }
 }
 
+/// The status of the agent that answers there, whatever its journal is; `None`: no agent answers.
+pub(super) fn status_at(at: &Whereabouts) -> Option<Value> {
+    match get_at(at, "/status.json") {
+        Ok((200, body)) => serde_json::from_slice(&body).ok().filter(|status: &Value| status["gateway"].is_string()),
+        _ => None,
+    }
+}
+
 /// Whether the status is that of the agent on this configuration's journal; one that has not opened it yet may be.
 fn is_of(status: &Value, config: &Config) -> bool {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());

@@ -8,6 +8,7 @@ mod config;
 mod credentials;
 mod explain;
 mod forget_session;
+mod held;
 mod init;
 mod journal;
 mod new_file;
@@ -207,6 +208,10 @@ enum Command {
     #[command(subcommand)]
     Journal(journal::JournalCommand),
     /// Delete a session on the broker: the agent's, or a former id's.
+    ///
+    /// Refused while an agent of this machine needs the session, whatever
+    /// its file and journal are. An agent in a container or on another
+    /// machine is not seen: stop it first. With sudo every agent here is.
     ForgetSession {
         #[command(flatten)]
         file: ConfigFile,

@@ -4,7 +4,7 @@
 
 use crate::config::problem::Source;
 use crate::config::reader::Reader;
-use crate::config::{Config, ConfigError, environment, file_text, sections};
+use crate::config::{Config, ConfigError, DEFAULT_PATH, environment, file_text, sections};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use toml::de::DeTable;
@@ -28,6 +28,11 @@ impl From<&Config> for Whereabouts {
 }
 
 impl Whereabouts {
+    /// Where the agent answers whose file says nothing of it.
+    pub fn usual() -> Whereabouts {
+        Whereabouts::of_text("", Path::new(DEFAULT_PATH))
+    }
+
     /// Reads a file with mistakes, and the environment of this process.
     ///
     /// # Errors

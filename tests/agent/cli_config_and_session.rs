@@ -60,6 +60,43 @@ async fn the_session_is_ended_only_when_no_agent_needs_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_agents_session_is_kept_whatever_the_file_says() {
+    let (broker, stub) = (mosquitto().await, stub());
+    let mut agent = online(config(broker.addr(), &stub)).await;
+    let text = std::fs::read_to_string(agent.config_path()).unwrap();
+    let journal = agent.journal_path().display().to_string();
+    let listen = format!("listen = \"{}\"", agent.status_addr());
+    let (moved, silent) = (text.replace(&journal, &format!("{journal}-anew")), text.replace(&listen, "listen = \"\""));
+    let apart = moved.replace(&listen, "listen = \"127.0.0.1:1\"");
+    assert!(moved != text && silent != text && apart != moved, "{text}");
+    let refused = async |agent: &AgentProcess, file: &str| {
+        std::fs::write(agent.config_path(), file).unwrap();
+        let (said, error, code) = tidegate(agent, &["forget-session"]).await;
+        assert!(code == 1 && error.contains(&journal) && error.contains("stop it first"), "{said}{error}");
+    };
+    refused(&agent, &moved).await;
+    refused(&agent, &apart).await;
+    // Another client's session may go.
+    let (said, error, code) = tidegate(&agent, &["forget-session", "--client-id", "former"]).await;
+    assert_eq!(code, 0, "{said}{error}");
+    // Without a page and a socket.
+    std::fs::write(agent.config_path(), &silent).unwrap();
+    agent.term(LONG).await.unwrap();
+    agent.spawn().unwrap();
+    let control = agent.journal_path().join("control");
+    let begun = std::time::Instant::now();
+    while !control.exists() {
+        assert!(begun.elapsed() < LONG, "no socket");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    std::fs::remove_file(control).unwrap();
+    refused(&agent, &silent).await;
+    agent.term(LONG).await.unwrap();
+    let (said, error, code) = tidegate(&agent, &["forget-session"]).await;
+    assert_eq!(code, 0, "{said}{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_the_lan_the_page_opens_only_with_the_token() {
     let (broker, stub) = (mosquitto().await, stub());
     let agent = AgentProcess::prepare(PROGRAM, config(broker.addr(), &stub)).unwrap();

@@ -10,6 +10,8 @@ use testkit::agent::AgentProcess;
 pub(crate) async fn tidegate(agent: &AgentProcess, words: &[&str]) -> (String, String, i32) {
     let mut command = tokio::process::Command::new(PROGRAM);
     command.args(words).arg("--config").arg(agent.config_path());
+    // Agents of other tests run beside it.
+    command.env("TIDEGATE_RIG_AGENTS", agent.folder());
     said(command.output().await.unwrap())
 }
 
