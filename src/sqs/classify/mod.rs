@@ -48,7 +48,8 @@ const CALL: &[Row] = &[
         "if it stays so, raise the key's request quota or let the queue reuse data keys for longer"),
 
     // The client has learnt the skew from this very answer, so the next signature is right unless the key is wrong.
-    row(&["SignatureDoesNotMatch", "InvalidSignature", "RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"],
+    row(&["RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"], OnceMore, CLOCK, SET_CLOCK),
+    row(&["SignatureDoesNotMatch", "InvalidSignature"],
         OnceMore, "the signature is refused: the clock is off or the secret key is wrong",
         "if it stays so, install the queue's credentials again: the secret access key does not belong to the key id"),
 
@@ -121,6 +122,20 @@ const ENTRY: &[Row] = &[
 
 const UNKNOWN: Meaning =
     Meaning { class: Unknown, reason: "the service answers with a code that is not known here", remedy: "" };
+
+const CLOCK: &str = "the signature is refused because this machine's clock and the service's differ";
+const SET_CLOCK: &str = "if it stays so, set the clock: `timedatectl` shows it, and whether a time server is reached";
+
+/// What a refused signature means whose text says that its time is too early or too late: the clock is wrong, and not the
+/// secret key, although both have one code.
+pub fn of_clock(meaning: Meaning, text: &str) -> Meaning {
+    let text = text.to_ascii_lowercase();
+    let told = ["signature expired", "signature not yet current"].iter().any(|words| text.contains(words));
+    if meaning.class == OnceMore && told {
+        return Meaning { reason: CLOCK, remedy: SET_CLOCK, ..meaning };
+    }
+    meaning
+}
 
 /// Removes what SQS's JSON and query protocols put before a code: a namespace, and the service's prefix.
 pub fn strip_prefix(code: &str) -> &str {

@@ -136,3 +136,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_signature_out_of_time_means_the_clock() {
+    let early =
+        "Signature not yet current: 20360101T000000Z is still later than 20300101T000500Z (20300101T000000Z + 5 min.)";
+    let late = "Signature expired: 20190101T000000Z is now earlier than 20300101T000000Z (20300101T000500Z - 5 min.)";
+    let key = "The request signature we calculated does not match the signature you provided.";
+    for code in ["InvalidSignatureException", "SignatureDoesNotMatch"] {
+        let of = |text: &str| of_clock(call(Some(code), 403), text);
+        for text in [early, late] {
+            assert_eq!(of(text).class, OnceMore);
+            assert!(of(text).remedy.contains("`timedatectl`") && !of(text).remedy.contains("credentials"), "{code}");
+        }
+        assert!(of(key).remedy.contains("install the queue's credentials again"), "{code}");
+    }
+    assert_eq!(of_clock(call(Some("AccessDenied"), 403), late), call(Some("AccessDenied"), 403));
+    assert!(call(Some("RequestTimeTooSkewed"), 403).remedy.contains("`timedatectl`"));
+}

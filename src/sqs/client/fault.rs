@@ -95,7 +95,7 @@ fn refused(error: &SendMessageBatchError, status: u16) -> Fault {
     let code = error.meta().code().map(|code| clip(classify::strip_prefix(code))).filter(|code| !code.is_empty());
     let code = code.as_deref();
     let message = clip(error.meta().message().unwrap_or_default());
-    let mut meaning = classify::call(code, status);
+    let mut meaning = classify::of_clock(classify::call(code, status), &message);
     if meaning.class == FaultClass::Bug && classify::learn_limit(&message).is_some() {
         // A queue that refuses the whole batch for one entry's size: smaller batches find the entry.
         meaning.class = FaultClass::Shrink;

@@ -50,10 +50,11 @@ pub(super) fn findings(queue: &QueueStatus) -> Vec<Finding> {
     all.into_iter().map(|finding| if finding.about.is_some() { finding } else { finding.about(&queue.name) }).collect()
 }
 
-/// The command of ours that a remedy names: it is nearer to the cause than the code's own.
+/// The command that a remedy names: it is nearer to the cause than the code's own.
 fn own_command(remedy: &str) -> Option<String> {
-    let named = remedy.split('`').skip(1).step_by(2).find(|quoted| quoted.starts_with("tidegate "))?;
-    Some(format!("sudo {named}"))
+    let command = |quoted: &&str| quoted.starts_with("tidegate ") || *quoted == "timedatectl";
+    let named = remedy.split('`').skip(1).step_by(2).find(command)?;
+    Some(if named.starts_with("tidegate ") { format!("sudo {named}") } else { named.to_owned() })
 }
 
 /// Records of a queue that is not configured.

@@ -60,6 +60,7 @@ fn the_command_that_a_remedy_names_is_the_findings_command() {
         world.findings()[0].command.clone()
     };
     assert_eq!(with("allow sqs:SendMessage; `tidegate policy` prints the policy"), "sudo tidegate policy");
+    assert_eq!(with("set the clock: `timedatectl` shows it"), "timedatectl");
     assert_eq!(with("compare it with the `console`"), "sudo tidegate check");
 }
 
