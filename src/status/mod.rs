@@ -338,6 +338,7 @@ impl StatusHub {
         let mut journal = journal;
         if let Some(journal) = &mut journal {
             let rate = locked(&self.growth).bytes_per_s(growth::Sample { at_s: now_ms / 1000, bytes: taken });
+            let rate = rate.filter(|_| !journal.refuses());
             journal.holds_on_s = rate.and_then(|rate| growth::holds_on_s(journal.room(), rate));
         }
         let lane = |name: &str| journal.as_ref()?.facts.lanes.iter().find(|lane| lane.name == name).cloned();

@@ -1,7 +1,7 @@
 //! The stages as the status shows them: the journal, and each queue.
 
 use crate::drain::DrainStatus;
-use crate::journal::{JournalStats, LaneStats};
+use crate::journal::{JournalStats, LaneStats, WriterHealth};
 use crate::status::history::DrainForecast;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -18,11 +18,17 @@ pub struct JournalStatus {
     pub in_ram: bool,
     /// Bytes free on its file system.
     pub free_bytes: Option<u64>,
-    /// Seconds until it is full if nothing leaves it, at the present rate; `None` while that is not known.
+    /// Seconds until it is full if nothing leaves it, at the present rate; `None` while that is not known, and while its disk
+    /// takes nothing.
     pub holds_on_s: Option<u64>,
 }
 
 impl JournalStatus {
+    /// Whether its disk takes nothing now: then no rate says for how long it does.
+    pub(crate) fn refuses(&self) -> bool {
+        self.facts.read_only || matches!(self.facts.writer, WriterHealth::Failing { .. })
+    }
+
     /// Bytes that it may still take.
     pub(crate) fn room(&self) -> u64 {
         let bound = self.facts.max_bytes.saturating_sub(self.facts.bytes);

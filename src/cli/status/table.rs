@@ -85,7 +85,11 @@ pub(super) fn table(snapshot: &Value) -> String {
         text(&journal["path"]),
         size::text(journal["bytes"].as_u64().unwrap_or(0)),
         size::text(journal["max_bytes"].as_u64().unwrap_or(0)),
-        journal["holds_on_s"].as_u64().map_or_else(String::new, |left| format!(", holds on for {}", span(left))),
+        if refuses(journal) {
+            ", its disk takes nothing now".to_owned()
+        } else {
+            journal["holds_on_s"].as_u64().map_or_else(String::new, |left| format!(", holds on for {}", span(left)))
+        },
         text(&journal["generations"]),
         text(&journal["quarantine"]["entries"]),
     );
@@ -109,6 +113,11 @@ pub(super) fn table(snapshot: &Value) -> String {
     }
     out.push_str(&uplink(&snapshot["uplink"]));
     out
+}
+
+/// Whether the journal's disk takes nothing, as its agent says.
+pub(in crate::cli) fn refuses(journal: &Value) -> bool {
+    journal["read_only"] == true || journal["writer"]["state"] == "failing"
 }
 
 /// What the uplink has carried, both ways; nothing where the agent does not tell.

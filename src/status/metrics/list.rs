@@ -60,7 +60,7 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     (
         "tidegate_journal_holds_on_seconds",
         "gauge",
-        "Seconds until it is full if nothing leaves it, at the rate of the last hours; absent while that is not known.",
+        "Seconds until it is full if nothing leaves it, at the rate of the last hours; absent while that is not known, or its disk takes nothing.",
     ),
     ("tidegate_journal_writable", "gauge", "Whether commits succeed."),
     ("tidegate_records_stranded", "gauge", "Records waiting for a queue that is not configured."),

@@ -161,6 +161,7 @@ fn room(out: &mut String, journal: &JournalStatus, snapshot: &StatusSnapshot) {
     let holds_on = match journal.holds_on_s {
         _ if full => "it is full".to_owned(),
         _ if path::gives_way(snapshot) => "it is full: its oldest records make room for new ones".to_owned(),
+        _ if journal.refuses() => "its disk takes nothing now".to_owned(),
         Some(seconds) => format!("it holds {} more without a queue, at the rate of before", span(seconds)),
         None => "how long it holds without a queue is not known yet".to_owned(),
     };
