@@ -97,7 +97,7 @@ check
         "{found} {next}"
     );
     let (mark, found, _) = step(after, "files for the agent's user");
-    assert!(mark == "good" && found.contains("tidegate can read each of them"), "{after:#}");
+    assert!(mark == "good" && found.contains("tidegate may read each of them"), "{after:#}");
     assert_eq!(
         step(open, "password_file of the agent alone").2,
         "chown root:tidegate /etc/tidegate/mqtt-password && chmod 640 /etc/tidegate/mqtt-password",
@@ -128,4 +128,39 @@ check
     }
     let steps = walks[2]["steps"].as_array().expect("steps");
     assert!(steps.iter().all(|step| step["step"] != "journal for tidegate"), "{:#}", walks[2]);
+}
+
+#[test]
+fn check_finds_a_disk_that_takes_nothing() {
+    let lines = r#"
+cd /run/tidegate/journal
+mount -t tmpfs -o nr_inodes=4 none .
+cd .
+touch 1 2 3
+chown -R tidegate:tidegate .
+check
+mount -o remount,ro .
+check
+mount -o remount,rw .
+rm 1 2 3
+install -d -o tidegate -g tidegate -m 700 state
+check
+"#;
+    let Some(walks) = installed(lines) else { return };
+    let [inodes, read_only, folder] = &walks[..] else { panic!("{walks:#?}") };
+    let (mark, found, next) = step(inodes, "journal's disk");
+    assert!(
+        mark == "bad" && found.contains("No space left") && next.contains("df -i '/run/tidegate/journal'"),
+        "{next}"
+    );
+    for name in ["journal's disk", "journal for tidegate"] {
+        let (mark, found, next) = step(read_only, name);
+        assert!(mark == "bad" && found.contains("Read-only file system"), "{name}: {found}");
+        assert!(next.contains("remount,rw") && next.contains("fsck") && !next.contains("chown"), "{name}: {next}");
+    }
+    let (mark, found, _) = step(folder, "journal's files");
+    assert!(mark == "bad" && found.contains("journal/state is a folder"), "{found}");
+    for walk in &walks {
+        assert_eq!(walk["ok"], false);
+    }
 }

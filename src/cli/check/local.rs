@@ -6,16 +6,19 @@ use crate::cli::credentials::service_user;
 use crate::clock::{Clock, Trust};
 use crate::config::{Config, CredentialsSource};
 use crate::journal::folder::{self, Trusted};
-use crate::journal::volume;
+use crate::journal::{JournalError, View, volume};
+use crate::status::findings::{Code, journal as disk};
 use crate::status::token::Token;
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{Error, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Syncs that are timed; the middle one counts.
 const SYNCS: usize = 5;
+/// The user may not; another may.
+const EACCES: i32 = rustix::io::Errno::ACCESS.raw_os_error();
 /// A commit that takes longer holds up every acknowledgement noticeably.
 const SLOW: Duration = Duration::from_millis(200);
 
@@ -153,8 +156,12 @@ fn journal(config: &Config) -> Vec<Step> {
     } else {
         Step::good("journal's file system", format!("{} is not in RAM", folder.display()))
     });
-    steps.extend(crate::cli::check::space::steps(config, folder));
-    steps.push(match sync_time(folder) {
+    let time = sync_time(folder);
+    steps.extend(files_in(path));
+    // What this user may not write the agent may.
+    let takes = time.as_ref().map_or_else(|error| error.raw_os_error() == Some(EACCES), |_| true);
+    steps.extend(crate::cli::check::space::steps(config, folder, takes));
+    steps.push(match time {
         Ok(time) if time > SLOW => {
             let found = format!("a commit takes {} ms", time.as_millis());
             Step::bad(
@@ -164,13 +171,53 @@ fn journal(config: &Config) -> Vec<Step> {
             )
         }
         Ok(time) => Step::good("journal's disk", format!("a commit takes {:.1} ms", time.as_secs_f64() * 1000.0)),
-        Err(error) => Step::open(
-            "journal's disk",
-            format!("not timed: {} ({error})", folder.display()),
-            "sudo tidegate check",
-        ),
+        Err(error) => refused(folder, &error, volume::free_bytes(folder)),
     });
     steps
+}
+
+/// A disk that takes nothing from this process. Pure.
+fn refused(folder: &Path, error: &Error, free: Option<u64>) -> Step {
+    let (step, at) = ("journal's disk", folder.display());
+    if error.raw_os_error() == Some(EACCES) {
+        return Step::open(step, format!("not timed: {at} ({error})"), "sudo tidegate check");
+    }
+    let row = |code: Code| format!("{}: {}", code.row().remedy, code.row().command);
+    let next = match error.kind() {
+        ErrorKind::StorageFull if free.is_some_and(|free| free >= disk::PLENTY) => {
+            format!("{}: {}", disk::NO_INODE, disk::inodes_of(folder))
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => format!("free space there: df -h '{at}'"),
+        ErrorKind::ReadOnlyFilesystem => row(Code::JournalReadOnly),
+        ErrorKind::PermissionDenied => format!("see what protects it: lsattr -d '{at}'"),
+        _ => row(Code::JournalUnwritable),
+    };
+    Step::bad(step, format!("{at} takes nothing: {error}"), next)
+}
+
+/// What in the folder keeps a journal from being opened, whatever its owner is.
+fn files_in(path: &Path) -> Option<Step> {
+    let step = "journal's files";
+    let kinds = [("format", false), ("lock", false), ("state", false), ("reserve", false), ("log", true)];
+    for (name, folder) in kinds {
+        let file = path.join(name);
+        if std::fs::metadata(&file).is_ok_and(|about| about.is_dir() != folder) {
+            let what = if folder { "no folder" } else { "a folder" };
+            let found = format!("{} is {what}, and the journal cannot be opened", file.display());
+            let next =
+                format!("see what it is and who made it, then move it away: mv '{0}' '{0}.away'", file.display());
+            return Some(Step::bad(step, found, next));
+        }
+    }
+    match View::open(path) {
+        Err(JournalError::Io { source, .. })
+            if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>
+        {
+            None
+        }
+        Err(error) => Some(Step::bad(step, error.to_string(), "see the kernel's log: sudo dmesg --human --nopager")),
+        Ok(_) => None,
+    }
 }
 
 /// Who else could put something where the agent writes.
@@ -212,6 +259,44 @@ fn sync_time(folder: &Path) -> std::io::Result<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_that_takes_nothing_is_bad_with_its_cure() {
+        use crate::cli::check::CheckResult::{Bad, Open};
+        let with = |code, free| {
+            let step = refused(Path::new("/j"), &Error::from_raw_os_error(code), Some(free));
+            (step.mark, step.next)
+        };
+        assert_eq!(with(13, 1 << 30), (Open, "sudo tidegate check".to_owned()));
+        for (code, free, cure) in [
+            (28, 1 << 30, "df -i '/j'"),
+            (28, 0, "df -h '/j'"),
+            (122, 1 << 30, "df -h '/j'"),
+            (30, 1 << 30, "fsck"),
+            (1, 1 << 30, "lsattr -d '/j'"),
+            (5, 1 << 30, "sudo dmesg"),
+        ] {
+            let (mark, next) = with(code, free);
+            assert!(mark == Bad && next.contains(cure), "{code}: {next}");
+        }
+    }
+
+    #[test]
+    fn a_folder_in_place_of_a_journals_file_is_found() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(files_in(&root.path().join("not-yet")), None);
+        assert_eq!(files_in(root.path()), None, "nothing in it yet");
+        std::fs::create_dir(root.path().join("log")).unwrap();
+        std::fs::write(root.path().join("state"), "").unwrap();
+        assert_eq!(files_in(root.path()), None);
+        std::fs::remove_file(root.path().join("state")).unwrap();
+        std::fs::create_dir(root.path().join("state")).unwrap();
+        let step = files_in(root.path()).expect("found");
+        assert!(
+            step.mark == crate::cli::check::CheckResult::Bad && step.found.contains("state is a folder"),
+            "{step:?}"
+        );
+    }
 
     #[test]
     fn a_remedy_fits_what_is_wrong_with_the_file() {

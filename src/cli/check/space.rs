@@ -3,6 +3,7 @@
 use crate::agent::options::bounds;
 use crate::cli::agent_client::{self, Agent};
 use crate::cli::check::Step;
+use crate::cli::status::refuses;
 use crate::config::{Config, OnFull};
 use crate::journal::{Bound, Bounds, BoundsOptions, GENERATION_BYTES, RESERVE_BYTES, files, volume};
 use crate::size;
@@ -36,6 +37,8 @@ struct Facts {
     max_bytes_given: bool,
     min_free_given: bool,
     agent: Option<Running>,
+    /// Its disk can be written.
+    takes: bool,
 }
 
 /// What the running agent says.
@@ -46,8 +49,8 @@ struct Running {
     waiting: u64,
 }
 
-/// `folder`: the journal's, or the nearest one above it that is there.
-pub(super) fn steps(config: &Config, folder: &Path) -> Vec<Step> {
+/// `folder`: the journal's, or the nearest one above it that is there; `takes`: it could be written just now.
+pub(super) fn steps(config: &Config, folder: &Path, takes: bool) -> Vec<Step> {
     let (journal, path) = (&config.journal, &config.journal.path);
     let Some(free) = volume::free_bytes(folder) else {
         return vec![Step::open("journal's space", "the system does not tell", "")];
@@ -62,6 +65,7 @@ pub(super) fn steps(config: &Config, folder: &Path) -> Vec<Step> {
         max_bytes_given: journal.max_bytes.is_some(),
         min_free_given: journal.min_free.is_some(),
         agent: None,
+        takes,
     };
     if let Agent::Runs(status) = agent_client::agent(config) {
         facts.ask(&status["journal"]);
@@ -74,6 +78,7 @@ impl Facts {
     fn ask(&mut self, journal: &Value) {
         let of = |name: &str| journal[name].as_u64();
         let Some(used) = of("bytes") else { return };
+        self.takes &= !refuses(journal);
         let lanes = journal["lanes"].as_array().into_iter().flatten();
         let waiting = lanes.filter_map(|lane| lane["waiting"].as_u64()).sum();
         self.used = used;
@@ -100,6 +105,10 @@ impl Facts {
     fn steps(&self, path: &Path) -> Vec<Step> {
         let (bound, most) = self.first();
         let mut steps = vec![self.space(path, most)];
+        // How long a disk holds on that takes nothing is no question.
+        if !self.takes {
+            return steps;
+        }
         steps.push(if most < LEAST { self.starved(bound) } else { self.outage(bound, most) });
         steps
     }
@@ -233,6 +242,7 @@ mod tests {
             max_bytes_given: given(bounds.max_bytes, SMALL.max_bytes),
             min_free_given: given(bounds.min_free, SMALL.min_free),
             agent: None,
+            takes: true,
         }
     }
 
@@ -296,6 +306,11 @@ mod tests {
         own.ask(&journal);
         assert_eq!((own.used, own.bounds.max_bytes, own.bounds.min_free), (5, 9, 1));
         assert_eq!(own.agent.map(|agent| (agent.holds_on_s, agent.waiting)), Some((Some(60), 5)));
+        assert!(own.takes);
+        let mut refused = journal.clone();
+        refused["read_only"] = true.into();
+        own.ask(&refused);
+        assert!(!own.takes && said(&own).len() == 1, "nothing is said of how long it holds: {:#?}", said(&own));
         let mut written = facts(17, USUAL);
         written.ask(&journal);
         assert_eq!((written.bounds.max_bytes, written.bounds.min_free), (USUAL.max_bytes, USUAL.min_free));

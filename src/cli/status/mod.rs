@@ -14,6 +14,7 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::time::Duration;
+pub(in crate::cli) use table::refuses;
 use table::table;
 
 /// Between two looks of `--watch`.

@@ -5,9 +5,22 @@ use crate::mqtt::{IntakeState, OutageKind};
 use crate::size;
 use crate::status::findings::{Code, Finding, counted};
 use crate::status::{JournalStatus, StatusSnapshot, history};
+use std::path::Path;
 
 /// A card that collects its garbage takes some seconds; one that finishes nothing for so many hangs.
 const STUCK_S: u64 = 20;
+/// ENOSPC, as an error's text ends.
+const NO_SPACE: &str = "os error 28";
+/// With so many bytes free a disk that has no space lacks something else.
+pub(crate) const PLENTY: u64 = 4 << 20;
+/// What a person does where bytes are free and files cannot be made.
+pub(crate) const NO_INODE: &str =
+    "its bytes are free and its inodes used up: find the folder with very many small files, and remove them";
+
+/// The command that shows how many inodes there are.
+pub(crate) fn inodes_of(path: &Path) -> String {
+    format!("df -i '{}'", path.display())
+}
 
 pub(super) fn findings(journal: &JournalStatus, status: &StatusSnapshot) -> Vec<Finding> {
     let facts = &journal.facts;
@@ -70,7 +83,9 @@ fn writing(journal: &JournalStatus, status: &StatusSnapshot) -> Option<Finding> 
         }
         WriterHealth::Failing { error } => {
             let what = format!("journal cannot be written: {error}");
-            return Some(Finding::act(Code::JournalUnwritable, what).since(since_s));
+            let finding = Finding::act(Code::JournalUnwritable, what).since(since_s);
+            let inodes = error.contains(NO_SPACE) && journal.free_bytes.is_some_and(|free| free >= PLENTY);
+            return Some(if inodes { finding.remedy(NO_INODE).command(inodes_of(&journal.path)) } else { finding });
         }
         WriterHealth::Fine if journal.facts.read_only => {
             return Some(Finding::act(Code::JournalReadOnly, "the journal's disk is read-only"));

@@ -5,7 +5,7 @@
 
 mod broker;
 pub mod codes;
-mod journal;
+pub(crate) mod journal;
 pub(super) mod losses;
 mod queues;
 pub mod readings;

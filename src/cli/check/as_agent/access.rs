@@ -45,6 +45,8 @@ pub(super) struct Refusal {
     pub(super) missing: bool,
     /// It is a folder that may not be searched: nothing in it can be used, whatever its own mode is.
     pub(super) closed: bool,
+    /// Its file system is read-only: no owner and no mode changes that.
+    pub(super) read_only: bool,
 }
 
 type Order = (Ids, Vec<(PathBuf, Want)>);
@@ -155,5 +157,6 @@ fn met(path: &Path, error: &io::Error) -> Refusal {
         error: error.to_string(),
         missing: error.kind() == io::ErrorKind::NotFound,
         closed: closed.is_some(),
+        read_only: error.kind() == io::ErrorKind::ReadOnlyFilesystem,
     }
 }

@@ -6,6 +6,7 @@ mod unit;
 
 use crate::cli::check::Step;
 use crate::config::{BrokerAddress, Config, CredentialsSource, DEFAULT_PATH};
+use crate::status::findings::Code;
 pub(in crate::cli) use access::child;
 use access::{Ids, Refusal, Want};
 use std::path::{Path, PathBuf};
@@ -64,7 +65,8 @@ pub(super) fn steps(file: &Path, config: &Config) -> Vec<Step> {
 /// What is not there yet has not been read: other steps say so.
 fn all_good(who: &Who, missing: bool) -> Step {
     let which = if missing { "each that is there" } else { "each of them" };
-    Step::good(STEP, format!("{} can read {which}, and write the journal", who.user))
+    // The permissions alone: what the disk takes is another step's.
+    Step::good(STEP, format!("{} may read {which}, and may write the journal", who.user))
 }
 
 /// The user of the unit; `None`: there is none of that name.
@@ -190,6 +192,10 @@ fn around_unit(path: &Path, want: Want, who: &Who) -> String {
 fn remedy(path: &Path, want: Want, met: &Refusal, who: &Who) -> String {
     let (Who { user, group, .. }, at) = (who, met.at.as_path());
     match want {
+        _ if met.read_only => {
+            let row = Code::JournalReadOnly.row();
+            format!("{}: {}", row.remedy, row.command)
+        }
         Want::Read if at == path => format!("chown root:{group} {0} && chmod 640 {0}", path.display()),
         // tidegate advises to open its own folder to the agent, and no folder of another user.
         Want::Read if at.starts_with("/etc/tidegate") => {

@@ -22,7 +22,7 @@ fn the_units_user_has_its_groups() {
 
 fn said(want: Want, path: &str, at: &str) -> String {
     let closed = path != at && !at.starts_with(path) && at != "/mnt";
-    let met = Refusal { at: at.into(), error: "Permission denied".into(), missing: false, closed };
+    let met = Refusal { at: at.into(), error: "Permission denied".into(), missing: false, closed, read_only: false };
     let step = judge(&("key".into(), path.into(), want), Some(met), &Unit::default(), &tidegate());
     step.expect("a step").next
 }
@@ -47,8 +47,18 @@ fn each_remedy_opens_to_the_agent_alone_what_refuses() {
 }
 
 #[test]
+fn a_read_only_file_system_is_no_matter_of_owners() {
+    let error = "Read-only file system (os error 30)".into();
+    let met = Refusal { at: "/mnt/j".into(), error, missing: false, closed: false, read_only: true };
+    let need = ("journal".into(), "/mnt/j".into(), Want::Keep);
+    let step = judge(&need, Some(met), &Unit::default(), &tidegate()).expect("a step");
+    assert!(step.next.contains("remount,rw") && !step.next.contains("chown"), "{step:?}");
+}
+
+#[test]
 fn what_is_missing_is_left_to_other_steps() {
-    let met = Refusal { at: "/etc/tidegate/pw".into(), error: String::new(), missing: true, closed: false };
+    let met =
+        Refusal { at: "/etc/tidegate/pw".into(), error: String::new(), missing: true, closed: false, read_only: false };
     let need = ("password_file".into(), "/etc/tidegate/pw".into(), Want::Read);
     assert_eq!(judge(&need, Some(met), &Unit::default(), &tidegate()), None);
 }
