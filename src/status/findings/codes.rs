@@ -27,6 +27,7 @@ pub struct Row {
 pub(super) const EDIT: &str = "sudo nano /etc/tidegate/tidegate.toml && sudo systemctl reload tidegate";
 const BROKER_LOG: &str = "sudo journalctl -u mosquitto -n 50";
 pub(super) const CHECK: &str = "sudo tidegate check";
+pub(super) const ACKNOWLEDGE: &str = "sudo tidegate acknowledge";
 const KERNEL_LOG: &str = "sudo dmesg --human --nopager";
 const STAYS: &str =
     "no new message comes; a broker that runs keeps them for a client that it knows, as long as it has room";
@@ -50,7 +51,8 @@ macro_rules! codes {
 
 codes! {
     JournalNotOpen "journal_not_open" "the journal is not open"
-        "no message is taken; a broker that runs keeps them as long as it has room", "", "sudo systemctl status tidegate";
+        "no message is taken; a broker that runs keeps them as long as it has room",
+        "see what keeps the agent's user from its folder", CHECK;
     JournalUnwritable "journal_unwritable" "journal cannot be written"
         NOT_ACKED, "check the card, its free space, and that it is not mounted read-only", "df -h; sudo dmesg --human --nopager";
     JournalStalled "journal_stalled" "for the journal's disk, which has finished nothing"
@@ -61,7 +63,7 @@ codes! {
         "findmnt --target /var/lib/tidegate/journal";
     JournalReadOnly "journal_read_only" "the journal's disk is read-only"
         "what came before is drained, each message marked as a possible duplicate; new messages stay with the broker",
-        "see why (dmesg), then make it writable (mount -o remount,rw) or replace it before the broker runs full", KERNEL_LOG;
+        "see why (dmesg), then make it writable (mount -o remount,rw; if that is refused, reboot, so that fsck mends it) or replace it before the broker runs full", KERNEL_LOG;
     JournalFull "journal_full" "the journal is full"
         NOT_ACKED, "mend the uplink, or raise the bound", EDIT;
     BrokerPasswordFile "broker_password_file" "mqtt.password_file"
@@ -115,20 +117,22 @@ codes! {
         "sudo tidegate acknowledge";
     RecordsQuarantined "records_quarantined" "went to quarantine"
         "it reaches no consumer until a person decides",
-        "see why; the list says how to send it again or to drop it", "sudo tidegate journal quarantine list";
+        "see why, then send it again (journal quarantine requeue) or drop it; when that is done, acknowledge it",
+        "sudo tidegate journal quarantine list";
     RecordsDamaged "records_damaged" "cannot be read back"
         "they are lost, and gap records in the queue say so",
         "check the card (dmesg), and exchange it if it fails; when that is done, acknowledge the loss",
         "sudo tidegate acknowledge";
     MessagesOversize "messages_oversize" "over mqtt.max_payload_bytes"
-        "they are lost but for their heads, which lie in quarantine", "raise mqtt.max_payload_bytes, or find the publisher",
+        "they are lost but for their heads, which lie in quarantine", "raise mqtt.max_payload_bytes, or find the publisher; when that is done, acknowledge the loss",
         "sudo tidegate journal quarantine list";
     MessagesDropped "messages_dropped" "the broker dropped"
         "they are lost, unless they were meant for another client of the broker",
         "raise max_queued_messages in the broker; when that is done, acknowledge the loss", "sudo tidegate acknowledge";
     MessagesUnrouted "messages_unrouted" "to no route"
         "they are acknowledged and not journaled",
-        "name their topics in a route (tidegate journal quarantine list shows the first ones)", EDIT;
+        "name their topics in a route (tidegate journal quarantine list shows the first ones); when that is done, acknowledge the loss",
+        EDIT;
     QueueNotConfigured "queue_not_configured" "which is not configured"
         "they wait in the journal and go nowhere", "", EDIT;
     QueueParked "queue_parked" "parked until it is mended"

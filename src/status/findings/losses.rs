@@ -5,7 +5,7 @@
 
 use crate::journal::LaneStats;
 use crate::status::StatusSnapshot;
-use crate::status::findings::codes::CHECK;
+use crate::status::findings::codes::{ACKNOWLEDGE, CHECK};
 use crate::status::findings::{Code, Finding, counted};
 use crate::status::history;
 use std::collections::BTreeMap;
@@ -91,9 +91,28 @@ pub(super) fn findings(status: &StatusSnapshot, acknowledged: &Counts) -> Vec<Fi
             Some(journal) => finding.command(format!("findmnt --target '{}'", journal.path.display())),
             None => finding,
         };
+        let finding = if is_emptied(status) { emptied(finding) } else { finding };
         Finding { about: loss.about.clone(), ..finding }
     };
     open.iter().map(of).collect()
+}
+
+/// Whether nothing is in quarantine now.
+fn is_emptied(status: &StatusSnapshot) -> bool {
+    status.journal.as_ref().is_some_and(|journal| journal.facts.quarantine.entries == 0)
+}
+
+/// What went to a quarantine that is empty now: a person has decided, and has only to say so.
+fn emptied(finding: Finding) -> Finding {
+    match finding.code {
+        Code::RecordsQuarantined => Finding {
+            what: format!("{}, which is empty now", finding.what),
+            cost: "they were sent again or dropped by hand".to_owned(),
+            ..finding.remedy("acknowledge it, which ends this finding").command(ACKNOWLEDGE)
+        },
+        Code::MessagesOversize => Finding { cost: "they are lost".to_owned(), ..finding.command(ACKNOWLEDGE) },
+        _ => finding,
+    }
 }
 
 /// Whether the journal gives up records to make room: the next ones go with its next generation.

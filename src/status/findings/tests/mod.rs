@@ -5,7 +5,7 @@ mod facts;
 
 use super::*;
 use crate::drain::DrainState;
-use crate::journal::EvictionStats;
+use crate::journal::{EvictionStats, WriterHealth};
 use crate::mqtt::{IntakeState, OutageKind, Qos0Message};
 use crate::status::history::{DrainForecast, Trend};
 use cases::{ACT, CASES, NO_CASES, WAITING};
@@ -184,6 +184,42 @@ fn the_remedy_for_evictions_is_that_of_their_bound() {
         world.journal().evicted = None;
         assert!(world.findings().iter().all(|finding| !finding.remedy.contains("journal.")), "{:?}", world.findings());
     }
+}
+
+#[test]
+fn every_loss_says_that_it_is_to_be_acknowledged() {
+    for code in codes::LOSSES {
+        assert!(code.row().remedy.contains("acknowledge"), "{code:?}");
+    }
+}
+
+#[test]
+fn what_went_to_an_emptied_quarantine_is_to_be_acknowledged() {
+    for cause in [(|w| w.journal().lanes[0].quarantined = 2) as fn(&mut World), |w| w.intake().losses.oversize = 1] {
+        let mut world = World::after(cause);
+        world.journal().quarantine.entries = 2;
+        assert_eq!(world.findings()[0].command, "sudo tidegate journal quarantine list");
+        world.journal().quarantine.entries = 0;
+        let finding = world.findings().remove(0);
+        assert_eq!(finding.command, "sudo tidegate acknowledge");
+        assert!(finding.remedy.contains("acknowledge") && !finding.cost.contains("quarantine"), "{finding:?}");
+        assert!(!finding.cost.contains("no consumer"), "{finding:?}");
+    }
+}
+
+#[test]
+fn used_up_inodes_are_named_where_bytes_are_free() {
+    let with = |free: u64| {
+        let error = "journal /data/journal/log: No space left on device (os error 28)".to_owned();
+        let mut world = World::after(|_| {});
+        world.journal().writer = WriterHealth::Failing { error };
+        world.status.journal.as_mut().unwrap().free_bytes = Some(free);
+        world.findings().remove(0)
+    };
+    let inodes = with(1 << 30);
+    assert_eq!((inodes.code, &*inodes.command), (Code::JournalUnwritable, "df -i '/data/journal'"));
+    assert!(inodes.remedy.contains("inodes"), "{inodes:?}");
+    assert!(with(0).command.starts_with("df -h"), "{:?}", with(0));
 }
 
 #[test]
