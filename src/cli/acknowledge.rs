@@ -1,9 +1,10 @@
 //! `tidegate acknowledge`: a person has seen what was lost; from then on only what comes after is a finding.
 
 use crate::cli::output::{complain, note, say, say_json};
-use crate::cli::{ExitCode, agent_client};
+use crate::cli::{ExitCode, agent_client, held};
 use crate::config::{Config, ConfigError, Whereabouts};
-use crate::status::acknowledged::{Acknowledgement, Request};
+use crate::status::acknowledged::{Acknowledgement, Request, TEXT_CHARS};
+use crate::status::control::SOCKET;
 use crate::status::findings::codes::{Code, LOSSES};
 use std::path::Path;
 
@@ -12,11 +13,11 @@ pub(super) struct AcknowledgeOptions {
     /// Codes of the findings, as `status --json` gives them; default: all losses.
     #[arg(value_name = "CODE", value_parser = code)]
     codes: Vec<String>,
-    /// Why it is settled, in your words; kept with it.
-    #[arg(long, value_name = "TEXT")]
+    /// Why it is settled, in at most 200 characters; kept with it.
+    #[arg(long, value_name = "TEXT", value_parser = short)]
     note: Option<String>,
     /// Who acknowledges; default: the user who is logged in.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = short)]
     who: Option<String>,
     /// Print what was acknowledged as JSON.
     #[arg(long)]
@@ -30,6 +31,14 @@ fn code(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!("only losses are acknowledged: {}; anything else goes once it is mended", words.join(", ")))
+}
+
+/// What is kept whole.
+fn short(text: &str) -> Result<String, String> {
+    match text.chars().count() {
+        0..=TEXT_CHARS => Ok(text.to_owned()),
+        many => Err(format!("it has {many} characters, and at most {TEXT_CHARS} are kept; shorten it")),
+    }
 }
 
 pub(super) fn acknowledge(file: &Path, options: &AcknowledgeOptions) -> ExitCode {
@@ -65,6 +74,13 @@ pub(super) fn acknowledge(file: &Path, options: &AcknowledgeOptions) -> ExitCode
             complain!("the agent answers {status}: {}", String::from_utf8_lossy(&body).trim());
             ExitCode::Failed
         }
+        Ok(None) if runs(&at) => {
+            complain!(
+                "the agent runs and has no control socket ({}), by which alone it can be told; the agent's log says why: journalctl -u tidegate",
+                at.journal.join(SOCKET).display()
+            );
+            ExitCode::Failed
+        }
         Ok(None) => {
             complain!("no agent runs on the journal {}; run: sudo systemctl start tidegate", at.journal.display());
             ExitCode::NotRunning
@@ -74,6 +90,15 @@ pub(super) fn acknowledge(file: &Path, options: &AcknowledgeOptions) -> ExitCode
             ExitCode::Failed
         }
     }
+}
+
+/// Whether an agent is seen on the journal, by its page or by its hold.
+fn runs(at: &Whereabouts) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let own = real(&at.journal);
+    let by_page = agent_client::status_at(at)
+        .is_some_and(|status| status["journal"]["path"].as_str().is_some_and(|path| real(Path::new(path)) == own));
+    by_page || held::held().journals.contains(&own)
 }
 
 fn said(done: &Acknowledgement, json: bool) -> ExitCode {
@@ -96,4 +121,16 @@ fn person() -> String {
     let of = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let uid = rustix::process::getuid().as_raw();
     of("SUDO_USER").or_else(|| of("USER")).or_else(|| of("LOGNAME")).unwrap_or_else(|| format!("user {uid}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_longer_than_is_kept_is_refused() {
+        assert_eq!(short("seen by Ada"), Ok("seen by Ada".to_owned()));
+        assert!(short(&"ü".repeat(200)).is_ok());
+        assert!(short(&"x".repeat(201)).is_err_and(|why| why.contains("201") && why.contains("at most 200")));
+    }
 }

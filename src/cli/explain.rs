@@ -16,7 +16,7 @@ use crate::record::{
 use crate::sqs::Entry;
 use crate::sqs::entry::render;
 use crate::sqs::limits::ENTRY_BYTES;
-use crate::topic::route_of;
+use crate::topic::{filter_problem, route_of};
 use crate::visible;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -62,6 +62,10 @@ pub(super) fn explain(config: &Path, options: &ExplainOptions) -> ExitCode {
         Some((_, profile)) => profile,
         None => None,
     };
+    if let Some(why) = options.topic.as_deref().and_then(|topic| topic_problem(topic, options.file.is_some())) {
+        complain!("--topic {}: {why}", options.topic.as_deref().unwrap_or_default());
+        return ExitCode::Usage;
+    }
     let messages = match &options.file {
         Some(file) => of_file(file, options.topic.as_deref()).map(|message| vec![message]),
         None => of_broker(&config, options),
@@ -79,6 +83,12 @@ pub(super) fn explain(config: &Path, options: &ExplainOptions) -> ExitCode {
         }
     }
     ExitCode::Done
+}
+
+/// What is wrong with `--topic`: a filter for the broker's messages, and with a payload from a file the topic of one. Pure.
+fn topic_problem(topic: &str, of_file: bool) -> Option<&'static str> {
+    let wild = of_file && topic.contains(['+', '#']);
+    filter_problem(topic).or(wild.then_some("a message's own topic has no \"+\" and no \"#\""))
 }
 
 fn failed(why: &str) -> ExitCode {
@@ -258,4 +268,16 @@ fn in_words(of: &Value) -> String {
     }
     let _ = writeln!(out, "\nNothing was sent. An id of zeros in a key stands for the running agent's journal.\n");
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_no_broker_takes_is_refused() {
+        assert_eq!(topic_problem("a/#/b", false), Some("\"#\" must be alone in the last level"));
+        assert_eq!((topic_problem("a/+/b/#", false), topic_problem("a/b", true)), (None, None));
+        assert!(topic_problem("a/#", true).is_some_and(|why| why.contains("no \"#\"")));
+    }
 }

@@ -18,7 +18,7 @@ const VERSION: u32 = 1;
 /// Acknowledgements that are kept for people, the latest ones.
 const KEPT: usize = 20;
 /// Longest name and note that are kept, in characters.
-const TEXT_CHARS: usize = 200;
+pub(crate) const TEXT_CHARS: usize = 200;
 
 /// One kind of loss that was acknowledged.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

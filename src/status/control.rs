@@ -16,6 +16,7 @@ use crate::status::places::Peer;
 use crate::status::server::REFUSED_PAUSE;
 use crate::status::{StatusHub, orders};
 use std::convert::Infallible;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,12 +59,13 @@ async fn bind(path: &Path) -> (PathBuf, UnixListener) {
     let mut said = false;
     loop {
         // Left by a run that was killed.
-        let _ = std::fs::remove_file(path);
+        let removed = std::fs::remove_file(path);
         match UnixListener::bind(path) {
             Ok(listener) => return (path.to_owned(), listener),
             Err(error) => {
+                let error = nearer(removed, error);
                 if !said {
-                    tracing::info!(path = %path.display(), %error, "no control socket: `journal quarantine` can change nothing while the agent runs");
+                    tracing::info!(path = %path.display(), %error, "no control socket: `acknowledge`, and what changes `journal quarantine`, cannot be done while the agent runs");
                     said = true;
                 }
                 tokio::time::sleep(BIND_RETRY).await;
@@ -72,7 +74,32 @@ async fn bind(path: &Path) -> (PathBuf, UnixListener) {
     }
 }
 
+/// Why there is no socket: where an old one cannot be removed, that is the cause, and "address in use" its consequence.
+fn nearer(removed: io::Result<()>, bound: io::Error) -> io::Error {
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => error,
+        _ => bound,
+    }
+}
+
 fn is_owner(stream: &UnixStream) -> bool {
     let ours = rustix::process::geteuid().as_raw();
     stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_socket_that_stays_is_named_with_its_cause() {
+        let error = |kind: io::ErrorKind| io::Error::from(kind);
+        let in_use = || error(io::ErrorKind::AddrInUse);
+        assert_eq!(
+            nearer(Err(error(io::ErrorKind::ReadOnlyFilesystem)), in_use()).kind(),
+            io::ErrorKind::ReadOnlyFilesystem
+        );
+        assert_eq!(nearer(Err(error(io::ErrorKind::NotFound)), in_use()).kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(nearer(Ok(()), in_use()).kind(), io::ErrorKind::AddrInUse);
+    }
 }

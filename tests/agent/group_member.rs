@@ -48,7 +48,7 @@ as() {
 }
 umask 022
 for line in status check 'check --send' 'check --offline' 'config show' policy bundle 'journal list' 'journal verify' 'journal export --out x' \
-    'journal quarantine list' 'config diff --running' acknowledge 'explain --wait 1' init 'credentials token'; do
+    'journal quarantine list' 'journal quarantine drop --all' 'config diff --running' acknowledge 'explain --wait 1' init 'credentials token'; do
     echo "member $line: $(as 7997 $line)"
     echo "other $line: $(as 7000 $line)"
 done
@@ -89,6 +89,7 @@ fn without_sudo_a_command_works_or_asks_for_sudo() {
         "journal verify",
         "journal export --out x",
         "journal quarantine list",
+        "journal quarantine drop --all",
         "config diff --running",
         "acknowledge",
         "explain --wait 1",

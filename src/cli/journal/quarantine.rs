@@ -134,7 +134,7 @@ fn list(view: &View, json: bool) -> Result<ExitCode, ExitCode> {
         say!("                  {}: {}", entry.code, entry.text);
     }
     if entries.is_empty() {
-        note!("the quarantine is empty");
+        note!("the quarantine is empty; a finding that records went there ends with: sudo tidegate acknowledge");
     }
     Ok(ExitCode::Done)
 }
@@ -167,6 +167,10 @@ fn change(config: &Config, change: &Change<'_>) -> Result<ExitCode, ExitCode> {
             return Err(ExitCode::Failed);
         }
         Ok(None) => alone(config, change)?,
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            complain!("the journal's control socket: {error}; run it with sudo");
+            return Err(ExitCode::Failed);
+        }
         Err(error) => {
             complain!(
                 "the agent that holds the journal does not answer ({error}); try again, or stop it: systemctl stop tidegate"
