@@ -91,6 +91,12 @@ async fn a_running_agents_session_is_kept_whatever_the_file_says() {
     }
     std::fs::remove_file(control).unwrap();
     refused(&agent, &silent).await;
+    let (_, error, code) = tidegate(&agent, &["acknowledge"]).await;
+    assert!(code == 1 && error.contains("the agent runs and has no control socket"), "{error}");
+    let (_, error, code) = tidegate(&agent, &["acknowledge", "--note", &"x".repeat(100_000)]).await;
+    assert!(code == 2 && error.contains("at most 200 are kept"), "{error:.200}");
+    let (_, error, code) = tidegate(&agent, &["explain", "--topic", "a/#/b"]).await;
+    assert!(code == 2 && error.contains("must be alone in the last level"), "{error}");
     agent.term(LONG).await.unwrap();
     let (said, error, code) = tidegate(&agent, &["forget-session"]).await;
     assert_eq!(code, 0, "{said}{error}");

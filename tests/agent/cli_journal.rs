@@ -181,6 +181,16 @@ async fn quarantined_records_are_handled_with_and_without_an_agent() {
     let status = agent.wait_status("empty", LONG, |s| s["journal"]["quarantine"]["entries"] == 0).await.unwrap();
     assert_eq!(lane(&status, "quarantined"), 3);
     assert_books(&status);
+    // What is settled so ends with an acknowledgement alone, and finding and list say so.
+    let of = |status: &Value| {
+        let findings = status["findings"].as_array().expect("findings");
+        findings.iter().find(|finding| finding["code"] == "records_quarantined").cloned()
+    };
+    assert_eq!(of(&status).expect("open")["command"], "sudo tidegate acknowledge", "{status:#}");
+    let (_, error, _) = tidegate(&agent, &["journal", "quarantine", "list"]).await;
+    assert!(error.contains("is empty") && error.contains("sudo tidegate acknowledge"), "{error}");
+    done(&agent, &["acknowledge", "records_quarantined"]).await;
+    agent.wait_status("acknowledged", LONG, |s| of(s).is_none()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -98,6 +98,10 @@ async fn a_refusal_is_classed_by_its_code_whatever_its_status() {
         assert_eq!(fault.code.as_deref(), Some(classify::strip_prefix(code)));
         assert!(fault.text.contains("because of this"), "{}", fault.text);
     }
+    let early =
+        "Signature not yet current: 20360101T000000Z is still later than 20300101T000500Z (20300101T000000Z + 5 min.)";
+    let of_clock = fault_of(Reply::refusal(403, "InvalidSignatureException", early)).await;
+    assert!(of_clock.class == OnceMore && of_clock.remedy.contains("`timedatectl`"), "{of_clock:?}");
     let whole =
         fault_of(Reply::refusal(400, "InvalidParameterValue", "Message must be shorter than 2048 bytes.")).await;
     assert_eq!((whole.class, classify::learn_limit(&whole.text)), (Shrink, Some(2048)));
