@@ -215,6 +215,8 @@ fn files_in(path: &Path) -> Option<Step> {
         {
             None
         }
+        // Its text says what to do.
+        Err(error @ JournalError::Newer(_)) => Some(Step::bad(step, error.to_string(), "")),
         Err(error) => Some(Step::bad(step, error.to_string(), "see the kernel's log: sudo dmesg --human --nopager")),
         Ok(_) => None,
     }
