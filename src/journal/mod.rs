@@ -51,7 +51,7 @@ pub use handle::closing::Closing;
 pub use handle::health::WriterHealth;
 pub use handle::options::JournalOptions;
 pub use handle::requests::Requeued;
-pub use inspect::{Soundness, View, ViewStats};
+pub use inspect::{Soundness, Verified, View, ViewStats};
 pub use ledger::books;
 pub use ledger::retention::{Bound, Bounds, BoundsOptions};
 pub use limits::{GENERATION_BYTES, QUIET};

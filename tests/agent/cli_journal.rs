@@ -122,6 +122,25 @@ async fn a_damaged_journal_is_verified_by_its_own_exit_code() {
     assert!(code == 1 && error.starts_with("error: record 3 is not in the journal (it holds 1 to about"), "{error}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_gone_is_not_called_sound() {
+    let (broker, stub) = (mosquitto().await, stub());
+    let mut agent = online(config(broker.addr(), &stub)).await;
+    stub.faults().push(Fault::Refuse { code: "AccessDenied", status: 403 }, When::Always);
+    let mut fleet = fleet(broker.addr(), 5, None);
+    fleet.publish(7).await.unwrap();
+    agent.wait_status("7 wait", LONG, |s| lane(s, "waiting") == 7).await.unwrap();
+    agent.term(LONG).await.unwrap();
+    assert!(done(&agent, &["journal", "verify"]).await.ends_with("sound\n"));
+    std::fs::remove_dir_all(agent.journal_path().join("log")).unwrap();
+    let (said, error, code) = tidegate(&agent, &["journal", "verify"]).await;
+    let told = said.contains("MISSING 1 to 7") && said.contains("queue main: 7 of the records that wait are MISSING");
+    assert!(code == 8 && told && !said.contains("sound"), "{said}{error}");
+    let (json, _, code) = tidegate(&agent, &["journal", "verify", "--json"]).await;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((code, &json["sound"], &json["missing"]), (8, &false.into(), &7.into()));
+}
+
 fn hopeless() -> Fault {
     Fault::FailEntry { index: 0, code: "InvalidMessageContents", sender_fault: true }
 }

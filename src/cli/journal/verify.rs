@@ -14,13 +14,17 @@ pub(super) fn verify(view: &View, json: bool) -> Result<ExitCode, ExitCode> {
     progress.end();
     let found = found.map_err(|error| failed(&error))?;
     let facts = view.stats().map_err(|error| failed(&error))?;
-    let missing = found.iter().flat_map(|one| &one.missing).map(|(from, to)| (*to - *from).saturating_add(1));
-    let missing: u64 = missing.fold(0, u64::saturating_add);
-    let sound = missing == 0 && (facts.journal_id.is_some() || facts.just_made);
+    let missing = found.missing();
+    let sound = found.is_whole() && (facts.journal_id.is_some() || facts.just_made);
     if json {
-        say_json(&serde_json::json!({ "sound": sound, "missing": missing, "journal": facts, "generations": found }));
+        let lacking =
+            found.lacking.iter().map(|(queue, records)| serde_json::json!({ "queue": queue, "records": records }));
+        say_json(&serde_json::json!({
+            "sound": sound, "missing": missing, "journal": facts, "generations": found.generations, "gone": found.gone,
+            "waiting_missing": lacking.collect::<Vec<_>>(),
+        }));
     } else {
-        for one in &found {
+        for one in &found.generations {
             let from = one.first;
             say_text!("generation {from}: {} records, {}", one.records, size::text(one.bytes));
             for (from, to) in &one.missing {
@@ -30,6 +34,9 @@ pub(super) fn verify(view: &View, json: bool) -> Result<ExitCode, ExitCode> {
                 say_text!(", {} of a commit that was cut off and never acknowledged", one.cut_off);
             }
             say!("");
+        }
+        for (from, to) in &found.gone {
+            say!("MISSING {from} to {to}: the generations that held these numbers are not there");
         }
         if facts.just_made {
             say!("the journal is only just made, nothing was written to it yet");
@@ -49,6 +56,9 @@ pub(super) fn verify(view: &View, json: bool) -> Result<ExitCode, ExitCode> {
                 lane.quarantined,
                 lane.damaged
             );
+        }
+        for (queue, count) in &found.lacking {
+            say!("queue {queue}: {count} of the records that wait are MISSING");
         }
         match (sound, missing) {
             (true, _) => say!("sound"),

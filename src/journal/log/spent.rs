@@ -163,6 +163,11 @@ impl Spent {
         self.stretches.iter().find(within).map_or(next, |stretch| stretch.first)
     }
 
+    /// First number of each stretch, and the number behind its last one.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = (Number, Number)> {
+        self.stretches.iter().map(|stretch| (stretch.first, stretch.end))
+    }
+
     /// Whether something went behind the generation at `first`.
     pub(crate) fn is_behind(&self, first: Number) -> bool {
         self.stretches.last().is_some_and(|stretch| first < stretch.first)

@@ -27,6 +27,7 @@ mod spent;
 #[cfg(target_pointer_width = "64")]
 mod spent_cut;
 mod unsynced;
+mod verified;
 
 use super::*;
 use crate::clock::{Clock, Moment, boottime_ms};

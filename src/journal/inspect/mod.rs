@@ -4,8 +4,10 @@
 //! meanwhile. What it appends shows up to the last commit that is whole in the file; a generation that it deletes was
 //! drained; its state file lags behind by half a minute at most, so what was accepted meanwhile may still count as waiting.
 
+mod verified;
+
 use crate::journal::checkpoint::lane_state::LaneState;
-use crate::journal::checkpoint::state::{self, Found};
+use crate::journal::checkpoint::state::{self, Found, State};
 use crate::journal::disk::files;
 use crate::journal::error::JournalError;
 use crate::journal::generation::bytes::GenerationBytes;
@@ -22,6 +24,7 @@ use serde::Serialize;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+pub use verified::{Soundness, Verified};
 
 /// A look at a journal.
 #[derive(Debug)]
@@ -62,21 +65,6 @@ pub struct ViewStats {
     pub just_made: bool,
 }
 
-/// How sound a generation is.
-#[derive(Clone, Debug, Serialize)]
-pub struct Soundness {
-    /// First number that it should hold.
-    pub first: Number,
-    /// Records that can be read back.
-    pub records: u64,
-    /// Numbers that it should hold and that cannot be read back, as ranges with both ends.
-    pub missing: Vec<(Number, Number)>,
-    /// Records of a commit that a crash cut off: they were never acknowledged.
-    pub cut_off: u64,
-    /// Bytes of the generation on disk.
-    pub bytes: u64,
-}
-
 impl View {
     /// Looks at the folder of a journal.
     ///
@@ -89,9 +77,7 @@ impl View {
         let state = if let Found::State { state, .. } = found { Some(*state) } else { None };
         let origin = state.as_ref().map(|state| (state.journal.to_string(), state.epoch));
         let high = state.as_ref().map_or(Number(0), |state| state.high);
-        let lanes = state.map(|state| state.lanes).unwrap_or_default();
-        let books: Result<Vec<LaneLedger>, _> = lanes.into_iter().map(LaneState::into_book).collect();
-        let mut books = books.unwrap_or_default();
+        let mut books = state.map(books_of).unwrap_or_default();
         let log = path.join("log");
         let folders = folders(&log)?;
         // Behind the folders: what went meanwhile is in it.
@@ -191,48 +177,6 @@ impl View {
         Ok(())
     }
 
-    /// Reads every generation whole; tells `progress` how many of how many are done.
-    ///
-    /// # Errors
-    /// The disk refuses.
-    pub fn verify(&self, progress: &mut dyn FnMut(usize, usize)) -> Result<Vec<Soundness>, JournalError> {
-        let mut all = Vec::with_capacity(self.folders.len());
-        for (index, (first, dir)) in self.folders.iter().enumerate() {
-            progress(index, self.folders.len());
-            let next = self.folders.get(index + 1).map(|(next, _)| *next);
-            let Some(closed) = self.scan(dir)? else { continue };
-            all.push(self.soundness(*first, next, &closed, dir)?);
-        }
-        progress(self.folders.len(), self.folders.len());
-        Ok(all)
-    }
-
-    fn soundness(
-        &self,
-        first: Number,
-        next: Option<Number>,
-        closed: &GenerationBytes,
-        dir: &Path,
-    ) -> Result<Soundness, JournalError> {
-        let end = self.end(closed, next.unwrap_or(Number::MAX));
-        let (mut records, mut missing, mut expected) = (0, Vec::new(), first);
-        for read in closed.records(Number(0), Number(end)) {
-            let number = read.map_err(|source| JournalError::io(dir, source))?.0.number;
-            if expected < number {
-                missing.push((expected, number.before()));
-            }
-            (records, expected) = (records + 1, expected.max(number.next()));
-        }
-        // A closed one holds all up to the next one's first, but for what went in between; the newest at least what is known
-        // to be durable.
-        let whole = next.map_or(self.high.next(), |next| self.spent.end_of(first, next));
-        if expected < whole {
-            missing.push((expected, whole.before()));
-        }
-        let cut_off = closed.numbers().filter(|number| *number >= Number(end)).count() as u64;
-        Ok(Soundness { first, records, missing, cut_off, bytes: files::disk_bytes(dir) })
-    }
-
     /// What is in quarantine.
     ///
     /// # Errors
@@ -257,6 +201,12 @@ impl View {
         let breaks = newest.then(|| closed.breaks_off_at(self.high.max(first.before()))).flatten();
         breaks.unwrap_or(next).0
     }
+}
+
+/// The books of a state; a lane that contradicts itself makes a state damaged, and is in none.
+fn books_of(state: State) -> Vec<LaneLedger> {
+    let books: Result<Vec<LaneLedger>, _> = state.lanes.into_iter().map(LaneState::into_book).collect();
+    books.unwrap_or_default()
 }
 
 /// The generations that count, ascending; of two with one first number the newer.
