@@ -60,5 +60,5 @@ pub use quarantine::{QuarantineCounts, Quarantined};
 pub use reader::{Lane, MaybeSent, Place, ReadRecord, Reader};
 pub use recovery::Opened;
 pub use recovery::report::OpenReport;
-pub use stats::{ChainStats, EvictionStats, JournalStats, LaneStats};
+pub use stats::{ChainStats, EvictionStats, JournalStats, LaneStats, StateLossStats};
 pub use writer::Writer;

@@ -1,6 +1,7 @@
 //! What `status` shows of the journal: one look, made when a caller asks for it.
 
 use crate::histogram::Histogram;
+use crate::journal::checkpoint::state_loss::StateLoss;
 use crate::journal::handle::Journal;
 use crate::journal::handle::health::WriterHealth;
 use crate::journal::ledger::books::LaneLedger;
@@ -87,6 +88,24 @@ pub struct EvictionStats {
     pub ago_s: u64,
 }
 
+/// What `status` shows of a state that was lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct StateLossStats {
+    /// Epoch of the start that found it lost.
+    pub epoch: Epoch,
+    /// Which records below this number had an outcome is not known.
+    pub before: Number,
+    /// Records that were not on disk any more: they count as accepted, and nothing proves it.
+    pub presumed: u64,
+}
+
+impl StateLossStats {
+    fn of(loss: StateLoss) -> StateLossStats {
+        let StateLoss { epoch, before, presumed } = loss;
+        StateLossStats { epoch, before, presumed }
+    }
+}
+
 /// What `status` shows of the journal.
 #[derive(Clone, Debug, Serialize)]
 pub struct JournalStats {
@@ -116,6 +135,8 @@ pub struct JournalStats {
     pub in_place: bool,
     /// Parts of the journal that the disk no longer gives back, and that were set aside.
     pub set_aside: usize,
+    /// The last loss of its state, if there was one since it was made.
+    pub state_loss: Option<StateLossStats>,
     /// Its disk is read-only: what came before is drained, and new messages stay with the broker.
     pub read_only: bool,
     /// How often the writer panicked since the start, and was started again.
@@ -155,6 +176,7 @@ impl Journal {
             writer: locked(&self.0.health).clone(),
             in_place: is_same_file(&self.0.lock, &self.0.path.join("lock")),
             set_aside: crate::journal::log::aside::count(&self.0.path),
+            state_loss: self.0.loss.map(StateLossStats::of),
             read_only: self.0.beside.load(Relaxed),
             writer_panics: self.0.panics.load(Relaxed),
             not_appended: self.0.log.strays(),

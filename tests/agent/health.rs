@@ -4,22 +4,13 @@
 use crate::support::disk::BadDisk;
 use crate::support::{
     CLIENT_ID, LONG, PROGRAM, Publisher, ask, config, drained, finding, fleet, get, lane, mosquitto, online, stub,
-    tidegate, until_found, until_online, until_told,
+    tidegate, until_fine, until_found, until_online, until_told,
 };
 use serde_json::Value;
 use testkit::agent::{AgentConfig, AgentProcess};
 use testkit::broker::{Mosquitto, MosquittoOptions};
 use testkit::clock_control::ClockControl;
 use testkit::fake_sqs::SqsStub;
-
-/// Waits until all is well, by the command's exit code, too.
-async fn until_fine(agent: &mut AgentProcess) -> Value {
-    let status = agent.wait_status("fine", LONG, |s| s["health"] == "fine").await.unwrap();
-    assert_eq!(status["findings"], Value::Array(Vec::new()));
-    let (said, error, exit) = tidegate(agent, &["status", "--exit-code"]).await;
-    assert_eq!(exit, 0, "{said}{error}");
-    status
-}
 
 fn readyz(agent: &AgentProcess) -> (u16, String) {
     let (head, body) = ask(agent.status_addr(), "GET /readyz HTTP/1.1\r\nHost: localhost");

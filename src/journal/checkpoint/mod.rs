@@ -4,3 +4,4 @@ mod chain_state;
 pub(crate) mod lane_state;
 pub(crate) mod machine;
 pub(crate) mod state;
+pub(crate) mod state_loss;

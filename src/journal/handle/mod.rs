@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::histogram::Histogram;
 use crate::journal::checkpoint::machine::Machine;
 use crate::journal::checkpoint::state::StateFile;
+use crate::journal::checkpoint::state_loss::StateLoss;
 use crate::journal::disk::reserve::Reserve;
 use crate::journal::ledger::books::{LaneLedger, Outcome};
 use crate::journal::ledger::cadence::Moved;
@@ -53,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) durable_need: AtomicU64,
     /// The lowest lane id that was never given.
     pub(crate) lane_ids: u32,
+    /// The last loss of a state, in this opening or an earlier one.
+    pub(crate) loss: Option<StateLoss>,
     pub(crate) books: Mutex<Vec<LaneLedger>>,
     pub(crate) state: Mutex<StateFile>,
     /// Highest durable number; lanes wait on it.

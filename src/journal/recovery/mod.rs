@@ -144,6 +144,9 @@ impl Journal {
         if report.marks_may_be_missing() {
             lanes::recover(&log, &tail.lanes, &mut owner.books)?;
         }
+        if report.state_lost {
+            owner.note_loss(last.next());
+        }
         spent.settle_in(&mut owner.books);
         if log.firsts().is_empty() {
             // Nothing is missing that no lane waits for: the last generation may go with the last record.
@@ -275,6 +278,7 @@ impl Parts {
             log,
             durable_need: AtomicU64::new(0),
             lane_ids,
+            loss: owner.loss,
             books: Mutex::new(owner.books),
             state: Mutex::new(state_file),
             durable: watch::Sender::new(last),

@@ -8,6 +8,7 @@ use crate::clock::{BootId, Clock};
 use crate::journal::checkpoint::lane_state::LaneState;
 use crate::journal::checkpoint::machine::{Machine, MachineMatch, draw_id};
 use crate::journal::checkpoint::state::State;
+use crate::journal::checkpoint::state_loss::StateLoss;
 use crate::journal::error::JournalError;
 use crate::journal::handle::options::JournalOptions;
 use crate::journal::ledger::books::{AttemptMark, LaneLedger};
@@ -32,6 +33,8 @@ pub(super) struct Owner {
     pub(super) machine: Machine,
     /// What the state says of acks that were open.
     pub(super) open_acks: Option<OpenAcks>,
+    /// The last loss of a state.
+    pub(super) loss: Option<StateLoss>,
     /// Lane ids given so far, as the state says.
     ids_given: u32,
 }
@@ -60,7 +63,7 @@ impl Owner {
         } else {
             (draw_id(), Epoch(1))
         };
-        Ok(Owner { id, epoch, books: Vec::new(), machine, open_acks: None, ids_given: 0 })
+        Ok(Owner { id, epoch, books: Vec::new(), machine, open_acks: None, loss: None, ids_given: 0 })
     }
 
     fn of_state(
@@ -86,7 +89,7 @@ impl Owner {
         let books = state.lanes.into_iter().map(LaneState::into_book).collect::<Result<Vec<_>, _>>();
         let books = books.map_err(|reason| JournalError::Generation(reason.to_owned()))?;
         let id = if report.copied { draw_id() } else { state.journal };
-        Ok(Owner { id, epoch, books, machine, open_acks: state.open_acks, ids_given: state.lane_ids })
+        Ok(Owner { id, epoch, books, machine, open_acks: state.open_acks, loss: state.loss, ids_given: state.lane_ids })
     }
 
     /// Positions go on behind what the log holds; where marks may be missing, all of it may have been sent.
@@ -110,6 +113,13 @@ impl Owner {
                 });
             }
         }
+    }
+
+    /// Notes that the state was lost, for this and all later openings; before anything else is settled in the books. `next`: the
+    /// first number that is free.
+    pub(super) fn note_loss(&mut self, next: Number) {
+        let presumed = self.books.iter().map(|book| book.ledger.accepted).fold(0, u64::saturating_add);
+        self.loss = Some(StateLoss { epoch: self.epoch, before: next, presumed });
     }
 
     /// Forgets lanes that are not configured and hold nothing, and adds those that are new, which begin at `next`. Gives how many lane

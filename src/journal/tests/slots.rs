@@ -5,6 +5,7 @@ use crate::journal::checkpoint::state;
 use crate::journal::disk::twoslot;
 use crate::journal::generation::manifest::Manifest;
 use crate::journal::log::Log;
+use crate::journal::tests::damage::generations;
 use crate::record::{Number, Position};
 use std::fs;
 
@@ -176,6 +177,35 @@ fn only_existing_records_count_as_maybe_sent_after_state_loss() {
     assert_eq!(maybe_sent(&rig), (1..=300).collect::<Vec<_>>());
     assert_eq!(locked(&rig.journal.0.books)[0].marks[0].upto, Position(300));
     rig.end(false);
+}
+
+/// What the state knew is not known any more, however often the journal is opened; a second loss is another one.
+#[test]
+fn a_lost_state_is_noted_over_restarts() {
+    for gone in [false, true] {
+        let dir = crate::testing::fast_dir();
+        let mut rig = start(&options(dir.path()));
+        rig.append(1..=300);
+        assert_eq!(rig.journal.stats().state_loss, None);
+        let second = rig.journal.0.log.firsts()[1];
+        rig.end(false);
+        fs::remove_file(dir.path().join("state")).unwrap();
+        if gone {
+            fs::remove_dir_all(&generations(dir.path())[0]).unwrap();
+        }
+        let rig = start(&options(dir.path()));
+        let loss = rig.journal.stats().state_loss.expect("noted");
+        let presumed = if gone { second - Number(1) } else { 0 };
+        assert_eq!((loss.epoch, loss.before, loss.presumed), (rig.journal.epoch(), Number(301), presumed));
+        rig.end(true);
+        let rig = start(&options(dir.path()));
+        assert_eq!(rig.journal.stats().state_loss, Some(loss));
+        rig.end(false);
+        fs::remove_file(dir.path().join("state")).unwrap();
+        let rig = start(&options(dir.path()));
+        assert_ne!(rig.journal.stats().state_loss.expect("noted").epoch, loss.epoch);
+        rig.end(false);
+    }
 }
 
 /// Both slots say something else, with right checksums.

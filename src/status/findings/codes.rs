@@ -123,6 +123,10 @@ codes! {
         "they are lost, and gap records in the queue say so",
         "check the card (dmesg), and exchange it if it fails; when that is done, acknowledge the loss",
         "sudo tidegate acknowledge";
+    JournalStateLost "journal_state_lost" "the journal's state was lost"
+        "what is on disk is sent again, marked; what was not may be lost, and counts as accepted",
+        "check the card (dmesg), and see in what reads the queue whether readings are missing; when that is done, acknowledge the loss",
+        "sudo tidegate acknowledge";
     MessagesOversize "messages_oversize" "over mqtt.max_payload_bytes"
         "they are lost but for their heads, which lie in quarantine", "raise mqtt.max_payload_bytes, or find the publisher; when that is done, acknowledge the loss",
         "sudo tidegate journal quarantine list";
@@ -184,12 +188,13 @@ codes! {
 }
 
 /// What was lost, and stays a finding until a person acknowledges it. All else goes once it is mended.
-pub(crate) const LOSSES: [Code; 8] = [
+pub(crate) const LOSSES: [Code; 9] = [
     Code::JournalMissing,
     Code::SessionLost,
     Code::RecordsEvicted,
     Code::RecordsQuarantined,
     Code::RecordsDamaged,
+    Code::JournalStateLost,
     Code::MessagesOversize,
     Code::MessagesDropped,
     Code::MessagesUnrouted,

@@ -58,6 +58,9 @@ pub(in crate::status) fn losses(status: &StatusSnapshot) -> Vec<Loss> {
         ]
     };
     let mut all: Vec<Loss> = lanes.flat_map(of_lane).collect();
+    // By the start that found it: another one is another loss, and not acknowledged with it.
+    let lost = status.journal.iter().filter_map(|journal| journal.facts.state_loss);
+    all.extend(lost.map(|lost| Loss::new(Code::JournalStateLost, Some(&format!("epoch {}", lost.epoch)), 1)));
     if let Some(intake) = &status.intake {
         let losses = &intake.losses;
         all.push(Loss::new(Code::JournalMissing, None, losses.journals_missing));
@@ -137,6 +140,18 @@ fn higher(bound: &str) -> &'static str {
     }
 }
 
+/// What is not known since the journal's state was lost.
+fn state_lost(status: &StatusSnapshot) -> String {
+    let Some(lost) = status.journal.as_ref().and_then(|journal| journal.facts.state_loss) else { return String::new() };
+    let before = lost.before;
+    let known = format!("the journal's state was lost: what was settled before record {before} is not known");
+    match lost.presumed {
+        0 => format!("{known}, and all of it is on disk"),
+        1 => format!("{known}, and 1 record is not on disk any more"),
+        count => format!("{known}, and {count} records are not on disk any more"),
+    }
+}
+
 /// What is so, and since when; `lone`: the evictions that are not acknowledged are all of one queue.
 fn said(status: &StatusSnapshot, loss: &Loss, count: u64, lone: bool) -> (String, Option<u64>) {
     let about = loss.about.as_deref().unwrap_or_default();
@@ -154,6 +169,7 @@ fn said(status: &StatusSnapshot, loss: &Loss, count: u64, lone: bool) -> (String
         }
         Code::RecordsQuarantined => (format!("queue {about}: {} went to quarantine", records()), None),
         Code::RecordsDamaged => (format!("queue {about}: {} cannot be read back", records()), None),
+        Code::JournalStateLost => (state_lost(status), None),
         Code::MessagesOversize => (format!("{} came over mqtt.max_payload_bytes", messages()), None),
         Code::MessagesDropped => {
             (format!("the broker dropped {} before delivery, over all its clients", messages()), None)

@@ -69,6 +69,7 @@ fn of_code(code: Code) -> Readings {
         Code::RecordsEvicted
         | Code::RecordsDamaged
         | Code::JournalMissing
+        | Code::JournalStateLost
         | Code::SessionLost
         | Code::MessagesOversize
         | Code::MessagesDropped

@@ -49,6 +49,7 @@ fn place(code: Code) -> Place {
         | Code::JournalFull
         | Code::RecordsEvicted
         | Code::RecordsDamaged
+        | Code::JournalStateLost
         | Code::QueueNotConfigured
         | Code::QueueCannotRead
         | Code::JournalSetAside

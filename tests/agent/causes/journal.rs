@@ -2,8 +2,8 @@
 
 use crate::support::disk::BadDisk;
 use crate::support::{
-    LONG, PROGRAM, Publisher, assert_books, config, drained, fleet, lane, mosquitto, online, stub, tidegate,
-    until_found, until_online,
+    LONG, PROGRAM, Publisher, QUEUE, assert_books, config, drained, fleet, lane, mosquitto, online, stub, tidegate,
+    until_fine, until_found, until_online,
 };
 use testkit::agent::AgentProcess;
 
@@ -116,4 +116,46 @@ async fn a_journal_moved_under_a_running_agent_is_told() {
     agent.wait_status("put back", LONG, |s| s["health"] == "fine").await.unwrap();
     fleet(broker.addr(), 5, None).publish(10).await.unwrap();
     drained(&mut agent, 10).await;
+}
+
+/// Without its state, and with the oldest part gone, the journal cannot tell what the queue has: a person learns it, once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_state_requires_action_until_acknowledged() {
+    let (mut stub, broker) = (stub(), mosquitto().await);
+    let mut configuration = config(broker.addr(), &stub);
+    (configuration.profile, configuration.topics) = ("generic".into(), vec!["plain/#".into()]);
+    configuration.environment.push(("TIDEGATE_RIG_GENERATION".into(), "50000".into()));
+    let mut agent = online(configuration).await;
+    stub.close().await;
+    let mut publisher = Publisher::new(broker.addr());
+    for n in 1..=5 {
+        for _ in 0..10 {
+            publisher.publish("plain/a", format!("{{\"n\":{n},\"fill\":\"{}\"}}", "x".repeat(8_000))).await;
+        }
+        agent.wait_status("journaled", LONG, |s| lane(s, "waiting") == 10 * n).await.unwrap();
+    }
+    assert!(agent.term(LONG).await.unwrap().success());
+    let folders = std::fs::read_dir(agent.journal_path().join("log")).unwrap();
+    let oldest = folders.map(|entry| entry.unwrap().path()).min().expect("a part");
+    std::fs::remove_dir_all(oldest).unwrap();
+    std::fs::remove_file(agent.journal_path().join("state")).unwrap();
+    agent.spawn().unwrap();
+    stub.open().unwrap();
+    let found = until_found(&mut agent, "journal_state_lost", "act").await;
+    let status = drained(&mut agent, 50).await;
+    let presumed = status["journal"]["state_loss"]["presumed"].as_u64().unwrap();
+    let sent = stub.accepted(QUEUE).len() as u64;
+    assert!(presumed > 0 && presumed + sent == 50, "{presumed} presumed, {sent} sent");
+    assert!(found["what"].as_str().unwrap().contains(&format!("{presumed} records are not on disk")), "{found}");
+    assert!(agent.term(LONG).await.unwrap().success());
+    agent.spawn().unwrap();
+    until_online(&mut agent).await;
+    until_found(&mut agent, "journal_state_lost", "act").await;
+    let (said, error, code) = tidegate(&agent, &["acknowledge", "--who", "ada"]).await;
+    assert!(code == 0 && said.starts_with("acknowledged journal_state_lost"), "{said}{error}");
+    until_fine(&mut agent).await;
+    agent.kill().await.unwrap();
+    agent.spawn().unwrap();
+    until_online(&mut agent).await;
+    until_fine(&mut agent).await;
 }

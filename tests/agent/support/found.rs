@@ -11,6 +11,15 @@ pub(crate) fn finding<'s>(status: &'s Value, code: &str) -> Option<&'s Value> {
     status["findings"].as_array()?.iter().find(|finding| finding["code"] == code)
 }
 
+/// Waits until all is well, by the command's exit code, too.
+pub(crate) async fn until_fine(agent: &mut AgentProcess) -> Value {
+    let status = agent.wait_status("fine", LONG, |s| s["health"] == "fine").await.unwrap();
+    assert_eq!(status["findings"], Value::Array(Vec::new()));
+    let (said, error, exit) = tidegate(agent, &["status", "--exit-code"]).await;
+    assert_eq!(exit, 0, "{said}{error}");
+    status
+}
+
 /// Waits until there is a finding of this code and severity, and holds against it what everything else says. What comes and goes is
 /// waited for until all say the same.
 pub(crate) async fn until_found(agent: &mut AgentProcess, code: &str, severity: &str) -> Value {

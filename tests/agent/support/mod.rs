@@ -11,7 +11,7 @@ mod publisher;
 pub(crate) use certificates::Authority;
 pub(crate) use command::{ask, get, said, tidegate};
 pub(crate) use flow::Flow;
-pub(crate) use found::{finding, until_found, until_told};
+pub(crate) use found::{finding, until_fine, until_found, until_told};
 pub(crate) use publisher::{Publisher, end_session};
 pub(crate) use testkit::checker::adopt;
 

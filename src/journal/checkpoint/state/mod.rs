@@ -13,6 +13,7 @@ use crate::clock::BootId;
 use crate::failpoints::Failpoint;
 use crate::journal::checkpoint::lane_state::{LaneState, Room};
 use crate::journal::checkpoint::machine::Machine;
+use crate::journal::checkpoint::state_loss::StateLoss;
 use crate::journal::disk::beside::{Beside, is_read_only};
 use crate::journal::disk::files;
 use crate::journal::disk::twoslot::{self, BODY_MAX, FORMAT, SLOT_LEN};
@@ -63,6 +64,9 @@ pub(crate) struct State {
     /// The lowest lane id that was never given; 0: the state's writer kept no count.
     #[serde(rename = "n", default)]
     pub(crate) lane_ids: u32,
+    /// The last loss of a state before this one.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) loss: Option<StateLoss>,
     #[serde(rename = "l")]
     pub(crate) lanes: Vec<LaneState>,
 }

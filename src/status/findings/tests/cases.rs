@@ -2,8 +2,9 @@
 
 use super::facts::{DAY_S, World, lane};
 use crate::drain::{DrainState, SuspectStatus};
-use crate::journal::{Bound, WriterHealth};
+use crate::journal::{Bound, StateLossStats, WriterHealth};
 use crate::mqtt::{IntakeState, OutageKind};
+use crate::record::{Epoch, Number};
 use crate::status::findings::{Code, Severity};
 
 pub(super) type Case = (Code, Severity, fn(&mut World));
@@ -97,6 +98,9 @@ pub(super) const CASES: &[Case] = &[
     (Code::RecordsEvicted, ACT, |w| w.journal().lanes[1].evicted = 3),
     (Code::RecordsQuarantined, ACT, |w| w.journal().lanes[1].quarantined = 1),
     (Code::RecordsDamaged, ACT, |w| w.journal().lanes[1].damaged = 1),
+    (Code::JournalStateLost, ACT, |w| {
+        w.journal().state_loss = Some(StateLossStats { epoch: Epoch(1007), before: Number(633), presumed: 0 });
+    }),
     (Code::MessagesOversize, ACT, |w| w.intake().losses.oversize = 1),
     (Code::MessagesDropped, ACT, |w| w.intake().losses.broker_dropped = 7),
     (Code::MessagesUnrouted, ACT, |w| w.intake().losses.unrouted = vec![("x/y".into(), 1)]),
@@ -166,6 +170,10 @@ pub(super) const NO_CASES: &[fn(&mut World)] = &[
     },
     |w| w.intake().routes[0].last_qos0_s = Some(DAY_S),
     |w| w.offline(OutageKind::Ours, "a message is over the limit", 1),
+    |w| {
+        w.journal().state_loss = Some(StateLossStats { epoch: Epoch(1007), before: Number(633), presumed: 9 });
+        w.acknowledged.insert("journal_state_lost/epoch 1007".into(), 1);
+    },
     |w| {
         w.journal().lanes[1].evicted = 3;
         w.acknowledged.insert("records_evicted/audit".into(), 3);

@@ -5,8 +5,9 @@ mod facts;
 
 use super::*;
 use crate::drain::DrainState;
-use crate::journal::{EvictionStats, WriterHealth};
+use crate::journal::{EvictionStats, StateLossStats, WriterHealth};
 use crate::mqtt::{IntakeState, OutageKind, Qos0Message};
+use crate::record::{Epoch, Number};
 use crate::status::history::{DrainForecast, Trend};
 use cases::{ACT, CASES, NO_CASES, WAITING};
 use facts::{World, lane};
@@ -162,7 +163,10 @@ fn a_slow_uplink_reports_its_rate_and_time_to_drain() {
 
 #[test]
 fn exactly_the_counted_losses_can_be_acknowledged() {
-    let mut counted: Vec<Code> = losses::losses(&lost()).into_iter().map(|loss| loss.code).collect();
+    let mut status = lost();
+    let state_loss = StateLossStats { epoch: Epoch(1007), before: Number(633), presumed: 0 };
+    status.journal.as_mut().expect("a journal").facts.state_loss = Some(state_loss);
+    let mut counted: Vec<Code> = losses::losses(&status).into_iter().map(|loss| loss.code).collect();
     counted.sort_unstable();
     counted.dedup();
     assert_eq!(counted, codes::LOSSES);
