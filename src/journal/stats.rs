@@ -135,6 +135,8 @@ pub struct JournalStats {
     pub in_place: bool,
     /// Parts of the journal that the disk no longer gives back, and that were set aside.
     pub set_aside: usize,
+    /// Generations of other journals that lay in its folder, and were set aside.
+    pub foreign: usize,
     /// The last loss of its state, if there was one since it was made.
     pub state_loss: Option<StateLossStats>,
     /// Its disk is read-only: what came before is drained, and new messages stay with the broker.
@@ -176,6 +178,7 @@ impl Journal {
             writer: locked(&self.0.health).clone(),
             in_place: is_same_file(&self.0.lock, &self.0.path.join("lock")),
             set_aside: crate::journal::log::aside::count(&self.0.path),
+            foreign: crate::journal::log::aside::foreign(&self.0.path),
             state_loss: self.0.loss.map(StateLossStats::of),
             read_only: self.0.beside.load(Relaxed),
             writer_panics: self.0.panics.load(Relaxed),

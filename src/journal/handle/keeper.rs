@@ -159,6 +159,7 @@ impl Shared {
                 open_acks: open_acks.clone(),
                 last_good_s: self.clock.last_good_s(),
                 lane_ids: self.lane_ids,
+                former: Some(self.former.clone()),
                 loss: self.loss,
                 lanes: books.iter().map(|book| LaneState::of(book, room)).collect(),
             })?

@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) durable_need: AtomicU64,
     /// The lowest lane id that was never given.
     pub(crate) lane_ids: u32,
+    /// Ids that the journal had before.
+    pub(crate) former: Vec<JournalId>,
     /// The last loss of a state, in this opening or an earlier one.
     pub(crate) loss: Option<StateLoss>,
     pub(crate) books: Mutex<Vec<LaneLedger>>,

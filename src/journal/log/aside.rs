@@ -16,6 +16,7 @@ use crate::journal::disk::files;
 use crate::journal::disk::refusal::{is_believed, is_well};
 use crate::record::{LaneId, Position};
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -24,18 +25,42 @@ use std::path::{Path, PathBuf};
 const FOLDER: &str = "aside";
 /// In it: which positions were booked as lost since something was set aside, a line each: lane, first, last.
 const LOST: &str = "lost";
-/// Moves `what`, a file or a folder, out of the way. Where even that is refused it stays, and is tried again at the next start.
-pub(crate) fn set_aside(journal: &Path, what: &Path, why: &io::Error) {
-    let name = what.file_name().unwrap_or_default().to_owned();
-    let folder = journal.join(FOLDER);
+/// Begins the name of a generation of another journal: it can be read, and is not tried again.
+const FOREIGN: &str = "foreign-";
+
+/// The first name in the folder that is free.
+fn free_name(folder: &Path, name: &OsStr) -> PathBuf {
     let free = |count: u32| {
-        let mut name = name.clone();
+        let mut name = name.to_owned();
         if count > 0 {
             name.push(format!(".{count}"));
         }
         folder.join(name)
     };
-    let to = (0..).map(free).find(|to| to.symlink_metadata().is_err()).expect("some name is free");
+    (0..).map(free).find(|to| to.symlink_metadata().is_err()).expect("some name is free")
+}
+
+/// Moves a generation of another journal out of the way, whole.
+///
+/// # Errors
+/// The disk refuses; it stays where it is.
+pub(crate) fn set_foreign_aside(journal: &Path, what: &Path) -> io::Result<()> {
+    let folder = journal.join(FOLDER);
+    let mut name = OsString::from(FOREIGN);
+    name.push(what.file_name().unwrap_or_default());
+    let to = free_name(&folder, &name);
+    files::create_dir_within(&folder).and_then(|()| files::rename(what, &to))?;
+    tracing::error!(
+        what = %what.display(), to = %to.display(),
+        "the records of this part are of another journal: it is set aside, and nothing of it is sent"
+    );
+    Ok(())
+}
+
+/// Moves `what`, a file or a folder, out of the way. Where even that is refused it stays, and is tried again at the next start.
+pub(crate) fn set_aside(journal: &Path, what: &Path, why: &io::Error) {
+    let folder = journal.join(FOLDER);
+    let to = free_name(&folder, what.file_name().unwrap_or_default());
     let moved = files::create_dir_within(&folder).and_then(|()| files::rename(what, &to));
     match moved {
         Ok(()) => tracing::error!(
@@ -103,9 +128,18 @@ pub(crate) fn all(journal: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// How many things are set aside.
+fn is_foreign(what: &Path) -> bool {
+    what.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(FOREIGN.as_bytes()))
+}
+
+/// How many things are set aside because the disk gives them back no more.
 pub(crate) fn count(journal: &Path) -> usize {
-    all(journal).len()
+    all(journal).iter().filter(|what| !is_foreign(what)).count()
+}
+
+/// How many generations of other journals are set aside.
+pub(crate) fn foreign(journal: &Path) -> usize {
+    all(journal).iter().filter(|what| is_foreign(what)).count()
 }
 
 #[cfg(test)]

@@ -46,6 +46,8 @@ pub(crate) struct Generation {
     pub(crate) manifest: Option<Manifest>,
     /// Held while the bytes are scanned, which may take seconds: intake must only ever try it.
     closed: Mutex<Indexed>,
+    /// This run writes its records.
+    pub(crate) own: AtomicBool,
     /// Filled once it was set aside: its folder is not here any more.
     pub(crate) aside: OnceLock<Arc<GenerationBytes>>,
     /// It is deleted: no reader may read in it any more.
@@ -223,6 +225,7 @@ impl Generation {
         active: &ActiveGeneration,
     ) -> Arc<Generation> {
         let generation = Generation::new(first, dir, Some(manifest));
+        generation.own.store(true, Relaxed);
         locked(&generation.closed).made = Arc::downgrade(active.bytes());
         generation
     }
@@ -235,6 +238,7 @@ impl Generation {
             bytes: AtomicU64::new(0),
             manifest,
             closed: Mutex::default(),
+            own: AtomicBool::new(false),
             aside: OnceLock::new(),
             gone: AtomicBool::new(false),
         })

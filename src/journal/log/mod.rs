@@ -19,6 +19,7 @@
 pub(crate) mod aside;
 pub(crate) mod begun;
 pub(crate) mod entry;
+pub(crate) mod foreign;
 pub(crate) mod left;
 pub(crate) mod listing;
 pub(crate) mod removal;
@@ -37,13 +38,13 @@ use crate::journal::log::left::Left;
 use crate::journal::log::listing::{Folder, Listing, list};
 use crate::journal::log::spent::SpentFile;
 use crate::journal::log::sums::Sums;
-use crate::record::{Number, Record, pack};
+use crate::record::{JournalId, Number, Record, pack};
 use crate::sync::locked;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, Release};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Folders of which a sync failed in this process; they go when the folder does.
 static DISTRUSTED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
@@ -60,6 +61,8 @@ pub(crate) struct Log {
     sums: Sums,
     left: Left,
     spent: SpentFile,
+    /// Ids that the journal has and had; filled once the opening knows.
+    known: OnceLock<Vec<JournalId>>,
 }
 
 impl Log {
@@ -136,6 +139,9 @@ impl Log {
             }
             let newer_counts = !locked(&DISTRUSTED).contains(&folder);
             match enter(&mut row, Generation::new(first, folder, manifest)) {
+                Some(older) if foreign::differ(&older.dir, &row[&first].dir) => {
+                    aside::set_foreign_aside(path, &older.dir).map_err(io)?;
+                }
                 Some(older) if newer_counts => left.remove(&older.dir),
                 Some(older) => left.leave(&older.dir),
                 None => {}
@@ -147,7 +153,7 @@ impl Log {
         }
         let sums = Sums::default();
         row.values().for_each(|generation| sums.found(generation));
-        Ok(Log { dir, row: Mutex::new(row), strays: Arc::default(), sums, left, spent })
+        Ok(Log { dir, row: Mutex::new(row), strays: Arc::default(), sums, left, spent, known: OnceLock::new() })
     }
 
     /// Commits in this run that sled did not just append. None has been seen so far.

@@ -2,12 +2,13 @@
 //!
 //! A generation is renamed before it is removed: a cut in the middle of the removal leaves none of it under its name. A copy
 //! beside the folder that counts is removed under its own name, and so only where half of it does no harm: it has no manifest,
-//! its name is the older one, or nothing of the generation is needed any more.
+//! its name is the older one, or nothing of the generation is needed any more. One of another journal is not removed
+//! ([`crate::journal::log::foreign`]).
 
 use crate::journal::disk::files;
 use crate::journal::generation::manifest::is_complete;
 use crate::journal::log::listing::{list, trash_of};
-use crate::journal::log::{DISTRUSTED, Log};
+use crate::journal::log::{DISTRUSTED, Log, aside};
 use crate::record::Number;
 use crate::sync::locked;
 use std::fs;
@@ -19,6 +20,9 @@ impl Log {
     /// more, whether the keeper or the writer deleted it, for both do. `false`: it is the last one, or cannot be removed.
     pub(crate) fn delete(&self, first: Number) -> bool {
         self.left.remove_again();
+        // Asked before the row is held: it reads all of the generation.
+        let found = locked(&self.row).get(&first).cloned();
+        let is_foreign = found.is_some_and(|generation| self.is_foreign(&generation));
         let mut row = locked(&self.row);
         let Some(generation) = row.get(&first).cloned() else { return true };
         if row.len() == 1 {
@@ -27,6 +31,19 @@ impl Log {
         if generation.aside.get().is_some() {
             row.remove(&first);
             self.sums.gone(&generation);
+            return true;
+        }
+        if is_foreign {
+            let journal = self.dir.parent().expect("it lies in a journal");
+            generation.gone.store(true, SeqCst);
+            if let Err(error) = aside::set_foreign_aside(journal, &generation.dir) {
+                tracing::warn!(first = first.0, %error, "a generation of another journal cannot be set aside now");
+                generation.gone.store(false, SeqCst);
+                return false;
+            }
+            row.remove(&first);
+            self.sums.gone(&generation);
+            generation.let_go();
             return true;
         }
         if let Err(error) = self.remove_copies(first, &generation.dir) {

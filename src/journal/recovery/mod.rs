@@ -139,6 +139,7 @@ impl Journal {
 
         let machine = Machine::look(&options.machine, &options.path);
         let mut owner = Owner::known(state, machine, &tail, &log, clock, &mut report)?;
+        log.know(owner.ids());
         let end = newest.last().map_or(Number::MAX, |(_, end)| *end);
         announced::forget_announced(&log, high, end, &mut owner.books)?;
         if report.marks_may_be_missing() {
@@ -278,6 +279,7 @@ impl Parts {
             log,
             durable_need: AtomicU64::new(0),
             lane_ids,
+            former: owner.former,
             loss: owner.loss,
             books: Mutex::new(owner.books),
             state: Mutex::new(state_file),

@@ -13,6 +13,7 @@ use crate::journal::error::JournalError;
 use crate::journal::handle::options::JournalOptions;
 use crate::journal::ledger::books::{AttemptMark, LaneLedger};
 use crate::journal::log::Log;
+use crate::journal::log::foreign::FORMER_MOST;
 use crate::journal::quarantine::Quarantine;
 use crate::journal::random::draw;
 use crate::journal::recovery::lanes;
@@ -33,6 +34,8 @@ pub(super) struct Owner {
     pub(super) machine: Machine,
     /// What the state says of acks that were open.
     pub(super) open_acks: Option<OpenAcks>,
+    /// Ids that it had before, the newest last.
+    pub(super) former: Vec<JournalId>,
     /// The last loss of a state.
     pub(super) loss: Option<StateLoss>,
     /// Lane ids given so far, as the state says.
@@ -53,7 +56,7 @@ impl Owner {
         report: &mut OpenReport,
     ) -> Result<Owner, JournalError> {
         if let Some(state) = state {
-            return Owner::of_state(state, machine, tail, clock, report);
+            return Owner::of_state(state, machine, tail, log, clock, report);
         }
         let (id, epoch) = if report.state_lost {
             // The newest one may have been begun a moment ago, and hold nothing yet.
@@ -63,13 +66,15 @@ impl Owner {
         } else {
             (draw_id(), Epoch(1))
         };
-        Ok(Owner { id, epoch, books: Vec::new(), machine, open_acks: None, loss: None, ids_given: 0 })
+        let former = log.ids_before(id);
+        Ok(Owner { id, epoch, books: Vec::new(), machine, open_acks: None, former, loss: None, ids_given: 0 })
     }
 
     fn of_state(
         state: State,
         mut machine: Machine,
         tail: &LogTail,
+        log: &Log,
         clock: &Clock,
         report: &mut OpenReport,
     ) -> Result<Owner, JournalError> {
@@ -88,8 +93,20 @@ impl Owner {
         let epoch = (state.epoch + u64::from(report.slot_lost)).max(tail.epoch).next();
         let books = state.lanes.into_iter().map(LaneState::into_book).collect::<Result<Vec<_>, _>>();
         let books = books.map_err(|reason| JournalError::Generation(reason.to_owned()))?;
+        let mut former = state.former.unwrap_or_else(|| log.ids_before(state.journal));
         let id = if report.copied { draw_id() } else { state.journal };
-        Ok(Owner { id, epoch, books, machine, open_acks: state.open_acks, loss: state.loss, ids_given: state.lane_ids })
+        former.extend(report.former);
+        former.drain(..former.len().saturating_sub(FORMER_MOST));
+        Ok(Owner {
+            id,
+            epoch,
+            books,
+            machine,
+            open_acks: state.open_acks,
+            former,
+            loss: state.loss,
+            ids_given: state.lane_ids,
+        })
     }
 
     /// Positions go on behind what the log holds; where marks may be missing, all of it may have been sent.
@@ -113,6 +130,11 @@ impl Owner {
                 });
             }
         }
+    }
+
+    /// All ids that the journal has and had.
+    pub(super) fn ids(&self) -> Vec<JournalId> {
+        self.former.iter().copied().chain([self.id]).collect()
     }
 
     /// Notes that the state was lost, for this and all later openings; before anything else is settled in the books. `next`: the

@@ -239,7 +239,7 @@ fn one_damaged_state_slot_costs_a_write_and_nothing_else() {
 }
 
 /// The journal's options on a board with this serial number; `None`: a machine that tells nothing of itself.
-fn on_board(journal: &Path, machine: &Path, serial: Option<&str>) -> JournalOptions {
+pub(crate) fn on_board(journal: &Path, machine: &Path, serial: Option<&str>) -> JournalOptions {
     let tree = machine.join("proc/device-tree");
     fs::create_dir_all(&tree).unwrap();
     match serial {

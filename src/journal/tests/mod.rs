@@ -7,6 +7,7 @@ mod bounds;
 mod cadence;
 mod chain;
 mod damage;
+mod foreign;
 mod gaps;
 mod lanes;
 mod marks;

@@ -209,7 +209,7 @@ fn a_lost_state_is_noted_over_restarts() {
 }
 
 /// Both slots say something else, with right checksums.
-fn forge(journal: &Path, change: impl Fn(&mut state::State)) {
+pub(super) fn forge(journal: &Path, change: impl Fn(&mut state::State)) {
     let path = journal.join("state");
     let mut bytes = fs::read(&path).unwrap();
     for slot in bytes.chunks_exact_mut(4096) {

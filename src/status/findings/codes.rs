@@ -152,6 +152,10 @@ codes! {
         "what it held is counted as damaged",
         "check the card (dmesg); it is tried again at each start and once a day, and what can be read then is sent; to give it up, remove the folder aside in the journal's",
         KERNEL_LOG;
+    JournalForeign "journal_foreign" "of another journal"
+        "what waits in them is not sent",
+        "find out who copied one journal over another; then have it sent, or give it up, as docs/field-guide.md says (Replace a dead gateway)",
+        "sudo ls -l /var/lib/tidegate/journal/aside";
     JournalDiskLow "journal_disk_low" "are free on the journal's disk"
         "at the bound the oldest records go, or nothing is acknowledged",
         "free space there, or set journal.min_free lower", "df -h";

@@ -89,6 +89,7 @@ fn of_code(code: Code) -> Readings {
         | Code::QueueKeyFile
         | Code::QueueCannotRead
         | Code::RecordSuspect
+        | Code::JournalForeign
         | Code::JournalWriterPanics
         | Code::JournalNoReserve
         | Code::QueueOffline

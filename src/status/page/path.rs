@@ -53,6 +53,7 @@ fn place(code: Code) -> Place {
         | Code::QueueNotConfigured
         | Code::QueueCannotRead
         | Code::JournalSetAside
+        | Code::JournalForeign
         | Code::JournalDiskLow
         | Code::JournalInRam
         | Code::JournalWriterPanics

@@ -159,3 +159,44 @@ async fn a_lost_state_requires_action_until_acknowledged() {
     until_online(&mut agent).await;
     until_fine(&mut agent).await;
 }
+
+/// A journal is copied over another one, whose records wait: they are kept, and a person learns it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parts_of_another_journal_are_kept_and_told() {
+    let (mut stub, brokers) = (stub(), [mosquitto().await, mosquitto().await]);
+    let generic = |broker| {
+        let mut configuration = config(broker, &stub);
+        (configuration.profile, configuration.topics) = ("generic".into(), vec!["plain/#".into()]);
+        configuration.environment.push(("TIDEGATE_RIG_GENERATION".into(), "50000".into()));
+        configuration
+    };
+    let configurations = [generic(brokers[0].addr()), generic(brokers[1].addr())];
+    let [one, other] = configurations;
+    let reading = |n: u64| format!("{{\"n\":{n},\"fill\":\"{}\"}}", "x".repeat(8_000));
+    let mut agent = online(one).await;
+    let mut publisher = Publisher::new(brokers[0].addr());
+    for n in 1..=40 {
+        publisher.publish("plain/a", reading(n)).await;
+        drained(&mut agent, n).await;
+    }
+    assert!(agent.term(LONG).await.unwrap().success());
+    stub.close().await;
+    let mut second = online(other).await;
+    Publisher::new(brokers[1].addr()).publish("plain/a", reading(1)).await;
+    second.wait_status("it waits", LONG, |s| lane(s, "waiting") == 1).await.unwrap();
+    assert!(second.term(LONG).await.unwrap().success());
+    stub.open().unwrap();
+    testkit::folder::copy(&second.journal_path().join("log"), &agent.journal_path().join("log")).unwrap();
+    agent.spawn().unwrap();
+    until_online(&mut agent).await;
+    for n in 41..=60 {
+        publisher.publish("plain/a", reading(n)).await;
+        drained(&mut agent, n).await;
+    }
+    let found = until_found(&mut agent, "journal_foreign", "act").await;
+    assert_eq!(found["count"], 1, "{found}");
+    let status = drained(&mut agent, 60).await;
+    assert_eq!((lane(&status, "damaged"), lane(&status, "accepted")), (0, 60));
+    let aside: Vec<_> = std::fs::read_dir(agent.journal_path().join("aside")).unwrap().flatten().collect();
+    assert!(aside.iter().any(|entry| entry.path().join("db").exists()), "{aside:?}");
+}

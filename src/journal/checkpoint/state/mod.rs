@@ -64,6 +64,9 @@ pub(crate) struct State {
     /// The lowest lane id that was never given; 0: the state's writer kept no count.
     #[serde(rename = "n", default)]
     pub(crate) lane_ids: u32,
+    /// Ids that the journal had before this one; absent in what earlier builds wrote.
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) former: Option<Vec<JournalId>>,
     /// The last loss of a state before this one.
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     pub(crate) loss: Option<StateLoss>,

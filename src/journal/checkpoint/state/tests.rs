@@ -15,6 +15,7 @@ fn state(epoch: u64) -> State {
         open_acks: Some(OpenAcks { session: 1, through: Number(3), open: vec![Number(2)] }),
         last_good_s: Some(5),
         lane_ids: 0,
+        former: Some(vec![JournalId(5)]),
         loss: Some(StateLoss { epoch: Epoch(epoch), before: Number(3), presumed: 1 }),
         lanes: vec![],
     }

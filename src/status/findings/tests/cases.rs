@@ -119,6 +119,7 @@ pub(super) const CASES: &[Case] = &[
         w.status.queues[1].drain.suspects_total = 1;
     }),
     (Code::JournalSetAside, ACT, |w| w.journal().set_aside = 1),
+    (Code::JournalForeign, ACT, |w| w.journal().foreign = 2),
     (Code::JournalDiskLow, ACT, |w| w.status.journal.as_mut().unwrap().free_bytes = Some(1 << 20)),
     (Code::JournalInRam, ACT, |w| w.status.journal.as_mut().unwrap().in_ram = true),
     (Code::JournalWriterPanics, ACT, |w| w.journal().writer_panics = 2),

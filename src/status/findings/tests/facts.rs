@@ -58,6 +58,7 @@ fn journal() -> JournalStatus {
         writer: WriterHealth::Fine,
         in_place: true,
         set_aside: 0,
+        foreign: 0,
         state_loss: None,
         read_only: false,
         writer_panics: 0,
