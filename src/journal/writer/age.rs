@@ -45,7 +45,8 @@ impl Oldest {
     /// The number below which everything is too old, all of one generation; `None`: nothing is, as far as one can tell.
     /// Between two looks it repeats itself, unless `again`.
     ///
-    /// A record whose own age is unknown is too old when one received after it is: what came before is not younger.
+    /// A record whose own age is unknown is too old when one received after it is: what came before is not younger. A requeued record
+    /// says nothing of those before it: it was received before them, and numbered after.
     /// Where the oldest record cannot be read now, nothing is too old: intake does not wait for a generation that only a
     /// lane needs, and the next look tries again.
     pub(crate) fn upto(&mut self, shared: &Shared, again: bool) -> Option<Number> {
@@ -75,6 +76,7 @@ impl Oldest {
         let (now, boot) = (shared.clock.now(), shared.clock.boot());
         let mut found = false;
         let mut upto = None;
+        let mut unknown = false;
         let mut number = self.number;
         while number <= durable {
             // Only its own generation is looked through: the next one has its turn when this one is given up.
@@ -98,9 +100,13 @@ impl Oldest {
                 self.number = number;
             }
             match age(record.draft.received, record.boot, now, boot) {
-                Some(age) if age > self.max_age => upto = Some(number.next()),
+                Some(age) if age > self.max_age && !(record.requeued && unknown) => {
+                    (upto, unknown) = (Some(number.next()), false);
+                }
+                // Too old by itself, but what is not must not go with it; a later one may tell.
+                Some(age) if age > self.max_age => {}
                 Some(_) => break,
-                None => {}
+                None => unknown = true,
             }
             number = number.next();
         }
