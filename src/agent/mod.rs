@@ -188,7 +188,7 @@ async fn run_once(
     let link = stages::start_helpers(&mut helpers, &config, &journal, &hub);
     let end_drains = watch::Sender::new(false);
     let signals = Signals { stop: end_drains.subscribe(), retry, link };
-    let mut drains = stages::start_drains(&config, senders, &journal, &hub, clock, &signals);
+    let mut drains = stages::start_drains(&mut helpers, &config, senders, &journal, &hub, clock, &signals);
     let first = if opening == Opening::First { Cause::Start } else { Cause::Reload };
     let health = HealthRecords::new(&config, &journal, &hub, clock, first);
     let mut last_words = stages::start_health_records(health, &stop, ending, end_drains.clone());

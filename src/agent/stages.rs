@@ -101,8 +101,9 @@ pub(super) fn start_helpers(
     link
 }
 
-/// A drain for each queue, with its sender.
+/// A drain for each queue, with its sender, and among the `helpers` a look at its key's file.
 pub(super) fn start_drains(
+    helpers: &mut JoinSet<()>,
     config: &Config,
     senders: Vec<SqsSender>,
     journal: &Journal,
@@ -116,7 +117,9 @@ pub(super) fn start_drains(
         let options = options::drain(config, queue, signals);
         let shared = Arc::new(DrainShared::default());
         hub.drain(&queue.name, shared.clone());
-        drains.spawn(keep_draining(lane, Arc::new(sender), options, clock.clone(), shared, signals.stop.clone()));
+        let sender = Arc::new(sender);
+        helpers.spawn(watch_key_file(sender.clone(), shared.clone()));
+        drains.spawn(keep_draining(lane, sender, options, clock.clone(), shared, signals.stop.clone()));
     }
     drains
 }
@@ -153,11 +156,8 @@ async fn keep_draining(
 ) {
     loop {
         let drain = Drain::new(lane.clone(), sender.clone(), options.clone(), &clock, shared.clone());
-        tokio::select! {
-            ended = AssertUnwindSafe(drain.run(stop.clone())).catch_unwind() => if ended.is_ok() {
-                return;
-            },
-            () = watch_key_file(sender.clone(), shared.clone()) => {}
+        if AssertUnwindSafe(drain.run(stop.clone())).catch_unwind().await.is_ok() {
+            return;
         }
         tracing::error!(queue = options.queue, "a drain ended by a panic and is started again; please report this");
         tokio::time::sleep(RESTART_PAUSE).await;

@@ -75,8 +75,7 @@ impl Oldest {
         let durable = *shared.durable.borrow();
         let (now, boot) = (shared.clock.now(), shared.clock.boot());
         let mut found = false;
-        let mut upto = None;
-        let mut unknown = false;
+        let mut reach = Reach::default();
         let mut number = self.number;
         while number <= durable {
             // Only its own generation is looked through: the next one has its turn when this one is given up.
@@ -99,22 +98,39 @@ impl Oldest {
                 found = true;
                 self.number = number;
             }
-            match age(record.draft.received, record.boot, now, boot) {
-                Some(age) if age > self.max_age && !(record.requeued && unknown) => {
-                    (upto, unknown) = (Some(number.next()), false);
-                }
-                // Too old by itself, but what is not must not go with it; a later one may tell.
-                Some(age) if age > self.max_age => {}
-                Some(_) => break,
-                None => unknown = true,
+            let aged = age(record.draft.received, record.boot, now, boot).map(|age| age > self.max_age);
+            if !reach.takes(number, aged, record.requeued) {
+                break;
             }
             number = number.next();
         }
-        Ok(upto)
+        Ok(reach.upto)
     }
 
     fn read(&mut self, shared: &Shared, number: Number) -> Result<Option<Arc<Record>>, JournalError> {
         shared.log.read(&mut self.reading, number)
+    }
+}
+
+/// How far the too old ones reach, as records are read by their numbers. Pure.
+#[derive(Debug, Default)]
+struct Reach {
+    upto: Option<Number>,
+    /// A record of unknown age stands behind that.
+    unknown: bool,
+}
+
+impl Reach {
+    /// Takes the next record; `aged`: whether it is too old, where that is known. False: nothing behind it is.
+    fn takes(&mut self, number: Number, aged: Option<bool>, requeued: bool) -> bool {
+        match aged {
+            // Too old by itself; what is perhaps not must not go with it, and a later one may tell.
+            Some(true) if requeued && self.unknown => {}
+            Some(true) => (self.upto, self.unknown) = (Some(number.next()), false),
+            Some(false) => return false,
+            None => self.unknown = true,
+        }
+        true
     }
 }
 
@@ -124,4 +140,45 @@ fn is_settled(shared: &Shared, record: &Record) -> bool {
         .slots
         .iter()
         .all(|slot| books.iter().find(|book| book.id == slot.lane).is_none_or(|book| book.is_settled(slot.position)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// How many of these are given up, and how many were looked at.
+    fn reached(records: &[(Option<bool>, bool)]) -> (usize, usize) {
+        let mut reach = Reach::default();
+        let mut read = 0;
+        for (aged, requeued) in records {
+            if !reach.takes(Number(read as u64), *aged, *requeued) {
+                break;
+            }
+            read += 1;
+        }
+        (reach.upto.map_or(0, |number| number.0 as usize), read)
+    }
+
+    /// Whether a record that came after this one, and was not requeued, is too old.
+    fn later_one_is_too_old(records: &[(Option<bool>, bool)]) -> bool {
+        records.contains(&(Some(true), false))
+    }
+
+    proptest! {
+        /// Each record is too old by its own age, or by that of one received after it.
+        #[test]
+        fn no_record_goes_for_the_age_of_a_requeued_one(
+            records in prop::collection::vec((prop::option::of(any::<bool>()), any::<bool>()), 0..12),
+        ) {
+            let (gone, read) = reached(&records);
+            prop_assert!(gone <= read);
+            for index in 0..gone {
+                prop_assert!(records[index].0 == Some(true) || later_one_is_too_old(&records[index..gone]));
+            }
+            // What is certain, and bound to nothing else, goes.
+            let certain = records.iter().take_while(|record| record.0 == Some(true)).count();
+            prop_assert!(gone >= certain);
+        }
+    }
 }
