@@ -81,8 +81,9 @@ fn with_floor(path: &Path, on_full: OnFull) -> JournalOptions {
     JournalOptions { bounds: Bounds { min_free: u64::MAX / 2, on_full, ..options.bounds }, ..options }
 }
 
+/// What others have written is not given back by evicting; where that helps: `tests/agent/disk/full.rs`.
 #[test]
-fn below_the_floor_old_generations_go_and_intake_continues() {
+fn below_a_floor_out_of_reach_nothing_goes() {
     let dir = crate::testing::fast_dir();
     let mut rig = start(&options(dir.path()));
     rig.append(1..=600);
@@ -92,10 +93,9 @@ fn below_the_floor_old_generations_go_and_intake_continues() {
         rig.append(601 + n * 40..=640 + n * 40);
     }
     let stats = rig.stats();
-    assert!(stats.evicted > 400 && rig.journal.stats().generations <= 2, "{stats:?}");
+    assert_eq!((stats.evicted, stats.waiting), (0, 1000), "{stats:?}");
+    assert!(rig.journal.stats().generations > 2, "there was something to evict");
     add_up(&stats);
-    let gaps = announced(&rig);
-    assert!(gaps.iter().all(|gap| gap["bound"] == "journal.min_free"));
     assert_eq!(rig.read_all().last(), Some(&(stats.appended, 1000)), "the newest is there");
     rig.end(false);
 }
