@@ -5,7 +5,7 @@ use crate::mqtt::connection::{End, Link};
 use crate::mqtt::dedup::Delivery;
 use crate::mqtt::packet_limit::{HEAD_BYTES, Limit};
 use crate::mqtt::{Intake, PendingAck};
-use crate::profile::{Profile, ProfileOptions};
+use crate::profile::Profile;
 use crate::record::{Draft, Identity, KeyKind, Message, TimeSource};
 use crate::topic::{matches, matches_delivered};
 use crate::visible;
@@ -27,8 +27,7 @@ const ENVELOPE_BYTES: u64 = 256;
 
 /// Said once a route, with the remedy of the publisher that is there.
 fn say_qos0(profile: &str, topic: &str) {
-    let known = Profile::named(profile, ProfileOptions::default());
-    let remedy = known.map_or_else(|| "let the publisher use QoS 1".to_owned(), |profile| profile.qos_remedy());
+    let remedy = Profile::qos_remedy_of(profile).unwrap_or_else(|| "let the publisher use QoS 1".to_owned());
     tracing::warn!(
         profile,
         topic = &*visible::line(topic),

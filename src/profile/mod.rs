@@ -168,6 +168,12 @@ impl Profile {
         REGISTRY.iter().find(|info| info.name == name).map(|info| (info.build)(options))
     }
 
+    /// What to do at the publisher whose messages the profile of that name reads, should they come with QoS 0; `None` when there is
+    /// no such profile.
+    pub fn qos_remedy_of(name: &str) -> Option<String> {
+        REGISTRY.iter().find(|info| info.name == name).map(ProfileInfo::qos_remedy)
+    }
+
     fn rules(name: &'static str, read: fn(&Message) -> Fields, options: ProfileOptions) -> Profile {
         Profile::Rules(Rules { name, grouping: options.grouping, read })
     }

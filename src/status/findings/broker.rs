@@ -1,7 +1,7 @@
 //! Findings about the broker: whether it lets us in, what it grants, and what it loses. Pure.
 
 use crate::mqtt::{IntakeState, IntakeStatus, OutageKind, RouteStatus};
-use crate::profile::{Profile, ProfileOptions};
+use crate::profile::Profile;
 use crate::status::StatusSnapshot;
 use crate::status::findings::{Code, Finding, Severity, counted};
 use crate::status::history;
@@ -122,8 +122,7 @@ fn routes(intake: &IntakeStatus) -> Vec<Finding> {
             let first = route.first_qos0.as_ref();
             let under = first.map_or_else(String::new, |first| format!(", the first under {}", first.topic));
             let what = format!("route {name}: {messages} came with QoS 0 since the start{under}, the last {ago} ago");
-            let publisher = first.and_then(|first| Profile::named(&first.profile, ProfileOptions::default()));
-            let remedy = publisher.map_or_else(String::new, |profile| profile.qos_remedy());
+            let remedy = first.and_then(|first| Profile::qos_remedy_of(&first.profile)).unwrap_or_default();
             all.push(Finding::act(Code::RouteQos0, what).about(&name).count(route.qos0).remedy(&remedy));
         }
     }
