@@ -8,7 +8,8 @@ use crate::cli::init::propose::Proposal;
 use crate::cli::new_file::{self, NewFile};
 use crate::config::effective::quoted;
 use crate::config::{Config, DEFAULT_TOML};
-use crate::profile::{Profile, ProfileOptions};
+use crate::profile::Profile;
+use crate::status::findings::counted;
 use crate::visible;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -138,11 +139,11 @@ fn one_route(out: &mut String, route: &Proposal) {
     out.push('\n');
     if !route.example.is_empty() {
         let example: String = visible::line(&route.example).chars().take(120).collect();
-        let seen = if route.messages == 1 { "1 message was" } else { &format!("{} messages were", route.messages) };
+        let seen = counted(route.messages as u64, "message was", "messages were");
         let _ = writeln!(out, "# {seen} seen, such as {example}");
     }
     if route.qos0 > 0 {
-        let remedy = Profile::named(route.profile, ProfileOptions::default()).map(|profile| profile.qos_remedy());
+        let remedy = Profile::qos_remedy_of(route.profile);
         let _ = writeln!(out, "# {} of them came with QoS 0, which is lost while the agent is away:", route.qos0);
         let _ = writeln!(out, "# {}.", remedy.unwrap_or_default());
     }

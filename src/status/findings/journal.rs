@@ -32,12 +32,12 @@ pub(super) fn findings(journal: &JournalStatus, status: &StatusSnapshot) -> Vec<
         all.push(Finding::act(Code::JournalMoved, what).command(format!("findmnt --target '{path}'")));
     }
     if facts.set_aside > 0 {
-        let parts = if facts.set_aside == 1 { "1 part".to_owned() } else { format!("{} parts", facts.set_aside) };
+        let parts = counted(facts.set_aside as u64, "part", "parts");
         let what = format!("{parts} of the journal cannot be read and was set aside");
         all.push(Finding::act(Code::JournalSetAside, what).count(facts.set_aside as u64));
     }
     if facts.foreign > 0 {
-        let parts = if facts.foreign == 1 { "1 part".to_owned() } else { format!("{} parts", facts.foreign) };
+        let parts = counted(facts.foreign as u64, "part", "parts");
         let what = format!("{parts} of another journal lay in the journal's folder, and are set aside");
         let look = format!("sudo ls -l '{}'", journal.path.join("aside").display());
         all.push(Finding::act(Code::JournalForeign, what).count(facts.foreign as u64).command(look));
