@@ -1,5 +1,6 @@
 //! `tidegate acknowledge`: a person has seen what was lost; from then on only what comes after is a finding.
 
+use crate::cli::agent_client::real;
 use crate::cli::output::{complain, note, say, say_json};
 use crate::cli::{ExitCode, agent_client, held};
 use crate::config::{Config, ConfigError, Whereabouts};
@@ -94,7 +95,6 @@ pub(super) fn acknowledge(file: &Path, options: &AcknowledgeOptions) -> ExitCode
 
 /// Whether an agent is seen on the journal, by its page or by its hold.
 fn runs(at: &Whereabouts) -> bool {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let own = real(&at.journal);
     let by_page = agent_client::status_at(at)
         .is_some_and(|status| status["journal"]["path"].as_str().is_some_and(|path| real(Path::new(path)) == own));

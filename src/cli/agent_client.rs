@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const ANSWER_TIME: Duration = Duration::from_secs(10);
@@ -57,9 +57,13 @@ pub(super) fn status_at(at: &Whereabouts) -> Option<Value> {
     }
 }
 
+/// The path without links, where it leads somewhere.
+pub(super) fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
 /// Whether the status is that of the agent on this configuration's journal; one that has not opened it yet may be.
 fn is_of(status: &Value, config: &Config) -> bool {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     match status["journal"]["path"].as_str() {
         Some(path) => real(Path::new(path)) == real(&config.journal.path),
         None => status["gateway"].is_string(),

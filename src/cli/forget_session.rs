@@ -15,7 +15,7 @@ use crate::config::{BrokerAddress, Config, Whereabouts};
 use crate::mqtt::names;
 use crate::mqtt::probe::{changes_ids, forget};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const STOP: &str = "stop it first: systemctl stop tidegate";
 
@@ -91,14 +91,10 @@ fn elsewhere(config: &Config, session: &Session<'_>) -> Option<String> {
     places.iter().find_map(|at| session.needed_by(&agent_client::status_at(at)?))
 }
 
-fn own_journal(config: &Config) -> PathBuf {
-    config.journal.path.canonicalize().unwrap_or_else(|_| config.journal.path.clone())
-}
-
 /// Without the agent on this configuration's journal where that has answered: it knows better than what it keeps.
 fn mute(mut held: Held, agent: &Agent, config: &Config) -> Held {
     if matches!(agent, Agent::Runs(_)) {
-        let own = own_journal(config);
+        let own = agent_client::real(&config.journal.path);
         held.journals.retain(|journal| *journal != own);
     }
     held
@@ -106,7 +102,7 @@ fn mute(mut held: Held, agent: &Agent, config: &Config) -> Held {
 
 /// What the holders of journals keep there: an agent without a socket and a page has a session, too.
 fn of_holders(held: &Held, session: &Session<'_>, config: &Config) -> Option<String> {
-    let own = own_journal(config);
+    let own = agent_client::real(&config.journal.path);
     for journal in &held.journals {
         let kept = names::kept(journal, &config.mqtt.url);
         let needs = match &kept {
