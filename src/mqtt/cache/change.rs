@@ -36,10 +36,7 @@ pub(super) fn apply(folder: &Path, change: Change) -> Result<(), CacheError> {
 /// Writes a file whole, and makes its folder; not the one above, which is the journal's: were that moved or its disk gone, what
 /// is put in its place would be taken for it.
 pub(super) fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    match fs::create_dir(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
+    files::create_dir_within(folder)?;
     files::replace(path, bytes)
 }
 
