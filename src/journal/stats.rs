@@ -161,6 +161,7 @@ impl Journal {
             let books = locked(&self.0.books);
             (*self.0.durable.borrow(), books.iter().map(LaneStats::of).collect())
         };
+        let (set_aside, foreign) = crate::journal::log::aside::counts(&self.0.path);
         JournalStats {
             journal_id: self.id().to_string(),
             epoch: self.epoch(),
@@ -177,8 +178,8 @@ impl Journal {
             }),
             writer: locked(&self.0.health).clone(),
             in_place: is_same_file(&self.0.lock, &self.0.path.join("lock")),
-            set_aside: crate::journal::log::aside::count(&self.0.path),
-            foreign: crate::journal::log::aside::foreign(&self.0.path),
+            set_aside,
+            foreign,
             state_loss: self.0.loss.map(StateLossStats::of),
             read_only: self.0.beside.load(Relaxed),
             writer_panics: self.0.panics.load(Relaxed),

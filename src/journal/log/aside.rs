@@ -132,14 +132,11 @@ fn is_foreign(what: &Path) -> bool {
     what.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(FOREIGN.as_bytes()))
 }
 
-/// How many things are set aside because the disk gives them back no more.
-pub(crate) fn count(journal: &Path) -> usize {
-    all(journal).iter().filter(|what| !is_foreign(what)).count()
-}
-
-/// How many generations of other journals are set aside.
-pub(crate) fn foreign(journal: &Path) -> usize {
-    all(journal).iter().filter(|what| is_foreign(what)).count()
+/// How many things are set aside: those that the disk gives back no more, and generations of other journals.
+pub(crate) fn counts(journal: &Path) -> (usize, usize) {
+    let all = all(journal);
+    let foreign = all.iter().filter(|what| is_foreign(what)).count();
+    (all.len() - foreign, foreign)
 }
 
 #[cfg(test)]
@@ -160,7 +157,7 @@ mod tests {
             assert!(patiently(dir.path(), &what, read).is_err());
             std::thread::sleep(PATIENCE);
             assert_eq!(patiently(dir.path(), &what, read).unwrap(), "without it");
-            assert_eq!(super::count(dir.path()), count);
+            assert_eq!(super::counts(dir.path()), (count, 0));
         }
         assert_eq!(fs::read_link(dir.path().join("aside/quarantine.1")).unwrap(), Path::new("nowhere"));
     }
