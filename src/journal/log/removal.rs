@@ -7,12 +7,15 @@
 
 use crate::journal::disk::files;
 use crate::journal::generation::manifest::is_complete;
+use crate::journal::log::entry::Generation;
 use crate::journal::log::listing::{list, trash_of};
 use crate::journal::log::{DISTRUSTED, Log, aside};
 use crate::record::Number;
 use crate::sync::locked;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 impl Log {
@@ -20,14 +23,21 @@ impl Log {
     /// more, whether the keeper or the writer deleted it, for both do. `false`: it is the last one, or cannot be removed.
     pub(crate) fn delete(&self, first: Number) -> bool {
         self.left.remove_again();
-        // Asked before the row is held: it reads all of the generation.
-        let found = locked(&self.row).get(&first).cloned();
-        let is_foreign = found.is_some_and(|generation| self.is_foreign(&generation));
+        let goes = |row: &BTreeMap<Number, Arc<Generation>>| match row.get(&first).cloned() {
+            None => Err(true),
+            Some(_) if row.len() == 1 => Err(false),
+            Some(generation) => Ok(generation),
+        };
+        // Asked while the row is free, because it reads all of the generation; of the last one nothing is read.
+        let is_foreign = match goes(&locked(&self.row)) {
+            Ok(generation) => self.is_foreign(&generation),
+            Err(gone) => return gone,
+        };
         let mut row = locked(&self.row);
-        let Some(generation) = row.get(&first).cloned() else { return true };
-        if row.len() == 1 {
-            return false;
-        }
+        let generation = match goes(&row) {
+            Ok(generation) => generation,
+            Err(gone) => return gone,
+        };
         if generation.aside.get().is_some() {
             row.remove(&first);
             self.sums.gone(&generation);
