@@ -100,8 +100,7 @@ impl View {
             }
         }
         progress(self.folders.len(), self.folders.len());
-        let (gone, lacking) = self.held_against_state(&held)?;
-        Ok((Verified { generations, gone, lacking }, went))
+        Ok((self.held_against_state(generations, &held)?, went))
     }
 
     fn soundness(
@@ -133,10 +132,9 @@ impl View {
         Ok(Soundness { first, records, missing, cut_off, bytes: files::disk_bytes(dir) })
     }
 
-    /// What waits by the state file, then as now, and was not found: the numbers that no generation is there for, and how many
-    /// positions of which lane.
-    #[allow(clippy::type_complexity, reason = "a pair of lists, for the one caller")]
-    fn held_against_state(&self, held: &Held) -> Result<(Vec<(Number, Number)>, Vec<(String, u64)>), JournalError> {
+    /// With what waits by the state file, then as now, and was not found: the numbers that no generation is there for, and how
+    /// many positions of which lane.
+    fn held_against_state(&self, generations: Vec<Soundness>, held: &Held) -> Result<Verified, JournalError> {
         let now = self.books_now()?;
         let (mut needed, mut lacking) = (Number::MAX, Vec::new());
         for book in &self.books {
@@ -154,7 +152,7 @@ impl View {
                 lacking.push((book.name.clone(), count));
             }
         }
-        Ok((self.not_covered(needed), lacking))
+        Ok(Verified { generations, gone: self.not_covered(needed), lacking })
     }
 
     /// The books as the state file has them now; where it is not sound now, as it was.
