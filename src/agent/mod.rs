@@ -122,11 +122,10 @@ pub async fn run(config: Config, file: &Path) -> Result<(), AgentError> {
                 continue;
             }
         };
-        let (new, orders) = match next.await {
+        (prepared, hangups) = match next.await {
             Ok(reload) if !*stop.borrow() => reload,
             _ => break,
         };
-        (prepared, hangups) = (new, orders);
         match holds.and_then(|holds| reload::left_behind(&running, &prepared.config, &holds)) {
             Some(why) => {
                 refused = Some(reload::refused(&why));
