@@ -5,7 +5,39 @@ use crate::support::{
     LONG, PROGRAM, Publisher, QUEUE, assert_books, config, drained, fleet, lane, mosquitto, online, stub, tidegate,
     until_fine, until_found, until_online,
 };
-use testkit::agent::AgentProcess;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use testkit::agent::{AgentConfig, AgentProcess};
+use testkit::fake_sqs::SqsStub;
+
+/// A reading of 8 KB.
+fn reading(n: u64) -> String {
+    format!("{{\"n\":{n},\"fill\":\"{}\"}}", "x".repeat(8_000))
+}
+
+/// An agent whose journal begins a new part every 50 KB.
+fn small_parts(broker: SocketAddr, stub: &SqsStub) -> AgentConfig {
+    let mut configuration = config(broker, stub);
+    (configuration.profile, configuration.topics) = ("generic".into(), vec!["plain/#".into()]);
+    configuration.environment.push(("TIDEGATE_RIG_GENERATION".into(), "50000".into()));
+    configuration
+}
+
+/// 50 readings that wait in several parts: what is committed at once lies in one.
+async fn several_parts(agent: &mut AgentProcess, broker: SocketAddr) {
+    let mut publisher = Publisher::new(broker);
+    for n in 1..=5 {
+        for _ in 0..10 {
+            publisher.publish("plain/a", reading(n)).await;
+        }
+        agent.wait_status("journaled", LONG, |s| lane(s, "waiting") == 10 * n).await.unwrap();
+    }
+}
+
+fn oldest_part(agent: &AgentProcess) -> PathBuf {
+    let folders = std::fs::read_dir(agent.journal_path().join("log")).unwrap();
+    folders.map(|entry| entry.unwrap().path()).min().expect("a part")
+}
 
 /// Each sync takes seconds: first the journal takes long to open, then more comes than may wait for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -24,7 +56,7 @@ async fn a_slow_disk_is_awaited_at_the_start_and_later() {
     disk.slow(6_000);
     let mut publisher = Publisher::new(broker.addr());
     for n in 0..200 {
-        publisher.publish("plain/a", format!("{{\"n\":{n},\"fill\":\"{}\"}}", "x".repeat(8_000))).await;
+        publisher.publish("plain/a", reading(n)).await;
     }
     until_found(&mut agent, "journal_behind", "waiting").await;
     disk.mend();
@@ -35,24 +67,14 @@ async fn a_slow_disk_is_awaited_at_the_start_and_later() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_journal_part_that_stays_unreadable_is_set_aside() {
     let (mut stub, broker) = (stub(), mosquitto().await);
-    let mut configuration = config(broker.addr(), &stub);
-    (configuration.profile, configuration.topics) = ("generic".into(), vec!["plain/#".into()]);
-    configuration.environment.push(("TIDEGATE_RIG_GENERATION".into(), "50000".into()));
+    let mut configuration = small_parts(broker.addr(), &stub);
     let mut agent = online(configuration.clone()).await;
     stub.close().await;
-    let mut publisher = Publisher::new(broker.addr());
-    // What is committed at once lies in one part.
-    for n in 1..=5 {
-        for _ in 0..10 {
-            publisher.publish("plain/a", format!("{{\"n\":{n},\"fill\":\"{}\"}}", "x".repeat(8_000))).await;
-        }
-        agent.wait_status("journaled", LONG, |s| lane(s, "waiting") == 10 * n).await.unwrap();
-    }
+    several_parts(&mut agent, broker.addr()).await;
     let status = agent.status().await.unwrap();
     assert!(status["journal"]["generations"].as_u64() >= Some(2), "{status:#}");
     assert!(agent.term(LONG).await.unwrap().success());
-    let folders = std::fs::read_dir(agent.journal_path().join("log")).unwrap();
-    let oldest = folders.map(|entry| entry.unwrap().path()).min().expect("a part");
+    let oldest = oldest_part(&agent);
     // A link that leads to itself is refused as a broken file system's own.
     std::fs::remove_file(oldest.join("db")).unwrap();
     std::os::unix::fs::symlink("db", oldest.join("db")).unwrap();
@@ -122,21 +144,11 @@ async fn a_journal_moved_under_a_running_agent_is_told() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_state_requires_action_until_acknowledged() {
     let (mut stub, broker) = (stub(), mosquitto().await);
-    let mut configuration = config(broker.addr(), &stub);
-    (configuration.profile, configuration.topics) = ("generic".into(), vec!["plain/#".into()]);
-    configuration.environment.push(("TIDEGATE_RIG_GENERATION".into(), "50000".into()));
-    let mut agent = online(configuration).await;
+    let mut agent = online(small_parts(broker.addr(), &stub)).await;
     stub.close().await;
-    let mut publisher = Publisher::new(broker.addr());
-    for n in 1..=5 {
-        for _ in 0..10 {
-            publisher.publish("plain/a", format!("{{\"n\":{n},\"fill\":\"{}\"}}", "x".repeat(8_000))).await;
-        }
-        agent.wait_status("journaled", LONG, |s| lane(s, "waiting") == 10 * n).await.unwrap();
-    }
+    several_parts(&mut agent, broker.addr()).await;
     assert!(agent.term(LONG).await.unwrap().success());
-    let folders = std::fs::read_dir(agent.journal_path().join("log")).unwrap();
-    let oldest = folders.map(|entry| entry.unwrap().path()).min().expect("a part");
+    let oldest = oldest_part(&agent);
     std::fs::remove_dir_all(oldest).unwrap();
     std::fs::remove_file(agent.journal_path().join("state")).unwrap();
     agent.spawn().unwrap();
@@ -164,15 +176,7 @@ async fn a_lost_state_requires_action_until_acknowledged() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn parts_of_another_journal_are_kept_and_told() {
     let (mut stub, brokers) = (stub(), [mosquitto().await, mosquitto().await]);
-    let generic = |broker| {
-        let mut configuration = config(broker, &stub);
-        (configuration.profile, configuration.topics) = ("generic".into(), vec!["plain/#".into()]);
-        configuration.environment.push(("TIDEGATE_RIG_GENERATION".into(), "50000".into()));
-        configuration
-    };
-    let configurations = [generic(brokers[0].addr()), generic(brokers[1].addr())];
-    let [one, other] = configurations;
-    let reading = |n: u64| format!("{{\"n\":{n},\"fill\":\"{}\"}}", "x".repeat(8_000));
+    let [one, other] = [&brokers[0], &brokers[1]].map(|broker| small_parts(broker.addr(), &stub));
     let mut agent = online(one).await;
     let mut publisher = Publisher::new(brokers[0].addr());
     for n in 1..=40 {

@@ -8,6 +8,24 @@ use crate::support::{
 use serde_json::Value;
 use testkit::agent::AgentProcess;
 use testkit::checker::{Rules, judge};
+use testkit::fleet::Fleet;
+
+/// Publishes so many, and waits until they are in the journal.
+async fn journaled(agent: &mut AgentProcess, fleet: &mut Fleet, count: usize) -> Value {
+    fleet.publish(count).await.unwrap();
+    let sent = fleet.published().confirmed() as u64;
+    agent.wait_status("journaled", LONG, |s| lane(s, "appended") >= sent).await.unwrap()
+}
+
+/// A backlog of which two generations can go.
+async fn three_generations(agent: &mut AgentProcess, fleet: &mut Fleet) -> Value {
+    loop {
+        let status = journaled(agent, fleet, 1000).await;
+        if status["journal"]["generations"].as_u64() >= Some(3) {
+            return status;
+        }
+    }
+}
 
 /// Not one byte is left: the reserve goes, what waits is kept by the broker, and all of it arrives once there is room.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -118,12 +136,7 @@ async fn under_the_floor_the_oldest_go_counted_and_announced() {
     until_online(&mut agent).await;
     stub.close().await;
     let mut fleet = fleet(broker.addr(), 50, None);
-    let mut status = Value::Null;
-    while status["journal"]["generations"].as_u64() < Some(3) {
-        fleet.publish(1000).await.unwrap();
-        let sent = fleet.published().confirmed() as u64;
-        status = agent.wait_status("journaled", LONG, |s| lane(s, "appended") >= sent).await.unwrap();
-    }
+    let mut status = three_generations(&mut agent, &mut fleet).await;
     // Two generations can go, and give that much back.
     disk.fill(13 << 19).unwrap();
     // What is free is asked once a second: the commits before that still fit.
@@ -162,17 +175,10 @@ async fn what_others_write_costs_no_record_that_waits() {
     until_online(&mut agent).await;
     stub.close().await;
     let mut fleet = fleet(broker.addr(), 50, None);
-    let mut status = Value::Null;
-    while status["journal"]["generations"].as_u64() < Some(3) {
-        fleet.publish(1000).await.unwrap();
-        let sent = fleet.published().confirmed() as u64;
-        status = agent.wait_status("journaled", LONG, |s| lane(s, "appended") >= sent).await.unwrap();
-    }
+    three_generations(&mut agent, &mut fleet).await;
     disk.fill(10 << 20).unwrap();
     until_found(&mut agent, "journal_disk_low", "act").await;
-    fleet.publish(1000).await.unwrap();
-    let sent = fleet.published().confirmed() as u64;
-    status = agent.wait_status("journaled", LONG, |s| lane(s, "appended") >= sent).await.unwrap();
+    let status = journaled(&mut agent, &mut fleet, 1000).await;
     assert_eq!(lane(&status, "evicted"), 0, "{status:#}");
     disk.clear().unwrap();
     stub.open().unwrap();
@@ -195,9 +201,7 @@ async fn a_25_mb_partition_evicts_nothing_while_17_are_free() {
     let mut status;
     // Two can be there without a bound in force; the floor takes the older one.
     loop {
-        fleet.publish(500).await.unwrap();
-        let sent = fleet.published().confirmed() as u64;
-        status = agent.wait_status("journaled", LONG, |s| lane(s, "appended") >= sent).await.unwrap();
+        status = journaled(&mut agent, &mut fleet, 500).await;
         if status["journal"]["generations"].as_u64() > Some(1) || lane(&status, "evicted") > 0 {
             break;
         }
