@@ -310,7 +310,11 @@ mod tests {
         let mut refused = journal.clone();
         refused["read_only"] = true.into();
         own.ask(&refused);
-        assert!(!own.takes && said(&own).len() == 1, "nothing is said of how long it holds: {:#?}", said(&own));
+        assert!(
+            !own.takes && said(&own).len() == 1,
+            "check must not say how long the journal holds on: {:#?}",
+            said(&own)
+        );
         let mut written = facts(17, USUAL);
         written.ask(&journal);
         assert_eq!((written.bounds.max_bytes, written.bounds.min_free), (USUAL.max_bytes, USUAL.min_free));

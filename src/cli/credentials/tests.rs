@@ -1,4 +1,4 @@
-//! Where keys go, and what is said of it.
+//! Where the import puts a key, and what it tells the person.
 
 use super::*;
 use std::os::unix::fs::PermissionsExt;

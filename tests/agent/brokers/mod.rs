@@ -99,8 +99,8 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Waits until each reading has come as often as it stands in `wanted`, and all that the agent took is accepted. What
-    /// comes again counts for no other reading: a number of messages would be reached with one still on its way.
+    /// Waits until the queue has each reading as often as `wanted` has it, and has accepted all that the agent took. A test that
+    /// waited for a number of messages would count a repeat for a reading that is still on its way.
     async fn until_there(&mut self, wanted: &[u64]) {
         let whole = self.stub.wait_for(QUEUE, LONG, |_| holds_all(&self.numbers(), wanted)).await;
         whole.unwrap_or_else(|error| panic!("{}: {:?} for {wanted:?}", self.said(&error.to_string()), self.numbers()));
